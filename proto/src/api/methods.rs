@@ -1,0 +1,225 @@
+//! The methods' names, params and results.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::{Balance, Mode};
+
+/// The methods' names.
+pub mod method {
+    /// Creates a route.
+    pub const ROUTES_CREATE: &str = "routes.create";
+    /// Lists the caller's routes, the admin's list has all.
+    pub const ROUTES_LIST: &str = "routes.list";
+    /// Shows one route.
+    pub const ROUTES_GET: &str = "routes.get";
+    /// Changes one route.
+    pub const ROUTES_UPDATE: &str = "routes.update";
+    /// Deletes one route.
+    pub const ROUTES_DELETE: &str = "routes.delete";
+    /// Suspends a user.
+    pub const ADMIN_SUSPEND: &str = "admin.suspend";
+    /// Lifts a suspension.
+    pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
+    /// Lists the nodes.
+    pub const NODES_LIST: &str = "nodes.list";
+    /// Says whether the controlplane works.
+    pub const HEALTH: &str = "health";
+    /// Says which build it is.
+    pub const VERSION: &str = "version";
+    /// The OpenRPC document.
+    pub const DISCOVER: &str = "rpc.discover";
+}
+
+/// Params of `routes.create`: exactly one of `fqdn` and `subdomain`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteCreate {
+    /// A fully qualified host name of one's own, such as `app.example.org`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<String>,
+    /// One label below the base domain, such as `myapp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subdomain: Option<String>,
+    /// 1 to 32 backends, each `[v6]:port` on the overlay.
+    pub backends: Vec<String>,
+    /// How a backend is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// `passthrough` needs `fqdn`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// An id made by the client: a retry with the same id and content returns the same route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+}
+
+/// Params of `routes.list`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteListParams {}
+
+/// Params of `routes.get` and `routes.delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRef {
+    /// The route's id.
+    pub id: String,
+}
+
+/// Params of `routes.update`: what is left out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteUpdate {
+    /// The route's id.
+    pub id: String,
+    /// Another fully qualified host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<String>,
+    /// Another label below the base domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subdomain: Option<String>,
+    /// All its backends from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<Vec<String>>,
+    /// Another way to choose among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// The other mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Refuses the update if the route is at another version by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<u64>,
+}
+
+/// A route as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteView {
+    /// Its id, a UUID.
+    pub id: String,
+    /// The key id of its owner.
+    pub owner: String,
+    /// Its host.
+    pub host: String,
+    /// How its TLS is treated.
+    pub mode: Mode,
+    /// How a backend is chosen.
+    pub balance: Balance,
+    /// Where it goes.
+    pub backends: Vec<String>,
+    /// Whether it is served.
+    pub state: RouteState,
+    /// The store's revision at its last change.
+    pub version: u64,
+    /// When it was created (RFC 3339).
+    pub created_at: String,
+    /// When it last changed (RFC 3339).
+    pub updated_at: String,
+}
+
+/// Whether a route is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    /// It is on the feed.
+    Active,
+    /// It waits for its certificate.
+    WaitingForCertificate,
+    /// Its owner is suspended.
+    Suspended,
+}
+
+impl RouteState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::WaitingForCertificate => "waiting for certificate",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+/// Result of `routes.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteList {
+    /// The routes, by host.
+    pub routes: Vec<RouteView>,
+}
+
+/// Params of `admin.suspend` and `admin.unsuspend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserRef {
+    /// The user's key id, such as `user1.pub`.
+    pub user: String,
+}
+
+/// Result of `admin.suspend` and `admin.unsuspend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UserState {
+    /// The user's key id.
+    pub user: String,
+    /// Whether they are suspended now.
+    pub suspended: bool,
+    /// How many routes they own.
+    pub routes: u64,
+    /// The store's revision now.
+    pub version: u64,
+}
+
+/// Result of `nodes.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeList {
+    /// The store's revision now.
+    pub version: u64,
+    /// The nodes that are connected, or were.
+    pub nodes: Vec<NodeView>,
+}
+
+/// A node as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeView {
+    /// Its name.
+    pub node: String,
+    /// Its build.
+    pub build: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// When that was last otherwise (RFC 3339).
+    pub since: String,
+    /// The version it last acknowledged.
+    pub version: u64,
+    /// What it could not use.
+    pub rejects: Vec<Reject>,
+}
+
+/// A resource that a node could not use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reject {
+    /// Its name.
+    pub resource: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Result of `health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok`, or what is wrong.
+    pub status: String,
+    /// How many nodes are connected.
+    pub nodes: u64,
+}
+
+/// Result of `version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildInfo {
+    /// The program's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}

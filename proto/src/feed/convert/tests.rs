@@ -1,0 +1,100 @@
+//! What is written is read back; what is wrong is named; what is new is skipped.
+
+use super::*;
+use crate::model::Backend;
+
+fn route(host: &str, backend: &str) -> Resource {
+    let backend = Backend::parse(backend).unwrap();
+    let anywhere = Prefixes::new(vec!["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()]);
+    Resource::Route(FeedRoute {
+        id: RouteId::generate(),
+        host: Host::parse(host).unwrap(),
+        destination: Destination {
+            mode: Mode::Passthrough,
+            balance: Balance::Random,
+            backends: Backends::new(vec![backend], &anywhere).unwrap(),
+        },
+    })
+}
+
+fn put(resource: Resource) -> ToNode {
+    ToNode::Put(Box::new(resource))
+}
+
+#[test]
+fn every_message_to_a_node_comes_back() {
+    let cert = Certificate {
+        id: CertificateId::parse("*.gw.example").unwrap(),
+        names: vec!["gw.example".parse().unwrap(), "*.gw.example".parse().unwrap()],
+        chain: vec![vec![1, 2], vec![3]],
+        key: Zeroizing::new(vec![4]),
+    };
+    let settings =
+        Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
+    let route = route("app.gw.example", "[400::1]:80");
+    for message in [
+        ToNode::Begin { full: true },
+        ToNode::Begin { full: false },
+        ToNode::Remove { name: route.name(), at_once: true },
+        put(route),
+        put(Resource::Certificate(cert)),
+        put(Resource::Settings(settings)),
+        ToNode::End(Held { epoch: "e".into(), version: 7 }),
+        ToNode::Heartbeat,
+    ] {
+        assert_eq!(ToNode::read(message.write(), &Prefixes::default()), message);
+    }
+}
+
+#[test]
+fn every_message_of_a_node_comes_back() {
+    for message in [
+        FromNode::Hello { node: "n".into(), build: "1".into(), held: None },
+        FromNode::Hello {
+            node: "n".into(),
+            build: "1".into(),
+            held: Some(Held { epoch: "e".into(), version: 1 }),
+        },
+        FromNode::Ack(3),
+        FromNode::Reject { version: 3, resource: "settings".into(), reason: "no".into() },
+        FromNode::Heartbeat,
+        FromNode::Status { connections: 1, requests: 2 },
+    ] {
+        assert_eq!(FromNode::from(wire::NodeMessage::from(message.clone())), message);
+    }
+}
+
+#[test]
+fn a_backend_outside_the_prefixes_is_unusable_by_name() {
+    let resource = route("app.gw.example", "[2001:db8::1]:80");
+    let name = resource.name().to_string();
+    match ToNode::read(put(resource).write(), &Prefixes::default()) {
+        ToNode::Unusable(named, InvalidMessage::Backends(_)) => assert_eq!(named, name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_newer_peer_says_is_skipped() {
+    let newer = wire::Resource { name: "oracle/1".into(), kind: None };
+    let message = wire::feed_message::Message::Put(wire::Put { resource: Some(newer) });
+    let read = ToNode::read(wire::FeedMessage { message: Some(message) }, &Prefixes::default());
+    assert_eq!(read, ToNode::Unknown);
+    assert_eq!(FromNode::from(wire::NodeMessage { message: None }), FromNode::Unknown);
+}
+
+#[test]
+fn an_api_call_comes_back() {
+    let request = http::Request::post("https://gw.example:8443/rpc?x=1")
+        .header("x-a", "1")
+        .header("x-a", "2")
+        .body(Bytes::from_static(b"{}"))
+        .unwrap();
+    let call = ApiCall { request, client: "400::9".parse().unwrap() };
+    let back = ApiCall::try_from(wire::CallRequest::from(call)).unwrap();
+    assert_eq!(back.request.uri(), "https://gw.example:8443/rpc?x=1");
+    assert_eq!(back.request.headers().get_all("x-a").iter().count(), 2);
+    assert_eq!(back.request.body().as_ref(), b"{}");
+    let bad = wire::CallRequest { method: "G ET".into(), authority: "a".into(), ..Default::default() };
+    assert!(ApiCall::try_from(bad).is_err());
+}

@@ -1,0 +1,21 @@
+//! What travels on the feed, as domain types; the generated ones stay behind `convert` and the two service doors.
+
+mod convert;
+mod resource;
+
+pub use convert::{FromNode, InvalidMessage, ToNode};
+pub use resource::{ApiCall, ApiReply, FeedRoute, Held, Resource, ResourceName, Settings};
+
+/// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+pub mod wire {
+    tonic::include_proto!("webgateway.feed.v1");
+}

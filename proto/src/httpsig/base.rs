@@ -1,0 +1,103 @@
+//! The signature base (RFC 9421 §2.5) and the derived components (§2.2).
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, Method, Uri};
+use sfv::{FieldType, InnerList, Item, ListEntry};
+use thiserror::Error;
+
+/// The head of the message a signature is about. The URI is absolute, as the client meant it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// `@method`
+    pub method: &'a Method,
+    /// `@target-uri` and its parts.
+    pub uri: &'a Uri,
+    /// The fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// A covered component that cannot be had from the message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UnknownComponent {
+    /// A derived component, or a component parameter, that is not supported here.
+    #[error("the component {0} is not supported")]
+    Unsupported(String),
+    /// A covered field that the message does not have.
+    #[error("the covered field `{0}` is not in the request")]
+    Absent(String),
+    /// A component named twice (RFC 9421 §2: must not).
+    #[error("the component {0} is covered twice")]
+    Twice(String),
+}
+
+impl Message<'_> {
+    /// The signature base over the covered components of `input`, whose parameters keep their order.
+    pub fn base(&self, input: &InnerList) -> Result<String, UnknownComponent> {
+        let mut base = String::with_capacity(512);
+        let mut seen: Vec<String> = Vec::with_capacity(input.items.len());
+        for item in &input.items {
+            let identifier = item.serialize();
+            if seen.contains(&identifier) {
+                return Err(UnknownComponent::Twice(identifier));
+            }
+            let value = self.component(item, &identifier)?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(base, "{identifier}: {value}");
+            seen.push(identifier);
+        }
+        let _ = write!(base, "\"@signature-params\": {}", write_input(input));
+        Ok(base)
+    }
+
+    fn component(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
+        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+        let name = item.bare_item.as_string().ok_or_else(unsupported)?.as_str();
+        if !item.params.is_empty() {
+            return Err(unsupported());
+        }
+        match name {
+            "@method" => Ok(self.method.to_string()),
+            "@target-uri" => Ok(self.uri.to_string()),
+            "@scheme" => Ok(self.scheme().to_owned()),
+            "@authority" => Ok(self.authority()),
+            "@path" => Ok(self.uri.path().to_owned()),
+            "@query" => Ok(format!("?{}", self.uri.query().unwrap_or_default())),
+            "@request-target" => {
+                Ok(self.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string))
+            }
+            _ if name.starts_with('@') => Err(unsupported()),
+            _ => self.field(name),
+        }
+    }
+
+    /// The field's values, trimmed and joined (RFC 9421 §2.1).
+    fn field(&self, name: &str) -> Result<String, UnknownComponent> {
+        let absent = || UnknownComponent::Absent(name.to_owned());
+        let header: HeaderName = name.parse().map_err(|_| absent())?;
+        if header.as_str() != name {
+            return Err(UnknownComponent::Unsupported(format!("\"{name}\"")));
+        }
+        let mut values = self.headers.get_all(header).iter().peekable();
+        values.peek().ok_or_else(absent)?;
+        let texts: Result<Vec<&str>, _> = values.map(|value| value.to_str().map(str::trim)).collect();
+        Ok(texts.map_err(|_| absent())?.join(", "))
+    }
+
+    fn scheme(&self) -> &str {
+        self.uri.scheme_str().unwrap_or("https")
+    }
+
+    /// Lower-case, without the scheme's default port (RFC 9421 §2.2.3).
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let authority = self.uri.authority().map_or("", |a| a.as_str()).to_ascii_lowercase();
+        let default_port = if self.scheme() == "http" { ":80" } else { ":443" };
+        authority.strip_suffix(default_port).map_or(authority.clone(), str::to_owned)
+    }
+}
+
+/// An inner list with its parameters, in their order.
+pub(super) fn write_input(input: &InnerList) -> String {
+    vec![ListEntry::InnerList(input.clone())].serialize().unwrap_or_default()
+}

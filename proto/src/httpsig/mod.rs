@@ -1,0 +1,20 @@
+//! HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530): what must be signed, for both sides.
+//!
+//! The structured fields are parsed and written by `sfv`; the signature base is built here, because it must
+//! keep the peer's own parameter order and refuse what is covered but absent.
+
+mod base;
+mod digest;
+mod key;
+mod sign;
+mod verify;
+
+pub use base::{Message, UnknownComponent};
+pub use digest::{check_digest, content_digest};
+pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey};
+pub use sign::{SignFailure, sign};
+pub use verify::{FRESHNESS, Failure, Presented};
+
+/// What a client is told to cover (RFC 9421 §5.1).
+pub const ACCEPT_SIGNATURE: &str =
+    r#"sig1=("@method" "@target-uri" "content-digest");created;keyid;nonce;alg="ed25519""#;

@@ -1,0 +1,186 @@
+//! RFC 9421's own vector, our own round trip, and each requirement failed alone.
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use proptest::prelude::*;
+
+use super::*;
+use crate::httpsig::{PrivateKey, check_digest, sign};
+
+const NOW: i64 = 1_700_000_000;
+
+fn key() -> PrivateKey {
+    PrivateKey::from_seed(&[7; 32])
+}
+
+fn signed() -> Request<Bytes> {
+    let mut request = Request::post("https://gw.example/rpc")
+        .header("content-type", "application/json")
+        .body(Bytes::from_static(b"{}"))
+        .unwrap();
+    sign(&mut request, &key(), &"user1.pub".parse().unwrap(), NOW, "n1").unwrap();
+    request
+}
+
+fn verdict(request: &Request<Bytes>, now: i64) -> Result<(), Failure> {
+    let presented = Presented::read(request.headers())?;
+    presented.check(request.headers(), now)?;
+    check_digest(request.headers(), request.body())?;
+    let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
+    presented.verify(&message, &key().public())
+}
+
+fn with_input(input: &str) -> Request<Bytes> {
+    let mut request = signed();
+    request.headers_mut().insert("signature-input", input.parse().unwrap());
+    request
+}
+
+/// RFC 9421 appendix B.2.6.
+#[test]
+fn the_rfcs_ed25519_vector_verifies() {
+    let key = PublicKey::parse(
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=\n-----END PUBLIC KEY-----",
+    )
+    .unwrap();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("date", "Tue, 20 Apr 2021 02:07:55 GMT"),
+        ("content-type", "application/json"),
+        ("content-length", "18"),
+        (
+            "signature-input",
+            r#"sig-b26=("date" "@method" "@path" "@authority" "content-type" "content-length");created=1618884473;keyid="test-key-ed25519""#,
+        ),
+        (
+            "signature",
+            "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:",
+        ),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let uri: Uri = "https://example.com/foo?param=Value&Pet=dog".parse().unwrap();
+    let message = Message { method: &Method::POST, uri: &uri, headers: &headers };
+    let presented = Presented::read(&headers).unwrap();
+    assert_eq!(presented.verify(&message, &key), Ok(()));
+    let other: Uri = "https://example.org/foo".parse().unwrap();
+    let message = Message { uri: &other, ..message };
+    assert_eq!(presented.verify(&message, &key), Err(Failure::Forged));
+}
+
+#[test]
+fn what_is_signed_verifies_within_the_window() {
+    for now in [NOW - FRESHNESS, NOW, NOW + FRESHNESS] {
+        assert_eq!(verdict(&signed(), now), Ok(()));
+    }
+    assert_eq!(verdict(&signed(), NOW + FRESHNESS + 1), Err(Failure::Stale(FRESHNESS + 1)));
+    assert_eq!(verdict(&signed(), NOW - FRESHNESS - 1), Err(Failure::Stale(FRESHNESS + 1)));
+}
+
+#[test]
+fn whatever_is_changed_is_noticed() {
+    let mut request = signed();
+    *request.method_mut() = Method::PUT;
+    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    let mut request = signed();
+    *request.uri_mut() = "https://gw.example/rpc2".parse().unwrap();
+    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    let mut request = signed();
+    request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(verdict(&request, NOW), Err(Failure::Forged));
+    let mut request = signed();
+    *request.body_mut() = Bytes::from_static(b"{ }");
+    assert_eq!(verdict(&request, NOW), Err(Failure::DigestMismatch));
+}
+
+#[test]
+fn each_requirement_fails_alone() {
+    let full = r#"("@method" "@target-uri" "content-digest")"#;
+    for (input, failure) in [
+        (
+            format!(r#"sig1=("@target-uri" "content-digest");created={NOW};keyid="k""#),
+            Failure::Uncovered("@method"),
+        ),
+        (
+            format!(r#"sig1=("@method" "@authority" "content-digest");created={NOW};keyid="k""#),
+            Failure::Uncovered("@target-uri"),
+        ),
+        (
+            format!(r#"sig1=("@method" "@target-uri");created={NOW};keyid="k""#),
+            Failure::Uncovered("content-digest"),
+        ),
+        (format!(r#"sig1={full};created={NOW}"#), Failure::Param("keyid")),
+        (format!(r#"sig1={full};created={NOW};keyid="../x""#), Failure::Param("keyid")),
+        (format!(r#"sig1={full};keyid="k""#), Failure::Param("created")),
+        (format!(r#"sig1={full};created="x";keyid="k""#), Failure::Param("created")),
+        (format!(r#"sig1={full};created={NOW};keyid="k";nonce="""#), Failure::Param("nonce")),
+        (format!(r#"sig1={full};created={NOW};keyid="k";expires={NOW}"#), Failure::Expired),
+        (format!(r#"sig1={full};created={NOW};keyid="k";alg="rsa-v1_5-sha256""#), Failure::Algorithm),
+        (format!(r#"sig1={full};created={NOW};keyid="k""#), Failure::Forged),
+        (format!(r#"sig2={full};created={NOW};keyid="k""#), Failure::Label),
+        (format!(r#"sig1={full};created={NOW};keyid="k", sig1={full}"#), Failure::Several),
+        (format!(r#"sig1={full};created={NOW};keyid="k", sig2={full}"#), Failure::Several),
+        ("sig1=(".to_owned(), Failure::Malformed("Signature-Input")),
+        ("sig1=1".to_owned(), Failure::Malformed("Signature-Input")),
+        (
+            format!(r#"sig1=("@method" "@target-uri" "content-digest" "x-none");created={NOW};keyid="k""#),
+            Failure::Component(UnknownComponent::Absent("x-none".into())),
+        ),
+        (
+            format!(r#"sig1=("@method" "@target-uri" "content-digest" "@method");created={NOW};keyid="k""#),
+            Failure::Component(UnknownComponent::Twice("\"@method\"".into())),
+        ),
+        (
+            format!(r#"sig1=("@method" "@target-uri" "content-digest" "date";sf);created={NOW};keyid="k""#),
+            Failure::Component(UnknownComponent::Unsupported("\"date\";sf".into())),
+        ),
+    ] {
+        assert_eq!(verdict(&with_input(&input), NOW), Err(failure), "{input}");
+    }
+    let mut request = signed();
+    request.headers_mut().remove("signature");
+    assert_eq!(verdict(&request, NOW), Err(Failure::Unsigned));
+}
+
+#[test]
+fn a_peers_own_parameter_order_is_kept() {
+    let input = format!(
+        r#"sig1=("@method" "@authority" "@path" "content-digest");nonce="x";created={NOW};keyid="k";tag="t""#
+    );
+    let mut request = with_input(&input);
+    let presented = Presented::read(request.headers()).unwrap();
+    let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
+    let base = message.base(&presented.input).unwrap();
+    assert!(base.ends_with(&format!("\"@signature-params\": {}", &input[5..])), "{base}");
+    let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key().sign(&base));
+    request.headers_mut().insert("signature", format!("sig1=:{signature}:").parse().unwrap());
+    assert_eq!(verdict(&request, NOW), Ok(()));
+}
+
+#[test]
+fn keys_are_read_in_every_form() {
+    let key = key();
+    let public = key.public();
+    assert_eq!(PublicKey::parse(&public.to_pem()), Ok(public.clone()));
+    assert_eq!(PrivateKey::parse(&key.to_pem()).unwrap().public(), public);
+    let encode = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+    assert_eq!(PrivateKey::parse(&encode(&[7; 32])).unwrap().public(), public);
+    assert_eq!(PrivateKey::parse("").unwrap_err().to_string(), "the key is empty");
+    assert!(matches!(PublicKey::parse(&key.to_pem()), Err(crate::httpsig::InvalidKey::Private)));
+    assert!(matches!(PrivateKey::parse(&public.to_pem()), Err(crate::httpsig::InvalidKey::Public)));
+    assert!(matches!(PublicKey::parse(&encode(&[0; 32])), Err(crate::httpsig::InvalidKey::Weak)));
+    let ssh = PrivateKey::parse(include_str!("openssh.priv")).unwrap();
+    assert_eq!(PublicKey::parse(include_str!("openssh.pub")), Ok(ssh.public()));
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(input in "\\PC{0,80}", signature in "\\PC{0,80}") {
+        let mut headers = HeaderMap::new();
+        if let (Ok(i), Ok(s)) = (input.parse(), signature.parse()) {
+            headers.insert("signature-input", i);
+            headers.insert("signature", s);
+            prop_assert!(Presented::read(&headers).is_err());
+        }
+    }
+}

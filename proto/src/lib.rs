@@ -1,0 +1,6 @@
+//! The contract between webgateway's processes: the model, the feed, the API and its signatures.
+
+pub mod api;
+pub mod feed;
+pub mod httpsig;
+pub mod model;

@@ -1,0 +1,149 @@
+//! A certificate as it travels to the nodes: its names, its chain and its private key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{Host, InvalidHost};
+
+/// The name a certificate goes by on the feed and in the store: its first host, wildcards written `*.name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateId(Box<str>);
+
+impl CertificateId {
+    /// Takes any text without control characters, of 1 to 300 bytes.
+    pub fn parse(text: &str) -> Result<Self, InvalidCertificate> {
+        if text.is_empty() || text.len() > 300 || text.chars().any(char::is_control) {
+            return Err(InvalidCertificate::Id);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CertificateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&Host> for CertificateId {
+    fn from(host: &Host) -> Self {
+        Self(host.as_str().into())
+    }
+}
+
+/// A name a certificate is good for (RFC 9525 §6.3).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CertName {
+    /// One host.
+    Exact(Host),
+    /// Every host one label below this one.
+    Wildcard(Host),
+}
+
+impl CertName {
+    /// Whether `host` is covered by this name.
+    #[must_use]
+    pub fn covers(&self, host: &Host) -> bool {
+        match self {
+            Self::Exact(name) => name == host,
+            Self::Wildcard(parent) => host.is_child_of(parent),
+        }
+    }
+}
+
+impl fmt::Display for CertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => host.fmt(f),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+impl FromStr for CertName {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        match text.strip_prefix("*.") {
+            Some(parent) => Host::parse(parent).map(Self::Wildcard),
+            None => Host::parse(text).map(Self::Exact),
+        }
+    }
+}
+
+/// A chain with its private key. Whether the key fits the chain is for the node to say, which has the TLS library.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// What it is called.
+    pub id: CertificateId,
+    /// What it is good for; never empty.
+    pub names: Vec<CertName>,
+    /// DER, leaf first; never empty.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+/// Why something is not a [`Certificate`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidCertificate {
+    /// Its id is empty, too long or has control characters.
+    #[error("the certificate's id is empty, over 300 bytes or has control characters")]
+    Id,
+    /// It names no host.
+    #[error("the certificate names no host")]
+    NoNames,
+    /// A name that is no host.
+    #[error("the certificate names something that is no host: {0}")]
+    Name(#[from] InvalidHost),
+    /// No chain, or no key.
+    #[error("the certificate has no chain or no key")]
+    Incomplete,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("id", &self.id)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_covers_one_label() {
+        let host = |text| Host::parse(text).unwrap();
+        let star: CertName = "*.a.b".parse().unwrap();
+        assert!(star.covers(&host("x.a.b")));
+        assert!(!star.covers(&host("x.y.a.b")));
+        assert!(!star.covers(&host("a.b")));
+        let exact: CertName = "a.b".parse().unwrap();
+        assert!(exact.covers(&host("a.b")) && !exact.covers(&host("x.a.b")));
+        assert!("*".parse::<CertName>().is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let cert = Certificate {
+            id: CertificateId::parse("a.b").unwrap(),
+            names: vec!["a.b".parse().unwrap()],
+            chain: vec![vec![1]],
+            key: Zeroizing::new(b"sesame".to_vec()),
+        };
+        let shown = format!("{cert:?}");
+        assert!(!shown.contains("115") && !shown.contains("sesame"), "{shown}");
+    }
+}

@@ -1,0 +1,245 @@
+//! A host name in its one normal form.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The longest host name, in bytes (RFC 1035 §2.3.4, without the trailing dot).
+pub const MAX_HOST: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// A fully qualified host name: lower-case ASCII (IDNA A-labels), two labels or more, no trailing dot,
+/// at most [`MAX_HOST`] bytes; never an IP address, never a wildcard.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Host(Arc<str>);
+
+/// Why a text is not a [`Host`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidHost {
+    /// Nothing was given.
+    #[error("the host is empty")]
+    Empty,
+    /// Over [`MAX_HOST`] bytes in its ASCII form.
+    #[error("the host has {0} bytes, at most {MAX_HOST} are allowed")]
+    TooLong(usize),
+    /// An IP address.
+    #[error("`{0}` is an IP address, a host name is needed")]
+    IpAddress(String),
+    /// `*.example.org`.
+    #[error("`{0}` is a wildcard, routes are for one host each")]
+    Wildcard(String),
+    /// `a..b`, `.a`.
+    #[error("`{0}` has an empty label")]
+    EmptyLabel(String),
+    /// A label over 63 bytes.
+    #[error("a label of `{0}` has more than 63 bytes")]
+    LabelTooLong(String),
+    /// `localhost`.
+    #[error("`{0}` has one label only, a fully qualified name such as app.example.org is needed")]
+    SingleLabel(String),
+    /// Something no host name has.
+    #[error("`{0}` is not a host name: labels are letters, digits and inner hyphens")]
+    Forbidden(String),
+}
+
+impl Host {
+    /// Parses a name in any case, Unicode or ASCII, with or without its trailing dot.
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        if text.is_empty() {
+            return Err(InvalidHost::Empty);
+        }
+        refuse_other_kinds(text)?;
+        let ascii = to_ascii(text)?;
+        check_labels(&ascii, text)?;
+        Ok(Self(ascii.into()))
+    }
+
+    /// The name, as it goes on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this name lies below `parent`, at any depth.
+    #[must_use]
+    pub fn is_below(&self, parent: &Self) -> bool {
+        self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
+    }
+
+    /// Whether this name lies exactly one label below `parent`: what the wildcard `*.parent` covers (RFC 9525 §6.3).
+    #[must_use]
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.0.split_once('.').is_some_and(|(_, rest)| rest == &*parent.0)
+    }
+
+    /// The name one label below `self`.
+    pub fn child(&self, label: &str) -> Result<Self, InvalidHost> {
+        if label.contains('.') {
+            return Err(InvalidHost::Forbidden(label.to_owned()));
+        }
+        if label.is_empty() {
+            return Err(InvalidHost::Empty);
+        }
+        Self::parse(&format!("{label}.{self}"))
+    }
+}
+
+fn refuse_other_kinds(text: &str) -> Result<(), InvalidHost> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<Ipv6Addr>().is_ok() || text.trim_end_matches('.').parse::<Ipv4Addr>().is_ok() {
+        return Err(InvalidHost::IpAddress(text.to_owned()));
+    }
+    if text.contains('*') {
+        return Err(InvalidHost::Wildcard(text.to_owned()));
+    }
+    // Said before IDNA, which has no word for it; `.` alone is what is left of an empty name.
+    let undotted = text.strip_suffix('.').unwrap_or(text);
+    if undotted.split('.').any(str::is_empty) {
+        return Err(InvalidHost::EmptyLabel(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn to_ascii(text: &str) -> Result<String, InvalidHost> {
+    let undotted = text.strip_suffix('.').unwrap_or(text);
+    if undotted.is_ascii() && !undotted.to_ascii_lowercase().contains("xn--") {
+        return Ok(undotted.to_ascii_lowercase());
+    }
+    idna::domain_to_ascii_cow(undotted.as_bytes(), idna::AsciiDenyList::STD3)
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| InvalidHost::Forbidden(text.to_owned()))
+}
+
+fn check_labels(ascii: &str, text: &str) -> Result<(), InvalidHost> {
+    if ascii.len() > MAX_HOST {
+        return Err(InvalidHost::TooLong(ascii.len()));
+    }
+    for label in ascii.split('.') {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if label.is_empty() {
+            return Err(InvalidHost::EmptyLabel(text.to_owned()));
+        }
+        if label.len() > MAX_LABEL {
+            return Err(InvalidHost::LabelTooLong(text.to_owned()));
+        }
+        if !label.bytes().all(inner) || label.starts_with('-') || label.ends_with('-') {
+            return Err(InvalidHost::Forbidden(text.to_owned()));
+        }
+    }
+    let Some((_, last)) = ascii.rsplit_once('.') else {
+        return Err(InvalidHost::SingleLabel(text.to_owned()));
+    };
+    // A numeric last label is read as an IPv4 address by URL parsers (WHATWG URL, "ends in a number").
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(InvalidHost::IpAddress(text.to_owned()));
+    }
+    Ok(())
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Lets a map keyed by hosts be asked with a borrowed, already lower-case name.
+impl Borrow<str> for Host {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Host {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = InvalidHost;
+
+    fn try_from(text: String) -> Result<Self, InvalidHost> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.0.as_ref().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn normalises_case_dot_and_unicode() {
+        assert_eq!(Host::parse("App.Example.ORG.").unwrap().as_str(), "app.example.org");
+        assert_eq!(Host::parse("bücher.example").unwrap().as_str(), "xn--bcher-kva.example");
+        assert_eq!(Host::parse("XN--BCHER-KVA.example").unwrap().as_str(), "xn--bcher-kva.example");
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        let long = format!("{}.{}.{}.{}.org", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
+        assert_eq!(long.len(), 254);
+        assert_eq!(Host::parse(&long), Err(InvalidHost::TooLong(254)));
+        assert!(Host::parse(&long[1..]).is_ok());
+        for (text, kind) in [
+            ("", InvalidHost::Empty),
+            (".", InvalidHost::EmptyLabel(".".into())),
+            ("a..b", InvalidHost::EmptyLabel("a..b".into())),
+            ("*.x", InvalidHost::Wildcard("*.x".into())),
+            ("127.0.0.1", InvalidHost::IpAddress("127.0.0.1".into())),
+            ("[400::1]", InvalidHost::IpAddress("[400::1]".into())),
+            ("a.1", InvalidHost::IpAddress("a.1".into())),
+            ("localhost", InvalidHost::SingleLabel("localhost".into())),
+            ("_acme-challenge.a.b", InvalidHost::Forbidden("_acme-challenge.a.b".into())),
+            ("-a.b", InvalidHost::Forbidden("-a.b".into())),
+            ("a b.c", InvalidHost::Forbidden("a b.c".into())),
+            ("a.b:80", InvalidHost::Forbidden("a.b:80".into())),
+            ("a.b/c", InvalidHost::Forbidden("a.b/c".into())),
+            ("xn--zzzzzz9999.b", InvalidHost::Forbidden("xn--zzzzzz9999.b".into())),
+        ] {
+            assert_eq!(Host::parse(text), Err(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_its_parents() {
+        let base = Host::parse("gw.example").unwrap();
+        let child = base.child("app").unwrap();
+        let deep = child.child("x").unwrap();
+        assert!(child.is_child_of(&base) && child.is_below(&base));
+        assert!(!deep.is_child_of(&base) && deep.is_below(&base));
+        assert!(!base.is_below(&base));
+        assert!(!Host::parse("xgw.example").unwrap().is_below(&base));
+        assert!(base.child("a.b").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_is_idempotent_and_never_panics(text in "\\PC{0,40}") {
+            if let Ok(host) = Host::parse(&text) {
+                prop_assert_eq!(Host::parse(host.as_str()).unwrap(), host);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The model: what exists is valid, because every type here can only be made by parsing.
+
+mod backend;
+mod cert;
+mod host;
+mod id;
+mod route;
+
+pub use backend::{Backend, Backends, InvalidBackend, InvalidBackends, MAX_BACKENDS, Prefixes};
+pub use cert::{CertName, Certificate, CertificateId, InvalidCertificate};
+pub use host::{Host, InvalidHost, MAX_HOST};
+pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
+pub use route::{Balance, Destination, Mode, Route};
