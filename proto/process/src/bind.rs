@@ -1,0 +1,32 @@
+//! The error of a listener that cannot be had.
+
+use std::io;
+
+use thiserror::Error;
+
+/// An address that cannot be listened on; says which, for what, and which key sets it.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} for {what} (key `{key}`): {}", reason(source))]
+pub struct BindError {
+    /// What the listener is for, such as "the API".
+    pub what: &'static str,
+    /// The address, as it was configured.
+    pub address: String,
+    /// The configuration key that names it.
+    pub key: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process has it; stop that one or choose another address".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Readiness: not ready while anything blocks it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whether the process does its job yet. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+
+impl Readiness {
+    /// Nothing blocks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Not ready until what is returned is dropped.
+    #[must_use]
+    pub fn block(&self, name: &'static str) -> Blocker {
+        self.names().push(name);
+        Blocker { readiness: self.clone(), name }
+    }
+
+    /// Whether nothing blocks.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.names().is_empty()
+    }
+
+    /// What blocks.
+    #[must_use]
+    pub fn blockers(&self) -> Vec<&'static str> {
+        self.names().clone()
+    }
+
+    fn names(&self) -> std::sync::MutexGuard<'_, Vec<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Blocks readiness until dropped.
+#[derive(Debug)]
+pub struct Blocker {
+    readiness: Readiness,
+    name: &'static str,
+}
+
+impl Drop for Blocker {
+    fn drop(&mut self) {
+        let mut names = self.readiness.names();
+        if let Some(at) = names.iter().position(|name| *name == self.name) {
+            names.swap_remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_the_last_blocker_is_gone() {
+        let readiness = Readiness::new();
+        let store = readiness.block("store");
+        let feed = readiness.block("feed");
+        drop(store);
+        assert_eq!(readiness.blockers(), ["feed"]);
+        drop(feed);
+        assert!(readiness.is_ready());
+    }
+}

@@ -1,0 +1,251 @@
+//! Configuration: one table of keys makes the flags, the variables and the keys a file may have.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use toml::{Table, Value};
+
+/// One configuration key: `--services-storage-db-path`, `WEBGATEWAY_SERVICES_STORAGE_DB_PATH` and
+/// `[services_storage] db_path` are the same one.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Where it stands in the file, tables and name joined by dots.
+    pub path: &'static str,
+    /// What a flag or variable gives for it.
+    pub kind: Kind,
+    /// What it does, with its default.
+    pub help: &'static str,
+}
+
+/// What a flag or variable gives for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text; addresses, durations and paths too.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Bool,
+    /// Texts, separated by commas; a file may also give one text alone.
+    List,
+}
+
+/// A program and all its keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// One line on what it is.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// What a program was started with.
+#[derive(Debug)]
+pub struct Invocation<T> {
+    /// Its configuration.
+    pub settings: T,
+    /// Whether the configuration is only to be checked.
+    pub check: bool,
+}
+
+/// Why a program cannot be configured.
+#[derive(Debug, Error)]
+pub enum InvalidSettings {
+    /// The command line is wrong, or asks for help.
+    #[error(transparent)]
+    Usage(#[from] Box<clap::Error>),
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A key nobody knows.
+    #[error("{}: the key `{key}` is not known{}", path.display(), nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// A known key much like it.
+        nearest: Option<&'static str>,
+    },
+    /// A variable or flag of the wrong kind.
+    #[error("{name}: `{value}` is not {expected}")]
+    WrongKind {
+        /// The flag or variable.
+        name: String,
+        /// What it was given.
+        value: String,
+        /// What it needs.
+        expected: &'static str,
+    },
+    /// A value that does not fit its key.
+    #[error("configuration: {0}")]
+    Value(String),
+}
+
+/// Reads the command line, the environment and the file of this process. Prints and exits on `--help`.
+pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, InvalidSettings> {
+    match from_sources(program, std::env::args_os(), &|name| std::env::var(name).ok()) {
+        Err(InvalidSettings::Usage(usage)) => usage.exit(),
+        other => other,
+    }
+}
+
+/// [`read`] with given sources; `args` begins with the program's own name.
+pub fn from_sources<T: DeserializeOwned>(
+    program: &Program,
+    args: impl IntoIterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Invocation<T>, InvalidSettings> {
+    let matches = command(program).try_get_matches_from(args).map_err(Box::new)?;
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    let file = file.or_else(|| env("WEBGATEWAY_CONFIG").map(PathBuf::from));
+    let mut table = match file {
+        Some(path) => read_file(&path, program.keys)?,
+        None => Table::new(),
+    };
+    for key in program.keys {
+        let flag = matches.get_one::<String>(key.path).map(|value| (flag(key), value.clone()));
+        let given = flag.or_else(|| env(&variable(key)).map(|value| (variable(key), value)));
+        if let Some((name, text)) = given {
+            set(&mut table, key.path, value(key.kind, name, text)?);
+        }
+    }
+    lists_of_one(&mut table, program.keys);
+    let settings = Value::Table(table).try_into::<T>();
+    let settings =
+        settings.map_err(|error| InvalidSettings::Value(error.to_string().trim().replace('\n', " ")))?;
+    Ok(Invocation { settings, check: matches.get_flag("check") })
+}
+
+fn command(program: &Program) -> Command {
+    let config = Arg::new("config").long("config").short('c').value_name("FILE");
+    let config = config.value_parser(clap::value_parser!(PathBuf));
+    let check = Arg::new("check").long("check").action(ArgAction::SetTrue);
+    let keys = program.keys.iter().map(argument);
+    Command::new(program.name)
+        .about(program.about)
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(config.help("The TOML file with the keys below [env: WEBGATEWAY_CONFIG]"))
+        .arg(check.help("Check the configuration and exit"))
+        .args(keys)
+        .after_help("A flag wins over a variable, a variable over the file, the file over the default.")
+}
+
+fn argument(key: &Key) -> Arg {
+    let help = format!("{} [env: {}]", key.help, variable(key));
+    let long = flag(key).split_off(2);
+    let arg = Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys");
+    match key.kind {
+        Kind::Text => arg.value_name("VALUE"),
+        Kind::Integer => arg.value_name("N"),
+        Kind::List => arg.value_name("VALUE,…"),
+        Kind::Bool => arg.value_parser(PossibleValuesParser::new(["true", "false"])),
+    }
+}
+
+fn flag(key: &Key) -> String {
+    format!("--{}", key.path.replace(['.', '_'], "-"))
+}
+
+fn variable(key: &Key) -> String {
+    format!("WEBGATEWAY_{}", key.path.replace('.', "_").to_uppercase())
+}
+
+fn value(kind: Kind, name: String, text: String) -> Result<Value, InvalidSettings> {
+    let wrong = |expected| InvalidSettings::WrongKind { name, value: text.clone(), expected };
+    match kind {
+        Kind::Text => Ok(Value::String(text)),
+        Kind::Integer => text.trim().parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
+        Kind::Bool => text.trim().parse().map(Value::Boolean).map_err(|_| wrong("true or false")),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Ok(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+        }
+    }
+}
+
+fn read_file(path: &Path, keys: &'static [Key]) -> Result<Table, InvalidSettings> {
+    let path = path.to_owned();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| InvalidSettings::Unreadable { path: path.clone(), source })?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| InvalidSettings::Syntax {
+        path: path.clone(),
+        message: error.to_string().trim().to_owned(),
+    })?;
+    match unknown(&table, "", keys) {
+        Some(key) => Err(InvalidSettings::UnknownKey { nearest: nearest(&key, keys), key, path }),
+        None => Ok(table),
+    }
+}
+
+fn unknown(table: &Table, prefix: &str, keys: &[Key]) -> Option<String> {
+    table.iter().find_map(|(name, value)| {
+        let path = format!("{prefix}{name}");
+        if keys.iter().any(|key| key.path == path) {
+            return None;
+        }
+        let inner = format!("{path}.");
+        match value {
+            Value::Table(table) if keys.iter().any(|key| key.path.starts_with(&inner)) => {
+                unknown(table, &inner, keys)
+            }
+            _ => Some(path),
+        }
+    })
+}
+
+fn nearest(unknown: &str, keys: &'static [Key]) -> Option<&'static str> {
+    let scored = keys.iter().map(|key| (strsim::jaro_winkler(unknown, key.path), key.path));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > 0.7).then_some(best.1)
+}
+
+fn set(table: &mut Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = table.entry(head.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// `public_ip = "…"` means a list of one.
+fn lists_of_one(table: &mut Table, keys: &[Key]) {
+    for key in keys.iter().filter(|key| key.kind == Kind::List) {
+        let (tables, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        let mut at = Some(&mut *table);
+        for step in tables.split('.').filter(|step| !step.is_empty()) {
+            at = at.and_then(|table| table.get_mut(step)).and_then(Value::as_table_mut);
+        }
+        if let Some(value @ Value::String(_)) = at.and_then(|table| table.get_mut(name)) {
+            *value = Value::Array(vec![value.clone()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

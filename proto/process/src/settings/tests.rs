@@ -1,0 +1,71 @@
+//! The order of sources, and what a user reads when something is wrong.
+
+use std::io::Write;
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Sample {
+    name: String,
+    listen: Vec<std::net::IpAddr>,
+    dns: Dns,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Dns {
+    port: u16,
+    on: bool,
+}
+
+const KEYS: &[Key] = &[
+    Key { path: "name", kind: Kind::Text, help: "A name" },
+    Key { path: "listen", kind: Kind::List, help: "Addresses" },
+    Key { path: "dns.port", kind: Kind::Integer, help: "A port" },
+    Key { path: "dns.on", kind: Kind::Bool, help: "A switch" },
+];
+const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS };
+
+fn run(file: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Invocation<Sample>, InvalidSettings> {
+    let mut at = tempfile::NamedTempFile::new().unwrap();
+    at.write_all(file.as_bytes()).unwrap();
+    let mut all: Vec<OsString> = vec!["sample".into(), "--config".into(), at.path().into()];
+    all.extend(args.iter().map(OsString::from));
+    let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    from_sources(&PROGRAM, all, &env)
+}
+
+fn message(file: &str, args: &[&str], env: &[(&str, &str)]) -> String {
+    run(file, args, env).unwrap_err().to_string()
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let file = "name = 'file'\nlisten = '::1'\n[dns]\nport = 1\n";
+    let read = run(file, &["--dns-port", "3"], &[("WEBGATEWAY_DNS_PORT", "2"), ("WEBGATEWAY_NAME", "env")]);
+    let settings = read.unwrap().settings;
+    assert_eq!(settings.name, "env");
+    assert_eq!(settings.listen, ["::1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(settings.dns, Dns { port: 3, on: false });
+    let read = run(file, &["--check", "--listen", "::1, 127.0.0.1", "--dns-on", "true"], &[]).unwrap();
+    assert!(read.check && read.settings.dns.on);
+    assert_eq!(read.settings.listen.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    assert!(message("nam = 'x'", &[], &[]).ends_with("the key `nam` is not known, did you mean `name`?"));
+    assert!(message("[dns]\nprt = 1", &[], &[]).contains("`dns.prt` is not known, did you mean `dns.port`?"));
+    assert!(message("[dnss]\nport = 1", &[], &[]).contains("`dnss` is not known, did you mean `dns."));
+    assert!(message("name = ", &[], &[]).contains("TOML parse error at line 1"));
+    let wrong = message("", &[], &[("WEBGATEWAY_DNS_PORT", "x")]);
+    assert_eq!(wrong, "WEBGATEWAY_DNS_PORT: `x` is not a whole number");
+    let wrong = message("[dns]\nport = 70000", &[], &[]);
+    assert!(wrong.contains("dns.port"), "{wrong}");
+    let wrong = message("listen = ['nowhere']", &[], &[]);
+    assert!(wrong.contains("listen"), "{wrong}");
+    assert!(matches!(run("", &["--nme", "x"], &[]), Err(InvalidSettings::Usage(_))));
+}

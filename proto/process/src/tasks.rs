@@ -1,0 +1,198 @@
+//! Supervised tasks: every task has a name, and when an essential one ends, the process stops and says which.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::Stop;
+
+/// An essential task that ended before it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the task `{name}` ended: {reason}")]
+pub struct TaskFailed {
+    /// Its name.
+    pub name: String,
+    /// What it said.
+    pub reason: String,
+}
+
+/// The process's tasks. Clones supervise the same set.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: Stop,
+    failed: Arc<Mutex<Option<TaskFailed>>>,
+}
+
+impl Tasks {
+    /// None yet.
+    #[must_use]
+    pub fn new(stop: Stop) -> Self {
+        Self { tracker: TaskTracker::new(), stop, failed: Arc::default() }
+    }
+
+    /// The signal that ends them.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Runs a task whose end concerns nobody; a panic in it is logged.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.stop.clone();
+        self.start(async move {
+            tokio::select! {
+                panicked = CatchUnwind::new(task) => if let Err(reason) = panicked {
+                    error!(task = name, reason, "a task panicked");
+                },
+                () = cut.was_cut() => {}
+            }
+        });
+    }
+
+    /// Runs a task without which the process is of no use: if it fails, or ends before the stop, the process stops.
+    pub fn essential<E: Display>(
+        &self,
+        name: impl Into<String>,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (name, tasks) = (name.into(), self.clone());
+        self.start(async move {
+            let ended = tokio::select! {
+                ended = CatchUnwind::new(async { task.await.map_err(|e| e.to_string()) }) => ended,
+                () = tasks.stop.was_cut() => return,
+            };
+            tasks.ended(&name, ended.and_then(|result| result));
+        });
+    }
+
+    /// Runs `body` on a thread of its own, as essential as [`Tasks::essential`].
+    pub fn thread<E: Display>(
+        &self,
+        name: String,
+        body: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (done, ended) = oneshot::channel();
+        let run = move || {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| body().map_err(|e| e.to_string())));
+            // Nobody waits any more after a cut.
+            let _ = done.send(result.unwrap_or_else(|panic| Err(said(&*panic))));
+        };
+        thread::Builder::new().name(name.clone()).spawn(run)?;
+        self.essential(
+            name,
+            async move { ended.await.unwrap_or_else(|_| Err("its thread died".to_owned())) },
+        );
+        Ok(())
+    }
+
+    /// Waits for the stop, then at most `grace` for every task to end.
+    pub async fn run_until_stopped(&self, grace: Duration) -> Result<(), TaskFailed> {
+        self.stop.begun().await;
+        info!(tasks = self.tracker.len(), "stopping");
+        self.tracker.close();
+        tokio::select! {
+            () = self.tracker.wait() => {}
+            () = self.stop.was_cut() => warn!(tasks = self.tracker.len(), "cut short"),
+            () = tokio::time::sleep(grace) => warn!(tasks = self.tracker.len(), "the grace is over, ending"),
+        }
+        self.stop.cut();
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the supervisor every other spawn goes through")]
+    fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.tracker.track_future(task));
+    }
+
+    fn ended(&self, name: &str, result: Result<(), String>) {
+        let reason = match result {
+            Ok(()) if self.stop.is_stopping() => return,
+            Ok(()) => "it returned before the process was told to stop".to_owned(),
+            Err(reason) => reason,
+        };
+        error!(task = name, reason, "an essential task ended, the process stops");
+        let failed = TaskFailed { name: name.to_owned(), reason };
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+        self.stop.begin();
+    }
+}
+
+/// A future whose panic is its result: what the panic said.
+struct CatchUnwind<F>(std::pin::Pin<Box<F>>);
+
+impl<F: Future> CatchUnwind<F> {
+    fn new(future: F) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<F: Future> Future for CatchUnwind<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
+        polled.map_or_else(|panic| std::task::Poll::Ready(Err(said(&*panic))), |poll| poll.map(Ok))
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("no word why"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn an_essential_task_that_ends_stops_the_process_by_name() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.essential("feed", async { Err::<(), _>("gone") });
+        let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();
+        assert_eq!(failed.to_string(), "the task `feed` ended: gone");
+    }
+
+    #[tokio::test]
+    async fn an_essential_thread_that_panics_stops_the_process() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.thread("worker 0".into(), || -> Result<(), Infallible> { panic!("ouch") }).unwrap();
+        let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();
+        assert_eq!(failed.to_string(), "the task `worker 0` ended: it panicked: ouch");
+    }
+
+    #[tokio::test]
+    async fn what_ends_after_the_stop_ended_well() {
+        let tasks = Tasks::new(Stop::new());
+        let stop = tasks.stop().clone();
+        tasks.essential("api", async move { Ok::<(), Infallible>(stop.begun().await) });
+        tasks.spawn("other", async { panic!("logged, no more") });
+        tasks.stop().begin();
+        assert_eq!(tasks.run_until_stopped(GRACE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_what_would_never_end() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.spawn("stuck", std::future::pending());
+        tasks.stop().cut();
+        assert_eq!(tasks.run_until_stopped(Duration::from_secs(3600)).await, Ok(()));
+    }
+}
