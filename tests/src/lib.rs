@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The harness of the stories and of `make dev`: the real binaries, real backends, real clients.
+//!
+//! Leaf first; a module imports only what stands before it.
+
+pub mod authority;
+pub mod backend;
+pub mod client;
+pub mod controller;
+pub mod feed_file;
+pub mod gateway;
+pub mod gwctl;
+pub mod netns;
+pub mod process;
+pub mod scene;
+pub mod story;
+pub mod wait;
+pub mod websocket;

@@ -1,0 +1,71 @@
+//! A certificate authority for backends and for gateways without a controlplane.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A root and its key.
+#[derive(Debug)]
+pub struct Authority {
+    root: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A chain and its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The chain, leaf first.
+    pub chain: String,
+    /// The key, PKCS#8.
+    pub key: String,
+}
+
+impl Authority {
+    /// A fresh one.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate()?;
+        let root = params.self_signed(&key)?.pem();
+        Ok(Self { root, issuer: Issuer::new(params, key) })
+    }
+
+    /// Its root, PEM.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// A certificate for these names.
+    pub fn issue(&self, names: &[&str]) -> Result<Issued> {
+        let params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
+        let key = KeyPair::generate()?;
+        let chain = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Issued { chain, key: key.serialize_pem() })
+    }
+}
+
+impl Issued {
+    /// A TLS server that shows this certificate.
+    pub fn server(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+/// The roots of a PEM text.
+pub fn roots(pem: &str) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        store.add(root?)?;
+    }
+    Ok(store)
+}

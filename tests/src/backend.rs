@@ -1,0 +1,321 @@
+//! Backends: an HTTP server that does what the path says, and raw ones that misbehave.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::websocket;
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// A running backend; dropping it closes its port and its connections.
+#[derive(Debug)]
+pub struct Backend {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    _server: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    connections: AtomicU64,
+    open: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// What a [`Backend::raw`] does with each connection after the first bytes came.
+#[derive(Debug, Clone)]
+pub enum Raw {
+    /// Answers these bytes and closes.
+    Answer(Vec<u8>),
+    /// Answers these bytes and resets.
+    AnswerAndReset(Vec<u8>),
+    /// Closes without a word.
+    Close,
+    /// Says every byte back, until the other side's end, then says `bye` and ends.
+    Echo,
+    /// Reads and never answers.
+    Silence,
+}
+
+impl Backend {
+    /// An HTTP/1.1 server. Its paths:
+    ///
+    /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/break` breaks off after
+    /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes · any other: the request,
+    /// as JSON `{backend, method, target, headers: [[name, value]], body}`.
+    pub async fn http(address: SocketAddr) -> Result<Self> {
+        Self::serve(address, move |stream, seen| http(stream, address, seen)).await
+    }
+
+    /// The same behind TLS of its own.
+    pub async fn https(address: SocketAddr, config: Arc<ServerConfig>) -> Result<Self> {
+        let acceptor = TlsAcceptor::from(config);
+        Self::serve(address, move |stream, seen| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    http(stream, address, seen).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// One that speaks no protocol.
+    pub async fn raw(address: SocketAddr, behaviour: Raw) -> Result<Self> {
+        Self::serve(address, move |stream, seen| {
+            let behaviour = behaviour.clone();
+            // A connection that is cut under it is what it is for.
+            async move { drop(misbehave(stream, &behaviour, &seen).await) }
+        })
+        .await
+    }
+
+    async fn serve<F, R>(address: SocketAddr, serve: F) -> Result<Self>
+    where
+        F: Fn(TcpStream, Arc<Seen>) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("backend on {address}"))?;
+        let address = listener.local_addr()?;
+        let seen = Arc::new(Seen::default());
+        let mut server = JoinSet::new();
+        let counted = Arc::clone(&seen);
+        server.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(stream.set_nodelay(true));
+                let seen = Arc::clone(&counted);
+                seen.connections.fetch_add(1, Ordering::SeqCst);
+                seen.open.fetch_add(1, Ordering::SeqCst);
+                let serving = serve(stream, Arc::clone(&seen));
+                connections.spawn(async move {
+                    serving.await;
+                    seen.open.fetch_sub(1, Ordering::SeqCst);
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { address, seen, _server: server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it has accepted.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.seen.open.load(Ordering::SeqCst)
+    }
+
+    /// How many requests it has read the head of.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.seen.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// A port that neither accepts nor refuses: its queue is full, so that a connection attempt hangs.
+#[derive(Debug)]
+pub struct BlackHole {
+    address: SocketAddr,
+    _listener: Socket,
+    _queued: Vec<Socket>,
+}
+
+impl BlackHole {
+    /// Fills the queue of a listener that never accepts.
+    pub fn at(address: SocketAddr) -> Result<Self> {
+        let listener = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        listener.bind(&address.into())?;
+        listener.listen(0)?;
+        let mut queued = Vec::new();
+        // A queue of length n holds n + 1 connections; what follows stays in SYN-SENT.
+        for _ in 0..4 {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            drop(socket.connect(&address.into()));
+            queued.push(socket);
+        }
+        Ok(Self { address, _listener: listener, _queued: queued })
+    }
+
+    /// Where it swallows.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut read = stream.read(&mut buffer).await?;
+    if read > 0 {
+        seen.requests.fetch_add(1, Ordering::SeqCst);
+    }
+    match behaviour {
+        Raw::Answer(bytes) => {
+            stream.write_all(bytes).await?;
+            stream.shutdown().await?;
+            while stream.read(&mut buffer).await? > 0 {}
+        }
+        Raw::AnswerAndReset(bytes) => {
+            stream.write_all(bytes).await?;
+            stream.set_zero_linger()?;
+        }
+        Raw::Close => {}
+        Raw::Echo => {
+            while read > 0 {
+                stream.write_all(&buffer[..read]).await?;
+                read = stream.read(&mut buffer).await?;
+            }
+            stream.write_all(b"bye").await?;
+            stream.shutdown().await?;
+        }
+        Raw::Silence => while stream.read(&mut buffer).await? > 0 {},
+    }
+    Ok(())
+}
+
+async fn http<S>(stream: S, address: SocketAddr, seen: Arc<Seen>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (upgrades, mut upgraded) = tokio::sync::mpsc::unbounded_channel();
+    let service = service_fn(move |request: Request<Incoming>| {
+        seen.requests.fetch_add(1, Ordering::SeqCst);
+        let upgrades = upgrades.clone();
+        async move {
+            Ok::<_, Infallible>(answer(request, address, &upgrades).await.unwrap_or_else(|error| {
+                let mut response = Response::new(full(error.to_string()));
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response
+            }))
+        }
+    });
+    let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    drop(serving.await);
+    if let Some(upgrade) = upgraded.recv().await {
+        let upgrade: hyper::upgrade::OnUpgrade = upgrade;
+        if let Ok(stream) = upgrade.await {
+            websocket::echo_all(TokioIo::new(stream)).await;
+        }
+    }
+}
+
+type Upgrades = tokio::sync::mpsc::UnboundedSender<hyper::upgrade::OnUpgrade>;
+
+async fn answer(
+    request: Request<Incoming>,
+    address: SocketAddr,
+    upgrades: &Upgrades,
+) -> Result<Response<Body>> {
+    let path = request.uri().path().to_owned();
+    let (word, value) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_matches('/'), ""));
+    Ok(match word {
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(value.parse()?)).await;
+            Response::new(full("late"))
+        }
+        "stream" => Response::new(chunks(value.parse()?)),
+        "bytes" => Response::new(full(vec![b'x'; value.parse()?])),
+        "status" => Response::builder().status(value.parse::<u16>()?).body(full(""))?,
+        "break" => Response::new(broken()),
+        "trailers" => Response::builder().header("trailer", "x-sum").body(with_trailers())?,
+        "ws" => upgrade(request, upgrades)?,
+        _ => echo(request, address).await?,
+    })
+}
+
+fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).map_err(|never| match never {}).boxed()
+}
+
+fn frames(frames: Vec<std::io::Result<Frame<Bytes>>>) -> Body {
+    BodyExt::boxed(StreamBody::new(stream::iter(frames)))
+}
+
+fn chunks(count: u64) -> Body {
+    let ticking = stream::unfold(0, move |n| async move {
+        if n == count {
+            return None;
+        }
+        if n > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some((Ok(Frame::data(Bytes::from(format!("chunk {n}\n")))), n + 1))
+    });
+    BodyExt::boxed(StreamBody::new(ticking))
+}
+
+fn broken() -> Body {
+    frames(vec![Ok(Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("broken off"))])
+}
+
+fn with_trailers() -> Body {
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("42"));
+    frames(vec![Ok(Frame::data(Bytes::from_static(b"body"))), Ok(Frame::trailers(trailers))])
+}
+
+fn upgrade(mut request: Request<Incoming>, upgrades: &Upgrades) -> Result<Response<Body>> {
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).context("no Sec-WebSocket-Key")?;
+    let accept = websocket::accept_key(key.as_bytes());
+    upgrades.send(hyper::upgrade::on(&mut request))?;
+    Ok(Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, accept)
+        .body(full(""))?)
+}
+
+async fn echo(request: Request<Incoming>, address: SocketAddr) -> Result<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let headers: Vec<_> = head
+        .headers
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    let seen = json!({
+        "backend": address.to_string(),
+        "method": head.method.as_str(),
+        "target": head.uri.to_string(),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&body),
+    });
+    let answer = Response::builder().header("content-type", "application/json");
+    Ok(answer.body(full(seen.to_string()))?)
+}

@@ -1,0 +1,3 @@
+//! `make dev`.
+
+fn main() {}

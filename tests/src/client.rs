@@ -1,0 +1,245 @@
+//! Visitors: TLS with any name and ALPN, h1 and h2 requests, plain requests, raw bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+pub use tokio_rustls::client::TlsStream;
+
+use crate::authority::roots;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Connects by TLS to one address, whatever the name.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// One that trusts the roots of `root_pem` and offers http/1.1 alone.
+    pub fn new(address: SocketAddr, root_pem: &str) -> Result<Self> {
+        let config = ClientConfig::builder().with_root_certificates(roots(root_pem)?).with_no_client_auth();
+        Ok(Self { address, config: Arc::new(config) }.alpn(&["http/1.1"]))
+    }
+
+    /// The same, offering these protocols.
+    #[must_use]
+    pub fn alpn(mut self, protocols: &[&str]) -> Self {
+        let offered = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Arc::make_mut(&mut self.config).alpn_protocols = offered;
+        self
+    }
+
+    /// The same, offering h2 alone.
+    #[must_use]
+    pub fn h2(self) -> Self {
+        self.alpn(&["h2"])
+    }
+
+    /// The same, not saying which name it wants.
+    #[must_use]
+    pub fn without_sni(mut self) -> Self {
+        Arc::make_mut(&mut self.config).enable_sni = false;
+        self
+    }
+
+    /// A TLS connection for `name`, whose certificate is verified.
+    pub async fn tls(&self, name: &str) -> Result<TlsStream<TcpStream>> {
+        let stream = tcp(self.address).await?;
+        let name = ServerName::try_from(name.to_owned())?;
+        let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        timeout(PATIENCE, connected).await.context("the TLS handshake hangs")?.context("TLS")
+    }
+
+    /// An HTTP connection for `name`, in the protocol that was negotiated.
+    pub async fn connect(&self, name: &str) -> Result<Connection> {
+        let stream = self.tls(name).await?;
+        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Connection::over(stream, is_h2, "https").await
+    }
+
+    /// One GET over a connection of its own.
+    pub async fn get(&self, host: &str, path: &str) -> Result<Reply> {
+        self.connect(host).await?.get(host, path).await
+    }
+}
+
+/// A TCP connection.
+pub async fn tcp(address: SocketAddr) -> Result<TcpStream> {
+    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let stream = connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Sends bytes on a connection of their own and returns all that comes back until it ends.
+pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = tcp(address).await?;
+    stream.write_all(bytes).await?;
+    rest(&mut stream).await
+}
+
+/// Reads to the end; a reset is an end too.
+pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("it stays open")?;
+    match read {
+        Ok(_) => Ok(answer),
+        Err(error) if matches!(error.kind(), CONNECTION_RESET | UNEXPECTED_EOF) => Ok(answer),
+        Err(error) => Err(error.into()),
+    }
+}
+
+const CONNECTION_RESET: std::io::ErrorKind = std::io::ErrorKind::ConnectionReset;
+// rustls' word for a peer that closes without close_notify.
+const UNEXPECTED_EOF: std::io::ErrorKind = std::io::ErrorKind::UnexpectedEof;
+
+/// An HTTP connection.
+#[derive(Debug)]
+pub struct Connection {
+    sender: Sender,
+    scheme: &'static str,
+    driver: JoinSet<()>,
+}
+
+#[derive(Debug)]
+enum Sender {
+    H1(http1::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Connection {
+    /// Plain HTTP/1.1 to an address.
+    pub async fn plain(address: SocketAddr) -> Result<Self> {
+        Self::over(tcp(address).await?, false, "http").await
+    }
+
+    /// HTTP over any stream.
+    pub async fn over<S>(stream: S, is_h2: bool, scheme: &'static str) -> Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut driver = JoinSet::new();
+        let sender = if is_h2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            driver.spawn(async move { drop(connection.await) });
+            Sender::H2(sender)
+        } else {
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            driver.spawn(async move { drop(connection.await) });
+            Sender::H1(sender)
+        };
+        Ok(Self { sender, scheme, driver })
+    }
+
+    /// A request for a host and path, in the form this protocol wants.
+    pub fn request(&self, method: Method, host: &str, path: &str) -> http::request::Builder {
+        match self.sender {
+            Sender::H1(_) => Request::builder().method(method).uri(path).header("host", host),
+            Sender::H2(_) => Request::builder().method(method).uri(format!("{}://{host}{path}", self.scheme)),
+        }
+    }
+
+    /// Sends a request and returns as soon as the head of its response is there.
+    pub async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        let sent = async {
+            match &mut self.sender {
+                Sender::H1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+                Sender::H2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+            }
+        };
+        Ok(timeout(PATIENCE, sent).await.context("no response")??)
+    }
+
+    /// Sends a request and reads the whole response.
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply> {
+        let response = self.open(request).await?;
+        timeout(PATIENCE, Reply::read(response)).await.context("the body hangs")?
+    }
+
+    /// One GET.
+    pub async fn get(&mut self, host: &str, path: &str) -> Result<Reply> {
+        let request = self.request(Method::GET, host, path).body(Full::default())?;
+        self.send(request).await
+    }
+
+    /// Waits until the other side has closed it.
+    pub async fn closed(&mut self) -> Result<()> {
+        let ended = timeout(PATIENCE, self.driver.join_next()).await.context("it stays open")?;
+        ended.context("no driver")??;
+        Ok(())
+    }
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// The protocol it came in.
+    pub version: Version,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Its trailers, if there were any.
+    pub trailers: HeaderMap,
+}
+
+impl Reply {
+    async fn read(response: Response<Incoming>) -> Result<Self> {
+        let (head, body) = response.into_parts();
+        let collected = body.collect().await.context("the body broke off")?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let (status, version, headers) = (head.status, head.version, head.headers);
+        Ok(Self { status, version, headers, body: collected.to_bytes(), trailers })
+    }
+
+    /// Fails unless it has this status; the error shows it whole.
+    pub fn expect(self, status: u16) -> Result<Self> {
+        if self.status.as_u16() != status {
+            bail!("expected {status}, got {} {:?} {}", self.status, self.headers, self.text());
+        }
+        Ok(self)
+    }
+
+    /// A header, empty if it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
+    }
+}

@@ -1,0 +1,107 @@
+//! A running controlplane with the `internal` authority.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::client::Connection;
+use crate::feed_file::BASE_DOMAIN;
+use crate::gateway::Setup;
+use crate::process::Process;
+use crate::scene::Scene;
+use crate::wait::eventually;
+
+const START: Duration = Duration::from_secs(30);
+const RPC: &str = "127.0.0.1:8080";
+
+/// A controlplane whose state is in the scene's directory: one that is killed can be started again.
+#[derive(Debug)]
+pub struct Controller {
+    process: Process,
+    state: PathBuf,
+}
+
+impl Controller {
+    /// Starts one and waits until its API answers.
+    pub async fn start(scene: &Scene) -> Result<Self> {
+        Self::start_with(scene, "").await
+    }
+
+    /// The same with more configuration: top-level TOML keys.
+    pub async fn start_with(scene: &Scene, more: &str) -> Result<Self> {
+        let mut controller = Self::start_unready(scene, more)?;
+        eventually("the controlplane answers", START, async || {
+            controller.process.must_run()?;
+            let mut api = Connection::plain(controller.rpc()?).await?;
+            api.get(RPC, "/openrpc.json").await?.expect(200)
+        })
+        .await?;
+        Ok(controller)
+    }
+
+    /// Starts one without waiting.
+    pub fn start_unready(scene: &Scene, more: &str) -> Result<Self> {
+        let state = scene.path("controlplane");
+        fs::create_dir_all(state.join("keys"))?;
+        let dir = state.display();
+        let config = format!(
+            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = \"127.0.0.1\"\nlog_level = \"debug\"\n{more}\n\
+             [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
+             [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
+             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n\
+             [dns]\nlisten = \"127.0.0.1:5353\"\n[certificates]\nmodule = \"internal\"\n"
+        );
+        let config = scene.write("controlplane.toml", &config)?;
+        let args = ["--config", config.to_str().context("a path that is text")?];
+        let process = Process::start("webgateway-controlplane", &args, &scene.path("controlplane.log"))?;
+        Ok(Self { process, state })
+    }
+
+    /// Where the API listens.
+    pub fn rpc(&self) -> Result<SocketAddr> {
+        Ok(RPC.parse()?)
+    }
+
+    /// The URL of the API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{RPC}/rpc")
+    }
+
+    /// The directory of the public keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.state.join("gateway.db")
+    }
+
+    /// The socket of the feed.
+    #[must_use]
+    pub fn feed(&self) -> PathBuf {
+        self.state.join("feed.sock")
+    }
+
+    /// The root of its `internal` authority, PEM.
+    pub async fn root(&self) -> Result<String> {
+        let path = self.state.join("internal-ca.pem");
+        eventually("the authority has a root", START, async || Ok(fs::read_to_string(&path)?)).await
+    }
+
+    /// How a gateway is fed by it.
+    pub async fn setup(&self) -> Result<Setup> {
+        Ok(Setup::from_socket(&self.feed(), &self.root().await?))
+    }
+
+    /// The binary.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

@@ -1,0 +1,106 @@
+//! The file a dataplane can be fed from instead of a controlplane.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::authority::Issued;
+
+/// The base domain of every story.
+pub const BASE_DOMAIN: &str = "gw.example";
+
+/// What the file says.
+#[derive(Debug)]
+pub struct FeedFile {
+    path: PathBuf,
+    version: u64,
+    allowed: Vec<String>,
+    certificates: Vec<Value>,
+    routes: Vec<Value>,
+}
+
+impl FeedFile {
+    /// One without routes, with a certificate for the base domain and its wildcard.
+    #[must_use]
+    pub fn new(path: &Path, base: &Issued) -> Self {
+        let empty = Self {
+            path: path.to_owned(),
+            version: 0,
+            allowed: vec!["400::/7".into()],
+            certificates: Vec::new(),
+            routes: Vec::new(),
+        };
+        empty.certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base)
+    }
+
+    /// Adds a certificate.
+    #[must_use]
+    pub fn certificate(mut self, id: &str, names: &[&str], issued: &Issued) -> Self {
+        self.certificates.push(json!({"id": id, "names": names, "chain": issued.chain, "key": issued.key}));
+        self
+    }
+
+    /// Adds a terminated route.
+    #[must_use]
+    pub fn terminated(self, host: &str, backends: &[SocketAddr]) -> Self {
+        self.route(host, "terminate", backends)
+    }
+
+    /// Adds a passthrough route.
+    #[must_use]
+    pub fn passthrough(self, host: &str, backends: &[SocketAddr]) -> Self {
+        self.route(host, "passthrough", backends)
+    }
+
+    fn route(mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> Self {
+        let backends: Vec<_> = backends.iter().map(SocketAddr::to_string).collect();
+        self.routes.push(json!({
+            "id": Uuid::now_v7(), "host": host, "mode": mode, "balance": "round_robin", "backends": backends,
+        }));
+        self
+    }
+
+    /// Takes the route of this host away.
+    #[must_use]
+    pub fn without(mut self, host: &str) -> Self {
+        self.routes.retain(|route| route["host"] != host);
+        self
+    }
+
+    /// Points the route of this host elsewhere; its id stays.
+    #[must_use]
+    pub fn moved(mut self, host: &str, backends: &[SocketAddr]) -> Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            route["backends"] = backends.iter().map(SocketAddr::to_string).collect();
+        }
+        self
+    }
+
+    /// Changes how the route of this host chooses a backend.
+    #[must_use]
+    pub fn balanced(mut self, host: &str, balance: &str) -> Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            route["balance"] = balance.into();
+        }
+        self
+    }
+
+    /// Writes it, as the next version.
+    pub fn write(&mut self) -> Result<&Path> {
+        self.version += 1;
+        let content = json!({
+            "version": self.version,
+            "settings": {"base_domain": BASE_DOMAIN, "allowed_backends": self.allowed},
+            "certificates": self.certificates,
+            "routes": self.routes,
+        });
+        // A reader sees the old file or the new one, never half of one.
+        let unfinished = self.path.with_extension("new");
+        std::fs::write(&unfinished, content.to_string())?;
+        std::fs::rename(&unfinished, &self.path)?;
+        Ok(&self.path)
+    }
+}

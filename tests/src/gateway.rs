@@ -1,0 +1,140 @@
+//! A running dataplane.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use crate::client::{Client, Connection};
+use crate::process::Process;
+use crate::scene::Scene;
+use crate::wait::eventually;
+
+/// The port visitors use for https, free in every story's namespace.
+pub const HTTPS: u16 = 443;
+/// The port visitors use for plain http.
+pub const HTTP: u16 = 80;
+const ADMIN: &str = "127.0.0.1:9180";
+const START: Duration = Duration::from_secs(20);
+
+/// A dataplane on ports 443 and 80 of the story's namespace.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    root: String,
+}
+
+/// How a gateway is started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// `[feed] endpoint`.
+    pub feed: String,
+    /// How many workers.
+    pub workers: u16,
+    /// The PEM of the root its certificates come from.
+    pub root: String,
+    /// TOML that follows the rest, such as a `[limits]` table.
+    pub more: String,
+}
+
+impl Setup {
+    /// Fed from a file.
+    #[must_use]
+    pub fn from_file(path: &Path, root: &str) -> Self {
+        Self::with_feed(format!("file:{}", path.display()), root)
+    }
+
+    /// Fed by a controlplane.
+    #[must_use]
+    pub fn from_socket(path: &Path, root: &str) -> Self {
+        Self::with_feed(format!("unix:{}", path.display()), root)
+    }
+
+    fn with_feed(feed: String, root: &str) -> Self {
+        Self { feed, workers: 1, root: root.to_owned(), more: String::new() }
+    }
+
+    /// With this many workers.
+    #[must_use]
+    pub fn workers(mut self, workers: u16) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// With more configuration: TOML tables.
+    #[must_use]
+    pub fn more(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.more);
+        self
+    }
+}
+
+impl Gateway {
+    /// Starts one and waits until it is ready.
+    pub async fn start(scene: &Scene, setup: &Setup) -> Result<Self> {
+        let mut gateway = Self::start_unready(scene, setup)?;
+        eventually("the gateway is ready", START, async || {
+            gateway.process.must_run()?;
+            gateway.ready().await
+        })
+        .await?;
+        Ok(gateway)
+    }
+
+    /// Starts one without waiting.
+    pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
+        let Setup { feed, workers, root, more } = setup;
+        let config = format!(
+            "node = \"story\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"::\"]\n\
+             admin_listen = \"{ADMIN}\"\nlog_level = \"debug\"\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
+        );
+        let config = scene.write("dataplane.toml", &config)?;
+        let args = ["--config", config.to_str().context("a path that is text")?];
+        let process = Process::start("webgateway-dataplane", &args, &scene.path("dataplane.log"))?;
+        Ok(Self { process, root: root.clone() })
+    }
+
+    /// Where visitors go for https.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), HTTPS)
+    }
+
+    /// Where visitors go for plain http.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), HTTP)
+    }
+
+    /// A visitor that trusts the gateway's root.
+    pub fn visitor(&self) -> Result<Client> {
+        Client::new(self.https(), &self.root)
+    }
+
+    /// The binary.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Has it read its file again.
+    pub fn reload(&self) -> Result<()> {
+        self.process.signal(Signal::SIGHUP)
+    }
+
+    /// Fails unless it says that it is ready.
+    pub async fn ready(&self) -> Result<()> {
+        self.admin("/readyz").await.map(drop)
+    }
+
+    /// Its metrics, in the text format of Prometheus.
+    pub async fn metrics(&self) -> Result<String> {
+        self.admin("/metrics").await
+    }
+
+    async fn admin(&self, path: &str) -> Result<String> {
+        let reply = Connection::plain(ADMIN.parse()?).await?.get("localhost", path).await?;
+        Ok(reply.expect(200)?.text())
+    }
+}

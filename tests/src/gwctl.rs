@@ -1,0 +1,84 @@
+//! The real `gwctl`, as a user types it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::controller::Controller;
+use crate::process::{self, Output};
+
+/// A user with a key pair made by `gwctl keys generate`, known to a controlplane.
+#[derive(Debug, Clone)]
+pub struct User {
+    url: String,
+    id: String,
+    key: PathBuf,
+}
+
+impl User {
+    /// Makes `name`'s key pair in `dir` and gives the public key to the controlplane.
+    pub async fn create(controller: &Controller, dir: &Path, name: &str) -> Result<Self> {
+        let stem = dir.join(name);
+        let generated = process::run("gwctl", &words(["keys", "generate", &text(&stem)?]), &[]).await?;
+        ensure!(generated.code == Some(0), "gwctl keys generate: {generated:?}");
+        let id = format!("{name}.pub");
+        std::fs::copy(stem.with_extension("pub"), controller.keys().join(&id))?;
+        Ok(Self { url: controller.url(), id, key: stem.with_extension("priv") })
+    }
+
+    /// The same user at another URL.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// The same key under somebody else's key id.
+    #[must_use]
+    pub fn claiming(&self, id: &str) -> Self {
+        Self { id: id.to_owned(), ..self.clone() }
+    }
+
+    /// The user's key id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The user's private key file.
+    #[must_use]
+    pub fn key(&self) -> &Path {
+        &self.key
+    }
+
+    /// Runs `gwctl` as this user.
+    pub async fn gwctl<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
+        let key = text(&self.key)?;
+        let env = [("WEBGATEWAY_URL", &*self.url), ("WEBGATEWAY_ID", &*self.id), ("WEBGATEWAY_KEY", &*key)];
+        process::run("gwctl", &words(args), &env).await
+    }
+
+    /// Runs it with `-o json`, fails unless it succeeds, and returns what it printed.
+    pub async fn json<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Result<Value> {
+        let mut args = words(args);
+        args.extend(words(["-o", "json"]));
+        let output = self.gwctl(&args).await?;
+        ensure!(output.code == Some(0), "gwctl {}: {output:?}", args.join(" "));
+        serde_json::from_str(&output.stdout).with_context(|| format!("not JSON: {}", output.stdout))
+    }
+
+    /// Creates a route and returns its id.
+    pub async fn create_route(&self, flags: &str) -> Result<String> {
+        let args = format!("routes create {flags}");
+        let route = self.json(args.split_whitespace()).await?;
+        Ok(route["id"].as_str().with_context(|| format!("no id in {route}"))?.to_owned())
+    }
+}
+
+fn words<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Vec<String> {
+    args.into_iter().map(|arg| arg.as_ref().to_owned()).collect()
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(path.to_str().context("a path that is text")?.to_owned())
+}

@@ -1,0 +1,153 @@
+//! The project's binaries as child processes: found, logged, signalled, and never left behind.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid};
+
+use crate::wait::eventually;
+
+const DIE_WITH_PARENT: &str = "--die-with-parent";
+
+/// A running binary; dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a binary of this project; what it prints goes to `log`.
+    ///
+    /// It dies with the thread that starts it, however that ends.
+    pub fn start(binary: &str, args: &[&str], log: &Path) -> Result<Self> {
+        let program = find(binary)?;
+        let file = File::options().create(true).append(true).open(log)?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg(DIE_WITH_PARENT)
+            .arg(std::process::id().to_string())
+            .arg(&program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            // A terminal's Ctrl-C is for the parent, which stops its children in order.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { name: binary.to_owned(), child, log: log.to_owned() })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid()?, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Kills it, as `kill -9` does, and waits for it to be gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Its status, if it has ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for it to end.
+    pub async fn end(&mut self, within: Duration) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.name);
+        eventually(&what, within, async || self.ended()?.context("it runs")).await
+    }
+
+    /// Fails, with what it logged last, if it has ended.
+    pub fn must_run(&mut self) -> Result<()> {
+        if let Some(status) = self.ended()? {
+            bail!("{} ended with {status}; it said:\n{}", self.name, self.logged()?);
+        }
+        Ok(())
+    }
+
+    /// What it has logged so far.
+    pub fn logged(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// The CPU time it has used so far, in clock ticks of 10 ms (proc(5), `utime` and `stime`).
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after_name = stat.rsplit(')').next().context("no name in stat")?;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |index: usize| -> Result<u64> { Ok(fields.get(index).context("short stat")?.parse()?) };
+        Ok(ticks(11)? + ticks(12)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What a finished command printed.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a binary of this project to its end, with no environment but `PATH` and `env`.
+pub async fn run(binary: &str, args: &[String], env: &[(&str, &str)]) -> Result<Output> {
+    let mut command = Command::new(find(binary)?);
+    command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    Ok(Output {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Becomes a child of [`Process::start`] when asked to. Call it first in `main`.
+pub fn trampoline() -> Result<()> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().as_deref() != Some(DIE_WITH_PARENT.as_ref()) {
+        return Ok(());
+    }
+    let parent: i32 = args.next().and_then(|a| a.into_string().ok()).context("no parent given")?.parse()?;
+    let program: OsString = args.next().context("no program given")?;
+    set_pdeathsig(Signal::SIGKILL)?;
+    ensure!(getppid() == Pid::from_raw(parent), "the parent is gone already");
+    Err(Command::new(&program).args(args).exec()).with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// The path of a binary of this project: it stands beside this one, or above its `deps`.
+pub fn find(binary: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let beside = this.ancestors().skip(1).take(2).map(|dir| dir.join(binary));
+    beside.into_iter().find(|path| path.is_file()).with_context(|| {
+        format!("there is no {binary} beside {}: run `cargo build --workspace` first", this.display())
+    })
+}

@@ -1,0 +1,77 @@
+//! Runs stories: each in a namespace and a directory of its own, with its logs if it fails.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Failed};
+
+pub use libtest_mimic::Trial;
+
+use crate::scene::Scene;
+use crate::{netns, process};
+
+/// No story takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Lists stories, `async fn(Scene) -> anyhow::Result<()>`, as `pub(crate) fn stories()`; rustc finds those forgotten.
+#[macro_export]
+macro_rules! stories {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn stories() -> Vec<$crate::story::Trial> {
+            vec![$($crate::story::trial(module_path!(), stringify!($name), $name)),*]
+        }
+    };
+}
+
+/// One story as a test.
+pub fn trial<F>(module: &str, name: &str, story: F) -> Trial
+where
+    F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
+{
+    let module = module.split_once("::").map_or(module, |(_, rest)| rest);
+    Trial::test(format!("{module}::{name}"), move || run(story).map_err(Failed::from))
+}
+
+/// The `main` of a binary of stories.
+pub fn main(stories: Vec<Trial>) -> Result<()> {
+    process::trampoline()?;
+    let args = Arguments::from_args();
+    if !args.list {
+        netns::prepare()?;
+    }
+    libtest_mimic::run(&args, stories).exit()
+}
+
+fn run<F>(story: F) -> Result<(), String>
+where
+    F: AsyncFnOnce(&Scene) -> Result<()>,
+{
+    let scene = Scene::new().map_err(|error| format!("{error:#}"))?;
+    let told = catch_unwind(AssertUnwindSafe(|| tell(&scene, story)));
+    match told {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("{error:#}\n{}", scene.logs())),
+        Err(panic) => Err(format!("{}\n{}", message(&*panic), scene.logs())),
+    }
+}
+
+fn tell<F>(scene: &Scene, story: F) -> Result<()>
+where
+    F: AsyncFnOnce(&Scene) -> Result<()>,
+{
+    netns::enter()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match tokio::time::timeout(LIMIT, story(scene)).await {
+            Ok(told) => told,
+            Err(_) => bail!("not over after {LIMIT:?}"),
+        }
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned()
+}

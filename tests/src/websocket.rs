@@ -1,0 +1,70 @@
+//! WebSockets, both ends: a visitor's, and the backend's that says everything back.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A visitor's end.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: WebSocketStream<S>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Opens one over a stream that leads to `host`.
+    pub async fn open(stream: S, host: &str, path: &str) -> Result<Self> {
+        let request = format!("ws://{host}{path}").into_client_request()?;
+        let opened = timeout(PATIENCE, client_async(request, stream)).await.context("no answer")?;
+        Ok(Self { stream: opened?.0 })
+    }
+
+    /// Says something and fails unless exactly that comes back.
+    pub async fn echo(&mut self, text: &str) -> Result<()> {
+        self.stream.send(Message::text(text)).await?;
+        let heard = timeout(PATIENCE, self.stream.next()).await.context("no echo")?;
+        match heard.context("closed")?? {
+            Message::Text(echo) if echo.as_str() == text => Ok(()),
+            other => bail!("expected an echo of {text:?}, got {other:?}"),
+        }
+    }
+
+    /// Waits for its end; the close code, if one came.
+    pub async fn closed(&mut self) -> Result<Option<u16>> {
+        let mut code = None;
+        let ended = async {
+            while let Some(Ok(message)) = self.stream.next().await {
+                if let Message::Close(frame) = message {
+                    code = frame.map(|f| f.code.into());
+                }
+            }
+        };
+        timeout(PATIENCE, ended).await.context("it stays open")?;
+        Ok(code)
+    }
+}
+
+/// The backend's end, after the upgrade: says everything back until the visitor closes.
+pub async fn echo_all<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2).
+#[must_use]
+pub fn accept_key(key: &[u8]) -> String {
+    derive_accept_key(key)
+}
