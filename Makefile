@@ -1,0 +1,37 @@
+# webgateway: build, try, check.
+CARGO ?= cargo
+
+.PHONY: dev test lint audit build release needs
+
+# Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
+dev: build
+	@target/debug/webgateway-dev $(if $(ONCE),--once)
+
+# The stories run the binaries, so these are built first.
+test: needs build
+	$(CARGO) test --workspace --locked
+
+build:
+	$(CARGO) build --workspace --locked
+
+release:
+	$(CARGO) build --workspace --exclude webgateway-tests --locked --release
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@found=$$($(CARGO) tree --workspace --locked -e normal,build --prefix none \
+	    | grep -E '^(ring|openssl|openssl-sys|native-tls|rsa) v' | sort -u); \
+	if [ -n "$$found" ]; then echo "these must not be in the build:"; echo "$$found"; exit 1; fi; \
+	echo "no ring, openssl or rsa in the build"
+
+audit:
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
+	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
+
+# The stories put addresses on a loopback of their own with `ip`.
+needs:
+	@if command -v ip >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
+	else echo "make test needs the command ip: sudo apt-get install iproute2" >&2; exit 1; fi; \
+	$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends iproute2
