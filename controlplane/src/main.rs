@@ -1,1 +1,3 @@
+//! The `webgateway-controlplane` binary.
+
 fn main() {}

@@ -1,0 +1,9 @@
+DROP TABLE nonces;
+DROP TABLE audit;
+DROP TABLE certificate_names;
+DROP TABLE certificates;
+DROP TABLE tombstones;
+DROP TABLE routes;
+DROP TABLE users;
+DROP TABLE revision;
+DROP TABLE meta;

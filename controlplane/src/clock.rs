@@ -1,0 +1,34 @@
+//! Calendar time. Nothing else in this crate asks for it.
+
+use time::OffsetDateTime;
+
+/// Says what time it is; copied freely.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(fn() -> OffsetDateTime);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(OffsetDateTime::now_utc)
+    }
+
+    /// A clock of one's own, for tests.
+    #[must_use]
+    pub fn from_fn(now: fn() -> OffsetDateTime) -> Self {
+        Self(now)
+    }
+
+    /// The time now, in UTC and whole milliseconds: what the store keeps.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        let now = (self.0)();
+        now.replace_millisecond(now.millisecond()).unwrap_or(now)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}

@@ -1,0 +1,163 @@
+//! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
+
+pub mod audit;
+pub mod coverage;
+mod error;
+pub mod nonces;
+mod open;
+pub mod routes;
+mod schema;
+mod transaction;
+pub mod users;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::task::spawn_blocking;
+
+pub use self::error::{OpenError, StoreError};
+pub use self::transaction::{Tx, WriteTx};
+use crate::metrics::Metrics;
+
+/// How many transactions read at once.
+const READERS: u32 = 4;
+/// How long a reader waits for its connection.
+const READER_WAIT: Duration = Duration::from_secs(5);
+
+type Readers = Pool<ConnectionManager<SqliteConnection>>;
+
+/// The database: one writer, a few readers. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: String,
+    epoch: String,
+    /// Empty after a transaction that panicked or could not be rolled back; the next one opens it anew.
+    writer: Arc<Mutex<Option<SqliteConnection>>>,
+    readers: Readers,
+    changed: watch::Sender<u64>,
+    metrics: Metrics,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the database at `path`, making it (mode 0600) if there is none, and brings its schema up to date.
+    /// Blocks.
+    pub fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
+        let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
+        let mut opened = open::open(path)?;
+        let (epoch, revision) =
+            transaction::identify(&mut opened.writer).map_err(|e| failed(e.to_string()))?;
+        let readers = Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(0))
+            .connection_timeout(READER_WAIT)
+            .connection_customizer(Box::new(ReadOnly))
+            .build(ConnectionManager::new(&opened.path))
+            .map_err(|e| failed(e.to_string()))?;
+        metrics.revision(revision);
+        Ok(Self(Arc::new(Inner {
+            path: opened.path,
+            epoch,
+            writer: Arc::new(Mutex::new(Some(opened.writer))),
+            readers,
+            changed: watch::Sender::new(revision),
+            metrics,
+            _lock: opened.lock,
+        })))
+    }
+
+    /// The identity of this database, made with it.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.0.epoch
+    }
+
+    /// The revision after each commit that made one, beginning with the one now.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// Runs `work` over one consistent state of the database.
+    pub async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let run = move || {
+            let started = Instant::now();
+            let mut conn = inner.readers.get().map_err(|e| StoreError::Connection(e.to_string()))?;
+            let outcome = transaction::read(&mut conn, work);
+            inner.metrics.transaction("read", name, started.elapsed());
+            outcome
+        };
+        spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
+    }
+
+    /// Runs `work` alone. When this returns `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to
+    /// its end even if the future is dropped.
+    pub async fn write<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let slot = Arc::clone(&self.0.writer).lock_owned().await;
+        let inner = Arc::clone(&self.0);
+        let run = move || inner.write(name, slot, work);
+        spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
+    }
+}
+
+impl Inner {
+    fn write<T, E: From<StoreError>>(
+        &self,
+        name: &'static str,
+        mut slot: OwnedMutexGuard<Option<SqliteConnection>>,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let started = Instant::now();
+        let mut conn = match slot.take() {
+            Some(conn) => conn,
+            None => open::writer(&self.path).map_err(StoreError::Connection)?,
+        };
+        let outcome = transaction::write(&mut conn, work);
+        let broken = AnsiTransactionManager::is_broken_transaction_manager(&mut conn);
+        *slot = (!broken).then_some(conn);
+        // Said while the writer is still held, so that revisions are seen in their order.
+        if let Ok((_, Some(revision))) = &outcome {
+            self.changed.send_replace(*revision);
+            self.metrics.revision(*revision);
+        }
+        self.metrics.transaction("write", name, started.elapsed());
+        outcome.map(|(value, _)| value)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct ReadOnly;
+
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
+    fn on_acquire(&self, conn: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+        open::make_reader(conn).map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+#[cfg(test)]
+mod tests;

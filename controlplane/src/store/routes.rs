@@ -1,0 +1,142 @@
+//! Routes as rows, and what is left of those that were deleted.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use diesel::prelude::*;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use time::OffsetDateTime;
+use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId};
+
+use super::schema::{routes, tombstones};
+use super::{StoreError, Tx, WriteTx};
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = routes, check_for_backend(diesel::sqlite::Sqlite))]
+pub(super) struct Row {
+    id: String,
+    owner: String,
+    host: String,
+    mode: String,
+    balance: String,
+    backends: String,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// The route of this id.
+pub fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
+    let row = routes::table.find(id.to_string()).select(Row::as_select()).first(tx.conn).optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// The route of this host.
+pub fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
+    let query = routes::table.filter(routes::host.eq(host.as_str()));
+    let row = query.select(Row::as_select()).first(tx.conn).optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// The routes of one owner, or all, by host.
+pub fn list(tx: &mut Tx<'_>, owner: Option<&KeyId>) -> Result<Vec<Route>, StoreError> {
+    let mut query = routes::table.select(Row::as_select()).order(routes::host).into_boxed();
+    if let Some(owner) = owner {
+        query = query.filter(routes::owner.eq(owner.as_str()));
+    }
+    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+}
+
+/// How many routes this user owns.
+pub fn count(tx: &mut Tx<'_>, owner: &KeyId) -> Result<u64, StoreError> {
+    let count: i64 = routes::table.filter(routes::owner.eq(owner.as_str())).count().get_result(tx.conn)?;
+    Ok(count.cast_unsigned())
+}
+
+/// Adds a route; an id that was deleted before lives again.
+pub fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
+    diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
+    diesel::insert_into(routes::table).values(Row::write(route)?).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Replaces the route of the same id.
+pub fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
+    diesel::update(routes::table.find(route.id.to_string())).set(Row::write(route)?).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Deletes a route and remembers that it was deleted at `version`.
+pub fn delete(tx: &mut WriteTx<'_>, id: RouteId, version: u64) -> Result<(), StoreError> {
+    diesel::delete(routes::table.find(id.to_string())).execute(tx.conn)?;
+    let version = version.cast_signed();
+    diesel::insert_into(tombstones::table)
+        .values((tombstones::route_id.eq(id.to_string()), tombstones::version.eq(version)))
+        .on_conflict(tombstones::route_id)
+        .do_update()
+        .set(tombstones::version.eq(version))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+impl Row {
+    /// Fails on a row that this program cannot have written.
+    pub(super) fn read(self) -> Result<Route, StoreError> {
+        let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
+        let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
+        // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
+        let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
+        let destination = Destination { mode: mode(&self)?, balance: balance(&self)?, backends };
+        Ok(Route {
+            id: self.id.parse().map_err(|e| damaged(format!("{e}")))?,
+            owner: self.owner.parse().map_err(|e| damaged(format!("{e}")))?,
+            host: self.host.parse().map_err(|e| damaged(format!("{e}")))?,
+            destination,
+            version: self.version.cast_unsigned(),
+            created_at: from_millis(self.created_at).ok_or_else(|| damaged("created_at".to_owned()))?,
+            updated_at: from_millis(self.updated_at).ok_or_else(|| damaged("updated_at".to_owned()))?,
+        })
+    }
+
+    fn write(route: &Route) -> Result<Self, StoreError> {
+        let backends = route.destination.backends.as_slice();
+        let id = route.id.to_string();
+        let backends = serde_json::to_string(backends).map_err(|e| StoreError::damaged("routes", &id, e))?;
+        Ok(Self {
+            id,
+            owner: route.owner.to_string(),
+            host: route.host.to_string(),
+            mode: route.destination.mode.to_string(),
+            balance: route.destination.balance.to_string(),
+            backends,
+            version: route.version.cast_signed(),
+            created_at: to_millis(route.created_at),
+            updated_at: to_millis(route.updated_at),
+        })
+    }
+}
+
+fn mode(row: &Row) -> Result<Mode, StoreError> {
+    let known = [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.as_str() == row.mode);
+    known.ok_or_else(|| StoreError::damaged("routes", &row.id, format!("mode `{}`", row.mode)))
+}
+
+fn balance(row: &Row) -> Result<Balance, StoreError> {
+    let known = [Balance::RoundRobin, Balance::Random].into_iter().find(|b| b.as_str() == row.balance);
+    known.ok_or_else(|| StoreError::damaged("routes", &row.id, format!("balance `{}`", row.balance)))
+}
+
+fn everywhere() -> Prefixes {
+    let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+    let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
+    Prefixes::new(vec![v4, v6])
+}
+
+/// Unix milliseconds.
+pub(super) fn to_millis(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp() * 1000 + i64::from(time.millisecond())
+}
+
+/// From Unix milliseconds; `None` if outside the calendar.
+pub(super) fn from_millis(millis: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
+}

@@ -1,0 +1,91 @@
+//! The tables, as the migrations make them.
+
+diesel::table! {
+    meta (key) {
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    revision (id) {
+        id -> BigInt,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    users (key_id) {
+        key_id -> Text,
+        suspended -> Bool,
+        version -> BigInt,
+        first_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    routes (id) {
+        id -> Text,
+        owner -> Text,
+        host -> Text,
+        mode -> Text,
+        balance -> Text,
+        backends -> Text,
+        version -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    tombstones (route_id) {
+        route_id -> Text,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    certificates (id) {
+        id -> Text,
+        names -> Text,
+        chain -> Text,
+        sealed_key -> Binary,
+        issuer -> Text,
+        not_before -> BigInt,
+        not_after -> BigInt,
+        version -> BigInt,
+        state -> Text,
+    }
+}
+
+diesel::table! {
+    certificate_names (name, certificate_id) {
+        name -> Text,
+        certificate_id -> Text,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        caller -> Text,
+        client -> Text,
+        method -> Text,
+        target -> Text,
+        before -> Nullable<Text>,
+        after -> Nullable<Text>,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    nonces (key_id, nonce) {
+        key_id -> Text,
+        nonce -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::joinable!(routes -> users (owner));
+diesel::allow_tables_to_appear_in_same_query!(routes, users);

@@ -1,0 +1,113 @@
+//! One transaction: what may be done inside it, and how it ends.
+
+use std::ops::{Deref, DerefMut};
+
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::schema::{meta, revision};
+
+/// A transaction that sees one consistent state of the database.
+pub struct Tx<'c> {
+    pub(super) conn: &'c mut SqliteConnection,
+}
+
+/// A transaction that is alone in writing.
+pub struct WriteTx<'c> {
+    tx: Tx<'c>,
+    revised: Option<u64>,
+}
+
+impl Tx<'_> {
+    /// The revision the database stands at.
+    pub fn revision(&mut self) -> Result<u64, StoreError> {
+        let value: i64 = revision::table.select(revision::value).first(self.conn)?;
+        Ok(value.cast_unsigned())
+    }
+}
+
+impl WriteTx<'_> {
+    /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
+    /// are to learn of carries it as its version.
+    pub fn revise(&mut self) -> Result<u64, StoreError> {
+        if let Some(revised) = self.revised {
+            return Ok(revised);
+        }
+        let next: i64 = diesel::update(revision::table)
+            .set(revision::value.eq(revision::value + 1))
+            .returning(revision::value)
+            .get_result(self.tx.conn)?;
+        let next = next.cast_unsigned();
+        self.revised = Some(next);
+        Ok(next)
+    }
+}
+
+impl<'c> Deref for WriteTx<'c> {
+    type Target = Tx<'c>;
+
+    fn deref(&self) -> &Tx<'c> {
+        &self.tx
+    }
+}
+
+impl<'c> DerefMut for WriteTx<'c> {
+    fn deref_mut(&mut self) -> &mut Tx<'c> {
+        &mut self.tx
+    }
+}
+
+/// Reads the database's identity, making it on the first start, and its revision.
+pub(super) fn identify(conn: &mut SqliteConnection) -> Result<(String, u64), StoreError> {
+    let ((epoch, revision), _) = write(conn, |tx| -> Result<_, StoreError> {
+        diesel::insert_or_ignore_into(meta::table)
+            .values((meta::key.eq("epoch"), meta::value.eq(Uuid::new_v4().to_string())))
+            .execute(tx.conn)?;
+        let epoch: String = meta::table.find("epoch").select(meta::value).first(tx.conn)?;
+        Ok((epoch, tx.revision()?))
+    })?;
+    Ok((epoch, revision))
+}
+
+pub(super) fn read<T, E: From<StoreError>>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let outcome = conn.transaction(|conn| work(&mut Tx { conn }).map_err(Abort::Work));
+    outcome.map_err(Abort::into_error)
+}
+
+/// Also gives the new revision, if there is one.
+pub(super) fn write<T, E: From<StoreError>>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+) -> Result<(T, Option<u64>), E> {
+    let outcome = conn.immediate_transaction(|conn| {
+        let mut tx = WriteTx { tx: Tx { conn }, revised: None };
+        let value = work(&mut tx).map_err(Abort::Work)?;
+        Ok((value, tx.revised))
+    });
+    outcome.map_err(Abort::into_error)
+}
+
+/// Why a transaction is rolled back: Diesel's reason, or the work's own.
+enum Abort<E> {
+    Database(diesel::result::Error),
+    Work(E),
+}
+
+impl<E: From<StoreError>> Abort<E> {
+    fn into_error(self) -> E {
+        match self {
+            Self::Database(error) => StoreError::from(error).into(),
+            Self::Work(error) => error,
+        }
+    }
+}
+
+impl<E> From<diesel::result::Error> for Abort<E> {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error)
+    }
+}
