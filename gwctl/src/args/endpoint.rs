@@ -1,0 +1,180 @@
+//! The API's URL, in the form that is signed.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use thiserror::Error;
+use webgateway_proto::api::RPC_PATH;
+
+/// Where the API answers: an absolute http or https URL, host in lower case, no default port, with a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    uri: Uri,
+    authority: Authority,
+    tls: bool,
+}
+
+/// Why a text is not an [`Endpoint`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum InvalidUrl {
+    /// No URL at all.
+    #[error("`{0}` is not a URL")]
+    Malformed(String),
+    /// No `http://` or `https://`.
+    #[error("`{0}` has no scheme: write https://{0}")]
+    NoScheme(String),
+    /// `ftp://`
+    #[error("the scheme of `{0}` is neither http nor https")]
+    Scheme(String),
+    /// `https://user:password@host`; the text is not repeated, for it may hold a password.
+    #[error("the URL has a user name: requests are signed with a key, there is no user name")]
+    UserName,
+    /// `:0`, `:99999`, `:`
+    #[error("the port of `{0}` is not a number from 1 to 65535")]
+    Port(String),
+}
+
+impl Endpoint {
+    /// Parses a URL; without a path it is the API's own.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let text = text.trim();
+        let malformed = || InvalidUrl::Malformed(text.to_owned());
+        // Said first, so that no later error repeats a password.
+        if text.split(['/', '?']).any(|part| part.contains('@')) && text.contains("://") {
+            return Err(InvalidUrl::UserName);
+        }
+        if !text.contains("://") {
+            return Err(if text.is_empty() { malformed() } else { InvalidUrl::NoScheme(text.to_owned()) });
+        }
+        let uri: Uri = text.parse().map_err(|_| malformed())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority()) else {
+            return Err(malformed());
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(InvalidUrl::Scheme(text.to_owned()));
+        }
+        let tls = scheme == Scheme::HTTPS;
+        let authority = normalise(authority, tls).ok_or_else(|| InvalidUrl::Port(text.to_owned()))?;
+        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            "" | "/" => RPC_PATH,
+            path => path,
+        };
+        let uri = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query(path).build();
+        Ok(Self { uri: uri.map_err(|_| malformed())?, authority, tls })
+    }
+
+    /// The URL, absolute.
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Host and port, as in the Host field.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// Whether it is https.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether others on the way could read the answers and change them: plain http that leaves this machine
+    /// other than through the overlay, which encrypts by itself.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let host = self.authority.host();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        !self.tls && !is_localhost(host) && !bare.parse().is_ok_and(is_private_path)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uri.fmt(f)
+    }
+}
+
+/// Whether a name is this machine's by definition (RFC 6761 §6.3).
+pub(crate) fn is_localhost(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+fn is_private_path(address: IpAddr) -> bool {
+    let is_overlay = |v6: Ipv6Addr| v6.segments()[0] & 0xfe00 == 0x0400;
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || is_overlay(v6),
+    }
+}
+
+/// Lower case, without the default port (RFC 9110 §4.2.3); nothing if the port is none.
+fn normalise(authority: &Authority, tls: bool) -> Option<Authority> {
+    let host = authority.host().to_ascii_lowercase();
+    let port = match authority.as_str().get(authority.host().len()..)? {
+        "" => None,
+        rest => Some(rest.strip_prefix(':')?.parse::<u16>().ok().filter(|&port| port != 0)?),
+    };
+    let default = if tls { 443 } else { 80 };
+    let text = match port {
+        Some(port) if port != default => format!("{host}:{port}"),
+        Some(_) | None => host,
+    };
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_one_form() {
+        for (text, uri) in [
+            ("http://localhost:8080/rpc", "http://localhost:8080/rpc"),
+            ("https://GW.example.org", "https://gw.example.org/rpc"),
+            ("https://gw.example.org:443/", "https://gw.example.org/rpc"),
+            ("http://[::1]:80/rpc", "http://[::1]/rpc"),
+            ("https://gw.example.org:80/x/rpc?a=b", "https://gw.example.org:80/x/rpc?a=b"),
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap().to_string(), uri, "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let text = |text: &str| text.to_owned();
+        for (url, error) in [
+            ("", InvalidUrl::Malformed(text(""))),
+            ("gw.example.org", InvalidUrl::NoScheme(text("gw.example.org"))),
+            ("localhost:8080/rpc", InvalidUrl::NoScheme(text("localhost:8080/rpc"))),
+            ("ftp://gw.example.org", InvalidUrl::Scheme(text("ftp://gw.example.org"))),
+            ("https://", InvalidUrl::Malformed(text("https://"))),
+            ("https://a b/", InvalidUrl::Malformed(text("https://a b/"))),
+            ("https://me:sesame@gw.example.org/", InvalidUrl::UserName),
+            ("https://gw.example.org:0/", InvalidUrl::Port(text("https://gw.example.org:0/"))),
+            ("https://gw.example.org:99999", InvalidUrl::Port(text("https://gw.example.org:99999"))),
+            ("https://gw.example.org:/", InvalidUrl::Port(text("https://gw.example.org:/"))),
+        ] {
+            assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_exposed_unless_it_stays_here_or_on_the_overlay() {
+        for (url, exposed) in [
+            ("http://localhost:8080", false),
+            ("http://gw.localhost:8080", false),
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://[54f:1::2]:8080", false),
+            ("http://[600::1]:8080", true),
+            ("http://192.168.1.1:8080", true),
+            ("http://gw.example.org", true),
+            ("http://notlocalhost", true),
+            ("https://gw.example.org", false),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().is_exposed(), exposed, "{url}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What can be wrong with the arguments: which flag, why, and what to do.
+
+use thiserror::Error;
+use webgateway_proto::model::{InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId};
+
+use super::endpoint::InvalidUrl;
+use super::key_name::InvalidKeyName;
+
+/// A flag that is wrong or missing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum InvalidArg {
+    /// `--url`
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// `--id`
+    #[error(transparent)]
+    Id(InvalidKeyId),
+    /// No `--id`, and nothing to derive it from.
+    #[error(
+        "the key's id is missing: it cannot be told from the key file's name, which does not end in .priv"
+    )]
+    IdMissing,
+    /// No `--key`.
+    #[error("a private key is needed to sign the request")]
+    KeyMissing,
+    /// `--fqdn`
+    #[error(transparent)]
+    Fqdn(InvalidHost),
+    /// `--subdomain`
+    #[error("`{0}` is not one label: letters, digits and inner hyphens, 1 to 63 bytes, no dot")]
+    Subdomain(String),
+    /// `--backend`
+    #[error(transparent)]
+    Backends(#[from] InvalidBackends),
+    /// `--tls-pass` with `--subdomain`
+    #[error("TLS can be passed through for a host of your own only, a subdomain is always terminated")]
+    PassthroughSubdomain,
+    /// `--route`
+    #[error(transparent)]
+    Route(#[from] InvalidRouteId),
+    /// `routes update` with nothing to change.
+    #[error("nothing to change is given")]
+    NoChange,
+    /// `--user`
+    #[error(transparent)]
+    User(InvalidKeyId),
+    /// `keys generate NAME`
+    #[error(transparent)]
+    KeyName(#[from] InvalidKeyName),
+}
+
+impl InvalidArg {
+    /// The flag that is at fault, as it is written.
+    pub(crate) const fn flag(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "-u/--url",
+            Self::Id(_) | Self::IdMissing => "-i/--id",
+            Self::KeyMissing => "-k/--key",
+            Self::Fqdn(_) => "-f/--fqdn",
+            Self::Subdomain(_) => "-s/--subdomain",
+            Self::Backends(_) => "-b/--backend",
+            Self::PassthroughSubdomain => "-t/--tls-pass",
+            Self::Route(_) => "-r/--route",
+            Self::NoChange => "-f, -s, -b, -m, -t",
+            Self::User(_) => "--user",
+            Self::KeyName(_) => "NAME",
+        }
+    }
+
+    /// What to do next, where the error does not say so itself.
+    pub(crate) const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Url(_) => Some("write -u https://gateway.example.org/rpc, or set WEBGATEWAY_URL"),
+            Self::Id(_) => {
+                Some("give the file name of the public key the operator has, such as -i user1.pub")
+            }
+            Self::IdMissing => Some("give -i user1.pub, or set WEBGATEWAY_ID"),
+            Self::KeyMissing => Some(
+                "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key \
+                 if you have none",
+            ),
+            Self::Fqdn(_) => None,
+            Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),
+            Self::Backends(_) => Some("quote the brackets: -b '[54f:1::2]:8080'"),
+            Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
+            Self::Route(_) => None,
+            Self::NoChange => Some("give at least one of them with its new value"),
+            Self::User(_) => Some("a user is named by the key's id, such as --user user1.pub"),
+            Self::KeyName(_) => Some("such as `gwctl keys generate user1`"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The name of a key pair to be made.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use webgateway_proto::model::{InvalidKeyId, KeyId};
+
+/// Where `NAME.priv` and `NAME.pub` go, and the key id that is `NAME.pub`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyName {
+    pub(crate) id: KeyId,
+    pub(crate) private: PathBuf,
+    pub(crate) public: PathBuf,
+}
+
+/// A text that cannot name a key pair.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum InvalidKeyName {
+    /// No file name at all, or not in UTF-8.
+    #[error("`{0}` does not name a file")]
+    NoName(String),
+    /// The ending is given too.
+    #[error("`{0}` has an ending already: leave it out, .priv and .pub are added")]
+    Ending(String),
+    /// The public half's file name would be no key id.
+    #[error(transparent)]
+    Id(#[from] InvalidKeyId),
+}
+
+impl KeyName {
+    /// Takes a name, or a path with the name at its end.
+    pub(crate) fn parse(path: &Path) -> Result<Self, InvalidKeyName> {
+        let no_name = || InvalidKeyName::NoName(path.display().to_string());
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
+        if name.ends_with(".priv") || name.ends_with(".pub") {
+            return Err(InvalidKeyName::Ending(name.to_owned()));
+        }
+        let id = format!("{name}.pub").parse()?;
+        let with = |ending: &str| {
+            let mut file = OsString::from(name);
+            file.push(ending);
+            path.with_file_name(file)
+        };
+        Ok(Self { id, private: with(".priv"), public: with(".pub") })
+    }
+}

@@ -1,0 +1,82 @@
+//! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
+
+mod credentials;
+mod endpoint;
+mod invalid;
+mod key_name;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+use webgateway_proto::api::{RouteCreate, RouteRef, RouteUpdate, UserRef};
+use webgateway_proto::model::KeyId;
+
+pub(crate) use self::credentials::Credentials;
+pub(crate) use self::endpoint::{Endpoint, is_localhost};
+pub(crate) use self::invalid::InvalidArg;
+pub(crate) use self::key_name::KeyName;
+use crate::cli::{self, Command, Global, Keys, Routes};
+
+/// What to do, with all that it needs.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Make a key pair.
+    GenerateKey(KeyName),
+    /// Ask whether the gateway works.
+    Health(Endpoint),
+    /// Show the versions.
+    Version(Endpoint),
+    /// Call a method that must be signed.
+    Signed(Endpoint, Credentials, Call),
+}
+
+/// A signed call and its params.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// `routes.create`
+    Create(RouteCreate),
+    /// `routes.list`
+    List,
+    /// `routes.get`
+    Get(RouteRef),
+    /// `routes.update`
+    Update(RouteUpdate),
+    /// `routes.delete`
+    Delete(RouteRef),
+    /// `admin.suspend`
+    Suspend(UserRef),
+    /// `admin.unsuspend`
+    Unsuspend(UserRef),
+}
+
+impl Action {
+    /// Reads the command and those of the global flags that it needs.
+    pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, InvalidArg> {
+        let call = match command {
+            Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
+            Command::Health => return Ok(Self::Health(Endpoint::parse(&global.url)?)),
+            Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
+            Command::Routes(command) => route_call(command)?,
+            Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?),
+            Command::Admin(cli::Admin::Unsuspend(user)) => Call::Unsuspend(user_ref(&user)?),
+        };
+        let endpoint = Endpoint::parse(&global.url)?;
+        Ok(Self::Signed(endpoint, Credentials::parse(global.id.as_deref(), global.key.as_deref())?, call))
+    }
+}
+
+fn route_call(command: Routes) -> Result<Call, InvalidArg> {
+    match command {
+        Routes::Create(create) => routes::create(create).map(Call::Create),
+        Routes::List => Ok(Call::List),
+        Routes::Get(route) => routes::reference(&route).map(Call::Get),
+        Routes::Update(update) => routes::update(update).map(Call::Update),
+        Routes::Delete(route) => routes::reference(&route).map(Call::Delete),
+    }
+}
+
+fn user_ref(user: &cli::User) -> Result<UserRef, InvalidArg> {
+    let id: KeyId = user.user.parse().map_err(InvalidArg::User)?;
+    Ok(UserRef { user: id.into() })
+}

@@ -1,0 +1,96 @@
+//! Command lines and what they mean.
+
+use clap::Parser;
+use webgateway_proto::model::{Balance, Mode};
+
+use super::*;
+use crate::cli::Cli;
+
+const ID: &str = "01999999-9999-7999-8999-999999999999";
+
+fn parse(line: &str) -> Result<Action, InvalidArg> {
+    let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+    Action::parse(&cli.global, cli.command)
+}
+
+fn call(line: &str) -> Result<Call, InvalidArg> {
+    match parse(&format!("{line} -k user1.priv"))? {
+        Action::Signed(_, _, call) => Ok(call),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_route_is_sent_in_its_normal_form() {
+    let Ok(Call::Create(create)) = call("gwctl routes create -s MyApp -b [54f:0::1]:8080 -b [400::2]:80")
+    else {
+        panic!("no create");
+    };
+    assert_eq!((create.fqdn, create.subdomain.as_deref()), (None, Some("myapp")));
+    assert_eq!(create.backends, ["[54f::1]:8080", "[400::2]:80"]);
+    assert_eq!((create.balance, create.mode), (Balance::RoundRobin, Mode::Terminate));
+
+    let Ok(Call::Create(create)) =
+        call("gwctl routes create -f App.Example.ORG. -b [400::1]:443 -m random -t")
+    else {
+        panic!("no create");
+    };
+    assert_eq!((create.fqdn.as_deref(), create.subdomain), (Some("app.example.org"), None));
+    assert_eq!((create.balance, create.mode), (Balance::Random, Mode::Passthrough));
+}
+
+#[test]
+fn an_update_holds_what_was_given_alone() {
+    let Ok(Call::Update(update)) = call(&format!("gwctl routes update -r {ID} -t=false")) else {
+        panic!("no update");
+    };
+    let expected = RouteUpdate { id: ID.into(), mode: Some(Mode::Terminate), ..RouteUpdate::default() };
+    assert_eq!(update, expected);
+}
+
+#[test]
+fn the_wrong_flag_is_named() {
+    for (line, flag) in [
+        ("gwctl routes create -f a..b -b [400::1]:80", "-f/--fqdn"),
+        ("gwctl routes create -f *.x -b [400::1]:80", "-f/--fqdn"),
+        ("gwctl routes create -f 10.0.0.1 -b [400::1]:80", "-f/--fqdn"),
+        ("gwctl routes create -s a.b -b [400::1]:80", "-s/--subdomain"),
+        ("gwctl routes create -s _x -b [400::1]:80", "-s/--subdomain"),
+        ("gwctl routes create -s a -b 400::1", "-b/--backend"),
+        ("gwctl routes create -s a -b [400::1]:0", "-b/--backend"),
+        ("gwctl routes create -s a -b [400::1]:80 -b [400::1]:80", "-b/--backend"),
+        ("gwctl routes create -s a -b [400::1]:80 -t", "-t/--tls-pass"),
+        ("gwctl routes get -r 42", "-r/--route"),
+        ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "-r/--route"),
+        ("gwctl routes update -r x -t", "-r/--route"),
+        ("gwctl routes list -u gw.example.org", "-u/--url"),
+        ("gwctl routes list -i ../admin.pub", "-i/--id"),
+        ("gwctl admin suspend --user a/b", "--user"),
+        ("gwctl admin unsuspend --user ..", "--user"),
+    ] {
+        let error = call(line).expect_err(line);
+        assert_eq!(error.flag(), flag, "{line}: {error}");
+    }
+    let nothing = call(&format!("gwctl routes update -r {ID}"));
+    assert!(matches!(nothing, Err(InvalidArg::NoChange)), "{nothing:?}");
+}
+
+#[test]
+fn the_id_comes_from_the_key_files_name() {
+    let credentials = |id, key: &str| Credentials::parse(id, Some(key.as_ref()));
+    assert_eq!(credentials(None, "/keys/user1.priv").unwrap().id.as_str(), "user1.pub");
+    assert_eq!(credentials(Some("other.pub"), "/keys/user1.priv").unwrap().id.as_str(), "other.pub");
+    assert_eq!(credentials(None, "id_ed25519"), Err(InvalidArg::IdMissing));
+    assert_eq!(credentials(Some("me"), "id_ed25519").unwrap().id.as_str(), "me");
+    assert_eq!(Credentials::parse(None, None), Err(InvalidArg::KeyMissing));
+}
+
+#[test]
+fn a_key_name_may_have_a_folder_but_no_ending() {
+    let name = KeyName::parse("keys/user1".as_ref()).unwrap();
+    assert_eq!((name.id.as_str(), name.private.to_str()), ("user1.pub", Some("keys/user1.priv")));
+    assert_eq!(KeyName::parse("a.b".as_ref()).unwrap().public.to_str(), Some("a.b.pub"));
+    for bad in ["", "/", "..", "user1.pub", "user1.priv", ".hidden", "a b"] {
+        assert!(KeyName::parse(bad.as_ref()).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,216 @@
+//! The command line's syntax: commands, flags, variables and their help.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// What follows the help: how to begin, and the exit codes.
+pub(crate) const AFTER_HELP: &str = "\
+Begin:
+  gwctl keys generate user1          make a key pair; give user1.pub to the operator
+  gwctl -i user1.pub -k user1.priv routes create -s myapp -b '[54f:1::2]:8080'
+
+Exit codes:
+  0  done
+  1  an unexpected answer, or a fault on this machine
+  2  a wrong flag, value or key file
+  3  the gateway cannot be reached, or is not available now
+  4  not authenticated: the signature or key was not accepted
+  5  forbidden: the key may not do that
+  6  not found
+  7  conflict: the host is taken, or the file is there already
+  8  invalid params: the gateway refuses a value";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "gwctl", version, about = "Manage a webgateway: routes, users and keys")]
+#[command(after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The API's URL
+    #[arg(short, long, global = true, env = "WEBGATEWAY_URL", default_value = "http://localhost:8080/rpc")]
+    pub(crate) url: String,
+    /// The key's id with the operator, such as user1.pub [default: the key file's name with .pub]
+    #[arg(short, long, global = true, env = "WEBGATEWAY_ID", value_name = "KEY_ID")]
+    pub(crate) id: Option<String>,
+    /// The private key's file, such as user1.priv
+    #[arg(short, long, global = true, env = "WEBGATEWAY_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Show the request, what was signed, and the response on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// How to print the answer; with json, errors and warnings are JSON lines on stderr
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create, show, change and delete routes
+    #[command(subcommand)]
+    Routes(Routes),
+    /// What only the operator's admin key may do
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Say whether the gateway works
+    Health,
+    /// Show the version of gwctl, and of the controlplane if it is reachable
+    Version,
+    /// Make keys
+    #[command(subcommand)]
+    Keys(Keys),
+}
+
+/// `gwctl routes …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Routes {
+    /// Create a route
+    Create(Create),
+    /// List one's own routes; the admin's list has all
+    List,
+    /// Show one route
+    Get(Route),
+    /// Change one route; what is left out stays as it is
+    Update(Update),
+    /// Delete one route
+    Delete(Route),
+}
+
+/// `gwctl admin …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Stop serving a user's routes, at once
+    Suspend(User),
+    /// Serve them again
+    Unsuspend(User),
+}
+
+/// `gwctl keys …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make an ed25519 key pair: NAME.priv and NAME.pub
+    Generate {
+        /// The files' name without its ending, such as user1
+        name: PathBuf,
+    },
+}
+
+/// The route that is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Route {
+    /// The route's id, as `gwctl routes list` shows it
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) route: String,
+}
+
+/// The user that is meant.
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    /// The user's key id, such as user1.pub
+    #[arg(long, value_name = "KEY_ID")]
+    pub(crate) user: String,
+}
+
+/// The flags of `gwctl routes create`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("host").args(["fqdn", "subdomain"]).required(true))]
+pub(crate) struct Create {
+    /// A host name of your own, such as app.example.org
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) fqdn: Option<String>,
+    /// A name below the gateway's base domain, such as myapp
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) subdomain: Option<String>,
+    /// Where it goes, such as [54f:1::2]:8080; repeat it for more
+    #[arg(short, long = "backend", required = true, value_name = "ADDRESS")]
+    pub(crate) backend: Vec<String>,
+    /// How a backend is chosen
+    #[arg(short, long, value_enum, default_value_t = Method::RoundRobin)]
+    pub(crate) method: Method,
+    /// Pass TLS through to the backend untouched (needs --fqdn)
+    #[arg(short, long)]
+    pub(crate) tls_pass: bool,
+}
+
+/// The flags of `gwctl routes update`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("host").args(["fqdn", "subdomain"]))]
+pub(crate) struct Update {
+    #[command(flatten)]
+    pub(crate) route: Route,
+    /// Another host name of your own
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) fqdn: Option<String>,
+    /// Another name below the gateway's base domain
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) subdomain: Option<String>,
+    /// All its backends from now on; repeat it for more
+    #[arg(short, long = "backend", value_name = "ADDRESS")]
+    pub(crate) backend: Vec<String>,
+    /// Another way to choose a backend
+    #[arg(short, long, value_enum)]
+    pub(crate) method: Option<Method>,
+    /// Pass TLS through to the backend (-t), or terminate it (-t=false)
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) tls_pass: Option<bool>,
+}
+
+/// How a backend is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Method {
+    /// One after the other
+    RoundRobin,
+    /// Any of them
+    Random,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pass_through_can_be_switched_on_and_off() {
+        let update = |flags: &[&str]| {
+            let line = ["gwctl", "routes", "update", "-r", "x"].iter().chain(flags).copied();
+            match Cli::try_parse_from(line).unwrap().command {
+                Command::Routes(Routes::Update(update)) => update.tls_pass,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(update(&[]), None);
+        assert_eq!(update(&["-t"]), Some(true));
+        assert_eq!(update(&["-t", "-m", "random"]), Some(true));
+        assert_eq!(update(&["-t=false"]), Some(false));
+        assert_eq!(update(&["--tls-pass=on"]), Some(true));
+        assert_eq!(update(&["--tls-pass=off"]), Some(false));
+    }
+}

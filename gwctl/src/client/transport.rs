@@ -1,0 +1,193 @@
+//! One HTTP/1.1 exchange over TCP or TLS, bounded in time and size.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+use std::{io, vec};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use rustls::crypto::aws_lc_rs::default_provider;
+use thiserror::Error;
+use tokio::time::timeout;
+use tower::util::ServiceFn;
+use tower::{Service, ServiceExt, service_fn};
+
+use crate::args::{Endpoint, is_localhost};
+
+/// Name, connection and TLS handshake together.
+const CONNECT: Duration = Duration::from_secs(5);
+/// All addresses of the host share this, so that one that does not answer leaves time for the next.
+const CONNECT_TCP: Duration = Duration::from_secs(4);
+/// The whole call, a second attempt included.
+const WHOLE: Duration = Duration::from_secs(30);
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Resolving = Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>;
+type Tcp = HttpConnector<ServiceFn<fn(Name) -> Resolving>>;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(crate) enum TransportFault {
+    /// No certificates to trust.
+    #[error("the trusted certificates cannot be read: {0}")]
+    Trust(io::Error),
+    /// No connection.
+    #[error("cannot connect to {authority}: {cause}")]
+    Connect { authority: String, cause: String },
+    /// A certificate that is not trusted, or is another host's.
+    #[error("the certificate of {authority} is not accepted: {cause}")]
+    Certificate { authority: String, cause: String },
+    /// No TLS.
+    #[error("no TLS with {authority}: {cause}")]
+    Tls { authority: String, cause: String },
+    /// No connection within [`CONNECT`].
+    #[error("cannot connect to {0} within {t} s", t = CONNECT.as_secs())]
+    ConnectTimeout(String),
+    /// The connection broke after the request was sent, or while it was.
+    #[error("the connection to {authority} was lost before the answer: {cause}")]
+    Lost { authority: String, cause: String },
+    /// Something else than HTTP came back.
+    #[error("{0} does not answer with HTTP")]
+    NotHttp(String),
+    /// No whole answer within [`WHOLE`].
+    #[error("no answer within {t} s", t = WHOLE.as_secs())]
+    Timeout,
+    /// Over [`MAX_ANSWER`].
+    #[error("the answer of {0} is larger than {mib} MiB", mib = MAX_ANSWER / 1024 / 1024)]
+    TooLarge(String),
+}
+
+/// Lets a call take [`WHOLE`] at most.
+pub(super) async fn within_limit<T>(call: impl Future<Output = T>) -> Result<T, TransportFault> {
+    timeout(WHOLE, call).await.map_err(|_| TransportFault::Timeout)
+}
+
+/// Sends a request, whose URI is a path, on a connection of its own and returns the whole answer.
+pub(super) async fn exchange(
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, TransportFault> {
+    let tcp = tcp();
+    if !endpoint.is_tls() {
+        return converse(connect(tcp, endpoint).await?, request, endpoint).await;
+    }
+    let tls = HttpsConnectorBuilder::new()
+        .with_provider_and_platform_verifier(default_provider())
+        .map_err(TransportFault::Trust)?;
+    let tls = tls.https_only().enable_http1().wrap_connector(tcp);
+    converse(connect(tls, endpoint).await?, request, endpoint).await
+}
+
+/// Tries every address of a host, both families side by side (RFC 8305).
+fn tcp() -> Tcp {
+    let resolver: fn(Name) -> Resolving = |name| Box::pin(resolve(name));
+    let mut tcp = HttpConnector::new_with_resolver(service_fn(resolver));
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TCP));
+    tcp
+}
+
+/// The addresses of a host. `localhost` and what is below it are this machine, whatever DNS says (RFC 6761 §6.3).
+async fn resolve(name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
+    let host = name.as_str();
+    let addresses: Vec<SocketAddr> = if is_localhost(host) {
+        vec![(Ipv6Addr::LOCALHOST, 0).into(), (Ipv4Addr::LOCALHOST, 0).into()]
+    } else {
+        tokio::net::lookup_host((host, 0)).await?.collect()
+    };
+    Ok(addresses.into_iter())
+}
+
+async fn connect<C>(connector: C, endpoint: &Endpoint) -> Result<C::Response, TransportFault>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+{
+    let authority = endpoint.authority().to_owned();
+    match timeout(CONNECT, connector.oneshot(endpoint.uri().clone())).await {
+        Ok(Ok(io)) => Ok(io),
+        Ok(Err(error)) => Err(not_connected(authority, &*error.into())),
+        Err(_) => Err(TransportFault::ConnectTimeout(authority)),
+    }
+}
+
+async fn converse<I>(
+    io: I,
+    request: Request<Bytes>,
+    endpoint: &Endpoint,
+) -> Result<Response<Bytes>, TransportFault>
+where
+    I: Read + Write + Unpin,
+{
+    let broken = |error: hyper::Error| not_answered(endpoint.authority().to_owned(), &error);
+    let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
+    let exchange = async move {
+        let response = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| match error
+            .downcast::<LengthLimitError>()
+        {
+            Ok(_) => TransportFault::TooLarge(endpoint.authority().to_owned()),
+            Err(error) => lost(endpoint.authority().to_owned(), &*error),
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    };
+    let (mut exchange, connection) = (pin!(exchange), pin!(connection));
+    tokio::select! {
+        answer = &mut exchange => return answer,
+        // It is over; what it delivered is still to be read.
+        _ = connection => {}
+    }
+    exchange.await
+}
+
+fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportFault {
+    let cause = causes(error);
+    // Only a handshake reads anything while connecting.
+    let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    if chain(error).filter_map(|error| error.downcast_ref()).any(is_eof) {
+        return TransportFault::Tls { authority, cause };
+    }
+    match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_)) => TransportFault::Certificate { authority, cause },
+        Some(_) => TransportFault::Tls { authority, cause },
+        None => TransportFault::Connect { authority, cause },
+    }
+}
+
+fn not_answered(authority: String, error: &hyper::Error) -> TransportFault {
+    if error.is_parse() { TransportFault::NotHttp(authority) } else { lost(authority, error) }
+}
+
+fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportFault {
+    TransportFault::Lost { authority, cause: causes(error) }
+}
+
+/// An error and what caused it, each message once.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An io::Error hides the error it was made of from `source`.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}

@@ -1,0 +1,61 @@
+//! The commands: each makes a report, or fails.
+
+mod admin;
+mod keys;
+mod routes;
+mod status;
+
+use crate::args::{Action, Call, Credentials, Endpoint};
+use crate::cli::Format;
+use crate::client::{Client, Signer, Trace};
+use crate::fault::Fault;
+use crate::output::{self, Report};
+
+/// How to talk while a command runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) format: Format,
+    pub(crate) verbose: bool,
+}
+
+/// Does what was asked for.
+pub(crate) fn run(action: Action, manner: Manner) -> Result<Report, Fault> {
+    match action {
+        Action::GenerateKey(name) => keys::generate(&name),
+        Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)),
+        Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format),
+        Action::Signed(endpoint, credentials, call) => {
+            let caller = credentials.id.clone();
+            let client = signed(endpoint, credentials, manner)?;
+            match call {
+                Call::Create(params) => routes::create(&client, params),
+                Call::List => routes::list(&client, &caller),
+                Call::Get(params) => routes::get(&client, &params),
+                Call::Update(params) => routes::update(&client, &params),
+                Call::Delete(params) => routes::delete(&client, &params),
+                Call::Suspend(params) => admin::suspend(&client, &params),
+                Call::Unsuspend(params) => admin::unsuspend(&client, &params),
+            }
+        }
+    }
+}
+
+fn unsigned(endpoint: Endpoint, manner: Manner) -> Client {
+    Client { endpoint, signer: None, trace: Trace::new(manner.verbose) }
+}
+
+fn signed(endpoint: Endpoint, credentials: Credentials, manner: Manner) -> Result<Client, Fault> {
+    let loaded = crate::keys::load(&credentials.key_file)?;
+    if let Some(mode) = loaded.exposed {
+        let file = credentials.key_file.display();
+        let message = format!("-k/--key: {file} is open to others (mode {mode:04o}): chmod 600 {file}");
+        output::warn(manner.format, &message);
+    }
+    if endpoint.is_exposed() {
+        let message =
+            format!("-u/--url: {endpoint} is plain http: answers can be read and changed on the way");
+        output::warn(manner.format, &message);
+    }
+    let signer = Some(Signer { id: credentials.id, key: loaded.key });
+    Ok(Client { endpoint, signer, trace: Trace::new(manner.verbose) })
+}

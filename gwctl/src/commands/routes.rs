@@ -1,0 +1,151 @@
+//! `gwctl routes …`
+
+use uuid::Uuid;
+use webgateway_proto::api::{
+    RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, method,
+};
+use webgateway_proto::model::{KeyId, Mode};
+
+use crate::client::Client;
+use crate::fault::Fault;
+use crate::output::{Report, details, table};
+use crate::printable::printable;
+
+const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
+
+/// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
+pub(super) fn create(client: &Client, params: RouteCreate) -> Result<Report, Fault> {
+    let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
+    let is_own_host = params.fqdn.is_some();
+    let result = client.call(method::ROUTES_CREATE, &params)?;
+    Ok(Report::of(result, |route| created(&route, is_own_host)))
+}
+
+/// `gwctl routes list`
+pub(super) fn list(client: &Client, caller: &KeyId) -> Result<Report, Fault> {
+    let result = client.call(method::ROUTES_LIST, &RouteListParams {})?;
+    Ok(Report::of(result, |list| listed(&list, caller)))
+}
+
+/// `gwctl routes get`
+pub(super) fn get(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_GET, params)?, |route| shown(&route)))
+}
+
+/// `gwctl routes update`
+pub(super) fn update(client: &Client, params: &RouteUpdate) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_UPDATE, params)?, |route| shown(&route)))
+}
+
+/// `gwctl routes delete`
+pub(super) fn delete(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+    let result = client.call(method::ROUTES_DELETE, params)?;
+    Ok(Report::new(result, format!("Deleted route {}", params.id)))
+}
+
+fn created(route: &RouteView, is_own_host: bool) -> String {
+    let host = printable(&route.host);
+    let mut text = format!("https://{host}/\nRoute {} leads to {}", route.id, route.backends.join(", "));
+    text += match route.state {
+        RouteState::Active => ".",
+        RouteState::WaitingForCertificate => " as soon as its certificate is issued.",
+        RouteState::Suspended => ", but its owner is suspended: it is not served.",
+    };
+    if route.mode == Mode::Passthrough {
+        text += "\nTLS passes through untouched: the backend shows its own certificate.";
+    }
+    if is_own_host {
+        text += &format!("\nThe DNS record of {host} must point at the gateway (CNAME, or A/AAAA).");
+    }
+    text
+}
+
+/// The owner is shown as soon as somebody else's route is there, which the admin alone sees.
+fn listed(list: &RouteList, caller: &KeyId) -> String {
+    if list.routes.is_empty() {
+        return NONE_YET.to_owned();
+    }
+    let columns = |route: &RouteView| {
+        let (mode, method) = (route.mode.to_string(), route.balance.to_string());
+        let backends = route.backends.join(",");
+        [route.id.clone(), route.host.clone(), mode, method, backends, route.state.as_str().to_owned()]
+    };
+    let head = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
+    if list.routes.iter().all(|route| route.owner == caller.as_str()) {
+        return table(head, list.routes.iter().map(columns));
+    }
+    let [id, host, mode, method, backends, state] = head;
+    let rows = list.routes.iter().map(|route| {
+        let [id, host, mode, method, backends, state] = columns(route);
+        [id, host, mode, method, backends, state, route.owner.clone()]
+    });
+    table([id, host, mode, method, backends, state, "OWNER"], rows)
+}
+
+fn shown(route: &RouteView) -> String {
+    details(&[
+        ("ID", route.id.clone()),
+        ("URL", format!("https://{}/", route.host)),
+        ("HOST", route.host.clone()),
+        ("MODE", route.mode.to_string()),
+        ("METHOD", route.balance.to_string()),
+        ("BACKENDS", route.backends.join(", ")),
+        ("STATE", route.state.as_str().to_owned()),
+        ("OWNER", route.owner.clone()),
+        ("VERSION", route.version.to_string()),
+        ("CREATED", route.created_at.clone()),
+        ("UPDATED", route.updated_at.clone()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use webgateway_proto::model::Balance;
+
+    use super::*;
+
+    fn route(owner: &str, state: RouteState) -> RouteView {
+        RouteView {
+            id: "01999999-9999-7999-8999-999999999999".into(),
+            owner: owner.into(),
+            host: "app.gw.example".into(),
+            mode: Mode::Terminate,
+            balance: Balance::RoundRobin,
+            backends: vec!["[400::1]:80".into(), "[400::2]:80".into()],
+            state,
+            version: 7,
+            created_at: "2026-01-01T00:00:00Z".into(),
+            updated_at: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn the_owner_is_shown_when_it_is_not_always_the_caller() {
+        let caller = "me.pub".parse().unwrap();
+        let list = |owner| RouteList { routes: vec![route(owner, RouteState::Active)] };
+        let own = listed(&list("me.pub"), &caller);
+        let expected = "\
+ID                                    HOST            MODE       METHOD       BACKENDS                 STATE
+01999999-9999-7999-8999-999999999999  app.gw.example  terminate  round_robin  [400::1]:80,[400::2]:80  active";
+        assert_eq!(own, expected);
+        let others = listed(&list("you.pub"), &caller);
+        assert!(others.lines().next().unwrap().ends_with("STATE   OWNER"), "{others}");
+        assert!(others.ends_with("active  you.pub"), "{others}");
+        assert_eq!(listed(&RouteList { routes: vec![] }, &caller), NONE_YET);
+    }
+
+    #[test]
+    fn a_new_route_says_where_to_look_and_what_is_missing() {
+        let text = created(&route("me.pub", RouteState::Active), false);
+        assert_eq!(
+            text,
+            "https://app.gw.example/\n\
+             Route 01999999-9999-7999-8999-999999999999 leads to [400::1]:80, [400::2]:80."
+        );
+        let mut own = route("me.pub", RouteState::WaitingForCertificate);
+        own.mode = Mode::Passthrough;
+        let text = created(&own, true);
+        assert!(text.contains("as soon as its certificate is issued"), "{text}");
+        assert!(text.contains("its own certificate") && text.contains("DNS record"), "{text}");
+    }
+}

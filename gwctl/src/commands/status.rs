@@ -1,0 +1,42 @@
+//! `gwctl health` and `gwctl version`
+
+use serde_json::{Value, json};
+use webgateway_proto::api::{BuildInfo, Health, method};
+
+use crate::cli::Format;
+use crate::client::Client;
+use crate::fault::{Fault, Kind};
+use crate::output::{self, Report};
+use crate::printable::printable;
+
+/// `gwctl health`; anything but `ok` is a failure.
+pub(super) fn health(client: &Client) -> Result<Report, Fault> {
+    let result = client.call(method::HEALTH, &json!({}))?;
+    match result.get("status").and_then(Value::as_str) {
+        Some("ok") | None => Ok(Report::of(result, |health: Health| {
+            let nodes = if health.nodes == 1 { "node" } else { "nodes" };
+            format!("{}, {} {nodes} connected", printable(&health.status), health.nodes)
+        })),
+        Some(status) => Err(Fault::new(Kind::Unreachable, format!("the gateway is not well: {status}"))),
+    }
+}
+
+/// `gwctl version`; a controlplane that cannot be asked is a warning.
+pub(super) fn version(client: &Client, format: Format) -> Result<Report, Fault> {
+    let own = BuildInfo { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() };
+    let theirs = match client.call(method::VERSION, &json!({})) {
+        Ok(result) => result,
+        Err(error) => {
+            let message = format!("the controlplane's version is not known: {}", Fault::from(error).message);
+            output::warn(format, &message);
+            Value::Null
+        }
+    };
+    let text = serde_json::from_value::<BuildInfo>(theirs.clone()).map(|theirs| line(&theirs));
+    let text = format!("{}\n{}", line(&own), text.unwrap_or_default());
+    Ok(Report::new(json!({ "gwctl": own, "controlplane": theirs }), text))
+}
+
+fn line(build: &BuildInfo) -> String {
+    format!("{} {}", printable(&build.name), printable(&build.version))
+}

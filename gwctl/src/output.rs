@@ -1,0 +1,173 @@
+//! Printing: answers on stdout, as text or JSON; errors and warnings on stderr.
+
+use std::io::{self, ErrorKind, Write};
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::cli::Format;
+use crate::fault::{Fault, Kind};
+use crate::printable::printable;
+
+/// An answer in both forms. The JSON is the gateway's own, so that nothing a newer one says is lost.
+#[derive(Debug)]
+pub(crate) struct Report {
+    json: Value,
+    text: Result<String, serde_json::Error>,
+}
+
+impl Report {
+    /// Takes a result, and how its typed form reads.
+    pub(crate) fn of<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
+        let text = serde_json::from_value(result.clone()).map(text);
+        Self { json: result, text }
+    }
+
+    /// Takes both forms as they are.
+    pub(crate) fn new(json: Value, text: String) -> Self {
+        Self { json, text: Ok(text) }
+    }
+
+    /// Prints it on stdout.
+    pub(crate) fn print(self, format: Format) -> Result<(), Fault> {
+        let text = match format {
+            Format::Table => self.text.map_err(|error| {
+                let message = format!("the gateway's answer is not understood: {error}");
+                Fault::new(Kind::Unexpected, message)
+            })?,
+            Format::Json => format!("{:#}", self.json),
+        };
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+            // Whoever reads has enough, such as `head`.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Fault::new(Kind::Unexpected, format!("the answer cannot be printed: {error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Prints a failure on stderr.
+pub(crate) fn fault(format: Format, fault: &Fault) {
+    let text = match format {
+        Format::Table => fault_text(fault),
+        Format::Json => json!({ "error": fault_json(fault) }).to_string(),
+    };
+    say(&text);
+}
+
+/// Prints a warning on stderr.
+pub(crate) fn warn(format: Format, message: &str) {
+    match format {
+        Format::Table => say(&format!("warning: {}", printable(message))),
+        Format::Json => say(&json!({ "warning": message }).to_string()),
+    }
+}
+
+/// One line per row, in columns without borders, so that it reads well and is easily cut.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(head);
+    for row in rows {
+        table.add_row(row.map(|cell| printable(&cell).into_owned()));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// One line per property of one thing.
+pub(crate) fn details(properties: &[(&str, String)]) -> String {
+    let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let lines: Vec<String> =
+        properties.iter().map(|(name, value)| format!("{name:width$}{}", printable(value))).collect();
+    lines.join("\n")
+}
+
+fn fault_text(fault: &Fault) -> String {
+    let mut text = "error: ".to_owned();
+    if let Some(at) = fault.flag.or(fault.field.as_deref()) {
+        text += &format!("{}: ", printable(at));
+    }
+    text += &printable(&fault.message);
+    if let Some(hint) = &fault.hint {
+        text += &format!("\n  hint: {}", printable(hint));
+    }
+    text
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    let mut error = json!({
+        "exit_code": fault.kind.exit_code(),
+        "kind": fault.word,
+        "message": fault.message,
+    });
+    let more = [("field", fault.field.as_deref()), ("flag", fault.flag), ("hint", fault.hint.as_deref())];
+    for (name, value) in more {
+        if let Some(value) = value {
+            error[name] = value.into();
+        }
+    }
+    error
+}
+
+fn say(text: &str) {
+    // Without stderr there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken() -> Fault {
+        Fault {
+            word: "host_taken".into(),
+            field: Some("subdomain".into()),
+            flag: Some("-s/--subdomain"),
+            hint: Some("choose another".into()),
+            ..Fault::new(Kind::Conflict, "a.gw.example is taken\u{1b}[2J")
+        }
+    }
+
+    #[test]
+    fn a_table_has_one_line_per_row_and_no_borders() {
+        let rows = [["1".into(), "a".repeat(300)], ["22".into(), "b\nc".into()]];
+        let text = table(["ID", "HOST"], rows.into_iter());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["ID  HOST", &format!("1   {}", "a".repeat(300)), "22  b\\nc"]);
+    }
+
+    #[test]
+    fn details_are_aligned() {
+        let text = details(&[("ID", "1".into()), ("METHOD", "random".into())]);
+        assert_eq!(text, "ID      1\nMETHOD  random");
+    }
+
+    #[test]
+    fn a_failure_names_the_flag_and_what_to_do() {
+        let text = "error: -s/--subdomain: a.gw.example is taken\\u{1b}[2J\n  hint: choose another";
+        assert_eq!(fault_text(&taken()), text);
+        assert_eq!(fault_text(&Fault::new(Kind::Conflict, "x")), "error: x");
+    }
+
+    #[test]
+    fn a_failure_in_json_has_all_of_it() {
+        let expected = json!({
+            "exit_code": 7, "kind": "host_taken", "message": "a.gw.example is taken\u{1b}[2J",
+            "field": "subdomain", "flag": "-s/--subdomain", "hint": "choose another",
+        });
+        assert_eq!(fault_json(&taken()), expected);
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_a_fault_in_text_alone() {
+        let report = || Report::of(json!({ "new": 1 }), |list: Vec<u8>| format!("{list:?}"));
+        assert!(report().print(Format::Table).is_err());
+        assert!(report().print(Format::Json).is_ok());
+    }
+}

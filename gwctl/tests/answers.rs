@@ -1,0 +1,100 @@
+//! What the gateway, or something in its place, may answer.
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, Reply};
+use crate::program::{Ended, Program};
+
+fn list(reply: impl Fn() -> Reply + Send + 'static) -> Ended {
+    let gateway = Gateway::start(move |_| reply());
+    Program::new().call(&gateway.url(), &["routes", "list"])
+}
+
+#[test]
+fn each_error_code_has_its_exit_code() {
+    for (status, code, exit) in [
+        (401, -32001, 4),
+        (200, -32003, 5),
+        (200, -32004, 6),
+        (200, -32009, 7),
+        (200, -32602, 8),
+        (503, -32050, 3),
+        (200, -32603, 1),
+    ] {
+        let ended = list(move || Reply::error(status, code, json!({ "kind": "k" })));
+        assert_eq!(ended.code, exit, "{code}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: it was refused"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_gateways_field_and_hint_are_shown() {
+    let data = || json!({ "kind": "host_taken", "field": "subdomain", "hint": "choose another" });
+    let gateway = Gateway::start(move |_| Reply::error(200, -32009, data()));
+    let create = ["routes", "create", "-s", "a", "-b", "[400::1]:80"];
+    let program = Program::new();
+    let ended = program.call(&gateway.url(), &create);
+    assert_eq!(ended.stderr, "error: -s/--subdomain: it was refused\n  hint: choose another\n");
+    let error = program.call(&gateway.url(), &[create.as_slice(), &["-o", "json"]].concat()).error();
+    let expected = json!({
+        "exit_code": 7, "kind": "host_taken", "message": "it was refused",
+        "field": "subdomain", "flag": "-s/--subdomain", "hint": "choose another",
+    });
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn an_answer_that_is_not_the_apis_is_told_by_its_status() {
+    for (status, exit, hint) in [
+        (401, 4, "public key"),
+        (403, 5, "operator"),
+        (404, 1, "ends in /rpc"),
+        (413, 1, "too large"),
+        (429, 3, "wait"),
+        (502, 3, "gateway running"),
+        (503, 3, "gateway running"),
+        (200, 1, "ends in /rpc"),
+    ] {
+        let ended = list(move || Reply::Http(status, "text/html", vec![], "<h1>no</h1>".into()));
+        assert_eq!(ended.code, exit, "{status}: {}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("HTTP {status}")), "{status}: {}", ended.stderr);
+        assert!(ended.stderr.contains(hint), "{status}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_gateways_503_says_why() {
+    let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
+    let ended = list(move || Reply::Http(503, "text/html", lines.clone(), String::new()));
+    assert!(ended.stderr.contains("error=destination_unavailable"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_redirect_is_told_and_not_followed() {
+    let lines = vec!["location: https://gw.example.org/rpc".to_owned()];
+    let ended = list(move || Reply::Http(308, "text/html", lines.clone(), String::new()));
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("https://gw.example.org/rpc: give that with -u"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_endless_answer_is_cut() {
+    let big = || Reply::Http(200, "application/json", vec![], " ".repeat(17 * 1024 * 1024));
+    let ended = list(big);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("larger than 16 MiB"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_not_http_is_said_so() {
+    let ended = list(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"));
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("does not answer with HTTP"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_result_of_another_shape_is_said_so() {
+    let ended = list(|| Reply::result(json!({ "routes": 7 })));
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("is not understood"), "{}", ended.stderr);
+}

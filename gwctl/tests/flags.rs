@@ -1,0 +1,87 @@
+//! Wrong flags: each is named, the exit code is 2, and nothing is sent.
+
+use serde_json::json;
+
+use crate::gateway::Gateway;
+use crate::program::Program;
+
+const ID: &str = "01999999-9999-7999-8999-999999999999";
+
+#[test]
+fn each_wrong_flag_is_named_and_nothing_is_sent() {
+    let program = Program::new();
+    let gateway = Gateway::with_result(json!({}));
+    let long = format!("{}.{}.{}.{}.org", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
+    let create = |more: &[&'static str]| [&["routes", "create"], more].concat();
+    let cases: Vec<(Vec<&str>, &str)> = vec![
+        (create(&["-b", "[400::1]:80"]), "--fqdn"),
+        (create(&["-s", "a", "-f", "a.b", "-b", "[400::1]:80"]), "--subdomain"),
+        (create(&["-s", "a"]), "--backend"),
+        (create(&["-s", "a", "-b", "[400::1]"]), "-b/--backend: `[400::1]` has no port"),
+        (create(&["-s", "a", "-b", "[400::1]:0"]), "-b/--backend: `[400::1]:0` has port 0"),
+        (create(&["-s", "a", "-b", "example.org:80"]), "-b/--backend"),
+        (create(&["-s", "a..b", "-b", "[400::1]:80"]), "-s/--subdomain"),
+        (create(&["-s", "", "-b", "[400::1]:80"]), "-s/--subdomain"),
+        (create(&["-f", "*.x", "-b", "[400::1]:80"]), "-f/--fqdn: `*.x` is a wildcard"),
+        (create(&["-f", "192.0.2.1", "-b", "[400::1]:80"]), "-f/--fqdn: `192.0.2.1` is an IP address"),
+        ([create(&["-b", "[400::1]:80", "-f"]), vec![&long]].concat(), "-f/--fqdn: the host has 254 bytes"),
+        (create(&["-s", "a", "-b", "[400::1]:80", "-m", "fastest"]), "--method"),
+        (create(&["-s", "a", "-b", "[400::1]:80", "-t"]), "-t/--tls-pass"),
+        (vec!["routes", "update", "-r", ID], "nothing to change"),
+        (vec!["routes", "update", "-r", ID, "-t=maybe"], "--tls-pass"),
+        (vec!["routes", "update", "-t"], "--route"),
+        (vec!["routes", "get", "-r", "42"], "-r/--route: `42` is not a route id"),
+        (vec!["routes", "delete"], "--route"),
+        (vec!["admin", "suspend", "--user", "../admin.pub"], "--user"),
+        (vec!["admin", "unsuspend"], "--user"),
+        (vec!["routes", "list", "-i", "keys/user1.pub"], "-i/--id"),
+        (vec!["routes", "list", "-u", "gw.example.org"], "-u/--url"),
+        (vec!["routes", "list", "-o", "xml"], "--output"),
+        (vec!["routes", "list", "--colour"], "--colour"),
+        (vec!["routes", "lst"], "lst"),
+        (vec!["keys", "generate", "user1.pub"], "NAME"),
+        (vec!["keys", "generate"], "<NAME>"),
+    ];
+    for (words, named) in cases {
+        // What the case says comes last, so that it wins over the defaults.
+        let url = gateway.url();
+        let variables = [("WEBGATEWAY_URL", url.as_str()), ("WEBGATEWAY_KEY", "user1.priv")];
+        let ended = program.run_with(&words, &variables);
+        assert_eq!(ended.code, 2, "{words:?}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: "), "{words:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(named), "{words:?}: {named} is not in {}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+    assert!(gateway.received().is_empty());
+}
+
+#[test]
+fn without_a_key_it_says_how_to_make_one() {
+    let ended = Program::new().run(&["routes", "list"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.starts_with("error: -k/--key: a private key is needed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("gwctl keys generate"), "{}", ended.stderr);
+    let ended = Program::new().run(&["-k", "id_ed25519", "routes", "list"]);
+    assert!(ended.stderr.starts_with("error: -i/--id: "), "{}", ended.stderr);
+}
+
+#[test]
+fn help_tells_the_exit_codes_and_the_variables() {
+    let ended = Program::new().run(&["--help"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    for told in
+        ["Exit codes:", "WEBGATEWAY_URL", "WEBGATEWAY_ID", "WEBGATEWAY_KEY", "http://localhost:8080/rpc"]
+    {
+        assert!(ended.stdout.contains(told), "{told} is not in:\n{}", ended.stdout);
+    }
+    assert_eq!(Program::new().run(&["--version"]).stdout, concat!("gwctl ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn in_json_an_error_is_one_json_line() {
+    let ended = Program::new().run(&["-o", "json", "-k", "user1.priv", "routes", "get", "-r", "42"]);
+    let error = ended.error();
+    assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1));
+    assert_eq!((&error["exit_code"], &error["flag"]), (&json!(2), &json!("-r/--route")));
+    assert!(error["message"].as_str().unwrap().contains("`42`"));
+}

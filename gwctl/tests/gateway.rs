@@ -1,0 +1,165 @@
+//! A small HTTP server that keeps what it was asked and answers as it is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, check_digest};
+
+/// One request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What is answered.
+pub(crate) enum Reply {
+    /// Status, Content-Type, further header lines, body.
+    Http(u16, &'static str, Vec<String>, String),
+    /// The connection is closed without a word.
+    Nothing,
+    /// Any bytes.
+    Raw(&'static [u8]),
+}
+
+pub(crate) struct Gateway {
+    pub(crate) port: u16,
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+impl Received {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Checks the signature as the gateway does, for a request that came by `scheme`.
+    pub(crate) fn verify(&self, scheme: &str, key: &PublicKey) -> Result<Presented, Failure> {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let presented = Presented::read(&self.headers)?;
+        presented.check(&self.headers, i64::try_from(now).unwrap())?;
+        check_digest(&self.headers, &self.body)?;
+        let host = self.headers["host"].to_str().unwrap();
+        let uri: Uri = format!("{scheme}://{host}{}", self.path).parse().unwrap();
+        let message = Message { method: &self.method, uri: &uri, headers: &self.headers };
+        presented.verify(&message, key)?;
+        Ok(presented)
+    }
+}
+
+impl Reply {
+    pub(crate) fn result(result: Value) -> Self {
+        let body = json!({ "jsonrpc": "2.0", "result": result, "id": 1 }).to_string();
+        Self::Http(200, "application/json", vec![], body)
+    }
+
+    pub(crate) fn error(status: u16, code: i64, data: Value) -> Self {
+        let error = json!({ "code": code, "message": "it was refused", "data": data });
+        let body = json!({ "jsonrpc": "2.0", "error": error, "id": 1 }).to_string();
+        Self::Http(status, "application/json", vec![], body)
+    }
+}
+
+impl Gateway {
+    /// Serves plain HTTP.
+    pub(crate) fn start(answer: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
+        Self::serve(None, answer)
+    }
+
+    /// Serves HTTPS.
+    pub(crate) fn start_tls(
+        config: ServerConfig,
+        answer: impl FnMut(&Received) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::serve(Some(Arc::new(config)), answer)
+    }
+
+    /// Answers every call with one result.
+    pub(crate) fn with_result(result: Value) -> Self {
+        Self::start(move |_| Reply::result(result.clone()))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/rpc", self.port)
+    }
+
+    /// What was asked so far.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    fn serve(
+        tls: Option<Arc<ServerConfig>>,
+        mut answer: impl FnMut(&Received) -> Reply + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&received);
+        thread::spawn(move || {
+            for tcp in listener.incoming() {
+                let tcp = tcp.unwrap();
+                tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                match &tls {
+                    None => handle(tcp, &seen, &mut answer),
+                    Some(config) => {
+                        let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                        handle(StreamOwned::new(connection, tcp), &seen, &mut answer);
+                    }
+                }
+            }
+        });
+        Self { port, received }
+    }
+}
+
+/// One request, one answer. A client that goes away is its own affair.
+fn handle<S: Read + Write>(
+    stream: S,
+    seen: &Mutex<Vec<Received>>,
+    answer: &mut impl FnMut(&Received) -> Reply,
+) {
+    let mut reader = BufReader::new(stream);
+    let Some(request) = read(&mut reader) else { return };
+    seen.lock().unwrap().push(request.clone());
+    let bytes = match answer(&request) {
+        Reply::Nothing => return,
+        Reply::Raw(bytes) => bytes.to_vec(),
+        Reply::Http(status, kind, more, body) => {
+            let more: String = more.iter().map(|line| format!("{line}\r\n")).collect();
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n");
+            format!("{head}{more}\r\n{body}").into_bytes()
+        }
+    };
+    let _ = reader.get_mut().write_all(&bytes).and_then(|()| reader.get_mut().flush());
+}
+
+fn read(reader: &mut impl BufRead) -> Option<Received> {
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|&read| read > 0)?;
+        Some(line.trim_end().to_owned())
+    };
+    let start = line()?;
+    let mut words = start.split(' ');
+    let (method, path) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+    let mut headers = HeaderMap::new();
+    loop {
+        let line = line()?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
+    }
+    let length = headers.get("content-length").map_or(0, |v| v.to_str().unwrap().parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Received { method, path, headers, body })
+}

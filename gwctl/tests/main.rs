@@ -1,0 +1,11 @@
+//! The real binary against a real HTTP server.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+mod answers;
+mod flags;
+mod gateway;
+mod keys;
+mod network;
+mod program;
+mod signed;

@@ -1,0 +1,168 @@
+//! Connections: refused, lost, silent, encrypted.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+
+use crate::gateway::{Gateway, Reply};
+use crate::program::{Program, public_key};
+
+const ID: &str = "01999999-9999-7999-8999-999999999999";
+
+/// A port that is taken but not listened on, so that connections to it are refused.
+fn deaf_port() -> (Socket, u16) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
+}
+
+#[test]
+fn nobody_there_is_exit_code_3() {
+    let program = Program::new();
+    let (_socket, port) = deaf_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let ended = program.call(&url, &["routes", "list"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("cannot connect") && ended.stderr.contains("refused"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("WEBGATEWAY_URL"), "{}", ended.stderr);
+    assert_eq!(program.run(&["-u", &url, "health"]).code, 3);
+
+    let ended = program.run(&["-u", &url, "version"]);
+    assert_eq!((ended.code, ended.stdout.lines().count()), (0, 1), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("warning: the controlplane's version is not known"), "{}", ended.stderr);
+}
+
+#[test]
+fn localhost_is_tried_at_every_address() {
+    let gateway = Gateway::with_result(json!({ "status": "ok", "nodes": 1 }));
+    let program = Program::new();
+    for host in ["localhost", "gw.localhost", "LOCALHOST"] {
+        let ended = program.run(&["-u", &format!("http://{host}:{}", gateway.port), "health"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, "ok, 1 node connected\n"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_once_more_with_the_same_id() {
+    let mut calls = 0;
+    let gateway = Gateway::start(move |_| {
+        calls += 1;
+        if calls == 1 { Reply::Nothing } else { Reply::error(200, -32004, json!({ "kind": "k" })) }
+    });
+    let ended = Program::new().call(&gateway.url(), &["routes", "create", "-s", "a", "-b", "[400::1]:80"]);
+    assert_eq!(ended.code, 6, "{}", ended.stderr);
+    let [first, second] = gateway.received().try_into().unwrap();
+    assert_eq!(first.body, second.body);
+    let nonce = |request: &crate::gateway::Received| {
+        request.verify("http", &public_key()).unwrap().nonce().unwrap().unwrap().to_owned()
+    };
+    assert_ne!(nonce(&first), nonce(&second));
+}
+
+#[test]
+fn a_lost_answer_stays_lost_after_the_second_time_and_for_a_deletion() {
+    for (words, times) in [(["routes", "get", "-r", ID], 2), (["routes", "delete", "-r", ID], 1)] {
+        let gateway = Gateway::start(|_| Reply::Nothing);
+        let ended = Program::new().call(&gateway.url(), &words);
+        assert_eq!((ended.code, gateway.received().len()), (3, times), "{}", ended.stderr);
+        assert!(ended.stderr.contains("was lost before the answer"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("gwctl routes list"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn half_an_answer_is_a_lost_one() {
+    let gateway = Gateway::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"json"));
+    let ended = Program::new().call(&gateway.url(), &["routes", "list"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("was lost before the answer"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_silent_peer_is_given_up() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let ended = Program::new().run(&["-u", &format!("https://127.0.0.1:{port}"), "health"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("within 5 s"), "{}", ended.stderr);
+}
+
+#[test]
+fn plain_http_that_leaves_the_machine_is_a_warning() {
+    let variables = [("WEBGATEWAY_KEY", "user1.priv")];
+    // `.invalid` never resolves (RFC 6761 §6.4).
+    let ended = Program::new().run_with(&["-u", "http://gw.invalid", "routes", "list"], &variables);
+    assert_eq!(ended.code, 3);
+    let warning = "warning: -u/--url: http://gw.invalid/rpc is plain http";
+    assert!(ended.stderr.starts_with(warning), "{}", ended.stderr);
+}
+
+/// A CA, in PEM, and a server for `localhost` with a certificate of it.
+fn tls() -> (String, ServerConfig) {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let leaf =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap();
+    (root.pem(), config)
+}
+
+#[test]
+fn https_trusts_the_ca_of_ssl_cert_file_and_no_other() {
+    let (root, config) = tls();
+    let (other, _) = tls();
+    let gateway = Gateway::start_tls(config, |_| Reply::result(json!({ "routes": [] })));
+    let program = Program::new();
+    program.write("ca.pem", &root, 0o644);
+    program.write("other.pem", &other, 0o644);
+    let list = |host: &str, ca: &str| {
+        let url = format!("https://{host}:{}/rpc", gateway.port);
+        program.run_with(&["-u", &url, "-k", "user1.priv", "routes", "list"], &[("SSL_CERT_FILE", ca)])
+    };
+    let ended = list("localhost", "ca.pem");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert!(gateway.received()[0].verify("https", &public_key()).is_ok());
+    for (host, ca) in [("localhost", "other.pem"), ("127.0.0.1", "ca.pem")] {
+        let ended = list(host, ca);
+        assert_eq!(ended.code, 3, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("certificate of") && ended.stderr.contains("SSL_CERT_FILE"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(list("localhost", "absent.pem").code, 3);
+    assert_eq!(gateway.received().len(), 1);
+}
+
+#[test]
+fn https_to_a_plain_port_and_plain_to_an_https_port_say_so() {
+    let program = Program::new();
+    let plain = Gateway::with_result(json!({}));
+    let ended = program.run(&["-u", &format!("https://localhost:{}", plain.port), "health"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.starts_with("error: no TLS with localhost:"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("http:// is plain"), "{}", ended.stderr);
+
+    let (_, config) = tls();
+    let secure = Gateway::start_tls(config, |_| Reply::Nothing);
+    let ended = program.run(&["-u", &format!("http://localhost:{}", secure.port), "health"]);
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+}
