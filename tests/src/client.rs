@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -29,14 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub struct Client {
     address: SocketAddr,
+    roots: Arc<RootCertStore>,
     config: Arc<ClientConfig>,
 }
 
 impl Client {
     /// One that trusts the roots of `root_pem` and offers http/1.1 alone.
     pub fn new(address: SocketAddr, root_pem: &str) -> Result<Self> {
-        let config = ClientConfig::builder().with_root_certificates(roots(root_pem)?).with_no_client_auth();
-        Ok(Self { address, config: Arc::new(config) }.alpn(&["http/1.1"]))
+        let roots = Arc::new(roots(root_pem)?);
+        let config = ClientConfig::builder().with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
+        Ok(Self { address, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
     }
 
     /// The same, offering these protocols.
@@ -58,6 +60,18 @@ impl Client {
     pub fn without_sni(mut self) -> Self {
         Arc::make_mut(&mut self.config).enable_sni = false;
         self
+    }
+
+    /// The same, speaking TLS 1.2 alone.
+    #[must_use]
+    pub fn tls_1_2_only(self) -> Self {
+        let old = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let offered = self.config.alpn_protocols.clone();
+        let mut same = Self { config: Arc::new(old), ..self };
+        Arc::make_mut(&mut same.config).alpn_protocols = offered;
+        same
     }
 
     /// A TLS connection for `name`, whose certificate is verified.

@@ -26,36 +26,34 @@ impl FeedFile {
     /// One without routes, with a certificate for the base domain and its wildcard.
     #[must_use]
     pub fn new(path: &Path, base: &Issued) -> Self {
-        let empty = Self {
+        let mut file = Self {
             path: path.to_owned(),
             version: 0,
             allowed: vec!["400::/7".into()],
             certificates: Vec::new(),
             routes: Vec::new(),
         };
-        empty.certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base)
+        file.certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base);
+        file
     }
 
     /// Adds a certificate.
-    #[must_use]
-    pub fn certificate(mut self, id: &str, names: &[&str], issued: &Issued) -> Self {
+    pub fn certificate(&mut self, id: &str, names: &[&str], issued: &Issued) -> &mut Self {
         self.certificates.push(json!({"id": id, "names": names, "chain": issued.chain, "key": issued.key}));
         self
     }
 
     /// Adds a terminated route.
-    #[must_use]
-    pub fn terminated(self, host: &str, backends: &[SocketAddr]) -> Self {
+    pub fn terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         self.route(host, "terminate", backends)
     }
 
     /// Adds a passthrough route.
-    #[must_use]
-    pub fn passthrough(self, host: &str, backends: &[SocketAddr]) -> Self {
+    pub fn passthrough(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         self.route(host, "passthrough", backends)
     }
 
-    fn route(mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> Self {
+    fn route(&mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> &mut Self {
         let backends: Vec<_> = backends.iter().map(SocketAddr::to_string).collect();
         self.routes.push(json!({
             "id": Uuid::now_v7(), "host": host, "mode": mode, "balance": "round_robin", "backends": backends,
@@ -64,15 +62,13 @@ impl FeedFile {
     }
 
     /// Takes the route of this host away.
-    #[must_use]
-    pub fn without(mut self, host: &str) -> Self {
+    pub fn without(&mut self, host: &str) -> &mut Self {
         self.routes.retain(|route| route["host"] != host);
         self
     }
 
     /// Points the route of this host elsewhere; its id stays.
-    #[must_use]
-    pub fn moved(mut self, host: &str, backends: &[SocketAddr]) -> Self {
+    pub fn moved(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["backends"] = backends.iter().map(SocketAddr::to_string).collect();
         }
@@ -80,8 +76,7 @@ impl FeedFile {
     }
 
     /// Changes how the route of this host chooses a backend.
-    #[must_use]
-    pub fn balanced(mut self, host: &str, balance: &str) -> Self {
+    pub fn balanced(&mut self, host: &str, balance: &str) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["balance"] = balance.into();
         }

@@ -1,0 +1,52 @@
+//! A source file as the rules see it.
+
+use std::path::Path;
+use std::{fs, io};
+
+/// One `.rs` file.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its path from the root, with `/`.
+    pub(crate) path: String,
+    /// All of it.
+    pub(crate) text: String,
+}
+
+impl Source {
+    /// What it says outside comments and outside its test module.
+    pub(crate) fn code(&self) -> String {
+        let before_tests = self.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether it holds nothing but tests.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// Whether it is the file or stands in the folder `place`.
+    pub(crate) fn is_in(&self, place: &str) -> bool {
+        self.path == place || self.path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// Every `.rs` file below the root, but for what cargo makes.
+pub(crate) fn all(root: &Path) -> io::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                sources.push(Source { path: relative, text: fs::read_to_string(&path)? });
+            }
+        }
+    }
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(sources)
+}

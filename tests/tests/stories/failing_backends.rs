@@ -1,0 +1,222 @@
+//! Backends that fail, and how the load is spread over those that do not.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use http::Method;
+use http_body_util::Full;
+use webgateway_tests::backend::{Backend, BlackHole, Raw};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::standalone::Standalone;
+
+stories![
+    round_robin_takes_turns,
+    random_takes_any,
+    a_dead_backend_is_passed_over,
+    all_refuse_502,
+    a_black_hole_504,
+    a_late_answer_504,
+    garbage_502,
+    a_close_without_an_answer_502,
+    a_break_in_the_middle_is_seen,
+    a_backend_that_comes_back_is_used,
+    a_post_is_not_sent_twice,
+    a_backend_that_closes_idle_connections_is_no_error,
+    an_address_outside_the_overlay_is_refused_here_too,
+];
+
+const HOST: &str = "app.gw.example";
+const QUICK: &str = "[limits]\nconnect_timeout = \"400ms\"\nresponse_timeout = \"400ms\"";
+
+async fn quick(scene: &Scene, backends: &[std::net::SocketAddr]) -> Result<Standalone> {
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated(HOST, backends);
+    };
+    Standalone::start_with(scene, routes, |setup| setup.more(QUICK)).await
+}
+
+async fn spread(world: &Standalone, requests: usize) -> Result<BTreeMap<String, usize>> {
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let mut counts = BTreeMap::new();
+    for _ in 0..requests {
+        let seen = connection.get(HOST, "/").await?.expect(200)?.json()?;
+        *counts.entry(seen["backend"].to_string()).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+async fn three() -> Result<[Backend; 3]> {
+    Ok([
+        Backend::http(overlay(1, 8080)).await?,
+        Backend::http(overlay(2, 8080)).await?,
+        Backend::http(overlay(3, 8080)).await?,
+    ])
+}
+
+async fn round_robin_takes_turns(scene: &Scene) -> Result<()> {
+    let backends = three().await?;
+    let world = quick(scene, &backends.each_ref().map(Backend::address)).await?;
+    let counts = spread(&world, 30).await?;
+    ensure!(counts.values().all(|&n| n == 10), "{counts:?}");
+    Ok(())
+}
+
+async fn random_takes_any(scene: &Scene) -> Result<()> {
+    let backends = three().await?;
+    let mut world = quick(scene, &[backends[0].address()]).await?;
+    let addresses = backends.each_ref().map(Backend::address);
+    world.change(|file| {
+        file.moved(HOST, &addresses).balanced(HOST, "random");
+    })?;
+    webgateway_tests::wait::eventually("all three are used", Duration::from_secs(20), async || {
+        let counts = spread(&world, 30).await?;
+        ensure!(counts.len() == 3, "{counts:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_dead_backend_is_passed_over(scene: &Scene) -> Result<()> {
+    let alive = Backend::http(overlay(2, 8080)).await?;
+    let world = quick(scene, &[overlay(1, 8080), alive.address()]).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        for _ in 0..20 {
+            connection.get(HOST, "/").await?.expect(200)?;
+        }
+    }
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let post = connection.request(Method::POST, HOST, "/").body(Full::from("body"))?;
+    let seen = connection.send(post).await?.expect(200)?.json()?;
+    ensure!(seen["body"] == "body", "nothing was sent yet, so the body is whole: {seen}");
+    Ok(())
+}
+
+async fn fails_with(world: &Standalone, status: u16, word: &str) -> Result<()> {
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let reply = client.get(HOST, "/").await?.expect(status)?;
+        let says = reply.header("proxy-status").to_owned();
+        ensure!(says.contains(&format!("error={word}")), "Proxy-Status says {says:?}, not {word}");
+        ensure!(
+            !says.contains("400::") && !reply.text().contains("400::"),
+            "the backend stays private: {reply:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn all_refuse_502(scene: &Scene) -> Result<()> {
+    let world = quick(scene, &[overlay(1, 8080), overlay(2, 8080)]).await?;
+    fails_with(&world, 502, "connection_refused").await
+}
+
+async fn a_black_hole_504(scene: &Scene) -> Result<()> {
+    let hole = BlackHole::at(overlay(1, 8080))?;
+    let world = quick(scene, &[hole.address()]).await?;
+    let begun = Instant::now();
+    fails_with(&world, 504, "connection_timeout").await?;
+    ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    Ok(())
+}
+
+async fn a_late_answer_504(scene: &Scene) -> Result<()> {
+    let silent = Backend::raw(overlay(1, 8080), Raw::Silence).await?;
+    let world = quick(scene, &[silent.address()]).await?;
+    fails_with(&world, 504, "http_response_timeout").await
+}
+
+async fn garbage_502(scene: &Scene) -> Result<()> {
+    let garbage =
+        Backend::raw(overlay(1, 8080), Raw::Answer(b"\x00\x01 this is no HTTP\r\n\r\n".to_vec())).await?;
+    let world = quick(scene, &[garbage.address()]).await?;
+    fails_with(&world, 502, "http_protocol_error").await
+}
+
+async fn a_close_without_an_answer_502(scene: &Scene) -> Result<()> {
+    let closing = Backend::raw(overlay(1, 8080), Raw::Close).await?;
+    let world = quick(scene, &[closing.address()]).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let reply = client.get(HOST, "/").await?.expect(502)?;
+        ensure!(reply.header("proxy-status").contains("error="), "{reply:?}");
+    }
+    Ok(())
+}
+
+async fn a_break_in_the_middle_is_seen(scene: &Scene) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".to_vec();
+    let resetting = Backend::raw(overlay(2, 8080), Raw::AnswerAndReset(raw)).await?;
+    let mut world = quick(scene, &[backend.address()]).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        ensure!(client.get(HOST, "/break").await.is_err(), "half a body is no body");
+    }
+    world.change(|file| {
+        file.terminated("resets.gw.example", &[resetting.address()]);
+    })?;
+    let visitor = world.visitor()?;
+    webgateway_tests::wait::eventually("the route is there", Duration::from_secs(5), async || {
+        let reply = visitor.get("resets.gw.example", "/").await;
+        ensure!(reply.is_err(), "half a body came as a whole: {reply:?}");
+        Ok(())
+    })
+    .await?;
+    visitor.get(HOST, "/").await?.expect(200)?;
+    Ok(())
+}
+
+async fn a_backend_that_comes_back_is_used(scene: &Scene) -> Result<()> {
+    let world = quick(scene, &[overlay(1, 8080)]).await?;
+    let visitor = world.visitor()?;
+    visitor.get(HOST, "/").await?.expect(502)?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    webgateway_tests::wait::eventually("it is used", Duration::from_secs(10), async || {
+        visitor.get(HOST, "/").await?.expect(200)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn a_post_is_not_sent_twice(scene: &Scene) -> Result<()> {
+    let first = Backend::raw(overlay(1, 8080), Raw::Close).await?;
+    let second = Backend::raw(overlay(2, 8080), Raw::Close).await?;
+    let world = quick(scene, &[first.address(), second.address()]).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let post = connection.request(Method::POST, HOST, "/pay").body(Full::from("once"))?;
+    connection.send(post).await?.expect(502)?;
+    ensure!(first.requests() + second.requests() == 1, "{} and {}", first.requests(), second.requests());
+    Ok(())
+}
+
+async fn a_backend_that_closes_idle_connections_is_no_error(scene: &Scene) -> Result<()> {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+    // It promises keep-alive and closes after each answer.
+    let backend = Backend::raw(overlay(1, 8080), Raw::Answer(answer)).await?;
+    let world = quick(scene, &[backend.address()]).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    for _ in 0..50 {
+        ensure!(connection.get(HOST, "/").await?.expect(200)?.text() == "ok");
+    }
+    Ok(())
+}
+
+async fn an_address_outside_the_overlay_is_refused_here_too(scene: &Scene) -> Result<()> {
+    let inside = Backend::http(overlay(1, 8080)).await?;
+    let outside = Backend::http("127.0.0.1:8081".parse()?).await?;
+    let mut world = quick(scene, &[inside.address()]).await?;
+    world.change(|file| {
+        file.terminated("inside.gw.example", &[inside.address()])
+            .terminated("local.gw.example", &[outside.address()]);
+    })?;
+    let visitor = world.visitor()?;
+    webgateway_tests::wait::eventually("the rest is applied", Duration::from_secs(5), async || {
+        visitor.get("inside.gw.example", "/").await?.expect(200)
+    })
+    .await?;
+    visitor.get("local.gw.example", "/").await?.expect(503)?;
+    ensure!(outside.connections() == 0);
+    Ok(())
+}

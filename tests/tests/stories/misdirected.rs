@@ -1,0 +1,131 @@
+//! Names that lead nowhere, or not there: unknown, missing, and other than the one of the handshake.
+
+use anyhow::{Context, Result, ensure};
+use webgateway_tests::backend::Backend;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::standalone::Standalone;
+
+stories![
+    an_unknown_name_gets_no_certificate,
+    no_name_gets_no_certificate,
+    an_unknown_subdomain_is_503,
+    a_deeper_name_is_not_covered,
+    another_terminated_host_is_served,
+    a_passthrough_host_is_421,
+    a_host_outside_the_certificate_is_421,
+    a_resumed_session_obeys_too,
+];
+
+async fn world(scene: &Scene) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut world = Standalone::start(scene, |file| {
+        file.terminated("app.gw.example", &[backend.address()])
+            .terminated("other.gw.example", &[backend.address()])
+            .passthrough("pass.gw.example", &[overlay(2, 8443)]);
+    })
+    .await?;
+    let issued = world.authority.issue(&["shop.example.org"])?;
+    world.change(|file| {
+        file.certificate("shop.example.org", &["shop.example.org"], &issued)
+            .terminated("shop.example.org", &[backend.address()]);
+    })?;
+    let visitor = world.visitor()?;
+    webgateway_tests::wait::eventually("the shop opens", std::time::Duration::from_secs(10), async || {
+        visitor.get("shop.example.org", "/").await?.expect(200)
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+/// The alert a refused handshake ends with.
+fn alert(error: &anyhow::Error) -> Option<rustls::AlertDescription> {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+async fn an_unknown_name_gets_no_certificate(scene: &Scene) -> Result<()> {
+    let (world, backend) = world(scene).await?;
+    let before = backend.requests();
+    for name in ["nobody.example.org", "example", "gw.example.evil.org"] {
+        let error = world.visitor()?.tls(name).await.err().context("a handshake succeeded")?;
+        ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{name}: {error:#}");
+    }
+    ensure!(backend.requests() == before);
+    Ok(())
+}
+
+async fn no_name_gets_no_certificate(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    let error = world.visitor()?.without_sni().tls("app.gw.example").await.err().context("it succeeded")?;
+    ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
+    let error = world.visitor()?.tls("127.0.0.1").await.err().context("an address as name succeeded")?;
+    ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
+    Ok(())
+}
+
+async fn an_unknown_subdomain_is_503(scene: &Scene) -> Result<()> {
+    let (world, backend) = world(scene).await?;
+    let before = backend.requests();
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        client.get("nobody.gw.example", "/").await?.expect(503)?;
+    }
+    ensure!(backend.requests() == before);
+    Ok(())
+}
+
+async fn a_deeper_name_is_not_covered(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    ensure!(world.visitor()?.tls("a.b.gw.example").await.is_err(), "the wildcard covers one label");
+    Ok(())
+}
+
+async fn another_terminated_host_is_served(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("other.gw.example", "/").await?.expect(200)?;
+    }
+    Ok(())
+}
+
+async fn a_passthrough_host_is_421(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("pass.gw.example", "/").await?.expect(421)?;
+    }
+    Ok(())
+}
+
+async fn a_host_outside_the_certificate_is_421(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("shop.example.org", "/").await?.expect(421)?;
+        let mut connection = client.connect("shop.example.org").await?;
+        connection.get("shop.example.org", "/").await?.expect(200)?;
+        connection.get("app.gw.example", "/").await?.expect(421)?;
+    }
+    Ok(())
+}
+
+async fn a_resumed_session_obeys_too(scene: &Scene) -> Result<()> {
+    let (world, _backend) = world(scene).await?;
+    let client = world.visitor()?;
+    for _ in 0..3 {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("pass.gw.example", "/").await?.expect(421)?;
+    }
+    let resumed = client.tls("app.gw.example").await?;
+    ensure!(resumed.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed), "sessions resume");
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Requests whose end is in doubt: refused and cut, never passed on.
+
+use anyhow::{Result, ensure};
+use tokio::io::AsyncWriteExt as _;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::rest;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::standalone::Standalone;
+
+stories![doubtful_requests_are_refused, a_large_head_is_refused, many_headers_are_refused];
+
+const HOST: &str = "app.gw.example";
+
+async fn with_app(scene: &Scene) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(scene, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+/// What a visitor hears who sends these bytes, followed by a request that must not be served.
+async fn answer(world: &Standalone, request: &str) -> Result<String> {
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(format!("{request}{follow}").as_bytes()).await?;
+    Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
+}
+
+async fn doubtful_requests_are_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = with_app(scene).await?;
+    let doubtful = [
+        ("both lengths", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("two lengths", "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody"),
+        ("a signed length", "Content-Length: +4\r\n\r\nbody"),
+        ("a length in hex", "Content-Length: 0x4\r\n\r\nbody"),
+        ("a list of lengths", "Content-Length: 4, 5\r\n\r\nbody"),
+        ("two codings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("a list of codings", "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n"),
+        ("chunked not last", "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        ("an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+        ("a space before the colon", "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        ("a folded line", "X-A: b\r\n c\r\n\r\n"),
+        ("a bare CR", "X-A: b\rc\r\n\r\n"),
+        ("a zero byte", "X-A: b\0c\r\n\r\n"),
+        ("a second host", "Host: evil.example\r\n\r\n"),
+        ("a bad chunk", "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"),
+    ];
+    for (what, tail) in doubtful {
+        let heard = answer(&world, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
+        ensure!(heard.starts_with("HTTP/1.1 400") || heard.is_empty(), "{what}: {heard}");
+        ensure!(heard.matches("HTTP/1.1").count() <= 1, "{what}: the next request was read: {heard}");
+        ensure!(!heard.contains("smuggled"), "{what}: {heard}");
+    }
+    let first_lines = [
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 x",
+        "GET /",
+        "GET / HTTP/2.0",
+        " GET / HTTP/1.1",
+        "G\0T / HTTP/1.1",
+    ];
+    for line in first_lines {
+        let heard = answer(&world, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
+        let refused = ["400", "505"].iter().any(|status| heard.starts_with(&format!("HTTP/1.1 {status}")));
+        ensure!(refused || heard.is_empty(), "{line:?}: {heard}");
+    }
+    // A request whose chunks turn out bad has begun when that is found; no other one reaches the backend.
+    ensure!(backend.requests() <= 1, "{} requests reached the backend", backend.requests());
+    Ok(())
+}
+
+async fn a_large_head_is_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = with_app(scene).await?;
+    let heard =
+        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
+            .await?;
+    ensure!(
+        heard.starts_with("HTTP/1.1 431") || heard.starts_with("HTTP/1.1 400") || heard.is_empty(),
+        "{heard}"
+    );
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn many_headers_are_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = with_app(scene).await?;
+    let heard =
+        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
+    ensure!(heard.starts_with("HTTP/1.1 4") || heard.is_empty(), "{heard}");
+    ensure!(backend.requests() == 0);
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Starting, stopping and dying: what runs is finished, and a deadline ends the rest.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use nix::sys::signal::Signal;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::tcp;
+use webgateway_tests::feed_file::FeedFile;
+use webgateway_tests::gateway::{Gateway, HTTPS, Setup};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
+use webgateway_tests::websocket::WebSocket;
+
+use crate::standalone::Standalone;
+
+stories![
+    what_runs_is_finished,
+    the_deadline_ends_the_rest,
+    a_second_signal_cuts,
+    an_idle_gateway_stops_at_once,
+    a_killed_gateway_starts_again,
+    a_taken_port_fails_the_start,
+];
+
+const HOST: &str = "app.gw.example";
+
+async fn with_drain(scene: &Scene, drain: &str) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let limits = format!("[limits]\ndrain = \"{drain}\"");
+    let world = Standalone::start_with(scene, routes, |setup| setup.more(&limits)).await?;
+    Ok((world, backend))
+}
+
+async fn what_runs_is_finished(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "20s").await?;
+    let mut h1 = world.visitor()?.connect(HOST).await?;
+    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let mut running = Vec::new();
+    for connection in [&mut h1, &mut h2] {
+        let request = connection.request(Method::GET, HOST, "/stream/30").body(Full::default())?;
+        let mut response = connection.open(request).await?;
+        response.body_mut().frame().await.context("no first chunk")??;
+        running.push(response);
+    }
+    world.gateway.process().signal(Signal::SIGTERM)?;
+    let https = world.gateway.https();
+    eventually("no new connections", Duration::from_secs(5), async || {
+        ensure!(tcp(https).await.is_err(), "it still accepts");
+        Ok(())
+    })
+    .await?;
+    for response in running {
+        let rest = response.into_body().collect().await.context("a request was cut")?.to_bytes();
+        ensure!(rest.ends_with(b"chunk 29\n"));
+    }
+    let status = world.gateway.process().end(Duration::from_secs(5)).await?;
+    ensure!(status.code() == Some(0), "{status}");
+    Ok(())
+}
+
+async fn the_deadline_ends_the_rest(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "1s").await?;
+    let mut socket = WebSocket::open(world.visitor()?.tls(HOST).await?, HOST, "/ws").await?;
+    socket.echo("here").await?;
+    let begun = Instant::now();
+    world.gateway.process().signal(Signal::SIGTERM)?;
+    socket.closed().await?;
+    let status = world.gateway.process().end(Duration::from_secs(5)).await?;
+    let took = begun.elapsed();
+    ensure!(took < Duration::from_secs(4), "{status} after {took:?}");
+    Ok(())
+}
+
+async fn a_second_signal_cuts(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "60s").await?;
+    let mut socket = WebSocket::open(world.visitor()?.tls(HOST).await?, HOST, "/ws").await?;
+    socket.echo("here").await?;
+    world.gateway.process().signal(Signal::SIGTERM)?;
+    let https = world.gateway.https();
+    eventually("it stops", Duration::from_secs(5), async || {
+        ensure!(tcp(https).await.is_err(), "it still accepts");
+        Ok(())
+    })
+    .await?;
+    world.gateway.process().signal(Signal::SIGTERM)?;
+    world.gateway.process().end(Duration::from_secs(3)).await?;
+    Ok(())
+}
+
+async fn an_idle_gateway_stops_at_once(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "60s").await?;
+    let mut h1 = world.visitor()?.connect(HOST).await?;
+    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    for connection in [&mut h1, &mut h2] {
+        connection.get(HOST, "/").await?.expect(200)?;
+    }
+    world.gateway.process().signal(Signal::SIGINT)?;
+    h1.closed().await?;
+    h2.closed().await?;
+    let status = world.gateway.process().end(Duration::from_secs(3)).await?;
+    ensure!(status.code() == Some(0), "{status}");
+    Ok(())
+}
+
+async fn a_killed_gateway_starts_again(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "1s").await?;
+    let _open = world.visitor()?.connect(HOST).await?;
+    world.gateway.process().kill()?;
+    let setup = Setup::from_file(&scene.path("feed.json"), world.authority.root());
+    world.gateway = Gateway::start(scene, &setup).await?;
+    world.visitor()?.get(HOST, "/").await?.expect(200)?;
+    Ok(())
+}
+
+async fn a_taken_port_fails_the_start(scene: &Scene) -> Result<()> {
+    let _taken = tokio::net::TcpListener::bind(("::", HTTPS)).await?;
+    let authority = webgateway_tests::authority::Authority::new()?;
+    let base = authority.issue(&["gw.example", "*.gw.example"])?;
+    let mut file = FeedFile::new(&scene.path("feed.json"), &base);
+    let setup = Setup::from_file(file.write()?, authority.root());
+    let mut gateway = Gateway::start_unready(scene, &setup)?;
+    let status = gateway.process().end(Duration::from_secs(10)).await?;
+    let log = gateway.process().logged()?;
+    ensure!(status.code() == Some(1), "{status}: {log}");
+    ensure!(log.contains(":443") && log.contains("https_port"), "it names the port and its key: {log}");
+    Ok(())
+}
