@@ -1,3 +1,0 @@
-//! `make dev`.
-
-fn main() {}

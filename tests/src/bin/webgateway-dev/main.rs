@@ -1,0 +1,76 @@
+//! `make dev`: the whole gateway on loopback, with two routes that work, until Ctrl-C.
+
+mod ports;
+mod state;
+mod tour;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use webgateway_tests::process::{self, Process};
+
+use crate::state::State;
+use crate::tour::Tour;
+
+/// How long each process gets to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let done = process::trampoline().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(dev())
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nwebgateway-dev: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dev() -> Result<()> {
+    let once = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [flag] if flag == "--once" => true,
+        other => bail!("unknown arguments {other:?}: only --once is known"),
+    };
+    ports::must_be_free().await?;
+    let state = State::open()?;
+    let mut tour = Tour::begin(&state).await?;
+    let shown = tour.show().await;
+    if shown.is_ok() && !once {
+        tour.suggest();
+        until_interrupted(&mut tour.processes).await?;
+    }
+    let stopped = stop(&mut tour.processes).await;
+    shown.and(stopped)
+}
+
+/// Waits for Ctrl-C or SIGTERM; a process that ends before is an error.
+async fn until_interrupted(processes: &mut [Process]) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => return interrupted.context("cannot wait for Ctrl-C"),
+            _ = terminated.recv() => return Ok(()),
+            _ = look.tick() => for process in processes.iter_mut() {
+                process.must_run()?;
+            },
+        }
+    }
+}
+
+/// Stops the processes in the reverse of the order in which they started.
+async fn stop(processes: &mut [Process]) -> Result<()> {
+    for process in processes.iter_mut().rev() {
+        process.signal(Signal::SIGTERM)?;
+        process.end(STOP).await?;
+    }
+    println!("\nStopped.");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What `make dev` keeps in `target/dev`: configurations, keys, the database, certificates, logs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustls::ServerConfig;
+use webgateway_tests::authority::{Authority, Issued};
+
+use crate::ports::{ADMIN, DNS, HTTP, HTTPS, RPC};
+
+/// The operator's domain; browsers and systemd-resolved lead every name below `localhost` to loopback.
+pub(crate) const BASE_DOMAIN: &str = "gw.localhost";
+/// The host of the terminated route.
+pub(crate) const TERMINATED: &str = "hello.gw.localhost";
+/// The host of the passthrough route.
+pub(crate) const PASSTHROUGH: &str = "pass.gw.localhost";
+
+/// The directory.
+#[derive(Debug)]
+pub(crate) struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    /// Opens or makes it, and writes both configurations.
+    pub(crate) fn open() -> Result<Self> {
+        let state = Self { dir: PathBuf::from("target/dev") };
+        fs::create_dir_all(state.path("keys")).context("run it from the root of the project")?;
+        fs::write(state.path("controlplane.toml"), state.controlplane())?;
+        fs::write(state.path("dataplane.toml"), state.dataplane())?;
+        Ok(state)
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A path in it as text.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// The TLS of the backend that brings its own; its root is kept in `backend-ca.pem`.
+    pub(crate) fn backend_tls(&self) -> Result<Arc<ServerConfig>> {
+        let [root, chain, key] = ["backend-ca.pem", "backend.pem", "backend-key.pem"].map(|f| self.path(f));
+        if !(root.exists() && chain.exists() && key.exists()) {
+            let authority = Authority::new()?;
+            let issued = authority.issue(&[PASSTHROUGH])?;
+            fs::write(&key, issued.key)?;
+            fs::write(&chain, issued.chain)?;
+            fs::write(&root, authority.root())?;
+        }
+        let issued = Issued { chain: read(&chain)?, key: read(&key)? };
+        issued.server(&["http/1.1"])
+    }
+
+    fn controlplane(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            r#"# Written by `make dev`.
+base_domain = "{BASE_DOMAIN}"
+public_ip = "127.0.0.1"
+# The sample backends are on loopback; without this line only the overlay is allowed.
+allowed_backends = ["400::/7", "127.0.0.0/8"]
+
+[services_storage]
+module = "sqlite"
+db_path = "{dir}/gateway.db"
+
+[pub_key_store]
+module = "directory"
+path = "{dir}/keys"
+
+[rpc]
+listen = "127.0.0.1:{RPC}"
+
+[feed]
+listen = "unix:{dir}/feed.sock"
+
+[dns]
+listen = "127.0.0.1:{DNS}"
+
+[certificates]
+module = "internal"
+"#
+        )
+    }
+
+    fn dataplane(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            r#"# Written by `make dev`.
+node = "dev"
+listen = ["127.0.0.1"]
+https_port = {HTTPS}
+http_port = {HTTP}
+admin_listen = "127.0.0.1:{ADMIN}"
+
+[feed]
+endpoint = "unix:{dir}/feed.sock"
+
+[limits]
+drain = "2s"
+"#
+        )
+    }
+}
+
+/// Reads a text file.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
