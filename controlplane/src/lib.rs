@@ -1,5 +1,10 @@
 //! webgateway's controlplane: it owns the truth (routes, users, certificates) and tells it to the nodes.
 
-pub mod clock;
+pub mod config;
 pub mod metrics;
+
+pub mod clock;
+
 pub mod store;
+
+pub mod domain;

@@ -1,0 +1,394 @@
+//! The configuration: what the keys mean, and what this build refuses.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+use webgateway_process::settings::{Key, Kind, Program};
+use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
+
+/// The program and its keys.
+pub const PROGRAM: Program = Program {
+    name: "webgateway-controlplane",
+    about: "Owns the routes, users and certificates of a webgateway and tells them to its dataplanes",
+    keys: KEYS,
+};
+
+const fn text(path: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::Text, help }
+}
+
+const fn list(path: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::List, help }
+}
+
+const KEYS: &[Key] = &[
+    text("base_domain", "The gateway's own domain (needed)"),
+    list("public_ip", "The gateway's public addresses"),
+    text("admin_id", "The key id of the admin (admin.pub)"),
+    text("log_level", "error, warn, info, debug, trace, or directives (info)"),
+    text("load_delay", "How long changes are gathered before they are published (20ms)"),
+    list("allowed_backends", "Prefixes a backend must be in (400::/7)"),
+    list("reserved_subdomains", "Labels below the base domain that no route may have"),
+    text("secret_key_file", "The key that seals private keys (secret.key beside the database)"),
+    text("admin_listen", "Where metrics and probes are served (127.0.0.1:9181)"),
+    text("local_acme", "The directory URL of the CA (not in this build)"),
+    text("local_acme_root", "The root of the CA's own certificate, PEM (not in this build)"),
+    text("services_storage.module", "sqlite"),
+    text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
+    text("pub_key_store.module", "directory; http is not in this build"),
+    text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)"),
+    text("pub_key_store.uri", "Where public keys are fetched (not in this build)"),
+    text("pub_key_store.ttl", "How long fetched keys are good (not in this build)"),
+    text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
+    text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
+    text("dns.listen", "Where the DNS server listens ([::]:53)"),
+    text("certificates.module", "internal: a CA of its own; acme is not in this build"),
+    text("acme.email", "Not in this build"),
+    text("acme.profile", "Not in this build"),
+    text("acme.eab_kid", "Not in this build"),
+    text("acme.eab_hmac_key", "Not in this build"),
+];
+
+/// The keys as they are given; [`Config`] is what they mean.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    base_domain: Option<Host>,
+    public_ip: Vec<IpAddr>,
+    admin_id: KeyId,
+    log_level: String,
+    #[serde(with = "humantime_serde")]
+    load_delay: Duration,
+    allowed_backends: Prefixes,
+    reserved_subdomains: Vec<String>,
+    secret_key_file: Option<PathBuf>,
+    admin_listen: SocketAddr,
+    local_acme: Option<String>,
+    local_acme_root: Option<PathBuf>,
+    services_storage: ServicesStorage,
+    pub_key_store: PubKeyStore,
+    rpc: Rpc,
+    feed: Feed,
+    dns: Dns,
+    certificates: Certificates,
+    acme: Acme,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ServicesStorage {
+    module: StorageModule,
+    db_path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StorageModule {
+    Sqlite,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PubKeyStore {
+    module: KeyModule,
+    path: PathBuf,
+    uri: Option<String>,
+    ttl: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KeyModule {
+    Directory,
+    Http,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Rpc {
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Feed {
+    listen: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Dns {
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Certificates {
+    module: CertificateModule,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CertificateModule {
+    #[default]
+    Acme,
+    Internal,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Acme {
+    email: Option<String>,
+    profile: Option<String>,
+    eab_kid: Option<String>,
+    eab_hmac_key: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_domain: None,
+            public_ip: Vec::new(),
+            admin_id: default_admin(),
+            log_level: "info".to_owned(),
+            load_delay: Duration::from_millis(20),
+            allowed_backends: Prefixes::default(),
+            reserved_subdomains: Vec::new(),
+            secret_key_file: None,
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9181)),
+            local_acme: None,
+            local_acme_root: None,
+            services_storage: ServicesStorage::default(),
+            pub_key_store: PubKeyStore::default(),
+            rpc: Rpc::default(),
+            feed: Feed::default(),
+            dns: Dns::default(),
+            certificates: Certificates::default(),
+            acme: Acme::default(),
+        }
+    }
+}
+
+impl Default for ServicesStorage {
+    fn default() -> Self {
+        Self { module: StorageModule::Sqlite, db_path: "/var/lib/webgateway/controlplane.db".into() }
+    }
+}
+
+impl Default for PubKeyStore {
+    fn default() -> Self {
+        Self { module: KeyModule::Directory, path: "/etc/webgateway/keys".into(), uri: None, ttl: None }
+    }
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { listen: "unix:/run/webgateway/feed.sock".to_owned() }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0u16; 8], 53)) }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant that the tests parse")]
+fn default_admin() -> KeyId {
+    "admin.pub".parse().expect("a key id")
+}
+
+/// A configuration that can be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The operator's domain.
+    pub base_domain: Host,
+    /// The gateway's public addresses; may be none.
+    pub public_ip: Vec<IpAddr>,
+    /// The key that may do everything.
+    pub admin_id: KeyId,
+    /// What is logged.
+    pub log_level: String,
+    /// How long changes are gathered before they are published.
+    pub load_delay: Duration,
+    /// Where backends may be.
+    pub allowed_backends: Prefixes,
+    /// Labels below the base domain that no route may have, lower case.
+    pub reserved_subdomains: BTreeSet<String>,
+    /// The database.
+    pub db_path: PathBuf,
+    /// The key that seals private keys.
+    pub secret_key_file: PathBuf,
+    /// The directory of public keys.
+    pub keys_path: PathBuf,
+    /// Where the API listens.
+    pub rpc_listen: SocketAddr,
+    /// The unix socket that the dataplanes connect to.
+    pub feed_socket: PathBuf,
+    /// Where the DNS server listens.
+    pub dns_listen: SocketAddr,
+    /// Where metrics and probes are served.
+    pub admin_listen: SocketAddr,
+}
+
+/// Keys that are well-formed and yet cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidConfig {
+    /// No base domain.
+    #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
+    NoBaseDomain,
+    /// A reserved subdomain that is no label.
+    #[error("`reserved_subdomains`: `{0}` is not a label below the base domain: {1}")]
+    Reserved(String, InvalidHost),
+    /// An empty list of prefixes.
+    #[error("`allowed_backends` is empty: no route could lead anywhere; leave it out for 400::/7")]
+    NoBackends,
+    /// Over the bound.
+    #[error("`load_delay` is over 10 s: routes would come too late")]
+    LoadDelay,
+    /// A log filter that does not parse is found when logging starts; an empty one here.
+    #[error("`log_level` is empty: use error, warn, info, debug or trace")]
+    LogLevel,
+    /// The feed over TCP.
+    #[error("`feed.listen`: `{0}` needs mutual TLS, which is not in this build: use unix:/path")]
+    FeedAddress(String),
+    /// The feed's socket path.
+    #[error("`feed.listen`: `{0}` names no socket: use unix:/run/webgateway/feed.sock")]
+    FeedSocket(String),
+    /// A path that is empty.
+    #[error("`{0}` is empty: a path is needed")]
+    EmptyPath(&'static str),
+    /// A module that this build does not have.
+    #[error("`{key}`: `{module}` is not in this build, only `{available}` is: write {key} = \"{available}\"")]
+    NotBuilt {
+        /// The key.
+        key: &'static str,
+        /// What was asked for.
+        module: &'static str,
+        /// What there is.
+        available: &'static str,
+    },
+    /// A key of a module that this build does not have.
+    #[error("`{key}` belongs to {module}, which is not in this build: leave it out")]
+    Useless {
+        /// The key.
+        key: &'static str,
+        /// Its module.
+        module: &'static str,
+    },
+}
+
+impl Settings {
+    /// What is logged, for what goes wrong before there is a [`Config`].
+    #[must_use]
+    pub fn log_level(&self) -> &str {
+        &self.log_level
+    }
+
+    /// What the keys mean; refuses what this build cannot do rather than ignoring it.
+    pub fn resolve(self) -> Result<Config, InvalidConfig> {
+        self.refuse_unbuilt()?;
+        let base_domain = self.base_domain.ok_or(InvalidConfig::NoBaseDomain)?;
+        if self.allowed_backends.iter().next().is_none() {
+            return Err(InvalidConfig::NoBackends);
+        }
+        if self.load_delay > Duration::from_secs(10) {
+            return Err(InvalidConfig::LoadDelay);
+        }
+        if self.log_level.trim().is_empty() {
+            return Err(InvalidConfig::LogLevel);
+        }
+        let StorageModule::Sqlite = self.services_storage.module;
+        let db_path = present("services_storage.db_path", self.services_storage.db_path)?;
+        let beside = db_path.with_file_name("secret.key");
+        Ok(Config {
+            reserved_subdomains: reserved(&base_domain, &self.reserved_subdomains)?,
+            base_domain,
+            public_ip: self.public_ip,
+            admin_id: self.admin_id,
+            log_level: self.log_level,
+            load_delay: self.load_delay,
+            allowed_backends: self.allowed_backends,
+            secret_key_file: present("secret_key_file", self.secret_key_file.unwrap_or(beside))?,
+            db_path,
+            keys_path: present("pub_key_store.path", self.pub_key_store.path)?,
+            rpc_listen: self.rpc.listen,
+            feed_socket: socket(&self.feed.listen)?,
+            dns_listen: self.dns.listen,
+            admin_listen: self.admin_listen,
+        })
+    }
+
+    fn refuse_unbuilt(&self) -> Result<(), InvalidConfig> {
+        match self.certificates.module {
+            CertificateModule::Internal => {}
+            CertificateModule::Acme => {
+                return Err(InvalidConfig::NotBuilt {
+                    key: "certificates.module",
+                    module: "acme",
+                    available: "internal",
+                });
+            }
+        }
+        match self.pub_key_store.module {
+            KeyModule::Directory => {}
+            KeyModule::Http => {
+                return Err(InvalidConfig::NotBuilt {
+                    key: "pub_key_store.module",
+                    module: "http",
+                    available: "directory",
+                });
+            }
+        }
+        let acme = "certificates.module = \"acme\"";
+        let http = "pub_key_store.module = \"http\"";
+        let unused = [
+            ("local_acme", acme, self.local_acme.is_some()),
+            ("local_acme_root", acme, self.local_acme_root.is_some()),
+            ("acme.email", acme, self.acme.email.is_some()),
+            ("acme.profile", acme, self.acme.profile.is_some()),
+            ("acme.eab_kid", acme, self.acme.eab_kid.is_some()),
+            ("acme.eab_hmac_key", acme, self.acme.eab_hmac_key.is_some()),
+            ("pub_key_store.uri", http, self.pub_key_store.uri.is_some()),
+            ("pub_key_store.ttl", http, self.pub_key_store.ttl.is_some()),
+        ];
+        match unused.into_iter().find(|(_, _, given)| *given) {
+            Some((key, module, _)) => Err(InvalidConfig::Useless { key, module }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, InvalidConfig> {
+    let one = |label: &String| match base.child(label) {
+        Ok(host) => Ok(host.as_str().split('.').next().unwrap_or_default().to_owned()),
+        Err(error) => Err(InvalidConfig::Reserved(label.clone(), error)),
+    };
+    labels.iter().map(one).collect()
+}
+
+fn socket(listen: &str) -> Result<PathBuf, InvalidConfig> {
+    match listen.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(path.into()),
+        Some(_) => Err(InvalidConfig::FeedSocket(listen.to_owned())),
+        None if listen.parse::<SocketAddr>().is_ok() => Err(InvalidConfig::FeedAddress(listen.to_owned())),
+        None => Err(InvalidConfig::FeedSocket(listen.to_owned())),
+    }
+}
+
+fn present(key: &'static str, path: PathBuf) -> Result<PathBuf, InvalidConfig> {
+    if path.as_os_str().is_empty() { Err(InvalidConfig::EmptyPath(key)) } else { Ok(path) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Every key has its meaning, and what this build cannot do is refused by name.
+
+use std::ffi::OsString;
+
+use webgateway_process::settings::{InvalidSettings, from_sources};
+
+use super::*;
+
+fn read(args: &[&str]) -> Result<Settings, InvalidSettings> {
+    let args = std::iter::once("webgateway-controlplane").chain(args.iter().copied()).map(OsString::from);
+    from_sources(&PROGRAM, args, &|_| None).map(|invocation| invocation.settings)
+}
+
+fn resolve(more: &[&str]) -> Result<Config, InvalidConfig> {
+    let base = ["--base-domain", "GW.example", "--certificates-module", "internal"];
+    read(&[&base[..], more].concat()).unwrap().resolve()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let config = resolve(&[]).unwrap();
+    assert_eq!(config.base_domain.as_str(), "gw.example");
+    assert_eq!(config.admin_id.as_str(), "admin.pub");
+    assert_eq!(config.load_delay, Duration::from_millis(20));
+    assert_eq!(config.allowed_backends, Prefixes::default());
+    assert_eq!(config.rpc_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.dns_listen.to_string(), "[::]:53");
+    assert_eq!(config.feed_socket.to_str(), Some("/run/webgateway/feed.sock"));
+    assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
+}
+
+#[test]
+fn every_key_is_taken() {
+    let config = resolve(&[
+        "--public-ip=192.0.2.1,2001:db8::1",
+        "--admin-id=root.pub",
+        "--log-level=debug",
+        "--load-delay=1s",
+        "--allowed-backends=400::/7,127.0.0.0/8",
+        "--reserved-subdomains=WWW,api",
+        "--services-storage-module=sqlite",
+        "--services-storage-db-path=x/y.db",
+        "--pub-key-store-module=directory",
+        "--pub-key-store-path=keys",
+        "--rpc-listen=[::1]:0",
+        "--feed-listen=unix:feed.sock",
+        "--dns-listen=127.0.0.1:5353",
+        "--admin-listen=127.0.0.1:0",
+    ])
+    .unwrap();
+    assert_eq!(config.public_ip.len(), 2);
+    assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
+    assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));
+    assert_eq!(config.feed_socket.to_str(), Some("feed.sock"));
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_by_its_key() {
+    for (flags, key) in [
+        (&["--certificates-module=acme"][..], "`certificates.module`"),
+        (&["--pub-key-store-module=http"], "`pub_key_store.module`"),
+        (&["--feed-listen=127.0.0.1:9000"], "`feed.listen`"),
+        (&["--feed-listen=unix:"], "`feed.listen`"),
+        (&["--feed-listen=feed.sock"], "`feed.listen`"),
+        (&["--local-acme=https://ca.example/dir"], "`local_acme`"),
+        (&["--local-acme-root=root.pem"], "`local_acme_root`"),
+        (&["--acme-email=a@b.c"], "`acme.email`"),
+        (&["--acme-eab-kid=x"], "`acme.eab_kid`"),
+        (&["--pub-key-store-ttl=1h"], "`pub_key_store.ttl`"),
+        (&["--reserved-subdomains=a.b"], "`reserved_subdomains`"),
+        (&["--allowed-backends="], "`allowed_backends`"),
+        (&["--load-delay=1h"], "`load_delay`"),
+        (&["--services-storage-db-path="], "`services_storage.db_path`"),
+        (&["--log-level= "], "`log_level`"),
+    ] {
+        let base: &[&str] =
+            if flags[0].starts_with("--certificates") { &[] } else { &["--certificates-module=internal"] };
+        let args = [&["--base-domain=gw.example"][..], base, flags].concat();
+        let refused = read(&args).unwrap().resolve().unwrap_err().to_string();
+        assert!(refused.starts_with(key), "{flags:?}: {refused}");
+    }
+    let refused = read(&["--certificates-module=internal"]).unwrap().resolve();
+    assert_eq!(refused, Err(InvalidConfig::NoBaseDomain));
+}
+
+#[test]
+fn what_does_not_parse_is_refused() {
+    for flag in [
+        "--base-domain=localhost",
+        "--public-ip=x",
+        "--admin-id=../x",
+        "--load-delay=fast",
+        "--allowed-backends=400::/999",
+        "--services-storage-module=postgres",
+        "--rpc-listen=8080",
+        "--certificates-module=none",
+    ] {
+        assert!(matches!(read(&[flag]), Err(InvalidSettings::Value(_))), "{flag}");
+    }
+}

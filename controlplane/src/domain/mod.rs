@@ -1,0 +1,43 @@
+//! The rules: who may do what to which route. Nothing of HTTP, nothing of SQL.
+
+mod caller;
+mod host;
+mod nodes;
+mod refusal;
+mod routes;
+mod users;
+
+use webgateway_proto::model::{KeyId, Prefixes};
+
+pub use self::caller::Caller;
+pub use self::host::{HostPolicy, Named};
+pub use self::nodes::NodeDirectory;
+pub use self::refusal::Refusal;
+pub use self::routes::Shown;
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+
+/// The rules over the store.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Which hosts a route may have.
+    pub hosts: HostPolicy,
+    /// Where backends may be.
+    pub allowed_backends: Prefixes,
+    /// The key that may do everything.
+    pub admin: KeyId,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Domain {
+    /// The store's revision now; proves that the store answers.
+    pub async fn revision(&self) -> Result<u64, StoreError> {
+        self.store.read("revision", |tx| tx.revision()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Why something is not done. Nothing was changed then.
+
+use thiserror::Error;
+use webgateway_proto::model::{
+    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId, KeyId, RouteId,
+};
+
+use crate::store::StoreError;
+
+/// Why the rules, or the store, refuse.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// Neither `fqdn` nor `subdomain`.
+    #[error("a route needs a host: give `fqdn` or `subdomain`")]
+    NoHost,
+    /// Both `fqdn` and `subdomain`.
+    #[error("a route has one host: give `fqdn` or `subdomain`, not both")]
+    TwoHosts,
+    /// A host that is none, in the param named.
+    #[error("{1}")]
+    InvalidHost(&'static str, InvalidHost),
+    /// More than one label, or less.
+    #[error("`{0}` is not one label: give a name such as `myapp`, or the whole host as `fqdn`")]
+    NotALabel(String),
+    /// The base domain itself.
+    #[error("`{0}` is the gateway's own domain")]
+    BaseDomain(Host),
+    /// At or under `_acme-challenge`.
+    #[error("`{1}` is under _acme-challenge, which is for certificates alone")]
+    AcmeChallenge(&'static str, String),
+    /// One of the operator's own names.
+    #[error("`{1}` is reserved by the operator")]
+    Reserved(&'static str, Host),
+    /// A subdomain that is to be passed through.
+    #[error("a subdomain is always terminated: passthrough needs a host of your own, given as `fqdn`")]
+    PassthroughSubdomain,
+    /// Backends that are none, or not allowed.
+    #[error(transparent)]
+    Backends(#[from] InvalidBackends),
+    /// An id that is none.
+    #[error(transparent)]
+    RouteId(#[from] InvalidRouteId),
+    /// A key id that is none.
+    #[error(transparent)]
+    KeyId(#[from] InvalidKeyId),
+    /// Another route has the host; the caller's own one is named.
+    #[error("the host `{host}` is taken{}", own.map(|id| format!(" by your own route {id}")).unwrap_or_default())]
+    HostTaken {
+        /// The host.
+        host: Host,
+        /// The caller's route that has it.
+        own: Option<RouteId>,
+    },
+    /// The id was used for another route.
+    #[error("the id {0} is taken by another route, or one with other content")]
+    IdTaken(RouteId),
+    /// No such route, or not for this caller.
+    #[error("there is no route {0}")]
+    NoRoute(RouteId),
+    /// Somebody else was faster.
+    #[error("the route is at version {actual}, not {expected}: it was changed meanwhile")]
+    Stale {
+        /// What the caller knows.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// The caller is suspended.
+    #[error("`{0}` is suspended and cannot change anything")]
+    Suspended(KeyId),
+    /// Only the admin may.
+    #[error("only the admin may do this")]
+    AdminOnly,
+    /// Neither a key nor a route of theirs.
+    #[error("there is no user `{0}`")]
+    NoUser(KeyId),
+    /// The admin.
+    #[error("the admin cannot be suspended")]
+    SuspendAdmin,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

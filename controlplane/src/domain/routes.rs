@@ -1,0 +1,245 @@
+//! What may be done to routes. A caller's own routes exist for them, the admin's eyes see all.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use time::OffsetDateTime;
+use webgateway_proto::api::{RouteCreate, RouteState, RouteUpdate, method};
+use webgateway_proto::model::{Backends, Destination, Host, KeyId, Mode, Route, RouteId};
+
+use super::{Caller, Domain, Named, Refusal};
+use crate::store::audit::{self, Entry};
+use crate::store::{StoreError, Tx, WriteTx, coverage, routes, users};
+
+/// A route and whether it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The route.
+    pub route: Route,
+    /// Whether it is served.
+    pub state: RouteState,
+}
+
+/// A route to be made.
+struct Wanted {
+    id: Option<RouteId>,
+    host: Host,
+    destination: Destination,
+}
+
+/// A route to be changed: what is `None` stays.
+struct Change {
+    id: RouteId,
+    host: Option<Named>,
+    backends: Option<Backends>,
+    params: RouteUpdate,
+}
+
+impl Domain {
+    /// Creates a route. With an id that the caller made, the same call again returns the same route.
+    pub async fn create_route(&self, caller: &Caller, params: &RouteCreate) -> Result<Shown, Refusal> {
+        let named = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
+        let host = named.ok_or(Refusal::NoHost)?.in_mode(params.mode)?;
+        let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
+        let destination = Destination { mode: params.mode, balance: params.balance, backends };
+        let id = params.id.map(|id| id.to_string().parse()).transpose()?;
+        let (caller, now) = (caller.clone(), self.clock.now());
+        let wanted = Wanted { id, host, destination };
+        self.store.write(method::ROUTES_CREATE, move |tx| create(tx, &caller, wanted, now)).await
+    }
+
+    /// The routes that exist for the caller, by host.
+    pub async fn list_routes(&self, caller: &Caller) -> Result<Vec<Shown>, Refusal> {
+        let caller = caller.clone();
+        self.store
+            .read(method::ROUTES_LIST, move |tx| {
+                let suspended = users::suspended(tx)?;
+                let all = routes::list(tx, caller.own())?;
+                all.into_iter().map(|route| show(tx, route, &suspended).map_err(Refusal::from)).collect()
+            })
+            .await
+    }
+
+    /// One route.
+    pub async fn route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
+        let (caller, id) = (caller.clone(), id.parse()?);
+        self.store
+            .read(method::ROUTES_GET, move |tx| {
+                let route = owned(tx, &caller, id)?;
+                Ok(show_one(tx, route)?)
+            })
+            .await
+    }
+
+    /// Changes what is given. Refuses if the caller expects another version than there is.
+    pub async fn update_route(&self, caller: &Caller, params: RouteUpdate) -> Result<Shown, Refusal> {
+        let host = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
+        let backends = params.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
+        let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, params };
+        let (caller, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
+        self.store.write(method::ROUTES_UPDATE, move |tx| update(tx, &caller, change, now, &base)).await
+    }
+
+    /// Deletes a route and returns what it was.
+    pub async fn delete_route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
+        let (caller, id, now) = (caller.clone(), id.parse()?, self.clock.now());
+        self.store
+            .write(method::ROUTES_DELETE, move |tx| {
+                caller.require_active(tx)?;
+                let route = owned(tx, &caller, id)?;
+                let last = show_one(tx, route)?;
+                let version = tx.revise()?;
+                routes::delete(tx, id, version)?;
+                let done = Done { at: now, method: method::ROUTES_DELETE };
+                record(tx, &caller, done, (Some(&last.route), None))?;
+                Ok(last)
+            })
+            .await
+    }
+}
+
+fn create(
+    tx: &mut WriteTx<'_>,
+    caller: &Caller,
+    wanted: Wanted,
+    now: OffsetDateTime,
+) -> Result<Shown, Refusal> {
+    caller.require_active(tx)?;
+    if let Some(id) = wanted.id
+        && let Some(route) = routes::find(tx, id)?
+    {
+        let same = route.owner == *caller.key_id()
+            && route.host == wanted.host
+            && route.destination == wanted.destination;
+        return if same { Ok(show_one(tx, route)?) } else { Err(Refusal::IdTaken(id)) };
+    }
+    refuse_taken(tx, caller, &wanted.host)?;
+    let route = Route {
+        id: wanted.id.unwrap_or_else(RouteId::generate),
+        owner: caller.key_id().clone(),
+        host: wanted.host,
+        destination: wanted.destination,
+        version: tx.revise()?,
+        created_at: now,
+        updated_at: now,
+    };
+    users::ensure(tx, &route.owner, now)?;
+    routes::insert(tx, &route)?;
+    record(tx, caller, Done { at: now, method: method::ROUTES_CREATE }, (None, Some(&route)))?;
+    Ok(show_one(tx, route)?)
+}
+
+fn update(
+    tx: &mut WriteTx<'_>,
+    caller: &Caller,
+    change: Change,
+    now: OffsetDateTime,
+    base: &Host,
+) -> Result<Shown, Refusal> {
+    caller.require_active(tx)?;
+    let before = owned(tx, caller, change.id)?;
+    if let Some(expected) = change.params.expected_version
+        && expected != before.version
+    {
+        return Err(Refusal::Stale { expected, actual: before.version });
+    }
+    let mut route = changed(&before, change, base)?;
+    if route == before {
+        return Ok(show_one(tx, before)?);
+    }
+    if route.host != before.host {
+        refuse_taken(tx, caller, &route.host)?;
+    }
+    route.version = tx.revise()?;
+    route.updated_at = now;
+    routes::update(tx, &route)?;
+    record(tx, caller, Done { at: now, method: method::ROUTES_UPDATE }, (Some(&before), Some(&route)))?;
+    Ok(show_one(tx, route)?)
+}
+
+/// The route after the change, its version and time aside.
+fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal> {
+    let mut route = before.clone();
+    let mode = change.params.mode.unwrap_or(before.destination.mode);
+    route.host = match change.host {
+        Some(named) => named.in_mode(mode)?,
+        // Only a host that was given as `fqdn` may be passed through, and a child of the base may not have been.
+        None if mode != before.destination.mode && before.host.is_child_of(base) => {
+            Named::Subdomain(before.host.clone()).in_mode(mode)?
+        }
+        None => before.host.clone(),
+    };
+    let kept = before.destination.clone();
+    let balance = change.params.balance.unwrap_or(kept.balance);
+    route.destination = Destination { mode, balance, backends: change.backends.unwrap_or(kept.backends) };
+    Ok(route)
+}
+
+/// The route, if it exists for the caller: somebody else's does not.
+fn owned(tx: &mut Tx<'_>, caller: &Caller, id: RouteId) -> Result<Route, Refusal> {
+    let found = routes::find(tx, id)?.filter(|route| caller.sees(&route.owner));
+    found.ok_or(Refusal::NoRoute(id))
+}
+
+fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Refusal> {
+    match routes::find_by_host(tx, host)? {
+        Some(other) => {
+            let own = caller.sees(&other.owner).then_some(other.id);
+            Err(Refusal::HostTaken { host: host.clone(), own })
+        }
+        None => Ok(()),
+    }
+}
+
+fn show_one(tx: &mut Tx<'_>, route: Route) -> Result<Shown, StoreError> {
+    let suspended = users::is_suspended(tx, &route.owner)?.then(|| route.owner.clone());
+    show(tx, route, &suspended.into_iter().collect())
+}
+
+fn show(tx: &mut Tx<'_>, route: Route, suspended: &HashSet<KeyId>) -> Result<Shown, StoreError> {
+    let state = if suspended.contains(&route.owner) {
+        RouteState::Suspended
+    } else if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
+        RouteState::Active
+    } else {
+        RouteState::WaitingForCertificate
+    };
+    Ok(Shown { route, state })
+}
+
+/// What was done, and when.
+struct Done {
+    at: OffsetDateTime,
+    method: &'static str,
+}
+
+fn record(
+    tx: &mut WriteTx<'_>,
+    caller: &Caller,
+    done: Done,
+    (before, after): (Option<&Route>, Option<&Route>),
+) -> Result<(), StoreError> {
+    let Some(id) = after.or(before).map(|route| route.id) else { return Ok(()) };
+    let entry = Entry {
+        at: done.at,
+        caller: caller.key_id().to_string(),
+        client: caller.client().to_string(),
+        method: done.method,
+        target: format!("route/{id}"),
+        before: before.map(written),
+        after: after.map(written),
+    };
+    audit::insert(tx, &entry)
+}
+
+fn written(route: &Route) -> String {
+    json!({
+        "owner": route.owner,
+        "host": route.host,
+        "mode": route.destination.mode,
+        "balance": route.destination.balance,
+        "backends": route.destination.backends.as_slice(),
+        "version": route.version,
+    })
+    .to_string()
+}

@@ -1,0 +1,58 @@
+//! What may be done to users: their routes leave the feed, or come back.
+
+use webgateway_proto::api::{UserState, method};
+use webgateway_proto::model::KeyId;
+
+use super::{Caller, Domain, Refusal};
+use crate::store::audit::{self, Entry};
+use crate::store::{WriteTx, routes, users};
+
+impl Domain {
+    /// Suspends a user, or lifts the suspension; doing it again changes nothing. A user is known by a route of
+    /// theirs, or by their key: `has_key`.
+    pub async fn set_suspended(
+        &self,
+        caller: &Caller,
+        user: KeyId,
+        suspended: bool,
+        has_key: bool,
+    ) -> Result<UserState, Refusal> {
+        caller.require_admin()?;
+        if suspended && user == self.admin {
+            return Err(Refusal::SuspendAdmin);
+        }
+        let method = if suspended { method::ADMIN_SUSPEND } else { method::ADMIN_UNSUSPEND };
+        let now = self.clock.now();
+        let entry = Entry {
+            at: now,
+            caller: caller.key_id().to_string(),
+            client: caller.client().to_string(),
+            method,
+            target: format!("user/{user}"),
+            before: Some(written(!suspended)),
+            after: Some(written(suspended)),
+        };
+        self.store
+            .write(method, move |tx| {
+                if !has_key && !users::exists(tx, &user)? {
+                    return Err(Refusal::NoUser(user));
+                }
+                if users::is_suspended(tx, &user)? != suspended {
+                    users::ensure(tx, &user, now)?;
+                    users::set_suspended(tx, &user, suspended)?;
+                    audit::insert(tx, &entry)?;
+                }
+                state(tx, &user, suspended)
+            })
+            .await
+    }
+}
+
+fn state(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<UserState, Refusal> {
+    let (routes, version) = (routes::count(tx, user)?, tx.revision()?);
+    Ok(UserState { user: user.to_string(), suspended, routes, version })
+}
+
+fn written(suspended: bool) -> String {
+    serde_json::json!({ "suspended": suspended }).to_string()
+}
