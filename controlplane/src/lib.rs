@@ -8,3 +8,7 @@ pub mod clock;
 pub mod store;
 
 pub mod domain;
+
+pub mod api;
+
+pub mod app;

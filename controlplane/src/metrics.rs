@@ -28,7 +28,7 @@ struct Call {
 /// Why an HTTP request or a connection to the API was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
-    reason: &'static str,
+    reason: String,
 }
 
 /// Handles to every metric of this process; cheap to clone.
@@ -77,8 +77,8 @@ impl Metrics {
     }
 
     /// A request or connection was refused before it became a call.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Reason { reason }).inc();
+    pub fn refused(&self, reason: &str) {
+        self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
     }
 
     /// A connection to the API; it counts as open until the guard is dropped.

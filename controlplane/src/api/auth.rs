@@ -1,0 +1,201 @@
+//! Whether a request is signed as it must be: the head, the digest of the raw body, the key, the signature, the nonce.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Request, Uri};
+use thiserror::Error;
+use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, PublicKey, check_digest};
+use webgateway_proto::model::{Host, KeyId};
+
+use super::keys::{KeyStore, UnusableKey};
+use super::nonces::SeenNonces;
+use crate::clock::Clock;
+use crate::store::{Store, StoreError, WriteTx, nonces};
+
+/// How long a nonce must be remembered, in seconds: `created` may be that far off, both ways.
+const NONCE_LIFE: i64 = 2 * FRESHNESS + 1;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The `[rpc]` listener, at this address of ours; plain HTTP.
+    Rpc {
+        /// The address the client connected to.
+        local: SocketAddr,
+    },
+    /// A node, for the base domain; HTTPS. The request's URI is absolute.
+    Node,
+}
+
+/// Who signed a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The key that did.
+    pub key_id: KeyId,
+    nonce: Option<String>,
+}
+
+/// Which requirement a request failed.
+#[derive(Debug, Error)]
+pub enum AuthFailure {
+    /// The signature's own requirements.
+    #[error(transparent)]
+    Signature(#[from] Failure),
+    /// No usable Host.
+    #[error("the request has no single, well-formed Host")]
+    NoAuthority,
+    /// A Host that is not ours.
+    #[error("the signature is for `{0}`, which is not an address of this API")]
+    Authority(String),
+    /// A key nobody put here.
+    #[error("the key `{0}` is not known here")]
+    UnknownKey(KeyId),
+    /// A key that cannot be used; why is for the operator.
+    #[error("the key `{0}` cannot be used")]
+    UnusableKey(KeyId, #[source] UnusableKey),
+    /// A mutation without a nonce.
+    #[error("a call that changes something needs a nonce")]
+    NonceNeeded,
+    /// A nonce that was used before.
+    #[error("the nonce was used before")]
+    Replayed,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Verifies requests.
+#[derive(Debug)]
+pub struct Authenticator {
+    keys: KeyStore,
+    base: Host,
+    store: Store,
+    clock: Clock,
+    seen: Mutex<SeenNonces>,
+}
+
+impl Authenticator {
+    /// For the API of a gateway at `base`.
+    #[must_use]
+    pub fn new(keys: KeyStore, base: Host, store: Store, clock: Clock) -> Self {
+        Self { keys, base, store, clock, seen: Mutex::default() }
+    }
+
+    /// Who signed `request`. Looks at the body as bytes alone.
+    pub async fn verify(&self, request: &Request<Bytes>, origin: Origin) -> Result<Verified, AuthFailure> {
+        let headers = request.headers();
+        let presented = Presented::read(headers)?;
+        presented.check(headers, self.now())?;
+        let uri = target(request, origin)?;
+        let message = Message { method: request.method(), uri: &uri, headers };
+        self.admit_authority(&message, origin)?;
+        check_digest(headers, request.body())?;
+        let key = self.key(presented.key_id()).await?;
+        presented.verify(&message, &key)?;
+        let nonce = presented.nonce()?.map(str::to_owned);
+        Ok(Verified { key_id: presented.key_id().clone(), nonce })
+    }
+
+    /// Uses the nonce up. What changes something needs one, remembered on the disk; what does not may have one.
+    pub async fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthFailure> {
+        let Some(nonce) = signed.nonce.clone() else {
+            return if mutates { Err(AuthFailure::NonceNeeded) } else { Ok(()) };
+        };
+        let (now, key_id) = (self.now(), signed.key_id.clone());
+        let expires_at = now + NONCE_LIFE;
+        let is_new = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.spend(&key_id, &nonce, now, expires_at)
+        };
+        if !is_new {
+            return Err(AuthFailure::Replayed);
+        }
+        if mutates {
+            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &key_id, &nonce, now, expires_at);
+            let is_new: Result<bool, StoreError> = self.store.write("nonce", spend).await;
+            return if is_new? { Ok(()) } else { Err(AuthFailure::Replayed) };
+        }
+        Ok(())
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<PublicKey, AuthFailure> {
+        match self.keys.find(id).await {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(AuthFailure::UnknownKey(id.clone())),
+            Err(error) => Err(AuthFailure::UnusableKey(id.clone(), error)),
+        }
+    }
+
+    /// A signature for another server, replayed here, is none.
+    fn admit_authority(&self, message: &Message<'_>, origin: Origin) -> Result<(), AuthFailure> {
+        let authority = message.authority();
+        let is_ours = match origin {
+            Origin::Node => {
+                let host = message.uri.host().unwrap_or_default();
+                host.eq_ignore_ascii_case(self.base.as_str())
+            }
+            Origin::Rpc { local } => rpc_authorities(local).contains(&authority),
+        };
+        if is_ours { Ok(()) } else { Err(AuthFailure::Authority(authority)) }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().unix_timestamp()
+    }
+}
+
+/// What a client may call the listener it reached: that address, or loopback, with the port.
+fn rpc_authorities(local: SocketAddr) -> [String; 4] {
+    let port = local.port();
+    let reached = SocketAddr::new(local.ip().to_canonical(), port).to_string();
+    let names = [reached, format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
+    names.map(|name| match name.strip_suffix(":80") {
+        Some(bare) if port == 80 => bare.to_owned(),
+        Some(_) | None => name,
+    })
+}
+
+/// The absolute URI of the request: HTTP/1.1 has most of it in Host (RFC 9112 §3.3).
+fn target(request: &Request<Bytes>, origin: Origin) -> Result<Uri, AuthFailure> {
+    let scheme = match origin {
+        Origin::Rpc { .. } => Scheme::HTTP,
+        Origin::Node => Scheme::HTTPS,
+    };
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.clone(),
+        None => host(request.headers())?,
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
+    let path = request.uri().path_and_query().cloned();
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).map_err(|_| AuthFailure::NoAuthority)
+}
+
+fn host(headers: &HeaderMap) -> Result<Authority, AuthFailure> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes()).map_err(|_| AuthFailure::NoAuthority),
+        (None | Some(_), _) => Err(AuthFailure::NoAuthority),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listeners_names_have_its_port() {
+        let names = rpc_authorities("[::ffff:192.0.2.1]:8080".parse().unwrap());
+        assert_eq!(names, ["192.0.2.1:8080", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
+        let names = rpc_authorities("[400::1]:80".parse().unwrap());
+        assert_eq!(names, ["[400::1]", "localhost", "127.0.0.1", "[::1]"]);
+        let names = rpc_authorities("[400::1]:8180".parse().unwrap());
+        assert_eq!(names[1], "localhost:8180");
+    }
+}

@@ -1,0 +1,246 @@
+//! From an HTTP request to its answer, wherever it came in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use webgateway_proto::api::jsonrpc::ErrorObject;
+use webgateway_proto::api::{MAX_BODY, OPENRPC_PATH, RPC_PATH};
+use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Failure};
+
+use super::auth::{AuthFailure, Authenticator, Origin};
+use super::jsonrpc::{Answer, Body, Call, Entry};
+use super::keys::KeyStore;
+use super::methods::{self, Services};
+use super::{fault, openrpc};
+use crate::domain::{Caller, Domain, NodeDirectory};
+use crate::metrics::Metrics;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const ACCEPT: HeaderName = HeaderName::from_static("accept-signature");
+
+/// The API; cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    auth: Authenticator,
+    metrics: Metrics,
+    document: Bytes,
+    page: Bytes,
+}
+
+/// What the API works with.
+pub struct Parts {
+    /// The rules.
+    pub domain: Domain,
+    /// The callers' keys.
+    pub keys: KeyStore,
+    /// Who knows the nodes.
+    pub nodes: Arc<dyn NodeDirectory>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Api {
+    /// Puts the API together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { domain, keys, nodes, metrics } = parts;
+        let (base, document) = (domain.hosts.base().clone(), openrpc::document());
+        let auth = Authenticator::new(keys.clone(), base.clone(), domain.store.clone(), domain.clock);
+        let page = include_str!("page.html").replace("{base}", base.as_str());
+        Self(Arc::new(Inner {
+            auth,
+            metrics,
+            document: document.to_string().into(),
+            page: page.into(),
+            services: Services { domain, keys, nodes, document },
+        }))
+    }
+
+    /// Answers one request. `client` is the address it came from, for the audit.
+    pub async fn handle(&self, request: Request<Bytes>, origin: Origin, client: IpAddr) -> Response<Bytes> {
+        let method = request.method();
+        let is_get = method == Method::GET || method == Method::HEAD;
+        match request.uri().path() {
+            RPC_PATH if method == Method::POST => self.rpc(request, origin, client).await,
+            RPC_PATH => not_allowed("POST"),
+            OPENRPC_PATH if is_get => answer(StatusCode::OK, JSON, self.0.document.clone()),
+            "/" if is_get => {
+                let mut page = answer(StatusCode::OK, HTML, self.0.page.clone());
+                let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+                page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                page
+            }
+            OPENRPC_PATH | "/" => not_allowed("GET, HEAD"),
+            _ => {
+                let text = "here are /rpc, /openrpc.json and /\n";
+                answer(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))
+            }
+        }
+    }
+
+    /// Refuses a request whose body never came whole.
+    pub(super) fn refuse(&self, (status, error): (StatusCode, ErrorObject)) -> Response<Bytes> {
+        self.0.metrics.refused(reason(&error));
+        json(status, &Answer::error(error))
+    }
+
+    async fn rpc(&self, request: Request<Bytes>, origin: Origin, client: IpAddr) -> Response<Bytes> {
+        if request.body().len() > MAX_BODY {
+            return self.refuse(fault::too_large(MAX_BODY));
+        }
+        if !is_json(request.headers()) {
+            return self.refuse(fault::not_json());
+        }
+        match self.admit(&request, origin, client).await {
+            Ok(Admitted { body, caller }) => self.run(body, caller).await,
+            Err(Turned::Away(failure)) => {
+                let mut refused = self.refuse(fault::unauthenticated(&failure));
+                if refused.status() == StatusCode::UNAUTHORIZED {
+                    refused.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPT_SIGNATURE));
+                }
+                refused
+            }
+            Err(Turned::NoCalls(error)) => json(StatusCode::OK, &Answer::error(error)),
+        }
+    }
+
+    /// The body of a request that may be executed: signed, or with nothing in it that needs to be.
+    async fn admit(
+        &self,
+        request: &Request<Bytes>,
+        origin: Origin,
+        client: IpAddr,
+    ) -> Result<Admitted, Turned> {
+        let headers = request.headers();
+        let is_signed = headers.contains_key("signature") || headers.contains_key("signature-input");
+        let verified = match is_signed {
+            true => Some(self.0.auth.verify(request, origin).await?),
+            false => None,
+        };
+        let body = Body::read(request.body()).map_err(|m| Turned::NoCalls(fault::malformed(&m)))?;
+        let found = |call: &Call| methods::find(&call.method);
+        let Some(verified) = verified else {
+            let is_open = body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
+            let unsigned = || AuthFailure::Signature(Failure::Unsigned);
+            return if is_open { Ok(Admitted { body, caller: None }) } else { Err(unsigned().into()) };
+        };
+        let mutates = body.calls().any(|call| found(call).is_some_and(|method| method.mutates));
+        self.0.auth.spend_nonce(&verified, mutates).await?;
+        let caller = self.0.services.domain.caller(verified.key_id, client);
+        Ok(Admitted { body, caller: Some(caller) })
+    }
+
+    async fn run(&self, body: Body, caller: Option<Caller>) -> Response<Bytes> {
+        match body {
+            Body::Single(entry) => match self.run_entry(entry, caller.as_ref()).await {
+                Some(answer) => json(StatusCode::OK, &answer),
+                None => nothing(),
+            },
+            Body::Batch(entries) => {
+                let mut answers = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    answers.extend(self.run_entry(entry, caller.as_ref()).await);
+                }
+                if answers.is_empty() { nothing() } else { json(StatusCode::OK, &answers) }
+            }
+        }
+    }
+
+    /// Runs one call; `None` if nobody waits for its answer.
+    async fn run_entry(&self, entry: Entry, caller: Option<&Caller>) -> Option<Answer> {
+        let call = match entry {
+            Ok(call) => call,
+            Err(malformed) => {
+                self.0.metrics.call("unknown", "invalid_request");
+                return Some(Answer::new(Err(fault::malformed(&malformed)), malformed.id()?));
+            }
+        };
+        let outcome = self.run_call(&call, caller).await;
+        Some(Answer::new(outcome, call.id?))
+    }
+
+    async fn run_call(&self, call: &Call, caller: Option<&Caller>) -> Result<Box<RawValue>, ErrorObject> {
+        let Some(method) = methods::find(&call.method) else {
+            self.0.metrics.call("unknown", "method_not_found");
+            return Err(fault::no_method(&call.method));
+        };
+        let outcome = (method.run)(&self.0.services, caller, call.params.as_deref()).await;
+        let word = outcome.as_ref().map_or_else(reason, |_| "ok");
+        self.0.metrics.call(method.name, word);
+        outcome
+    }
+}
+
+/// A request that may be executed.
+struct Admitted {
+    body: Body,
+    caller: Option<Caller>,
+}
+
+/// A request that is not executed.
+enum Turned {
+    /// It is not signed as it must be.
+    Away(AuthFailure),
+    /// There are no calls in it.
+    NoCalls(ErrorObject),
+}
+
+impl From<AuthFailure> for Turned {
+    fn from(failure: AuthFailure) -> Self {
+        Self::Away(failure)
+    }
+}
+
+/// The stable word for an error.
+fn reason(error: &ErrorObject) -> &str {
+    error.data.as_ref().map_or("unknown", |data| &data.kind)
+}
+
+/// Whether the body is said to be JSON, or nothing is said.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Bytes> {
+    match serde_json::to_vec(body) {
+        Ok(text) => answer(status, JSON, text.into()),
+        Err(error) => {
+            let fault = fault::internal("an answer cannot be written", &error);
+            answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, fault.message.into_owned().into())
+        }
+    }
+}
+
+fn nothing() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn not_allowed(methods: &'static str) -> Response<Bytes> {
+    let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{methods} only\n").into());
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    refused
+}
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,64 @@
+//! `admin.*` and `nodes.*`: for the admin alone.
+
+use webgateway_proto::api::{NodeList, UserRef, UserState, method};
+use webgateway_proto::model::KeyId;
+
+use super::system::NoParams;
+use super::{Method, Services};
+use crate::domain::{Caller, Refusal};
+
+pub(super) struct Suspend;
+pub(super) struct Unsuspend;
+pub(super) struct Nodes;
+
+impl Method for Suspend {
+    const NAME: &'static str = method::ADMIN_SUSPEND;
+    const SUMMARY: &'static str = "Suspends a user: their routes leave the gateway at once";
+    const MUTATES: bool = true;
+    type Who = Caller;
+    type Params = UserRef;
+    type Outcome = UserState;
+
+    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
+        set_suspended(services, &who, &params, true).await
+    }
+}
+
+impl Method for Unsuspend {
+    const NAME: &'static str = method::ADMIN_UNSUSPEND;
+    const SUMMARY: &'static str = "Lifts a suspension: the user's routes come back";
+    const MUTATES: bool = true;
+    type Who = Caller;
+    type Params = UserRef;
+    type Outcome = UserState;
+
+    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
+        set_suspended(services, &who, &params, false).await
+    }
+}
+
+impl Method for Nodes {
+    const NAME: &'static str = method::NODES_LIST;
+    const SUMMARY: &'static str = "Lists the nodes, what they hold and what they could not use";
+    type Who = Caller;
+    type Params = NoParams;
+    type Outcome = NodeList;
+
+    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
+        who.require_admin()?;
+        Ok(NodeList { version: services.domain.revision().await?, nodes: services.nodes.nodes() })
+    }
+}
+
+async fn set_suspended(
+    services: &Services,
+    who: &Caller,
+    params: &UserRef,
+    suspended: bool,
+) -> Result<UserState, Refusal> {
+    who.require_admin()?;
+    let user: KeyId = params.user.parse()?;
+    // A key that is there counts, even if it could not be used.
+    let has_key = !matches!(services.keys.find(&user).await, Ok(None));
+    services.domain.set_suspended(who, user, suspended, has_key).await
+}

@@ -1,0 +1,203 @@
+//! The methods: one table that dispatches calls and is what the OpenRPC document is made from.
+
+mod admin;
+mod routes;
+mod system;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use webgateway_proto::api::jsonrpc::ErrorObject;
+
+use super::fault;
+use super::keys::KeyStore;
+use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
+
+/// What methods work with.
+pub(super) struct Services {
+    pub(super) domain: Domain,
+    pub(super) keys: KeyStore,
+    pub(super) nodes: Arc<dyn NodeDirectory>,
+    /// The OpenRPC document.
+    pub(super) document: Value,
+}
+
+/// One method of the API.
+trait Method: 'static {
+    /// Its name.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const SUMMARY: &'static str;
+    /// Whether it changes something; a nonce is needed then.
+    const MUTATES: bool = false;
+    /// Who may call it: nobody in particular, or a [`Caller`].
+    type Who: Admission;
+    /// Its params, by name.
+    type Params: DeserializeOwned + JsonSchema + Send;
+    /// Its result.
+    type Outcome: Serialize + JsonSchema;
+
+    fn call(
+        services: &Services,
+        who: Self::Who,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
+}
+
+/// Whom a method lets in.
+trait Admission: Sized + Send {
+    const SIGNED: bool;
+    fn admit(caller: Option<&Caller>) -> Option<Self>;
+}
+
+impl Admission for () {
+    const SIGNED: bool = false;
+
+    fn admit(_: Option<&Caller>) -> Option<Self> {
+        Some(())
+    }
+}
+
+impl Admission for Caller {
+    const SIGNED: bool = true;
+
+    fn admit(caller: Option<&Caller>) -> Option<Self> {
+        caller.cloned()
+    }
+}
+
+type Run = for<'a> fn(
+    &'a Services,
+    Option<&'a Caller>,
+    Option<&'a RawValue>,
+) -> BoxFuture<'a, Result<Box<RawValue>, ErrorObject>>;
+
+/// A method in the table.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    /// Whether only a signed request may call it.
+    pub(super) signed: bool,
+    pub(super) mutates: bool,
+    pub(super) params: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) result: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) run: Run,
+}
+
+/// Every method there is.
+pub(super) static TABLE: [Entry; 11] = [
+    entry::<routes::Create>(),
+    entry::<routes::List>(),
+    entry::<routes::Get>(),
+    entry::<routes::Update>(),
+    entry::<routes::Delete>(),
+    entry::<admin::Suspend>(),
+    entry::<admin::Unsuspend>(),
+    entry::<admin::Nodes>(),
+    entry::<system::Healthy>(),
+    entry::<system::Version>(),
+    entry::<system::Discover>(),
+];
+
+/// The method of this name.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.name == name)
+}
+
+const fn entry<M: Method>() -> Entry {
+    Entry {
+        name: M::NAME,
+        summary: M::SUMMARY,
+        signed: <M::Who as Admission>::SIGNED,
+        mutates: M::MUTATES,
+        params: |generator| generator.root_schema_for::<M::Params>(),
+        result: |generator| generator.subschema_for::<M::Outcome>(),
+        run: |services, caller, params| Box::pin(run::<M>(services, caller, params)),
+    }
+}
+
+async fn run<M: Method>(
+    services: &Services,
+    caller: Option<&Caller>,
+    params: Option<&RawValue>,
+) -> Result<Box<RawValue>, ErrorObject> {
+    let Some(who) = M::Who::admit(caller) else {
+        return Err(fault::internal("an unsigned call came through", &M::NAME));
+    };
+    let params = read::<M::Params>(params.map_or("{}", RawValue::get))?;
+    let outcome = M::call(services, who, params).await.map_err(|refusal| fault::refused(&refusal))?;
+    to_raw_value(&outcome).map_err(|error| fault::internal("a result cannot be written", &error))
+}
+
+/// Reads params; what does not fit is said with the field that is at fault.
+fn read<P: DeserializeOwned>(text: &str) -> Result<P, ErrorObject> {
+    let as_text = match serde_json::from_str(text) {
+        Ok(params) => return Ok(params),
+        Err(error) => error,
+    };
+    let complaint = |map: &Map<String, Value>| match P::deserialize(Value::Object(map.clone())) {
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    let map: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    // Read from values, the complaint has no line numbers; what only the text has is a field given twice.
+    let Some(message) = complaint(&map) else {
+        return Err(fault::unfit(quoted(&as_text.to_string()), as_text.to_string()));
+    };
+    // The field without which that is no longer the complaint.
+    let guilty = map.keys().find(|key| {
+        let mut without = map.clone();
+        without.remove(*key);
+        complaint(&without).as_ref() != Some(&message)
+    });
+    let field = guilty.cloned().or_else(|| quoted(&message));
+    let message = match &field {
+        Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),
+        Some(_) | None => message,
+    };
+    Err(fault::unfit(field, message))
+}
+
+/// The field in "missing field `x`".
+fn quoted(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once(" field `")?;
+    rest.split_once('`').map(|(field, _)| field.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use webgateway_proto::api::RouteCreate;
+
+    use super::*;
+
+    #[test]
+    fn params_that_do_not_fit_name_their_field() {
+        for (text, field, word) in [
+            ("{}", "backends", "missing"),
+            (r#"{"backends":1}"#, "backends", "invalid type"),
+            (r#"{"backends":["[400::1]:80", 2]}"#, "backends", "invalid type"),
+            (r#"{"backends":[],"mode":"tunnel"}"#, "mode", "unknown variant"),
+            (r#"{"backends":[],"id":"42"}"#, "id", "UUID"),
+            (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
+            (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),
+        ] {
+            let error = read::<RouteCreate>(text).unwrap_err();
+            let data = error.data.unwrap();
+            assert_eq!(data.field.as_deref(), Some(field), "{text}: {}", error.message);
+            assert!(error.message.contains(word), "{text}: {}", error.message);
+        }
+        assert!(read::<RouteCreate>(r#"{"backends":[]}"#).is_ok());
+    }
+
+    #[test]
+    fn three_methods_need_no_signature() {
+        let open: Vec<_> = TABLE.iter().filter(|entry| !entry.signed).map(|entry| entry.name).collect();
+        assert_eq!(open, ["health", "version", "rpc.discover"]);
+        assert!(TABLE.iter().all(|entry| entry.signed || !entry.mutates));
+    }
+}

@@ -1,0 +1,64 @@
+//! `health`, `version` and `rpc.discover`: for everybody, unsigned.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use tracing::error;
+use webgateway_proto::api::{BuildInfo, Health, method};
+
+use super::{Method, Services};
+use crate::domain::Refusal;
+
+pub(super) struct Healthy;
+pub(super) struct Version;
+pub(super) struct Discover;
+
+/// No params.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
+impl Method for Healthy {
+    const NAME: &'static str = method::HEALTH;
+    const SUMMARY: &'static str = "Says whether the controlplane works";
+    type Who = ();
+    type Params = NoParams;
+    type Outcome = Health;
+
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
+        let status = match services.domain.revision().await {
+            Ok(_) => "ok",
+            Err(failure) => {
+                error!(%failure, "the store failed");
+                "the store does not answer"
+            }
+        };
+        let nodes = services.nodes.nodes().iter().filter(|node| node.connected).count();
+        Ok(Health { status: status.to_owned(), nodes: nodes as u64 })
+    }
+}
+
+impl Method for Version {
+    const NAME: &'static str = method::VERSION;
+    const SUMMARY: &'static str = "Says which build this is";
+    type Who = ();
+    type Params = NoParams;
+    type Outcome = BuildInfo;
+
+    async fn call(_: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
+        let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        Ok(BuildInfo { name: name.to_owned(), version: version.to_owned() })
+    }
+}
+
+impl Method for Discover {
+    const NAME: &'static str = method::DISCOVER;
+    const SUMMARY: &'static str = "Returns this document";
+    type Who = ();
+    type Params = NoParams;
+    type Outcome = Value;
+
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
+        Ok(services.document.clone())
+    }
+}

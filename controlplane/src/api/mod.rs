@@ -1,0 +1,24 @@
+//! The API: JSON-RPC 2.0 over HTTP, every call signed but for three.
+
+pub mod keys;
+mod nonces;
+
+pub mod auth;
+
+mod fault;
+
+mod jsonrpc;
+
+mod methods;
+
+mod openrpc;
+
+mod handle;
+pub mod server;
+
+pub use self::auth::Origin;
+pub use self::handle::{Api, Parts};
+pub use self::openrpc::document;
+
+#[cfg(test)]
+mod tests;

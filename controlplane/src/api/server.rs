@@ -1,0 +1,149 @@
+//! The `[rpc]` listener: bounded connections, bounded bodies, nobody waits for ever.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+use webgateway_process::{BindError, Tasks};
+use webgateway_proto::api::MAX_BODY;
+
+use super::{Api, Origin, fault};
+use crate::metrics::Metrics;
+
+/// How many connections are open at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 512;
+/// For a request's head, and for an idle connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After that a connection gets its current answer and ends.
+const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// For a client to take its last answer.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The bound listener.
+#[derive(Debug)]
+pub struct RpcServer {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl RpcServer {
+    /// Binds `[rpc] listen`.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source: io::Error| BindError {
+            what: "the API",
+            address: address.to_string(),
+            key: "rpc.listen",
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the process stops.
+    pub async fn serve(self, api: Api, metrics: Metrics, tasks: Tasks) -> Result<(), Infallible> {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let stop = tasks.stop().clone();
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return Ok(()) };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.begun() => return Ok(()),
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = Connection { api: api.clone(), metrics: metrics.clone(), peer };
+                    let tasks_of_it = tasks.clone();
+                    tasks.spawn("rpc connection", connection.serve(stream, permit, tasks_of_it));
+                }
+                Err(error) => {
+                    metrics.refused("accept");
+                    warn!(%error, "the API cannot accept a connection");
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+}
+
+/// One client's connection.
+struct Connection {
+    api: Api,
+    metrics: Metrics,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit, tasks: Tasks) {
+        let _open = (permit, self.metrics.connection());
+        let Ok(local) = stream.local_addr() else { return };
+        // Answers are small and whole.
+        let _ = stream.set_nodelay(true);
+        let (api, peer) = (self.api, self.peer);
+        let service = service_fn(move |request| {
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(answer(&api, request, local, peer).await.map(Full::new)) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = async { tokio::select! { () = tasks.stop().begun() => {}, () = sleep(CONNECTION_LIFE) => {} } } => {
+                connection.as_mut().graceful_shutdown();
+                match timeout(LAST_ANSWER, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return self.metrics.refused("slow_reader"),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            self.metrics.refused(cause(&error));
+            debug!(%error, %peer, "a connection to the API ended");
+        }
+    }
+}
+
+async fn answer(
+    api: &Api,
+    request: Request<Incoming>,
+    local: SocketAddr,
+    peer: SocketAddr,
+) -> Response<Bytes> {
+    let (head, body) = request.into_parts();
+    let body = match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return api.refuse(fault::too_large(MAX_BODY)),
+        Ok(Err(_)) | Err(_) => return api.refuse(fault::too_slow()),
+    };
+    api.handle(Request::from_parts(head, body), Origin::Rpc { local }, peer.ip().to_canonical()).await
+}
+
+fn cause(error: &hyper::Error) -> &'static str {
+    match error {
+        e if e.is_timeout() => "slow_head",
+        e if e.is_parse() => "garbage",
+        _ => "connection",
+    }
+}
