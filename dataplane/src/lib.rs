@@ -1,1 +1,16 @@
-//! Placeholder.
+//! webgateway's dataplane: the SNI split, TLS termination and the proxy.
+
+pub mod access;
+pub mod app;
+pub mod backend;
+pub mod clock;
+pub mod config;
+pub mod connections;
+pub mod edge;
+pub mod feed;
+pub mod http;
+pub mod metrics;
+pub mod proxy;
+pub mod snapshot;
+pub mod tls;
+pub mod tunnel;

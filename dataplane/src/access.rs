@@ -1,0 +1,36 @@
+//! The access log: one event per request, off unless asked for.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+/// What is told of a request.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// The visitor.
+    pub client: IpAddr,
+    /// The host asked for.
+    pub host: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The path, without its query, which may be private.
+    pub path: &'a str,
+    /// The answer.
+    pub status: StatusCode,
+    /// Until the response head.
+    pub took: Duration,
+}
+
+/// Writes the line.
+pub fn log(entry: &Entry<'_>) {
+    tracing::info!(
+        target: "access",
+        client = %entry.client,
+        host = entry.host,
+        method = %entry.method,
+        path = entry.path,
+        status = entry.status.as_u16(),
+        took_us = u64::try_from(entry.took.as_micros()).unwrap_or(u64::MAX),
+    );
+}

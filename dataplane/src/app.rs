@@ -1,0 +1,132 @@
+//! Puts the dataplane together: binds everything, then builds, then runs.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use prometheus_client::registry::Registry;
+use rustls::server::ProducesTickets;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::info;
+use webgateway_process::{Readiness, Stop, Tasks, admin, notify, signals};
+
+use crate::backend::balance::Turns;
+use crate::backend::pool::Pool;
+use crate::config::{Config, Endpoint};
+use crate::connections::Connections;
+use crate::edge::listener::{Purpose, Sockets, bind};
+use crate::edge::worker::{self, Worker};
+use crate::feed::client::{ApiDoor, FeedClient};
+use crate::feed::{Publisher, RouteClosed, file};
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::snapshot::Snapshot;
+
+/// A moment more than the workers' own drain.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the dataplane until it is told to stop.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let tasks = Tasks::new(Stop::new());
+    signals::watch(&tasks).context("cannot watch for signals")?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let readiness = Readiness::new();
+    let unready = readiness.block("the first sync");
+
+    let admin = admin::bind(config.admin_listen).await?;
+    let count = config.worker_count();
+    let (sockets, ports) = bind_all(&config, count)?;
+    let admin_at = admin.local_addr();
+
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let tickets: Arc<dyn ProducesTickets> = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    let door = ApiDoor::default();
+    let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
+        (0..count).map(|_| unbounded_channel()).unzip();
+    let shared =
+        Shared { snapshot: Arc::clone(&snapshot), door: door.clone(), metrics: metrics.clone(), ports };
+    start_workers(&config, &shared, sockets, receivers, &tasks)?;
+    let publisher = Publisher::new(snapshot, senders, tickets, metrics.clone(), unready);
+    let stop = tasks.stop().clone();
+    match config.feed.endpoint.clone() {
+        Endpoint::Unix(socket) => {
+            let client = FeedClient { socket, node: config.node_name(), publisher, door, metrics };
+            tasks.essential("feed", client.run(stop));
+        }
+        Endpoint::File(path) => tasks.essential("feed", file::run(path, publisher, stop)),
+    }
+    admin.serve(&tasks, Arc::new(registry), readiness.clone());
+    info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "ready to serve");
+    notify::ready();
+    tasks.run_until_stopped(config.limits.drain + GRACE).await?;
+    info!("stopped");
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    https: u16,
+    http: u16,
+}
+
+/// What goes to every worker.
+struct Shared {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    door: ApiDoor,
+    metrics: Metrics,
+    ports: Ports,
+}
+
+fn bind_all(config: &Config, count: usize) -> anyhow::Result<(Vec<Sockets>, Ports)> {
+    let https = Purpose { what: "https", key: "https_port", port: config.https_port };
+    let http = Purpose { what: "http", key: "http_port", port: config.http_port };
+    let (https, https_port) = bind(&config.listen, https, count)?;
+    let (http, http_port) = bind(&config.listen, http, count)?;
+    let sockets = https.into_iter().zip(http).map(|(https, http)| Sockets { https, http }).collect();
+    Ok((sockets, Ports { https: https_port, http: http_port }))
+}
+
+fn start_workers(
+    config: &Config,
+    shared: &Shared,
+    sockets: Vec<Sockets>,
+    receivers: Vec<UnboundedReceiver<RouteClosed>>,
+    tasks: &Tasks,
+) -> std::io::Result<()> {
+    for (number, (sockets, closed)) in sockets.into_iter().zip(receivers).enumerate() {
+        let metrics = shared.metrics.worker(u32::try_from(number).unwrap_or(u32::MAX));
+        let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
+        let (limits, access_log) = (config.limits.clone(), config.access_log);
+        let https_port = shared.ports.https;
+        let proxy = Box::new(move || Proxy {
+            snapshot,
+            pool: Rc::new(Pool::new(limits.backend_idle)),
+            health: std::cell::RefCell::default(),
+            turns: Turns::default(),
+            connections: Rc::new(Connections::default()),
+            api,
+            metrics,
+            limits,
+            access_log,
+            https_port,
+        });
+        let worker = Worker { sockets, closed, stop: tasks.stop().clone(), proxy };
+        tasks.thread(format!("worker {number}"), move || worker::run(worker))?;
+    }
+    Ok(())
+}
+
+/// The configuration's part that can be wrong without being started.
+pub fn check(config: &Config) -> Result<SocketAddr, String> {
+    if config.listen.is_empty() {
+        return Err("`listen` is empty: name one address at least".to_owned());
+    }
+    if config.https_port != 0 && config.https_port == config.http_port {
+        return Err(format!("`https_port` and `http_port` are both {}", config.https_port));
+    }
+    Ok(config.admin_listen)
+}

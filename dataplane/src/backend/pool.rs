@@ -1,0 +1,97 @@
+//! The idle connections of one worker to its backends.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body::Body;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+use tracing::trace;
+
+use super::dial::{DialError, dial};
+use crate::config::{HEADER_FIELDS, POOL_PER_BACKEND};
+
+/// The idle connections, newest last. `B` is the body of requests.
+#[derive(Debug)]
+pub struct Pool<B> {
+    idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
+    keep: Duration,
+}
+
+#[derive(Debug)]
+struct Idle<B> {
+    sender: SendRequest<B>,
+    since: Instant,
+}
+
+impl<B> Pool<B>
+where
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Keeps an idle connection for `keep`.
+    #[must_use]
+    pub fn new(keep: Duration) -> Self {
+        Self { idle: RefCell::default(), keep }
+    }
+
+    /// The newest idle connection that can take a request.
+    pub async fn take(&self, backend: SocketAddr) -> Option<SendRequest<B>> {
+        loop {
+            let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
+            let mut sender = newest.sender;
+            if newest.since.elapsed() > self.keep || sender.is_closed() {
+                continue;
+            }
+            // Only just put back, it may still be about to take note of the end of its last answer.
+            if sender.is_ready() || sender.ready().await.is_ok() {
+                return Some(sender);
+            }
+        }
+    }
+
+    /// Keeps a connection whose last answer was read to its end.
+    pub fn put(&self, backend: SocketAddr, sender: SendRequest<B>) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let of_backend = idle.entry(backend).or_default();
+        if of_backend.len() < POOL_PER_BACKEND {
+            of_backend.push(Idle { sender, since: Instant::now() });
+        }
+    }
+
+    /// Lets go of what was idle too long.
+    pub fn sweep(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|_, of_backend| {
+            of_backend.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) <= self.keep);
+            !of_backend.is_empty()
+        });
+    }
+}
+
+/// A new connection; its driver runs on this worker until either side ends it.
+pub async fn connect<B>(backend: SocketAddr, limit: Duration) -> Result<SendRequest<B>, DialError>
+where
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = dial(backend, limit).await?;
+    let mut builder = http1::Builder::new();
+    builder.max_headers(HEADER_FIELDS);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, connection) =
+        handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            trace!(%backend, %error, "a backend connection ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,313 @@
+//! The dataplane's configuration: its keys, their defaults, and every limit there is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use webgateway_process::settings::{Key, Kind, Program};
+
+/// The program and all its keys.
+pub const PROGRAM: Program = Program {
+    name: "webgateway-dataplane",
+    about: "Brings requests from the public internet to backends on the overlay",
+    keys: KEYS,
+};
+
+const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { path, kind, help }
+}
+
+const KEYS: &[Key] = &[
+    key(
+        "feed.endpoint",
+        Kind::Text,
+        "The controlplane's feed: unix:PATH, or file:PATH for resources in a file [default: unix:/run/webgateway/feed.sock]",
+    ),
+    key("node", Kind::Text, "This node's name [default: the host name]"),
+    key("listen", Kind::List, "Addresses to listen on [default: ::]"),
+    key("https_port", Kind::Integer, "Port of the split [default: 443]"),
+    key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
+    key("workers", Kind::Integer, "Worker threads [default: one per core]"),
+    key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
+    key("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
+    key("access_log", Kind::Bool, "Log every request [default: false]"),
+    key("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
+    key("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
+    key("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
+    key(
+        "limits.header_timeout",
+        Kind::Text,
+        "To send a request head; also between two of them [default: 60s]",
+    ),
+    key("limits.header_bytes", Kind::Integer, "Bytes of a request head [default: 65536]"),
+    key("limits.stall_timeout", Kind::Text, "Without progress on the visitor's side [default: 60s]"),
+    key("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
+    key("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
+    key("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
+    key("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
+    key("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
+    key(
+        "limits.tunnel_timeout",
+        Kind::Text,
+        "Without a byte either way in a passthrough or WebSocket [default: 1h]",
+    ),
+    key(
+        "limits.drain",
+        Kind::Text,
+        "For connections of a deleted route, and all at a stop, to finish [default: 30s]",
+    ),
+];
+
+/// What the dataplane is started with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[feed]`
+    pub feed: Feed,
+    /// The node's name, if it is not the host's.
+    pub node: Option<String>,
+    /// The addresses of both listeners.
+    pub listen: Vec<IpAddr>,
+    /// The port of the split; 0 takes a free one.
+    pub https_port: u16,
+    /// The port of the redirect; 0 takes a free one.
+    pub http_port: u16,
+    /// Worker threads, if not one per core.
+    pub workers: Option<std::num::NonZeroUsize>,
+    /// Where metrics and probes are.
+    pub admin_listen: SocketAddr,
+    /// What is logged.
+    pub log_level: String,
+    /// Whether every request is logged.
+    pub access_log: bool,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// `[feed]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Where the resources come from.
+    pub endpoint: Endpoint,
+}
+
+/// Where the resources come from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Endpoint {
+    /// A controlplane on this machine.
+    Unix(PathBuf),
+    /// A file, read at the start and on SIGHUP.
+    File(PathBuf),
+}
+
+/// Every bound on size and time, each for one worker or one connection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections per worker.
+    pub connections: usize,
+    /// To send a whole ClientHello.
+    #[serde(with = "humantime_serde")]
+    pub hello_timeout: Duration,
+    /// For the rest of the TLS handshake.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// To send a request head, and between two of them.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Bytes of a request head.
+    pub header_bytes: u32,
+    /// Without progress on the visitor's side while the gateway waits for it.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
+    /// Concurrent HTTP/2 streams.
+    pub streams: u32,
+    /// To connect to a backend.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// For a backend's response head.
+    #[serde(with = "humantime_serde")]
+    pub response_timeout: Duration,
+    /// Without a byte of a backend's response body.
+    #[serde(with = "humantime_serde")]
+    pub backend_timeout: Duration,
+    /// To keep an idle backend connection; below what backends keep theirs for, which is 5 s in the shortest default.
+    #[serde(with = "humantime_serde")]
+    pub backend_idle: Duration,
+    /// Without a byte either way in a tunnel.
+    #[serde(with = "humantime_serde")]
+    pub tunnel_timeout: Duration,
+    /// For connections of a deleted route, and for all of them at a stop.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+/// The largest ClientHello, in bytes with its record headers.
+pub const HELLO_BYTES: usize = 64 * 1024;
+/// The most fields of one head.
+pub const HEADER_FIELDS: usize = 128;
+/// How long an API request's body may take to arrive.
+pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the controlplane may take to answer an API request.
+pub const API_TIMEOUT: Duration = Duration::from_secs(30);
+/// The idle connections kept per backend and worker.
+pub const POOL_PER_BACKEND: usize = 64;
+
+/// An endpoint that is none.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// Remote controlplanes.
+    #[error("`{0}`: a remote controlplane needs mutual TLS, which this build does not have; use unix:PATH")]
+    Remote(String),
+    /// Anything else.
+    #[error("`{0}` is no feed endpoint: use unix:PATH or file:PATH")]
+    Unknown(String),
+}
+
+impl Config {
+    /// The node's name: the configured one, or the host's.
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = self.node.clone().unwrap_or_else(|| host().trim().to_owned());
+        if name.is_empty() { "node".to_owned() } else { name }
+    }
+
+    /// How many workers run.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        self.workers.map_or_else(cores, std::num::NonZeroUsize::get)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            feed: Feed::default(),
+            node: None,
+            listen: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            https_port: 443,
+            http_port: 80,
+            workers: None,
+            admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180),
+            log_level: "info".to_owned(),
+            access_log: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { endpoint: Endpoint::Unix("/run/webgateway/feed.sock".into()) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            connections: 20_000,
+            hello_timeout: seconds(5),
+            handshake_timeout: seconds(10),
+            header_timeout: seconds(60),
+            header_bytes: 64 * 1024,
+            stall_timeout: seconds(60),
+            streams: 128,
+            connect_timeout: seconds(10),
+            response_timeout: seconds(120),
+            backend_timeout: seconds(3600),
+            backend_idle: seconds(4),
+            tunnel_timeout: seconds(3600),
+            drain: seconds(30),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        match text.split_once(':') {
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("http" | "https", _)) => Err(InvalidEndpoint::Remote(text.to_owned())),
+            Some(_) | None => Err(InvalidEndpoint::Unknown(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = InvalidEndpoint;
+
+    fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use webgateway_process::settings::from_sources;
+
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<Config, String> {
+        let all = std::iter::once(&"x").chain(args).map(Into::into);
+        from_sources(&PROGRAM, all, &|_| None).map(|i| i.settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        let config = run(&[]).unwrap();
+        assert_eq!(config.https_port, 443);
+        assert_eq!(config.feed.endpoint.to_string(), "unix:/run/webgateway/feed.sock");
+        for key in KEYS {
+            assert!(key.help.contains("[default: "), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn every_key_is_known_to_the_structure() {
+        for key in KEYS {
+            let flag = format!("--{}", key.path.replace(['.', '_'], "-"));
+            let value = match (key.kind, key.path) {
+                (Kind::Integer, _) => "7",
+                (Kind::Bool, _) => "true",
+                (Kind::List, _) => "::1",
+                (Kind::Text, "feed.endpoint") => "unix:/x",
+                (Kind::Text, "admin_listen") => "127.0.0.1:1",
+                (Kind::Text, _) => "7s",
+            };
+            assert!(run(&[&flag, value]).is_ok(), "{flag} {value}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        for (args, named) in [
+            (["--feed-endpoint", "https://x"], "mutual TLS"),
+            (["--feed-endpoint", "x"], "feed.endpoint"),
+            (["--workers", "0"], "workers"),
+            (["--listen", "nowhere"], "listen"),
+            (["--limits-drain", "soon"], "limits.drain"),
+        ] {
+            let error = run(&args).unwrap_err();
+            assert!(error.contains(named), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which connections of a worker are open, and for which route: what a stop or a removed route ends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use webgateway_proto::model::RouteId;
+
+/// How a connection is to end. The order counts: it only ever goes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It is not.
+    Open,
+    /// After what is under way.
+    Draining,
+    /// At once.
+    Cut,
+}
+
+/// What a connection watches to know when it is to end.
+#[derive(Debug)]
+pub struct Watch {
+    phase: Cell<Phase>,
+    changed: Notify,
+}
+
+/// The open connections of one worker. Everything here is of one thread.
+#[derive(Debug, Default)]
+pub struct Connections {
+    next: Cell<u64>,
+    by_route: RefCell<HashMap<Option<RouteId>, HashMap<u64, Rc<Watch>>>>,
+}
+
+/// An open connection, or what of it belongs to a route; closed when dropped.
+#[derive(Debug)]
+pub struct Membership {
+    connections: Rc<Connections>,
+    route: Option<RouteId>,
+    number: u64,
+    watch: Rc<Watch>,
+}
+
+impl Watch {
+    /// How the connection is to end by now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Resolves when the phase is at least `phase`.
+    pub async fn reaches(&self, phase: Phase) {
+        while self.phase.get() < phase {
+            // One thread: nothing comes between the look and the wait.
+            self.changed.notified().await;
+        }
+    }
+
+    fn advance(&self, phase: Phase) {
+        if self.phase.get() < phase {
+            self.phase.set(phase);
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Connections {
+    /// Enters a connection of a route, or of none.
+    pub fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
+        let watch = Rc::new(Watch { phase: Cell::new(Phase::Open), changed: Notify::new() });
+        let number = self.next.replace(self.next.get() + 1);
+        self.by_route.borrow_mut().entry(route).or_default().insert(number, Rc::clone(&watch));
+        Membership { connections: Rc::clone(self), route, number, watch }
+    }
+
+    /// Ends the connections of a route.
+    pub fn end_route(&self, route: RouteId, phase: Phase) {
+        if let Some(members) = self.by_route.borrow().get(&Some(route)) {
+            members.values().for_each(|watch| watch.advance(phase));
+        }
+    }
+
+    /// Cuts those connections of a route that were told to drain; one that came since stays.
+    pub fn end_draining(&self, route: RouteId) {
+        if let Some(members) = self.by_route.borrow().get(&Some(route)) {
+            let draining = members.values().filter(|watch| watch.phase() == Phase::Draining);
+            draining.for_each(|watch| watch.advance(Phase::Cut));
+        }
+    }
+
+    /// Ends all.
+    pub fn end_all(&self, phase: Phase) {
+        for members in self.by_route.borrow().values() {
+            members.values().for_each(|watch| watch.advance(phase));
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_route.borrow().values().map(HashMap::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_route.borrow().is_empty()
+    }
+}
+
+impl Membership {
+    /// What to watch.
+    #[must_use]
+    pub fn watch(&self) -> &Rc<Watch> {
+        &self.watch
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut by_route = self.connections.by_route.borrow_mut();
+        if let Some(members) = by_route.get_mut(&self.route) {
+            members.remove(&self.number);
+            if members.is_empty() {
+                by_route.remove(&self.route);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> RouteId {
+        RouteId::from_bytes([n; 16])
+    }
+
+    #[tokio::test]
+    async fn only_the_routes_own_connections_end() {
+        let connections = Rc::new(Connections::default());
+        let (one, two) = (connections.enter(Some(id(1))), connections.enter(Some(id(2))));
+        connections.end_route(id(1), Phase::Draining);
+        one.watch().reaches(Phase::Draining).await;
+        assert_eq!(two.watch().phase(), Phase::Open);
+        connections.end_all(Phase::Cut);
+        connections.end_route(id(2), Phase::Draining);
+        assert_eq!(two.watch().phase(), Phase::Cut, "never back");
+        drop((one, two));
+        assert!(connections.is_empty());
+    }
+}

@@ -1,0 +1,128 @@
+//! One connection at :443: its ClientHello, the split, and then either way.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use http::HeaderValue;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+use webgateway_proto::feed::FeedRoute;
+
+use super::hello::{self, Hello, NoHello};
+use super::split::{Verdict, split};
+use crate::backend::balance::candidates;
+use crate::backend::dial::{DialError, dial};
+use crate::connections::Phase;
+use crate::http::error::Fault;
+use crate::http::exchange::Progress;
+use crate::http::handler::Visit;
+use crate::http::serve::serve;
+use crate::metrics::Refusal;
+use crate::proxy::Proxy;
+use crate::tls::{self, INTERNAL_ERROR, UNRECOGNIZED_NAME};
+use crate::tunnel::{Ended, Flow, tunnel};
+
+/// Takes a connection to its end.
+pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAddr) {
+    let client = peer.ip().to_canonical();
+    let hello = match timeout(proxy.limits.hello_timeout, hello::read(&mut stream)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(NoHello { reason, alert })) => return refuse(&proxy, stream, reason, &alert).await,
+        Err(_) => return refuse(&proxy, stream, Refusal::HelloTimeout, &[]).await,
+    };
+    // Held no longer than the verdict: an old snapshot must not live as long as a connection.
+    let verdict = split(&proxy.snapshot.load(), hello.sni.as_deref());
+    match verdict {
+        Verdict::Refuse(reason) => refuse(&proxy, stream, reason, &UNRECOGNIZED_NAME).await,
+        Verdict::Passthrough(route) => Box::pin(pass(proxy, stream, hello.raw, route)).await,
+        Verdict::Terminate { cert, route } => {
+            let Hello { accepted, sni, .. } = hello;
+            let membership = proxy.connections.enter(route);
+            let handshake = tls::finish(accepted, stream, cert.tls.clone(), proxy.limits.handshake_timeout);
+            let Some(stream) = Box::pin(handshake).await else {
+                return proxy.metrics.refused(Refusal::Handshake);
+            };
+            let visit = Visit {
+                client,
+                client_value: client_value(client),
+                sni: sni.unwrap_or_default(),
+                route,
+                cert,
+                progress: Progress::new(),
+                proxy,
+            };
+            let h2 = tls::is_h2(&stream);
+            Box::pin(serve(Rc::new(visit), stream, h2, membership.watch())).await;
+        }
+    }
+}
+
+async fn refuse(proxy: &Proxy, stream: TcpStream, reason: Refusal, alert: &[u8]) {
+    proxy.metrics.refused(reason);
+    if !alert.is_empty() {
+        tls::refuse(stream, alert).await;
+    }
+}
+
+fn client_value(client: IpAddr) -> HeaderValue {
+    // An address is always a valid field value.
+    HeaderValue::from_str(&client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Brings a connection untouched to a backend: first what was read of it, then all else both ways.
+async fn pass(proxy: Rc<Proxy>, mut visitor: TcpStream, raw: Vec<u8>, route: std::sync::Arc<FeedRoute>) {
+    let membership = proxy.connections.enter(Some(route.id));
+    let flow = Flow { inward: &proxy.metrics.tunnel_in, outward: &proxy.metrics.tunnel_out };
+    proxy.metrics.tunnels.inc();
+    let passing = async {
+        let mut backend = match reach(&proxy, &route).await {
+            Ok(backend) => backend,
+            Err(error) => {
+                debug!(host = %route.host, %error, "a passthrough found no backend");
+                return tls::refuse(visitor, &INTERNAL_ERROR).await;
+            }
+        };
+        let replay = timeout(proxy.limits.stall_timeout, backend.write_all(&raw)).await;
+        drop(raw);
+        if !matches!(replay, Ok(Ok(()))) {
+            return;
+        }
+        let ended = tunnel(&mut visitor, &mut backend, proxy.limits.tunnel_timeout, flow).await;
+        if let Ended::Failed(_) = ended {
+            // A reset on one side is a reset on the other, never a clean end.
+            let _ = (visitor.set_zero_linger(), backend.set_zero_linger());
+        }
+        debug!(host = %route.host, ?ended, "a passthrough ended");
+    };
+    tokio::select! {
+        () = passing => {}
+        () = membership.watch().reaches(Phase::Cut) => {}
+    }
+}
+
+async fn reach(proxy: &Proxy, route: &FeedRoute) -> Result<TcpStream, DialError> {
+    let backends = route.destination.backends.as_slice();
+    let turn = proxy.turns.next(route.id, route.destination.balance, backends.len());
+    let now = Instant::now();
+    let chosen = candidates(backends, turn, |backend| proxy.health.borrow().is_up(backend.address(), now));
+    let mut error = DialError::Refused;
+    for backend in chosen.into_iter().flatten() {
+        match dial(backend.address(), proxy.limits.connect_timeout).await {
+            Ok(stream) => {
+                proxy.health.borrow_mut().succeeded(backend.address());
+                return Ok(stream);
+            }
+            Err(failed) => {
+                proxy.health.borrow_mut().failed(backend.address(), Instant::now());
+                Fault::Dial(failed)
+                    .error_type()
+                    .into_iter()
+                    .for_each(|cause| proxy.metrics.backend_failed(cause));
+                error = failed;
+            }
+        }
+    }
+    Err(error)
+}

@@ -1,0 +1,116 @@
+//! Reading a ClientHello without consuming it: bounded, in any fragmentation, every byte kept for replay.
+
+use std::io;
+
+use rustls::server::{Accepted, Acceptor};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::config::HELLO_BYTES;
+use crate::metrics::Refusal;
+
+/// What most ClientHellos fit in.
+const FIRST_READ: usize = 2048;
+
+/// A whole ClientHello.
+pub struct Hello {
+    /// Lets the TLS library go on from here.
+    pub accepted: Accepted,
+    /// All that was read, to be replayed in a passthrough.
+    pub raw: Vec<u8>,
+    /// The name asked for: lower-case, no trailing dot.
+    pub sni: Option<Box<str>>,
+}
+
+/// Why there is no ClientHello.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoHello {
+    /// For the counter.
+    pub reason: Refusal,
+    /// What to send before closing; empty for peers that do not speak TLS.
+    pub alert: Vec<u8>,
+}
+
+/// Collects a ClientHello. Pure: bytes in, progress out.
+pub struct Reader {
+    acceptor: Acceptor,
+    raw: Vec<u8>,
+    fed: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { acceptor: Acceptor::default(), raw: Vec::new(), fed: 0 }
+    }
+}
+
+impl Reader {
+    /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, NoHello> {
+        self.raw.extend_from_slice(bytes);
+        self.step()
+    }
+
+    fn step(&mut self) -> Result<Option<Hello>, NoHello> {
+        // All of it goes in before the acceptor is asked: what it did not take would be lost to the connection.
+        let mut new = self.raw.get(self.fed..).unwrap_or_default();
+        while !new.is_empty() {
+            match self.acceptor.read_tls(&mut new) {
+                Ok(n) if n > 0 => {}
+                // Its buffer is full: a hello larger than any TLS handshake message.
+                Ok(_) | Err(_) => return Err(NoHello::without_alert(Refusal::HelloTooLarge)),
+            }
+        }
+        self.fed = self.raw.len();
+        match self.acceptor.accept() {
+            Ok(Some(accepted)) => {
+                let sni = accepted.client_hello().server_name().map(normal_sni);
+                Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), sni }))
+            }
+            Ok(None) if self.raw.len() >= HELLO_BYTES => Err(NoHello::without_alert(Refusal::HelloTooLarge)),
+            Ok(None) => Ok(None),
+            Err((_, mut unsent)) => {
+                let mut alert = Vec::new();
+                // Peers that do not speak TLS get nothing: an alert is noise to them.
+                if self.raw.first() == Some(&RECORD_HANDSHAKE) && unsent.write_all(&mut alert).is_err() {
+                    alert.clear();
+                }
+                Err(NoHello { reason: Refusal::NotTls, alert })
+            }
+        }
+    }
+}
+
+/// The record type of a handshake (RFC 8446 §5.1).
+const RECORD_HANDSHAKE: u8 = 22;
+
+impl NoHello {
+    fn without_alert(reason: Refusal) -> Self {
+        Self { reason, alert: Vec::new() }
+    }
+}
+
+/// Reads a ClientHello off a stream. The caller bounds the time.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, NoHello> {
+    let mut reader = Reader::default();
+    loop {
+        reader.raw.reserve(FIRST_READ);
+        let n = stream.read_buf(&mut reader.raw).await.or_else(ended)?;
+        if n == 0 {
+            return Err(NoHello::without_alert(Refusal::Closed));
+        }
+        if let Some(hello) = reader.step()? {
+            return Ok(hello);
+        }
+    }
+}
+
+fn ended(_: io::Error) -> Result<usize, NoHello> {
+    Ok(0)
+}
+
+fn normal_sni(name: &str) -> Box<str> {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
+}
+
+#[cfg(test)]
+mod tests;

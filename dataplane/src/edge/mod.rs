@@ -1,0 +1,8 @@
+//! Where connections come in: accepted, read as far as their ClientHello, and split.
+
+pub mod connection;
+pub mod hello;
+pub mod listener;
+pub mod plain;
+pub mod split;
+pub mod worker;

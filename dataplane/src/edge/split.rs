@@ -1,0 +1,150 @@
+//! The split: a name and a snapshot say what becomes of a connection. Pure.
+
+use std::sync::Arc;
+
+use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::{Mode, RouteId};
+
+use crate::metrics::Refusal;
+use crate::snapshot::{ServedCert, Snapshot};
+
+/// What becomes of a connection.
+#[derive(Debug)]
+pub enum Verdict {
+    /// We end its TLS.
+    Terminate {
+        /// With this certificate.
+        cert: Arc<ServedCert>,
+        /// For this route, if the name has one.
+        route: Option<RouteId>,
+    },
+    /// It goes untouched to a backend of this route.
+    Passthrough(Arc<FeedRoute>),
+    /// It is refused with `unrecognized_name`.
+    Refuse(Refusal),
+}
+
+/// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
+/// a certificate covers it, so that its visitor reads why there is nothing.
+pub fn split(snapshot: &Snapshot, sni: Option<&str>) -> Verdict {
+    let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
+    let route = snapshot.routes.lookup(sni);
+    if let Some(route) = route
+        && route.destination.mode == Mode::Passthrough
+    {
+        return Verdict::Passthrough(Arc::clone(route));
+    }
+    if route.is_none() && !is_ours(snapshot, sni) {
+        return Verdict::Refuse(Refusal::UnknownName);
+    }
+    match snapshot.certs.lookup(sni) {
+        Some(cert) => Verdict::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
+        None => Verdict::Refuse(Refusal::NoCertificate),
+    }
+}
+
+fn is_ours(snapshot: &Snapshot, sni: &str) -> bool {
+    let Some(settings) = &snapshot.settings else { return false };
+    let base = settings.base_domain.as_str();
+    sni == base || sni.split_once('.').is_some_and(|(_, parent)| parent == base)
+}
+
+#[cfg(test)]
+mod tests {
+    use webgateway_proto::feed::Settings;
+    use webgateway_proto::model::{Backends, Balance, Destination, Host, Prefixes};
+
+    use super::*;
+    use crate::http::error::Fault;
+    use crate::http::handler::{Way, way};
+    use crate::snapshot::tests::{certificate, tickets};
+
+    fn snapshot() -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let base_domain = Host::parse("gw.example").unwrap();
+        let settings = Settings { base_domain, allowed_backends: Prefixes::default() };
+        snapshot.settings = Some(Arc::new(settings));
+        for names in [&["*.gw.example", "gw.example"][..], &["own.example"]] {
+            let cert = certificate(names, 0, 100);
+            snapshot.certs.insert(ServedCert::load(&cert, &tickets(), 50).unwrap());
+        }
+        for (n, host, mode) in [
+            (1, "app.gw.example", Mode::Terminate),
+            (2, "own.example", Mode::Terminate),
+            (3, "pass.gw.example", Mode::Passthrough),
+            (4, "pass.example", Mode::Passthrough),
+            (5, "waits.example", Mode::Terminate),
+        ] {
+            snapshot.routes.insert(FeedRoute {
+                id: RouteId::from_bytes([n; 16]),
+                host: Host::parse(host).unwrap(),
+                destination: Destination {
+                    mode,
+                    balance: Balance::RoundRobin,
+                    backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+                },
+            });
+        }
+        snapshot
+    }
+
+    fn shown(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
+            Verdict::Passthrough(route) => format!("passthrough {}", route.host),
+            Verdict::Refuse(reason) => format!("refuse {reason:?}"),
+        }
+    }
+
+    #[test]
+    fn every_name_has_one_verdict() {
+        let snapshot = snapshot();
+        for (sni, expected) in [
+            (Some("app.gw.example"), "terminate *.gw.example true"),
+            (Some("gw.example"), "terminate *.gw.example false"),
+            (Some("nobody.gw.example"), "terminate *.gw.example false"),
+            (Some("x.app.gw.example"), "refuse UnknownName"),
+            (Some("own.example"), "terminate own.example true"),
+            (Some("pass.gw.example"), "passthrough pass.gw.example"),
+            (Some("pass.example"), "passthrough pass.example"),
+            (Some("waits.example"), "refuse NoCertificate"),
+            (Some("nobody.example"), "refuse UnknownName"),
+            (Some("notgw.example"), "refuse UnknownName"),
+            (None, "refuse NoName"),
+        ] {
+            assert_eq!(shown(&split(&snapshot, sni)), expected, "{sni:?}");
+        }
+        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"))), "refuse UnknownName");
+    }
+
+    /// The split's other half: which requests a terminated connection is for.
+    #[test]
+    fn a_connection_answers_for_what_its_certificate_covers_and_is_terminated() {
+        let snapshot = snapshot();
+        let cert = |host| Arc::clone(snapshot.certs.lookup(host).unwrap());
+        let (base, own) = (cert("gw.example"), cert("own.example"));
+        let ask = |sni, cert: &ServedCert, host| match way(&snapshot, sni, cert, host) {
+            Ok(Way::Api) => "api".to_owned(),
+            Ok(Way::Route(route)) => route.host.to_string(),
+            Err(fault) => match fault {
+                Fault::Misdirected => "421".to_owned(),
+                Fault::UnknownHost => "503".to_owned(),
+                other => panic!("{other}"),
+            },
+        };
+        for (sni, cert, host, expected) in [
+            ("app.gw.example", &base, "app.gw.example", "app.gw.example"),
+            ("nobody.gw.example", &base, "app.gw.example", "app.gw.example"),
+            ("app.gw.example", &base, "gw.example", "api"),
+            ("app.gw.example", &base, "nobody.gw.example", "503"),
+            ("app.gw.example", &base, "own.example", "421"),
+            ("app.gw.example", &base, "pass.gw.example", "421"),
+            ("app.gw.example", &base, "elsewhere.example", "421"),
+            ("own.example", &own, "own.example", "own.example"),
+            ("own.example", &own, "app.gw.example", "421"),
+            ("own.example", &own, "gw.example", "421"),
+        ] {
+            assert_eq!(ask(sni, cert, host), expected, "{sni} asks for {host}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Batches whole, rejects by name, the last good one kept.
+
+use proptest::prelude::*;
+use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
+use webgateway_proto::model::{Backends, Balance, Certificate, CertificateId, Destination, Host, Mode};
+
+use super::*;
+use crate::snapshot::{Certs, Table};
+
+const NOW: i64 = 150;
+
+fn route(id: u8) -> Resource {
+    Resource::Route(FeedRoute {
+        id: RouteId::from_bytes([id; 16]),
+        host: Host::parse(&format!("h{id}.gw.example")).unwrap(),
+        destination: Destination {
+            mode: Mode::Terminate,
+            balance: Balance::RoundRobin,
+            backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+        },
+    })
+}
+
+fn settings(base: &str) -> Resource {
+    let base_domain = Host::parse(base).unwrap();
+    Resource::Settings(Settings { base_domain, allowed_backends: Prefixes::default() })
+}
+
+fn put(resource: Resource) -> ToNode {
+    ToNode::Put(Box::new(resource))
+}
+
+fn remove(id: u8, at_once: bool) -> ToNode {
+    ToNode::Remove { name: ResourceName::Route(RouteId::from_bytes([id; 16])), at_once }
+}
+
+fn held(version: u64) -> Held {
+    Held { epoch: "e".into(), version }
+}
+
+fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> Applied {
+    let mut collector = Collector::default();
+    assert!(collector.take(ToNode::Begin { full }).is_none());
+    for message in messages {
+        assert!(collector.take(message).is_none());
+    }
+    let complete = collector.take(ToNode::End(held(version))).unwrap();
+    let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+    apply(current, complete, &tickets, NOW)
+}
+
+fn bad_certificate() -> Resource {
+    let id = CertificateId::parse("h1.gw.example").unwrap();
+    let names = vec!["h1.gw.example".parse().unwrap()];
+    Resource::Certificate(Certificate { id, names, chain: vec![vec![1]], key: vec![2].into() })
+}
+
+#[test]
+fn a_full_batch_drops_what_it_does_not_name() {
+    let first =
+        run(&Snapshot::default(), true, vec![put(settings("gw.example")), put(route(1)), put(route(2))], 5);
+    assert_eq!(first.snapshot.held, Some(held(5)));
+    let second =
+        run(&first.snapshot, true, vec![put(settings("gw.example")), put(route(2)), put(route(3))], 6);
+    assert!(second.snapshot.routes.lookup("h1.gw.example").is_none());
+    assert!(second.snapshot.routes.lookup("h3.gw.example").is_some());
+    assert_eq!(second.closed, [(RouteId::from_bytes([1; 16]), false)]);
+    assert_eq!(first.snapshot.routes.len(), 2, "the old snapshot is as it was");
+}
+
+#[test]
+fn a_removal_says_how_its_connections_end() {
+    let first = run(&Snapshot::default(), true, vec![put(route(1)), put(route(2))], 1);
+    let second = run(&first.snapshot, false, vec![remove(1, true), remove(2, false), remove(3, true)], 2);
+    assert_eq!(second.closed, [(RouteId::from_bytes([1; 16]), true), (RouteId::from_bytes([2; 16]), false)]);
+    assert!(second.snapshot.routes.is_empty());
+}
+
+#[test]
+fn what_is_rejected_is_named_and_its_version_not_held() {
+    let first = run(&Snapshot::default(), true, vec![put(route(1))], 1);
+    let second = run(&first.snapshot, false, vec![put(bad_certificate()), put(route(2))], 2);
+    assert_eq!(second.rejects.len(), 1);
+    assert_eq!(second.rejects[0].0, "certificate/h1.gw.example");
+    assert_eq!(second.version, 2);
+    assert_eq!(second.snapshot.held, Some(held(1)), "not held");
+    assert!(second.snapshot.routes.lookup("h2.gw.example").is_some(), "the rest is applied");
+    let third = run(&second.snapshot, false, vec![put(route(3))], 3);
+    assert_eq!(third.snapshot.held, Some(held(1)), "still not held");
+    let gone = ResourceName::Certificate(CertificateId::parse("h1.gw.example").unwrap());
+    let fourth = run(&third.snapshot, false, vec![ToNode::Remove { name: gone, at_once: false }], 4);
+    assert_eq!(fourth.snapshot.held, Some(held(4)));
+}
+
+#[test]
+fn a_route_that_became_unusable_keeps_its_last_good_form_even_in_a_full_sync() {
+    let first = run(&Snapshot::default(), true, vec![put(route(1))], 1);
+    let name = route(1).name().to_string();
+    let unusable = ToNode::Unusable(name.clone(), InvalidMessage::RouteId(3));
+    let second = run(&first.snapshot, true, vec![unusable], 2);
+    assert!(second.snapshot.routes.lookup("h1.gw.example").is_some());
+    assert_eq!(second.rejects[0].0, name);
+    assert!(second.closed.is_empty());
+}
+
+#[test]
+fn another_epoch_is_not_held_while_something_is_rejected() {
+    let first = run(&Snapshot::default(), true, vec![put(route(1))], 9);
+    let mut collector = Collector::default();
+    collector.take(ToNode::Begin { full: true });
+    collector.take(put(bad_certificate()));
+    let complete = collector.take(ToNode::End(Held { epoch: "other".into(), version: 2 })).unwrap();
+    let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+    assert_eq!(apply(&first.snapshot, complete, &tickets, NOW).snapshot.held, None);
+}
+
+#[test]
+fn what_stands_outside_a_batch_is_dropped() {
+    let mut collector = Collector::default();
+    assert!(collector.take(put(route(1))).is_none());
+    assert!(collector.take(ToNode::End(held(1))).is_none());
+    collector.take(ToNode::Begin { full: false });
+    collector.take(put(route(1)));
+    collector.take(ToNode::Begin { full: false });
+    let complete = collector.take(ToNode::End(held(1))).unwrap();
+    assert!(complete.batch.changes.is_empty(), "a second Begin begins anew");
+}
+
+#[test]
+fn prefixes_of_the_batch_at_hand_count() {
+    let wide = Prefixes::new(vec!["::/0".parse().unwrap()]);
+    let mut collector = Collector::default();
+    collector.take(ToNode::Begin { full: true });
+    assert_eq!(collector.allowed_backends(&Snapshot::default()), Prefixes::default());
+    let base_domain = Host::parse("gw.example").unwrap();
+    collector.take(put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone() })));
+    assert_eq!(collector.allowed_backends(&Snapshot::default()), wide);
+}
+
+proptest! {
+    /// However the same changes are cut into batches, the same snapshot results.
+    #[test]
+    fn batching_does_not_matter(steps in proptest::collection::vec((0u8..5, any::<bool>()), 0..30), cut in 1usize..10) {
+        let message = |(id, keep): &(u8, bool)| if *keep { put(route(*id)) } else { remove(*id, false) };
+        let whole = run(&Snapshot::default(), false, steps.iter().map(message).collect(), 1).snapshot;
+        let mut cut_up = Snapshot { held: None, settings: None, routes: Table::default(), certs: Certs::default(), rejected: imbl::OrdSet::new() };
+        for chunk in steps.chunks(cut) {
+            cut_up = run(&cut_up, false, chunk.iter().map(message).collect(), 1).snapshot;
+        }
+        let names = |snapshot: &Snapshot| snapshot.names().collect::<std::collections::BTreeSet<_>>();
+        prop_assert_eq!(names(&whole), names(&cut_up));
+    }
+}

@@ -1,0 +1,209 @@
+//! The feed's client: one stream at a time to the controlplane, for ever; and the door for API requests.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+use tracing::{debug, info, warn};
+use webgateway_process::Stop;
+use webgateway_proto::feed::wire;
+use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
+
+use super::Publisher;
+use super::apply::Collector;
+use super::backoff::Backoff;
+use crate::config::API_TIMEOUT;
+use crate::metrics::Metrics;
+
+/// How often the node says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Without a word for that long, the stream is dead.
+const SILENCE: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Client = wire::feed_client::FeedClient<Channel>;
+
+/// Why a stream ended.
+#[derive(Debug, Error)]
+enum StreamEnded {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the controlplane refused: {} ({})", .0.message(), .0.code())]
+    Refused(#[from] Box<tonic::Status>),
+    #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("the controlplane ended the stream")]
+    Ended,
+}
+
+/// The API cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ApiUnavailable {
+    /// There is no controlplane.
+    #[error("the controlplane is away")]
+    Away,
+    /// It took too long.
+    #[error("the controlplane took too long")]
+    Timeout,
+    /// It failed, or answered something that is no HTTP.
+    #[error("the controlplane failed")]
+    Failed,
+}
+
+/// Where API requests go through to the controlplane. Clones are the same door.
+#[derive(Clone, Default)]
+pub struct ApiDoor(Arc<ArcSwapOption<Client>>);
+
+impl ApiDoor {
+    /// Asks the controlplane.
+    pub async fn call(
+        &self,
+        request: http::Request<Bytes>,
+        client: IpAddr,
+    ) -> Result<ApiReply, ApiUnavailable> {
+        let mut door = Client::clone(&*self.0.load_full().ok_or(ApiUnavailable::Away)?);
+        let call = door.call(wire::CallRequest::from(ApiCall { request, client }));
+        match timeout(API_TIMEOUT, call).await {
+            Ok(Ok(reply)) => ApiReply::try_from(reply.into_inner()).map_err(|error| {
+                warn!(%error, "an API call's answer cannot be used");
+                ApiUnavailable::Failed
+            }),
+            Ok(Err(status)) if status.code() == tonic::Code::Unavailable => Err(ApiUnavailable::Away),
+            Ok(Err(status)) => {
+                warn!(code = %status.code(), message = status.message(), "an API call failed");
+                Err(ApiUnavailable::Failed)
+            }
+            Err(_) => Err(ApiUnavailable::Timeout),
+        }
+    }
+}
+
+/// The feed's client.
+pub struct FeedClient {
+    /// The controlplane's socket.
+    pub socket: PathBuf,
+    /// This node's name.
+    pub node: String,
+    /// What takes the batches.
+    pub publisher: Publisher,
+    /// Opened while there is a connection.
+    pub door: ApiDoor,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+impl FeedClient {
+    /// Holds a stream until the process stops. Losing it changes nothing for traffic.
+    pub async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
+        let mut backoff = Backoff::default();
+        let mut quiet = false;
+        loop {
+            let ended = tokio::select! {
+                ended = self.stream(&mut backoff, &mut quiet) => ended,
+                () = stop.begun() => return Ok(()),
+            };
+            self.metrics.feed_connected.set(0);
+            let error = match ended {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            // Said once, not at every attempt.
+            if quiet {
+                debug!(%error, "no feed");
+            } else {
+                warn!(%error, socket = %self.socket.display(), "no feed, traffic goes on with what is held");
+            }
+            quiet = true;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.failed(fastrand::f64())) => {}
+                () = stop.begun() => return Ok(()),
+            }
+        }
+    }
+
+    async fn stream(&mut self, backoff: &mut Backoff, quiet: &mut bool) -> Result<Infallible, StreamEnded> {
+        let mut client = self.connect().await?;
+        let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
+        self.say(&outgoing, self.hello()).await?;
+        let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
+        let mut incoming = subscribed.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?.into_inner();
+        self.door.0.store(Some(Arc::new(client)));
+        self.metrics.feed_connected.set(1);
+        info!(socket = %self.socket.display(), "connected to the feed");
+        (backoff.succeeded(), *quiet = false);
+        let mut collector = Collector::default();
+        let mut beat = interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                message = timeout_at(heard + SILENCE, incoming.message()) => {
+                    let message = message.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?;
+                    heard = Instant::now();
+                    let message = message.ok_or(StreamEnded::Ended)?;
+                    self.take(&mut collector, message, &outgoing).await?;
+                }
+                _ = beat.tick() => self.say(&outgoing, FromNode::Heartbeat).await?,
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, tonic::transport::Error> {
+        let socket = self.socket.clone();
+        let dial = service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        // The URI is the HTTP/2 authority only; the socket is what is dialled.
+        let endpoint = Endpoint::from_static("http://controlplane")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(HEARTBEAT)
+            .keep_alive_timeout(SILENCE - HEARTBEAT)
+            .keep_alive_while_idle(true);
+        endpoint.connect_with_connector(dial).await.map(Client::new)
+    }
+
+    fn hello(&self) -> FromNode {
+        FromNode::Hello {
+            node: self.node.clone(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            held: self.publisher.current().held.clone(),
+        }
+    }
+
+    async fn take(
+        &mut self,
+        collector: &mut Collector,
+        message: wire::FeedMessage,
+        outgoing: &mpsc::Sender<wire::NodeMessage>,
+    ) -> Result<(), StreamEnded> {
+        let allowed = collector.allowed_backends(&self.publisher.current());
+        let Some(complete) = collector.take(ToNode::read(message, &allowed)) else { return Ok(()) };
+        let (version, rejects) = self.publisher.publish(complete);
+        for (resource, reason) in rejects {
+            self.say(outgoing, FromNode::Reject { version, resource, reason }).await?;
+        }
+        debug!(version, "applied");
+        self.say(outgoing, FromNode::Ack(version)).await
+    }
+
+    async fn say(
+        &self,
+        outgoing: &mpsc::Sender<wire::NodeMessage>,
+        message: FromNode,
+    ) -> Result<(), StreamEnded> {
+        outgoing.send(message.into()).await.map_err(|_| StreamEnded::Ended)
+    }
+}

@@ -1,0 +1,9 @@
+//! How the snapshot comes to be: from the controlplane's feed, or from a file.
+
+pub mod apply;
+pub mod backoff;
+pub mod client;
+pub mod file;
+mod publish;
+
+pub use publish::{Publisher, RouteClosed};

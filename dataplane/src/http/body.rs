@@ -1,0 +1,195 @@
+//! Bodies on their way through: frame by frame, never gathered.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use thiserror::Error;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::exchange::Exchange;
+use crate::backend::pool::Pool;
+
+/// Why a body did not come to its end.
+#[derive(Debug, Error)]
+pub enum BodyFailed {
+    /// The other side failed.
+    #[error(transparent)]
+    Peer(#[from] hyper::Error),
+    /// The backend fell silent.
+    #[error("the backend fell silent")]
+    Silence,
+}
+
+/// The body of a request to a backend.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// Nothing.
+    Empty,
+    /// What the visitor sends.
+    Visitor(Incoming, Rc<Exchange>),
+}
+
+/// The body of an answer to a visitor.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// Our own.
+    Fixed(Option<Bytes>),
+    /// What the backend sends.
+    Backend(Box<BackendBody>),
+}
+
+/// What a backend sends; when it was read to its end, the connection goes back to the pool.
+#[derive(Debug)]
+pub struct BackendBody {
+    incoming: Incoming,
+    exchange: Rc<Exchange>,
+    lease: Option<Lease>,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A backend's connection while its answer is read.
+#[derive(Debug)]
+pub struct Lease {
+    /// Where it goes back to.
+    pub pool: Rc<Pool<RequestBody>>,
+    /// Whose it is.
+    pub backend: SocketAddr,
+    /// The connection.
+    pub sender: SendRequest<RequestBody>,
+}
+
+impl ResponseBody {
+    /// A body of our own.
+    #[must_use]
+    pub fn fixed(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        Self::Fixed((!text.is_empty()).then_some(text))
+    }
+
+    /// A backend's; silent for at most `limit` at a time.
+    #[must_use]
+    pub fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
+        exchange.wait_for_backend(false);
+        let mut body = BackendBody { incoming, exchange, lease: Some(lease), limit, timer: None };
+        body.release_at_end();
+        Self::Backend(Box::new(body))
+    }
+}
+
+impl BackendBody {
+    /// A body may be over before it was polled to its end: empty, or of a known length.
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        // A backend that answered before it read the whole request is in no state for another one.
+        if let Some(Lease { pool, backend, sender }) = self.lease.take()
+            && self.exchange.is_request_done()
+        {
+            pool.put(backend, sender);
+        }
+    }
+
+    fn silent_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            self.exchange.wait_for_backend(true);
+            return if self.silent_too_long(cx) {
+                Poll::Ready(Some(Err(BodyFailed::Silence)))
+            } else {
+                Poll::Pending
+            };
+        };
+        self.exchange.wait_for_backend(false);
+        self.exchange.moved();
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(Instant::now() + self.limit);
+        }
+        match &frame {
+            Some(Ok(_)) => self.release_at_end(),
+            None => self.release(),
+            Some(Err(_)) => self.lease = None,
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyFailed::Peer)))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyFailed;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        match self.get_mut() {
+            Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Backend(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Fixed(bytes) => bytes.is_none(),
+            Self::Backend(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Fixed(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Backend(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self::Visitor(incoming, exchange) = self.get_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        if let Poll::Ready(frame) = &polled {
+            exchange.moved();
+            if frame.is_none() || incoming.is_end_stream() {
+                exchange.request_done();
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Visitor(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Visitor(incoming, _) => incoming.size_hint(),
+        }
+    }
+}

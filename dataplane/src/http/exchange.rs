@@ -1,0 +1,127 @@
+//! Who is waited for: what tells a stalled visitor from a patient one.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The exchanges of one connection, taken together.
+#[derive(Debug)]
+pub struct Progress {
+    in_flight: Cell<u32>,
+    waiting_for_backend: Cell<u32>,
+    last: Cell<Instant>,
+}
+
+/// One request and its answer; ends when dropped.
+#[derive(Debug)]
+pub struct Exchange {
+    connection: Rc<Progress>,
+    waiting_for_backend: Cell<bool>,
+    request_done: Cell<bool>,
+    last: Cell<Instant>,
+}
+
+impl Progress {
+    /// A connection without exchanges.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
+        let last = Cell::new(Instant::now());
+        Rc::new(Self { in_flight: Cell::new(0), waiting_for_backend: Cell::new(0), last })
+    }
+
+    /// A request begins.
+    #[must_use]
+    pub fn begin(self: &Rc<Self>) -> Rc<Exchange> {
+        let now = Instant::now();
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.last.set(now);
+        Rc::new(Exchange {
+            connection: Rc::clone(self),
+            waiting_for_backend: Cell::new(false),
+            request_done: Cell::new(false),
+            last: Cell::new(now),
+        })
+    }
+
+    /// Whether no request is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// Whether nothing has moved for `limit`, and it is not because of a backend.
+    #[must_use]
+    pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+        self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last.get()) > limit
+    }
+}
+
+impl Exchange {
+    /// Something moved.
+    pub fn moved(&self) {
+        let now = Instant::now();
+        self.last.set(now);
+        self.connection.last.set(now);
+    }
+
+    /// When something last moved.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.last.get()
+    }
+
+    /// The whole request was read.
+    pub fn request_done(&self) {
+        self.request_done.set(true);
+        self.wait_for_backend(true);
+    }
+
+    /// Whether the whole request was read.
+    #[must_use]
+    pub fn is_request_done(&self) -> bool {
+        self.request_done.get()
+    }
+
+    /// Whether it is the backend's turn.
+    pub fn wait_for_backend(&self, waiting: bool) {
+        if self.waiting_for_backend.replace(waiting) != waiting {
+            let others = self.connection.waiting_for_backend.get();
+            let now = if waiting { others + 1 } else { others.saturating_sub(1) };
+            self.connection.waiting_for_backend.set(now);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.wait_for_backend(false);
+        self.moved();
+        self.connection.in_flight.set(self.connection.in_flight.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_connection_stalls_only_when_no_backend_is_waited_for() {
+        let progress = Progress::new();
+        let later = Instant::now() + LIMIT * 2;
+        let (one, two) = (progress.begin(), progress.begin());
+        assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
+        one.request_done();
+        assert!(!progress.is_stalled(later, LIMIT));
+        one.wait_for_backend(false);
+        assert!(progress.is_stalled(later, LIMIT));
+        two.wait_for_backend(true);
+        drop(two);
+        assert!(progress.is_stalled(later, LIMIT) && !progress.is_stalled(Instant::now(), LIMIT));
+        drop(one);
+        assert!(progress.is_idle());
+    }
+}

@@ -1,0 +1,216 @@
+//! What of a head goes through, and what is said anew. Pure.
+
+use std::borrow::Cow;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, Request, Version};
+use thiserror::Error;
+
+/// Hop-by-hop fields (RFC 9110 §7.6.1) beside Connection and what it names.
+const HOP_BY_HOP: [&str; 6] =
+    ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings", "te"];
+/// What only the edge may say.
+const EDGE_ONLY: [&str; 6] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-real-ip",
+];
+/// RFC 8586.
+const CDN_LOOP: &str = "cdn-loop";
+
+/// Why a request cannot be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BadRequest {
+    /// HTTP/1.1 without Host.
+    #[error("it names no host")]
+    NoHost,
+    /// Two Host fields, or two that differ.
+    #[error("it names more than one host")]
+    SeveralHosts,
+    /// A host with a userinfo, or characters no host has.
+    #[error("its host is malformed")]
+    Host,
+    /// Content-Length beside Transfer-Encoding, or a Transfer-Encoding other than chunked.
+    #[error("its length is told in two ways")]
+    Length,
+    /// An upgrade that has a body.
+    #[error("an upgrade has no body")]
+    UpgradeBody,
+}
+
+/// The host a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// As it was sent, port included.
+    pub authority: &'a str,
+    /// Lower-case, without port or trailing dot.
+    pub host: Cow<'a, str>,
+}
+
+/// What the backend is told of the visitor.
+#[derive(Debug)]
+pub struct Forwarded<'a> {
+    /// The visitor's address.
+    pub client: &'a HeaderValue,
+    /// The host and port the visitor asked for.
+    pub authority: &'a HeaderValue,
+    /// Our name in CDN-Loop.
+    pub cdn_id: &'a str,
+    /// The protocol to upgrade to.
+    pub upgrade: Option<HeaderValue>,
+}
+
+/// The host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
+pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = fields.next().map(|host| host.to_str().map_err(|_| BadRequest::Host)).transpose()?;
+    if fields.next().is_some() {
+        return Err(BadRequest::SeveralHosts);
+    }
+    let in_uri = request.uri().authority().map(http::uri::Authority::as_str);
+    let authority = match (in_uri, field) {
+        (Some(uri), Some(field)) if !uri.eq_ignore_ascii_case(field) => return Err(BadRequest::SeveralHosts),
+        (Some(authority), _) | (None, Some(authority)) => authority,
+        (None, None) if request.version() == Version::HTTP_10 => sni,
+        (None, None) => return Err(BadRequest::NoHost),
+    };
+    Ok(Target { authority, host: normal_host(authority)? })
+}
+
+/// Lower-case, without port or trailing dot; what is no host name at all is refused.
+pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        Some(_) => return Err(BadRequest::Host),
+        None => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if host.is_empty() || !host.bytes().all(allowed) {
+        return Err(BadRequest::Host);
+    }
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Ok(Cow::Owned(host.to_ascii_lowercase()));
+    }
+    Ok(Cow::Borrowed(host))
+}
+
+/// Refuses what two readers could read in two ways. The parser has refused most of it already.
+pub fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(encoding) = encodings.next() else { return Ok(()) };
+    let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !chunked || encodings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
+        return Err(BadRequest::Length);
+    }
+    Ok(())
+}
+
+/// The protocol an HTTP/1.1 request asks to switch to (RFC 9110 §7.8).
+#[must_use]
+pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let asked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
+    let named = asked && names(request.headers(), CONNECTION, "upgrade");
+    request.headers().get(UPGRADE).filter(|_| named).cloned()
+}
+
+/// Whether a request went through the gateway of this name before (RFC 8586 §2).
+#[must_use]
+pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
+    let lines = headers.get_all(CDN_LOOP).iter().filter_map(|value| value.to_str().ok());
+    let mut ids = lines.flat_map(|line| line.split(',')).map(|id| id.split(';').next().unwrap_or_default());
+    ids.any(|id| id.trim() == cdn_id)
+}
+
+/// Makes a request's head fit for a backend.
+pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
+    let trailers = names(headers, TE, "trailers");
+    strip_hop_by_hop(headers);
+    EDGE_ONLY.iter().for_each(|name| drop(headers.remove(*name)));
+    headers.remove(FORWARDED);
+    // We answered it ourselves when the body was asked for.
+    headers.remove(EXPECT);
+    strip_underscores(headers);
+    join_cookies(headers);
+    let set = [
+        (HOST, forwarded.authority.clone()),
+        (HeaderName::from_static("x-forwarded-for"), forwarded.client.clone()),
+        (HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")),
+        (HeaderName::from_static("x-forwarded-host"), forwarded.authority.clone()),
+    ];
+    for (name, value) in set {
+        headers.insert(name, value);
+    }
+    if let Ok(id) = HeaderValue::from_str(forwarded.cdn_id) {
+        headers.append(CDN_LOOP, id);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = forwarded.upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// Makes an answer's head fit for a visitor; `upgrade` keeps what a 101 needs.
+pub fn to_visitor(headers: &mut HeaderMap, upgrade: bool) {
+    let protocol = headers.get(UPGRADE).filter(|_| upgrade).cloned();
+    strip_hop_by_hop(headers);
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// What Connection names goes, but cannot take away what we set: that is set afterwards. Host and what frames the
+/// body are not its to name.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+        for name in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
+            match HeaderName::from_bytes(name.trim().as_bytes()) {
+                Ok(name) if name != HOST && name != CONTENT_LENGTH => drop(headers.remove(name)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(*name)));
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+}
+
+/// CGI-like backends read `X_Real_IP` as `X-Real-IP`.
+fn strip_underscores(headers: &mut HeaderMap) {
+    let underscored = |name: &&HeaderName| name.as_str().contains('_');
+    let found: Vec<HeaderName> = headers.keys().filter(underscored).cloned().collect();
+    found.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// HTTP/2 may split Cookie, HTTP/1.1 must not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Whether a list field names a token, in any case.
+fn names(headers: &HeaderMap, field: HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
+    let mut tokens = lines.flat_map(|line| line.split(',')).map(str::trim);
+    tokens.any(|named| named.eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests;

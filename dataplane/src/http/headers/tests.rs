@@ -1,0 +1,154 @@
+//! Nothing of the hop or of a lying visitor goes through; everything else does.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
+    let mut builder = Request::get(uri).version(version);
+    for host in hosts {
+        builder = builder.header(HOST, *host);
+    }
+    builder.body(()).unwrap()
+}
+
+fn host(version: Version, uri: &str, hosts: &[&str]) -> Result<String, BadRequest> {
+    target(&request(version, uri, hosts), "sni.example").map(|target| target.host.into_owned())
+}
+
+#[test]
+fn the_host_is_found_where_each_version_says_it() {
+    let ok = |host: &str| Ok(host.to_owned());
+    assert_eq!(host(Version::HTTP_11, "/", &["A.example:8443"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_11, "/", &["a.example."]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_2, "https://a.example/x", &[]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_2, "https://a.example/x", &["A.example"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_10, "/", &[]), ok("sni.example"));
+    assert_eq!(host(Version::HTTP_11, "/", &[]), Err(BadRequest::NoHost));
+    assert_eq!(host(Version::HTTP_11, "/", &["a.example", "a.example"]), Err(BadRequest::SeveralHosts));
+    assert_eq!(host(Version::HTTP_2, "https://a.example/", &["b.example"]), Err(BadRequest::SeveralHosts));
+    for bad in ["", ":443", "user@a.example", "a.example:x", "a b", "[::1]:443", "a/b"] {
+        assert_eq!(host(Version::HTTP_11, "/", &[bad]), Err(BadRequest::Host), "{bad}");
+    }
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(*name, HeaderValue::from_static(value));
+    }
+    map
+}
+
+fn passed(pairs: &[(&'static str, &'static str)], upgrade: Option<&'static str>) -> HeaderMap {
+    let mut map = headers(pairs);
+    let (client, authority) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("a.example"));
+    let upgrade = upgrade.map(HeaderValue::from_static);
+    to_backend(&mut map, Forwarded { client: &client, authority: &authority, cdn_id: "gw.example", upgrade });
+    map
+}
+
+const OURS: [(&str, &str); 5] = [
+    ("host", "a.example"),
+    ("x-forwarded-for", "192.0.2.7"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "a.example"),
+    ("cdn-loop", "gw.example"),
+];
+
+#[test]
+fn a_lying_visitor_is_not_believed() {
+    let map = passed(
+        &[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-real-ip", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded-port", "1"),
+            ("connection", "x-forwarded-for, x-forwarded-proto, host, close"),
+            ("te", "gzip"),
+            ("keep-alive", "1"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+        ],
+        None,
+    );
+    assert_eq!(map.len(), OURS.len(), "{map:?}");
+    for (name, value) in OURS {
+        assert_eq!(map.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
+    }
+}
+
+#[test]
+fn the_rest_goes_through() {
+    let map = passed(
+        &[
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+            ("te", "trailers, deflate"),
+            ("accept", "*/*"),
+            ("content-length", "3"),
+            ("connection", "content-length, x-mine"),
+            ("x-mine", "1"),
+            ("cdn-loop", "other"),
+        ],
+        None,
+    );
+    assert_eq!(map["cookie"], "a=1; b=2");
+    assert_eq!(map["te"], "trailers");
+    assert_eq!(map["accept"], "*/*");
+    assert_eq!(map["content-length"], "3");
+    assert!(!map.contains_key("x-mine") && !map.contains_key("connection"));
+    assert_eq!(map.get_all("cdn-loop").iter().count(), 2);
+    assert!(is_loop(&map, "gw.example") && is_loop(&map, "other") && !is_loop(&map, "gw"));
+}
+
+#[test]
+fn an_upgrade_is_asked_for_and_answered_alone() {
+    let asked = Request::get("/")
+        .header("connection", "keep-alive, Upgrade")
+        .header("upgrade", "websocket")
+        .body(())
+        .unwrap();
+    assert_eq!(upgrade_of(&asked).unwrap(), "websocket");
+    let unnamed = Request::get("/").header("upgrade", "websocket").body(()).unwrap();
+    assert_eq!(upgrade_of(&unnamed), None);
+    let map = passed(&[("upgrade", "websocket"), ("connection", "upgrade")], Some("websocket"));
+    assert_eq!(
+        (&map["connection"], &map["upgrade"]),
+        (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
+    );
+    let mut answer =
+        headers(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", "x")]);
+    to_visitor(&mut answer, true);
+    assert_eq!(answer.len(), 3);
+    to_visitor(&mut answer, false);
+    assert_eq!(answer.len(), 1);
+}
+
+#[test]
+fn doubtful_framing_is_refused() {
+    for (bad, pairs) in [
+        (false, headers(&[("content-length", "1")])),
+        (false, headers(&[("transfer-encoding", "Chunked")])),
+        (true, headers(&[("transfer-encoding", "chunked"), ("content-length", "1")])),
+        (true, headers(&[("transfer-encoding", "gzip, chunked")])),
+        (true, headers(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")])),
+        (true, headers(&[("transfer-encoding", "identity")])),
+    ] {
+        assert_eq!(check_framing(&pairs).is_err(), bad, "{pairs:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_host_is_read_in_two_ways(text in "[a-zA-Z0-9.:@/_ -]{0,24}") {
+        if let Ok(host) = normal_host(&text) {
+            prop_assert!(!host.is_empty() && !host.contains([':', '@', '/', ' ']));
+            prop_assert_eq!(host.to_ascii_lowercase(), host);
+        }
+    }
+}

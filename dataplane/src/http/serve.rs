@@ -1,0 +1,150 @@
+//! One terminated connection: HTTP/1.1 or HTTP/2, until it is done, stalled, or told to end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::debug;
+
+use super::body::ResponseBody;
+use super::exchange::Progress;
+use super::handler::{Visit, handle};
+use crate::config::{HEADER_FIELDS, Limits};
+use crate::connections::{Phase, Watch};
+
+/// Uploads are read that far ahead, per stream and per connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams a peer may open and reset before they are handled (CVE-2023-44487).
+const RESET_STREAMS: usize = 20;
+
+/// Serves a connection whose handshake is done.
+pub async fn serve<I>(visit: Rc<Visit>, io: I, h2: bool, watch: &Watch)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let visit = Rc::clone(&visit);
+        async move { Ok::<Response<ResponseBody>, Infallible>(handle(visit, request).await) }
+    });
+    if h2 {
+        drive(http2_builder(&limits).serve_connection(TokioIo::new(io), service), watch, &progress, &limits)
+            .await;
+    } else {
+        let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
+        drive(connection.with_upgrades(), watch, &progress, &limits).await;
+    }
+}
+
+/// HTTP/1.1 with our limits; also for the redirect.
+pub fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(HEADER_FIELDS)
+        .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(8192));
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .max_pending_accept_reset_streams(RESET_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.handshake_timeout);
+    builder
+}
+
+async fn drive<C: Graceful>(connection: C, watch: &Watch, progress: &Progress, limits: &Limits) {
+    let mut connection = std::pin::pin!(connection);
+    let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
+    let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
+    let mut asked_to_end = false;
+    let mut tick = interval(limits.stall_timeout / 4);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    debug!(%error, "a connection ended");
+                }
+                return;
+            }
+            () = &mut cut => return,
+            () = &mut draining, if !asked_to_end => {
+                connection.as_mut().graceful_shutdown();
+                asked_to_end = true;
+            }
+            _ = tick.tick() => {
+                let now = Instant::now();
+                // HTTP/1.1 has its own timer between two requests; HTTP/2 has none.
+                if progress.is_idle() {
+                    if progress.is_stalled(now, limits.header_timeout) && !asked_to_end {
+                        connection.as_mut().graceful_shutdown();
+                        asked_to_end = true;
+                    }
+                } else if progress.is_stalled(now, limits.stall_timeout) {
+                    return debug!("a visitor stalled");
+                }
+            }
+        }
+    }
+}
+
+/// A connection that can be asked to end after what is under way.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<I, S> Graceful for http1::UpgradeableConnection<I, S>
+where
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http1::UpgradeableConnection::graceful_shutdown(self);
+    }
+}
+
+impl<I, S> Graceful for http2::Connection<I, S, Local>
+where
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
+    S::Future: 'static,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http2::Connection::graceful_shutdown(self);
+    }
+}
+
+/// Runs HTTP/2 streams on this worker.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> Executor<F> for Local
+where
+    F::Output: 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(stream);
+    }
+}

@@ -1,0 +1,42 @@
+//! `webgateway-dataplane`: reads its configuration and runs.
+
+use std::process::ExitCode;
+
+use webgateway_dataplane::app;
+use webgateway_dataplane::config::{Config, PROGRAM};
+use webgateway_process::{log, settings};
+
+/// The configuration is wrong.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let invocation = match settings::read::<Config>(&PROGRAM) {
+        Ok(invocation) => invocation,
+        Err(error) => return wrong_configuration(&error.to_string()),
+    };
+    let config = invocation.settings;
+    if let Err(error) = app::check(&config) {
+        return wrong_configuration(&error);
+    }
+    if let Err(error) = log::init(&config.log_level) {
+        return wrong_configuration(&error.to_string());
+    }
+    if invocation.check {
+        println!("the configuration is good");
+        return ExitCode::SUCCESS;
+    }
+    // Feed and admin run here, the workers on threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(app::run(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webgateway-dataplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong_configuration(error: &str) -> ExitCode {
+    eprintln!("webgateway-dataplane: {error}");
+    ExitCode::from(EXIT_CONFIG)
+}

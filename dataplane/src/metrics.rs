@@ -1,0 +1,185 @@
+//! The dataplane's metrics. What is counted per request is counted per worker, so that cores share no cache line.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// All metrics of the process; clones count the same.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    accepted: Family<Listening, Counter>,
+    open: Family<OfWorker, Gauge>,
+    requests: Family<Answered, Counter>,
+    tunnels: Family<OfWorker, Counter>,
+    tunnel_bytes: Family<Flow, Counter>,
+    refused: Family<Refused, Counter>,
+    backend_failures: Family<Failed, Counter>,
+    /// Accepts that failed, most often for want of file descriptors.
+    pub accept_errors: Counter,
+    /// Requests sent to a second backend.
+    pub retries: Counter,
+    /// 1 while the feed is connected.
+    pub feed_connected: Gauge,
+    /// The version in use.
+    pub feed_version: Gauge,
+    /// Batches applied.
+    pub feed_batches: Counter,
+    /// Resources rejected.
+    pub feed_rejects: Counter,
+    /// Routes held.
+    pub routes: Gauge,
+    /// Certificates held.
+    pub certificates: Gauge,
+}
+
+/// The counters of one worker.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    /// Connections taken at the split.
+    pub accepted_https: Counter,
+    /// Connections taken at the redirect.
+    pub accepted_http: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// Passthrough connections.
+    pub tunnels: Counter,
+    /// Bytes from visitors through tunnels.
+    pub tunnel_in: Counter,
+    /// Bytes to visitors through tunnels.
+    pub tunnel_out: Counter,
+    /// Answers by class: 1xx to 5xx.
+    classes: [Counter; 5],
+    whole: Metrics,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfWorker {
+    worker: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Listening {
+    worker: u32,
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    worker: u32,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Flow {
+    worker: u32,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refused {
+    reason: Refusal,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Failed {
+    cause: &'static str,
+}
+
+/// Why a connection was cut before it could ask for anything.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum Refusal {
+    /// Its first bytes are no TLS, or a ClientHello that cannot be answered.
+    NotTls,
+    /// Its ClientHello is too large.
+    HelloTooLarge,
+    /// It did not send its ClientHello in time.
+    HelloTimeout,
+    /// It went before its ClientHello was whole.
+    Closed,
+    /// It named no host.
+    NoName,
+    /// It named a host nobody has.
+    UnknownName,
+    /// Its host's certificate is not there yet.
+    NoCertificate,
+    /// The rest of the handshake failed.
+    Handshake,
+}
+
+impl Metrics {
+    /// Registers everything.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let r = registry.sub_registry_with_prefix("webgateway");
+        r.register("connections_accepted", "Connections taken", metrics.accepted.clone());
+        r.register("connections_open", "Connections open now", metrics.open.clone());
+        r.register("connections_refused", "Connections cut before a request", metrics.refused.clone());
+        r.register("accept_errors", "Accepts that failed", metrics.accept_errors.clone());
+        r.register("requests", "Requests answered, by class of status", metrics.requests.clone());
+        r.register("retries", "Requests sent to a second backend", metrics.retries.clone());
+        r.register("tunnels", "Passthrough connections", metrics.tunnels.clone());
+        r.register(
+            "tunnel_bytes",
+            "Bytes through tunnels, WebSockets included",
+            metrics.tunnel_bytes.clone(),
+        );
+        r.register("backend_failures", "Backends that failed, by cause", metrics.backend_failures.clone());
+        r.register("feed_connected", "1 while the feed is connected", metrics.feed_connected.clone());
+        r.register("feed_version", "The version in use", metrics.feed_version.clone());
+        r.register("feed_batches", "Batches applied", metrics.feed_batches.clone());
+        r.register("feed_rejects", "Resources rejected", metrics.feed_rejects.clone());
+        r.register("routes", "Routes held", metrics.routes.clone());
+        r.register("certificates", "Certificates held", metrics.certificates.clone());
+        metrics
+    }
+
+    /// The counters of one worker.
+    #[must_use]
+    pub fn worker(&self, worker: u32) -> WorkerMetrics {
+        let accepted = |listener| self.accepted.get_or_create_owned(&Listening { worker, listener });
+        let flow = |direction| self.tunnel_bytes.get_or_create_owned(&Flow { worker, direction });
+        let class = |class| self.requests.get_or_create_owned(&Answered { worker, class });
+        WorkerMetrics {
+            accepted_https: accepted("https"),
+            accepted_http: accepted("http"),
+            open: self.open.get_or_create_owned(&OfWorker { worker }),
+            tunnels: self.tunnels.get_or_create_owned(&OfWorker { worker }),
+            tunnel_in: flow("in"),
+            tunnel_out: flow("out"),
+            classes: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
+            whole: self.clone(),
+        }
+    }
+}
+
+impl WorkerMetrics {
+    /// Counts an answer.
+    pub fn answered(&self, status: http::StatusCode) {
+        if let Some(counter) = self.classes.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a connection that was cut.
+    pub fn refused(&self, reason: Refusal) {
+        self.whole.refused.get_or_create(&Refused { reason }).inc();
+    }
+
+    /// Counts a backend's failure; `cause` is an RFC 9209 error type.
+    pub fn backend_failed(&self, cause: &'static str) {
+        self.whole.backend_failures.get_or_create(&Failed { cause }).inc();
+    }
+
+    /// Counts a request sent to a second backend.
+    pub fn retried(&self) {
+        self.whole.retries.inc();
+    }
+
+    /// Counts an accept that failed.
+    pub fn accept_failed(&self) {
+        self.whole.accept_errors.inc();
+    }
+}

@@ -1,0 +1,227 @@
+//! Which certificate is served for which name; each parsed and checked once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::HashMap;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use thiserror::Error;
+use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
+use x509_parser::parse_x509_certificate;
+
+/// A certificate ready to be served.
+pub struct ServedCert {
+    /// What it is called.
+    pub id: CertificateId,
+    /// What it is good for.
+    pub names: Vec<CertName>,
+    /// When it ends, in Unix seconds.
+    pub not_after: i64,
+    /// Serves this certificate and no other; h2 and http/1.1.
+    pub tls: Arc<ServerConfig>,
+}
+
+/// Why a certificate cannot be served.
+#[derive(Debug, Error)]
+pub enum UnusableCertificate {
+    /// The TLS library does not take it; a key that is not the leaf's above all.
+    #[error("the key does not fit the chain, or one of them cannot be read: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The leaf cannot be parsed.
+    #[error("the leaf cannot be parsed")]
+    Leaf,
+    /// It has ended.
+    #[error("it expired {0} s ago")]
+    Expired(i64),
+    /// It has not begun.
+    #[error("it is not valid for another {0} s")]
+    NotYetValid(i64),
+}
+
+impl ServedCert {
+    /// Parses and checks a certificate at `now` (Unix seconds). All certificates share `tickets`, so that a
+    /// renewal does not end the sessions.
+    pub fn load(
+        cert: &Certificate,
+        tickets: &Arc<dyn ProducesTickets>,
+        now: i64,
+    ) -> Result<Self, UnusableCertificate> {
+        let leaf = cert.chain.first().ok_or(UnusableCertificate::Leaf)?;
+        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| UnusableCertificate::Leaf)?;
+        let validity = parsed.validity();
+        let (begins, ends) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        if ends <= now {
+            return Err(UnusableCertificate::Expired(now - ends));
+        }
+        if begins > now {
+            return Err(UnusableCertificate::NotYetValid(begins - now));
+        }
+        let tls = Arc::new(server_config(cert, tickets)?);
+        Ok(Self { id: cert.id.clone(), names: cert.names.clone(), not_after: ends, tls })
+    }
+
+    /// Whether `host` is one of its names.
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| match name {
+            CertName::Exact(exact) => exact.as_str() == host,
+            CertName::Wildcard(parent) => {
+                host.split_once('.').is_some_and(|(_, rest)| rest == parent.as_str())
+            }
+        })
+    }
+}
+
+fn server_config(
+    cert: &Certificate,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = cert.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(cert.key.to_vec()));
+    let certified = CertifiedKey::from_der(chain, key, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = Arc::clone(tickets);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+/// The certificates, by what they are good for. Exact beats wildcard.
+#[derive(Clone, Default)]
+pub struct Certs {
+    by_id: HashMap<CertificateId, Arc<ServedCert>>,
+    exact: HashMap<Host, Arc<ServedCert>>,
+    wildcard: HashMap<Host, Arc<ServedCert>>,
+}
+
+impl Certs {
+    /// The certificate to serve for a lower-case host.
+    #[must_use]
+    pub fn lookup(&self, host: &str) -> Option<&Arc<ServedCert>> {
+        self.exact.get(host).or_else(|| self.wildcard.get(host.split_once('.')?.1))
+    }
+
+    /// The certificate of an id.
+    #[must_use]
+    pub fn by_id(&self, id: &CertificateId) -> Option<&Arc<ServedCert>> {
+        self.by_id.get(id)
+    }
+
+    /// The ids of all.
+    pub fn ids(&self) -> impl Iterator<Item = &CertificateId> {
+        self.by_id.keys()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
+        self.by_id.values()
+    }
+
+    /// Takes a certificate, in place of the one with its id.
+    pub fn insert(&mut self, cert: ServedCert) {
+        self.remove(&cert.id.clone());
+        let cert = Arc::new(cert);
+        for name in &cert.names {
+            let (map, host) = self.map_of(name);
+            map.insert(host.clone(), Arc::clone(&cert));
+        }
+        self.by_id.insert(cert.id.clone(), cert);
+    }
+
+    /// Drops the certificate of an id.
+    pub fn remove(&mut self, id: &CertificateId) {
+        let Some(old) = self.by_id.remove(id) else { return };
+        for name in &old.names {
+            let (map, host) = self.map_of(name);
+            if map.get(host).is_some_and(|current| current.id == old.id) {
+                map.remove(host);
+            }
+        }
+    }
+
+    fn map_of<'n>(&mut self, name: &'n CertName) -> (&mut HashMap<Host, Arc<ServedCert>>, &'n Host) {
+        match name {
+            CertName::Exact(host) => (&mut self.exact, host),
+            CertName::Wildcard(parent) => (&mut self.wildcard, parent),
+        }
+    }
+}
+
+impl fmt::Debug for ServedCert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedCert")
+            .field("id", &self.id)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// A self-signed certificate over `names`, valid from and to (Unix seconds).
+    pub(crate) fn certificate(names: &[&str], from: i64, to: i64) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        let plain: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(plain).unwrap();
+        params.not_before = ::time::OffsetDateTime::from_unix_timestamp(from).unwrap();
+        params.not_after = ::time::OffsetDateTime::from_unix_timestamp(to).unwrap();
+        let signed = params.self_signed(&key).unwrap();
+        Certificate {
+            id: CertificateId::parse(names[0]).unwrap(),
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            chain: vec![signed.der().to_vec()],
+            key: Zeroizing::new(key.serialize_der()),
+        }
+    }
+
+    pub(crate) fn tickets() -> Arc<dyn ProducesTickets> {
+        rustls::crypto::aws_lc_rs::Ticketer::new().unwrap()
+    }
+
+    fn load(cert: &Certificate, now: i64) -> Result<ServedCert, UnusableCertificate> {
+        ServedCert::load(cert, &tickets(), now)
+    }
+
+    #[test]
+    fn exact_beats_wildcard_and_a_removal_leaves_the_other() {
+        let mut certs = Certs::default();
+        certs.insert(load(&certificate(&["*.a.b", "a.b"], 0, 100), 50).unwrap());
+        certs.insert(load(&certificate(&["x.a.b"], 0, 100), 50).unwrap());
+        let id = |certs: &Certs, host: &str| certs.lookup(host).map(|cert| cert.id.to_string());
+        assert_eq!(id(&certs, "x.a.b").as_deref(), Some("x.a.b"));
+        assert_eq!(id(&certs, "y.a.b").as_deref(), Some("*.a.b"));
+        assert_eq!(id(&certs, "a.b").as_deref(), Some("*.a.b"));
+        assert_eq!(id(&certs, "x.y.a.b"), None);
+        certs.remove(&CertificateId::parse("x.a.b").unwrap());
+        assert_eq!(id(&certs, "x.a.b").as_deref(), Some("*.a.b"));
+        assert!(certs.lookup("x.a.b").unwrap().covers("x.a.b"));
+        assert!(!certs.lookup("x.a.b").unwrap().covers("x.y.a.b"));
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why() {
+        let good = certificate(&["a.b"], 100, 200);
+        assert!(load(&good, 150).is_ok());
+        assert!(matches!(load(&good, 200), Err(UnusableCertificate::Expired(0))));
+        assert!(matches!(load(&good, 99), Err(UnusableCertificate::NotYetValid(1))));
+        let other = certificate(&["a.b"], 100, 200);
+        let mixed = Certificate { key: other.key, ..good.clone() };
+        assert!(matches!(load(&mixed, 150), Err(UnusableCertificate::Tls(_))));
+        let broken = Certificate { chain: vec![vec![1, 2, 3]], ..good };
+        assert!(matches!(load(&broken, 150), Err(UnusableCertificate::Leaf)));
+    }
+}

@@ -1,0 +1,51 @@
+//! Everything a node knows, as one immutable value that is replaced whole.
+
+mod certs;
+mod table;
+
+use std::sync::Arc;
+
+use webgateway_proto::feed::{Held, ResourceName, Settings};
+use webgateway_proto::model::Prefixes;
+
+pub use certs::{Certs, ServedCert, UnusableCertificate};
+pub use table::Table;
+
+#[cfg(test)]
+pub(crate) use certs::tests;
+
+/// Everything a node knows. Cloning shares structure: a change costs the same with ten routes and with a million.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// The last version of which everything could be used.
+    pub held: Option<Held>,
+    /// What holds for the whole gateway; `None` before the first sync.
+    pub settings: Option<Arc<Settings>>,
+    /// Hosts and where they go.
+    pub routes: Table,
+    /// What is served for which name.
+    pub certs: Certs,
+    /// What was rejected and not put right since.
+    pub rejected: imbl::OrdSet<String>,
+}
+
+impl Snapshot {
+    /// Where backends may be.
+    #[must_use]
+    pub fn allowed_backends(&self) -> Prefixes {
+        self.settings.as_ref().map_or_else(Prefixes::default, |s| s.allowed_backends.clone())
+    }
+
+    /// Whether `host` is the operator's domain.
+    #[must_use]
+    pub fn is_base(&self, host: &str) -> bool {
+        self.settings.as_ref().is_some_and(|s| s.base_domain.as_str() == host)
+    }
+
+    /// The names of all resources held.
+    pub fn names(&self) -> impl Iterator<Item = ResourceName> {
+        let settings = self.settings.iter().map(|_| ResourceName::Settings);
+        let certs = self.certs.ids().map(|id| ResourceName::Certificate(id.clone()));
+        settings.chain(certs).chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
+    }
+}

@@ -1,0 +1,178 @@
+//! Bytes both ways between two streams: half-close kept, no buffer while idle, reads into one that all tunnels share.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// The largest read; measured best on loopback, and it costs its memory once per worker.
+const SCRATCH: usize = 1024 * 1024;
+/// The first read of a stream, and the least one.
+const SMALL: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+}
+
+/// How a tunnel ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Both sides said that they were done.
+    Closed,
+    /// No byte either way for the limit.
+    Idle,
+    /// One side failed.
+    Failed(io::Error),
+}
+
+/// Counts what goes through while it goes.
+#[derive(Debug)]
+pub struct Flow<'a> {
+    /// From the visitor.
+    pub inward: &'a Counter,
+    /// To the visitor.
+    pub outward: &'a Counter,
+}
+
+/// Copies between a visitor and a backend until both are done, one fails, or nothing moves for `idle`.
+pub async fn tunnel<V, B>(visitor: &mut V, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
+where
+    V: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let moved = Cell::new(false);
+    let (mut inward, mut outward) = (Half::new(flow.inward, &moved), Half::new(flow.outward, &moved));
+    let mut both = poll_fn(|cx| {
+        let there = inward.poll(cx, visitor, backend)?;
+        let back = outward.poll(cx, backend, visitor)?;
+        if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
+    let watch = tokio::time::sleep_until(Instant::now() + idle);
+    tokio::pin!(watch);
+    loop {
+        tokio::select! {
+            ended = &mut both => return ended.map_or_else(Ended::Failed, |()| Ended::Closed),
+            () = &mut watch => {
+                if !moved.replace(false) {
+                    return Ended::Idle;
+                }
+                watch.as_mut().reset(Instant::now() + idle);
+            }
+        }
+    }
+}
+
+/// One direction.
+struct Half<'a> {
+    /// Read but not yet written.
+    pending: Vec<u8>,
+    written: usize,
+    read_size: usize,
+    state: State,
+    count: &'a Counter,
+    moved: &'a Cell<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Copying,
+    /// The source is done; the sink is to be told.
+    Closing,
+    Done,
+}
+
+impl<'a> Half<'a> {
+    fn new(count: &'a Counter, moved: &'a Cell<bool>) -> Self {
+        Self { pending: Vec::new(), written: 0, read_size: SMALL, state: State::Copying, count, moved }
+    }
+
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            ready!(self.write_pending(cx, to))?;
+            match self.state {
+                State::Done => return Poll::Ready(Ok(())),
+                State::Closing => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.state = State::Done;
+                }
+                State::Copying => {
+                    let copied = BUFFER.with_borrow_mut(|buffer| self.copy(cx, buffer, from, to));
+                    if copied.is_pending() {
+                        // What was written must not wait in a buffer of the sink for the next read.
+                        let _ = Pin::new(&mut *to).poll_flush(cx)?;
+                    }
+                    ready!(copied)?;
+                }
+            }
+        }
+    }
+
+    fn write_pending<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut W,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.pending.len() {
+            let rest = self.pending.get(self.written..).unwrap_or_default();
+            let n = ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+            self.moved.set(true);
+        }
+        if self.written > 0 {
+            (self.pending, self.written) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once and writes as much of it as the sink takes; the rest is kept.
+    fn copy<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        from: &mut R,
+        to: &mut W,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut space = ReadBuf::new(buffer.get_mut(..self.read_size).unwrap_or_default());
+        ready!(Pin::new(from).poll_read(cx, &mut space))?;
+        let mut data = space.filled();
+        if data.is_empty() {
+            self.state = State::Closing;
+            return Poll::Ready(Ok(()));
+        }
+        self.count.inc_by(data.len() as u64);
+        self.moved.set(true);
+        let full = data.len() == self.read_size;
+        while !data.is_empty() {
+            match Pin::new(&mut *to).poll_write(cx, data)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => data = data.get(n..).unwrap_or_default(),
+                Poll::Pending => break,
+            }
+        }
+        // Large reads pay as long as the sink keeps up; what it does not take must be copied and kept.
+        self.read_size = match (full, data.is_empty()) {
+            (_, false) => (self.read_size / 2).max(SMALL),
+            (true, true) => (self.read_size * 2).min(SCRATCH),
+            (false, true) => self.read_size,
+        };
+        self.pending.extend_from_slice(data);
+        Poll::Ready(Ok(()))
+    }
+}
