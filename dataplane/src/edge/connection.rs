@@ -37,6 +37,7 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
     match verdict {
         Verdict::Refuse(reason) => refuse(&proxy, stream, reason, &UNRECOGNIZED_NAME).await,
         Verdict::Passthrough(route) => Box::pin(pass(proxy, stream, hello.raw, route)).await,
+        Verdict::Terminate { .. } if hello.unfed > 0 => refuse(&proxy, stream, Refusal::NotTls, &[]).await,
         Verdict::Terminate { cert, route } => {
             let Hello { accepted, sni, .. } = hello;
             let membership = proxy.connections.enter(route);

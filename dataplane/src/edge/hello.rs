@@ -17,6 +17,9 @@ pub struct Hello {
     pub accepted: Accepted,
     /// All that was read, to be replayed in a passthrough.
     pub raw: Vec<u8>,
+    /// How many bytes at the end of `raw` the TLS library does not have: 0-RTT data, which is only ever for a
+    /// passthrough, since we offer none.
+    pub unfed: usize,
     /// The name asked for: lower-case, no trailing dot.
     pub sni: Option<Box<str>>,
 }
@@ -51,32 +54,36 @@ impl Reader {
     }
 
     fn step(&mut self) -> Result<Option<Hello>, NoHello> {
-        // All of it goes in before the acceptor is asked: what it did not take would be lost to the connection.
-        let mut new = self.raw.get(self.fed..).unwrap_or_default();
-        while !new.is_empty() {
+        while self.fed < self.raw.len() {
+            let mut new = self.raw.get(self.fed..).unwrap_or_default();
+            let before = new.len();
             match self.acceptor.read_tls(&mut new) {
-                Ok(n) if n > 0 => {}
+                Ok(n) if n > 0 => self.fed += before - new.len(),
                 // Its buffer is full: a hello larger than any TLS handshake message.
                 Ok(_) | Err(_) => return Err(NoHello::without_alert(Refusal::HelloTooLarge)),
             }
-        }
-        self.fed = self.raw.len();
-        match self.acceptor.accept() {
-            Ok(Some(accepted)) => {
+            // Asked as it goes: it takes no more than one record ahead.
+            if let Some(accepted) = self.accept()? {
                 let sni = accepted.client_hello().server_name().map(normal_sni);
-                Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), sni }))
-            }
-            Ok(None) if self.raw.len() >= HELLO_BYTES => Err(NoHello::without_alert(Refusal::HelloTooLarge)),
-            Ok(None) => Ok(None),
-            Err((_, mut unsent)) => {
-                let mut alert = Vec::new();
-                // Peers that do not speak TLS get nothing: an alert is noise to them.
-                if self.raw.first() == Some(&RECORD_HANDSHAKE) && unsent.write_all(&mut alert).is_err() {
-                    alert.clear();
-                }
-                Err(NoHello { reason: Refusal::NotTls, alert })
+                let unfed = self.raw.len() - self.fed;
+                return Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, sni }));
             }
         }
+        if self.raw.len() >= HELLO_BYTES {
+            return Err(NoHello::without_alert(Refusal::HelloTooLarge));
+        }
+        Ok(None)
+    }
+
+    fn accept(&mut self) -> Result<Option<Accepted>, NoHello> {
+        self.acceptor.accept().map_err(|(_, mut unsent)| {
+            let mut alert = Vec::new();
+            // Peers that do not speak TLS get nothing: an alert is noise to them.
+            if self.raw.first() == Some(&RECORD_HANDSHAKE) && unsent.write_all(&mut alert).is_err() {
+                alert.clear();
+            }
+            NoHello { reason: Refusal::NotTls, alert }
+        })
     }
 }
 

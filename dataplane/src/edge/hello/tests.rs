@@ -97,6 +97,16 @@ fn a_hello_over_16_kib_is_read() {
 }
 
 #[test]
+fn early_data_behind_a_hello_is_kept_for_replay() {
+    let (_, bytes) = real_hellos().into_iter().find(|(name, _)| name == "curl-openssl3").unwrap();
+    let record = [&[23, 3, 3, 0x40, 0x00][..], &[7; 0x4000]].concat();
+    let flight = [&bytes[..], &record, &record, &record].concat();
+    let hello = Reader::default().feed(&flight).unwrap().unwrap();
+    assert_eq!(hello.raw, flight);
+    assert!(hello.unfed > 0);
+}
+
+#[test]
 fn what_is_no_tls_is_refused_at_once_and_without_an_alert() {
     for garbage in
         [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[0; 64], &[0xff; 64]]
@@ -119,7 +129,7 @@ fn an_endless_hello_is_cut() {
     let mut fed = 0;
     // The handshake message claims to be 16 MiB long.
     let mut chunk = [0u8; 1005];
-    chunk[..9].copy_from_slice(&[22, 3, 1, (1000 >> 8) as u8, 1000 as u8, 1, 0xff, 0xff, 0xff]);
+    chunk[..9].copy_from_slice(&[22, 3, 1, 0x03, 0xe8, 1, 0xff, 0xff, 0xff]);
     let refused = loop {
         match reader.feed(&chunk) {
             Ok(hello) => assert!(hello.is_none()),
@@ -159,6 +169,7 @@ proptest! {
             rest = later;
             if rest.is_empty() { break }
         }
-        prop_assert_eq!(found.unwrap().sni.as_deref(), Some("app.gateway.example.com"));
+        let sni = found.unwrap().sni;
+        prop_assert_eq!(sni.as_deref(), Some("app.gateway.example.com"));
     }
 }
