@@ -52,7 +52,7 @@ impl Controller {
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
              [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n\
-             [dns]\nlisten = \"127.0.0.1:5353\"\n[certificates]\nmodule = \"internal\"\n"
+             [dns]\nlisten = \"127.0.0.1:53\"\n[certificates]\nmodule = \"internal\"\n"
         );
         let config = scene.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

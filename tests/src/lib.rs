@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod backend;
 pub mod client;
+pub mod clock;
 pub mod controller;
 pub mod feed_file;
 pub mod gateway;
@@ -12,6 +13,7 @@ pub mod gwctl;
 pub mod netns;
 pub mod process;
 pub mod scene;
+pub mod signer;
 pub mod story;
 pub mod wait;
 pub mod websocket;

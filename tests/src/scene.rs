@@ -21,6 +21,12 @@ impl Scene {
         Ok(Self { dir: tempfile::Builder::new().prefix("webgateway-").tempdir()? })
     }
 
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A path in it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

@@ -29,6 +29,7 @@ pub(crate) const CRATES: &[Layers] = &[
     Layers {
         src: "tests/src",
         modules: &[
+            "clock",
             "wait",
             "netns",
             "process",
@@ -41,6 +42,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "gateway",
             "controller",
             "gwctl",
+            "signer",
             "story",
         ],
     },

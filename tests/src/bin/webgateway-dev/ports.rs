@@ -15,6 +15,8 @@ pub(crate) const RPC: u16 = 8080;
 pub(crate) const DNS: u16 = 5354;
 /// The dataplane's metrics.
 pub(crate) const ADMIN: u16 = 9180;
+/// The controlplane's metrics.
+pub(crate) const CONTROL_ADMIN: u16 = 9181;
 /// The sample backend, plain http.
 pub(crate) const BACKEND: u16 = 8082;
 /// The sample backend with TLS of its own.
@@ -33,6 +35,7 @@ pub(crate) async fn must_be_free() -> Result<()> {
         (RPC, "the API"),
         (DNS, "the DNS server"),
         (ADMIN, "the dataplane's metrics"),
+        (CONTROL_ADMIN, "the controlplane's metrics"),
         (BACKEND, "the sample backend"),
         (TLS_BACKEND, "the sample backend with TLS of its own"),
     ];

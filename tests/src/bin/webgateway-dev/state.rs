@@ -1,6 +1,8 @@
 //! What `make dev` keeps in `target/dev`: configurations, keys, the database, certificates, logs.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use anyhow::{Context, Result};
 use rustls::ServerConfig;
 use webgateway_tests::authority::{Authority, Issued};
 
-use crate::ports::{ADMIN, DNS, HTTP, HTTPS, RPC};
+use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC};
 
 /// The operator's domain; browsers and systemd-resolved lead every name below `localhost` to loopback.
 pub(crate) const BASE_DOMAIN: &str = "gw.localhost";
@@ -49,7 +51,9 @@ impl State {
         if !(root.exists() && chain.exists() && key.exists()) {
             let authority = Authority::new()?;
             let issued = authority.issue(&[PASSTHROUGH])?;
-            fs::write(&key, issued.key)?;
+            let secret =
+                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&key);
+            secret?.write_all(issued.key.as_bytes())?;
             fs::write(&chain, issued.chain)?;
             fs::write(&root, authority.root())?;
         }
@@ -65,6 +69,7 @@ base_domain = "{BASE_DOMAIN}"
 public_ip = "127.0.0.1"
 # The sample backends are on loopback; without this line only the overlay is allowed.
 allowed_backends = ["400::/7", "127.0.0.0/8"]
+admin_listen = "127.0.0.1:{CONTROL_ADMIN}"
 
 [services_storage]
 module = "sqlite"
