@@ -25,11 +25,14 @@ pub struct Watch {
     changed: Notify,
 }
 
+/// Connections by number.
+type Members = HashMap<u64, Rc<Watch>>;
+
 /// The open connections of one worker. Everything here is of one thread.
 #[derive(Debug, Default)]
 pub struct Connections {
     next: Cell<u64>,
-    by_route: RefCell<HashMap<Option<RouteId>, HashMap<u64, Rc<Watch>>>>,
+    by_route: RefCell<HashMap<Option<RouteId>, Members>>,
 }
 
 /// An open connection, or what of it belongs to a route; closed when dropped.

@@ -34,16 +34,11 @@ pub struct NoHello {
 }
 
 /// Collects a ClientHello. Pure: bytes in, progress out.
+#[derive(Default)]
 pub struct Reader {
     acceptor: Acceptor,
     raw: Vec<u8>,
     fed: usize,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { acceptor: Acceptor::default(), raw: Vec::new(), fed: 0 }
-    }
 }
 
 impl Reader {

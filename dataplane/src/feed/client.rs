@@ -142,7 +142,8 @@ impl FeedClient {
         self.door.0.store(Some(Arc::new(client)));
         self.metrics.feed_connected.set(1);
         info!(socket = %self.socket.display(), "connected to the feed");
-        (backoff.succeeded(), *quiet = false);
+        backoff.succeeded();
+        *quiet = false;
         let mut collector = Collector::default();
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
