@@ -1,4 +1,6 @@
 //! webgateway's controlplane: it owns the truth (routes, users, certificates) and tells it to the nodes.
+//!
+//! Leaf first: a module imports only what stands before it.
 
 pub mod config;
 pub mod metrics;

@@ -139,11 +139,20 @@ pub(super) fn no_method(name: &str) -> ErrorObject {
         .say(format!("there is no method `{shown}`"))
 }
 
-/// Params that do not fit; `field` is the one at fault, if that is known.
-pub(super) fn unfit(field: Option<String>, message: String) -> ErrorObject {
+/// Params that do not fit a method.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    /// The one at fault, if that is known.
+    pub(super) field: Option<String>,
+    /// What is wrong with it.
+    pub(super) message: String,
+}
+
+/// Params that do not fit.
+pub(super) fn unfit(unfit: Unfit) -> ErrorObject {
     let mut row = Row::new(code::INVALID_PARAMS, "invalid_params");
-    row.field = field.map(Cow::Owned);
-    row.say(message)
+    row.field = unfit.field.map(Cow::Owned);
+    row.say(unfit.message)
 }
 
 /// A result that cannot be written, or another fault of ours.

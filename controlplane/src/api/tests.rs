@@ -1,1 +1,146 @@
-//! stub
+//! The API in process, with real keys and signatures; the specification's examples; each way to be refused.
+
+mod http;
+mod rpc;
+mod signatures;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use webgateway_proto::api::NodeView;
+use webgateway_proto::httpsig::{PrivateKey, sign};
+use webgateway_proto::model::{Host, Prefixes};
+
+use super::keys::KeyStore;
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{Domain, HostPolicy, NodeDirectory};
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const RPC: Origin = Origin::Rpc { local: LOCAL };
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+const URL: &str = "http://localhost:8080/rpc";
+
+struct Scene {
+    api: Api,
+    metrics: Metrics,
+    registry: Registry,
+    dir: TempDir,
+    nonces: AtomicU64,
+}
+
+struct OneNode;
+
+impl NodeDirectory for OneNode {
+    fn nodes(&self) -> Vec<NodeView> {
+        let node = NodeView {
+            node: "n1".into(),
+            build: "0".into(),
+            connected: true,
+            since: String::new(),
+            version: 1,
+            rejects: vec![],
+        };
+        vec![node]
+    }
+}
+
+impl Scene {
+    /// An API that knows the keys `admin.pub`, `user1.pub` and `user2.pub`.
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let keys = dir.path().join("keys");
+        fs::create_dir(&keys).unwrap();
+        for name in ["admin.pub", "user1.pub", "user2.pub"] {
+            fs::write(keys.join(name), key(name).public().to_pem()).unwrap();
+        }
+        let domain = Domain {
+            store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
+            hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
+            allowed_backends: Prefixes::default(),
+            admin: "admin.pub".parse().unwrap(),
+            clock: Clock::system(),
+        };
+        let keys = KeyStore::open(keys).unwrap();
+        let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics: metrics.clone() });
+        Self { api, metrics, registry, dir, nonces: AtomicU64::default() }
+    }
+
+    fn nonce(&self) -> String {
+        format!("n{}", self.nonces.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Signs `body` as `who` for `url`.
+    fn signed(&self, who: &str, url: &str, body: &str) -> Request<Bytes> {
+        let mut request = unsigned(url, body);
+        let now = Clock::system().now().unix_timestamp();
+        sign(&mut request, &key(who), &who.parse().unwrap(), now, &self.nonce()).unwrap();
+        request
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.api.handle(request, RPC, CLIENT).await
+    }
+
+    /// The whole answer to a body signed as `who`.
+    async fn post(&self, who: &str, body: &str) -> (StatusCode, Value) {
+        read(self.send(self.signed(who, URL, body)).await)
+    }
+
+    /// The answer's result, or its error.
+    async fn call(&self, who: &str, method: &str, params: Value) -> Result<Value, Value> {
+        let body = json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": 1 });
+        let (status, mut answer) = self.post(who, &body.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        match answer["error"].take() {
+            Value::Null => Ok(answer["result"].take()),
+            error => Err(error),
+        }
+    }
+
+    /// How often requests were refused for `reason`.
+    fn refused(&self, reason: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let line = format!("webgateway_controlplane_api_refused_total{{reason=\"{reason}\"}} ");
+        text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+    }
+}
+
+/// The private key that goes by this name.
+fn key(name: &str) -> PrivateKey {
+    let mut seed = [0; 32];
+    for (to, from) in seed.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    PrivateKey::from_seed(&seed)
+}
+
+fn unsigned(url: &str, body: &str) -> Request<Bytes> {
+    let request = Request::post(url).header("content-type", "application/json");
+    request.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()
+}
+
+fn read(response: Response<Bytes>) -> (StatusCode, Value) {
+    let value = match response.body() {
+        body if body.is_empty() => Value::Null,
+        body => serde_json::from_slice(body).unwrap(),
+    };
+    (response.status(), value)
+}
+
+fn route(subdomain: &str) -> Value {
+    json!({ "subdomain": subdomain, "backends": ["[400::1]:80"] })
+}

@@ -1,1 +1,255 @@
-//! stub
+//! The rules over a real store.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use webgateway_proto::api::{RouteCreate, RouteState, RouteUpdate};
+use webgateway_proto::model::{Balance, Host, Mode};
+
+use super::*;
+use crate::metrics::Metrics;
+use crate::store::audit;
+
+struct Scene {
+    domain: Domain,
+    _dir: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let metrics = Metrics::register(&mut Registry::default());
+        let store = Store::open(&dir.path().join("x.db"), metrics).unwrap();
+        let base = Host::parse("gw.example").unwrap();
+        let domain = Domain {
+            store,
+            hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
+            allowed_backends: Prefixes::default(),
+            admin: "admin.pub".parse().unwrap(),
+            clock: Clock::system(),
+        };
+        Self { domain, _dir: dir }
+    }
+
+    fn caller(&self, name: &str) -> Caller {
+        self.domain.caller(name.parse().unwrap(), IpAddr::V6(Ipv6Addr::LOCALHOST))
+    }
+
+    async fn create(&self, who: &str, subdomain: &str) -> Result<Shown, Refusal> {
+        self.domain.create_route(&self.caller(who), &wanted(subdomain)).await
+    }
+
+    async fn update(&self, who: &str, params: RouteUpdate) -> Result<Shown, Refusal> {
+        self.domain.update_route(&self.caller(who), params).await
+    }
+
+    async fn suspend(
+        &self,
+        user: &str,
+        suspended: bool,
+    ) -> Result<webgateway_proto::api::UserState, Refusal> {
+        self.domain.set_suspended(&self.caller("admin.pub"), user.parse().unwrap(), suspended, false).await
+    }
+
+    fn revision(&self) -> u64 {
+        *self.domain.store.changed().borrow()
+    }
+
+    async fn audited(&self, target: String) -> u64 {
+        let count: Result<u64, StoreError> =
+            self.domain.store.read("test", move |tx| audit::count(tx, &target)).await;
+        count.unwrap()
+    }
+}
+
+fn wanted(subdomain: &str) -> RouteCreate {
+    RouteCreate {
+        subdomain: Some(subdomain.to_owned()),
+        backends: vec!["[400::1]:80".to_owned()],
+        ..RouteCreate::default()
+    }
+}
+
+fn passed_through(fqdn: &str) -> RouteCreate {
+    RouteCreate { fqdn: Some(fqdn.to_owned()), subdomain: None, mode: Mode::Passthrough, ..wanted("x") }
+}
+
+#[tokio::test]
+async fn a_hundred_callers_claim_one_host_and_one_has_it() {
+    let scene = Scene::new();
+    let mut claims = JoinSet::new();
+    for i in 0..100 {
+        let (domain, caller) = (scene.domain.clone(), scene.caller(&format!("user{i}.pub")));
+        claims.spawn(async move { domain.create_route(&caller, &wanted("prize")).await });
+    }
+    let outcomes = claims.join_all().await;
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 99));
+    assert!(lost.iter().all(|refused| matches!(refused, Err(Refusal::HostTaken { own: None, .. }))));
+    assert_eq!(scene.domain.list_routes(&scene.caller("admin.pub")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
+    let scene = Scene::new();
+    let params = RouteCreate { id: Some(uuid::Uuid::now_v7()), ..wanted("app") };
+    let caller = scene.caller("user1.pub");
+    let first = scene.domain.create_route(&caller, &params).await.unwrap();
+    let revision = scene.revision();
+    assert_eq!(scene.domain.create_route(&caller, &params).await.unwrap(), first);
+    assert_eq!(scene.revision(), revision);
+    let other = RouteCreate { balance: Balance::Random, ..params.clone() };
+    let refused = scene.domain.create_route(&caller, &other).await;
+    assert!(matches!(refused, Err(Refusal::IdTaken(_))));
+    let refused = scene.domain.create_route(&scene.caller("user2.pub"), &params).await;
+    assert!(matches!(refused, Err(Refusal::IdTaken(_))));
+    assert_eq!(scene.audited(format!("route/{}", first.route.id)).await, 1);
+}
+
+#[tokio::test]
+async fn routes_exist_for_their_owner_and_the_admin_alone() {
+    let scene = Scene::new();
+    let id = scene.create("user1.pub", "app").await.unwrap().route.id.to_string();
+    let (owner, other, admin) =
+        (scene.caller("user1.pub"), scene.caller("user2.pub"), scene.caller("admin.pub"));
+    for caller in [&owner, &admin] {
+        assert!(scene.domain.route(caller, &id).await.is_ok());
+        assert_eq!(scene.domain.list_routes(caller).await.unwrap().len(), 1);
+    }
+    assert!(scene.domain.list_routes(&other).await.unwrap().is_empty());
+    assert!(matches!(scene.domain.route(&other, &id).await, Err(Refusal::NoRoute(_))));
+    assert!(matches!(scene.domain.delete_route(&other, &id).await, Err(Refusal::NoRoute(_))));
+    let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
+    assert!(matches!(scene.update("user2.pub", update.clone()).await, Err(Refusal::NoRoute(_))));
+    let updated = scene.update("admin.pub", update).await.unwrap();
+    assert_eq!(updated.route.owner, *owner.key_id());
+    assert!(scene.domain.delete_route(&admin, &id).await.is_ok());
+    assert!(matches!(scene.domain.route(&owner, &id).await, Err(Refusal::NoRoute(_))));
+    assert_eq!(scene.audited(format!("route/{id}")).await, 3);
+}
+
+#[tokio::test]
+async fn an_update_changes_what_is_given_and_nothing_else() {
+    let scene = Scene::new();
+    let before = scene.create("user1.pub", "app").await.unwrap().route;
+    let id = before.id.to_string();
+    let backends = Some(vec!["[400::2]:443".to_owned()]);
+    let update = RouteUpdate {
+        id: id.clone(),
+        backends,
+        expected_version: Some(before.version),
+        ..RouteUpdate::default()
+    };
+    let after = scene.update("user1.pub", update.clone()).await.unwrap().route;
+    assert_eq!((&after.host, after.destination.balance), (&before.host, before.destination.balance));
+    assert_eq!(after.destination.backends.as_slice()[0].to_string(), "[400::2]:443");
+    assert!(after.version > before.version);
+
+    let stale = scene.update("user1.pub", update.clone()).await;
+    assert!(
+        matches!(stale, Err(Refusal::Stale { expected, actual }) if expected == before.version && actual == after.version)
+    );
+    let revision = scene.revision();
+    let again = RouteUpdate { expected_version: None, ..update };
+    assert_eq!(scene.update("user1.pub", again).await.unwrap().route, after);
+    assert_eq!(scene.revision(), revision, "what changes nothing is no change");
+
+    scene.create("user2.pub", "taken").await.unwrap();
+    let taken = RouteUpdate { id: id.clone(), subdomain: Some("taken".into()), ..RouteUpdate::default() };
+    assert!(matches!(scene.update("user1.pub", taken).await, Err(Refusal::HostTaken { own: None, .. })));
+    let moved = RouteUpdate { id, subdomain: Some("moved".into()), ..RouteUpdate::default() };
+    assert_eq!(scene.update("user1.pub", moved).await.unwrap().route.host.as_str(), "moved.gw.example");
+}
+
+#[tokio::test]
+async fn a_subdomain_is_terminated_also_after_updates() {
+    let scene = Scene::new();
+    let both = RouteCreate { mode: Mode::Passthrough, ..wanted("app") };
+    let refused = scene.domain.create_route(&scene.caller("u"), &both).await;
+    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
+    let id = scene.create("u", "app").await.unwrap().route.id.to_string();
+    let update = |fqdn: Option<&str>, subdomain: Option<&str>, mode| RouteUpdate {
+        id: id.clone(),
+        fqdn: fqdn.map(Into::into),
+        subdomain: subdomain.map(Into::into),
+        mode,
+        ..RouteUpdate::default()
+    };
+    let refused = scene.update("u", update(None, None, Some(Mode::Passthrough))).await;
+    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
+    scene.update("u", update(Some("own.example"), None, Some(Mode::Passthrough))).await.unwrap();
+    let refused = scene.update("u", update(None, Some("app"), None)).await;
+    assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
+}
+
+#[tokio::test]
+async fn bad_input_changes_nothing() {
+    let scene = Scene::new();
+    let revision = scene.revision();
+    let base = wanted("app");
+    let many = (1..=33).map(|i| format!("[400::{i:x}]:80")).collect();
+    for params in [
+        RouteCreate { backends: vec![], ..base.clone() },
+        RouteCreate { backends: many, ..base.clone() },
+        RouteCreate { backends: vec!["[2001:db8::1]:80".into()], ..base.clone() },
+        RouteCreate { backends: vec!["[400::1]".into()], ..base.clone() },
+        RouteCreate { subdomain: Some("www".into()), ..base.clone() },
+        RouteCreate { subdomain: None, ..base.clone() },
+        RouteCreate { fqdn: Some("a.b".into()), ..base.clone() },
+        RouteCreate { subdomain: None, fqdn: Some("gw.example".into()), ..base.clone() },
+        RouteCreate { id: Some(uuid::Uuid::nil()), ..base.clone() },
+    ] {
+        assert!(scene.domain.create_route(&scene.caller("u"), &params).await.is_err(), "{params:?}");
+    }
+    assert_eq!(scene.revision(), revision);
+}
+
+#[tokio::test]
+async fn the_suspended_read_and_change_nothing() {
+    let scene = Scene::new();
+    let id = scene.create("user1.pub", "app").await.unwrap().route.id.to_string();
+    let before = scene.revision();
+    let state = scene.suspend("user1.pub", true).await.unwrap();
+    assert_eq!((state.suspended, state.routes, state.version), (true, 1, before + 1));
+    assert_eq!(scene.revision(), before + 1);
+    assert_eq!(scene.suspend("user1.pub", true).await.unwrap().version, before + 1);
+
+    let user = scene.caller("user1.pub");
+    assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::Suspended);
+    assert_eq!(scene.domain.list_routes(&user).await.unwrap()[0].state, RouteState::Suspended);
+    assert!(matches!(scene.create("user1.pub", "more").await, Err(Refusal::Suspended(_))));
+    assert!(matches!(scene.domain.delete_route(&user, &id).await, Err(Refusal::Suspended(_))));
+    let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
+    assert!(matches!(scene.update("user1.pub", update).await, Err(Refusal::Suspended(_))));
+
+    assert!(!scene.suspend("user1.pub", false).await.unwrap().suspended);
+    assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::WaitingForCertificate);
+    assert!(scene.domain.delete_route(&user, &id).await.is_ok());
+    assert_eq!(scene.audited("user/user1.pub".into()).await, 2);
+}
+
+#[tokio::test]
+async fn only_known_users_are_suspended_and_only_by_the_admin() {
+    let scene = Scene::new();
+    assert!(matches!(scene.suspend("nobody.pub", true).await, Err(Refusal::NoUser(_))));
+    assert!(matches!(scene.suspend("admin.pub", true).await, Err(Refusal::SuspendAdmin)));
+    scene.create("user1.pub", "app").await.unwrap();
+    let by = scene.caller("user1.pub");
+    let refused = scene.domain.set_suspended(&by, "user1.pub".parse().unwrap(), true, true).await;
+    assert!(matches!(refused, Err(Refusal::AdminOnly)));
+    let admin = scene.caller("admin.pub");
+    let early = scene.domain.set_suspended(&admin, "new.pub".parse().unwrap(), true, true).await;
+    assert!(early.unwrap().suspended);
+    assert!(matches!(scene.create("new.pub", "x").await, Err(Refusal::Suspended(_))));
+}
+
+#[tokio::test]
+async fn a_passed_through_route_waits_for_no_certificate() {
+    let scene = Scene::new();
+    let own = scene.domain.create_route(&scene.caller("u"), &passed_through("own.example")).await.unwrap();
+    assert_eq!(own.state, RouteState::Active);
+    assert_eq!(scene.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
+}

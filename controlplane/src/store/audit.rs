@@ -45,7 +45,8 @@ pub fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
 }
 
 /// How many rows there are about `target`.
-pub fn count(tx: &mut super::Tx<'_>, target: &str) -> Result<u64, StoreError> {
+#[cfg(test)]
+pub(crate) fn count(tx: &mut super::Tx<'_>, target: &str) -> Result<u64, StoreError> {
     let count: i64 = audit::table.filter(audit::target.eq(target)).count().get_result(tx.conn)?;
     Ok(count.cast_unsigned())
 }

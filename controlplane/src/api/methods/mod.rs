@@ -14,7 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
-use super::fault;
+use super::fault::{self, Unfit};
 use super::keys::KeyStore;
 use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
 
@@ -129,13 +129,13 @@ async fn run<M: Method>(
     let Some(who) = M::Who::admit(caller) else {
         return Err(fault::internal("an unsigned call came through", &M::NAME));
     };
-    let params = read::<M::Params>(params.map_or("{}", RawValue::get))?;
+    let params = read::<M::Params>(params.map_or("{}", RawValue::get)).map_err(fault::unfit)?;
     let outcome = M::call(services, who, params).await.map_err(|refusal| fault::refused(&refusal))?;
     to_raw_value(&outcome).map_err(|error| fault::internal("a result cannot be written", &error))
 }
 
 /// Reads params; what does not fit is said with the field that is at fault.
-fn read<P: DeserializeOwned>(text: &str) -> Result<P, ErrorObject> {
+fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
     let as_text = match serde_json::from_str(text) {
         Ok(params) => return Ok(params),
         Err(error) => error,
@@ -147,7 +147,8 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, ErrorObject> {
     let map: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     // Read from values, the complaint has no line numbers; what only the text has is a field given twice.
     let Some(message) = complaint(&map) else {
-        return Err(fault::unfit(quoted(&as_text.to_string()), as_text.to_string()));
+        let message = as_text.to_string();
+        return Err(Unfit { field: quoted(&message), message });
     };
     // The field without which that is no longer the complaint.
     let guilty = map.keys().find(|key| {
@@ -160,7 +161,7 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, ErrorObject> {
         Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),
         Some(_) | None => message,
     };
-    Err(fault::unfit(field, message))
+    Err(Unfit { field, message })
 }
 
 /// The field in "missing field `x`".
@@ -187,8 +188,7 @@ mod tests {
             (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),
         ] {
             let error = read::<RouteCreate>(text).unwrap_err();
-            let data = error.data.unwrap();
-            assert_eq!(data.field.as_deref(), Some(field), "{text}: {}", error.message);
+            assert_eq!(error.field.as_deref(), Some(field), "{text}: {}", error.message);
             assert!(error.message.contains(word), "{text}: {}", error.message);
         }
         assert!(read::<RouteCreate>(r#"{"backends":[]}"#).is_ok());

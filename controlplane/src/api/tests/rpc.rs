@@ -1,0 +1,168 @@
+//! JSON-RPC: the examples of the specification's section 7, and what the methods do.
+
+use super::*;
+
+#[tokio::test]
+async fn the_specifications_examples() {
+    let scene = Scene::new();
+    let parse_error = (-32700, Value::Null);
+    let invalid = (-32600, Value::Null);
+    for (body, answers) in [
+        (r#"{"jsonrpc": "2.0", "method": "foobar", "id": "1"}"#, vec![(-32601, json!("1"))]),
+        (r#"{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]"#, vec![parse_error.clone()]),
+        (r#"{"jsonrpc": "2.0", "method": 1, "params": "bar"}"#, vec![invalid.clone()]),
+        (r#"[{"jsonrpc": "2.0", "method": "x", "id": "1"},{"jsonrpc": "2.0", "method""#, vec![parse_error]),
+        ("[]", vec![invalid.clone()]),
+        ("[1]", vec![invalid.clone()]),
+        ("[1,2,3]", vec![invalid.clone(), invalid.clone(), invalid]),
+    ] {
+        let (status, answer) = scene.post("user1.pub", body).await;
+        assert_eq!(status, StatusCode::OK);
+        let is_list = answer.is_array();
+        let list = if is_list { answer.as_array().unwrap().clone() } else { vec![answer] };
+        let said: Vec<_> =
+            list.iter().map(|a| (a["error"]["code"].as_i64().unwrap(), a["id"].clone())).collect();
+        assert_eq!(said, answers, "{body}");
+        assert_eq!(is_list, body.starts_with("[1"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_mixed_batch_is_answered_call_by_call() {
+    let scene = Scene::new();
+    let batch = json!([
+        { "jsonrpc": "2.0", "method": "routes.create", "params": route("a"), "id": "first" },
+        { "jsonrpc": "2.0", "method": "routes.create", "params": route("quiet") },
+        { "foo": "boo" },
+        { "jsonrpc": "2.0", "method": "foo.get", "params": { "name": "x" }, "id": -1 },
+        { "jsonrpc": "2.0", "method": "routes.list", "id": 1.5 },
+        { "jsonrpc": "2.0", "method": "routes.list", "params": [], "id": null },
+    ]);
+    let (_, answer) = scene.post("user1.pub", &batch.to_string()).await;
+    let answers = answer.as_array().unwrap();
+    assert_eq!(answers.len(), 5);
+    assert_eq!(answers[0]["result"]["host"], "a.gw.example");
+    assert_eq!(answers[0]["id"], "first");
+    assert_eq!((&answers[1]["error"]["code"], &answers[1]["id"]), (&json!(-32600), &Value::Null));
+    assert_eq!((&answers[2]["error"]["code"], &answers[2]["id"]), (&json!(-32601), &json!(-1)));
+    let hosts: Vec<_> =
+        answers[3]["result"]["routes"].as_array().unwrap().iter().map(|r| &r["host"]).collect();
+    assert_eq!(hosts, ["a.gw.example", "quiet.gw.example"], "a notification is executed");
+    assert_eq!(answers[3]["id"], 1.5);
+    assert_eq!(answers[4]["error"]["code"], -32602);
+    assert!(answers[4].as_object().unwrap().contains_key("id"));
+}
+
+#[tokio::test]
+async fn notifications_alone_get_no_content() {
+    let scene = Scene::new();
+    let one = json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route("a") });
+    let broken = json!({ "jsonrpc": "2.0", "method": "routes.create", "params": [1] });
+    for body in [one.to_string(), json!([one, broken]).to_string()] {
+        let (status, answer) = scene.post("user1.pub", &body).await;
+        assert_eq!((status, answer), (StatusCode::NO_CONTENT, Value::Null));
+    }
+    let routes = scene.call("user1.pub", "routes.list", json!({})).await.unwrap();
+    assert_eq!(routes["routes"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn routes_come_and_go() {
+    let scene = Scene::new();
+    let made = scene.call("user1.pub", "routes.create", route("app")).await.unwrap();
+    assert_eq!(made["owner"], "user1.pub");
+    assert_eq!((&made["mode"], &made["balance"]), (&json!("terminate"), &json!("round_robin")));
+    let id = json!({ "id": made["id"] });
+    assert_eq!(scene.call("user1.pub", "routes.get", id.clone()).await.unwrap(), made);
+    let update = json!({ "id": made["id"], "balance": "random", "expected_version": made["version"] });
+    let updated = scene.call("user1.pub", "routes.update", update.clone()).await.unwrap();
+    assert_eq!(updated["balance"], "random");
+    let stale = scene.call("user1.pub", "routes.update", update).await.unwrap_err();
+    assert_eq!((&stale["code"], &stale["data"]["kind"]), (&json!(-32009), &json!("stale_version")));
+    assert_eq!(scene.call("user1.pub", "routes.delete", id.clone()).await.unwrap(), updated);
+    let gone = scene.call("user1.pub", "routes.get", id).await.unwrap_err();
+    assert_eq!((&gone["code"], &gone["data"]["field"]), (&json!(-32004), &json!("id")));
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_code_kind_and_field() {
+    let scene = Scene::new();
+    scene.call("user2.pub", "routes.create", route("taken")).await.unwrap();
+    let backend = |text: &str| json!({ "subdomain": "a", "backends": [text] });
+    let fqdn = |text: &str| json!({ "fqdn": text, "backends": ["[400::1]:80"] });
+    for (method, params, code, kind, field) in [
+        ("routes.create", json!({}), -32602, "invalid_params", "backends"),
+        ("routes.create", json!({ "backends": ["[400::1]:80"] }), -32602, "host_missing", "fqdn"),
+        ("routes.create", backend("[2001:db8::1]:80"), -32602, "invalid_backend", "backends"),
+        ("routes.create", backend("[400::1]"), -32602, "invalid_backend", "backends"),
+        ("routes.create", backend("[400::1]:0"), -32602, "invalid_backend", "backends"),
+        ("routes.create", json!({ "subdomain": "a", "backends": [] }), -32602, "backend_missing", "backends"),
+        ("routes.create", fqdn("a..b"), -32602, "invalid_host", "fqdn"),
+        ("routes.create", fqdn("*.x"), -32602, "invalid_host", "fqdn"),
+        ("routes.create", fqdn("192.0.2.1"), -32602, "invalid_host", "fqdn"),
+        ("routes.create", fqdn("GW.example"), -32602, "host_reserved", "fqdn"),
+        ("routes.create", fqdn("_acme-challenge.gw.example"), -32602, "host_reserved", "fqdn"),
+        ("routes.create", route("a.b"), -32602, "invalid_host", "subdomain"),
+        ("routes.create", route("taken"), -32009, "host_taken", "host"),
+        ("routes.get", json!({ "id": "42" }), -32602, "invalid_id", "id"),
+        (
+            "routes.get",
+            json!({ "id": "018f0000-0000-7000-8000-000000000000" }),
+            -32004,
+            "route_not_found",
+            "id",
+        ),
+        ("routes.list", json!({ "all": true }), -32602, "invalid_params", "all"),
+    ] {
+        let error = scene.call("user1.pub", method, params.clone()).await.unwrap_err();
+        let data = &error["data"];
+        assert_eq!(
+            (&error["code"], &data["kind"], &data["field"]),
+            (&json!(code), &json!(kind), &json!(field)),
+            "{params}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_admin_administers() {
+    let scene = Scene::new();
+    let user = json!({ "user": "user1.pub" });
+    for (method, params) in [("admin.suspend", &user), ("admin.unsuspend", &user), ("nodes.list", &json!({}))]
+    {
+        let refused = scene.call("user1.pub", method, params.clone()).await.unwrap_err();
+        assert_eq!(
+            (&refused["code"], &refused["data"]["kind"]),
+            (&json!(-32003), &json!("admin_only")),
+            "{method}"
+        );
+    }
+    let nodes = scene.call("admin.pub", "nodes.list", json!({})).await.unwrap();
+    assert_eq!(nodes["nodes"][0]["node"], "n1");
+    let state = scene.call("admin.pub", "admin.suspend", user).await.unwrap();
+    assert_eq!((&state["suspended"], &state["routes"]), (&json!(true), &json!(0)));
+    let refused = scene.call("user1.pub", "routes.create", route("a")).await.unwrap_err();
+    assert_eq!((&refused["code"], &refused["data"]["kind"]), (&json!(-32003), &json!("suspended")));
+    let unknown = scene.call("admin.pub", "admin.suspend", json!({ "user": "usr1.pub" })).await.unwrap_err();
+    assert_eq!((&unknown["code"], &unknown["data"]["kind"]), (&json!(-32004), &json!("user_not_found")));
+    let outside = scene.call("admin.pub", "admin.suspend", json!({ "user": "../x" })).await.unwrap_err();
+    assert_eq!((&outside["code"], &outside["data"]["field"]), (&json!(-32602), &json!("user")));
+}
+
+#[tokio::test]
+async fn three_methods_answer_unsigned() {
+    let scene = Scene::new();
+    for (method, pointer, expected) in [
+        ("health", "/result/status", json!("ok")),
+        ("version", "/result/name", json!("webgateway-controlplane")),
+        ("rpc.discover", "/result/openrpc", json!("1.3.2")),
+    ] {
+        let body = json!({ "jsonrpc": "2.0", "method": method, "params": null, "id": 1 }).to_string();
+        let (status, answer) = read(scene.send(unsigned(URL, &body)).await);
+        assert_eq!((status, answer.pointer(pointer)), (StatusCode::OK, Some(&expected)));
+    }
+    let body = json!([{ "jsonrpc": "2.0", "method": "health", "id": 1 }, { "jsonrpc": "2.0", "method": "version", "id": 2 }]);
+    let (_, answer) = read(scene.send(unsigned(URL, &body.to_string())).await);
+    assert_eq!(answer.as_array().unwrap().len(), 2);
+    assert_eq!(answer[0]["result"]["nodes"], 1);
+}

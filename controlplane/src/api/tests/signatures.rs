@@ -1,0 +1,229 @@
+//! Who is let in: each requirement failed alone is a 401 that says which.
+
+use ::http::header::{HOST, HeaderValue};
+use ::http::{Method, Uri};
+
+use super::*;
+
+const LIST: &str = r#"{"jsonrpc":"2.0","method":"routes.list","id":1}"#;
+
+fn create(subdomain: &str) -> String {
+    json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route(subdomain), "id": 1 }).to_string()
+}
+
+/// The kind of the refusal; it is a 401 that says how to sign.
+fn refusal(response: Response<Bytes>) -> String {
+    assert!(response.headers().contains_key("accept-signature"), "{response:?}");
+    let (status, answer) = read(response);
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32001), &Value::Null));
+    answer["error"]["data"]["kind"].as_str().unwrap().to_owned()
+}
+
+/// As HTTP/1.1 brings it: the path alone, and Host.
+fn origin_form(mut request: Request<Bytes>) -> Request<Bytes> {
+    let host = request.uri().authority().unwrap().as_str().parse().unwrap();
+    request.headers_mut().insert(HOST, host);
+    *request.uri_mut() = request.uri().path().parse().unwrap();
+    request
+}
+
+#[tokio::test]
+async fn a_signature_for_any_name_of_the_listener_is_good() {
+    let scene = Scene::new();
+    for url in [
+        "http://localhost:8080/rpc",
+        "http://127.0.0.1:8080/rpc",
+        "http://[::1]:8080/rpc",
+        "http://LOCALHOST:8080/rpc",
+    ] {
+        let response = scene.send(origin_form(scene.signed("user1.pub", url, LIST))).await;
+        assert_eq!(response.status(), StatusCode::OK, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_for_another_address_is_refused() {
+    let scene = Scene::new();
+    for url in [
+        "http://localhost:8081/rpc",
+        "http://localhost/rpc",
+        "http://gw.example/rpc",
+        "http://evil.example:8080/rpc",
+    ] {
+        let response = scene.send(origin_form(scene.signed("user1.pub", url, LIST))).await;
+        assert_eq!(refusal(response), "wrong_authority", "{url}");
+    }
+    let mut elsewhere = scene.signed("user1.pub", "https://other.example/rpc", LIST);
+    *elsewhere.uri_mut() = Uri::from_static(URL);
+    assert_eq!(refusal(scene.send(elsewhere).await), "forged");
+}
+
+#[tokio::test]
+async fn through_a_node_the_base_domain_is_the_address() {
+    let scene = Scene::new();
+    for (url, good) in [
+        ("https://gw.example/rpc", true),
+        ("https://GW.example:8443/rpc", true),
+        ("https://localhost:8080/rpc", false),
+        ("https://app.gw.example/rpc", false),
+    ] {
+        let request = scene.signed("user1.pub", url, LIST);
+        let response = scene.api.handle(request, Origin::Node, CLIENT).await;
+        assert_eq!(response.status() == StatusCode::OK, good, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_needs_one_host() {
+    let scene = Scene::new();
+    let mut none = origin_form(scene.signed("user1.pub", URL, LIST));
+    none.headers_mut().remove(HOST);
+    let mut two = origin_form(scene.signed("user1.pub", URL, LIST));
+    two.headers_mut().append(HOST, HeaderValue::from_static("other.example"));
+    for request in [none, two] {
+        assert_eq!(scene.send(request).await.status(), StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_signature_is_refused_without() {
+    let scene = Scene::new();
+    let health = json!({ "jsonrpc": "2.0", "method": "health", "id": 1 });
+    let list: Value = serde_json::from_str(LIST).unwrap();
+    let bodies = [
+        LIST.to_owned(),
+        create("a"),
+        json!([health, list]).to_string(),
+        r#"{"jsonrpc":"2.0","method":"nothing","id":1}"#.into(),
+    ];
+    for body in bodies {
+        assert_eq!(refusal(scene.send(unsigned(URL, &body)).await), "unsigned", "{body}");
+    }
+    assert_eq!(scene.refused("unsigned"), 4);
+}
+
+#[tokio::test]
+async fn each_requirement_fails_alone() {
+    let scene = Scene::new();
+    let signed = || scene.signed("user1.pub", URL, LIST);
+    let with = |name: &'static str, value: &str| {
+        let mut request = signed();
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    let without = |name: &str| {
+        let mut request = signed();
+        request.headers_mut().remove(name);
+        request
+    };
+    let input = |input: &str| with("signature-input", input);
+    let covered = r#"("@method" "@target-uri" "content-digest")"#;
+    let now = Clock::system().now().unix_timestamp();
+    let mut body = signed();
+    *body.body_mut() = Bytes::from_static(b"{}");
+    let mut verb = signed();
+    *verb.method_mut() = Method::POST;
+    verb.headers_mut().insert("content-type", HeaderValue::from_static("application/json; charset=utf-8"));
+    for (request, kind) in [
+        (without("signature"), "unsigned"),
+        (without("signature-input"), "unsigned"),
+        (without("content-digest"), "digest_missing"),
+        (body, "digest_mismatch"),
+        (verb, "forged"),
+        (with("content-digest", "sha-256=x"), "digest_malformed"),
+        (with("signature", "sig1=:AAAA:"), "forged"),
+        (with("signature", "sig2=:AAAA:"), "label_mismatch"),
+        (with("signature", "sig1=:AAAA:, sig2=:AAAA:"), "several_signatures"),
+        (input("sig1=("), "signature_malformed"),
+        (input(&format!(r#"sig1=("@method" "@target-uri");created={now};keyid="user1.pub""#)), "not_covered"),
+        (input(&format!(r#"sig1={covered};keyid="user1.pub""#)), "signature_parameter"),
+        (input(&format!(r#"sig1={covered};created={now};keyid="../user1.pub""#)), "signature_parameter"),
+        (input(&format!(r#"sig1={covered};created={};keyid="user1.pub""#, now - 400)), "stale"),
+        (input(&format!(r#"sig1={covered};created={};keyid="user1.pub""#, now + 400)), "stale"),
+        (input(&format!(r#"sig1={covered};created={now};expires={now};keyid="user1.pub""#)), "expired"),
+        (input(&format!(r#"sig1={covered};created={now};keyid="user1.pub";alg="hmac-sha256""#)), "algorithm"),
+        (input(&format!(r#"sig1={covered};created={now};keyid="nobody.pub""#)), "unknown_key"),
+        (input(&format!(r#"sig1={covered};created={now};keyid="user2.pub""#)), "forged"),
+    ] {
+        assert_eq!(refusal(scene.send(request).await), kind);
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_name_does_not_help() {
+    let scene = Scene::new();
+    let mut request = unsigned(URL, LIST);
+    let now = Clock::system().now().unix_timestamp();
+    sign(&mut request, &key("user1.pub"), &"admin.pub".parse().unwrap(), now, "n").unwrap();
+    assert_eq!(refusal(scene.send(request).await), "forged");
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_is_replaced_at_once() {
+    let scene = Scene::new();
+    let path = scene.dir.path().join("keys/user1.pub");
+    fs::write(&path, key("other").public().to_pem()).unwrap();
+    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "forged");
+    fs::write(&path, "no key").unwrap();
+    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "unusable_key");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "unknown_key");
+}
+
+#[tokio::test]
+async fn a_request_counts_once() {
+    let scene = Scene::new();
+    for body in [LIST.to_owned(), create("a")] {
+        let request = scene.signed("user1.pub", URL, &body);
+        assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
+        assert_eq!(refusal(scene.send(request).await), "replayed", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_is_not_replayed_after_a_restart() {
+    let scene = Scene::new();
+    let request = scene.signed("user1.pub", URL, &create("a"));
+    assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
+    let Scene { api, dir, .. } = scene;
+    drop(api);
+    let metrics = Metrics::register(&mut Registry::default());
+    let domain = Domain {
+        store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
+        hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
+        allowed_backends: Prefixes::default(),
+        admin: "admin.pub".parse().unwrap(),
+        clock: Clock::system(),
+    };
+    let keys = KeyStore::open(dir.path().join("keys")).unwrap();
+    let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics });
+    assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
+}
+
+/// A peer that signs without a nonce may read, not change.
+#[tokio::test]
+async fn what_changes_something_needs_a_nonce() {
+    let scene = Scene::new();
+    let sign_without_nonce = |body: &str| {
+        use base64::Engine;
+        use webgateway_proto::httpsig::content_digest;
+        let mut request = unsigned(URL, body);
+        let digest = content_digest(body.as_bytes());
+        let now = Clock::system().now().unix_timestamp();
+        let params = format!(r#"("@method" "@target-uri" "content-digest");created={now};keyid="user1.pub""#);
+        let base = format!(
+            "\"@method\": POST\n\"@target-uri\": {URL}\n\"content-digest\": {}\n\"@signature-params\": {params}",
+            digest.to_str().unwrap()
+        );
+        let signature = base64::engine::general_purpose::STANDARD.encode(key("user1.pub").sign(&base));
+        request.headers_mut().insert("content-digest", digest);
+        request.headers_mut().insert("signature-input", format!("sig1={params}").parse().unwrap());
+        request.headers_mut().insert("signature", format!("sig1=:{signature}:").parse().unwrap());
+        request
+    };
+    assert_eq!(scene.send(sign_without_nonce(LIST)).await.status(), StatusCode::OK);
+    assert_eq!(refusal(scene.send(sign_without_nonce(&create("a"))).await), "nonce_missing");
+    let routes = scene.call("user1.pub", "routes.list", json!({})).await.unwrap();
+    assert!(routes["routes"].as_array().unwrap().is_empty());
+}
