@@ -37,12 +37,11 @@ pub fn document() -> Value {
     let methods: Vec<Value> = TABLE.iter().map(|entry| method(entry, &mut params, &mut results)).collect();
     let mut schemas: Map<String, Value> = params.take_definitions(true);
     schemas.extend(results.take_definitions(true));
-    schemas.sort_keys();
     let errors: Map<String, Value> = ERRORS
         .iter()
         .map(|(name, code, message)| ((*name).to_owned(), json!({ "code": code, "message": message })))
         .collect();
-    json!({
+    let mut document = json!({
         "openrpc": "1.3.2",
         "info": {
             "title": "webgateway",
@@ -57,7 +56,10 @@ pub fn document() -> Value {
         ],
         "methods": methods,
         "components": { "schemas": schemas, "errors": errors },
-    })
+    });
+    // The same whichever map serde_json was built with.
+    document.sort_all_objects();
+    document
 }
 
 fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGenerator) -> Value {
@@ -100,7 +102,7 @@ fn descriptors(schema: &Value) -> Vec<Value> {
             json!({ "name": name, "summary": summary, "required": required(name), "schema": schema })
         })
         .collect();
-    all.sort_by_key(|descriptor| descriptor["required"] != true);
+    all.sort_by_key(|one| (one["required"] != true, one["name"].as_str().unwrap_or_default().to_owned()));
     all
 }
 
