@@ -1,0 +1,230 @@
+//! Certificates as rows: chains in PEM, keys sealed. A dropped one stays as a row without content, so that the
+//! nodes that hold it are told.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use time::OffsetDateTime;
+use webgateway_proto::feed::{Resource, ResourceName};
+use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
+use zeroize::Zeroizing;
+
+use super::change::{Change, Changed};
+use super::schema::{certificates, routes};
+use super::{StoreError, Tx, WriteTx, coverage};
+use crate::seal::SecretKey;
+
+const ACTIVE: &str = "active";
+const DROPPED: &str = "dropped";
+/// A local CA's own certificate, which is nobody's on the feed.
+const AUTHORITY: &str = "authority";
+/// No host is called this: it has no dot.
+const AUTHORITY_ID: &str = "internal-ca";
+
+/// A certificate that was issued.
+pub struct Issued {
+    /// What it is called.
+    pub id: CertificateId,
+    /// What it is good for.
+    pub names: Vec<CertName>,
+    /// PEM, leaf first.
+    pub chain: String,
+    /// PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+    /// Who issued it.
+    pub issuer: &'static str,
+    /// The time from which it is good, in whole seconds.
+    pub not_before: OffsetDateTime,
+    /// The time until which it is good, in whole seconds.
+    pub not_after: OffsetDateTime,
+}
+
+/// What a decision on a certificate needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// What it is called.
+    pub id: CertificateId,
+    /// What it is good for.
+    pub names: Vec<CertName>,
+    /// Who issued it.
+    pub issuer: String,
+    /// The time from which it is good.
+    pub not_before: OffsetDateTime,
+    /// The time until which it is good.
+    pub not_after: OffsetDateTime,
+}
+
+/// A local CA: its certificate in PEM and its key in PKCS#8 DER.
+pub struct Authority {
+    /// PEM.
+    pub certificate: String,
+    /// PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
+struct Row {
+    id: String,
+    names: String,
+    chain: String,
+    sealed_key: Vec<u8>,
+    issuer: String,
+    not_before: i64,
+    not_after: i64,
+    version: i64,
+    state: String,
+}
+
+/// The certificates in use.
+pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
+    let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
+    let rows: Vec<Row> = query.select(Row::as_select()).load(tx.conn)?;
+    rows.iter().map(Row::validity).collect()
+}
+
+/// The hosts of terminated routes that changed after `version`, by host.
+pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
+    let hosts: Vec<String> = routes::table
+        .filter(routes::version.gt(version.cast_signed()).and(routes::mode.eq("terminate")))
+        .select(routes::host)
+        .order(routes::host)
+        .load(tx.conn)?;
+    let parse = |host: String| Host::parse(&host).map_err(|e| StoreError::damaged("routes", &host, e));
+    hosts.into_iter().map(parse).collect()
+}
+
+/// Those of [`terminated_hosts`] that no certificate covers.
+pub fn uncovered_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
+    let mut uncovered = Vec::new();
+    for host in terminated_hosts(tx, version)? {
+        if !coverage::covers(tx, &host)? {
+            uncovered.push(host);
+        }
+    }
+    Ok(uncovered)
+}
+
+/// Puts a certificate in the place of the one of the same name.
+pub fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(), StoreError> {
+    let names: Vec<String> = issued.names.iter().map(ToString::to_string).collect();
+    let row = Row {
+        id: issued.id.to_string(),
+        names: serde_json::to_string(&names).map_err(|e| damaged(issued.id.as_str(), e))?,
+        chain: issued.chain.clone(),
+        sealed_key: seal(issued.id.as_str(), &issued.key, key)?,
+        issuer: issued.issuer.to_owned(),
+        not_before: issued.not_before.unix_timestamp(),
+        not_after: issued.not_after.unix_timestamp(),
+        version: tx.revise()?.cast_signed(),
+        state: ACTIVE.to_owned(),
+    };
+    diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Takes a certificate out of use; its key is gone for good.
+pub fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+    let version = tx.revise()?.cast_signed();
+    diesel::update(certificates::table.find(id.as_str()))
+        .set((
+            certificates::state.eq(DROPPED),
+            certificates::names.eq("[]"),
+            certificates::chain.eq(""),
+            certificates::sealed_key.eq(Vec::new()),
+            certificates::version.eq(version),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The local CA, if there is one.
+pub fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+    let row: Option<Row> =
+        certificates::table.find(AUTHORITY_ID).select(Row::as_select()).first(tx.conn).optional()?;
+    let read = |row: Row| Ok(Authority { key: row.open(key)?, certificate: row.chain });
+    row.map(read).transpose()
+}
+
+/// Keeps a new local CA. What it signs is the nodes' concern, it is not.
+pub fn put_authority(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
+    let row = Row {
+        id: AUTHORITY_ID.to_owned(),
+        names: "[]".to_owned(),
+        chain: authority.certificate.clone(),
+        sealed_key: seal(AUTHORITY_ID, &authority.key, key)?,
+        issuer: AUTHORITY_ID.to_owned(),
+        not_before: 0,
+        not_after: 0,
+        version: 0,
+        state: AUTHORITY.to_owned(),
+    };
+    diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+/// What the nodes are to learn of certificates that changed after `version`.
+pub(super) fn changed_since(
+    tx: &mut Tx<'_>,
+    version: u64,
+    key: &SecretKey,
+) -> Result<Vec<Changed>, StoreError> {
+    let rows: Vec<Row> = certificates::table
+        .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(AUTHORITY)))
+        .select(Row::as_select())
+        .load(tx.conn)?;
+    rows.into_iter().map(|row| row.changed(key)).collect()
+}
+
+impl Row {
+    fn validity(&self) -> Result<Validity, StoreError> {
+        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| damaged(&self.id, e));
+        Ok(Validity {
+            id: self.certificate_id()?,
+            names: self.names()?,
+            issuer: self.issuer.clone(),
+            not_before: time(self.not_before)?,
+            not_after: time(self.not_after)?,
+        })
+    }
+
+    fn changed(self, key: &SecretKey) -> Result<Changed, StoreError> {
+        let id = self.certificate_id()?;
+        let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
+        if self.state != ACTIVE {
+            return Ok(Changed { name, version, change: Change::Remove { at_once: false } });
+        }
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes())
+            .map(|der| der.map(|der| der.as_ref().to_vec()))
+            .collect();
+        let chain = chain.map_err(|e| damaged(&self.id, e))?;
+        let cert = Certificate { id, names: self.names()?, chain, key: self.open(key)? };
+        Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
+    }
+
+    fn certificate_id(&self) -> Result<CertificateId, StoreError> {
+        CertificateId::parse(&self.id).map_err(|e| damaged(&self.id, e))
+    }
+
+    fn names(&self) -> Result<Vec<CertName>, StoreError> {
+        let texts: Vec<String> = serde_json::from_str(&self.names).map_err(|e| damaged(&self.id, e))?;
+        texts.iter().map(|text| text.parse().map_err(|e| damaged(&self.id, e))).collect()
+    }
+
+    fn open(&self, key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        key.open(&self.id, &self.sealed_key).map_err(|e| damaged(&self.id, format!("its private key: {e}")))
+    }
+}
+
+fn seal(id: &str, plain: &[u8], key: &SecretKey) -> Result<Vec<u8>, StoreError> {
+    key.seal(id, plain).map_err(|e| damaged(id, e))
+}
+
+fn damaged(id: &str, reason: impl ToString) -> StoreError {
+    StoreError::damaged("certificates", id, reason)
+}
+
+#[cfg(test)]
+mod tests;

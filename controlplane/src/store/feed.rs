@@ -1,0 +1,96 @@
+//! What the nodes are to learn: everything that changed after a revision.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
+
+use super::certificates;
+use super::change::{Change, Changed, Changes};
+use super::routes::Row;
+use super::schema::{meta, routes, tombstones, users};
+use super::{StoreError, Tx, WriteTx};
+use crate::seal::SecretKey;
+
+const SETTINGS: &str = "feed_settings";
+const SETTINGS_VERSION: &str = "feed_settings_version";
+
+/// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
+/// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
+pub fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<Changes, StoreError> {
+    let after = version.cast_signed();
+    let mut changed = changed_routes(tx, after)?;
+    changed.extend(routes_of_changed_owners(tx, after)?);
+    changed.extend(deleted_routes(tx, after)?);
+    changed.extend(certificates::changed_since(tx, version, key)?);
+    Ok(Changes { version: tx.revision()?, changed })
+}
+
+/// The version at which the settings came to be this text, one of them now if they were another.
+pub fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreError> {
+    let known = |tx: &mut WriteTx<'_>, key: &str| -> Result<Option<String>, StoreError> {
+        Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
+    };
+    if known(tx, SETTINGS)?.as_deref() == Some(text)
+        && let Some(version) = known(tx, SETTINGS_VERSION)?
+    {
+        return version.parse().map_err(|e| StoreError::damaged("meta", SETTINGS_VERSION, e));
+    }
+    let version = tx.revise()?;
+    for (key, value) in [(SETTINGS, text), (SETTINGS_VERSION, &version.to_string())] {
+        let row = (meta::key.eq(key), meta::value.eq(value));
+        diesel::replace_into(meta::table).values(row).execute(tx.conn)?;
+    }
+    Ok(version)
+}
+
+type Owned = (Row, bool, i64);
+
+fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+    let rows: Vec<Owned> = routes::table
+        .inner_join(users::table)
+        .filter(routes::version.gt(after))
+        .select((Row::as_select(), users::suspended, users::version))
+        .load(tx.conn)?;
+    rows.into_iter().map(route).collect()
+}
+
+/// Apart from the other query, so that each has its index.
+fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+    let rows: Vec<Owned> = users::table
+        .inner_join(routes::table)
+        .filter(users::version.gt(after).and(routes::version.le(after)))
+        .select((Row::as_select(), users::suspended, users::version))
+        .load(tx.conn)?;
+    rows.into_iter().map(route).collect()
+}
+
+fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+    let rows: Vec<(String, i64)> = tombstones::table
+        .filter(tombstones::version.gt(after))
+        .select((tombstones::route_id, tombstones::version))
+        .load(tx.conn)?;
+    let read = |(id, version): (String, i64)| {
+        let name = id.parse().map(ResourceName::Route);
+        Ok(Changed {
+            name: name.map_err(|e| StoreError::damaged("tombstones", &id, e))?,
+            version: version.cast_unsigned(),
+            change: Change::Remove { at_once: false },
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+fn route((row, suspended, owner_version): Owned) -> Result<Changed, StoreError> {
+    let route = row.read()?;
+    let name = ResourceName::Route(route.id);
+    let version = route.version.max(owner_version.cast_unsigned());
+    if suspended {
+        return Ok(Changed { name, version, change: Change::Remove { at_once: true } });
+    }
+    let route = FeedRoute { id: route.id, host: route.host, destination: route.destination };
+    Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
+}
+
+#[cfg(test)]
+mod tests;
