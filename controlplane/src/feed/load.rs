@@ -1,0 +1,114 @@
+//! Brings the catalog to what the store says, at start and after each change, gathered for a moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{error, warn};
+use webgateway_process::Stop;
+use webgateway_proto::feed::{Resource, ResourceName, Settings};
+
+use super::catalog::Catalog;
+use crate::seal::SecretKey;
+use crate::store::change::{Change, Changed, Changes};
+use crate::store::feed::{changes_since, record_settings};
+use crate::store::{Store, StoreError};
+
+/// How long to wait when the store cannot be read.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The store is gone while the process lives.
+#[derive(Debug, Clone, Copy, Error)]
+#[error("the store is gone")]
+pub struct StoreGone;
+
+/// Reads the store for the catalog.
+#[derive(Clone)]
+pub struct Loader {
+    /// What the nodes hold comes from here,
+    pub store: Store,
+    /// its private keys opened with this,
+    pub key: Arc<SecretKey>,
+    /// and from the configuration.
+    pub settings: Settings,
+    /// How long changes are gathered, from the first one, before they are published.
+    pub delay: Duration,
+}
+
+impl Loader {
+    /// Everything, as it is now.
+    pub async fn load(&self) -> Result<Catalog, StoreError> {
+        let text = settings_text(&self.settings);
+        let version = self
+            .store
+            .write("feed settings", move |tx| -> Result<_, StoreError> { record_settings(tx, &text) })
+            .await?;
+        // What the settings forbid now the catalog leaves out without a trace; a node that stands at older
+        // settings is therefore told everything anew.
+        let mut catalog = Catalog::new(self.store.epoch(), version);
+        let mut changes = self.read(0).await?;
+        let settings = Arc::new(Resource::Settings(self.settings.clone()));
+        changes.changed.push(Changed {
+            name: ResourceName::Settings,
+            version,
+            change: Change::Put(settings),
+        });
+        catalog.apply(changes);
+        Ok(catalog)
+    }
+
+    /// Follows the store until the process stops.
+    pub async fn follow(self, catalog: watch::Sender<Catalog>, stop: Stop) -> Result<(), StoreGone> {
+        let mut revision = self.store.changed();
+        loop {
+            let version = catalog.borrow().version();
+            tokio::select! {
+                newer = revision.wait_for(|revision| *revision > version) => drop(newer.map_err(|_| StoreGone)?),
+                () = stop.begun() => return Ok(()),
+            }
+            sleep(self.delay).await;
+            match self.read(version).await {
+                Ok(changes) => {
+                    let mut next = catalog.borrow().clone();
+                    next.apply(changes);
+                    catalog.send_replace(next);
+                }
+                Err(error) => {
+                    error!(%error, "the nodes cannot be told of a change, trying again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn read(&self, version: u64) -> Result<Changes, StoreError> {
+        let key = Arc::clone(&self.key);
+        let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
+        for changed in &mut changes.changed {
+            self.admit(changed);
+        }
+        Ok(changes)
+    }
+
+    /// Takes out a route to where no backend may be any more.
+    fn admit(&self, changed: &mut Changed) {
+        let Change::Put(resource) = &changed.change else { return };
+        let Resource::Route(route) = resource.as_ref() else { return };
+        let backends = route.destination.backends.as_slice();
+        let refused =
+            backends.iter().find_map(|backend| self.settings.allowed_backends.admit(*backend).err());
+        if let Some(reason) = refused {
+            warn!(host = %route.host, %reason, "a route is not served: `allowed_backends` forbids it now");
+            changed.change = Change::Remove { at_once: true };
+        }
+    }
+}
+
+fn settings_text(settings: &Settings) -> String {
+    format!("{}; {}", settings.base_domain, settings.allowed_backends)
+}
+
+#[cfg(test)]
+mod tests;

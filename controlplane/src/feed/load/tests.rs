@@ -1,0 +1,90 @@
+//! The catalog follows a real store.
+
+use std::path::Path;
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use webgateway_process::Tasks;
+use webgateway_proto::feed::Held;
+use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes, Route, RouteId};
+
+use super::*;
+use crate::metrics::Metrics;
+use crate::store::{routes, users};
+
+fn open(folder: &Path) -> Store {
+    Store::open(&folder.join("controlplane.db"), Metrics::register(&mut Registry::default())).unwrap()
+}
+
+fn loader(store: &Store, allowed: &str) -> Loader {
+    Loader {
+        store: store.clone(),
+        key: Arc::new(SecretKey::new(&[1; 32]).unwrap()),
+        settings: Settings {
+            base_domain: Host::parse("gw.example").unwrap(),
+            allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
+        },
+        delay: Duration::from_millis(5),
+    }
+}
+
+async fn create(store: &Store, host: String) -> u64 {
+    let created: Result<u64, StoreError> = store
+        .write("test", move |tx| {
+            let now = OffsetDateTime::UNIX_EPOCH;
+            let backends = Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap();
+            let route = Route {
+                id: RouteId::generate(),
+                owner: "u1.pub".parse().unwrap(),
+                host: Host::parse(&host).unwrap(),
+                destination: Destination { mode: Mode::Terminate, balance: Balance::Random, backends },
+                version: tx.revise()?,
+                created_at: now,
+                updated_at: now,
+            };
+            users::ensure(tx, &route.owner, now)?;
+            routes::insert(tx, &route)?;
+            Ok(route.version)
+        })
+        .await;
+    created.unwrap()
+}
+
+#[tokio::test]
+async fn changes_are_gathered_and_published() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let loader = loader(&store, "400::/7");
+    let catalog = loader.load().await.unwrap();
+    assert_eq!(catalog.since(0).count(), 1, "the settings");
+    let tasks = Tasks::new(Stop::new());
+    let (sender, mut receiver) = watch::channel(catalog);
+    tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
+    let mut last = 0;
+    for i in 0..20 {
+        last = create(&store, format!("r{i}.example")).await;
+    }
+    let catalog = receiver.wait_for(|catalog| catalog.version() >= last).await.unwrap().clone();
+    assert_eq!(catalog.since(0).count(), 21);
+    tasks.stop().begin();
+    tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn narrower_settings_take_routes_away_and_every_node_learns_of_it() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    create(&store, "a.example".into()).await;
+    let wide = loader(&store, "400::/7").load().await.unwrap();
+    let puts = |catalog: &Catalog| catalog.since(0).filter(|(_, c)| matches!(c, Change::Put(_))).count();
+    assert_eq!(puts(&wide), 2);
+    let again = loader(&store, "400::/7").load().await.unwrap();
+    assert!(again.knows(&wide.held()), "a restart alone costs a node nothing");
+
+    let narrow = loader(&store, "500::/16").load().await.unwrap();
+    assert_eq!(puts(&narrow), 1, "the settings");
+    let Held { epoch, version } = wide.held();
+    assert_eq!(epoch, store.epoch());
+    assert!(!narrow.knows(&Held { epoch, version }));
+}

@@ -1,0 +1,243 @@
+//! Who is connected, what they hold, what they could not use.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::metrics::gauge::Gauge;
+use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use webgateway_proto::api::{NodeView, Reject};
+
+use super::session::Session;
+use crate::clock::Clock;
+use crate::domain::NodeDirectory;
+
+/// How many nodes are remembered after they have left.
+const MAX_GONE: usize = 1000;
+/// The longest name and build of a node, in bytes.
+const MAX_TEXT: usize = 253;
+
+/// What is known of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its build.
+    pub build: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// When that was last otherwise.
+    pub since: OffsetDateTime,
+    /// The last version it answered.
+    pub acked: u64,
+    /// The last version it holds whole: a version with a reject does not count.
+    pub held: u64,
+    /// What it cannot use, by resource, and why.
+    pub rejects: BTreeMap<String, String>,
+    /// Its open connections, as it last said.
+    pub connections: u64,
+    /// The requests it has answered, as it last said.
+    pub requests: u64,
+}
+
+/// Why a node is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidNode {
+    /// No name, a long one, or one that cannot be printed.
+    #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
+    Text,
+}
+
+/// The nodes. Clones are the same list.
+#[derive(Debug, Clone)]
+pub struct Nodes {
+    state: Arc<Mutex<State>>,
+    clock: Clock,
+    connected: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: u64,
+    nodes: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    node: Node,
+    stream: u64,
+    replaced: CancellationToken,
+}
+
+/// One node's stream, on the list while it lives.
+#[derive(Debug)]
+pub struct Connected {
+    nodes: Nodes,
+    name: String,
+    stream: u64,
+    replaced: CancellationToken,
+}
+
+impl Nodes {
+    /// None yet; `connected` shows how many are connected.
+    #[must_use]
+    pub fn new(clock: Clock, connected: Gauge) -> Self {
+        Self { state: Arc::default(), clock, connected }
+    }
+
+    /// Lists every node, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<Node> {
+        self.state().nodes.values().map(|entry| entry.node.clone()).collect()
+    }
+
+    /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
+    pub fn connect(&self, name: &str, build: &str) -> Result<Connected, InvalidNode> {
+        let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+        if name.is_empty() || !printable(name) || !printable(build) {
+            return Err(InvalidNode::Text);
+        }
+        let mut state = self.state();
+        state.streams += 1;
+        let (stream, replaced) = (state.streams, CancellationToken::new());
+        let old = state.nodes.remove(name);
+        if let Some(old) = old.as_ref().filter(|old| old.node.connected) {
+            warn!(node = name, "a second node of this name came, the older stream is closed");
+            old.replaced.cancel();
+        }
+        let node = Node {
+            name: name.to_owned(),
+            build: build.to_owned(),
+            connected: true,
+            since: self.clock.now(),
+            acked: 0,
+            held: 0,
+            rejects: BTreeMap::new(),
+            connections: 0,
+            requests: 0,
+        };
+        state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone() });
+        state.forget_long_gone();
+        self.connected.set(state.connected());
+        info!(node = name, build, "a node connected");
+        Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NodeDirectory for Nodes {
+    fn nodes(&self) -> Vec<NodeView> {
+        self.list().into_iter().map(view).collect()
+    }
+}
+
+fn view(node: Node) -> NodeView {
+    let reject = |(resource, reason)| Reject { resource, reason };
+    NodeView {
+        node: node.name,
+        build: node.build,
+        connected: node.connected,
+        since: node.since.format(&Rfc3339).unwrap_or_default(),
+        version: node.held,
+        rejects: node.rejects.into_iter().map(reject).collect(),
+    }
+}
+
+impl State {
+    fn connected(&self) -> i64 {
+        self.nodes.values().map(|entry| i64::from(entry.node.connected)).sum()
+    }
+
+    fn forget_long_gone(&mut self) {
+        let gone = self.nodes.values().filter(|entry| !entry.node.connected);
+        if gone.clone().count() > MAX_GONE
+            && let Some(oldest) =
+                gone.min_by_key(|entry| entry.node.since).map(|entry| entry.node.name.clone())
+        {
+            self.nodes.remove(&oldest);
+        }
+    }
+}
+
+impl Connected {
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Resolves when a newer stream of the same name has come.
+    pub async fn replaced(&self) {
+        self.replaced.cancelled().await;
+    }
+
+    /// Takes over what the session knows.
+    pub fn progressed(&self, session: &Session) {
+        self.update(|node| {
+            (node.acked, node.held) = (session.acked(), session.held());
+            node.rejects.clone_from(session.rejects());
+        });
+    }
+
+    /// Takes over what the node says of itself.
+    pub fn reported(&self, connections: u64, requests: u64) {
+        self.update(|node| (node.connections, node.requests) = (connections, requests));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Node)) {
+        if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name)
+            && entry.stream == self.stream
+        {
+            change(&mut entry.node);
+        }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let now = self.nodes.clock.now();
+        self.update(|node| (node.connected, node.since) = (false, now));
+        let state = self.nodes.state();
+        self.nodes.connected.set(state.connected());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_of_one_name_wins() {
+        let nodes = Nodes::new(Clock::system(), Gauge::default());
+        let first = nodes.connect("edge1", "1").unwrap();
+        let second = nodes.connect("edge1", "2").unwrap();
+        first.replaced().await;
+        assert!(!second.replaced.is_cancelled());
+        drop(first);
+        let list = nodes.list();
+        assert_eq!(list.len(), 1);
+        assert_eq!(nodes.connected.get(), 1);
+        assert!(list[0].connected && list[0].build == "2", "the older one's end changes nothing");
+        drop(second);
+        assert!(!nodes.list()[0].connected);
+        assert_eq!(nodes.connected.get(), 0);
+    }
+
+    #[test]
+    fn names_are_bounded_and_so_is_their_number() {
+        let nodes = Nodes::new(Clock::system(), Gauge::default());
+        for bad in ["", "a\nb", &"x".repeat(254)] {
+            assert!(nodes.connect(bad, "1").is_err());
+        }
+        for i in 0..MAX_GONE + 20 {
+            drop(nodes.connect(&format!("n{i}"), "1").unwrap());
+        }
+        assert!(nodes.list().len() <= MAX_GONE + 1);
+    }
+}

@@ -1,0 +1,45 @@
+//! Small resources for the feed's tests.
+
+use std::sync::Arc;
+
+use webgateway_proto::feed::{FeedRoute, Resource, ResourceName, Settings};
+use webgateway_proto::model::{Backend, Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
+
+use crate::store::change::{Change, Changed};
+
+pub(crate) fn route_name(n: u64) -> ResourceName {
+    ResourceName::Route(route_id(n))
+}
+
+fn route_id(n: u64) -> RouteId {
+    RouteId::from_bytes(u128::from(n + 1).to_be_bytes())
+}
+
+/// Route `n`, as it is at `version`.
+pub(crate) fn route(n: u64, version: u64) -> Resource {
+    let backend = Backend::parse(&format!("[400::{:x}]:80", version % 0xffff)).unwrap();
+    Resource::Route(FeedRoute {
+        id: route_id(n),
+        host: Host::parse(&format!("r{n}.gw.example")).unwrap(),
+        destination: Destination {
+            mode: Mode::Terminate,
+            balance: Balance::RoundRobin,
+            backends: Backends::new(vec![backend], &Prefixes::default()).unwrap(),
+        },
+    })
+}
+
+pub(crate) fn put(n: u64, version: u64) -> Changed {
+    Changed { name: route_name(n), version, change: Change::Put(Arc::new(route(n, version))) }
+}
+
+pub(crate) fn remove(n: u64, version: u64) -> Changed {
+    Changed { name: route_name(n), version, change: Change::Remove { at_once: false } }
+}
+
+pub(crate) fn settings(version: u64) -> Changed {
+    let settings =
+        Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
+    let change = Change::Put(Arc::new(Resource::Settings(settings)));
+    Changed { name: ResourceName::Settings, version, change }
+}

@@ -1,0 +1,279 @@
+//! The nodes' gRPC service: one task per stream drives its session; API calls are handed on.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, info, warn};
+use webgateway_process::Tasks;
+use webgateway_proto::api::MAX_BODY;
+use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, ToNode, wire};
+
+use super::catalog::Catalog;
+use super::diff::Batch;
+use super::nodes::{Connected, InvalidNode, Nodes};
+use super::session::{Session, Violation};
+use super::socket::FeedSocket;
+
+/// The largest message taken from a node: an API call with its body and head.
+const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
+/// How many messages wait for a node that reads slowly.
+const QUEUE: usize = 256;
+/// How many streams and calls one connection may have at once.
+const MAX_STREAMS: u32 = 1024;
+
+/// Answers an API call that came through a node.
+pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
+
+/// How long a node may take, and how often each side says that it lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How often a heartbeat is sent.
+    pub heartbeat: Duration,
+    /// A node that says nothing for so long is dropped.
+    pub silence: Duration,
+    /// A connection must begin, and say Hello, within this.
+    pub hello: Duration,
+    /// An API call is answered within this.
+    pub call: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { heartbeat: seconds(5), silence: seconds(15), hello: seconds(5), call: seconds(30) }
+    }
+}
+
+/// The feed's service and what it needs.
+#[derive(Clone)]
+pub struct FeedService {
+    /// What the nodes shall hold.
+    pub catalog: watch::Receiver<Catalog>,
+    /// Where connected nodes are listed.
+    pub nodes: Nodes,
+    /// Who answers API calls.
+    pub calls: CallHandler,
+    /// Where the streams' tasks run.
+    pub tasks: Tasks,
+    /// How long a node may take.
+    pub patience: Patience,
+    /// Connections and messages that no node sends.
+    pub garbage: Counter,
+}
+
+/// Why a node's stream ended.
+#[derive(Debug, Error)]
+enum Ended {
+    #[error("it closed the stream")]
+    Closed,
+    #[error("the connection failed: {0}")]
+    Transport(#[from] Status),
+    #[error("the first message must be Hello")]
+    NoHello,
+    #[error("Hello was said twice")]
+    SecondHello,
+    #[error(transparent)]
+    Invalid(#[from] InvalidNode),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    #[error("it was silent for too long")]
+    Silent,
+    #[error("a newer stream of the same name has come")]
+    Replaced,
+    #[error("the controlplane stops")]
+    Stopping,
+}
+
+type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
+type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl FeedService {
+    /// Serves the nodes on `socket` until the process stops.
+    pub async fn serve(self, socket: FeedSocket) -> Result<(), tonic::transport::Error> {
+        let stop = self.tasks.stop().clone();
+        let incoming = socket.incoming(self.patience.hello, self.garbage.clone());
+        let (heartbeat, silence) = (self.patience.heartbeat, self.patience.silence);
+        let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
+        tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(heartbeat))
+            .http2_keepalive_timeout(Some(silence.saturating_sub(heartbeat)))
+            .max_concurrent_streams(MAX_STREAMS)
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, async move { stop.begun().await })
+            .await
+    }
+
+    async fn attend(self, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
+        let mut stream = Stream { inbound, heard: Instant::now(), patience: self.patience };
+        let ended = match self.meet(&mut stream).await {
+            Ok((connected, held)) => {
+                let Err(ended) = self.drive(&connected, held, &mut stream, &outbound).await;
+                info!(node = connected.name(), reason = %ended, "a node's stream ended");
+                ended
+            }
+            Err(ended) => {
+                debug!(reason = %ended, "a stream ended before it was a node's");
+                ended
+            }
+        };
+        if ended.is_garbage() {
+            self.garbage.inc();
+        }
+        if let Some(status) = ended.status() {
+            // The node may be gone, or not reading: it is told if that costs nothing.
+            let _ = outbound.try_send(Err(status));
+        }
+    }
+
+    async fn meet(&self, stream: &mut Stream) -> Result<(Connected, Option<Held>), Ended> {
+        let first = timeout(self.patience.hello, stream.next()).await.map_err(|_| Ended::NoHello)??;
+        let FromNode::Hello { node, build, held } = first else { return Err(Ended::NoHello) };
+        Ok((self.nodes.connect(&node, &build)?, held))
+    }
+
+    async fn drive(
+        &self,
+        connected: &Connected,
+        held: Option<Held>,
+        stream: &mut Stream,
+        outbound: &Outbound,
+    ) -> Result<Infallible, Ended> {
+        let mut session = Session::new(held);
+        let mut catalog = self.catalog.clone();
+        let mut sending: Option<Sending> = None;
+        let mut heartbeat = interval(self.patience.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if sending.is_none() {
+                let batch = session.next(&catalog.borrow_and_update());
+                sending = batch.map(|batch| send(batch, outbound.clone()));
+            }
+            tokio::select! {
+                message = stream.next() => hear(message?, &mut session, connected)?,
+                () = finish(&mut sending) => sending = None,
+                changed = catalog.changed() => changed.map_err(|_| Ended::Stopping)?,
+                // A full queue says by itself that we live.
+                _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
+                () = outbound.closed() => return Err(Ended::Closed),
+                () = connected.replaced() => return Err(Ended::Replaced),
+                () = self.tasks.stop().begun() => return Err(Ended::Stopping),
+            }
+        }
+    }
+}
+
+fn hear(message: FromNode, session: &mut Session, connected: &Connected) -> Result<(), Ended> {
+    match message {
+        FromNode::Hello { .. } => return Err(Ended::SecondHello),
+        FromNode::Ack(version) => {
+            session.ack(version)?;
+            connected.progressed(session);
+        }
+        FromNode::Reject { version, resource, reason } => {
+            warn!(node = connected.name(), version, resource, reason, "a node cannot use a resource");
+            session.reject(resource, &reason);
+            connected.progressed(session);
+        }
+        FromNode::Status { connections, requests } => connected.reported(connections, requests),
+        FromNode::Heartbeat | FromNode::Unknown => {}
+    }
+    Ok(())
+}
+
+fn send(batch: Batch, outbound: Outbound) -> Sending {
+    Box::pin(async move {
+        for message in batch.messages() {
+            if outbound.send(Ok(message.write())).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn finish(sending: &mut Option<Sending>) {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a node says, and when it last said something.
+struct Stream {
+    inbound: Streaming<wire::NodeMessage>,
+    heard: Instant,
+    patience: Patience,
+}
+
+impl Stream {
+    /// The next message; safe to be cancelled.
+    async fn next(&mut self) -> Result<FromNode, Ended> {
+        let message = tokio::select! {
+            message = self.inbound.message() => message?.ok_or(Ended::Closed)?,
+            () = sleep_until(self.heard + self.patience.silence) => return Err(Ended::Silent),
+        };
+        self.heard = Instant::now();
+        Ok(FromNode::from(message))
+    }
+}
+
+impl Ended {
+    /// What the node is told, if it is still there.
+    fn status(&self) -> Option<Status> {
+        match self {
+            Self::Closed | Self::Transport(_) => None,
+            Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => {
+                Some(Status::invalid_argument(self.to_string()))
+            }
+            Self::Silent => Some(Status::deadline_exceeded(self.to_string())),
+            Self::Replaced => Some(Status::aborted(self.to_string())),
+            Self::Stopping => Some(Status::unavailable(self.to_string())),
+        }
+    }
+
+    /// Whether no node of ours behaves like this.
+    fn is_garbage(&self) -> bool {
+        match self {
+            Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => true,
+            Self::Closed | Self::Transport(_) | Self::Silent | Self::Replaced | Self::Stopping => false,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::feed_server::Feed for FeedService {
+    type SubscribeStream = ReceiverStream<Result<wire::FeedMessage, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<wire::NodeMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let (outbound, queue) = mpsc::channel(QUEUE);
+        self.tasks.spawn("feed stream", self.clone().attend(request.into_inner(), outbound));
+        Ok(Response::new(ReceiverStream::new(queue)))
+    }
+
+    async fn call(
+        &self,
+        request: Request<wire::CallRequest>,
+    ) -> Result<Response<wire::CallResponse>, Status> {
+        let call = ApiCall::try_from(request.into_inner()).map_err(|error| {
+            self.garbage.inc();
+            Status::invalid_argument(error.to_string())
+        })?;
+        let reply = timeout(self.patience.call, (self.calls)(call)).await;
+        let reply = reply.map_err(|_| Status::deadline_exceeded("the API did not answer in time"))?;
+        Ok(Response::new(reply.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! A real client over a real unix socket.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+use webgateway_process::Stop;
+use webgateway_proto::model::Prefixes;
+
+use super::wire::feed_client::FeedClient;
+use super::*;
+use crate::clock::Clock;
+use crate::feed::samples::{put, remove, route_name};
+use crate::store::change::{Changed, Changes};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+struct Controlplane {
+    path: PathBuf,
+    catalog: watch::Sender<Catalog>,
+    nodes: Nodes,
+    garbage: Counter,
+    tasks: Tasks,
+    _dir: TempDir,
+}
+
+impl Drop for Controlplane {
+    fn drop(&mut self) {
+        self.tasks.stop().cut();
+    }
+}
+
+impl Controlplane {
+    fn start(patience: Patience) -> Self {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("feed.sock");
+        let (nodes, tasks) = (Nodes::new(Clock::system(), Gauge::default()), Tasks::new(Stop::new()));
+        let mut catalog = Catalog::new("e", 0);
+        catalog.apply(Changes { version: 2, changed: vec![put(1, 1), put(2, 2)] });
+        let (catalog, receiver) = watch::channel(catalog);
+        let echo: CallHandler = Arc::new(|call: ApiCall| {
+            Box::pin(
+                async move { http::Response::new(format!("{} {}", call.client, call.request.uri()).into()) },
+            )
+        });
+        let garbage = Counter::default();
+        let service = FeedService {
+            catalog: receiver,
+            nodes: nodes.clone(),
+            calls: echo,
+            tasks: tasks.clone(),
+            patience,
+            garbage: garbage.clone(),
+        };
+        tasks.essential("feed", service.serve(FeedSocket::bind(&path).unwrap()));
+        Self { path, catalog, nodes, garbage, tasks, _dir: dir }
+    }
+
+    fn change(&self, changed: Changed) {
+        self.catalog.send_modify(|catalog| {
+            catalog.apply(Changes { version: changed.version, changed: vec![changed] });
+        });
+    }
+
+    /// Waits until the nodes are as `expected`.
+    async fn nodes_are(&self, expected: impl Fn(&[super::super::nodes::Node]) -> bool) {
+        let wait = async {
+            while !expected(&self.nodes.list()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{:?}", self.nodes.list()));
+    }
+
+    async fn counted(&self, garbage: u64) {
+        let wait = async {
+            while self.garbage.get() < garbage {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{} instead of {garbage}", self.garbage.get()));
+    }
+}
+
+async fn client(path: &Path) -> FeedClient<Channel> {
+    let path = path.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    let channel = Endpoint::from_static("http://feed").connect_with_connector(connector).await.unwrap();
+    FeedClient::new(channel)
+}
+
+struct Node {
+    outbound: mpsc::Sender<wire::NodeMessage>,
+    inbound: Streaming<wire::FeedMessage>,
+}
+
+impl Node {
+    async fn connect(path: &Path, name: &str, held: Option<Held>) -> Self {
+        let node = Self::silent(path).await;
+        node.say(FromNode::Hello { node: name.into(), build: "test".into(), held }).await;
+        node
+    }
+
+    async fn silent(path: &Path) -> Self {
+        let (outbound, queue) = mpsc::channel(16);
+        let inbound = client(path).await.subscribe(ReceiverStream::new(queue)).await.unwrap().into_inner();
+        Self { outbound, inbound }
+    }
+
+    async fn say(&self, message: FromNode) {
+        self.outbound.send(message.into()).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Result<ToNode, Status> {
+        loop {
+            let message = timeout(LIMIT, self.inbound.message()).await.expect("in time")?;
+            let message = message.ok_or_else(|| Status::ok("the end"))?;
+            match ToNode::read(message, &Prefixes::default()) {
+                ToNode::Heartbeat => {}
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// One batch: whether it is full, what it puts and removes, its version.
+    async fn batch(&mut self) -> (bool, Vec<String>, u64) {
+        let Ok(ToNode::Begin { full }) = self.hear().await else { panic!("no batch") };
+        let mut said = Vec::new();
+        loop {
+            match self.hear().await.unwrap() {
+                ToNode::Put(resource) => said.push(format!("+{}", resource.name())),
+                ToNode::Remove { name, .. } => said.push(format!("-{name}")),
+                ToNode::End(held) => return (full, said, held.version),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn named(sign: &str, n: u64) -> String {
+    format!("{sign}{}", route_name(n))
+}
+
+#[tokio::test]
+async fn everything_then_the_differences_then_the_rest_after_a_reconnect() {
+    let plane = Controlplane::start(Patience::default());
+    let mut node = Node::connect(&plane.path, "edge1", None).await;
+    assert_eq!(node.batch().await, (true, vec![named("+", 1), named("+", 2)], 2));
+    plane.change(put(1, 3));
+    plane.change(remove(2, 4));
+    node.say(FromNode::Ack(2)).await;
+    assert_eq!(node.batch().await, (false, vec![named("+", 1), named("-", 2)], 4));
+    node.say(FromNode::Ack(4)).await;
+    plane.nodes_are(|nodes| nodes[0].connected && nodes[0].held == 4).await;
+
+    drop(node);
+    plane.nodes_are(|nodes| !nodes[0].connected).await;
+    plane.change(put(3, 5));
+    let mut node = Node::connect(&plane.path, "edge1", Some(Held { epoch: "e".into(), version: 4 })).await;
+    assert_eq!(node.batch().await, (false, vec![named("+", 3)], 5));
+    let mut stranger =
+        Node::connect(&plane.path, "edge2", Some(Held { epoch: "old".into(), version: 4 })).await;
+    assert_eq!(stranger.batch().await, (true, vec![named("+", 1), named("+", 3)], 5));
+    assert_eq!(plane.garbage.get(), 0);
+}
+
+#[tokio::test]
+async fn a_reject_is_listed_by_name_until_it_is_cured() {
+    let plane = Controlplane::start(Patience::default());
+    let mut node = Node::connect(&plane.path, "edge1", None).await;
+    node.batch().await;
+    let resource = route_name(1).to_string();
+    node.say(FromNode::Reject { version: 2, resource: resource.clone(), reason: "key does not fit".into() })
+        .await;
+    node.say(FromNode::Ack(2)).await;
+    node.say(FromNode::Status { connections: 7, requests: 9 }).await;
+    plane.nodes_are(|nodes| nodes[0].acked == 2 && nodes[0].connections == 7).await;
+    let listed = &plane.nodes.list()[0];
+    assert_eq!((listed.held, listed.rejects[&resource].as_str()), (0, "key does not fit"));
+    plane.change(put(1, 3));
+    assert_eq!(node.batch().await, (false, vec![named("+", 1)], 3));
+    node.say(FromNode::Ack(3)).await;
+    plane.nodes_are(|nodes| nodes[0].held == 3 && nodes[0].rejects.is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_newest_node_of_one_name_wins() {
+    let plane = Controlplane::start(Patience::default());
+    let mut first = Node::connect(&plane.path, "edge1", None).await;
+    first.batch().await;
+    let mut second = Node::connect(&plane.path, "edge1", None).await;
+    second.batch().await;
+    assert_eq!(first.hear().await.unwrap_err().code(), tonic::Code::Aborted);
+    second.say(FromNode::Ack(2)).await;
+    plane.nodes_are(|nodes| nodes.len() == 1 && nodes[0].connected && nodes[0].held == 2).await;
+}
+
+#[tokio::test]
+async fn a_silent_node_is_dropped_and_one_that_beats_is_not() {
+    let short = Duration::from_millis(200);
+    let patience = Patience { heartbeat: short / 4, silence: short, hello: short / 2, ..Patience::default() };
+    let plane = Controlplane::start(patience);
+    let mut silent = Node::connect(&plane.path, "silent", None).await;
+    let mut lively = Node::connect(&plane.path, "lively", None).await;
+    let outbound = lively.outbound.clone();
+    plane.tasks.spawn("heartbeats", async move {
+        while outbound.send(FromNode::Heartbeat.into()).await.is_ok() {
+            tokio::time::sleep(short / 8).await;
+        }
+    });
+    silent.batch().await;
+    lively.batch().await;
+    assert_eq!(silent.hear().await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    plane.nodes_are(|nodes| nodes.iter().any(|node| !node.connected)).await;
+    lively.say(FromNode::Ack(2)).await;
+    plane.nodes_are(|nodes| nodes.iter().any(|n| n.name == "lively" && n.connected && n.held == 2)).await;
+
+    let mut nobody = Node::silent(&plane.path).await;
+    assert_eq!(nobody.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn garbage_is_cut_and_counted_and_nodes_notice_nothing() {
+    let plane = Controlplane::start(Patience { hello: Duration::from_millis(300), ..Patience::default() });
+    let mut node = Node::connect(&plane.path, "edge1", None).await;
+    node.batch().await;
+    let cases: [&[u8]; 4] =
+        [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02", b"PRI * HTTP/2.0\r\n\r\nXX", b""];
+    for bytes in cases {
+        let mut stream = UnixStream::connect(&plane.path).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        // Cut: an end or a reset, in time.
+        let _ = timeout(LIMIT, stream.read_to_end(&mut Vec::new())).await.expect("cut");
+    }
+    plane.counted(4).await;
+    let mut liar = Node::connect(&plane.path, "liar", None).await;
+    liar.batch().await;
+    liar.say(FromNode::Ack(99)).await;
+    assert_eq!(liar.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let mut unnamed = Node::connect(&plane.path, "", None).await;
+    assert_eq!(unnamed.hear().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    plane.counted(6).await;
+    node.say(FromNode::Ack(2)).await;
+    plane.nodes_are(|nodes| nodes.iter().any(|n| n.name == "edge1" && n.connected && n.held == 2)).await;
+}
+
+#[tokio::test]
+async fn api_calls_are_answered_and_bounded() {
+    let plane = Controlplane::start(Patience::default());
+    let mut client = client(&plane.path).await;
+    let call = |body: Bytes| {
+        let request = http::Request::post("https://gw.example/rpc").body(body).unwrap();
+        wire::CallRequest::from(ApiCall { request, client: "400::9".parse().unwrap() })
+    };
+    let reply = client.call(call(Bytes::from_static(b"{}"))).await.unwrap().into_inner();
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"400::9 https://gw.example/rpc"[..]));
+    client.call(call(vec![0; MAX_BODY].into())).await.unwrap();
+    assert!(client.call(call(vec![0; MAX_MESSAGE].into())).await.is_err());
+    let bad = client.call(wire::CallRequest::default()).await.unwrap_err();
+    assert_eq!(bad.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn stopping_ends_the_streams_and_takes_the_socket_away() {
+    let plane = Controlplane::start(Patience::default());
+    let mut node = Node::connect(&plane.path, "edge1", None).await;
+    node.batch().await;
+    plane.tasks.stop().begin();
+    assert_eq!(node.hear().await.unwrap_err().code(), tonic::Code::Unavailable);
+    plane.tasks.run_until_stopped(LIMIT).await.unwrap();
+    assert!(!plane.path.exists());
+}

@@ -1,0 +1,151 @@
+//! The unix socket the nodes come to.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use prometheus_client::metrics::counter::Counter;
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+use tracing::warn;
+
+use super::preface::Guarded;
+
+/// Readable and writable by the gateway's user and group alone.
+const MODE: u32 = 0o660;
+/// How long to wait when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub struct FeedSocket {
+    listener: UnixListener,
+    _file: SocketFile,
+}
+
+/// Why the nodes' socket cannot be had.
+#[derive(Debug, Error)]
+pub enum NoFeedSocket {
+    /// Its directory does not exist.
+    #[error("`[feed] listen`: the directory {} does not exist: create it or name another path", .0.display())]
+    NoDirectory(PathBuf),
+    /// Another process serves it.
+    #[error("`[feed] listen`: another process listens on {}: stop it or name another path", .0.display())]
+    Taken(PathBuf),
+    /// A file that is no socket is in the way; it is left alone.
+    #[error("`[feed] listen`: {} exists and is not a socket: remove it or name another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Anything else.
+    #[error("`[feed] listen`: cannot listen on {}: {source}", path.display())]
+    Io {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl FeedSocket {
+    /// Listens on `path`. The socket of a process that died is replaced, that of one that lives is not.
+    pub fn bind(path: &Path) -> Result<Self, NoFeedSocket> {
+        let fail = |source| NoFeedSocket::Io { path: path.to_owned(), source };
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        if directory.is_some_and(|directory| !directory.is_dir()) {
+            return Err(NoFeedSocket::NoDirectory(directory.unwrap_or(path).to_owned()));
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(fail)?;
+        let file = SocketFile(path.to_owned());
+        std::fs::set_permissions(path, PermissionsExt::from_mode(MODE)).map_err(fail)?;
+        Ok(Self { listener, _file: file })
+    }
+
+    /// The connections; it never ends. What does not begin as HTTP/2 within `limit` is counted in `garbage`.
+    pub(super) fn incoming(
+        self,
+        limit: Duration,
+        garbage: Counter,
+    ) -> impl Stream<Item = io::Result<Guarded>> {
+        stream::unfold((self, garbage), move |(socket, garbage)| async move {
+            let stream = socket.accept().await;
+            let guarded = Guarded::new(stream, limit, garbage.clone());
+            Some((Ok(guarded), (socket, garbage)))
+        })
+    }
+
+    async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    warn!(%error, "cannot accept a node");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), NoFeedSocket> {
+    let fail = |source| NoFeedSocket::Io { path: path.to_owned(), source };
+    let kind = match std::fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fail(error)),
+    };
+    if !kind.is_socket() {
+        return Err(NoFeedSocket::NotASocket(path.to_owned()));
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(NoFeedSocket::Taken(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(fail)
+        }
+        Err(error) => Err(fail(error)),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A file that is gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn replaces_a_dead_socket_and_spares_everything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("feed.sock");
+        let first = FeedSocket::bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        let taken = FeedSocket::bind(&path).unwrap_err();
+        assert!(matches!(taken, NoFeedSocket::Taken(_)), "{taken}");
+        drop(first);
+        assert!(!path.exists(), "the file goes with its socket");
+
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "left behind, as by a crash");
+        drop(FeedSocket::bind(&path).unwrap());
+
+        std::fs::write(&path, "precious").unwrap();
+        assert!(matches!(FeedSocket::bind(&path), Err(NoFeedSocket::NotASocket(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn names_the_missing_directory_and_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = FeedSocket::bind(&dir.path().join("none/feed.sock")).unwrap_err().to_string();
+        assert!(error.contains("[feed] listen") && error.contains("none does not exist"), "{error}");
+    }
+}
