@@ -1,0 +1,176 @@
+//! Questions over real sockets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use hickory_server::proto::op::{Message, OpCode, Query, ResponseCode};
+use hickory_server::proto::rr::{Name, RecordType};
+use webgateway_process::Tasks;
+use webgateway_proto::model::Host;
+
+use super::*;
+
+struct Dns {
+    address: SocketAddr,
+    values: TxtSet,
+    tasks: Tasks,
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.tasks.stop().cut();
+    }
+}
+
+fn serve() -> Dns {
+    let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
+    let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
+    let answers = Answers { zone, values: values.clone(), questions: Counter::default() };
+    tasks.essential("dns", sockets.serve(answers, tasks.stop().clone()));
+    Dns { address, values, tasks }
+}
+
+fn question(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::query();
+    message.metadata.id = 4711;
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    message
+}
+
+fn udp(address: SocketAddr, question: &Message) -> (Message, Vec<u8>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.send_to(&question.to_vec().unwrap(), address).unwrap();
+    let mut answer = vec![0; 65536];
+    let len = socket.recv(&mut answer).unwrap();
+    answer.truncate(len);
+    (Message::from_vec(&answer).unwrap(), answer)
+}
+
+fn tcp(address: SocketAddr, question: &Message) -> Message {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let question = question.to_vec().unwrap();
+    stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
+    stream.write_all(&question).unwrap();
+    let mut len = [0; 2];
+    stream.read_exact(&mut len).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut answer).unwrap();
+    Message::from_vec(&answer).unwrap()
+}
+
+fn kinds(records: &[Record]) -> Vec<RecordType> {
+    records.iter().map(Record::record_type).collect()
+}
+
+const APEX: &str = "_acme-challenge.gw.example.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
+    let dns = serve();
+    let ask = question(APEX, RecordType::TXT);
+    let (none, _) = udp(dns.address, &ask);
+    assert_eq!((none.metadata.response_code, none.answers.len()), (ResponseCode::NoError, 0));
+    assert_eq!(kinds(&none.authorities), [RecordType::SOA]);
+    let (a, b) = (dns.values.show("apex"), dns.values.show("wildcard"));
+    for answer in [udp(dns.address, &ask).0, tcp(dns.address, &ask)] {
+        assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
+        let mut texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
+        texts.sort();
+        assert_eq!(texts, ["apex", "wildcard"]);
+    }
+    drop((a, b));
+    assert_eq!(tcp(dns.address, &ask).answers.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_apex_has_soa_and_ns_and_nothing_else() {
+    let dns = serve();
+    let _shown = dns.values.show("x");
+    for kind in [RecordType::SOA, RecordType::NS] {
+        assert_eq!(kinds(&udp(dns.address, &question(APEX, kind)).0.answers), [kind]);
+    }
+    for kind in [RecordType::CAA, RecordType::A, RecordType::AAAA, RecordType::DS, RecordType::MX] {
+        let (answer, _) = udp(dns.address, &question(APEX, kind));
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{kind}");
+        assert!(answer.metadata.authoritative && answer.answers.is_empty(), "{kind}");
+        assert_eq!(kinds(&answer.authorities), [RecordType::SOA], "{kind}");
+    }
+    let (below, _) = udp(dns.address, &question("x._acme-challenge.gw.example.", RecordType::TXT));
+    assert_eq!(below.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(kinds(&below.authorities), [RecordType::SOA]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_else_is_refused() {
+    let dns = serve();
+    for name in ["gw.example.", "example.", ".", "www.gw.example.", "_acme-challenge.example."] {
+        let (answer, _) = udp(dns.address, &question(name, RecordType::A));
+        assert_eq!(answer.metadata.response_code, ResponseCode::Refused, "{name}");
+        assert!(answer.answers.is_empty() && answer.authorities.is_empty(), "{name}");
+    }
+    let transfer = tcp(dns.address, &question(APEX, RecordType::AXFR));
+    assert_eq!(transfer.metadata.response_code, ResponseCode::Refused);
+    let mut update = question(APEX, RecordType::SOA);
+    update.metadata.op_code = OpCode::Update;
+    let (update, _) = udp(dns.address, &update);
+    assert!(!matches!(update.metadata.response_code, ResponseCode::NoError), "{update:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_case_of_the_question_comes_back() {
+    let dns = serve();
+    let _shown = dns.values.show("x");
+    let mixed = "_AcMe-ChAlLeNgE.gW.eXaMpLe.";
+    let (answer, bytes) = udp(dns.address, &question(mixed, RecordType::TXT));
+    assert_eq!(answer.answers.len(), 1);
+    let label = b"_AcMe-ChAlLeNgE";
+    assert!(bytes.windows(label.len()).any(|window| window == label), "the question is echoed as asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_udp_are_bounded_and_whole_over_tcp() {
+    let dns = serve();
+    let _shown: Vec<_> = (0..40).map(|i| dns.values.show(&format!("{i:043}"))).collect();
+    let mut ask = question(APEX, RecordType::TXT);
+    let (plain, bytes) = udp(dns.address, &ask);
+    assert!(plain.metadata.truncation && bytes.len() <= 512, "{}", bytes.len());
+    ask.edns = Some(Edns::new());
+    ask.edns.as_mut().unwrap().set_max_payload(65535);
+    let (large, bytes) = udp(dns.address, &ask);
+    assert!(large.metadata.truncation && bytes.len() <= 1232, "{}", bytes.len());
+    assert_eq!(large.edns.unwrap().max_payload(), 1232);
+    assert_eq!(tcp(dns.address, &ask).answers.len(), 40);
+    ask.edns.as_mut().unwrap().set_version(7);
+    // TSIG's BADSIG has the same number.
+    let newer = udp(dns.address, &ask).0.metadata.response_code;
+    assert_eq!(u16::from(newer), u16::from(ResponseCode::BADVERS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_changes_nothing() {
+    let dns = serve();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for bytes in [&b"x"[..], &[0xff; 600], &[0; 12]] {
+        socket.send_to(bytes, dns.address).unwrap();
+        TcpStream::connect(dns.address).unwrap().write_all(bytes).unwrap();
+    }
+    let (answer, _) = udp(dns.address, &question(APEX, RecordType::SOA));
+    assert_eq!(answer.answers.len(), 1);
+}
+
+#[test]
+fn a_taken_port_names_the_key_and_the_usual_holders() {
+    for protocol in ["TCP", "UDP"] {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };
+        let error = DnsSockets::bind(taken.unwrap()).unwrap_err().to_string();
+        for word in ["[dns] listen", "systemd-resolved", "dnsmasq", "Mycelium", protocol] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
+}

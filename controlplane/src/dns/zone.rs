@@ -1,0 +1,61 @@
+//! The zone `_acme-challenge.<base domain>`: SOA and NS at its apex, and the TXT values of the moment.
+
+use std::sync::Arc;
+
+use hickory_server::net::runtime::TokioRuntimeProvider;
+use hickory_server::proto::rr::rdata::{NS, SOA, TXT};
+use hickory_server::proto::rr::{LowerName, Name, RData, Record};
+use hickory_server::store::in_memory::InMemoryZoneHandler;
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
+use thiserror::Error;
+use webgateway_proto::model::Host;
+
+/// Short, because the values of one order are of no use to the next; in seconds.
+const TTL: u32 = 5;
+/// What a secondary would keep to, if there were one; in seconds.
+const REFRESH: i32 = 3600;
+const SERIAL: u32 = 1;
+
+/// The base domain is too long to have a zone below it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`base_domain`: `_acme-challenge.{0}` is longer than a domain name may be: choose a shorter one")]
+pub struct NoZone(Host);
+
+/// The zone's names.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    origin: Name,
+    server: Name,
+    contact: Name,
+}
+
+impl Zone {
+    /// The zone below this base domain. Its name server is the base domain itself, to which it is delegated.
+    pub fn new(base: &Host) -> Result<Self, NoZone> {
+        let name = |text: String| Name::from_ascii(text).map_err(|_| NoZone(base.clone()));
+        Ok(Self {
+            origin: name(format!("_acme-challenge.{base}."))?,
+            server: name(format!("{base}."))?,
+            contact: name(format!("hostmaster.{base}."))?,
+        })
+    }
+
+    /// The zone with these TXT values, and nothing beside it: other names are refused.
+    #[must_use]
+    pub fn catalog(&self, values: Vec<String>) -> Catalog {
+        let soa = SOA::new(self.server.clone(), self.contact.clone(), SERIAL, REFRESH, REFRESH, REFRESH, TTL);
+        let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
+            self.origin.clone(),
+            ZoneType::Primary,
+            AxfrPolicy::Deny,
+        );
+        let apex = [RData::SOA(soa), RData::NS(NS(self.server.clone()))];
+        let texts = values.into_iter().map(|value| RData::TXT(TXT::new(vec![value])));
+        for data in apex.into_iter().chain(texts) {
+            zone.upsert_mut(Record::from_rdata(self.origin.clone(), TTL, data), SERIAL);
+        }
+        let mut catalog = Catalog::new();
+        catalog.upsert(LowerName::new(&self.origin), vec![Arc::new(zone)]);
+        catalog
+    }
+}
