@@ -2,26 +2,40 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::{BindError, Readiness, Stop, TaskFailed, Tasks, notify, signals};
-use webgateway_proto::api::NodeView;
+use webgateway_proto::feed::{ApiCall, Settings};
 
 use crate::api::keys::KeyStore;
 use crate::api::server::RpcServer;
-use crate::api::{Api, Parts};
+use crate::api::{Api, Origin, Parts};
+use crate::certs::internal::{InternalCa, NoInternalCa};
+use crate::certs::issuer::Issuer;
+use crate::certs::task::{Certificates, PassFailed};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{Domain, HostPolicy, NodeDirectory};
+use crate::dns::server::{Answers, DnsSockets, NoDnsSocket};
+use crate::dns::txt::TxtSet;
+use crate::dns::zone::{NoZone, Zone};
+use crate::domain::{Domain, HostPolicy};
+use crate::feed::catalog::Catalog;
+use crate::feed::load::Loader;
+use crate::feed::nodes::Nodes;
+use crate::feed::server::{CallHandler, FeedService, Patience};
+use crate::feed::socket::{FeedSocket, NoFeedSocket};
 use crate::metrics::Metrics;
-use crate::store::{OpenError, Store};
+use crate::reconcile::{self, Reconciler};
+use crate::seal::{NoSecretKey, SecretKey};
+use crate::store::{OpenError, Store, StoreError};
 
 /// How long open connections may take to end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -32,6 +46,27 @@ pub enum Failed {
     /// A listener that cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The nodes' socket cannot be had.
+    #[error(transparent)]
+    Feed(#[from] NoFeedSocket),
+    /// The name server's sockets cannot be had.
+    #[error(transparent)]
+    Dns(#[from] NoDnsSocket),
+    /// The base domain leaves no room for its zone.
+    #[error(transparent)]
+    Zone(#[from] NoZone),
+    /// No key to seal private keys with.
+    #[error(transparent)]
+    SecretKey(#[from] NoSecretKey),
+    /// No local CA.
+    #[error(transparent)]
+    Ca(#[from] NoInternalCa),
+    /// The base domain has no certificate.
+    #[error("the first certificates: {0}")]
+    Certificates(#[from] PassFailed),
+    /// The database cannot be read.
+    #[error("cannot read what the nodes are to hold: {0}")]
+    Catalog(#[from] StoreError),
     /// A database that cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -59,62 +94,128 @@ pub enum Failed {
 pub struct Addresses {
     /// The API.
     pub rpc: SocketAddr,
+    /// The name server.
+    pub dns: SocketAddr,
     /// Metrics and probes.
     pub admin: SocketAddr,
 }
 
 /// A process that has everything it needs and is not running yet.
 pub struct App {
-    rpc: RpcServer,
-    admin: AdminServer,
+    sockets: Sockets,
     api: Api,
+    answers: Answers,
+    nodes: Nodes,
+    catalog: Catalog,
+    loader: Loader,
+    certificates: Certificates,
     registry: Arc<Registry>,
     metrics: Metrics,
     tasks: Tasks,
 }
 
+struct Sockets {
+    rpc: RpcServer,
+    feed: FeedSocket,
+    dns: DnsSockets,
+    admin: AdminServer,
+}
+
 impl App {
-    /// Binds every listener and opens the store.
+    /// Binds every listener, opens the store, sees to the first certificates and reads what the nodes shall hold.
     pub async fn bind(config: Config) -> Result<Self, Failed> {
-        let rpc = RpcServer::bind(config.rpc_listen).await?;
-        let admin = admin::bind(config.admin_listen).await?;
-        // WIRE: bind the feed's socket (config.feed_socket) and the DNS server (config.dns_listen) here.
+        let sockets = Sockets::bind(&config).await?;
+        let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
+        let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = open_keys(config.keys_path.clone())?;
-        let tasks = Tasks::new(Stop::new());
-        // WIRE: the feed's node directory in place of `NoNodes`; the sealing key (config.secret_key_file), the
-        // internal CA beside config.db_path and the reconciler that issues for the base domain and the routes.
+        let mut certificates = certificates(&config, &store, &key).await?;
+        certificates.pass().await?;
+        let loader = loader(&config, &store, &key);
+        let catalog = loader.load().await?;
+        let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
         let api = Api::new(Parts {
             domain: domain(&config, store),
             keys,
-            nodes: Arc::new(NoNodes),
+            nodes: Arc::new(nodes.clone()),
             metrics: metrics.clone(),
         });
-        Ok(Self { rpc, admin, api, registry: Arc::new(registry), metrics, tasks })
+        let answers = Answers { zone, values: TxtSet::new(), questions: metrics.dns_questions() };
+        let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
+        Ok(Self { sockets, api, answers, nodes, catalog, loader, certificates, registry, metrics, tasks })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        Addresses { rpc: self.rpc.local_addr(), admin: self.admin.local_addr() }
+        let Sockets { rpc, dns, admin, .. } = &self.sockets;
+        Addresses { rpc: rpc.local_addr(), dns: dns.local_addr(), admin: admin.local_addr() }
     }
 
     /// Runs until a signal, or until something essential fails.
     pub async fn run(self) -> Result<(), Failed> {
         let addresses = self.addresses();
         let tasks = self.tasks;
+        let stop = || tasks.stop().clone();
         signals::watch(&tasks).map_err(Failed::Signals)?;
-        let readiness = Readiness::new();
-        self.admin.serve(&tasks, self.registry, readiness);
-        tasks.essential("rpc", self.rpc.serve(self.api, self.metrics, tasks.clone()));
-        // WIRE: tasks.essential("feed", …), ("dns", …), ("reconcile", …) here; the feed's Call is
-        // `api.handle(call.request, Origin::Node, call.client)`.
-        info!(rpc = %addresses.rpc, admin = %addresses.admin, "ready");
+        self.sockets.admin.serve(&tasks, self.registry, Readiness::new());
+        let (published, catalog) = watch::channel(self.catalog);
+        let changed = self.loader.store.changed();
+        tasks.essential("catalog", self.loader.follow(published, stop()));
+        let feed = FeedService {
+            catalog,
+            nodes: self.nodes,
+            calls: calls(self.api.clone()),
+            tasks: tasks.clone(),
+            patience: Patience::default(),
+            garbage: self.metrics.feed_garbage(),
+        };
+        tasks.essential("feed", feed.serve(self.sockets.feed));
+        tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
+        let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
+        tasks.essential("certificates", reconciler);
+        tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
+        info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
         notify::ready();
         Ok(tasks.run_until_stopped(GRACE).await?)
     }
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Self, Failed> {
+        Ok(Self {
+            rpc: RpcServer::bind(config.rpc_listen).await?,
+            feed: FeedSocket::bind(&config.feed_socket)?,
+            dns: DnsSockets::bind(config.dns_listen)?,
+            admin: admin::bind(config.admin_listen).await?,
+        })
+    }
+}
+
+/// The API, for what comes through a node.
+fn calls(api: Api) -> CallHandler {
+    Arc::new(move |call: ApiCall| {
+        let api = api.clone();
+        Box::pin(async move { api.handle(call.request, Origin::Node, call.client).await })
+    })
+}
+
+async fn certificates(config: &Config, store: &Store, key: &Arc<SecretKey>) -> Result<Certificates, Failed> {
+    let clock = Clock::system();
+    let folder = config.db_path.parent().unwrap_or(Path::new("."));
+    let ca = InternalCa::open(store, key, folder, clock.now()).await?;
+    let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
+    Ok(Certificates::new(store, key, Issuer::Internal(ca), base, clock))
+}
+
+fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>) -> Loader {
+    let settings = Settings {
+        base_domain: config.base_domain.clone(),
+        allowed_backends: config.allowed_backends.clone(),
+    };
+    Loader { store: store.clone(), key: Arc::clone(key), settings, delay: config.load_delay }
 }
 
 fn domain(config: &Config, store: Store) -> Domain {
@@ -132,15 +233,11 @@ async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, Failed> {
     Ok(opened.map_err(|_| Failed::Interrupted)??)
 }
 
-fn open_keys(path: PathBuf) -> Result<KeyStore, Failed> {
-    KeyStore::open(path.clone()).map_err(|source| Failed::Keys { path, source })
+async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, Failed> {
+    let opened = spawn_blocking(move || SecretKey::load_or_create(&path)).await;
+    Ok(Arc::new(opened.map_err(|_| Failed::Interrupted)??))
 }
 
-/// No feed, no nodes.
-struct NoNodes;
-
-impl NodeDirectory for NoNodes {
-    fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
-    }
+fn open_keys(path: PathBuf) -> Result<KeyStore, Failed> {
+    KeyStore::open(path.clone()).map_err(|source| Failed::Keys { path, source })
 }

@@ -6,11 +6,20 @@ pub mod config;
 pub mod metrics;
 
 pub mod clock;
+pub mod seal;
 
 pub mod store;
 
 pub mod domain;
 
 pub mod api;
+
+pub mod feed;
+
+pub mod dns;
+
+pub mod reconcile;
+
+pub mod certs;
 
 pub mod app;

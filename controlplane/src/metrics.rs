@@ -39,6 +39,9 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
+    feed_nodes: Gauge,
+    feed_garbage: Counter,
+    dns_questions: Counter,
 }
 
 impl Metrics {
@@ -51,6 +54,9 @@ impl Metrics {
             calls: Family::default(),
             refused: Family::default(),
             connections: Gauge::default(),
+            feed_nodes: Gauge::default(),
+            feed_garbage: Counter::default(),
+            dns_questions: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("webgateway_controlplane");
         registry.register("store_transaction_seconds", "Store transactions", metrics.transactions.clone());
@@ -58,7 +64,29 @@ impl Metrics {
         registry.register("api_calls", "API calls by method and outcome", metrics.calls.clone());
         registry.register("api_refused", "Requests and connections refused", metrics.refused.clone());
         registry.register("api_connections", "Open connections to the API", metrics.connections.clone());
+        registry.register("feed_nodes", "Connected nodes", metrics.feed_nodes.clone());
+        let garbage = metrics.feed_garbage.clone();
+        registry.register("feed_garbage", "Connections, streams and calls no node makes", garbage);
+        registry.register("dns_questions", "Questions to the name server", metrics.dns_questions.clone());
         metrics
+    }
+
+    /// How many nodes are connected.
+    #[must_use]
+    pub fn feed_nodes(&self) -> Gauge {
+        self.feed_nodes.clone()
+    }
+
+    /// Connections, streams and calls on the nodes' socket that no node makes.
+    #[must_use]
+    pub fn feed_garbage(&self) -> Counter {
+        self.feed_garbage.clone()
+    }
+
+    /// Questions to the name server.
+    #[must_use]
+    pub fn dns_questions(&self) -> Counter {
+        self.dns_questions.clone()
     }
 
     /// One store transaction took this long.

@@ -1,8 +1,11 @@
 //! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
 
 pub mod audit;
+pub mod certificates;
+pub mod change;
 pub mod coverage;
 mod error;
+pub mod feed;
 pub mod nonces;
 mod open;
 pub mod routes;

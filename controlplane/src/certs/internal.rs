@@ -1,0 +1,157 @@
+//! A local CA for development: its key is sealed in the store, its root stands beside the database.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::schedule::Wanted;
+use crate::seal::SecretKey;
+use crate::store::certificates::{Authority, Issued, authority, put_authority};
+use crate::store::{Store, StoreError};
+
+/// The word for this issuer in the store.
+pub const NAME: &str = "internal";
+/// The root's file, beside the database.
+pub const ROOT_FILE: &str = "internal-ca.pem";
+
+const ROOT_LIFETIME: Duration = Duration::days(3650);
+const LEAF_LIFETIME: Duration = Duration::days(90);
+/// Clocks differ.
+const BACKDATED: Duration = Duration::minutes(5);
+/// The longest common name (RFC 5280, upper bound `ub-common-name`).
+const MAX_COMMON_NAME: usize = 64;
+
+/// The local CA. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct InternalCa(Arc<Issuer<'static, KeyPair>>);
+
+/// Why there is no local CA.
+#[derive(Debug, Error)]
+pub enum NoInternalCa {
+    /// The store cannot be read or written.
+    #[error("the internal CA: {0}")]
+    Store(#[from] StoreError),
+    /// It cannot be made, or what the store has is damaged.
+    #[error("the internal CA cannot be used: {0}")]
+    Crypto(#[from] rcgen::Error),
+    /// Its root cannot be written.
+    #[error("cannot write the internal CA's root to {}: {source}", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl InternalCa {
+    /// Takes the CA from the store, making it on the first start, and writes its root into `folder`.
+    pub async fn open(
+        store: &Store,
+        key: &Arc<SecretKey>,
+        folder: &Path,
+        now: OffsetDateTime,
+    ) -> Result<Self, NoInternalCa> {
+        let key = Arc::clone(key);
+        let authority = store
+            .write("internal ca", move |tx| -> Result<_, NoInternalCa> {
+                if let Some(authority) = authority(tx, &key)? {
+                    return Ok(authority);
+                }
+                let authority = create(now)?;
+                put_authority(tx, &authority, &key)?;
+                Ok(authority)
+            })
+            .await?;
+        let pkcs8 = PrivatePkcs8KeyDer::from(authority.key.as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)?;
+        let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key)?;
+        let path = folder.join(ROOT_FILE);
+        write_root(&path, &authority.certificate).map_err(|source| NoInternalCa::Root { path, source })?;
+        Ok(Self(Arc::new(issuer)))
+    }
+
+    /// Issues one certificate, good for 90 days from shortly before `now`.
+    pub fn issue(&self, wanted: &Wanted, now: OffsetDateTime) -> Result<Issued, rcgen::Error> {
+        let names: Vec<String> = wanted.names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = named(wanted.id.as_str());
+        params.serial_number = Some(serial());
+        params.not_before = whole_seconds(now) - BACKDATED;
+        params.not_after = params.not_before + LEAF_LIFETIME;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.signed_by(&key, &*self.0)?;
+        Ok(Issued {
+            id: wanted.id.clone(),
+            names: wanted.names.clone(),
+            chain: certificate.pem(),
+            key: Zeroizing::new(key.serialize_der()),
+            issuer: NAME,
+            not_before: params.not_before,
+            not_after: params.not_after,
+        })
+    }
+}
+
+fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::default();
+    // Part of the key's fingerprint, so that two roots in one trust store can be told apart.
+    let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.der_bytes());
+    let short: String = fingerprint.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    params.distinguished_name = named(&format!("webgateway internal CA {short}"));
+    params.serial_number = Some(serial());
+    params.not_before = whole_seconds(now) - BACKDATED;
+    params.not_after = params.not_before + ROOT_LIFETIME;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key)?;
+    Ok(Authority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    if name.len() <= MAX_COMMON_NAME {
+        named.push(DnType::CommonName, name);
+    }
+    named
+}
+
+/// 122 random bits; positive (RFC 5280 §4.1.2.2).
+fn serial() -> SerialNumber {
+    let mut bytes = Uuid::new_v4().into_bytes();
+    bytes[0] &= 0x7f;
+    SerialNumber::from_slice(&bytes)
+}
+
+fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
+/// Writes beside and renames: nobody reads half a root.
+fn write_root(path: &Path, pem: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|found| found == pem) {
+        return Ok(());
+    }
+    let draft = path.with_extension("pem.new");
+    fs::write(&draft, pem)?;
+    fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests;

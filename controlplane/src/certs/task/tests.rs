@@ -1,0 +1,133 @@
+//! Routes come and go in a real store; certificates follow.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use webgateway_process::{Stop, Tasks};
+use webgateway_proto::model::{Backends, Balance, Destination, Mode, Prefixes, Route, RouteId};
+
+use super::*;
+use crate::certs::internal::InternalCa;
+use crate::metrics::Metrics;
+use crate::reconcile;
+use crate::store::{WriteTx, coverage, routes, users};
+
+struct World {
+    _dir: TempDir,
+    store: Store,
+    certificates: Certificates,
+}
+
+async fn world(clock: Clock) -> World {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("controlplane.db");
+    let store = Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
+    let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
+    let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
+    let base = Host::parse("gw.example").unwrap();
+    let certificates = Certificates::new(store.clone(), key, Issuer::Internal(ca), base, clock);
+    World { _dir: dir, store, certificates }
+}
+
+async fn write<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> T {
+    store.write("test", work).await.unwrap()
+}
+
+async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
+    write(store, move |tx| {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let route = Route {
+            id: RouteId::generate(),
+            owner: "u1.pub".parse().unwrap(),
+            host: Host::parse(host).unwrap(),
+            destination: Destination {
+                mode,
+                balance: Balance::Random,
+                backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+            },
+            version: tx.revise()?,
+            created_at: now,
+            updated_at: now,
+        };
+        users::ensure(tx, &route.owner, now)?;
+        routes::insert(tx, &route)?;
+        Ok(route.id)
+    })
+    .await
+}
+
+async fn held(store: &Store) -> Vec<String> {
+    write(store, |tx| list(tx)).await.into_iter().map(|held| held.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn terminated_hosts_get_one_and_others_do_not() {
+    let mut world = world(Clock::system()).await;
+    create(&world.store, "app.gw.example", Mode::Terminate).await;
+    create(&world.store, "own.example", Mode::Passthrough).await;
+    create(&world.store, "shop.example", Mode::Terminate).await;
+    world.certificates.pass().await.unwrap();
+    assert_eq!(held(&world.store).await, ["gw.example", "shop.example"]);
+
+    let revision = *world.store.changed().borrow();
+    world.certificates.pass().await.unwrap();
+    assert_eq!(*world.store.changed().borrow(), revision, "a second pass changes nothing");
+
+    create(&world.store, "deep.app.gw.example", Mode::Terminate).await;
+    create(&world.store, "own2.example", Mode::Passthrough).await;
+    world.certificates.pass().await.unwrap();
+    assert_eq!(held(&world.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
+}
+
+static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
+
+#[tokio::test]
+async fn renews_in_time_and_drops_what_nobody_needs() {
+    let clock = Clock::from_fn(|| OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap());
+    let mut world = world(clock).await;
+    let shop = create(&world.store, "shop.example", Mode::Terminate).await;
+    let pause = world.certificates.pass().await.unwrap();
+    assert_eq!(pause, FULL_PASS);
+    let first = write(&world.store, |tx| list(tx)).await;
+
+    write(&world.store, move |tx| {
+        let version = tx.revise()?;
+        routes::delete(tx, shop, version)
+    })
+    .await;
+    NOW.fetch_add(59 * 86_400, Ordering::Relaxed);
+    world.certificates.pass().await.unwrap();
+    assert_eq!(write(&world.store, |tx| list(tx)).await, first[..1], "dropped; the other is young");
+
+    NOW.fetch_add(86_400, Ordering::Relaxed);
+    world.certificates.pass().await.unwrap();
+    let renewed = write(&world.store, |tx| list(tx)).await;
+    assert_eq!(renewed[0].not_before - first[0].not_before, time::Duration::days(60));
+}
+
+#[tokio::test]
+async fn a_new_route_has_its_certificate_within_moments() {
+    let World { _dir, store, certificates } = world(Clock::system()).await;
+    let tasks = Tasks::new(Stop::new());
+    let run = reconcile::run("certificates", certificates, store.changed(), tasks.stop().clone());
+    tasks.essential("certificates", run);
+    let mut changed = store.changed();
+    create(&store, "shop.example", Mode::Terminate).await;
+    let covered = async {
+        let host = Host::parse("shop.example").unwrap();
+        loop {
+            let asked = host.clone();
+            if write(&store, move |tx| coverage::covers(tx, &asked)).await {
+                break;
+            }
+            changed.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), covered).await.unwrap();
+    tasks.stop().begin();
+    tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+}
