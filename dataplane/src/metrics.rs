@@ -87,7 +87,7 @@ struct Failed {
     cause: &'static str,
 }
 
-/// Why a connection was cut before it could ask for anything.
+/// Why a connection was cut.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 pub enum Refusal {
     /// Its first bytes are no TLS, or a ClientHello that cannot be answered.
@@ -106,6 +106,8 @@ pub enum Refusal {
     NoCertificate,
     /// The rest of the handshake failed.
     Handshake,
+    /// What it sent is no HTTP.
+    NotHttp,
 }
 
 impl Metrics {
@@ -116,7 +118,11 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix("webgateway");
         r.register("connections_accepted", "Connections taken", metrics.accepted.clone());
         r.register("connections_open", "Connections open now", metrics.open.clone());
-        r.register("connections_refused", "Connections cut before a request", metrics.refused.clone());
+        r.register(
+            "connections_refused",
+            "Connections cut for what they sent, or did not send",
+            metrics.refused.clone(),
+        );
         r.register("accept_errors", "Accepts that failed", metrics.accept_errors.clone());
         r.register("requests", "Requests answered, by class of status", metrics.requests.clone());
         r.register("retries", "Requests sent to a second backend", metrics.retries.clone());

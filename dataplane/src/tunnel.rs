@@ -31,13 +31,17 @@ pub enum Ended {
     Failed(io::Error),
 }
 
+/// Is shown the bytes of one direction once they are written.
+pub type Observer<'a> = &'a dyn Fn(&[u8]);
+
 /// Counts what goes through while it goes.
-#[derive(Debug)]
 pub struct Flow<'a> {
     /// From the visitor.
     pub inward: &'a Counter,
     /// To the visitor.
     pub outward: &'a Counter,
+    /// Told of what the visitor was sent.
+    pub sent: Option<Observer<'a>>,
 }
 
 /// Copies between a visitor and a backend until both are done, one fails, or nothing moves for `idle`.
@@ -47,7 +51,8 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Cell::new(false);
-    let (mut inward, mut outward) = (Half::new(flow.inward, &moved), Half::new(flow.outward, &moved));
+    let mut inward = Half::new(flow.inward, &moved, None);
+    let mut outward = Half::new(flow.outward, &moved, flow.sent);
     let mut both = poll_fn(|cx| {
         let there = inward.poll(cx, visitor, backend)?;
         let back = outward.poll(cx, backend, visitor)?;
@@ -77,6 +82,7 @@ struct Half<'a> {
     state: State,
     count: &'a Counter,
     moved: &'a Cell<bool>,
+    sent: Option<Observer<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,8 +94,16 @@ enum State {
 }
 
 impl<'a> Half<'a> {
-    fn new(count: &'a Counter, moved: &'a Cell<bool>) -> Self {
-        Self { pending: Vec::new(), written: 0, read_size: SMALL, state: State::Copying, count, moved }
+    fn new(count: &'a Counter, moved: &'a Cell<bool>, sent: Option<Observer<'a>>) -> Self {
+        let state = State::Copying;
+        Self { pending: Vec::new(), written: 0, read_size: SMALL, state, count, moved, sent }
+    }
+
+    fn tell(&self, written: &[u8]) {
+        self.moved.set(true);
+        if let Some(sent) = self.sent {
+            sent(written);
+        }
     }
 
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
@@ -128,8 +142,8 @@ impl<'a> Half<'a> {
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.tell(rest.get(..n).unwrap_or_default());
             self.written += n;
-            self.moved.set(true);
         }
         if self.written > 0 {
             (self.pending, self.written) = (Vec::new(), 0);
@@ -162,7 +176,11 @@ impl<'a> Half<'a> {
         while !data.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, data)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(n) => data = data.get(n..).unwrap_or_default(),
+                Poll::Ready(n) => {
+                    let (written, rest) = data.split_at_checked(n).unwrap_or((data, &[]));
+                    self.tell(written);
+                    data = rest;
+                }
                 Poll::Pending => break,
             }
         }

@@ -75,7 +75,7 @@ fn client_value(client: IpAddr) -> HeaderValue {
 /// Brings a connection untouched to a backend: first what was read of it, then all else both ways.
 async fn pass(proxy: Rc<Proxy>, mut visitor: TcpStream, raw: Vec<u8>, route: std::sync::Arc<FeedRoute>) {
     let membership = proxy.connections.enter(Some(route.id));
-    let flow = Flow { inward: &proxy.metrics.tunnel_in, outward: &proxy.metrics.tunnel_out };
+    let flow = Flow { inward: &proxy.metrics.tunnel_in, outward: &proxy.metrics.tunnel_out, sent: None };
     proxy.metrics.tunnels.inc();
     let passing = async {
         let mut backend = match reach(&proxy, &route).await {

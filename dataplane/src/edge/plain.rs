@@ -14,6 +14,7 @@ use crate::http::body::ResponseBody;
 use crate::http::error::Fault;
 use crate::http::headers::{BadRequest, normal_host, target};
 use crate::http::serve::http1_builder;
+use crate::metrics::Refusal;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
@@ -29,8 +30,9 @@ pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream) {
     let serving = http1_builder(&proxy.limits).serve_connection(TokioIo::new(stream), service);
     let lifetime = tokio::time::sleep(proxy.limits.header_timeout * 4);
     tokio::select! {
-        // Garbage ends a connection; hyper has answered 400 to it.
-        _ = serving => {}
+        ended = serving => if ended.is_err_and(|error| error.is_parse()) {
+            proxy.metrics.refused(Refusal::NotHttp);
+        },
         () = membership.watch().reaches(Phase::Draining) => {}
         () = lifetime => {}
     }

@@ -144,7 +144,8 @@ async fn pass_on(
     if switched {
         let agreed = response.headers().get(http::header::UPGRADE) == protocol.as_ref();
         let visitor = visitor.filter(|_| agreed).ok_or(Fault::Upgrade)?;
-        upgrade::join(Rc::clone(proxy), route.id, visitor, hyper::upgrade::on(&mut response));
+        let websocket = protocol.is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        upgrade::join(Rc::clone(proxy), route.id, websocket, visitor, hyper::upgrade::on(&mut response));
     }
     headers::to_visitor(response.headers_mut(), switched);
     let (head, body) = response.into_parts();

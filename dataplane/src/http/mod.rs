@@ -9,3 +9,4 @@ pub mod handler;
 pub mod headers;
 pub mod serve;
 pub mod upgrade;
+pub mod websocket;

@@ -20,11 +20,14 @@ use super::exchange::Progress;
 use super::handler::{Visit, handle};
 use crate::config::{HEADER_FIELDS, Limits};
 use crate::connections::{Phase, Watch};
+use crate::metrics::Refusal;
 
 /// Uploads are read that far ahead, per stream and per connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
+/// The largest read of an HTTP/1.1 body.
+const READ_BUFFER: usize = 256 * 1024;
 /// Streams a peer may open and reset before they are handled (CVE-2023-44487).
 const RESET_STREAMS: usize = 20;
 
@@ -34,16 +37,23 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
+    let metrics = visit.proxy.metrics.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let visit = Rc::clone(&visit);
         async move { Ok::<Response<ResponseBody>, Infallible>(handle(visit, request).await) }
     });
-    if h2 {
-        drive(http2_builder(&limits).serve_connection(TokioIo::new(io), service), watch, &progress, &limits)
-            .await;
+    let ended = if h2 {
+        let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
+        drive(connection, watch, &progress, &limits).await
     } else {
         let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-        drive(connection.with_upgrades(), watch, &progress, &limits).await;
+        drive(connection.with_upgrades(), watch, &progress, &limits).await
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended");
+        if error.is_parse() {
+            metrics.refused(Refusal::NotHttp);
+        }
     }
 }
 
@@ -54,7 +64,8 @@ pub fn http1_builder(limits: &Limits) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(HEADER_FIELDS)
-        .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(8192));
+        .max_header_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX))
+        .max_buf_size(READ_BUFFER);
     builder
 }
 
@@ -73,7 +84,12 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
     builder
 }
 
-async fn drive<C: Graceful>(connection: C, watch: &Watch, progress: &Progress, limits: &Limits) {
+async fn drive<C: Graceful>(
+    connection: C,
+    watch: &Watch,
+    progress: &Progress,
+    limits: &Limits,
+) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
     let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
@@ -83,13 +99,8 @@ async fn drive<C: Graceful>(connection: C, watch: &Watch, progress: &Progress, l
     loop {
         tokio::select! {
             biased;
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    debug!(%error, "a connection ended");
-                }
-                return;
-            }
-            () = &mut cut => return,
+            ended = &mut connection => return ended,
+            () = &mut cut => return Ok(()),
             () = &mut draining, if !asked_to_end => {
                 connection.as_mut().graceful_shutdown();
                 asked_to_end = true;
@@ -103,7 +114,8 @@ async fn drive<C: Graceful>(connection: C, watch: &Watch, progress: &Progress, l
                         asked_to_end = true;
                     }
                 } else if progress.is_stalled(now, limits.stall_timeout) {
-                    return debug!("a visitor stalled");
+                    debug!("a visitor stalled");
+                    return Ok(());
                 }
             }
         }
