@@ -182,7 +182,10 @@ mod tests {
     async fn what_ends_after_the_stop_ended_well() {
         let tasks = Tasks::new(Stop::new());
         let stop = tasks.stop().clone();
-        tasks.essential("api", async move { Ok::<(), Infallible>(stop.begun().await) });
+        tasks.essential("api", async move {
+            stop.begun().await;
+            Ok::<(), Infallible>(())
+        });
         tasks.spawn("other", async { panic!("logged, no more") });
         tasks.stop().begin();
         assert_eq!(tasks.run_until_stopped(GRACE).await, Ok(()));
