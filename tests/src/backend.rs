@@ -253,7 +253,7 @@ async fn answer(
         "status" => Response::builder().status(value.parse::<u16>()?).body(full(""))?,
         "break" => Response::new(broken()),
         "trailers" => Response::builder().header("trailer", "x-sum").body(with_trailers())?,
-        "ws" => upgrade(request, upgrades)?,
+        "ws" if request.headers().contains_key(UPGRADE) => upgrade(request, upgrades)?,
         _ => echo(request, address).await?,
     })
 }
@@ -280,7 +280,18 @@ fn chunks(count: u64) -> Body {
 }
 
 fn broken() -> Body {
-    frames(vec![Ok(Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("broken off"))])
+    let breaking = stream::unfold(0, |n| async move {
+        match n {
+            0 => Some((Ok(Frame::data(Bytes::from_static(b"half"))), 1)),
+            1 => {
+                // The first half is on its way by then.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some((Err(std::io::Error::other("broken off")), 2))
+            }
+            _ => None,
+        }
+    });
+    BodyExt::boxed(StreamBody::new(breaking))
 }
 
 fn with_trailers() -> Body {

@@ -65,11 +65,20 @@ async fn gwctl_refuses_wrong_flags(scene: &Scene) -> Result<()> {
         ensure!(refused.stderr.contains(word), "{flags:?} should name {word}: {refused:?}");
         ensure!(refused.stdout.is_empty(), "{flags:?}: {refused:?}");
     }
-    for (flags, word) in [(["-f", "gw.example"], "gw.example"), (["-f", "x._acme-challenge.gw.example"], "-f"), (["-s", "www"], "www")] {
+    for (flags, word) in [
+        (["-f", "gw.example"], "gw.example"),
+        (["-f", "x._acme-challenge.gw.example"], "-f"),
+        (["-s", "www"], "www"),
+    ] {
         let refused = alice.gwctl(["routes", "create", flags[0], flags[1], "-b", "[400::1]:80"]).await?;
         ensure!(refused.code != Some(0) && refused.stderr.contains(word), "{flags:?}: {refused:?}");
     }
-    for args in [&["routes", "get", "-r", "x"][..], &["routes", "get"], &["routes", "fly"], &["routes", "update", "-r", "x"]] {
+    for args in [
+        &["routes", "get", "-r", "x"][..],
+        &["routes", "get"],
+        &["routes", "fly"],
+        &["routes", "update", "-r", "x"],
+    ] {
         let refused = alice.gwctl(args).await?;
         ensure!(refused.code == Some(2), "{args:?}: {refused:?}");
     }
@@ -106,7 +115,10 @@ async fn a_key_that_others_can_read_is_a_warning(scene: &Scene) -> Result<()> {
     ensure!(mode & 0o777 == 0o600, "{mode:o}");
     std::fs::set_permissions(alice.key(), std::fs::Permissions::from_mode(0o644))?;
     let warned = alice.gwctl(["routes", "list"]).await?;
-    ensure!(warned.code == Some(0) && warned.stderr.contains("warning") && warned.stderr.contains("chmod 600"), "{warned:?}");
+    ensure!(
+        warned.code == Some(0) && warned.stderr.contains("warning") && warned.stderr.contains("chmod 600"),
+        "{warned:?}"
+    );
     Ok(())
 }
 
@@ -118,7 +130,10 @@ async fn keys_are_not_overwritten(scene: &Scene) -> Result<()> {
     ensure!(again.code == Some(7), "{again:?}");
     ensure!(std::fs::read(alice.key())? == before);
     let nowhere = alice.gwctl(["keys", "generate", "/nonexistent/x"]).await?;
-    ensure!(nowhere.code.is_some_and(|code| code != 0) && nowhere.stderr.contains("/nonexistent"), "{nowhere:?}");
+    ensure!(
+        nowhere.code.is_some_and(|code| code != 0) && nowhere.stderr.contains("/nonexistent"),
+        "{nowhere:?}"
+    );
     Ok(())
 }
 
@@ -147,7 +162,8 @@ async fn the_api_refuses_wrong_params(scene: &Scene) -> Result<()> {
     ];
     for (params, field) in cases {
         let mut api = Connection::plain(controller.rpc()?).await?;
-        let reply = signer.call(&mut api, &controller.url(), "routes.create", params.clone()).await?.json()?;
+        let reply =
+            signer.call(&mut api, &controller.url(), "routes.create", params.clone()).await?.json()?;
         let error = &reply["error"];
         ensure!(error["code"] == -32602, "{params}: {reply}");
         let named = error["data"]["field"].as_str().unwrap_or_default();

@@ -37,6 +37,7 @@ impl Complete {
     pub(crate) async fn answers(&self, host: &str, status: u16) -> Result<Reply> {
         let visitor = self.visitor()?;
         let what = format!("{host} is answered {status}");
-        eventually(&what, Duration::from_secs(10), async || visitor.get(host, "/").await?.expect(status)).await
+        eventually(&what, Duration::from_secs(10), async || visitor.get(host, "/").await?.expect(status))
+            .await
     }
 }

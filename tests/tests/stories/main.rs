@@ -1,13 +1,22 @@
 //! What users see, told over the real binaries: each module tells of one side of it.
 
+mod bad_input;
+mod base_domain;
 mod changes;
+mod complete;
+mod configuration;
 mod failing_backends;
 mod garbage;
 mod harness;
 mod misdirected;
+mod operators;
+mod outages;
+mod owners;
 mod passthrough;
 mod plain;
+mod signatures;
 mod smuggling;
+mod speed;
 mod standalone;
 mod stopping;
 mod terminated;
@@ -16,6 +25,7 @@ mod websockets;
 fn main() -> anyhow::Result<()> {
     let stories = [
         harness::stories(),
+        configuration::stories(),
         terminated::stories(),
         passthrough::stories(),
         websockets::stories(),
@@ -26,6 +36,13 @@ fn main() -> anyhow::Result<()> {
         smuggling::stories(),
         changes::stories(),
         stopping::stories(),
+        owners::stories(),
+        operators::stories(),
+        base_domain::stories(),
+        signatures::stories(),
+        bad_input::stories(),
+        outages::stories(),
+        speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())
 }

@@ -93,7 +93,8 @@ async fn only_the_admin_suspends(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     let refused = world.alice.gwctl(["admin", "suspend", "--user", "admin.pub"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");
-    let claimed = world.alice.claiming("admin.pub").gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
+    let claimed =
+        world.alice.claiming("admin.pub").gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
     ensure!(claimed.code == Some(4), "somebody else's key id: {claimed:?}");
     world.alice.create_route("-s hello -b [400::1]:8080").await?;
     Ok(())
@@ -106,7 +107,8 @@ async fn nodes_are_listed(scene: &Scene) -> Result<()> {
     let signer = Signer::of(&world.admin)?;
     eventually("the node stands at the store's version", Duration::from_secs(10), async || {
         let mut api = Connection::plain(world.controller.rpc()?).await?;
-        let reply = signer.call(&mut api, &world.controller.url(), "nodes.list", json!({})).await?.expect(200)?;
+        let reply =
+            signer.call(&mut api, &world.controller.url(), "nodes.list", json!({})).await?.expect(200)?;
         let list = reply.json()?["result"].clone();
         let node = &list["nodes"][0];
         ensure!(node["node"] == "story" && node["connected"] == true, "{list}");

@@ -132,13 +132,20 @@ async fn what_was_acknowledged_survives_kill_9(scene: &Scene) -> Result<()> {
         killed?;
         controller = Controller::start(scene).await?;
         let list = alice.json(["routes", "list"]).await?;
-        let hosts: Vec<&str> =
-            list["routes"].as_array().into_iter().flatten().filter_map(|route| route["host"].as_str()).collect();
+        let hosts: Vec<&str> = list["routes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|route| route["host"].as_str())
+            .collect();
         for host in &acknowledged {
             ensure!(hosts.contains(&&**host), "{host} was acknowledged and is gone: {hosts:?}");
         }
         // One may have been written whose answer was lost with the process.
-        ensure!(hosts.len() <= acknowledged.len() + 1 + usize::try_from(round)?, "{hosts:?} {acknowledged:?}");
+        ensure!(
+            hosts.len() <= acknowledged.len() + 1 + usize::try_from(round)?,
+            "{hosts:?} {acknowledged:?}"
+        );
     }
     ensure!(!acknowledged.is_empty());
     Ok(())
@@ -159,7 +166,11 @@ async fn an_orderly_stop_ends_well(scene: &Scene) -> Result<()> {
 async fn garbage_on_the_feed_is_cut(scene: &Scene) -> Result<()> {
     let mut world = Complete::start(scene).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage garbage garbage"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage garbage garbage",
+    ] {
         let mut stream = UnixStream::connect(world.controller.feed()).await?;
         drop(stream.write_all(bytes).await);
         let answer = webgateway_tests::client::rest(&mut stream).await;
@@ -177,7 +188,9 @@ async fn a_frozen_controlplane_is_noticed(scene: &Scene) -> Result<()> {
     world.alice.create_route("-s hello -b [400::1]:8080").await?;
     world.answers("hello.gw.example", 200).await?;
     let reconnecting = |metrics: &str| {
-        metrics.lines().any(|line| line.contains("feed") && line.contains("connected") && line.ends_with(" 0"))
+        metrics
+            .lines()
+            .any(|line| line.contains("feed") && line.contains("connected") && line.ends_with(" 0"))
     };
     world.controller.process().signal(Signal::SIGSTOP)?;
     eventually("the half-dead stream is noticed", Duration::from_secs(17), async || {

@@ -99,11 +99,15 @@ async fn routes_are_listed_and_shown(scene: &Scene) -> Result<()> {
 
 async fn answered_by(world: &Complete, host: &str, address: SocketAddr) -> Result<()> {
     let visitor = world.visitor()?;
-    webgateway_tests::wait::eventually("it is answered there", std::time::Duration::from_secs(10), async || {
-        let seen = visitor.get(host, "/").await?.expect(200)?.json()?;
-        ensure!(seen["backend"] == address.to_string(), "{seen}");
-        Ok(())
-    })
+    webgateway_tests::wait::eventually(
+        "it is answered there",
+        std::time::Duration::from_secs(10),
+        async || {
+            let seen = visitor.get(host, "/").await?.expect(200)?.json()?;
+            ensure!(seen["backend"] == address.to_string(), "{seen}");
+            Ok(())
+        },
+    )
     .await
 }
 
@@ -113,7 +117,8 @@ async fn a_route_is_changed(scene: &Scene) -> Result<()> {
     let two = Backend::http(overlay(2, 8080)).await?;
     let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
     answered_by(&world, "hello.gw.example", one.address()).await?;
-    let changed = world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
+    let changed =
+        world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
     ensure!(changed["id"] == id.as_str() && changed["balance"] == "random", "{changed}");
     answered_by(&world, "hello.gw.example", two.address()).await
 }

@@ -299,7 +299,11 @@ async fn garbage_is_refused(scene: &Scene) -> Result<()> {
     let address = api.controller.rpc()?;
     for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n"] {
         let answer = exchange(address, &[bytes, &[b'\n'; 4]].concat()).await?;
-        ensure!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+        ensure!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     let mut connection = api.connect().await?;
     let get = connection.get("127.0.0.1:8080", "/rpc").await?;
@@ -337,7 +341,10 @@ async fn a_retry_returns_the_same_route(scene: &Scene) -> Result<()> {
     let params = json!({"subdomain": "retry", "backends": ["[400::1]:80"], "id": id});
     let first = api.call("routes.create", params.clone()).await?.expect(200)?.json()?;
     let second = api.call("routes.create", params).await?.expect(200)?.json()?;
-    ensure!(first["result"]["id"] == id.to_string() && first["result"] == second["result"], "{first} {second}");
+    ensure!(
+        first["result"]["id"] == id.to_string() && first["result"] == second["result"],
+        "{first} {second}"
+    );
     let other = json!({"subdomain": "other", "backends": ["[400::1]:80"], "id": id});
     let refused = api.call("routes.create", other).await?.json()?;
     ensure!(refused["error"]["code"] == -32009, "{refused}");

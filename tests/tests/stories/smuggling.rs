@@ -27,7 +27,8 @@ async fn with_app(scene: &Scene) -> Result<(Standalone, Backend)> {
 async fn answer(world: &Standalone, request: &str) -> Result<String> {
     let mut stream = world.visitor()?.tls(HOST).await?;
     let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    stream.write_all(format!("{request}{follow}").as_bytes()).await?;
+    // It may be cut before all of it is sent.
+    drop(stream.write_all(format!("{request}{follow}").as_bytes()).await);
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
 }
 
@@ -50,12 +51,17 @@ async fn doubtful_requests_are_refused(scene: &Scene) -> Result<()> {
         ("a second host", "Host: evil.example\r\n\r\n"),
         ("a bad chunk", "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"),
     ];
+    let mut taken = Vec::new();
     for (what, tail) in doubtful {
         let heard = answer(&world, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
-        ensure!(heard.starts_with("HTTP/1.1 400") || heard.is_empty(), "{what}: {heard}");
-        ensure!(heard.matches("HTTP/1.1").count() <= 1, "{what}: the next request was read: {heard}");
-        ensure!(!heard.contains("smuggled"), "{what}: {heard}");
+        // RFC 9112, section 6.3: with both lengths, 400 or the chunked one alone, and the end of the connection.
+        let served = what == "both lengths" && !heard.contains("[\"content-length\"");
+        let refused = served || heard.starts_with("HTTP/1.1 400") || heard.is_empty();
+        if !refused || heard.matches("HTTP/1.1 ").count() > 1 || heard.contains("smuggled") {
+            taken.push(format!("{what}: {heard}"));
+        }
     }
+    ensure!(taken.is_empty(), "{}", taken.join("\n"));
     let first_lines = [
         "GET  / HTTP/1.1",
         "GET / HTTP/1.1 x",

@@ -1,0 +1,97 @@
+//! The base domain itself: the API and a short page, through the feed.
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use serde_json::json;
+use webgateway_tests::client::Connection;
+use webgateway_tests::process;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::signer::{Signer, Stamp, call, send};
+use webgateway_tests::stories;
+
+use crate::complete::Complete;
+use crate::standalone::Standalone;
+
+stories![
+    a_page_says_what_this_is,
+    the_api_is_reached_from_outside,
+    gwctl_says_why_a_name_is_refused,
+    what_was_signed_for_elsewhere_is_refused,
+    too_much_is_refused,
+    without_a_controlplane_the_api_is_away,
+];
+
+const BASE: &str = "gw.example";
+const URL: &str = "https://gw.example/rpc";
+
+async fn a_page_says_what_this_is(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let page = client.get(BASE, "/").await?.expect(200)?;
+        ensure!(page.text().contains("webgateway"), "{page:?}");
+        client.get(BASE, "/nowhere").await?.expect(404)?;
+    }
+    Ok(())
+}
+
+async fn the_api_is_reached_from_outside(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let signer = Signer::of(&world.alice)?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let document = client.get(BASE, "/openrpc.json").await?.expect(200)?.json()?;
+        ensure!(document["openrpc"].is_string(), "{document}");
+        let mut api = client.connect(BASE).await?;
+        let listed = signer.call(&mut api, URL, "routes.list", json!({})).await?.expect(200)?.json()?;
+        ensure!(listed["result"]["routes"] == json!([]), "{listed}");
+        let unsigned = Request::post(URL).header("content-type", "application/json");
+        let body = call("routes.list", json!({})).to_string();
+        let refused = send(&mut api, unsigned.body(Bytes::from(body))?).await?.expect(401)?;
+        ensure!(!refused.header("accept-signature").is_empty(), "{refused:?}");
+    }
+    Ok(())
+}
+
+async fn gwctl_says_why_a_name_is_refused(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    // Names are resolved by gwctl itself, and localhost leads to the gateway: it has no such name.
+    let root = scene.write("root.pem", &world.controller.root().await?)?.display().to_string();
+    for url in ["https://localhost/rpc", "http://localhost/rpc"] {
+        let args = ["-u", url, "health"].map(str::to_owned);
+        let refused = process::run("gwctl", &args, &[("SSL_CERT_FILE", &root)]).await?;
+        ensure!(refused.code == Some(3) && refused.stderr.contains("hint"), "{url}: {refused:?}");
+    }
+    Ok(())
+}
+
+async fn what_was_signed_for_elsewhere_is_refused(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let signer = Signer::of(&world.alice)?;
+    let body = call("routes.list", json!({})).to_string();
+    // A request captured on the way to another gateway.
+    let foreign = signer.post("https://other.example/rpc", &body, &Stamp::fresh())?;
+    let (head, body) = foreign.into_parts();
+    let mut api = world.visitor()?.connect(BASE).await?;
+    let mut replayed = api.request(Method::POST, BASE, "/rpc").body(Full::from(body))?;
+    replayed.headers_mut().extend(head.headers);
+    api.send(replayed).await?.expect(401)?;
+    Ok(())
+}
+
+async fn too_much_is_refused(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let large = Full::from(vec![b' '; (1 << 20) + 1]);
+    let mut api = world.visitor()?.h2().connect(BASE).await?;
+    let post = api.request(Method::POST, BASE, "/rpc").body(large)?;
+    api.send(post).await?.expect(413)?;
+    Connection::plain(world.gateway.http()).await?.get(BASE, "/rpc").await?.expect(308)?;
+    Ok(())
+}
+
+async fn without_a_controlplane_the_api_is_away(scene: &Scene) -> Result<()> {
+    let world = Standalone::start(scene, |_| {}).await?;
+    let reply = world.visitor()?.get(BASE, "/openrpc.json").await?;
+    ensure!(reply.status == 503, "{reply:?}");
+    Ok(())
+}
