@@ -7,9 +7,9 @@ mod tour;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use webgateway_tests::process::{self, Process};
 
 use crate::state::State;
@@ -38,26 +38,51 @@ async fn dev() -> Result<()> {
         [flag] if flag == "--once" => true,
         other => bail!("unknown arguments {other:?}: only --once is known"),
     };
+    let mut interrupts = Interrupts::watch()?;
     ports::must_be_free().await?;
     let state = State::open()?;
     let mut tour = Tour::begin(&state).await?;
-    let shown = tour.show().await;
-    if shown.is_ok() && !once {
-        tour.suggest();
-        until_interrupted(&mut tour.processes).await?;
-    }
+    let shown = tokio::select! {
+        shown = tour.show() => shown.map(|()| true),
+        () = interrupts.next() => Ok(false),
+    };
+    let ended = match shown {
+        Ok(true) if !once => {
+            tour.suggest();
+            until_interrupted(&mut tour.processes, &mut interrupts).await
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
     let stopped = stop(&mut tour.processes).await;
-    shown.and(stopped)
+    ended.and(stopped)
 }
 
-/// Waits for Ctrl-C or SIGTERM; a process that ends before is an error.
-async fn until_interrupted(processes: &mut [Process]) -> Result<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
+/// Ctrl-C and SIGTERM.
+struct Interrupts {
+    interrupt: Signals,
+    terminate: Signals,
+}
+
+impl Interrupts {
+    fn watch() -> Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Waits for an interrupt; a process that ends before is an error.
+async fn until_interrupted(processes: &mut [Process], interrupts: &mut Interrupts) -> Result<()> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     loop {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => return interrupted.context("cannot wait for Ctrl-C"),
-            _ = terminated.recv() => return Ok(()),
+            () = interrupts.next() => return Ok(()),
             _ = look.tick() => for process in processes.iter_mut() {
                 process.must_run()?;
             },
@@ -68,8 +93,10 @@ async fn until_interrupted(processes: &mut [Process]) -> Result<()> {
 /// Stops the processes in the reverse of the order in which they started.
 async fn stop(processes: &mut [Process]) -> Result<()> {
     for process in processes.iter_mut().rev() {
-        process.signal(Signal::SIGTERM)?;
-        process.end(STOP).await?;
+        if process.ended()?.is_none() {
+            process.signal(Signal::SIGTERM)?;
+            process.end(STOP).await?;
+        }
     }
     println!("\nStopped.");
     Ok(())

@@ -14,6 +14,7 @@ use crate::ports::{ADMIN, BACKEND, DNS, HTTP, HTTPS, RPC, TLS_BACKEND, local};
 use crate::state::{PASSTHROUGH, State, TERMINATED, read};
 
 const START: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(10);
 const GWCTL: &str = "target/debug/gwctl";
 const USER: &str = "alice";
 
@@ -68,6 +69,7 @@ To try next, in another terminal:
 An operator's commands need the admin's key:
    {GWCTL} keys generate {dir}admin && cp {dir}admin.pub {keys}/
    {GWCTL} -i admin.pub -k {dir}admin.priv admin suspend --user {USER}.pub
+   {GWCTL} -i admin.pub -k {dir}admin.priv admin unsuspend --user {USER}.pub
 
 Ctrl-C ends it."#
         );
@@ -147,10 +149,11 @@ Ctrl-C ends it."#
         );
         let visitor = Client::new(local(HTTPS), &read(&root)?)?;
         let begun = Instant::now();
-        let reply = eventually("a good answer comes", START, async || {
+        let reply = eventually("a good answer comes", ANSWER, async || {
             visitor.get(host, "/greeting").await?.expect(200)
         })
-        .await?;
+        .await
+        .context("if its routes or users were changed since, begin anew: rm -rf target/dev")?;
         let seen = reply.json()?;
         ensure!(seen["target"] == "/greeting", "the backend saw something else: {seen}");
         println!(
