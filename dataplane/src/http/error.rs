@@ -137,10 +137,13 @@ impl Fault {
     }
 }
 
-/// What hyper says of a backend, after the request may have been sent.
+/// What hyper says of an exchange with a backend, after the request may have been sent.
 impl From<&hyper::Error> for Fault {
     fn from(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() {
+        if error.is_user() {
+            // What failed is the body that the visitor sends.
+            Self::BadRequest(BadRequest::Body)
+        } else if error.is_parse_too_large() {
             Self::LargeHead
         } else if error.is_parse() {
             Self::Garbage

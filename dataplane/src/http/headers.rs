@@ -39,6 +39,9 @@ pub enum BadRequest {
     /// Content-Length beside Transfer-Encoding, or a Transfer-Encoding other than chunked.
     #[error("its length is told in two ways")]
     Length,
+    /// A body that is not framed as it said, or that ended early.
+    #[error("its body is malformed or incomplete")]
+    Body,
     /// An upgrade that has a body.
     #[error("an upgrade has no body")]
     UpgradeBody,
@@ -86,6 +89,8 @@ pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>
 /// Lower-case, without port or trailing dot; what is no host name at all is refused.
 pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
     let host = match authority.rsplit_once(':') {
+        // An IPv6 literal is a host as well, if one that no route is for.
+        _ if authority.starts_with('[') => return ipv6_literal(authority).ok_or(BadRequest::Host),
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         Some(_) => return Err(BadRequest::Host),
         None => authority,
@@ -99,6 +104,13 @@ pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
         return Ok(Cow::Owned(host.to_ascii_lowercase()));
     }
     Ok(Cow::Borrowed(host))
+}
+
+fn ipv6_literal(authority: &str) -> Option<Cow<'_, str>> {
+    let (address, port) = authority.strip_prefix('[')?.split_once(']')?;
+    let port_fits = port.is_empty() || port.strip_prefix(':')?.bytes().all(|b| b.is_ascii_digit());
+    address.parse::<std::net::Ipv6Addr>().ok().filter(|_| port_fits)?;
+    Some(Cow::Owned(format!("[{}]", address.to_ascii_lowercase())))
 }
 
 /// Refuses what two readers could read in two ways. The parser has refused most of it already.
