@@ -104,6 +104,7 @@ fn start_workers(
         let https_port = shared.ports.https;
         let proxy = Box::new(move || Proxy {
             snapshot,
+            clock: Rc::default(),
             pool: Rc::new(Pool::new(limits.backend_idle)),
             health: std::cell::RefCell::default(),
             turns: Turns::default(),

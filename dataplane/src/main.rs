@@ -6,6 +6,10 @@ use webgateway_dataplane::app;
 use webgateway_dataplane::config::{Config, PROGRAM};
 use webgateway_process::{log, settings};
 
+/// Requests live and die on one thread: an allocator with heaps per thread serves them best.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The configuration is wrong.
 const EXIT_CONFIG: u8 = 2;
 

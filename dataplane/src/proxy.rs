@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::backend::balance::Turns;
 use crate::backend::health::Health;
 use crate::backend::pool::Pool;
+use crate::clock::Coarse;
 use crate::config::Limits;
 use crate::connections::Connections;
 use crate::feed::client::ApiDoor;
@@ -20,6 +21,8 @@ use crate::snapshot::Snapshot;
 pub struct Proxy {
     /// What is known.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The time, as far as requests need it.
+    pub clock: Rc<Coarse>,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
     /// Backends that do not answer.

@@ -40,11 +40,11 @@ where
     }
 
     /// The newest idle connection that can take a request.
-    pub async fn take(&self, backend: SocketAddr) -> Option<SendRequest<B>> {
+    pub async fn take(&self, backend: SocketAddr, now: Instant) -> Option<SendRequest<B>> {
         loop {
             let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
             let mut sender = newest.sender;
-            if newest.since.elapsed() > self.keep || sender.is_closed() {
+            if now.saturating_duration_since(newest.since) > self.keep || sender.is_closed() {
                 continue;
             }
             // Only just put back, it may still be about to take note of the end of its last answer.
@@ -55,21 +55,23 @@ where
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub fn put(&self, backend: SocketAddr, sender: SendRequest<B>) {
+    pub fn put(&self, backend: SocketAddr, sender: SendRequest<B>, now: Instant) {
         if sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let of_backend = idle.entry(backend).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
-            of_backend.push(Idle { sender, since: Instant::now() });
+            of_backend.push(Idle { sender, since: now });
         }
     }
 
     /// Lets go of what was idle too long.
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, of_backend| {
-            of_backend.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) <= self.keep);
+            of_backend.retain(|idle| {
+                !idle.sender.is_closed() && now.saturating_duration_since(idle.since) <= self.keep
+            });
             !of_backend.is_empty()
         });
     }

@@ -21,6 +21,7 @@ use crate::http::handler::Visit;
 use crate::http::serve::serve;
 use crate::metrics::Refusal;
 use crate::proxy::Proxy;
+use crate::snapshot::Snapshot;
 use crate::tls::{self, INTERNAL_ERROR, UNRECOGNIZED_NAME};
 use crate::tunnel::{Ended, Flow, tunnel};
 
@@ -33,7 +34,10 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
         Err(_) => return refuse(&proxy, stream, Refusal::HelloTimeout, &[]).await,
     };
     // Held no longer than the verdict: an old snapshot must not live as long as a connection.
-    let verdict = split(&proxy.snapshot.load(), hello.sni.as_deref());
+    let (verdict, cdn_id) = {
+        let snapshot = proxy.snapshot.load();
+        (split(&snapshot, hello.sni.as_deref()), cdn_id(&snapshot))
+    };
     match verdict {
         Verdict::Refuse(reason) => refuse(&proxy, stream, reason, &UNRECOGNIZED_NAME).await,
         Verdict::Passthrough(route) => Box::pin(pass(proxy, stream, hello.raw, route)).await,
@@ -51,13 +55,20 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
                 sni: sni.unwrap_or_default(),
                 route,
                 cert,
-                progress: Progress::new(),
+                cdn_id,
+                progress: Progress::new(Rc::clone(&proxy.clock)),
                 proxy,
             };
             let h2 = tls::is_h2(&stream);
             Box::pin(serve(Rc::new(visit), stream, h2, membership.watch())).await;
         }
     }
+}
+
+/// The base domain names this gateway in CDN-Loop.
+fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
+    let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
+    base.and_then(|base| HeaderValue::from_str(base).ok()).unwrap_or(HeaderValue::from_static("webgateway"))
 }
 
 async fn refuse(proxy: &Proxy, stream: TcpStream, reason: Refusal, alert: &[u8]) {

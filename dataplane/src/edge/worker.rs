@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use webgateway_process::Stop;
 
 use super::{connection, listener, plain};
+use crate::clock::TICK;
 use crate::connections::Phase;
 use crate::feed::RouteClosed;
 use crate::proxy::Proxy;
@@ -104,10 +105,11 @@ impl Drop for Counted {
 
 /// Ends the connections of routes that are gone, and sweeps, until the stop begins.
 async fn watch(proxy: &Rc<Proxy>, mut closed: UnboundedReceiver<RouteClosed>, stop: &Stop) {
-    let mut sweep = interval(SWEEP);
+    let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
     loop {
         tokio::select! {
             Some(closed) = closed.recv() => end_route(proxy, closed),
+            _ = tick.tick() => proxy.clock.tick(),
             _ = sweep.tick() => {
                 let now = Instant::now();
                 proxy.pool.sweep(now);
@@ -136,6 +138,7 @@ async fn drain(proxy: &Rc<Proxy>, stop: &Stop) {
     let all_gone = async {
         while !proxy.connections.is_empty() {
             sleep(LOOK).await;
+            proxy.clock.tick();
         }
     };
     tokio::select! {

@@ -98,7 +98,7 @@ impl BackendBody {
         if let Some(Lease { pool, backend, sender }) = self.lease.take()
             && self.exchange.is_request_done()
         {
-            pool.put(backend, sender);
+            pool.put(backend, sender, self.exchange.last());
         }
     }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::Coarse;
+
 /// The exchanges of one connection, taken together.
 #[derive(Debug)]
 pub struct Progress {
     in_flight: Cell<u32>,
     waiting_for_backend: Cell<u32>,
     last: Cell<Instant>,
+    clock: Rc<Coarse>,
 }
 
 /// One request and its answer; ends when dropped.
@@ -26,15 +29,15 @@ pub struct Exchange {
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub fn new() -> Rc<Self> {
-        let last = Cell::new(Instant::now());
-        Rc::new(Self { in_flight: Cell::new(0), waiting_for_backend: Cell::new(0), last })
+    pub fn new(clock: Rc<Coarse>) -> Rc<Self> {
+        let last = Cell::new(clock.now());
+        Rc::new(Self { in_flight: Cell::new(0), waiting_for_backend: Cell::new(0), last, clock })
     }
 
     /// A request begins.
     #[must_use]
     pub fn begin(self: &Rc<Self>) -> Rc<Exchange> {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
         self.last.set(now);
         Rc::new(Exchange {
@@ -61,7 +64,7 @@ impl Progress {
 impl Exchange {
     /// Something moved.
     pub fn moved(&self) {
-        let now = Instant::now();
+        let now = self.connection.clock.now();
         self.last.set(now);
         self.connection.last.set(now);
     }
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_connection_stalls_only_when_no_backend_is_waited_for() {
-        let progress = Progress::new();
+        let progress = Progress::new(Rc::default());
         let later = Instant::now() + LIMIT * 2;
         let (one, two) = (progress.begin(), progress.begin());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));

@@ -43,7 +43,7 @@ pub async fn forward(
 ) -> Result<Answer, Fault> {
     let backends = route.destination.backends.as_slice();
     let turn = proxy.turns.next(route.id, route.destination.balance, backends.len());
-    let now = Instant::now();
+    let now = proxy.clock.now();
     let chosen = candidates(backends, turn, |backend| proxy.health.borrow().is_up(backend.address(), now));
     // Backends are never empty.
     let mut fault = Fault::Dial(DialError::Refused);
@@ -72,7 +72,7 @@ async fn send(
     mut request: Request<RequestBody>,
     exchange: &Exchange,
 ) -> Result<Answer, Failed> {
-    while let Some(sender) = proxy.pool.take(backend).await {
+    while let Some(sender) = proxy.pool.take(backend, proxy.clock.now()).await {
         // The backend may hang up just as it is asked again.
         let copy = replayable(&request);
         match answer(proxy, backend, sender, request, exchange).await {
@@ -108,7 +108,7 @@ async fn answer(
 ) -> Result<Answer, Failed> {
     let limit = proxy.limits.response_timeout;
     let mut sent = std::pin::pin!(sender.try_send_request(request));
-    let mut deadline = Instant::now() + limit;
+    let mut deadline = proxy.clock.now() + limit;
     let result = loop {
         match timeout_at(deadline, &mut sent).await {
             Ok(result) => break result,

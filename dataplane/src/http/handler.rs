@@ -37,6 +37,8 @@ pub struct Visit {
     pub route: Option<RouteId>,
     /// The certificate it was shown.
     pub cert: Arc<ServedCert>,
+    /// Our name in CDN-Loop.
+    pub cdn_id: HeaderValue,
     /// Whether it moves.
     pub progress: Rc<Progress>,
 }
@@ -73,10 +75,7 @@ async fn answer(
     let target = headers::target(&request, &visit.sni)?;
     headers::check_framing(request.headers())?;
     let proxy = &visit.proxy;
-    let (way, base) = {
-        let snapshot = proxy.snapshot.load();
-        (way(&snapshot, &visit.sni, &visit.cert, &target.host)?, base_domain(&snapshot))
-    };
+    let way = way(&proxy.snapshot.load(), &visit.sni, &visit.cert, &target.host)?;
     if request.method() == Method::CONNECT {
         return Err(Fault::Connect);
     }
@@ -87,11 +86,11 @@ async fn answer(
         }
         Way::Route(route) => route,
     };
-    if headers::is_loop(request.headers(), &base) {
+    if headers::is_loop(request.headers(), visit.cdn_id.to_str().unwrap_or_default()) {
         return Err(Fault::Loop);
     }
-    let authority = HeaderValue::from_str(target.authority).map_err(|_| BadRequest::Host)?;
-    let proxied = pass_on(visit, &route, request, exchange, (&authority, &base));
+    let authority = target.authority_value()?;
+    let proxied = pass_on(visit, &route, request, exchange, &authority);
     if visit.route == Some(route.id) {
         return proxied.await;
     }
@@ -118,16 +117,12 @@ pub fn way(snapshot: &Snapshot, sni: &str, cert: &ServedCert, host: &str) -> Res
     }
 }
 
-fn base_domain(snapshot: &Snapshot) -> Box<str> {
-    snapshot.settings.as_ref().map_or("", |settings| settings.base_domain.as_str()).into()
-}
-
 async fn pass_on(
     visit: &Rc<Visit>,
     route: &Arc<FeedRoute>,
     mut request: Request<Incoming>,
     exchange: &Rc<Exchange>,
-    (authority, cdn_id): (&HeaderValue, &str),
+    authority: &HeaderValue,
 ) -> Result<Response<ResponseBody>, Fault> {
     let proxy = &visit.proxy;
     let protocol = headers::upgrade_of(&request);
@@ -136,7 +131,7 @@ async fn pass_on(
         return Err(BadRequest::UpgradeBody.into());
     }
     let visitor = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let client = &visit.client_value;
+    let (client, cdn_id) = (&visit.client_value, &visit.cdn_id);
     let forwarded = Forwarded { client, authority, cdn_id, upgrade: protocol.clone() };
     headers::to_backend(request.headers_mut(), forwarded);
     let Answer { mut response, lease } = forward(proxy, route, outgoing(request, exchange), exchange).await?;

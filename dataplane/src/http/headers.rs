@@ -3,26 +3,17 @@
 use std::borrow::Cow;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{Method, Request, Version};
 use thiserror::Error;
 
-/// Hop-by-hop fields (RFC 9110 §7.6.1) beside Connection and what it names.
-const HOP_BY_HOP: [&str; 6] =
-    ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings", "te"];
-/// What only the edge may say.
-const EDGE_ONLY: [&str; 6] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-real-ip",
-];
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// RFC 8586.
-const CDN_LOOP: &str = "cdn-loop";
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// Why a request cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -52,6 +43,8 @@ pub enum BadRequest {
 pub struct Target<'a> {
     /// As it was sent, port included.
     pub authority: &'a str,
+    /// The Host field that says so, if one does.
+    pub field: Option<&'a HeaderValue>,
     /// Lower-case, without port or trailing dot.
     pub host: Cow<'a, str>,
 }
@@ -64,7 +57,7 @@ pub struct Forwarded<'a> {
     /// The host and port the visitor asked for.
     pub authority: &'a HeaderValue,
     /// Our name in CDN-Loop.
-    pub cdn_id: &'a str,
+    pub cdn_id: &'a HeaderValue,
     /// The protocol to upgrade to.
     pub upgrade: Option<HeaderValue>,
 }
@@ -72,18 +65,29 @@ pub struct Forwarded<'a> {
 /// The host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
 pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
     let mut fields = request.headers().get_all(HOST).iter();
-    let field = fields.next().map(|host| host.to_str().map_err(|_| BadRequest::Host)).transpose()?;
+    let field = fields.next();
     if fields.next().is_some() {
         return Err(BadRequest::SeveralHosts);
     }
+    let named = field.map(|host| host.to_str().map_err(|_| BadRequest::Host)).transpose()?;
     let in_uri = request.uri().authority().map(http::uri::Authority::as_str);
-    let authority = match (in_uri, field) {
-        (Some(uri), Some(field)) if !uri.eq_ignore_ascii_case(field) => return Err(BadRequest::SeveralHosts),
+    let authority = match (in_uri, named) {
+        (Some(uri), Some(named)) if !uri.eq_ignore_ascii_case(named) => return Err(BadRequest::SeveralHosts),
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) if request.version() == Version::HTTP_10 => sni,
         (None, None) => return Err(BadRequest::NoHost),
     };
-    Ok(Target { authority, host: normal_host(authority)? })
+    Ok(Target { authority, field, host: normal_host(authority)? })
+}
+
+impl Target<'_> {
+    /// The authority as a field of its own.
+    pub fn authority_value(&self) -> Result<HeaderValue, BadRequest> {
+        match self.field {
+            Some(field) => Ok(field.clone()),
+            None => HeaderValue::from_str(self.authority).map_err(|_| BadRequest::Host),
+        }
+    }
 }
 
 /// Lower-case, without port or trailing dot; what is no host name at all is refused.
@@ -135,6 +139,9 @@ pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
 /// Whether a request went through the gateway of this name before (RFC 8586 §2).
 #[must_use]
 pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
+    if !headers.contains_key(CDN_LOOP) {
+        return false;
+    }
     let lines = headers.get_all(CDN_LOOP).iter().filter_map(|value| value.to_str().ok());
     let mut ids = lines.flat_map(|line| line.split(',')).map(|id| id.split(';').next().unwrap_or_default());
     ids.any(|id| id.trim() == cdn_id)
@@ -142,26 +149,14 @@ pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
 
 /// Makes a request's head fit for a backend.
 pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
-    let trailers = names(headers, TE, "trailers");
-    strip_hop_by_hop(headers);
-    EDGE_ONLY.iter().for_each(|name| drop(headers.remove(*name)));
-    headers.remove(FORWARDED);
-    // We answered it ourselves when the body was asked for.
-    headers.remove(EXPECT);
-    strip_underscores(headers);
+    let trailers = headers.contains_key(TE) && names(headers, TE, "trailers");
+    strip(headers, |name| is_hop_by_hop(name) || is_for_the_edge(name));
     join_cookies(headers);
-    let set = [
-        (HOST, forwarded.authority.clone()),
-        (HeaderName::from_static("x-forwarded-for"), forwarded.client.clone()),
-        (HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")),
-        (HeaderName::from_static("x-forwarded-host"), forwarded.authority.clone()),
-    ];
-    for (name, value) in set {
-        headers.insert(name, value);
-    }
-    if let Ok(id) = HeaderValue::from_str(forwarded.cdn_id) {
-        headers.append(CDN_LOOP, id);
-    }
+    headers.insert(HOST, forwarded.authority.clone());
+    headers.insert(X_FORWARDED_FOR, forwarded.client.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_HOST, forwarded.authority.clone());
+    headers.append(CDN_LOOP, forwarded.cdn_id.clone());
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -173,37 +168,49 @@ pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
 
 /// Makes an answer's head fit for a visitor; `upgrade` keeps what a 101 needs.
 pub fn to_visitor(headers: &mut HeaderMap, upgrade: bool) {
-    let protocol = headers.get(UPGRADE).filter(|_| upgrade).cloned();
-    strip_hop_by_hop(headers);
+    let protocol = if upgrade { headers.get(UPGRADE).cloned() } else { None };
+    strip(headers, is_hop_by_hop);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
 }
 
-/// What Connection names goes, but cannot take away what we set: that is set afterwards. Host and what frames the
-/// body are not its to name.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
-        for name in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
-            match HeaderName::from_bytes(name.trim().as_bytes()) {
-                Ok(name) if name != HOST && name != CONTENT_LENGTH => drop(headers.remove(name)),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        headers.remove(CONNECTION);
-    }
-    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(*name)));
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
+/// RFC 9110 §7.6.1, beside what Connection names.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
+/// What only the edge may say, and what it has dealt with: Expect was answered when the body was asked for.
 /// CGI-like backends read `X_Real_IP` as `X-Real-IP`.
-fn strip_underscores(headers: &mut HeaderMap) {
-    let underscored = |name: &&HeaderName| name.as_str().contains('_');
-    let found: Vec<HeaderName> = headers.keys().filter(underscored).cloned().collect();
-    found.iter().for_each(|name| drop(headers.remove(name)));
+fn is_for_the_edge(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(name, "forwarded" | "x-real-ip" | "expect")
+        || name.as_bytes().contains(&b'_')
+}
+
+/// Drops the fields that `drops` names, and those that Connection names. That cannot take away what we set, which
+/// is set afterwards; Host and what frames the body are not Connection's to name.
+fn strip(headers: &mut HeaderMap, drops: impl Fn(&str) -> bool) {
+    let mut dropped: Vec<HeaderName> = Vec::new();
+    for line in headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()) {
+        let named = line.split(',').map(str::trim).filter(|token| !matches!(*token, "keep-alive" | "close"));
+        let named = named.filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
+        dropped.extend(named.filter(|name| *name != HOST && *name != CONTENT_LENGTH));
+    }
+    dropped.extend(headers.keys().filter(|name| drops(name.as_str())).cloned());
+    dropped.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// HTTP/2 may split Cookie, HTTP/1.1 must not (RFC 9113 §8.2.3).

@@ -46,7 +46,10 @@ where
         let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
         drive(connection, watch, &progress, &limits).await
     } else {
-        let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
+        let mut builder = http1_builder(&limits);
+        // `drive` bounds the time between requests, head included, without a timer for each of them.
+        builder.header_read_timeout(None);
+        let connection = builder.serve_connection(TokioIo::new(io), service);
         drive(connection.with_upgrades(), watch, &progress, &limits).await
     };
     if let Err(error) = ended {
@@ -94,7 +97,7 @@ async fn drive<C: Graceful>(
     let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
     let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
     let mut asked_to_end = false;
-    let mut tick = interval(limits.stall_timeout / 4);
+    let mut tick = interval(limits.stall_timeout.min(limits.header_timeout) / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -107,9 +110,11 @@ async fn drive<C: Graceful>(
             }
             _ = tick.tick() => {
                 let now = Instant::now();
-                // HTTP/1.1 has its own timer between two requests; HTTP/2 has none.
                 if progress.is_idle() {
-                    if progress.is_stalled(now, limits.header_timeout) && !asked_to_end {
+                    if progress.is_stalled(now, limits.header_timeout) {
+                        if asked_to_end {
+                            return Ok(());
+                        }
                         connection.as_mut().graceful_shutdown();
                         asked_to_end = true;
                     }

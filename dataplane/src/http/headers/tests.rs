@@ -46,7 +46,15 @@ fn passed(pairs: &[(&'static str, &'static str)], upgrade: Option<&'static str>)
     let mut map = headers(pairs);
     let (client, authority) = (HeaderValue::from_static("192.0.2.7"), HeaderValue::from_static("a.example"));
     let upgrade = upgrade.map(HeaderValue::from_static);
-    to_backend(&mut map, Forwarded { client: &client, authority: &authority, cdn_id: "gw.example", upgrade });
+    to_backend(
+        &mut map,
+        Forwarded {
+            client: &client,
+            authority: &authority,
+            cdn_id: &HeaderValue::from_static("gw.example"),
+            upgrade,
+        },
+    );
     map
 }
 
