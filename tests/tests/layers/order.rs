@@ -202,6 +202,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "websocket",
             "backend",
             "feed_file",
+            "feed_server",
             "gateway",
             "controller",
             "gwctl",

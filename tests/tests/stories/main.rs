@@ -6,6 +6,7 @@ mod changes;
 mod complete;
 mod configuration;
 mod failing_backends;
+mod feed;
 mod garbage;
 mod harness;
 mod misdirected;
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         smuggling::stories(),
         changes::stories(),
         stopping::stories(),
+        feed::stories(),
         owners::stories(),
         operators::stories(),
         base_domain::stories(),

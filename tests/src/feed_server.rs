@@ -1,0 +1,176 @@
+//! A controlplane's end of the feed that says what a story wants, right or wrong.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+use webgateway_proto::feed::wire;
+use webgateway_proto::feed::wire::feed_server::{Feed, FeedServer as Service};
+
+use crate::authority::Issued;
+use crate::feed_file::BASE_DOMAIN;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A listener; dropping it ends every stream.
+#[derive(Debug)]
+pub struct FeedServer {
+    path: PathBuf,
+    subscriptions: mpsc::Receiver<Subscription>,
+    _server: JoinSet<()>,
+}
+
+/// One node's stream, after its Hello.
+#[derive(Debug)]
+pub struct Subscription {
+    /// How it introduced itself.
+    pub hello: wire::Hello,
+    from_node: Streaming<wire::NodeMessage>,
+    to_node: mpsc::Sender<Result<wire::FeedMessage, Status>>,
+}
+
+impl FeedServer {
+    /// Listens on a socket.
+    pub fn listen(path: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        let (accepted, subscriptions) = mpsc::channel(8);
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let router = tonic::transport::Server::builder().add_service(Service::new(Door { accepted }));
+            drop(router.serve_with_incoming(UnixListenerStream::new(listener)).await);
+        });
+        Ok(Self { path: path.to_owned(), subscriptions, _server: server })
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next node that subscribes.
+    pub async fn subscribed(&mut self) -> Result<Subscription> {
+        let next = timeout(PATIENCE, self.subscriptions.recv()).await.context("no node subscribes")?;
+        next.context("the server is gone")
+    }
+}
+
+impl Subscription {
+    /// Sends messages.
+    pub async fn send(&self, messages: impl IntoIterator<Item = wire::feed_message::Message>) -> Result<()> {
+        for message in messages {
+            self.to_node.send(Ok(wire::FeedMessage { message: Some(message) })).await?;
+        }
+        Ok(())
+    }
+
+    /// What the node says to a batch: the resources it rejects, and the version it acknowledges.
+    pub async fn answer(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
+        let mut rejects = Vec::new();
+        loop {
+            let message = timeout(PATIENCE, self.from_node.message()).await.context("no answer")??;
+            match message.context("the node left")?.message {
+                Some(wire::node_message::Message::Reject(reject)) => rejects.push(reject),
+                Some(wire::node_message::Message::Ack(ack)) => return Ok((rejects, ack.version)),
+                _ => {}
+            }
+        }
+    }
+}
+
+struct Door {
+    accepted: mpsc::Sender<Subscription>,
+}
+
+#[tonic::async_trait]
+impl Feed for Door {
+    type SubscribeStream = ReceiverStream<Result<wire::FeedMessage, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<wire::NodeMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let mut from_node = request.into_inner();
+        let first = from_node.message().await?.and_then(|message| message.message);
+        let Some(wire::node_message::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("no hello"));
+        };
+        let (to_node, messages) = mpsc::channel(64);
+        let subscription = Subscription { hello, from_node, to_node };
+        self.accepted.send(subscription).await.map_err(|_| Status::unavailable("the story is over"))?;
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn call(&self, _: Request<wire::CallRequest>) -> Result<Response<wire::CallResponse>, Status> {
+        Err(Status::unimplemented("no API here"))
+    }
+}
+
+/// `Begin`.
+#[must_use]
+pub fn begin(kind: wire::begin::Kind) -> wire::feed_message::Message {
+    wire::feed_message::Message::Begin(wire::Begin { kind: kind.into() })
+}
+
+/// `End` of the epoch `story`.
+#[must_use]
+pub fn end(version: u64) -> wire::feed_message::Message {
+    wire::feed_message::Message::End(wire::End { epoch: "story".into(), version })
+}
+
+/// `Put`.
+#[must_use]
+pub fn put(name: &str, kind: Option<wire::resource::Kind>) -> wire::feed_message::Message {
+    let resource = Some(wire::Resource { name: name.to_owned(), kind });
+    wire::feed_message::Message::Put(wire::Put { resource })
+}
+
+/// `Remove`.
+#[must_use]
+pub fn remove(id: Uuid, at_once: bool) -> wire::feed_message::Message {
+    wire::feed_message::Message::Remove(wire::Remove { name: format!("route/{id}"), at_once })
+}
+
+/// A terminated route.
+#[must_use]
+pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
+    let route = wire::Route {
+        id: id.as_bytes().to_vec().into(),
+        host: host.to_owned(),
+        mode: wire::Mode::Terminate.into(),
+        balance: wire::Balance::RoundRobin.into(),
+        backends: vec![backend.to_string()],
+    };
+    put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
+}
+
+/// The settings of every story, and a certificate for the base domain and its wildcard.
+pub fn foundation(base: &Issued) -> Result<[wire::feed_message::Message; 2]> {
+    let settings =
+        wire::Settings { base_domain: BASE_DOMAIN.into(), allowed_backends: vec!["400::/7".into()] };
+    Ok([
+        put("settings", Some(wire::resource::Kind::Settings(settings))),
+        certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base)?,
+    ])
+}
+
+/// A certificate.
+pub fn certificate(id: &str, names: &[&str], issued: &Issued) -> Result<wire::feed_message::Message> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).collect();
+    let certificate = wire::Certificate {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        chain: chain?.iter().map(|der| der.to_vec().into()).collect(),
+        key: PrivateKeyDer::from_pem_slice(issued.key.as_bytes())?.secret_der().to_vec().into(),
+    };
+    Ok(put(&format!("certificate/{id}"), Some(wire::resource::Kind::Certificate(certificate))))
+}
