@@ -21,7 +21,7 @@ use crate::edge::listener::{Purpose, Sockets, bind};
 use crate::edge::worker::{self, Worker};
 use crate::feed::client::{ApiDoor, FeedClient};
 use crate::feed::{Publisher, RouteClosed, file};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
@@ -47,14 +47,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let door = ApiDoor::default();
     let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
         (0..count).map(|_| unbounded_channel()).unzip();
-    let shared =
-        Shared { snapshot: Arc::clone(&snapshot), door: door.clone(), metrics: metrics.clone(), ports };
-    start_workers(&config, &shared, sockets, receivers, &tasks)?;
+    let shared = Shared { snapshot: Arc::clone(&snapshot), door: door.clone(), ports };
+    let workers = worker_metrics(&metrics, count);
+    start_workers(&config, &shared, sockets.into_iter().zip(receivers).zip(workers.clone()), &tasks)?;
     let publisher = Publisher::new(snapshot, senders, tickets, metrics.clone(), unready);
     let stop = tasks.stop().clone();
     match config.feed.endpoint.clone() {
         Endpoint::Unix(socket) => {
-            let client = FeedClient { socket, node: config.node_name(), publisher, door, metrics };
+            let client = FeedClient { socket, node: config.node_name(), publisher, door, metrics, workers };
             tasks.essential("feed", client.run(stop));
         }
         Endpoint::File(path) => tasks.essential("feed", file::run(path, publisher, stop)),
@@ -77,9 +77,11 @@ struct Ports {
 struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     door: ApiDoor,
-    metrics: Metrics,
     ports: Ports,
 }
+
+/// What one worker has to itself.
+type OfWorker = ((Sockets, UnboundedReceiver<RouteClosed>), WorkerMetrics);
 
 fn bind_all(config: &Config, count: usize) -> anyhow::Result<(Vec<Sockets>, Ports)> {
     let https = Purpose { what: "https", key: "https_port", port: config.https_port };
@@ -90,15 +92,17 @@ fn bind_all(config: &Config, count: usize) -> anyhow::Result<(Vec<Sockets>, Port
     Ok((sockets, Ports { https: https_port, http: http_port }))
 }
 
+fn worker_metrics(metrics: &Metrics, count: usize) -> Vec<WorkerMetrics> {
+    (0u32..).take(count).map(|number| metrics.worker(number)).collect()
+}
+
 fn start_workers(
     config: &Config,
     shared: &Shared,
-    sockets: Vec<Sockets>,
-    receivers: Vec<UnboundedReceiver<RouteClosed>>,
+    workers: impl Iterator<Item = OfWorker>,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
-    for (number, (sockets, closed)) in sockets.into_iter().zip(receivers).enumerate() {
-        let metrics = shared.metrics.worker(u32::try_from(number).unwrap_or(u32::MAX));
+    for (number, ((sockets, closed), metrics)) in workers.enumerate() {
         let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;

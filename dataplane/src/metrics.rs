@@ -162,6 +162,12 @@ impl Metrics {
 }
 
 impl WorkerMetrics {
+    /// Requests answered so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.classes.iter().map(Counter::get).sum()
+    }
+
     /// Counts an answer.
     pub fn answered(&self, status: http::StatusCode) {
         if let Some(counter) = self.classes.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {

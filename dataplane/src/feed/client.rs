@@ -25,7 +25,7 @@ use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
 use crate::config::API_TIMEOUT;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WorkerMetrics};
 
 /// How often the node says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -102,6 +102,8 @@ pub struct FeedClient {
     pub door: ApiDoor,
     /// Counts.
     pub metrics: Metrics,
+    /// The workers' counts, to be reported.
+    pub workers: Vec<WorkerMetrics>,
 }
 
 impl FeedClient {
@@ -156,7 +158,8 @@ impl FeedClient {
                     let message = message.ok_or(StreamEnded::Ended)?;
                     self.take(&mut collector, message, &outgoing).await?;
                 }
-                _ = beat.tick() => self.say(&outgoing, FromNode::Heartbeat).await?,
+                // A status is a sign of life as good as any.
+                _ = beat.tick() => self.say(&outgoing, self.status()).await?,
             }
         }
     }
@@ -174,6 +177,12 @@ impl FeedClient {
             .keep_alive_timeout(SILENCE - HEARTBEAT)
             .keep_alive_while_idle(true);
         endpoint.connect_with_connector(dial).await.map(Client::new)
+    }
+
+    fn status(&self) -> FromNode {
+        let connections = self.workers.iter().map(|worker| worker.open.get()).sum::<i64>();
+        let requests = self.workers.iter().map(WorkerMetrics::requests).sum();
+        FromNode::Status { connections: u64::try_from(connections).unwrap_or_default(), requests }
     }
 
     fn hello(&self) -> FromNode {
