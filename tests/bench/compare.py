@@ -40,14 +40,14 @@ def make_certificate(folder):
     return key, chain
 
 
-def gateway(folder, key, chain):
+def gateway(binary, folder, key, chain):
     (folder / "feed.json").write_text(json.dumps({
         "version": 1,
         "settings": {"base_domain": "gw.example", "allowed_backends": ["127.0.0.0/8"]},
         "certificates": [{"id": HOST, "names": [HOST, "gw.example"], "chain": chain.read_text(), "key": key.read_text()}],
         "routes": [{"id": "00000000-0000-7000-8000-000000000001", "host": HOST, "backends": [f"127.0.0.1:{BACKEND}"]}],
     }))
-    return [ROOT / "target/release/webgateway-dataplane", "--feed-endpoint", f"file:{folder}/feed.json",
+    return [binary, "--feed-endpoint", f"file:{folder}/feed.json",
             "--https-port", str(GATEWAY), "--http-port", "0", "--listen", "127.0.0.1", "--workers", "1",
             "--admin-listen", "127.0.0.1:0", "--log-level", "warn"]
 
@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--binary", default=ROOT / "target/release/webgateway-dataplane")
     arguments = parser.parse_args()
     processes = {}
     with tempfile.TemporaryDirectory() as name:
@@ -149,7 +150,7 @@ def main():
 server {{ listen 127.0.0.1:{BACKEND}; location / {{ default_type text/plain; return 200 "hello\\n"; }} }}""")
         background = start(backend, 1, BACKEND)
         peers = {
-            "webgateway": (gateway(folder, key, chain), GATEWAY),
+            "webgateway": (gateway(arguments.binary, folder, key, chain), GATEWAY),
             "nginx": (nginx_proxy(folder, key, chain), NGINX),
             "haproxy": (haproxy(folder), HAPROXY),
         }

@@ -91,6 +91,14 @@ impl Process {
         Ok(ticks(11)? + ticks(12)?)
     }
 
+    /// Lets it have at most this many files open (prlimit(1)).
+    pub fn limit_files(&self, most: u32) -> Result<()> {
+        let [pid, limit] = [format!("--pid={}", self.child.id()), format!("--nofile={most}:")];
+        let status = Command::new("prlimit").args([pid, limit]).status().context("prlimit")?;
+        ensure!(status.success(), "prlimit ended with {status}");
+        Ok(())
+    }
+
     fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 const SHOWN: usize = 40;
@@ -38,6 +38,17 @@ impl Scene {
         let path = self.path(name);
         fs::write(&path, content)?;
         Ok(path)
+    }
+
+    /// Fails if a log tells of a panic or shows a private key, which holds for every story.
+    pub fn must_be_clean(&self) -> Result<()> {
+        for path in logs_in(self.dir.path()) {
+            let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+            for word in ["panicked at", "PRIVATE KEY"] {
+                ensure!(!text.contains(word), "{} says {word:?}", path.display());
+            }
+        }
+        Ok(())
     }
 
     /// The last lines of every log in it.

@@ -65,7 +65,7 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match tokio::time::timeout(LIMIT, story(scene)).await {
-            Ok(told) => told,
+            Ok(told) => told.and_then(|()| scene.must_be_clean()),
             Err(_) => bail!("not over after {LIMIT:?}"),
         }
     })

@@ -5,6 +5,7 @@ mod base_domain;
 mod changes;
 mod complete;
 mod configuration;
+mod dns;
 mod failing_backends;
 mod feed;
 mod garbage;
@@ -16,6 +17,7 @@ mod owners;
 mod passthrough;
 mod plain;
 mod signatures;
+mod slow;
 mod smuggling;
 mod speed;
 mod standalone;
@@ -35,9 +37,11 @@ fn main() -> anyhow::Result<()> {
         plain::stories(),
         garbage::stories(),
         smuggling::stories(),
+        slow::stories(),
         changes::stories(),
         stopping::stories(),
         feed::stories(),
+        dns::stories(),
         owners::stories(),
         operators::stories(),
         base_domain::stories(),

@@ -17,6 +17,8 @@ stories![
     a_passthrough_host_is_421,
     a_host_outside_the_certificate_is_421,
     a_resumed_session_obeys_too,
+    a_route_to_the_gateway_itself_is_508,
+    a_passthrough_to_the_gateway_itself_ends,
 ];
 
 async fn world(scene: &Scene) -> Result<(Standalone, Backend)> {
@@ -127,5 +129,34 @@ async fn a_resumed_session_obeys_too(scene: &Scene) -> Result<()> {
     }
     let resumed = client.tls("app.gw.example").await?;
     ensure!(resumed.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed), "sessions resume");
+    Ok(())
+}
+
+async fn a_route_to_the_gateway_itself_is_508(scene: &Scene) -> Result<()> {
+    // The gateway listens on every address of this namespace, the overlay's too.
+    let world = Standalone::start(scene, |file| {
+        file.terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
+    })
+    .await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        client.get("loop.gw.example", "/").await?.expect(508)?;
+    }
+    Ok(())
+}
+
+async fn a_passthrough_to_the_gateway_itself_ends(scene: &Scene) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut world = Standalone::start(scene, |file| {
+        file.passthrough("loop.example.org", &[overlay(1, webgateway_tests::gateway::HTTPS)])
+            .terminated("app.gw.example", &[backend.address()]);
+    })
+    .await?;
+    world.gateway.process().limit_files(2000)?;
+    ensure!(world.visitor()?.tls("loop.example.org").await.is_err());
+    world.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
+    let metrics = world.gateway.metrics().await?;
+    let accepted = metrics.lines().find(|line| line.contains("accepted") && line.contains("https"));
+    let count: u64 = accepted.and_then(|line| line.rsplit(' ').next()).context("no count")?.parse()?;
+    ensure!(count < 20, "one visitor became {count} connections");
     Ok(())
 }

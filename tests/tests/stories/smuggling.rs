@@ -1,6 +1,8 @@
 //! Requests whose end is in doubt: refused and cut, never passed on.
 
 use anyhow::{Result, ensure};
+use http::{Method, Request};
+use http_body_util::Full;
 use tokio::io::AsyncWriteExt as _;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::rest;
@@ -10,7 +12,13 @@ use webgateway_tests::stories;
 
 use crate::standalone::Standalone;
 
-stories![doubtful_requests_are_refused, a_large_head_is_refused, many_headers_are_refused];
+stories![
+    doubtful_requests_are_refused,
+    a_large_head_is_refused,
+    many_headers_are_refused,
+    a_large_head_over_h2_is_refused,
+    connect_over_h2_is_refused,
+];
 
 const HOST: &str = "app.gw.example";
 
@@ -99,5 +107,35 @@ async fn many_headers_are_refused(scene: &Scene) -> Result<()> {
         answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
     ensure!(heard.starts_with("HTTP/1.1 4") || heard.is_empty(), "{heard}");
     ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn a_large_head_over_h2_is_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = with_app(scene).await?;
+    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let large = connection.request(Method::GET, HOST, "/").header("x-a", "x".repeat(200_000));
+    let reply = connection.send(large.body(Full::default())?).await;
+    ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
+    let mut many = connection.request(Method::GET, HOST, "/");
+    for n in 0..2000 {
+        many = many.header(format!("x-{n}"), "y");
+    }
+    let reply = world.visitor()?.h2().connect(HOST).await?.send(many.body(Full::default())?).await;
+    ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn connect_over_h2_is_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = with_app(scene).await?;
+    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let connect =
+        Request::builder().method(Method::CONNECT).uri(format!("{HOST}:443")).body(Full::default())?;
+    let refused = connection.send(connect).await;
+    ensure!(
+        refused.as_ref().map_or(true, |reply| reply.status.is_client_error() || reply.status == 501),
+        "{refused:?}"
+    );
+    ensure!(backend.connections() == 0);
     Ok(())
 }

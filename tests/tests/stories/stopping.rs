@@ -25,6 +25,7 @@ stories![
     an_idle_gateway_stops_at_once,
     a_killed_gateway_starts_again,
     a_taken_port_fails_the_start,
+    without_file_descriptors_it_waits,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -131,5 +132,33 @@ async fn a_taken_port_fails_the_start(scene: &Scene) -> Result<()> {
     let log = gateway.process().logged()?;
     ensure!(status.code() == Some(1), "{status}: {log}");
     ensure!(log.contains(":443") && log.contains("https_port"), "it names the port and its key: {log}");
+    Ok(())
+}
+
+async fn without_file_descriptors_it_waits(scene: &Scene) -> Result<()> {
+    let (mut world, _backend) = with_drain(scene, "1s").await?;
+    let mut kept = world.visitor()?.connect(HOST).await?;
+    kept.get(HOST, "/").await?.expect(200)?;
+    world.gateway.process().limit_files(20)?;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(tcp(world.gateway.https()).await?);
+    }
+    let before = world.gateway.process().cpu_ticks()?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let used = world.gateway.process().cpu_ticks()? - before;
+    ensure!(used < 30, "it spins: {used} of 100 ticks");
+    kept.get(HOST, "/").await?.expect(200)?;
+    drop(silent);
+    world.gateway.process().limit_files(10_000)?;
+    let visitor = world.visitor()?;
+    eventually("it accepts again", Duration::from_secs(10), async || {
+        visitor.get(HOST, "/").await?.expect(200)
+    })
+    .await?;
+    let metrics = world.gateway.metrics().await?;
+    let counted =
+        metrics.lines().any(|line| line.starts_with("webgateway_accept_errors") && !line.ends_with(" 0"));
+    ensure!(counted, "it is counted");
     Ok(())
 }
