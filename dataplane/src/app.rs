@@ -14,6 +14,7 @@ use tracing::info;
 use webgateway_process::{Readiness, Stop, Tasks, admin, notify, signals};
 
 use crate::backend::balance::Turns;
+use crate::backend::dial::Ourselves;
 use crate::backend::pool::Pool;
 use crate::config::{Config, Endpoint};
 use crate::connections::Connections;
@@ -106,9 +107,12 @@ fn start_workers(
         let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
+        let ourselves =
+            Ourselves { addresses: config.listen.clone(), ports: [https_port, shared.ports.http] };
         let proxy = Box::new(move || Proxy {
             snapshot,
             clock: Rc::default(),
+            ourselves,
             pool: Rc::new(Pool::new(limits.backend_idle)),
             health: std::cell::RefCell::default(),
             turns: Turns::default(),

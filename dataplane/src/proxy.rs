@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::backend::balance::Turns;
+use crate::backend::dial::Ourselves;
 use crate::backend::health::Health;
 use crate::backend::pool::Pool;
 use crate::clock::Coarse;
@@ -23,6 +24,8 @@ pub struct Proxy {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
+    /// Where no backend may be.
+    pub ourselves: Ourselves,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
     /// Backends that do not answer.

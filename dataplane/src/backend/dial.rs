@@ -1,7 +1,7 @@
 //! Connecting to a backend, and naming what went wrong.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -23,14 +23,47 @@ pub enum DialError {
     /// This node is out of sockets.
     #[error("this node is out of sockets")]
     Exhausted,
+    /// It is this gateway's own listener: what goes there comes back.
+    #[error("it is this gateway itself")]
+    Ourselves,
     /// Anything else.
     #[error("cannot connect ({0})")]
     Other(io::ErrorKind),
 }
 
+/// Where this gateway listens: a backend there would bring a connection back for ever, and bytes that pass through
+/// cannot be marked as HTTP requests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ourselves {
+    /// The addresses, unspecified ones among them.
+    pub addresses: Vec<IpAddr>,
+    /// The ports at each of them.
+    pub ports: [u16; 2],
+}
+
+impl Ourselves {
+    /// Whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
+    /// this machine's.
+    fn is_at(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+        let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
+        let is_bound = |address: &IpAddr| match address.to_canonical() {
+            address if address.is_unspecified() => from == to || to.is_loopback(),
+            address => address == to,
+        };
+        self.ports.contains(&peer.port()) && self.addresses.iter().any(is_bound)
+    }
+}
+
 /// Connects within `limit`.
-pub async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, DialError> {
+pub async fn dial(
+    address: SocketAddr,
+    limit: Duration,
+    ourselves: &Ourselves,
+) -> Result<TcpStream, DialError> {
     let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
+    if ourselves.is_at(stream.local_addr()?, address) {
+        return Err(DialError::Ourselves);
+    }
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -47,5 +80,27 @@ impl From<io::Error> for DialError {
             _ if matches!(error.raw_os_error(), Some(23 | 24)) => Self::Exhausted,
             kind => Self::Other(kind),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_listeners_are_known_whatever_they_are_called() {
+        let at = |addresses: &[&str], local: &str, peer: &str| {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            let ourselves = Ourselves { addresses, ports: [443, 80] };
+            ourselves.is_at(local.parse().unwrap(), peer.parse().unwrap())
+        };
+        assert!(at(&["::"], "[400::1]:5000", "[400::1]:443"));
+        assert!(at(&["::"], "[400::1]:5000", "[400::1]:80"));
+        assert!(at(&["0.0.0.0"], "127.0.0.1:5000", "127.0.0.2:443"));
+        assert!(at(&["::"], "[::ffff:127.0.0.1]:5000", "127.0.0.1:443"));
+        assert!(at(&["400::1"], "[400::2]:5000", "[400::1]:443"));
+        assert!(!at(&["::"], "[400::1]:5000", "[400::2]:443"), "another machine");
+        assert!(!at(&["::"], "[400::1]:5000", "[400::1]:8443"), "another port");
+        assert!(!at(&["192.0.2.1"], "[400::1]:5000", "[400::1]:443"), "another server of this machine");
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::trace;
 
-use super::dial::{DialError, dial};
+use super::dial::{DialError, Ourselves, dial};
 use crate::config::{HEADER_FIELDS, POOL_PER_BACKEND};
 
 /// The idle connections, newest last. `B` is the body of requests.
@@ -78,13 +78,17 @@ where
 }
 
 /// A new connection; its driver runs on this worker until either side ends it.
-pub async fn connect<B>(backend: SocketAddr, limit: Duration) -> Result<SendRequest<B>, DialError>
+pub async fn connect<B>(
+    backend: SocketAddr,
+    limit: Duration,
+    ourselves: &Ourselves,
+) -> Result<SendRequest<B>, DialError>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(backend, limit).await?;
+    let stream = dial(backend, limit, ourselves).await?;
     let mut builder = http1::Builder::new();
     builder.max_headers(HEADER_FIELDS);
     let handshake = builder.handshake(TokioIo::new(stream)).await;

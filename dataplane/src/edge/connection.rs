@@ -121,13 +121,16 @@ async fn reach(proxy: &Proxy, route: &FeedRoute) -> Result<TcpStream, DialError>
     let chosen = candidates(backends, turn, |backend| proxy.health.borrow().is_up(backend.address(), now));
     let mut error = DialError::Refused;
     for backend in chosen.into_iter().flatten() {
-        match dial(backend.address(), proxy.limits.connect_timeout).await {
+        match dial(backend.address(), proxy.limits.connect_timeout, &proxy.ourselves).await {
             Ok(stream) => {
                 proxy.health.borrow_mut().succeeded(backend.address());
                 return Ok(stream);
             }
             Err(failed) => {
-                proxy.health.borrow_mut().failed(backend.address(), Instant::now());
+                // Being out of sockets is no fault of the backend's.
+                if failed != DialError::Exhausted {
+                    proxy.health.borrow_mut().failed(backend.address(), Instant::now());
+                }
                 Fault::Dial(failed)
                     .error_type()
                     .into_iter()

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -24,7 +24,7 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
 use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
-use crate::config::API_TIMEOUT;
+use crate::config::{API_BODIES, API_TIMEOUT};
 use crate::metrics::{Metrics, WorkerMetrics};
 
 /// How often the node says that it lives.
@@ -54,6 +54,9 @@ pub enum ApiUnavailable {
     /// There is no controlplane.
     #[error("the controlplane is away")]
     Away,
+    /// Too much is under way.
+    #[error("too many requests are under way, try again in a moment")]
+    Busy,
     /// It took too long.
     #[error("the controlplane took too long")]
     Timeout,
@@ -63,17 +66,33 @@ pub enum ApiUnavailable {
 }
 
 /// Where API requests go through to the controlplane. Clones are the same door.
-#[derive(Clone, Default)]
-pub struct ApiDoor(Arc<ArcSwapOption<Client>>);
+#[derive(Clone)]
+pub struct ApiDoor {
+    client: Arc<ArcSwapOption<Client>>,
+    /// Bytes that bodies may still take: anybody may send them, signed or not.
+    room: Arc<Semaphore>,
+}
+
+impl Default for ApiDoor {
+    fn default() -> Self {
+        Self { client: Arc::default(), room: Arc::new(Semaphore::new(API_BODIES)) }
+    }
+}
 
 impl ApiDoor {
+    /// Takes room for `bytes` of a body, given back when dropped.
+    pub fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiUnavailable> {
+        let bytes = u32::try_from(bytes).map_err(|_| ApiUnavailable::Busy)?;
+        Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| ApiUnavailable::Busy)
+    }
+
     /// Asks the controlplane.
     pub async fn call(
         &self,
         request: http::Request<Bytes>,
         client: IpAddr,
     ) -> Result<ApiReply, ApiUnavailable> {
-        let mut door = Client::clone(&*self.0.load_full().ok_or(ApiUnavailable::Away)?);
+        let mut door = Client::clone(&*self.client.load_full().ok_or(ApiUnavailable::Away)?);
         let call = door.call(wire::CallRequest::from(ApiCall { request, client }));
         match timeout(API_TIMEOUT, call).await {
             Ok(Ok(reply)) => ApiReply::try_from(reply.into_inner()).map_err(|error| {
@@ -141,7 +160,7 @@ impl FeedClient {
         self.say(&outgoing, self.hello()).await?;
         let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?.into_inner();
-        self.door.0.store(Some(Arc::new(client)));
+        self.door.client.store(Some(Arc::new(client)));
         self.metrics.feed_connected.set(1);
         info!(socket = %self.socket.display(), "connected to the feed");
         backoff.succeeded();
@@ -215,5 +234,19 @@ impl FeedClient {
         message: FromNode,
     ) -> Result<(), StreamEnded> {
         outgoing.send(message.into()).await.map_err(|_| StreamEnded::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_bounded_room_and_give_it_back() {
+        let door = ApiDoor::default();
+        let all = door.clone().admit(API_BODIES).unwrap();
+        assert_eq!(door.admit(1).unwrap_err(), ApiUnavailable::Busy);
+        drop(all);
+        assert!(door.admit(1).is_ok());
     }
 }

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use webgateway_proto::api::MAX_BODY;
 
@@ -25,15 +28,33 @@ pub async fn call(
 ) -> Result<Response<ResponseBody>, Fault> {
     let (mut head, body) = request.into_parts();
     head.uri = absolute(&head.uri, authority).ok_or(BadRequest::Host)?;
-    let collected = timeout(API_BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
-    let body = match collected.map_err(|_| Fault::TooSlow)? {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(Fault::TooLarge),
-        Err(_) => return Err(Fault::TooSlow),
-    };
+    let collected = timeout(API_BODY_TIMEOUT, collect(door, body)).await;
+    let (body, _room) = collected.map_err(|_| Fault::TooSlow)??;
     exchange.request_done();
     let reply = door.call(Request::from_parts(head, body), client).await.map_err(Fault::Api)?;
     Ok(reply.map(ResponseBody::fixed))
+}
+
+/// A whole body, and the room it takes.
+async fn collect(door: &ApiDoor, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Fault> {
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(Fault::TooLarge);
+    }
+    let (mut collected, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BadRequest::Body)?.into_data() else { continue };
+        if collected.len() + data.len() > MAX_BODY {
+            return Err(Fault::TooLarge);
+        }
+        let more = door.admit(data.len()).map_err(Fault::Api)?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok((collected.freeze(), room))
 }
 
 fn absolute(uri: &Uri, authority: &str) -> Option<Uri> {

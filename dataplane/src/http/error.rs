@@ -51,7 +51,7 @@ pub enum Fault {
     #[error("The backend switched protocols as it was not asked to.")]
     Upgrade,
     /// The API cannot be reached.
-    #[error("The API is not there now: {0}. Traffic is not affected.")]
+    #[error("The API is not available now: {0}. Traffic is not affected.")]
     Api(ApiUnavailable),
 }
 
@@ -81,6 +81,7 @@ impl Fault {
             Self::Dial(DialError::Exhausted) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"))
             }
+            Self::Dial(DialError::Ourselves) => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(DialError::Other(_)) => of(StatusCode::BAD_GATEWAY, Some("destination_unavailable")),
             Self::Hangup => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
             Self::Garbage => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
@@ -89,6 +90,9 @@ impl Fault {
             Self::Upgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
             Self::Api(ApiUnavailable::Away) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable"))
+            }
+            Self::Api(ApiUnavailable::Busy) => {
+                of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"))
             }
             Self::Api(ApiUnavailable::Timeout) => {
                 of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"))
@@ -165,6 +169,7 @@ mod tests {
             (Fault::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
             (Fault::Dial(DialError::Timeout), 504, Some("webgateway; error=connection_timeout")),
             (Fault::UnknownHost, 503, Some("webgateway; error=destination_not_found")),
+            (Fault::Dial(DialError::Ourselves), 508, Some("webgateway; error=proxy_loop_detected")),
             (Fault::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
             (Fault::Misdirected, 421, None),
         ] {

@@ -1,20 +1,31 @@
 //! Who is waited for: what tells a stalled visitor from a patient one.
 
 use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Coarse;
 
 /// The exchanges of one connection, taken together.
-#[derive(Debug)]
 pub struct Progress {
     in_flight: Cell<u32>,
     waiting_for_backend: Cell<u32>,
     last: Cell<Instant>,
     clock: Rc<Coarse>,
+    /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
+    timer: Cell<Option<Pin<Box<Sleep>>>>,
+}
+
+/// A timer on loan from the connection.
+pub struct Timer<'a> {
+    sleep: Option<Pin<Box<Sleep>>>,
+    home: &'a Progress,
 }
 
 /// One request and its answer; ends when dropped.
@@ -31,7 +42,8 @@ impl Progress {
     #[must_use]
     pub fn new(clock: Rc<Coarse>) -> Rc<Self> {
         let last = Cell::new(clock.now());
-        Rc::new(Self { in_flight: Cell::new(0), waiting_for_backend: Cell::new(0), last, clock })
+        let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
+        Rc::new(Self { in_flight, waiting_for_backend, last, clock, timer: Cell::new(None) })
     }
 
     /// A request begins.
@@ -69,6 +81,14 @@ impl Exchange {
         self.connection.last.set(now);
     }
 
+    /// A timer that fires at `deadline`.
+    pub fn timer(&self, deadline: Instant) -> Timer<'_> {
+        let kept = self.connection.timer.take();
+        let mut timer = Timer { sleep: kept, home: &self.connection };
+        timer.put_off(deadline);
+        timer
+    }
+
     /// When something last moved.
     #[must_use]
     pub fn last(&self) -> Instant {
@@ -97,11 +117,38 @@ impl Exchange {
     }
 }
 
+impl Timer<'_> {
+    /// Fires at `deadline` instead.
+    pub fn put_off(&mut self, deadline: Instant) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(deadline),
+            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    /// Resolves when it has fired.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.home.timer.set(self.sleep.take());
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.wait_for_backend(false);
         self.moved();
         self.connection.in_flight.set(self.connection.in_flight.get().saturating_sub(1));
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("in_flight", &self.in_flight).finish_non_exhaustive()
     }
 }
 

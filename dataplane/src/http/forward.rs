@@ -1,13 +1,16 @@
 //! Sending a request to a backend: to the one whose turn it is, and if it was not reached, to another.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use webgateway_proto::feed::FeedRoute;
 
 use super::body::{Lease, RequestBody};
@@ -34,11 +37,11 @@ enum Failed {
     Sent(Fault),
 }
 
-/// Sends `request` to a backend of `route`.
+/// Sends `request` to a backend of `route`. It is boxed, as it changes hands more often than it is read.
 pub async fn forward(
     proxy: &Rc<Proxy>,
     route: &FeedRoute,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, Fault> {
     let backends = route.destination.backends.as_slice();
@@ -54,7 +57,7 @@ pub async fn forward(
         match send(proxy, backend.address(), request, exchange).await {
             Ok(answer) => return Ok(answer),
             Err(Failed::Sent(fault)) => return Err(failed(proxy, fault)),
-            Err(Failed::Unsent(back, why)) => (request, fault) = (*back, failed(proxy, why)),
+            Err(Failed::Unsent(back, why)) => (request, fault) = (back, failed(proxy, why)),
         }
     }
     Err(fault)
@@ -65,65 +68,81 @@ fn failed(proxy: &Proxy, fault: Fault) -> Fault {
     fault
 }
 
-/// Sends over an idle connection if one still takes it, else over a new one.
+/// Sends over an idle connection as long as one takes it, else over a new one.
 async fn send(
     proxy: &Rc<Proxy>,
     backend: SocketAddr,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, Failed> {
-    while let Some(sender) = proxy.pool.take(backend, proxy.clock.now()).await {
+    loop {
+        let idle = proxy.pool.take(backend, proxy.clock.now()).await;
         // The backend may hang up just as it is asked again.
-        let copy = replayable(&request);
-        match answer(proxy, backend, sender, request, exchange).await {
-            Err(Failed::Unsent(back, _)) => request = *back,
-            Err(Failed::Sent(Fault::Hangup)) if copy.is_some() => match copy {
-                Some(copy) => request = copy,
-                None => return Err(Failed::Sent(Fault::Hangup)),
+        let copy = idle.as_ref().and_then(|_| replayable(&request));
+        let is_new = idle.is_none();
+        let sender = match idle {
+            Some(sender) => sender,
+            None => match Box::pin(reach(proxy, backend)).await {
+                Ok(sender) => sender,
+                Err(error) => return Err(Failed::Unsent(request, Fault::Dial(error))),
             },
-            other => return other,
-        }
+        };
+        request = match (answer(proxy, backend, sender, request, exchange).await, copy) {
+            (Err(Failed::Unsent(back, _)), _) if !is_new => back,
+            (Err(Failed::Sent(Fault::Hangup)), Some(copy)) => copy,
+            (other, _) => return other,
+        };
     }
-    match connect(backend, proxy.limits.connect_timeout).await {
-        Ok(sender) => {
-            proxy.health.borrow_mut().succeeded(backend);
-            answer(proxy, backend, sender, request, exchange).await
-        }
-        Err(error) => {
-            // Being out of sockets is no fault of the backend's.
-            if error != DialError::Exhausted {
-                proxy.health.borrow_mut().failed(backend, Instant::now());
-            }
-            Err(Failed::Unsent(Box::new(request), Fault::Dial(error)))
-        }
+}
+
+/// A new connection, noted as the backend's health.
+async fn reach(proxy: &Proxy, backend: SocketAddr) -> Result<SendRequest<RequestBody>, DialError> {
+    let connected = connect(backend, proxy.limits.connect_timeout, &proxy.ourselves).await;
+    match &connected {
+        Ok(_) => proxy.health.borrow_mut().succeeded(backend),
+        // Being out of sockets is no fault of the backend's.
+        Err(DialError::Exhausted) => {}
+        Err(_) => proxy.health.borrow_mut().failed(backend, Instant::now()),
     }
+    connected
 }
 
 async fn answer(
     proxy: &Rc<Proxy>,
     backend: SocketAddr,
     mut sender: SendRequest<RequestBody>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, Failed> {
-    let limit = proxy.limits.response_timeout;
-    let mut sent = std::pin::pin!(sender.try_send_request(request));
-    let mut deadline = proxy.clock.now() + limit;
-    let result = loop {
-        match timeout_at(deadline, &mut sent).await {
-            Ok(result) => break result,
-            // An upload that moves is no silence.
-            Err(_) if exchange.last() + limit > Instant::now() => deadline = exchange.last() + limit,
-            Err(_) => return Err(Failed::Sent(Fault::Silence)),
-        }
-    };
+    let result = in_time(sender.try_send_request(*request), exchange, proxy.limits.response_timeout).await;
     match result {
-        Ok(response) => {
+        Some(Ok(response)) => {
             let lease = Lease { pool: Rc::clone(&proxy.pool), backend, sender };
             Ok(Answer { response, lease })
         }
-        Err(error) => Err(unanswered(error)),
+        Some(Err(error)) => Err(unanswered(error)),
+        None => Err(Failed::Sent(Fault::Silence)),
     }
+}
+
+/// What `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
+async fn in_time<T>(answer: impl Future<Output = T>, exchange: &Exchange, limit: Duration) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut timer = exchange.timer(exchange.last() + limit);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        while timer.poll(cx).is_ready() {
+            let deadline = exchange.last() + limit;
+            if deadline <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            timer.put_off(deadline);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn unanswered(mut error: TrySendError<Request<RequestBody>>) -> Failed {
@@ -135,7 +154,7 @@ fn unanswered(mut error: TrySendError<Request<RequestBody>>) -> Failed {
 }
 
 /// A copy of a request that does no harm twice (RFC 9110 §9.2.1) and has no body.
-fn replayable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !safe || !matches!(request.body(), RequestBody::Empty) {
         return None;
@@ -148,5 +167,5 @@ fn replayable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    Some(Box::new(copy))
 }

@@ -1,5 +1,6 @@
 //! One request: whose it is, whether this connection is for it, and where it goes.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,7 +54,10 @@ pub enum Way {
 }
 
 /// Answers a request.
-pub async fn handle(visit: Rc<Visit>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn handle(
+    visit: Rc<Visit>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let exchange = visit.progress.begin();
     let line = visit.proxy.access_log.then(|| Line::of(&request));
     let response = match answer(&visit, request, &exchange).await {
@@ -64,7 +68,7 @@ pub async fn handle(visit: Rc<Visit>, request: Request<Incoming>) -> Response<Re
     if let Some(line) = line {
         line.write(&visit, response.status());
     }
-    response
+    Ok(response)
 }
 
 async fn answer(
@@ -82,7 +86,7 @@ async fn answer(
     let route = match way {
         Way::Api => {
             let authority = target.authority.to_owned();
-            return api::call(&proxy.api, request, &authority, visit.client, exchange).await;
+            return Box::pin(api::call(&proxy.api, request, &authority, visit.client, exchange)).await;
         }
         Way::Route(route) => route,
     };
@@ -90,9 +94,9 @@ async fn answer(
         return Err(Fault::Loop);
     }
     let authority = target.authority_value()?;
-    let proxied = pass_on(visit, &route, request, exchange, &authority);
+    let mut proxied = std::pin::pin!(pass_on(visit, &route, request, exchange, &authority));
     if visit.route == Some(route.id) {
-        return proxied.await;
+        return proxied.as_mut().await;
     }
     // The connection belongs to another route: this request ends with its own.
     let membership = proxy.connections.enter(Some(route.id));
@@ -152,7 +156,7 @@ async fn pass_on(
 }
 
 /// The request as the backend gets it: HTTP/1.1 in origin form, its path to the byte.
-fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Request<RequestBody> {
+fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
     let body = if incoming.is_end_stream() {
         exchange.request_done();
@@ -165,7 +169,7 @@ fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Request<Requ
         head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
     }
     head.extensions.clear();
-    Request::from_parts(head, body)
+    Box::new(Request::from_parts(head, body))
 }
 
 /// What the access log tells of a request, taken before it goes.

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -38,10 +37,7 @@ where
 {
     let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
     let metrics = visit.proxy.metrics.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let visit = Rc::clone(&visit);
-        async move { Ok::<Response<ResponseBody>, Infallible>(handle(visit, request).await) }
-    });
+    let service = service_fn(move |request| handle(Rc::clone(&visit), request));
     let ended = if h2 {
         let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
         drive(connection, watch, &progress, &limits).await
