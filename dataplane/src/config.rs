@@ -149,16 +149,14 @@ pub struct Limits {
 
 /// The largest ClientHello, in bytes with its record headers.
 pub const HELLO_BYTES: usize = 64 * 1024;
-/// The most fields of one head.
-pub const HEADER_FIELDS: usize = 128;
 /// How long an API request's body may take to arrive.
 pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the bodies of all API requests under way may take together, in bytes.
 pub const API_BODIES: usize = 32 * 1024 * 1024;
 /// How long the controlplane may take to answer an API request.
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
-/// The idle connections kept per backend and worker.
-pub const POOL_PER_BACKEND: usize = 64;
+/// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
+pub const POOL_PER_BACKEND: usize = 1024;
 
 /// An endpoint that is none.
 #[derive(Debug, thiserror::Error)]

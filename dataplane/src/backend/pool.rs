@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::trace;
 
 use super::dial::{DialError, Ourselves, dial};
-use crate::config::{HEADER_FIELDS, POOL_PER_BACKEND};
+use crate::config::POOL_PER_BACKEND;
 
 /// The idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -89,9 +89,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = dial(backend, limit, ourselves).await?;
-    let mut builder = http1::Builder::new();
-    builder.max_headers(HEADER_FIELDS);
-    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) =
         handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;
     tokio::task::spawn_local(async move {

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::body::ResponseBody;
 use super::exchange::Progress;
 use super::handler::{Visit, handle};
-use crate::config::{HEADER_FIELDS, Limits};
+use crate::config::Limits;
 use crate::connections::{Phase, Watch};
 use crate::metrics::Refusal;
 
@@ -56,13 +56,13 @@ where
     }
 }
 
-/// HTTP/1.1 with our limits; also for the redirect.
+/// HTTP/1.1 with our limits; also for the redirect. The parser's own limit of 100 fields stays: to set another one
+/// costs an allocation per head.
 pub fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(HEADER_FIELDS)
         .max_header_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX))
         .max_buf_size(READ_BUFFER);
     builder
