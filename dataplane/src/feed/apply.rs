@@ -84,7 +84,7 @@ impl Collector {
         let settings = changes.filter_map(|change| match change {
             Change::Put(resource) => match &**resource {
                 Resource::Settings(settings) => Some(settings.allowed_backends.clone()),
-                Resource::Route(_) | Resource::Certificate(_) => None,
+                Resource::Route(_) | Resource::Certificate(_) | Resource::Challenge(_) => None,
             },
             Change::Unusable(..) | Change::Remove(..) => None,
         });
@@ -126,6 +126,11 @@ impl Applied {
                 Ok(cert) => self.snapshot.certs.insert(cert),
                 Err(error) => return self.reject(name, error.to_string()),
             },
+            Resource::Challenge(challenge) => {
+                if let Err(error) = self.snapshot.challenges.insert(&challenge) {
+                    return self.reject(name, error.to_string());
+                }
+            }
         }
         self.snapshot.rejected.remove(&name);
     }
@@ -141,6 +146,7 @@ impl Applied {
             // There is always a base domain; a controlplane that takes it back is not obeyed.
             ResourceName::Settings => {}
             ResourceName::Certificate(id) => self.snapshot.certs.remove(id),
+            ResourceName::Challenge(host) => self.snapshot.challenges.remove(host),
             ResourceName::Route(id) => {
                 if self.snapshot.routes.remove(id).is_some() {
                     self.closed.push((*id, at_once));

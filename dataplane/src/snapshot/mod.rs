@@ -1,6 +1,7 @@
 //! Everything a node knows, as one immutable value that is replaced whole.
 
 mod certs;
+mod challenges;
 mod table;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use webgateway_proto::feed::{Held, ResourceName, Settings};
 use webgateway_proto::model::Prefixes;
 
 pub use certs::{Certs, ServedCert, UnusableCertificate};
+pub use challenges::{ACME_TLS, Challenges, ServedChallenge};
 pub use table::Table;
 
 #[cfg(test)]
@@ -25,6 +27,8 @@ pub struct Snapshot {
     pub routes: Table,
     /// What is served for which name.
     pub certs: Certs,
+    /// What a CA is answered.
+    pub challenges: Challenges,
     /// What was rejected and not put right since.
     pub rejected: imbl::OrdSet<String>,
 }
@@ -46,6 +50,7 @@ impl Snapshot {
     pub fn names(&self) -> impl Iterator<Item = ResourceName> {
         let settings = self.settings.iter().map(|_| ResourceName::Settings);
         let certs = self.certs.ids().map(|id| ResourceName::Certificate(id.clone()));
-        settings.chain(certs).chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
+        let challenges = self.challenges.hosts().map(|host| ResourceName::Challenge(host.clone()));
+        settings.chain(certs).chain(challenges).chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::DnsRecord;
 use crate::model::{Balance, Mode};
 
 /// The methods' names.
@@ -22,6 +23,14 @@ pub mod method {
     pub const ADMIN_SUSPEND: &str = "admin.suspend";
     /// Lifts a suspension.
     pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
+    /// Lists the certificates of the caller's routes, the admin's list has all.
+    pub const CERTIFICATES_LIST: &str = "certificates.list";
+    /// Shows one certificate.
+    pub const CERTIFICATES_GET: &str = "certificates.get";
+    /// Renews one certificate now.
+    pub const CERTIFICATES_RENEW: &str = "certificates.renew";
+    /// The root of the `internal` CA.
+    pub const CERTIFICATES_ROOT: &str = "certificates.root";
     /// Lists the nodes.
     pub const NODES_LIST: &str = "nodes.list";
     /// Says whether the controlplane works.
@@ -111,6 +120,12 @@ pub struct RouteView {
     pub backends: Vec<String>,
     /// Whether it is served.
     pub state: RouteState,
+    /// Why it is not, where more is known than its state says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// DNS records that its owner has to create first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
     /// The store's revision at its last change.
     pub version: u64,
     /// When it was created (RFC 3339).

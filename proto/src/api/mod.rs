@@ -1,8 +1,13 @@
 //! The API's words, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
 
+mod certificates;
 pub mod jsonrpc;
 mod methods;
 
+pub use certificates::{
+    CertificateList, CertificateListParams, CertificateRef, CertificateState, CertificateView, DnsRecord,
+    RootCertificate,
+};
 pub use methods::{
     BuildInfo, Health, NodeList, NodeView, Reject, RouteCreate, RouteList, RouteListParams, RouteRef,
     RouteState, RouteUpdate, RouteView, UserRef, UserState, method,

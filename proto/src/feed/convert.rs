@@ -1,14 +1,10 @@
 //! The only place that touches generated types: wire messages in, domain types out, and the reverse.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::resource::{ApiCall, ApiReply, FeedRoute, Held, Resource, ResourceName, Settings};
+use super::resource::{Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings};
 use super::wire;
 use crate::model::{
     Backends, Balance, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
@@ -197,6 +193,12 @@ fn read_resource(resource: wire::Resource, allowed: &Prefixes) -> ToNode {
         Some(Kind::Route(route)) => read_route(route, allowed).map(Resource::Route),
         Some(Kind::Certificate(cert)) => read_certificate(&name, cert).map(Resource::Certificate),
         Some(Kind::Settings(settings)) => read_settings(settings).map(Resource::Settings),
+        Some(Kind::Challenge(challenge)) => match read_challenge(challenge) {
+            Ok(Some(challenge)) => Ok(Resource::Challenge(challenge)),
+            // A kind of challenge this build does not know.
+            Ok(None) => return ToNode::Unknown,
+            Err(error) => Err(error),
+        },
         None => return ToNode::Unknown,
     };
     match read {
@@ -253,10 +255,41 @@ fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
     })
 }
 
+fn read_challenge(challenge: wire::Challenge) -> Result<Option<Challenge>, InvalidMessage> {
+    use wire::challenge::Response;
+    let response = match challenge.response {
+        Some(Response::TlsAlpn(tls)) => ChallengeResponse::TlsAlpn {
+            certificate: tls.certificate.to_vec(),
+            key: Zeroizing::new(tls.key.to_vec()),
+        },
+        Some(Response::Http(http)) => {
+            ChallengeResponse::Http { token: http.token, key_authorization: http.key_authorization }
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(Challenge { host: Host::parse(&challenge.host)?, response }))
+}
+
+fn write_challenge(challenge: &Challenge) -> wire::Challenge {
+    use wire::challenge::Response;
+    let response = match &challenge.response {
+        ChallengeResponse::TlsAlpn { certificate, key } => Response::TlsAlpn(wire::TlsAlpn {
+            certificate: Bytes::copy_from_slice(certificate),
+            key: Bytes::copy_from_slice(key),
+        }),
+        ChallengeResponse::Http { token, key_authorization } => Response::Http(wire::HttpToken {
+            token: token.clone(),
+            key_authorization: key_authorization.clone(),
+        }),
+    };
+    wire::Challenge { host: challenge.host.to_string(), response: Some(response) }
+}
+
 fn write_resource(resource: &Resource) -> wire::Resource {
     use wire::resource::Kind;
     let kind = match resource {
         Resource::Route(route) => Kind::Route(write_route(route)),
+        Resource::Challenge(challenge) => Kind::Challenge(write_challenge(challenge)),
         Resource::Certificate(cert) => Kind::Certificate(wire::Certificate {
             names: cert.names.iter().map(ToString::to_string).collect(),
             chain: cert.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
@@ -286,78 +319,6 @@ fn write_route(route: &FeedRoute) -> wire::Route {
         balance: balance.into(),
         backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
     }
-}
-
-impl TryFrom<wire::CallRequest> for ApiCall {
-    type Error = InvalidMessage;
-
-    fn try_from(call: wire::CallRequest) -> Result<Self, InvalidMessage> {
-        let bad = InvalidMessage::Call;
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(call.authority.parse::<Authority>().map_err(|_| bad("authority"))?);
-        parts.path_and_query = Some(call.path_and_query.parse::<PathAndQuery>().map_err(|_| bad("path"))?);
-        let mut request = http::Request::new(call.body);
-        *request.method_mut() = Method::from_bytes(call.method.as_bytes()).map_err(|_| bad("method"))?;
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad("target"))?;
-        *request.headers_mut() = read_headers(call.headers)?;
-        let client: IpAddr = call.client.parse().map_err(|_| bad("client address"))?;
-        Ok(Self { request, client })
-    }
-}
-
-impl From<ApiCall> for wire::CallRequest {
-    fn from(call: ApiCall) -> Self {
-        let (head, body) = call.request.into_parts();
-        Self {
-            method: head.method.to_string(),
-            authority: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
-            path_and_query: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-            headers: write_headers(&head.headers),
-            body,
-            client: call.client.to_string(),
-        }
-    }
-}
-
-impl TryFrom<wire::CallResponse> for ApiReply {
-    type Error = InvalidMessage;
-
-    fn try_from(reply: wire::CallResponse) -> Result<Self, InvalidMessage> {
-        let status = u16::try_from(reply.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
-        let mut response = http::Response::new(reply.body);
-        *response.status_mut() = status.ok_or(InvalidMessage::Call("status"))?;
-        *response.headers_mut() = read_headers(reply.headers)?;
-        Ok(response)
-    }
-}
-
-impl From<ApiReply> for wire::CallResponse {
-    fn from(reply: ApiReply) -> Self {
-        let (head, body) = reply.into_parts();
-        Self { status: u32::from(head.status.as_u16()), headers: write_headers(&head.headers), body }
-    }
-}
-
-fn read_headers(headers: Vec<wire::Header>) -> Result<HeaderMap, InvalidMessage> {
-    let mut map = HeaderMap::with_capacity(headers.len());
-    for header in headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(header.value);
-        match (name, value) {
-            (Ok(name), Ok(value)) => map.append(name, value),
-            (Err(_), _) | (_, Err(_)) => return Err(InvalidMessage::Call("header")),
-        };
-    }
-    Ok(map)
-}
-
-fn write_headers(headers: &HeaderMap) -> Vec<wire::Header> {
-    let one = |(name, value): (&HeaderName, &HeaderValue)| wire::Header {
-        name: name.as_str().to_owned(),
-        value: Bytes::copy_from_slice(value.as_bytes()),
-    };
-    headers.iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What travels on the feed, as domain types; the generated ones stay behind `convert` and the two service doors.
 
+mod call;
 mod convert;
 mod resource;
 
 pub use convert::{FromNode, InvalidMessage, ToNode};
-pub use resource::{ApiCall, ApiReply, FeedRoute, Held, Resource, ResourceName, Settings};
+pub use resource::{
+    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings,
+};
 
 /// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
 #[allow(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::model::{Certificate, CertificateId, Destination, Host, Prefixes, RouteId};
 
@@ -16,6 +17,8 @@ pub enum Resource {
     Certificate(Certificate),
     /// What holds for the whole gateway.
     Settings(Settings),
+    /// What a CA is answered.
+    Challenge(Challenge),
 }
 
 impl Resource {
@@ -26,6 +29,7 @@ impl Resource {
             Self::Route(route) => ResourceName::Route(route.id),
             Self::Certificate(cert) => ResourceName::Certificate(cert.id.clone()),
             Self::Settings(_) => ResourceName::Settings,
+            Self::Challenge(challenge) => ResourceName::Challenge(challenge.host.clone()),
         }
     }
 }
@@ -50,15 +54,55 @@ pub struct Settings {
     pub allowed_backends: Prefixes,
 }
 
-/// The name of a resource: `route/<uuid>`, `certificate/<id>`, `settings`.
+/// How every node answers a CA that asks whether we hold a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The host asked about.
+    pub host: Host,
+    /// The answer.
+    pub response: ChallengeResponse,
+}
+
+/// The answer to a challenge.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ChallengeResponse {
+    /// TLS-ALPN-01 (RFC 8737): a certificate (DER) with its key (PKCS#8 DER) for handshakes that offer `acme-tls/1`
+    /// alone.
+    TlsAlpn {
+        /// DER.
+        certificate: Vec<u8>,
+        /// PKCS#8 DER.
+        key: Zeroizing<Vec<u8>>,
+    },
+    /// HTTP-01 (RFC 8555 §8.3): what `/.well-known/acme-challenge/<token>` answers on :80.
+    Http {
+        /// The last segment of the path: base64url.
+        token: String,
+        /// The body.
+        key_authorization: String,
+    },
+}
+
+/// The name of a resource: `route/<uuid>`, `certificate/<id>`, `challenge/<host>`, `settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceName {
     /// `settings`
     Settings,
     /// `certificate/<id>`
     Certificate(CertificateId),
+    /// `challenge/<host>`
+    Challenge(Host),
     /// `route/<uuid>`
     Route(RouteId),
+}
+
+impl fmt::Debug for ChallengeResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TlsAlpn { .. } => "TlsAlpn(…)",
+            Self::Http { .. } => "Http(…)",
+        })
+    }
 }
 
 impl fmt::Display for ResourceName {
@@ -66,6 +110,7 @@ impl fmt::Display for ResourceName {
         match self {
             Self::Settings => f.write_str("settings"),
             Self::Certificate(id) => write!(f, "certificate/{id}"),
+            Self::Challenge(host) => write!(f, "challenge/{host}"),
             Self::Route(id) => write!(f, "route/{id}"),
         }
     }
@@ -80,6 +125,7 @@ impl FromStr for ResourceName {
             None if text == "settings" => Ok(Self::Settings),
             Some(("route", id)) => id.parse().map(Self::Route).map_err(drop),
             Some(("certificate", id)) => CertificateId::parse(id).map(Self::Certificate).map_err(drop),
+            Some(("challenge", host)) => Host::parse(host).map(Self::Challenge).map_err(drop),
             None | Some(_) => Err(()),
         }
     }

@@ -92,5 +92,7 @@ fn view(Shown { route, state }: Shown) -> RouteView {
         version: route.version,
         created_at: time(route.created_at),
         updated_at: time(route.updated_at),
+        reason: None,
+        records: Vec::new(),
     }
 }

@@ -143,7 +143,7 @@ proptest! {
     fn batching_does_not_matter(steps in proptest::collection::vec((0u8..5, any::<bool>()), 0..30), cut in 1usize..10) {
         let message = |(id, keep): &(u8, bool)| if *keep { put(route(*id)) } else { remove(*id, false) };
         let whole = run(&Snapshot::default(), false, steps.iter().map(message).collect(), 1).snapshot;
-        let mut cut_up = Snapshot { held: None, settings: None, routes: Table::default(), certs: Certs::default(), rejected: imbl::OrdSet::new() };
+        let mut cut_up = Snapshot::default();
         for chunk in steps.chunks(cut) {
             cut_up = run(&cut_up, false, chunk.iter().map(message).collect(), 1).snapshot;
         }

@@ -39,6 +39,14 @@ fn every_message_to_a_node_comes_back() {
         put(route),
         put(Resource::Certificate(cert)),
         put(Resource::Settings(settings)),
+        put(Resource::Challenge(Challenge {
+            host: Host::parse("own.example").unwrap(),
+            response: ChallengeResponse::TlsAlpn { certificate: vec![1], key: Zeroizing::new(vec![2]) },
+        })),
+        put(Resource::Challenge(Challenge {
+            host: Host::parse("own.example").unwrap(),
+            response: ChallengeResponse::Http { token: "t".into(), key_authorization: "t.k".into() },
+        })),
         ToNode::End(Held { epoch: "e".into(), version: 7 }),
         ToNode::Heartbeat,
     ] {
@@ -81,20 +89,4 @@ fn what_a_newer_peer_says_is_skipped() {
     let read = ToNode::read(wire::FeedMessage { message: Some(message) }, &Prefixes::default());
     assert_eq!(read, ToNode::Unknown);
     assert_eq!(FromNode::from(wire::NodeMessage { message: None }), FromNode::Unknown);
-}
-
-#[test]
-fn an_api_call_comes_back() {
-    let request = http::Request::post("https://gw.example:8443/rpc?x=1")
-        .header("x-a", "1")
-        .header("x-a", "2")
-        .body(Bytes::from_static(b"{}"))
-        .unwrap();
-    let call = ApiCall { request, client: "400::9".parse().unwrap() };
-    let back = ApiCall::try_from(wire::CallRequest::from(call)).unwrap();
-    assert_eq!(back.request.uri(), "https://gw.example:8443/rpc?x=1");
-    assert_eq!(back.request.headers().get_all("x-a").iter().count(), 2);
-    assert_eq!(back.request.body().as_ref(), b"{}");
-    let bad = wire::CallRequest { method: "G ET".into(), authority: "a".into(), ..Default::default() };
-    assert!(ApiCall::try_from(bad).is_err());
 }
