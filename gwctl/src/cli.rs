@@ -24,7 +24,7 @@ Exit codes:
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "gwctl", version, about = "Manage a webgateway: routes, users and keys")]
+#[command(name = "gwctl", version, about = "Manage a webgateway: routes, certificates, users and keys")]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Create, show, change and delete routes
     #[command(subcommand)]
     Routes(Routes),
+    /// Show and renew the certificates that routes need
+    #[command(subcommand)]
+    Certificates(Certificates),
     /// What only the operator's admin key may do
     #[command(subcommand)]
     Admin(Admin),
@@ -96,6 +99,19 @@ pub(crate) enum Routes {
     Delete(Route),
 }
 
+/// `gwctl certificates …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certificates {
+    /// List the certificates of one's own routes; the admin's list has all
+    List,
+    /// Show one certificate: its state, the next attempt, and why the last one failed
+    Get(Certificate),
+    /// Have one certificate renewed now
+    Renew(Certificate),
+    /// Print the root of the gateway's `internal` CA, in PEM
+    Root,
+}
+
 /// `gwctl admin …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
@@ -121,6 +137,14 @@ pub(crate) struct Route {
     /// The route's id, as `gwctl routes list` shows it
     #[arg(short, long, value_name = "ID")]
     pub(crate) route: String,
+}
+
+/// The certificate that is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Certificate {
+    /// The certificate's id, its first host, as `gwctl certificates list` shows it
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) certificate: String,
 }
 
 /// The user that is meant.

@@ -32,6 +32,11 @@ fn each_wrong_flag_is_named_and_nothing_is_sent() {
         (vec!["routes", "update", "-t"], "--route"),
         (vec!["routes", "get", "-r", "42"], "-r/--route: `42` is not a route id"),
         (vec!["routes", "delete"], "--route"),
+        (
+            vec!["certificates", "get", "-c", "*.example.org"],
+            "-c/--certificate: `*.example.org` is a wildcard",
+        ),
+        (vec!["certificates", "renew"], "--certificate"),
         (vec!["admin", "suspend", "--user", "../admin.pub"], "--user"),
         (vec!["admin", "unsuspend"], "--user"),
         (vec!["routes", "list", "-i", "keys/user1.pub"], "-i/--id"),

@@ -20,6 +20,10 @@ fn route() -> Value {
 fn every_command_is_its_method_with_its_params_signed() {
     let program = Program::new();
     let user = json!({ "user": "user2.pub", "suspended": true, "routes": 2, "version": 4 });
+    let certificate = json!({
+        "id": "app.example.org", "names": ["app.example.org"], "issuer": "acme", "state": "valid", "failures": 0,
+    });
+    let app = json!({ "id": "app.example.org" });
     let on = ["routes", "update", "-r", ID, "-t"].as_slice();
     let off = ["routes", "update", "-r", ID, "-t=false", "-m", "random", "-b", "[400::2]:80"].as_slice();
     for (words, method, params, result) in [
@@ -33,6 +37,15 @@ fn every_command_is_its_method_with_its_params_signed() {
             json!({ "id": ID, "mode": "terminate", "balance": "random", "backends": ["[400::2]:80"] }),
             route(),
         ),
+        (&["certificates", "list"], "certificates.list", json!({}), json!({ "certificates": [certificate] })),
+        (
+            &["certificates", "get", "-c", "App.example.org."],
+            "certificates.get",
+            app.clone(),
+            certificate.clone(),
+        ),
+        (&["certificates", "renew", "-c", "app.example.org"], "certificates.renew", app, certificate),
+        (&["certificates", "root"], "certificates.root", json!({}), json!({ "pem": "" })),
         (
             &["admin", "suspend", "--user", "user2.pub"],
             "admin.suspend",
@@ -142,4 +155,12 @@ fn the_variables_stand_for_the_flags() {
     assert_eq!(program.run_with(&["routes", "list"], &variables).code, 0);
     let signed = gateway.received()[0].verify("http", &public_key()).unwrap();
     assert_eq!(signed.key_id().as_str(), "other.pub");
+}
+
+#[test]
+fn the_root_is_printed_as_it_is_to_be_kept() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let gateway = Gateway::with_result(json!({ "pem": pem }));
+    let ended = Program::new().call(&gateway.url(), &["certificates", "root"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, pem));
 }

@@ -38,6 +38,9 @@ pub(crate) enum InvalidArg {
     /// `--route`
     #[error(transparent)]
     Route(#[from] InvalidRouteId),
+    /// `--certificate`
+    #[error(transparent)]
+    Certificate(InvalidHost),
     /// `routes update` with nothing to change.
     #[error("nothing to change is given")]
     NoChange,
@@ -61,6 +64,7 @@ impl InvalidArg {
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
             Self::Route(_) => "-r/--route",
+            Self::Certificate(_) => "-c/--certificate",
             Self::NoChange => "-f, -s, -b, -m, -t",
             Self::User(_) => "--user",
             Self::KeyName(_) => "NAME",
@@ -84,6 +88,9 @@ impl InvalidArg {
             Self::Backends(_) => Some("quote the brackets: -b '[54f:1::2]:8080'"),
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
             Self::Route(_) => None,
+            Self::Certificate(_) => {
+                Some("a certificate is named by its first host, as `gwctl certificates list` shows it")
+            }
             Self::NoChange => Some("give at least one of them with its new value"),
             Self::User(_) => Some("a user is named by the key's id, such as --user user1.pub"),
             Self::KeyName(_) => Some("such as `gwctl keys generate user1`"),

@@ -1,5 +1,6 @@
 //! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
 
+mod certificates;
 mod credentials;
 mod endpoint;
 mod invalid;
@@ -9,14 +10,14 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use webgateway_proto::api::{RouteCreate, RouteRef, RouteUpdate, UserRef};
+use webgateway_proto::api::{CertificateRef, RouteCreate, RouteRef, RouteUpdate, UserRef};
 use webgateway_proto::model::KeyId;
 
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::endpoint::{Endpoint, is_localhost};
 pub(crate) use self::invalid::InvalidArg;
 pub(crate) use self::key_name::KeyName;
-use crate::cli::{self, Command, Global, Keys, Routes};
+use crate::cli::{self, Certificates, Command, Global, Keys, Routes};
 
 /// What to do, with all that it needs.
 #[derive(Debug)]
@@ -44,6 +45,14 @@ pub(crate) enum Call {
     Update(RouteUpdate),
     /// `routes.delete`
     Delete(RouteRef),
+    /// `certificates.list`
+    Certificates,
+    /// `certificates.get`
+    Certificate(CertificateRef),
+    /// `certificates.renew`
+    Renew(CertificateRef),
+    /// `certificates.root`
+    Root,
     /// `admin.suspend`
     Suspend(UserRef),
     /// `admin.unsuspend`
@@ -58,6 +67,7 @@ impl Action {
             Command::Health => return Ok(Self::Health(Endpoint::parse(&global.url)?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
             Command::Routes(command) => route_call(command)?,
+            Command::Certificates(command) => certificate_call(command)?,
             Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?),
             Command::Admin(cli::Admin::Unsuspend(user)) => Call::Unsuspend(user_ref(&user)?),
         };
@@ -73,6 +83,15 @@ fn route_call(command: Routes) -> Result<Call, InvalidArg> {
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
         Routes::Update(update) => routes::update(update).map(Call::Update),
         Routes::Delete(route) => routes::reference(&route).map(Call::Delete),
+    }
+}
+
+fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
+    match command {
+        Certificates::List => Ok(Call::Certificates),
+        Certificates::Get(certificate) => certificates::reference(&certificate).map(Call::Certificate),
+        Certificates::Renew(certificate) => certificates::reference(&certificate).map(Call::Renew),
+        Certificates::Root => Ok(Call::Root),
     }
 }
 

@@ -65,6 +65,8 @@ fn the_wrong_flag_is_named() {
         ("gwctl routes update -r x -t", "-r/--route"),
         ("gwctl routes list -u gw.example.org", "-u/--url"),
         ("gwctl routes list -i ../admin.pub", "-i/--id"),
+        ("gwctl certificates get -c a..b", "-c/--certificate"),
+        ("gwctl certificates renew -c *.example.org", "-c/--certificate"),
         ("gwctl admin suspend --user a/b", "--user"),
         ("gwctl admin unsuspend --user ..", "--user"),
     ] {

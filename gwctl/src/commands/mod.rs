@@ -1,6 +1,7 @@
 //! The commands: each makes a report, or fails.
 
 mod admin;
+mod certificates;
 mod keys;
 mod routes;
 mod status;
@@ -33,6 +34,10 @@ pub(crate) fn run(action: Action, manner: Manner) -> Result<Report, Fault> {
                 Call::Get(params) => routes::get(&client, &params),
                 Call::Update(params) => routes::update(&client, &params),
                 Call::Delete(params) => routes::delete(&client, &params),
+                Call::Certificates => certificates::list(&client),
+                Call::Certificate(params) => certificates::get(&client, &params),
+                Call::Renew(params) => certificates::renew(&client, &params),
+                Call::Root => certificates::root(&client),
                 Call::Suspend(params) => admin::suspend(&client, &params),
                 Call::Unsuspend(params) => admin::unsuspend(&client, &params),
             }

@@ -6,6 +6,7 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{KeyId, Mode};
 
+use super::certificates::to_create;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::{Report, details, table};
@@ -54,10 +55,13 @@ fn created(route: &RouteView, is_own_host: bool) -> String {
     if route.mode == Mode::Passthrough {
         text += "\nTLS passes through untouched: the backend shows its own certificate.";
     }
-    if is_own_host {
+    if let Some(reason) = &route.reason {
+        text += &format!("\n{}", printable(reason));
+    }
+    if is_own_host && route.records.is_empty() {
         text += &format!("\nThe DNS record of {host} must point at the gateway (CNAME, or A/AAAA).");
     }
-    text
+    text + &to_create(&route.records)
 }
 
 /// The owner is shown as soon as somebody else's route is there, which the admin alone sees.
@@ -83,7 +87,7 @@ fn listed(list: &RouteList, caller: &KeyId) -> String {
 }
 
 fn shown(route: &RouteView) -> String {
-    details(&[
+    let mut properties = vec![
         ("ID", route.id.clone()),
         ("URL", format!("https://{}/", route.host)),
         ("HOST", route.host.clone()),
@@ -91,15 +95,20 @@ fn shown(route: &RouteView) -> String {
         ("METHOD", route.balance.to_string()),
         ("BACKENDS", route.backends.join(", ")),
         ("STATE", route.state.as_str().to_owned()),
+    ];
+    properties.extend(route.reason.clone().map(|reason| ("REASON", reason)));
+    properties.extend([
         ("OWNER", route.owner.clone()),
         ("VERSION", route.version.to_string()),
         ("CREATED", route.created_at.clone()),
         ("UPDATED", route.updated_at.clone()),
-    ])
+    ]);
+    details(&properties) + &to_create(&route.records)
 }
 
 #[cfg(test)]
 mod tests {
+    use webgateway_proto::api::DnsRecord;
     use webgateway_proto::model::Balance;
 
     use super::*;
@@ -113,6 +122,8 @@ mod tests {
             balance: Balance::RoundRobin,
             backends: vec!["[400::1]:80".into(), "[400::2]:80".into()],
             state,
+            reason: None,
+            records: Vec::new(),
             version: 7,
             created_at: "2026-01-01T00:00:00Z".into(),
             updated_at: "2026-01-01T00:00:00Z".into(),
@@ -147,5 +158,20 @@ ID                                    HOST            MODE       METHOD       BA
         let text = created(&own, true);
         assert!(text.contains("as soon as its certificate is issued"), "{text}");
         assert!(text.contains("its own certificate") && text.contains("DNS record"), "{text}");
+    }
+
+    #[test]
+    fn a_route_that_waits_says_why_and_which_records_to_create() {
+        let mut waiting = route("me.pub", RouteState::WaitingForCertificate);
+        waiting.reason = Some("app.example.org has no address".into());
+        let record =
+            DnsRecord { name: "app.example.org".into(), kind: "CNAME".into(), value: "gw.example".into() };
+        waiting.records = vec![record];
+        for text in [shown(&waiting), created(&waiting, true)] {
+            assert!(text.contains("app.example.org has no address\n"), "{text}");
+            assert!(text.ends_with("DNS records to create:\n  app.example.org  CNAME  gw.example"), "{text}");
+            assert!(!text.contains("must point"), "said once: {text}");
+        }
+        assert!(shown(&waiting).contains("STATE     waiting for certificate\nREASON    app.example.org"));
     }
 }

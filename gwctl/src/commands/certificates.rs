@@ -1,0 +1,147 @@
+//! `gwctl certificates …`
+
+use serde_json::json;
+use webgateway_proto::api::{
+    CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord, RootCertificate,
+    method,
+};
+
+use crate::client::Client;
+use crate::fault::Fault;
+use crate::output::{Report, details, table};
+use crate::printable::printable;
+
+const NONE_YET: &str = "No certificates: only terminated routes with a host of their own (-f) need one.";
+
+/// `gwctl certificates list`
+pub(super) fn list(client: &Client) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_LIST, &CertificateListParams {})?;
+    Ok(Report::of(result, |list| listed(&list)))
+}
+
+/// `gwctl certificates get`
+pub(super) fn get(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::CERTIFICATES_GET, params)?, |view| shown(&view)))
+}
+
+/// `gwctl certificates renew`
+pub(super) fn renew(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_RENEW, params)?;
+    let id = printable(&params.id).into_owned();
+    let text =
+        format!("It is renewed as soon as the CA allows. See how it goes: gwctl certificates get -c {id}");
+    Ok(Report::of(result, |view| format!("{}\n\n{text}", shown(&view))))
+}
+
+/// `gwctl certificates root`: the PEM as it is, to be written to a file.
+pub(super) fn root(client: &Client) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_ROOT, &json!({}))?;
+    Ok(Report::of(result, |root: RootCertificate| {
+        let lines: Vec<_> = root.pem.lines().map(printable).collect();
+        lines.join("\n")
+    }))
+}
+
+/// The records to create as lines to read, or to paste into a zone file; empty without any.
+pub(super) fn to_create(records: &[DnsRecord]) -> String {
+    if records.is_empty() {
+        return String::new();
+    }
+    let line = |record: &DnsRecord| {
+        let [name, kind, value] = [&record.name, &record.kind, &record.value].map(|text| printable(text));
+        format!("\n  {name}  {kind}  {value}")
+    };
+    format!("\n\nDNS records to create:{}", records.iter().map(line).collect::<String>())
+}
+
+fn listed(list: &CertificateList) -> String {
+    if list.certificates.is_empty() {
+        return NONE_YET.to_owned();
+    }
+    let head = ["ID", "NAMES", "CA", "STATE", "EXPIRES", "NEXT ATTEMPT", "LAST ERROR"];
+    let rows = list.certificates.iter().map(|view| {
+        let CertificateView { id, names, issuer, state, .. } = view;
+        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let (until, next, error) = (told(&view.not_after), told(&view.next_attempt), told(&view.last_error));
+        [id.clone(), names.join(","), issuer.clone(), state.as_str().to_owned(), until, next, error]
+    });
+    table(head, rows)
+}
+
+fn shown(view: &CertificateView) -> String {
+    let mut properties = vec![
+        ("ID", view.id.clone()),
+        ("NAMES", view.names.join(", ")),
+        ("CA", view.issuer.clone()),
+        ("STATE", view.state.as_str().to_owned()),
+    ];
+    let failures = (view.failures > 0).then(|| view.failures.to_string());
+    for (name, value) in [
+        ("BEGINS", &view.not_before),
+        ("EXPIRES", &view.not_after),
+        ("NEXT ATTEMPT", &view.next_attempt),
+        ("FAILURES", &failures),
+        ("LAST ERROR", &view.last_error),
+    ] {
+        properties.extend(value.clone().map(|value| (name, value)));
+    }
+    details(&properties) + &to_create(&view.records)
+}
+
+#[cfg(test)]
+mod tests {
+    use webgateway_proto::api::CertificateState;
+
+    use super::*;
+
+    fn waiting() -> CertificateView {
+        CertificateView {
+            id: "app.example.org".into(),
+            names: vec!["app.example.org".into()],
+            issuer: "acme".into(),
+            state: CertificateState::Waiting,
+            not_before: None,
+            not_after: None,
+            next_attempt: Some("2026-01-01T00:01:00Z".into()),
+            failures: 2,
+            last_error: Some("no\u{1b}[2J address".into()),
+            records: vec![DnsRecord {
+                name: "app.example.org".into(),
+                kind: "CNAME".into(),
+                value: "gw.example".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn one_that_is_waited_for_says_why_and_what_to_create() {
+        let expected = "\
+ID            app.example.org
+NAMES         app.example.org
+CA            acme
+STATE         waiting
+NEXT ATTEMPT  2026-01-01T00:01:00Z
+FAILURES      2
+LAST ERROR    no\\u{1b}[2J address
+
+DNS records to create:
+  app.example.org  CNAME  gw.example";
+        assert_eq!(shown(&waiting()), expected);
+    }
+
+    #[test]
+    fn a_list_has_one_line_each() {
+        let valid = CertificateView {
+            state: CertificateState::Valid,
+            not_after: Some("2026-03-01T00:00:00Z".into()),
+            next_attempt: None,
+            last_error: None,
+            ..waiting()
+        };
+        let expected = "\
+ID               NAMES            CA    STATE  EXPIRES               NEXT ATTEMPT  LAST ERROR
+app.example.org  app.example.org  acme  valid  2026-03-01T00:00:00Z  -             -";
+        assert_eq!(listed(&CertificateList { certificates: vec![valid] }), expected);
+        assert_eq!(listed(&CertificateList { certificates: vec![] }), NONE_YET);
+    }
+}
