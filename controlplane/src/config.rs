@@ -1,5 +1,7 @@
 //! The configuration: what the keys mean, and what this build refuses.
 
+mod acme;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,6 +11,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use webgateway_process::settings::{Key, Kind, Program};
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
+
+use self::acme::AcmeSettings;
+pub use self::acme::{CaConfig, Eab, InvalidAcme};
 
 /// The program and its keys.
 pub const PROGRAM: Program = Program {
@@ -35,8 +40,8 @@ const KEYS: &[Key] = &[
     list("reserved_subdomains", "Labels below the base domain that no route may have"),
     text("secret_key_file", "The key that seals private keys (secret.key beside the database)"),
     text("admin_listen", "Where metrics and probes are served (127.0.0.1:9181)"),
-    text("local_acme", "The directory URL of the CA (not in this build)"),
-    text("local_acme_root", "The root of the CA's own certificate, PEM (not in this build)"),
+    text("local_acme", "The directory URL of the CA (Let's Encrypt)"),
+    text("local_acme_root", "The root of the CA's own web certificate, PEM (the system's roots)"),
     text("services_storage.module", "sqlite"),
     text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
     text("pub_key_store.module", "directory; http is not in this build"),
@@ -46,11 +51,12 @@ const KEYS: &[Key] = &[
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
-    text("certificates.module", "internal: a CA of its own; acme is not in this build"),
-    text("acme.email", "Not in this build"),
-    text("acme.profile", "Not in this build"),
-    text("acme.eab_kid", "Not in this build"),
-    text("acme.eab_hmac_key", "Not in this build"),
+    text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
+    text("acme.email", "Where the CA may write to"),
+    text("acme.profile", "The profile of the certificates, one of those the CA offers"),
+    text("acme.eab_kid", "The key id by which the CA knows us (external account binding)"),
+    text("acme.eab_hmac_key", "Its key, base64url; better in the file than in a flag"),
+    list("acme.fallback", "Directory URLs of CAs for when the first fails; tables in the file"),
 ];
 
 /// The keys as they are given; [`Config`] is what they mean.
@@ -75,7 +81,7 @@ pub struct Settings {
     feed: Feed,
     dns: Dns,
     certificates: Certificates,
-    acme: Acme,
+    acme: AcmeSettings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,15 +145,6 @@ enum CertificateModule {
     Internal,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Acme {
-    email: Option<String>,
-    profile: Option<String>,
-    eab_kid: Option<String>,
-    eab_hmac_key: Option<String>,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -168,7 +165,7 @@ impl Default for Settings {
             feed: Feed::default(),
             dns: Dns::default(),
             certificates: Certificates::default(),
-            acme: Acme::default(),
+            acme: AcmeSettings::default(),
         }
     }
 }
@@ -239,6 +236,8 @@ pub struct Config {
     pub dns_listen: SocketAddr,
     /// Where metrics and probes are served.
     pub admin_listen: SocketAddr,
+    /// The CAs, the first one first; none means the internal one.
+    pub cas: Vec<CaConfig>,
 }
 
 /// Keys that are well-formed and yet cannot be run.
@@ -268,6 +267,9 @@ pub enum InvalidConfig {
     /// A path that is empty.
     #[error("`{0}` is empty: a path is needed")]
     EmptyPath(&'static str),
+    /// A CA that cannot be used as it is described.
+    #[error(transparent)]
+    Acme(#[from] InvalidAcme),
     /// A module that this build does not have.
     #[error("`{key}`: `{module}` is not in this build, only `{available}` is: write {key} = \"{available}\"")]
     NotBuilt {
@@ -299,6 +301,13 @@ impl Settings {
     pub fn resolve(self) -> Result<Config, InvalidConfig> {
         self.refuse_unbuilt()?;
         let base_domain = self.base_domain.ok_or(InvalidConfig::NoBaseDomain)?;
+        let cas = match self.certificates.module {
+            CertificateModule::Acme => self.acme.resolve(self.local_acme, self.local_acme_root)?,
+            CertificateModule::Internal => {
+                self.acme.refuse(self.local_acme.as_ref(), self.local_acme_root.as_ref())?;
+                Vec::new()
+            }
+        };
         if self.allowed_backends.iter().next().is_none() {
             return Err(InvalidConfig::NoBackends);
         }
@@ -326,20 +335,11 @@ impl Settings {
             feed_socket: socket(&self.feed.listen)?,
             dns_listen: self.dns.listen,
             admin_listen: self.admin_listen,
+            cas,
         })
     }
 
     fn refuse_unbuilt(&self) -> Result<(), InvalidConfig> {
-        match self.certificates.module {
-            CertificateModule::Internal => {}
-            CertificateModule::Acme => {
-                return Err(InvalidConfig::NotBuilt {
-                    key: "certificates.module",
-                    module: "acme",
-                    available: "internal",
-                });
-            }
-        }
         match self.pub_key_store.module {
             KeyModule::Directory => {}
             KeyModule::Http => {
@@ -350,15 +350,8 @@ impl Settings {
                 });
             }
         }
-        let acme = "certificates.module = \"acme\"";
         let http = "pub_key_store.module = \"http\"";
         let unused = [
-            ("local_acme", acme, self.local_acme.is_some()),
-            ("local_acme_root", acme, self.local_acme_root.is_some()),
-            ("acme.email", acme, self.acme.email.is_some()),
-            ("acme.profile", acme, self.acme.profile.is_some()),
-            ("acme.eab_kid", acme, self.acme.eab_kid.is_some()),
-            ("acme.eab_hmac_key", acme, self.acme.eab_hmac_key.is_some()),
             ("pub_key_store.uri", http, self.pub_key_store.uri.is_some()),
             ("pub_key_store.ttl", http, self.pub_key_store.ttl.is_some()),
         ];

@@ -101,7 +101,7 @@ impl InternalCa {
             names: wanted.names.clone(),
             chain: certificate.pem(),
             key: Zeroizing::new(key.serialize_der()),
-            issuer: NAME,
+            issuer: NAME.to_owned(),
             not_before: params.not_before,
             not_after: params.not_after,
         })

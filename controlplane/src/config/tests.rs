@@ -57,8 +57,7 @@ fn every_key_is_taken() {
 #[test]
 fn what_cannot_be_run_is_refused_by_its_key() {
     for (flags, key) in [
-        (&["--certificates-module=acme"][..], "`certificates.module`"),
-        (&["--pub-key-store-module=http"], "`pub_key_store.module`"),
+        (&["--pub-key-store-module=http"][..], "`pub_key_store.module`"),
         (&["--feed-listen=127.0.0.1:9000"], "`feed.listen`"),
         (&["--feed-listen=unix:"], "`feed.listen`"),
         (&["--feed-listen=feed.sock"], "`feed.listen`"),
@@ -66,6 +65,12 @@ fn what_cannot_be_run_is_refused_by_its_key() {
         (&["--local-acme-root=root.pem"], "`local_acme_root`"),
         (&["--acme-email=a@b.c"], "`acme.email`"),
         (&["--acme-eab-kid=x"], "`acme.eab_kid`"),
+        (&["--acme-fallback=https://ca.example/dir"], "`acme.fallback`"),
+        (&["--certificates-module=acme", "--local-acme=http://ca.example/dir"], "`local_acme`"),
+        (&["--certificates-module=acme", "--acme-email=nobody"], "`acme.email`"),
+        (&["--certificates-module=acme", "--acme-eab-kid=x"], "`acme.eab_hmac_key`"),
+        (&["--certificates-module=acme", "--acme-eab-kid=x", "--acme-eab-hmac-key=%"], "`acme.eab_hmac_key`"),
+        (&["--certificates-module=acme", "--acme-fallback=ftp://x"], "`acme.fallback`"),
         (&["--pub-key-store-ttl=1h"], "`pub_key_store.ttl`"),
         (&["--reserved-subdomains=a.b"], "`reserved_subdomains`"),
         (&["--allowed-backends="], "`allowed_backends`"),
@@ -81,6 +86,35 @@ fn what_cannot_be_run_is_refused_by_its_key() {
     }
     let refused = read(&["--certificates-module=internal"]).unwrap().resolve();
     assert_eq!(refused, Err(InvalidConfig::NoBaseDomain));
+}
+
+#[test]
+fn the_cas_come_in_their_order_and_their_secrets_are_not_shown() {
+    let args = |flags: &[&str]| {
+        let base = ["--base-domain=gw.example"];
+        read(&[&base[..], flags].concat()).unwrap().resolve().unwrap().cas
+    };
+    let cas = args(&[]);
+    assert_eq!(cas.len(), 1);
+    assert!(cas[0].directory.contains("letsencrypt.org"));
+    let cas = args(&[
+        "--local-acme=https://localhost:14000/dir",
+        "--local-acme-root=root.pem",
+        "--acme-email=ops@gw.example",
+        "--acme-profile=shortlived",
+        "--acme-eab-kid=kid-1",
+        "--acme-eab-hmac-key=c2VzYW1l",
+        "--acme-fallback=https://two.example/dir,https://three.example/dir",
+    ]);
+    let directories: Vec<&str> = cas.iter().map(|ca| ca.directory.as_str()).collect();
+    assert_eq!(
+        directories,
+        ["https://localhost:14000/dir", "https://two.example/dir", "https://three.example/dir"]
+    );
+    assert_eq!(cas[1].email.as_deref(), Some("ops@gw.example"));
+    assert_eq!(cas[0].eab.as_ref().unwrap().hmac_key.as_slice(), b"sesame");
+    let shown = format!("{cas:?}");
+    assert!(shown.contains("kid-1") && !shown.contains("115") && !shown.contains("sesame"), "{shown}");
 }
 
 #[test]

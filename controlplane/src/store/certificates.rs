@@ -33,8 +33,8 @@ pub struct Issued {
     pub chain: String,
     /// PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
-    /// Who issued it.
-    pub issuer: &'static str,
+    /// Who issued it: `internal`, or the URL of the CA's directory.
+    pub issuer: String,
     /// The time from which it is good, in whole seconds.
     pub not_before: OffsetDateTime,
     /// The time until which it is good, in whole seconds.
@@ -85,6 +85,26 @@ pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
     rows.iter().map(Row::validity).collect()
 }
 
+/// The certificate of this id, if it is in use.
+pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
+    let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
+    let row: Option<Row> = query.select(Row::as_select()).first(tx.conn).optional()?;
+    row.as_ref().map(Row::validity).transpose()
+}
+
+/// The local CA's own certificate in PEM, if there is such a CA.
+pub fn root(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
+    Ok(certificates::table.find(AUTHORITY_ID).select(certificates::chain).first(tx.conn).optional()?)
+}
+
+/// The leaf of a certificate in use.
+pub fn leaf(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Option<CertificateDer<'static>>, StoreError> {
+    let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(ACTIVE));
+    let chain: Option<String> = query.select(certificates::chain).first(tx.conn).optional()?;
+    let read = |chain: String| CertificateDer::from_pem_slice(chain.as_bytes());
+    chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
+}
+
 /// The hosts of terminated routes that changed after `version`, by host.
 pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
     let hosts: Vec<String> = routes::table
@@ -115,7 +135,7 @@ pub fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(),
         names: serde_json::to_string(&names).map_err(|e| damaged(issued.id.as_str(), e))?,
         chain: issued.chain.clone(),
         sealed_key: seal(issued.id.as_str(), &issued.key, key)?,
-        issuer: issued.issuer.to_owned(),
+        issuer: issued.issuer.clone(),
         not_before: issued.not_before.unix_timestamp(),
         not_after: issued.not_after.unix_timestamp(),
         version: tx.revise()?.cast_signed(),

@@ -1,13 +1,17 @@
 //! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
 
+pub mod accounts;
 pub mod audit;
+pub mod budgets;
 pub mod certificates;
 pub mod change;
 pub mod coverage;
 mod error;
 pub mod feed;
+pub mod issuance;
 pub mod nonces;
 mod open;
+pub mod orders;
 pub mod routes;
 mod schema;
 mod transaction;

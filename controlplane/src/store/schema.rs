@@ -87,5 +87,49 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    acme_accounts (directory) {
+        directory -> Text,
+        sealed_credentials -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    acme_orders (certificate_id, directory) {
+        certificate_id -> Text,
+        directory -> Text,
+        url -> Text,
+        names -> Text,
+        sealed_key -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    issuance (certificate_id) {
+        certificate_id -> Text,
+        failures -> BigInt,
+        next_attempt -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+        last_ca -> Nullable<Text>,
+        records -> Text,
+        missing_since -> Nullable<BigInt>,
+        renew_requested -> Bool,
+        renew_at -> Nullable<BigInt>,
+        ask_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    budgets (rowid) {
+        rowid -> BigInt,
+        directory -> Text,
+        kind -> Text,
+        subject -> Text,
+        at -> BigInt,
+    }
+}
+
 diesel::joinable!(routes -> users (owner));
 diesel::allow_tables_to_appear_in_same_query!(routes, users);

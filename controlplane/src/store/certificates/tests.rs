@@ -26,7 +26,7 @@ fn issued(id: &str, names: &[&str]) -> Issued {
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         chain: PEM.repeat(2),
         key: Zeroizing::new(b"private key".to_vec()),
-        issuer: "internal",
+        issuer: "internal".into(),
         not_before: OffsetDateTime::UNIX_EPOCH,
         not_after: OffsetDateTime::UNIX_EPOCH + time::Duration::days(90),
     }

@@ -1,0 +1,145 @@
+//! How the issuance of each certificate stands: failures, the next attempt, what its owner has to do.
+
+use diesel::prelude::*;
+use time::OffsetDateTime;
+use webgateway_proto::api::DnsRecord;
+use webgateway_proto::model::CertificateId;
+
+use super::schema::issuance;
+use super::{StoreError, Tx, WriteTx};
+
+/// How the issuance of one certificate stands. Times are in whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuance {
+    /// The certificate.
+    pub id: CertificateId,
+    /// How many attempts failed since the last that did not.
+    pub failures: u32,
+    /// When the next attempt is due; after a success, when it is to be renewed.
+    pub next_attempt: Option<OffsetDateTime>,
+    /// Why there is none yet, or no newer one; `None` after a success.
+    pub last_error: Option<String>,
+    /// The directory of the CA that was asked last.
+    pub last_ca: Option<String>,
+    /// The DNS records its owner has to create.
+    pub records: Vec<DnsRecord>,
+    /// Since when such records are missing.
+    pub missing_since: Option<OffsetDateTime>,
+    /// Whether somebody asked for a new one.
+    pub renew_requested: bool,
+    /// When the CA wants it renewed (RFC 9773).
+    pub renew_at: Option<OffsetDateTime>,
+    /// When the CA is to be asked again when it wants it renewed.
+    pub ask_at: Option<OffsetDateTime>,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = issuance, check_for_backend(diesel::sqlite::Sqlite))]
+struct Row {
+    certificate_id: String,
+    failures: i64,
+    next_attempt: Option<i64>,
+    last_error: Option<String>,
+    last_ca: Option<String>,
+    records: String,
+    missing_since: Option<i64>,
+    renew_requested: bool,
+    renew_at: Option<i64>,
+    ask_at: Option<i64>,
+}
+
+impl Issuance {
+    /// Nothing was tried yet.
+    #[must_use]
+    pub fn new(id: CertificateId) -> Self {
+        Self {
+            id,
+            failures: 0,
+            next_attempt: None,
+            last_error: None,
+            last_ca: None,
+            records: Vec::new(),
+            missing_since: None,
+            renew_requested: false,
+            renew_at: None,
+            ask_at: None,
+        }
+    }
+}
+
+/// All of them, by certificate.
+pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Issuance>, StoreError> {
+    let query = issuance::table.order(issuance::certificate_id).select(Row::as_select());
+    let rows: Vec<Row> = query.load(tx.conn)?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// How it stands with this certificate.
+pub fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError> {
+    let row: Option<Row> =
+        issuance::table.find(id.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
+    row.map_or_else(|| Ok(Issuance::new(id.clone())), Row::read)
+}
+
+/// Keeps how it stands.
+pub fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
+    let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
+    let records = serde_json::to_string(&stands.records);
+    let row = Row {
+        certificate_id: stands.id.to_string(),
+        failures: stands.failures.into(),
+        next_attempt: seconds(stands.next_attempt),
+        last_error: stands.last_error.clone(),
+        last_ca: stands.last_ca.clone(),
+        records: records.map_err(|e| StoreError::damaged("issuance", stands.id.as_str(), e))?,
+        missing_since: seconds(stands.missing_since),
+        renew_requested: stands.renew_requested,
+        renew_at: seconds(stands.renew_at),
+        ask_at: seconds(stands.ask_at),
+    };
+    diesel::replace_into(issuance::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Asks for a new certificate in the place of this one, at once; wakes whoever sees to it.
+pub fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+    let mut stands = find(tx, id)?;
+    stands.renew_requested = true;
+    put(tx, &stands)?;
+    tx.revise()?;
+    Ok(())
+}
+
+/// Whether somebody asked for a new certificate.
+pub fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let query = issuance::table.filter(issuance::renew_requested.eq(true));
+    Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)
+}
+
+/// Forgets a certificate that nobody needs.
+pub fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+    diesel::delete(issuance::table.find(id.as_str())).execute(tx.conn)?;
+    Ok(())
+}
+
+impl Row {
+    fn read(self) -> Result<Issuance, StoreError> {
+        let damaged = |reason: String| StoreError::damaged("issuance", &self.certificate_id, reason);
+        let time = |seconds: Option<i64>| {
+            let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();
+            read.map_err(|e| damaged(e.to_string()))
+        };
+        Ok(Issuance {
+            id: CertificateId::parse(&self.certificate_id).map_err(|e| damaged(e.to_string()))?,
+            failures: u32::try_from(self.failures).map_err(|e| damaged(e.to_string()))?,
+            next_attempt: time(self.next_attempt)?,
+            records: serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?,
+            missing_since: time(self.missing_since)?,
+            renew_requested: self.renew_requested,
+            renew_at: time(self.renew_at)?,
+            ask_at: time(self.ask_at)?,
+            last_error: self.last_error,
+            last_ca: self.last_ca,
+        })
+    }
+}

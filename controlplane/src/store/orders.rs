@@ -1,0 +1,87 @@
+//! Orders under way at the CAs: each is finished, none is placed twice.
+
+use diesel::prelude::*;
+use time::OffsetDateTime;
+use webgateway_proto::model::{CertName, CertificateId};
+use zeroize::Zeroizing;
+
+use super::schema::acme_orders;
+use super::{StoreError, Tx, WriteTx};
+use crate::seal::SecretKey;
+
+/// An order that a CA has.
+pub struct Placed {
+    /// The certificate it is for.
+    pub id: CertificateId,
+    /// The CA's directory.
+    pub directory: String,
+    /// The order's own URL.
+    pub url: String,
+    /// What it is for.
+    pub names: Vec<CertName>,
+    /// The private key it will be finished with: PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+/// The order under way for this certificate at this CA, if there is one.
+pub fn find(
+    tx: &mut Tx<'_>,
+    id: &CertificateId,
+    directory: &str,
+    key: &SecretKey,
+) -> Result<Option<Placed>, StoreError> {
+    let row: Option<(String, String, Vec<u8>)> = acme_orders::table
+        .find((id.as_str(), directory))
+        .select((acme_orders::url, acme_orders::names, acme_orders::sealed_key))
+        .first(tx.conn)
+        .optional()?;
+    let Some((url, names, sealed)) = row else { return Ok(None) };
+    let names: Vec<String> = serde_json::from_str(&names).map_err(|e| damaged(id, e))?;
+    let names: Result<Vec<CertName>, _> = names.iter().map(|name| name.parse()).collect();
+    let key = key.open(&sealed_as(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
+    let names = names.map_err(|e| damaged(id, e))?;
+    Ok(Some(Placed { id: id.clone(), directory: directory.to_owned(), url, names, key }))
+}
+
+/// Keeps an order just placed.
+pub fn put(
+    tx: &mut WriteTx<'_>,
+    placed: &Placed,
+    now: OffsetDateTime,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
+    let names: Vec<String> = placed.names.iter().map(ToString::to_string).collect();
+    let sealed = key.seal(&sealed_as(&placed.id), &placed.key).map_err(|e| damaged(&placed.id, e))?;
+    diesel::replace_into(acme_orders::table)
+        .values((
+            acme_orders::certificate_id.eq(placed.id.as_str()),
+            acme_orders::directory.eq(&placed.directory),
+            acme_orders::url.eq(&placed.url),
+            acme_orders::names.eq(serde_json::to_string(&names).map_err(|e| damaged(&placed.id, e))?),
+            acme_orders::sealed_key.eq(sealed),
+            acme_orders::created_at.eq(now.unix_timestamp()),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Forgets the order for this certificate at this CA: it is finished, or will never be.
+pub fn forget(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
+    diesel::delete(acme_orders::table.find((id.as_str(), directory))).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Forgets all orders for a certificate that nobody needs.
+pub fn forget_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+    let rows = acme_orders::table.filter(acme_orders::certificate_id.eq(id.as_str()));
+    diesel::delete(rows).execute(tx.conn)?;
+    Ok(())
+}
+
+fn sealed_as(id: &CertificateId) -> String {
+    format!("acme-order {id}")
+}
+
+fn damaged(id: &CertificateId, reason: impl ToString) -> StoreError {
+    StoreError::damaged("acme_orders", id.as_str(), reason)
+}
