@@ -23,11 +23,14 @@ use crate::certs::issuer::Issuer;
 use crate::certs::task::{Certificates, PassFailed};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dns::server::{Answers, DnsSockets, NoDnsSocket};
+use crate::dns::answers::{Answers, Counts};
+use crate::dns::limit::Limit;
+use crate::dns::server::{DnsSockets, NoDnsSocket};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
 use crate::domain::{Domain, HostPolicy};
 use crate::feed::catalog::Catalog;
+use crate::feed::challenges::Challenges;
 use crate::feed::load::Loader;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{CallHandler, FeedService, Patience};
@@ -133,7 +136,8 @@ impl App {
         let keys = open_keys(config.keys_path.clone())?;
         let mut certificates = certificates(&config, &store, &key).await?;
         certificates.pass().await?;
-        let loader = loader(&config, &store, &key);
+        let challenges = Challenges::new(store.clone());
+        let loader = loader(&config, &store, &key, challenges);
         let catalog = loader.load().await?;
         let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
         let api = Api::new(Parts {
@@ -142,7 +146,7 @@ impl App {
             nodes: Arc::new(nodes.clone()),
             metrics: metrics.clone(),
         });
-        let answers = Answers { zone, values: TxtSet::new(), questions: metrics.dns_questions() };
+        let answers = Answers::new(zone, TxtSet::new(), Limit::default(), counts(&metrics));
         let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
         Ok(Self { sockets, api, answers, nodes, catalog, loader, certificates, registry, metrics, tasks })
     }
@@ -163,6 +167,7 @@ impl App {
         self.sockets.admin.serve(&tasks, self.registry, Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();
+        tasks.essential("challenges", self.loader.challenges.clone().follow(stop()));
         tasks.essential("catalog", self.loader.follow(published, stop()));
         let feed = FeedService {
             catalog,
@@ -210,12 +215,20 @@ async fn certificates(config: &Config, store: &Store, key: &Arc<SecretKey>) -> R
     Ok(Certificates::new(store, key, Issuer::Internal(ca), base, clock))
 }
 
-fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>) -> Loader {
+fn counts(metrics: &Metrics) -> Counts {
+    Counts {
+        questions: metrics.dns_questions(),
+        limited: metrics.dns_limited(),
+        restarts: metrics.dns_restarts(),
+    }
+}
+
+fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {
     let settings = Settings {
         base_domain: config.base_domain.clone(),
         allowed_backends: config.allowed_backends.clone(),
     };
-    Loader { store: store.clone(), key: Arc::clone(key), settings, delay: config.load_delay }
+    Loader { store: store.clone(), key: Arc::clone(key), settings, challenges, delay: config.load_delay }
 }
 
 fn domain(config: &Config, store: Store) -> Domain {

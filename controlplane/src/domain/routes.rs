@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use time::OffsetDateTime;
-use webgateway_proto::api::{RouteCreate, RouteState, RouteUpdate, method};
+use webgateway_proto::api::{DnsRecord, RouteCreate, RouteState, RouteUpdate, method};
 use webgateway_proto::model::{Backends, Destination, Host, KeyId, Mode, Route, RouteId};
 
+use super::certificates::awaited;
 use super::{Caller, Domain, Named, Refusal};
 use crate::store::audit::{self, Entry};
 use crate::store::{StoreError, Tx, WriteTx, coverage, routes, users};
@@ -18,6 +19,17 @@ pub struct Shown {
     pub route: Route,
     /// Whether it is served.
     pub state: RouteState,
+    /// What stands in its way.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// Why a route is not served, and what its owner can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Why.
+    pub reason: String,
+    /// DNS records to create.
+    pub records: Vec<DnsRecord>,
 }
 
 /// A route to be made.
@@ -43,30 +55,32 @@ impl Domain {
         let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
         let destination = Destination { mode: params.mode, balance: params.balance, backends };
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
-        let (caller, now) = (caller.clone(), self.clock.now());
+        let (caller, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         let wanted = Wanted { id, host, destination };
-        self.store.write(method::ROUTES_CREATE, move |tx| create(tx, &caller, wanted, now)).await
+        self.store.write(method::ROUTES_CREATE, move |tx| create(tx, &caller, wanted, now, &base)).await
     }
 
     /// The routes that exist for the caller, by host.
     pub async fn list_routes(&self, caller: &Caller) -> Result<Vec<Shown>, Refusal> {
-        let caller = caller.clone();
+        let (caller, base) = (caller.clone(), self.hosts.base().clone());
         self.store
             .read(method::ROUTES_LIST, move |tx| {
                 let suspended = users::suspended(tx)?;
                 let all = routes::list(tx, caller.own())?;
-                all.into_iter().map(|route| show(tx, route, &suspended).map_err(Refusal::from)).collect()
+                all.into_iter()
+                    .map(|route| show(tx, route, &suspended, &base).map_err(Refusal::from))
+                    .collect()
             })
             .await
     }
 
     /// One route.
     pub async fn route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
-        let (caller, id) = (caller.clone(), id.parse()?);
+        let (caller, id, base) = (caller.clone(), id.parse()?, self.hosts.base().clone());
         self.store
             .read(method::ROUTES_GET, move |tx| {
                 let route = owned(tx, &caller, id)?;
-                Ok(show_one(tx, route)?)
+                Ok(show_one(tx, route, &base)?)
             })
             .await
     }
@@ -83,11 +97,12 @@ impl Domain {
     /// Deletes a route and returns what it was.
     pub async fn delete_route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
         let (caller, id, now) = (caller.clone(), id.parse()?, self.clock.now());
+        let base = self.hosts.base().clone();
         self.store
             .write(method::ROUTES_DELETE, move |tx| {
                 caller.require_active(tx)?;
                 let route = owned(tx, &caller, id)?;
-                let last = show_one(tx, route)?;
+                let last = show_one(tx, route, &base)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version)?;
                 let done = Done { at: now, method: method::ROUTES_DELETE };
@@ -103,6 +118,7 @@ fn create(
     caller: &Caller,
     wanted: Wanted,
     now: OffsetDateTime,
+    base: &Host,
 ) -> Result<Shown, Refusal> {
     caller.require_active(tx)?;
     if let Some(id) = wanted.id
@@ -111,7 +127,7 @@ fn create(
         let same = route.owner == *caller.key_id()
             && route.host == wanted.host
             && route.destination == wanted.destination;
-        return if same { Ok(show_one(tx, route)?) } else { Err(Refusal::IdTaken(id)) };
+        return if same { Ok(show_one(tx, route, base)?) } else { Err(Refusal::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &wanted.host)?;
     let route = Route {
@@ -126,7 +142,7 @@ fn create(
     users::ensure(tx, &route.owner, now)?;
     routes::insert(tx, &route)?;
     record(tx, caller, Done { at: now, method: method::ROUTES_CREATE }, (None, Some(&route)))?;
-    Ok(show_one(tx, route)?)
+    Ok(show_one(tx, route, base)?)
 }
 
 fn update(
@@ -145,7 +161,7 @@ fn update(
     }
     let mut route = changed(&before, change, base)?;
     if route == before {
-        return Ok(show_one(tx, before)?);
+        return Ok(show_one(tx, before, base)?);
     }
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
@@ -154,7 +170,7 @@ fn update(
     route.updated_at = now;
     routes::update(tx, &route)?;
     record(tx, caller, Done { at: now, method: method::ROUTES_UPDATE }, (Some(&before), Some(&route)))?;
-    Ok(show_one(tx, route)?)
+    Ok(show_one(tx, route, base)?)
 }
 
 /// The route after the change, its version and time aside.
@@ -191,12 +207,12 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
     }
 }
 
-fn show_one(tx: &mut Tx<'_>, route: Route) -> Result<Shown, StoreError> {
+fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
     let suspended = users::is_suspended(tx, &route.owner)?.then(|| route.owner.clone());
-    show(tx, route, &suspended.into_iter().collect())
+    show(tx, route, &suspended.into_iter().collect(), base)
 }
 
-fn show(tx: &mut Tx<'_>, route: Route, suspended: &HashSet<KeyId>) -> Result<Shown, StoreError> {
+fn show(tx: &mut Tx<'_>, route: Route, suspended: &HashSet<KeyId>, base: &Host) -> Result<Shown, StoreError> {
     let state = if suspended.contains(&route.owner) {
         RouteState::Suspended
     } else if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
@@ -204,7 +220,26 @@ fn show(tx: &mut Tx<'_>, route: Route, suspended: &HashSet<KeyId>) -> Result<Sho
     } else {
         RouteState::WaitingForCertificate
     };
-    Ok(Shown { route, state })
+    let obstacle = match state {
+        RouteState::WaitingForCertificate => Some(obstacle(tx, &route.host, base)?),
+        RouteState::Active | RouteState::Suspended => None,
+    };
+    Ok(Shown { route, state, obstacle })
+}
+
+/// Why a host has no certificate yet. The records of the base domain's are the operator's to create.
+fn obstacle(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Obstacle, StoreError> {
+    let awaited = awaited(tx, host, base)?;
+    Ok(match (host.is_child_of(base), awaited.last_error) {
+        (_, None) => {
+            Obstacle { reason: "its certificate is being issued".to_owned(), records: awaited.records }
+        }
+        (false, Some(reason)) => Obstacle { reason, records: awaited.records },
+        (true, Some(error)) => Obstacle {
+            reason: format!("the certificate of {base}, the operator's to see to: {error}"),
+            records: Vec::new(),
+        },
+    })
 }
 
 /// What was done, and when.
