@@ -38,14 +38,23 @@ type Client = wire::feed_client::FeedClient<Channel>;
 /// Why a stream ended.
 #[derive(Debug, Error)]
 enum StreamEnded {
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect: {}", root(.0))]
     Connect(#[from] tonic::transport::Error),
-    #[error("the controlplane refused: {} ({})", .0.message(), .0.code())]
+    #[error("the controlplane says: {}", .0.message())]
     Refused(#[from] Box<tonic::Status>),
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the controlplane ended the stream")]
     Ended,
+}
+
+/// What lies under "transport error".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 /// The API cannot be reached.
