@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use crate::{BindError, Readiness, Tasks};
+use crate::{BindError, Readiness, Stop, Tasks};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +37,7 @@ pub struct AdminServer {
 struct Admin {
     registry: Arc<Registry>,
     readiness: Readiness,
+    stop: Stop,
 }
 
 /// Binds `admin_listen`.
@@ -61,14 +62,8 @@ impl AdminServer {
 
     /// Serves until the stop is cut, so that a draining process can still be watched.
     pub fn serve(self, tasks: &Tasks, registry: Arc<Registry>, readiness: Readiness) {
-        let admin = Admin { registry, readiness };
-        let (connections, stop) = (tasks.clone(), tasks.stop().clone());
-        tasks.spawn("admin", async move {
-            tokio::select! {
-                () = accept(self.listener, admin, connections) => {}
-                () = stop.begun() => {}
-            }
-        });
+        let admin = Admin { registry, readiness, stop: tasks.stop().clone() };
+        tasks.background("admin", accept(self.listener, admin, tasks.clone()));
     }
 }
 
@@ -78,12 +73,9 @@ async fn accept(listener: TcpListener, admin: Admin, tasks: Tasks) {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (admin, stop) = (admin.clone(), tasks.stop().clone());
-                tasks.spawn("admin connection", async move {
-                    tokio::select! {
-                        () = converse(stream, admin) => {}
-                        () = stop.begun() => {}
-                    }
+                let admin = admin.clone();
+                tasks.background("admin connection", async move {
+                    converse(stream, admin).await;
                     drop(permit);
                 });
             }
@@ -116,6 +108,7 @@ fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "live\n"),
+        "/readyz" if admin.stop.is_stopping() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         "/readyz" => match admin.readiness.blockers() {
             blockers if blockers.is_empty() => text(StatusCode::OK, "ready\n"),
             blockers => {

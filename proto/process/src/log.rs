@@ -4,19 +4,18 @@ use std::io::IsTerminal;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A `log_level` that is none.
 #[derive(Debug, Error)]
 #[error(
     "`log_level`: {0}: use error, warn, info, debug, trace, or directives such as info,webgateway_dataplane=debug"
 )]
-pub struct InvalidLevel(#[from] tracing_subscriber::filter::ParseError);
+pub struct InvalidLevel(String);
 
 /// Starts logging at `level`; later calls change nothing.
 pub fn init(level: &str) -> Result<(), InvalidLevel> {
-    // One INFO line per question, or per handshake, is too much of libraries.
-    let quiet = ["hickory_server=warn", "hickory_proto=warn", "h2=warn", "rustls=warn"].join(",");
-    let filter = EnvFilter::try_new(format!("{quiet},{level}"))?;
+    let filter = filter(level)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
@@ -24,4 +23,31 @@ pub fn init(level: &str) -> Result<(), InvalidLevel> {
     // Fails only when logging was started before, as tests do.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     Ok(())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, InvalidLevel> {
+    // A bare word that is no level would be a target, and silence all others.
+    let bare = level.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[']));
+    if let Some(unknown) = bare.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(InvalidLevel(format!("`{unknown}` is no level")));
+    }
+    // What strangers can make a library say, a line per question or handshake, is too much.
+    let quiet = ["hickory_server=error", "hickory_proto=error", "h2=error", "rustls=error"].join(",");
+    EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| InvalidLevel(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_does_not_silence_the_log() {
+        for level in ["info", "WARN", "off", "debug,h2=trace", "webgateway_dataplane=debug,info"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        for level in ["loud", "", "info,loud", "debug,foo=bar"] {
+            let error = filter(level).unwrap_err().to_string();
+            assert!(error.starts_with("`log_level`: "), "{error}");
+        }
+    }
 }

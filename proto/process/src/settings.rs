@@ -97,7 +97,7 @@ pub enum InvalidSettings {
         expected: &'static str,
     },
     /// A value that does not fit its key.
-    #[error("configuration: {0}")]
+    #[error("{0}")]
     Value(String),
 }
 
@@ -131,9 +131,27 @@ pub fn from_sources<T: DeserializeOwned>(
     }
     lists_of_one(&mut table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
-    let settings =
-        settings.map_err(|error| InvalidSettings::Value(error.to_string().trim().replace('\n', " ")))?;
+    let settings = settings.map_err(|error| InvalidSettings::Value(complaint(&error)))?;
     Ok(Invocation { settings, check: matches.get_flag("check") })
+}
+
+/// What is wrong with which key, and how it is written where the parser only says what it is.
+fn complaint(error: &toml::de::Error) -> String {
+    let text = error.to_string().trim().to_owned();
+    let (what, key) = match text.rsplit_once("\nin `") {
+        Some((what, key)) => (what, Some(key.trim_end_matches('`'))),
+        None => (text.as_str(), None),
+    };
+    let example = match what {
+        w if w.ends_with("a duration") => ", such as 30s or 500ms",
+        w if w.ends_with("socket address") || w.ends_with("socket address syntax") => {
+            ": write an address and a port, such as 127.0.0.1:8080 or [::]:53"
+        }
+        w if w.ends_with("IP address syntax") => ": write an address, such as 192.0.2.10 or 2001:db8::10",
+        _ => "",
+    };
+    let what = what.replace('\n', " ");
+    key.map_or_else(|| format!("{what}{example}"), |key| format!("`{key}`: {what}{example}"))
 }
 
 fn command(program: &Program) -> Command {

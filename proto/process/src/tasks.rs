@@ -48,15 +48,29 @@ impl Tasks {
 
     /// Runs a task whose end concerns nobody; a panic in it is logged.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.start(self.unconcerned(name, task));
+    }
+
+    fn unconcerned(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let cut = self.stop.clone();
-        self.start(async move {
+        async move {
             tokio::select! {
                 panicked = CatchUnwind::new(task) => if let Err(reason) = panicked {
                     error!(task = name, reason, "a task panicked");
                 },
                 () = cut.was_cut() => {}
             }
-        });
+        }
+    }
+
+    /// Runs a task that nobody waits for: it goes on while the others end, until the stop is cut.
+    #[expect(clippy::disallowed_methods, reason = "this is the supervisor every other spawn goes through")]
+    pub fn background(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.unconcerned(name, task));
     }
 
     /// Runs a task without which the process is of no use: if it fails, or ends before the stop, the process stops.
@@ -189,6 +203,15 @@ mod tests {
         tasks.spawn("other", async { panic!("logged, no more") });
         tasks.stop().begin();
         assert_eq!(tasks.run_until_stopped(GRACE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_runs_in_the_background_is_not_waited_for() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.background("admin", std::future::pending());
+        tasks.stop().begin();
+        let ended = tokio::time::timeout(GRACE, tasks.run_until_stopped(Duration::from_secs(3600))).await;
+        assert_eq!(ended, Ok(Ok(())));
     }
 
     #[tokio::test]
