@@ -28,7 +28,9 @@ pub fn init(level: &str) -> Result<(), InvalidLevel> {
 fn filter(level: &str) -> Result<EnvFilter, InvalidLevel> {
     // A bare word that is no level would be a target, and silence all others.
     let bare = level.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[']));
-    if let Some(unknown) = bare.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+    if let Some(unknown) =
+        bare.into_iter().find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err())
+    {
         return Err(InvalidLevel(format!("`{unknown}` is no level")));
     }
     // What strangers can make a library say, a line per question or handshake, is too much.
