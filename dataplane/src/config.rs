@@ -149,13 +149,15 @@ pub struct Limits {
 
 /// The bounds of every timeout.
 const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_hours(30 * 24);
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest ClientHello, in bytes with its record headers.
 pub const HELLO_BYTES: usize = 64 * 1024;
 /// How long an API request's body may take to arrive.
 pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the bodies of all API requests under way may take together, in bytes.
-pub const API_BODIES: usize = 32 * 1024 * 1024;
+/// What the bodies of all API requests and answers under way may take together, in bytes.
+pub const API_BODIES: usize = 64 * 1024 * 1024;
+/// The largest answer of the API, in bytes: what gwctl takes, and a head.
+pub const API_ANSWER: usize = 17 * 1024 * 1024;
 /// How long the controlplane may take to answer an API request.
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.

@@ -24,7 +24,7 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
 use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
-use crate::config::{API_BODIES, API_TIMEOUT};
+use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
 use crate::metrics::{Metrics, WorkerMetrics};
 
 /// How often the node says that it lives.
@@ -204,7 +204,8 @@ impl FeedClient {
             .http2_keep_alive_interval(HEARTBEAT)
             .keep_alive_timeout(SILENCE - HEARTBEAT)
             .keep_alive_while_idle(true);
-        endpoint.connect_with_connector(dial).await.map(Client::new)
+        let channel = endpoint.connect_with_connector(dial).await?;
+        Ok(Client::new(channel).max_decoding_message_size(API_ANSWER))
     }
 
     fn status(&self) -> FromNode {
