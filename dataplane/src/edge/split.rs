@@ -28,7 +28,8 @@ pub enum Verdict {
 /// a certificate covers it, so that its visitor reads why there is nothing.
 pub fn split(snapshot: &Snapshot, sni: Option<&str>) -> Verdict {
     let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
-    let route = snapshot.routes.lookup(sni);
+    // A base domain that was somebody's host before is the operator's now.
+    let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));
     if let Some(route) = route
         && route.destination.mode == Mode::Passthrough
     {
@@ -115,6 +116,11 @@ mod tests {
             assert_eq!(shown(&split(&snapshot, sni)), expected, "{sni:?}");
         }
         assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"))), "refuse UnknownName");
+        let mut taken = snapshot.clone();
+        let mut route = FeedRoute::clone(taken.routes.lookup("pass.example").unwrap());
+        route.host = Host::parse("gw.example").unwrap();
+        taken.routes.insert(route);
+        assert_eq!(shown(&split(&taken, Some("gw.example"))), "terminate *.gw.example false");
     }
 
     /// The split's other half: which requests a terminated connection is for.
