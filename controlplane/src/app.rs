@@ -184,7 +184,9 @@ impl App {
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
         info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
         notify::ready();
-        Ok(tasks.run_until_stopped(GRACE).await?)
+        tasks.run_until_stopped(GRACE).await?;
+        info!("stopped");
+        Ok(())
     }
 }
 

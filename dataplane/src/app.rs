@@ -61,7 +61,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Endpoint::File(path) => tasks.essential("feed", file::run(path, publisher, stop)),
     }
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
-    info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "ready to serve");
+    info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
     notify::ready();
     tasks.run_until_stopped(config.limits.drain + GRACE).await?;
     info!("stopped");
@@ -137,5 +137,6 @@ pub fn check(config: &Config) -> Result<SocketAddr, String> {
     if config.https_port != 0 && config.https_port == config.http_port {
         return Err(format!("`https_port` and `http_port` are both {}", config.https_port));
     }
+    config.check_bounds()?;
     Ok(config.admin_listen)
 }

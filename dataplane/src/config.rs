@@ -147,12 +147,17 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// The bounds of every timeout.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest ClientHello, in bytes with its record headers.
 pub const HELLO_BYTES: usize = 64 * 1024;
 /// How long an API request's body may take to arrive.
 pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the bodies of all API requests under way may take together, in bytes.
-pub const API_BODIES: usize = 32 * 1024 * 1024;
+/// What the bodies of all API requests and answers under way may take together, in bytes.
+pub const API_BODIES: usize = 64 * 1024 * 1024;
+/// The largest answer of the API, in bytes: what gwctl takes, and a head.
+pub const API_ANSWER: usize = 17 * 1024 * 1024;
 /// How long the controlplane may take to answer an API request.
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
@@ -176,6 +181,43 @@ impl Config {
         let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = self.node.clone().unwrap_or_else(|| host().trim().to_owned());
         if name.is_empty() { "node".to_owned() } else { name }
+    }
+
+    /// Refuses numbers that nothing could run with: time that is none or beyond the clock, room for nothing.
+    pub fn check_bounds(&self) -> Result<(), String> {
+        let limits = &self.limits;
+        let durations = [
+            ("hello_timeout", limits.hello_timeout),
+            ("handshake_timeout", limits.handshake_timeout),
+            ("header_timeout", limits.header_timeout),
+            ("stall_timeout", limits.stall_timeout),
+            ("connect_timeout", limits.connect_timeout),
+            ("response_timeout", limits.response_timeout),
+            ("backend_timeout", limits.backend_timeout),
+            ("tunnel_timeout", limits.tunnel_timeout),
+        ];
+        for (key, duration) in durations {
+            if !(SHORTEST..=LONGEST).contains(&duration) {
+                return Err(format!("`limits.{key}` must be from 10ms to 30days"));
+            }
+        }
+        for (key, duration) in [("backend_idle", limits.backend_idle), ("drain", limits.drain)] {
+            if duration > LONGEST {
+                return Err(format!("`limits.{key}` must be 30days at most"));
+            }
+        }
+        let numbers = [
+            ("workers", self.worker_count(), 1..=1024),
+            ("limits.connections", limits.connections, 1..=10_000_000),
+            ("limits.streams", limits.streams as usize, 1..=10_000),
+            ("limits.header_bytes", limits.header_bytes as usize, 1024..=1024 * 1024),
+        ];
+        match numbers.iter().find(|(_, number, range)| !range.contains(number)) {
+            Some((key, _, range)) => {
+                Err(format!("`{key}` must be from {} to {}", range.start(), range.end()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// How many workers run.
@@ -295,6 +337,25 @@ mod tests {
             };
             assert!(run(&[&flag, value]).is_ok(), "{flag} {value}");
         }
+    }
+
+    #[test]
+    fn what_nothing_could_run_with_is_refused() {
+        assert_eq!(run(&[]).unwrap().check_bounds(), Ok(()));
+        for (flag, value) in [
+            ("--limits-stall-timeout", "0s"),
+            ("--limits-response-timeout", "1000000years"),
+            ("--limits-drain", "1year"),
+            ("--limits-connections", "0"),
+            ("--limits-streams", "0"),
+            ("--limits-header-bytes", "1"),
+            ("--workers", "100000"),
+        ] {
+            let error = run(&[flag, value]).unwrap().check_bounds().unwrap_err();
+            let named = error.split('`').nth(1).unwrap();
+            assert_eq!(flag, format!("--{}", named.replace(['.', '_'], "-")), "{error}");
+        }
+        assert_eq!(run(&["--limits-drain", "0s"]).unwrap().check_bounds(), Ok(()));
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub enum Refusal {
     NoName,
     /// It named a host nobody has.
     UnknownName,
+    /// A CA asked about a host that no challenge is under way for.
+    NoChallenge,
     /// Its host's certificate is not there yet.
     NoCertificate,
     /// The rest of the handshake failed.

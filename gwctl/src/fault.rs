@@ -159,7 +159,9 @@ impl From<KeyFault> for Fault {
             KeyFault::Exists(_) => Self::new(Kind::Conflict, &error)
                 .flag("NAME")
                 .hint("choose another name, or move the file away"),
-            KeyFault::Unwritable { .. } => Self::new(Kind::Unexpected, &error).flag("NAME"),
+            KeyFault::Unwritable { .. } => Self::new(Kind::Unexpected, &error)
+                .flag("NAME")
+                .hint("its directory must exist, and be writable for the user who runs gwctl"),
             KeyFault::Random => Self::new(Kind::Unexpected, &error),
         }
     }
@@ -192,9 +194,12 @@ impl From<TransportFault> for Fault {
             TransportFault::Tls { .. } => {
                 fault.hint("does the gateway know this host, and is the port an https port? http:// is plain")
             }
-            TransportFault::Lost { .. } | TransportFault::Timeout => fault.hint(
-                "a change may have been made: look with `gwctl routes list` before you repeat it",
+            TransportFault::Lost { .. } => fault.hint(
+                "a change may have been made: look with `gwctl routes list` before you repeat it. An https port \
+                 needs https:// in -u",
             ),
+            TransportFault::Timeout => fault
+                .hint("a change may have been made: look with `gwctl routes list` before you repeat it"),
             TransportFault::NotHttp(_) => fault.hint("is it an https port? Then write https:// in -u"),
             TransportFault::TooLarge(_) => {
                 Self { kind: Kind::Unexpected, word: Kind::Unexpected.as_str().to_owned(), ..fault }
@@ -206,14 +211,14 @@ impl From<TransportFault> for Fault {
 
 impl From<ErrorObject> for Fault {
     fn from(error: ErrorObject) -> Self {
-        let fault = Self::new(Kind::of_code(error.code), error.message);
+        let fault = Self::new(Kind::of_code(error.code), in_flags(&error.message));
         let Some(data) = error.data else { return fault };
         let field = data.field.map(|field| field.into_owned());
         Self {
             word: data.kind.into_owned(),
             flag: field.as_deref().and_then(flag_of),
             field,
-            hint: data.hint.map(|hint| hint.into_owned()).or(fault.hint),
+            hint: data.hint.map(|hint| in_flags(&hint)).or(fault.hint),
             ..fault
         }
     }
@@ -230,6 +235,7 @@ impl From<NotRpc> for Fault {
                 fault.hint("the request is too large for what stands at this URL")
             }
             StatusCode::TOO_MANY_REQUESTS => fault.hint("wait a while before you try again"),
+            _ if fault.kind == Kind::Unreachable && answer.is_gateways => fault.hint("try again in a while"),
             _ if fault.hint.is_some() => fault,
             _ => fault.hint("is -u the API's URL? It ends in /rpc, such as https://gateway.example.org/rpc"),
         }
@@ -246,10 +252,17 @@ fn flag_of(field: &str) -> Option<&'static str> {
         ("balance", "-m/--method"),
         ("mode", "-t/--tls-pass"),
         ("id", "-r/--route"),
+        ("host", "-f/--fqdn or -s/--subdomain"),
         ("user", "--user"),
         ("keyid", "-i/--id"),
     ];
     flags.iter().find(|(param, _)| *param == name).map(|(_, flag)| *flag)
+}
+
+/// What the API calls by the names of its params and methods, in gwctl's words.
+fn in_flags(text: &str) -> String {
+    let words = [("`fqdn`", "-f"), ("`subdomain`", "-s"), ("`routes.list`", "`gwctl routes list`")];
+    words.iter().fold(text.to_owned(), |text, (param, flag)| text.replace(param, flag))
 }
 
 #[cfg(test)]
@@ -293,6 +306,12 @@ mod tests {
         ] {
             assert_eq!(Kind::of_code(code).exit_code(), exit, "{code}");
         }
+    }
+
+    #[test]
+    fn the_gateways_words_become_gwctls() {
+        assert_eq!(in_flags("give `fqdn` or `subdomain`"), "give -f or -s");
+        assert_eq!(in_flags("`routes.list` shows your routes"), "`gwctl routes list` shows your routes");
     }
 
     #[test]

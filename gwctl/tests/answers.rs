@@ -67,6 +67,11 @@ fn a_gateways_503_says_why() {
     let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
     let ended = list(move || Reply::Http(503, "text/html", lines.clone(), String::new()));
     assert!(ended.stderr.contains("error=destination_unavailable"), "{}", ended.stderr);
+    let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
+    let text = "503 Service Unavailable\nThe API is not available now: the controlplane is away.\n";
+    let ended = list(move || Reply::Http(503, "text/plain; charset=utf-8", lines.clone(), text.to_owned()));
+    assert!(ended.stderr.contains("not JSON-RPC: The API is not available now: the"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("try again"), "{}", ended.stderr);
 }
 
 #[test]

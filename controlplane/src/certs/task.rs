@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
 
@@ -110,7 +111,8 @@ impl Certificates {
             return Ok(());
         }
         for certificate in &issued {
-            info!(id = %certificate.id, until = %certificate.not_after, "a certificate was issued");
+            let until = certificate.not_after.format(&Rfc3339).unwrap_or_default();
+            info!(id = %certificate.id, until, "a certificate was issued");
         }
         let key = Arc::clone(&self.key);
         let write = move |tx: &mut crate::store::WriteTx<'_>| {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use time::OffsetDateTime;
+use tracing::info;
 use webgateway_proto::api::{DnsRecord, RouteCreate, RouteState, RouteUpdate, method};
 use webgateway_proto::model::{Backends, Destination, Host, KeyId, Mode, Route, RouteId};
 
@@ -55,9 +56,11 @@ impl Domain {
         let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
         let destination = Destination { mode: params.mode, balance: params.balance, backends };
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
-        let (caller, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
+        let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         let wanted = Wanted { id, host, destination };
-        self.store.write(method::ROUTES_CREATE, move |tx| create(tx, &caller, wanted, now, &base)).await
+        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, now, &base);
+        let created = self.store.write(method::ROUTES_CREATE, write).await;
+        created.inspect(|shown| tell("a route was created", caller, &shown.route))
     }
 
     /// The routes that exist for the caller, by host.
@@ -90,27 +93,36 @@ impl Domain {
         let host = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let backends = params.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
         let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, params };
-        let (caller, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
-        self.store.write(method::ROUTES_UPDATE, move |tx| update(tx, &caller, change, now, &base)).await
+        let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
+        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, now, &base);
+        let updated = self.store.write(method::ROUTES_UPDATE, write).await;
+        updated.inspect(|shown| tell("a route was updated", caller, &shown.route))
     }
 
     /// Deletes a route and returns what it was.
     pub async fn delete_route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
-        let (caller, id, now) = (caller.clone(), id.parse()?, self.clock.now());
+        let (by, id, now) = (caller.clone(), id.parse()?, self.clock.now());
         let base = self.hosts.base().clone();
-        self.store
+        let deleted = self
+            .store
             .write(method::ROUTES_DELETE, move |tx| {
-                caller.require_active(tx)?;
-                let route = owned(tx, &caller, id)?;
+                by.require_active(tx)?;
+                let route = owned(tx, &by, id)?;
                 let last = show_one(tx, route, &base)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version)?;
                 let done = Done { at: now, method: method::ROUTES_DELETE };
-                record(tx, &caller, done, (Some(&last.route), None))?;
-                Ok(last)
+                record(tx, &by, done, (Some(&last.route), None))?;
+                Ok::<_, Refusal>(last)
             })
-            .await
+            .await;
+        deleted.inspect(|shown| tell("a route was deleted", caller, &shown.route))
     }
+}
+
+/// One line for the operator; the audit has the rest.
+fn tell(what: &str, caller: &Caller, route: &Route) {
+    info!(route = %route.id, host = %route.host, owner = %route.owner, by = %caller.key_id(), "{what}");
 }
 
 fn create(

@@ -1,5 +1,6 @@
 //! What may be done to users: their routes leave the feed, or come back.
 
+use tracing::info;
 use webgateway_proto::api::{UserState, method};
 use webgateway_proto::model::KeyId;
 
@@ -32,7 +33,8 @@ impl Domain {
             before: Some(written(!suspended)),
             after: Some(written(suspended)),
         };
-        self.store
+        let changed = self
+            .store
             .write(method, move |tx| {
                 if !has_key && !users::exists(tx, &user)? {
                     return Err(Refusal::NoUser(user));
@@ -44,7 +46,10 @@ impl Domain {
                 }
                 state(tx, &user, suspended)
             })
-            .await
+            .await;
+        changed.inspect(|state| {
+            info!(user = state.user, suspended, routes = state.routes, by = %caller.key_id(), "a user's state was set");
+        })
     }
 }
 

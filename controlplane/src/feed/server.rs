@@ -75,7 +75,7 @@ pub struct FeedService {
 enum Ended {
     #[error("it closed the stream")]
     Closed,
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed: {}", .0.message())]
     Transport(#[from] Status),
     #[error("the first message must be Hello")]
     NoHello,

@@ -36,11 +36,18 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
     // Held no longer than the verdict: an old snapshot must not live as long as a connection.
     let (verdict, cdn_id) = {
         let snapshot = proxy.snapshot.load();
-        (split(&snapshot, hello.sni.as_deref()), cdn_id(&snapshot))
+        (split(&snapshot, hello.sni.as_deref(), hello.acme), cdn_id(&snapshot))
     };
     match verdict {
         Verdict::Refuse(reason) => refuse(&proxy, stream, reason, &UNRECOGNIZED_NAME).await,
         Verdict::Passthrough(route) => Box::pin(pass(proxy, stream, hello.raw, route)).await,
+        Verdict::Challenge(config) => {
+            // The handshake is the answer: the CA reads the certificate and leaves.
+            let handshake = tls::finish(hello.accepted, stream, config, proxy.limits.handshake_timeout);
+            if Box::pin(handshake).await.is_none() {
+                proxy.metrics.refused(Refusal::Handshake);
+            }
+        }
         Verdict::Terminate { .. } if hello.unfed > 0 => refuse(&proxy, stream, Refusal::NotTls, &[]).await,
         Verdict::Terminate { cert, route } => {
             let Hello { accepted, sni, .. } = hello;

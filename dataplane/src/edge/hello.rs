@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
+use crate::snapshot::ACME_TLS;
 
 /// What most ClientHellos fit in.
 const FIRST_READ: usize = 2048;
@@ -22,6 +23,8 @@ pub struct Hello {
     pub unfed: usize,
     /// The name asked for: lower-case, no trailing dot.
     pub sni: Option<Box<str>>,
+    /// Whether it offers `acme-tls/1` alone: a CA that asks (RFC 8737 §3).
+    pub acme: bool,
 }
 
 /// Why there is no ClientHello.
@@ -59,9 +62,9 @@ impl Reader {
             }
             // Asked as it goes: it takes no more than one record ahead.
             if let Some(accepted) = self.accept()? {
-                let sni = accepted.client_hello().server_name().map(normal_sni);
+                let (sni, acme) = asked(&accepted);
                 let unfed = self.raw.len() - self.fed;
-                return Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, sni }));
+                return Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, sni, acme }));
             }
         }
         if self.raw.len() >= HELLO_BYTES {
@@ -108,6 +111,12 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, NoHello
 
 fn ended(_: io::Error) -> Result<usize, NoHello> {
     Ok(0)
+}
+
+fn asked(accepted: &Accepted) -> (Option<Box<str>>, bool) {
+    let hello = accepted.client_hello();
+    let acme = hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS]));
+    (hello.server_name().map(normal_sni), acme)
 }
 
 fn normal_sni(name: &str) -> Box<str> {

@@ -1,5 +1,6 @@
 //! Where connections come in: accepted, read as far as their ClientHello, and split.
 
+pub mod challenge;
 pub mod connection;
 pub mod hello;
 pub mod listener;

@@ -1,6 +1,7 @@
-//! One connection at :80: every known host is sent to https, nothing else is served.
+//! One connection at :80: every known host is sent to https, challenges are answered, nothing else is served.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -9,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::challenge::{self, Asked};
 use crate::connections::Phase;
 use crate::http::body::ResponseBody;
 use crate::http::error::Fault;
@@ -19,13 +21,16 @@ use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
 /// Serves a connection until it is done; a redirect needs no drain.
-pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream) {
+pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream, peer: SocketAddr) {
     let membership = proxy.connections.enter(None);
     let answering = Rc::clone(&proxy);
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(&answering, &request).unwrap_or_else(|fault| fault.response());
-        answering.metrics.answered(response.status());
-        async move { Ok::<_, Infallible>(response) }
+        let proxy = Rc::clone(&answering);
+        async move {
+            let response = answer(&proxy, request, peer).await.unwrap_or_else(|fault| fault.response());
+            proxy.metrics.answered(response.status());
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = http1_builder(&proxy.limits).serve_connection(TokioIo::new(stream), service);
     let lifetime = tokio::time::sleep(proxy.limits.header_timeout * 4);
@@ -38,10 +43,23 @@ pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream) {
     }
 }
 
-fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Result<Response<ResponseBody>, Fault> {
-    let host = target(request, "")?.host.into_owned();
-    let snapshot = proxy.snapshot.load();
-    redirect(&snapshot, &host, request.uri(), proxy.https_port)
+async fn answer(
+    proxy: &Rc<Proxy>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<ResponseBody>, Fault> {
+    let host = target(&request, "")?.host.into_owned();
+    let (method, path) = (request.method(), request.uri().path());
+    let asked = challenge::asked(&proxy.snapshot.load(), &host, method, path);
+    match asked {
+        Some(Asked::Ours(key_authorization)) => Ok(challenge::ours(&key_authorization)),
+        Some(Asked::Theirs(route)) => {
+            let client = peer.ip().to_canonical().to_string();
+            let client = HeaderValue::from_str(&client).map_err(|_| BadRequest::Host)?;
+            Box::pin(challenge::theirs(proxy, &route, request, &client)).await
+        }
+        None => redirect(&proxy.snapshot.load(), &host, request.uri(), proxy.https_port),
+    }
 }
 
 /// 308 to https for a known host: same host, path and query; never for an unknown one.

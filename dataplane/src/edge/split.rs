@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Mode, RouteId};
 
 use crate::metrics::Refusal;
-use crate::snapshot::{ServedCert, Snapshot};
+use crate::snapshot::{ServedCert, ServedChallenge, Snapshot};
 
 /// What becomes of a connection.
 #[derive(Debug)]
@@ -20,19 +21,29 @@ pub enum Verdict {
     },
     /// It goes untouched to a backend of this route.
     Passthrough(Arc<FeedRoute>),
+    /// It is a CA that asks whether we hold the host: this is the answer.
+    Challenge(Arc<ServerConfig>),
     /// It is refused with `unrecognized_name`.
     Refuse(Refusal),
 }
 
 /// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
-/// a certificate covers it, so that its visitor reads why there is nothing.
-pub fn split(snapshot: &Snapshot, sni: Option<&str>) -> Verdict {
+/// a certificate covers it, so that its visitor reads why there is nothing. `acme` is for a ClientHello that offers
+/// `acme-tls/1` alone; a passthrough host's own go to its backend.
+pub fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdict {
     let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
-    let route = snapshot.routes.lookup(sni);
+    // A base domain that was somebody's host before is the operator's now.
+    let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));
     if let Some(route) = route
         && route.destination.mode == Mode::Passthrough
     {
         return Verdict::Passthrough(Arc::clone(route));
+    }
+    if acme {
+        return match snapshot.challenges.lookup(sni).map(AsRef::as_ref) {
+            Some(ServedChallenge::TlsAlpn(tls)) => Verdict::Challenge(Arc::clone(tls)),
+            Some(ServedChallenge::Http { .. }) | None => Verdict::Refuse(Refusal::NoChallenge),
+        };
     }
     if route.is_none() && !is_ours(snapshot, sni) {
         return Verdict::Refuse(Refusal::UnknownName);
@@ -51,7 +62,7 @@ fn is_ours(snapshot: &Snapshot, sni: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use webgateway_proto::feed::Settings;
+    use webgateway_proto::feed::{Challenge, ChallengeResponse, Settings};
     use webgateway_proto::model::{Backends, Balance, Destination, Host, Prefixes};
 
     use super::*;
@@ -92,6 +103,7 @@ mod tests {
         match verdict {
             Verdict::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
             Verdict::Passthrough(route) => format!("passthrough {}", route.host),
+            Verdict::Challenge(_) => "challenge".to_owned(),
             Verdict::Refuse(reason) => format!("refuse {reason:?}"),
         }
     }
@@ -112,9 +124,32 @@ mod tests {
             (Some("notgw.example"), "refuse UnknownName"),
             (None, "refuse NoName"),
         ] {
-            assert_eq!(shown(&split(&snapshot, sni)), expected, "{sni:?}");
+            assert_eq!(shown(&split(&snapshot, sni, false)), expected, "{sni:?}");
         }
-        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"))), "refuse UnknownName");
+        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"), false)), "refuse UnknownName");
+        let mut taken = snapshot.clone();
+        let mut route = FeedRoute::clone(taken.routes.lookup("pass.example").unwrap());
+        route.host = Host::parse("gw.example").unwrap();
+        taken.routes.insert(route);
+        assert_eq!(shown(&split(&taken, Some("gw.example"), false)), "terminate *.gw.example false");
+    }
+
+    #[test]
+    fn a_ca_that_asks_is_answered_only_while_it_is_expected_to() {
+        let mut snapshot = snapshot();
+        let pair = certificate(&["waits.example"], 0, 100);
+        let tls = ChallengeResponse::TlsAlpn { certificate: pair.chain[0].clone(), key: pair.key };
+        let http = ChallengeResponse::Http { token: "t".into(), key_authorization: "t.k".into() };
+        for (host, response) in [("waits.example", &tls), ("own.example", &http), ("pass.example", &tls)] {
+            let challenge = Challenge { host: Host::parse(host).unwrap(), response: response.clone() };
+            snapshot.challenges.insert(&challenge).unwrap();
+        }
+        let asked = |host| shown(&split(&snapshot, Some(host), true));
+        assert_eq!(asked("waits.example"), "challenge");
+        assert_eq!(asked("own.example"), "refuse NoChallenge");
+        assert_eq!(asked("app.gw.example"), "refuse NoChallenge");
+        assert_eq!(asked("pass.example"), "passthrough pass.example");
+        assert_eq!(shown(&split(&snapshot, Some("waits.example"), false)), "refuse NoCertificate");
     }
 
     /// The split's other half: which requests a terminated connection is for.

@@ -73,9 +73,9 @@ async fn accept_https(listener: TcpListener, proxy: Rc<Proxy>, permits: Rc<Semap
 
 async fn accept_http(listener: TcpListener, proxy: Rc<Proxy>, permits: Rc<Semaphore>) {
     let metrics = proxy.metrics.clone();
-    listener::accept(listener, permits, metrics, |stream, _, permits| {
+    listener::accept(listener, permits, metrics, |stream, peer, permits| {
         proxy.metrics.accepted_http.inc();
-        open(&proxy, permits, plain::connection(Rc::clone(&proxy), stream));
+        open(&proxy, permits, plain::connection(Rc::clone(&proxy), stream, peer));
     })
     .await;
 }

@@ -24,7 +24,7 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
 use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
-use crate::config::{API_BODIES, API_TIMEOUT};
+use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
 use crate::metrics::{Metrics, WorkerMetrics};
 
 /// How often the node says that it lives.
@@ -38,14 +38,23 @@ type Client = wire::feed_client::FeedClient<Channel>;
 /// Why a stream ended.
 #[derive(Debug, Error)]
 enum StreamEnded {
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect: {}", root(.0))]
     Connect(#[from] tonic::transport::Error),
-    #[error("the controlplane refused: {} ({})", .0.message(), .0.code())]
+    #[error("the controlplane says: {}", .0.message())]
     Refused(#[from] Box<tonic::Status>),
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the controlplane ended the stream")]
     Ended,
+}
+
+/// What lies under "transport error".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 /// The API cannot be reached.
@@ -195,7 +204,8 @@ impl FeedClient {
             .http2_keep_alive_interval(HEARTBEAT)
             .keep_alive_timeout(SILENCE - HEARTBEAT)
             .keep_alive_while_idle(true);
-        endpoint.connect_with_connector(dial).await.map(Client::new)
+        let channel = endpoint.connect_with_connector(dial).await?;
+        Ok(Client::new(channel).max_decoding_message_size(API_ANSWER))
     }
 
     fn status(&self) -> FromNode {

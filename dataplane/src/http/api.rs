@@ -32,7 +32,8 @@ pub async fn call(
     let (body, _room) = collected.map_err(|_| Fault::TooSlow)??;
     exchange.request_done();
     let reply = door.call(Request::from_parts(head, body), client).await.map_err(Fault::Api)?;
-    Ok(reply.map(ResponseBody::fixed))
+    let room = door.admit(reply.body().len()).map_err(Fault::Api)?;
+    Ok(reply.map(|body| ResponseBody::api(body, room)))
 }
 
 /// A whole body, and the room it takes.

@@ -12,10 +12,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::Exchange;
 use crate::backend::pool::Pool;
+
+/// How much of the API's answer is handed over at a time: what is handed over is not counted any more.
+const PIECE: usize = 16 * 1024;
 
 /// Why a body did not come to its end.
 #[derive(Debug, Error)]
@@ -42,8 +46,17 @@ pub enum RequestBody {
 pub enum ResponseBody {
     /// Our own.
     Fixed(Option<Bytes>),
+    /// The API's.
+    Api(ApiBody),
     /// What the backend sends.
     Backend(Box<BackendBody>),
+}
+
+/// The API's answer, sent piece by piece, and the room it takes until then.
+#[derive(Debug)]
+pub struct ApiBody {
+    rest: Bytes,
+    _room: OwnedSemaphorePermit,
 }
 
 /// What a backend sends; when it was read to its end, the connection goes back to the pool.
@@ -73,6 +86,12 @@ impl ResponseBody {
     pub fn fixed(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self::Fixed((!text.is_empty()).then_some(text))
+    }
+
+    /// The API's, which takes `room` until it is sent.
+    #[must_use]
+    pub fn api(rest: Bytes, room: OwnedSemaphorePermit) -> Self {
+        Self::Api(ApiBody { rest, _room: room })
     }
 
     /// A backend's; silent for at most `limit` at a time.
@@ -141,6 +160,11 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Api(ApiBody { rest, .. }) if rest.is_empty() => Poll::Ready(None),
+            Self::Api(ApiBody { rest, .. }) => {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Self::Backend(body) => body.poll(cx),
         }
     }
@@ -148,6 +172,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Fixed(bytes) => bytes.is_none(),
+            Self::Api(body) => body.rest.is_empty(),
             Self::Backend(body) => body.incoming.is_end_stream(),
         }
     }
@@ -155,6 +180,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Fixed(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Api(body) => SizeHint::with_exact(body.rest.len() as u64),
             Self::Backend(body) => body.incoming.size_hint(),
         }
     }
@@ -191,5 +217,27 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Visitor(incoming, _) => incoming.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::feed::client::ApiDoor;
+
+    #[tokio::test]
+    async fn the_apis_answer_goes_out_piece_by_piece_and_keeps_its_room_until_then() {
+        let door = ApiDoor::default();
+        let whole = door.admit(crate::config::API_BODIES).unwrap();
+        let mut body = ResponseBody::api(vec![7; PIECE + 1].into(), whole);
+        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
+        assert!(!body.is_end_stream() && door.admit(1).is_err());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        drop(body);
+        assert!(door.admit(1).is_ok());
     }
 }

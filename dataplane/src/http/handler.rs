@@ -136,7 +136,7 @@ async fn pass_on(
     }
     let visitor = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (client, cdn_id) = (&visit.client_value, &visit.cdn_id);
-    let forwarded = Forwarded { client, authority, cdn_id, upgrade: protocol.clone() };
+    let forwarded = Forwarded { client, authority, proto: "https", cdn_id, upgrade: protocol.clone() };
     headers::to_backend(request.headers_mut(), forwarded);
     let Answer { mut response, lease } = forward(proxy, route, outgoing(request, exchange), exchange).await?;
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -156,7 +156,7 @@ async fn pass_on(
 }
 
 /// The request as the backend gets it: HTTP/1.1 in origin form, its path to the byte.
-fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
+pub fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
     let body = if incoming.is_end_stream() {
         exchange.request_done();

@@ -56,6 +56,8 @@ pub struct Forwarded<'a> {
     pub client: &'a HeaderValue,
     /// The host and port the visitor asked for.
     pub authority: &'a HeaderValue,
+    /// How the visitor came: `https` or `http`.
+    pub proto: &'static str,
     /// Our name in CDN-Loop.
     pub cdn_id: &'a HeaderValue,
     /// The protocol to upgrade to.
@@ -154,7 +156,7 @@ pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
     join_cookies(headers);
     headers.insert(HOST, forwarded.authority.clone());
     headers.insert(X_FORWARDED_FOR, forwarded.client.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(forwarded.proto));
     headers.insert(X_FORWARDED_HOST, forwarded.authority.clone());
     headers.append(CDN_LOOP, forwarded.cdn_id.clone());
     if trailers {

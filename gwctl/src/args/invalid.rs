@@ -1,7 +1,7 @@
 //! What can be wrong with the arguments: which flag, why, and what to do.
 
 use thiserror::Error;
-use webgateway_proto::model::{InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId};
+use webgateway_proto::model::{InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId};
 
 use super::endpoint::InvalidUrl;
 use super::key_name::InvalidKeyName;
@@ -78,14 +78,20 @@ impl InvalidArg {
             Self::Id(_) => {
                 Some("give the file name of the public key the operator has, such as -i user1.pub")
             }
-            Self::IdMissing => Some("give -i user1.pub, or set WEBGATEWAY_ID"),
+            Self::IdMissing => Some(
+                "-k takes the private half, such as user1.priv; a file of another name needs -i user1.pub, or \
+                 WEBGATEWAY_ID",
+            ),
             Self::KeyMissing => Some(
                 "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key \
                  if you have none",
             ),
             Self::Fqdn(_) => None,
             Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),
-            Self::Backends(_) => Some("quote the brackets: -b '[54f:1::2]:8080'"),
+            Self::Backends(InvalidBackends::Backend(
+                InvalidBackend::NoPort(_) | InvalidBackend::NoPortBracketed(_) | InvalidBackend::Malformed(_),
+            )) => Some("quote the brackets: -b '[54f:1::2]:8080'; names are not looked up"),
+            Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
             Self::Route(_) => None,
             Self::Certificate(_) => {

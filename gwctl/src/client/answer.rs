@@ -27,8 +27,10 @@ pub(crate) struct NotRpc {
     pub(crate) status: StatusCode,
     /// Where it points, if it is a redirect.
     pub(crate) location: Option<String>,
-    /// Its Proxy-Status (RFC 9209), or the first line of a plain text.
+    /// What a plain text says beside the status, or the Proxy-Status.
     pub(crate) detail: Option<String>,
+    /// Whether a gateway says that it reached nobody (Proxy-Status, RFC 9209).
+    pub(crate) is_gateways: bool,
 }
 
 impl fmt::Display for NotRpc {
@@ -74,12 +76,15 @@ fn error_object(mut error: Map<String, Value>) -> ErrorObject {
 fn describe(response: &Response<Bytes>) -> NotRpc {
     let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
     let is_plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
-    let line = || std::str::from_utf8(response.body()).ok()?.lines().next().filter(|_| is_plain);
-    let detail = header(HeaderName::from_static("proxy-status")).or_else(line);
+    let proxy_status = header(HeaderName::from_static("proxy-status"));
+    let text = std::str::from_utf8(response.body()).ok().filter(|_| is_plain);
+    let is_news = |line: &&str| !line.starts_with(response.status().as_str()) && !line.trim().is_empty();
+    let detail = text.and_then(|text| text.lines().find(is_news)).or(proxy_status);
     NotRpc {
         status: response.status(),
         location: header(LOCATION).filter(|_| response.status().is_redirection()).map(str::to_owned),
         detail: detail.map(str::trim).filter(|text| !text.is_empty()).map(cut),
+        is_gateways: proxy_status.is_some(),
     }
 }
 

@@ -10,11 +10,12 @@ use crate::output::Report;
 /// `gwctl keys generate NAME`
 pub(super) fn generate(name: &KeyName) -> Result<Report, Fault> {
     keys::generate(name)?;
-    let (private, public) = (name.private.display(), name.public.display());
-    let json = json!({ "id": name.id, "private": private.to_string(), "public": public.to_string() });
+    let (private, public) = (name.private.display().to_string(), name.public.display().to_string());
+    let json = json!({ "id": name.id, "private": private, "public": public });
+    let width = name.private.as_os_str().len();
     let text = format!(
         "{private}  the private key: keep it, show it to nobody\n\
-         {public}  the public key: give it to the operator, under this very name\n\
+         {public:width$}  the public key: give it to the operator, under this very name\n\
          Then: gwctl -i {} -k {private} routes list",
         name.id
     );

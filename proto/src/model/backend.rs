@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -54,6 +55,12 @@ impl Backend {
             return Err(InvalidBackend::Malformed(text.to_owned()));
         }
         Ok(Self(address))
+    }
+
+    /// The same address at another port, which is not 0.
+    #[must_use]
+    pub fn at_port(self, port: NonZeroU16) -> Self {
+        Self(SocketAddr::new(self.0.ip(), port.get()))
     }
 
     /// The address to dial.
@@ -178,6 +185,15 @@ impl Backends {
     pub fn parse<S: AsRef<str>>(texts: &[S], prefixes: &Prefixes) -> Result<Self, InvalidBackends> {
         let list: Result<Vec<_>, _> = texts.iter().map(|t| Backend::parse(t.as_ref())).collect();
         Self::new(list?, prefixes)
+    }
+
+    /// The same addresses, all at one port.
+    #[must_use]
+    pub fn at_port(&self, port: NonZeroU16) -> Self {
+        let mut moved: Vec<Backend> = self.0.iter().map(|backend| backend.at_port(port)).collect();
+        moved.sort_unstable();
+        moved.dedup();
+        Self(moved.into())
     }
 
     /// The backends, in the order given.

@@ -118,6 +118,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "edge::hello",
             "edge::listener",
             "edge::split",
+            "edge::challenge",
             "edge::plain",
             "edge::connection",
             "edge::worker",

@@ -58,6 +58,8 @@ async fn what_runs_is_finished(scene: &Scene) -> Result<()> {
         Ok(())
     })
     .await?;
+    ensure!(world.gateway.metrics().await?.contains("webgateway_"), "a draining process can be watched");
+    ensure!(world.gateway.ready().await.is_err(), "and is not ready");
     for response in running {
         let rest = response.into_body().collect().await.context("a request was cut")?.to_bytes();
         ensure!(rest.ends_with(b"chunk 29\n"));

@@ -166,3 +166,18 @@ async fn three_methods_answer_unsigned() {
     assert_eq!(answer.as_array().unwrap().len(), 2);
     assert_eq!(answer[0]["result"]["nodes"], 1);
 }
+
+#[tokio::test]
+async fn a_stranger_gets_few_answers_at_a_time() {
+    let scene = Scene::new();
+    let batch = |calls: usize| {
+        let call = json!({ "jsonrpc": "2.0", "method": "rpc.discover", "id": 1 });
+        serde_json::to_string(&vec![call; calls]).unwrap()
+    };
+    let (status, answer) = read(scene.send(unsigned(URL, &batch(10))).await);
+    assert_eq!((status, answer.as_array().map(Vec::len)), (StatusCode::OK, Some(10)));
+    let (status, answer) = read(scene.send(unsigned(URL, &batch(11))).await);
+    assert_eq!((status, &answer["error"]["data"]["kind"]), (StatusCode::UNAUTHORIZED, &json!("unsigned")));
+    let (status, _) = scene.post("user1.pub", &batch(100)).await;
+    assert_eq!(status, StatusCode::OK);
+}

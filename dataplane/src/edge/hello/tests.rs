@@ -42,6 +42,7 @@ fn every_prefix_waits_for_more_and_the_whole_is_understood() {
             if let Some(hello) = hello {
                 assert_eq!(hello.raw, bytes, "{name}: every byte is kept");
                 assert_eq!(hello.sni.as_deref(), expected_sni(&name), "{name}");
+                assert_eq!(hello.acme, name == "acme-tls-alpn", "{name}");
             }
         }
     }

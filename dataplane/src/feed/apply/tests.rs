@@ -5,7 +5,6 @@ use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
 use webgateway_proto::model::{Backends, Balance, Certificate, CertificateId, Destination, Host, Mode};
 
 use super::*;
-use crate::snapshot::{Certs, Table};
 
 const NOW: i64 = 150;
 

@@ -51,6 +51,7 @@ fn passed(pairs: &[(&'static str, &'static str)], upgrade: Option<&'static str>)
         Forwarded {
             client: &client,
             authority: &authority,
+            proto: "https",
             cdn_id: &HeaderValue::from_static("gw.example"),
             upgrade,
         },
