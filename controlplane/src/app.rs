@@ -18,13 +18,20 @@ use webgateway_proto::feed::{ApiCall, Settings};
 use crate::api::keys::KeyStore;
 use crate::api::server::RpcServer;
 use crate::api::{Api, Origin, Parts};
+use crate::certs::account::Accounts;
+use crate::certs::acme::Ca;
+use crate::certs::https::NoHttps;
 use crate::certs::internal::{InternalCa, NoInternalCa};
-use crate::certs::issuer::Issuer;
+use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
+use crate::certs::order::Orders;
+use crate::certs::preflight::Inspector;
+use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, PassFailed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dns::answers::{Answers, Counts};
 use crate::dns::limit::Limit;
+use crate::dns::resolver::{NoResolver, Resolver};
 use crate::dns::server::{DnsSockets, NoDnsSocket};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
@@ -64,6 +71,12 @@ pub enum Failed {
     /// No local CA.
     #[error(transparent)]
     Ca(#[from] NoInternalCa),
+    /// No way to speak with a CA.
+    #[error("`local_acme_root`, `acme.fallback`: {0}")]
+    Https(#[from] NoHttps),
+    /// No way to ask the DNS.
+    #[error(transparent)]
+    Resolver(#[from] NoResolver),
     /// The base domain has no certificate.
     #[error("the first certificates: {0}")]
     Certificates(#[from] PassFailed),
@@ -134,19 +147,24 @@ impl App {
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = open_keys(config.keys_path.clone())?;
-        let mut certificates = certificates(&config, &store, &key).await?;
-        certificates.pass().await?;
         let challenges = Challenges::new(store.clone());
+        let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
+        let values = TxtSet::new();
+        let base = config.base_domain.clone();
+        let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
+        let vault = Vault { store: &store, key: &key, metrics: &metrics };
+        let issuer = issuer(&config, vault, &zone, solver).await?;
+        let mut certificates = certificates(&config, vault, issuer);
+        certificates.pass().await?;
         let loader = loader(&config, &store, &key, challenges);
         let catalog = loader.load().await?;
-        let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
         let api = Api::new(Parts {
             domain: domain(&config, store),
             keys,
             nodes: Arc::new(nodes.clone()),
             metrics: metrics.clone(),
         });
-        let answers = Answers::new(zone, TxtSet::new(), Limit::default(), counts(&metrics));
+        let answers = Answers::new(zone, values, Limit::default(), counts(&metrics));
         let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
         Ok(Self { sockets, api, answers, nodes, catalog, loader, certificates, registry, metrics, tasks })
     }
@@ -209,12 +227,33 @@ fn calls(api: Api) -> CallHandler {
     })
 }
 
-async fn certificates(config: &Config, store: &Store, key: &Arc<SecretKey>) -> Result<Certificates, Failed> {
-    let clock = Clock::system();
-    let folder = config.db_path.parent().unwrap_or(Path::new("."));
-    let ca = InternalCa::open(store, key, folder, clock.now()).await?;
+/// What most parts need.
+#[derive(Clone, Copy)]
+struct Vault<'a> {
+    store: &'a Store,
+    key: &'a Arc<SecretKey>,
+    metrics: &'a Metrics,
+}
+
+async fn issuer(config: &Config, vault: Vault<'_>, zone: &Zone, solver: Solver) -> Result<Issuer, Failed> {
+    let (clock, Vault { store, key, metrics }) = (Clock::system(), vault);
+    if config.cas.is_empty() {
+        let folder = config.db_path.parent().unwrap_or(Path::new("."));
+        return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
+    }
     let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
-    Ok(Certificates::new(store, key, Issuer::Internal(ca), base, clock))
+    let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
+    let resolver = Resolver::new(&config.resolvers)?;
+    let inspector = Inspector::new(resolver, zone.clone(), base.clone(), &config.public_ip);
+    let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+    let orders = Orders { store, key, accounts, solver, clock };
+    Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, base, metrics: metrics.clone() })))
+}
+
+fn certificates(config: &Config, vault: Vault<'_>, issuer: Issuer) -> Certificates {
+    let Vault { store, key, metrics } = vault;
+    let world = (Clock::system(), metrics.clone());
+    Certificates::new(store.clone(), Arc::clone(key), issuer, config.base_domain.clone(), world)
 }
 
 fn counts(metrics: &Metrics) -> Counts {

@@ -1,5 +1,6 @@
 //! What is counted and timed. Labels come from fixed sets, never from what a client sends.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -31,6 +32,33 @@ struct Reason {
     reason: String,
 }
 
+/// How many certificates are in which state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+/// What came of an attempt at a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// How it stands with the certificates.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CertificateCounts {
+    /// Good now.
+    pub valid: usize,
+    /// Over.
+    pub expired: usize,
+    /// Not there yet.
+    pub waiting: usize,
+    /// Whose last attempt failed.
+    pub failing: usize,
+    /// How long the one that ends first is still good; negative if it is over.
+    pub days_left: Option<f64>,
+}
+
 /// Handles to every metric of this process; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -42,6 +70,11 @@ pub struct Metrics {
     feed_nodes: Gauge,
     feed_garbage: Counter,
     dns_questions: Counter,
+    certificates: Family<State, Gauge>,
+    days_left: Gauge<f64, AtomicU64>,
+    attempts: Family<Outcome, Counter>,
+    dns_limited: Counter,
+    dns_restarts: Counter,
 }
 
 impl Metrics {
@@ -57,6 +90,11 @@ impl Metrics {
             feed_nodes: Gauge::default(),
             feed_garbage: Counter::default(),
             dns_questions: Counter::default(),
+            certificates: Family::default(),
+            days_left: Gauge::default(),
+            attempts: Family::default(),
+            dns_limited: Counter::default(),
+            dns_restarts: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("webgateway_controlplane");
         registry.register("store_transaction_seconds", "Store transactions", metrics.transactions.clone());
@@ -68,6 +106,15 @@ impl Metrics {
         let garbage = metrics.feed_garbage.clone();
         registry.register("feed_garbage", "Connections, streams and calls no node makes", garbage);
         registry.register("dns_questions", "Questions to the name server", metrics.dns_questions.clone());
+        let limited = metrics.dns_limited.clone();
+        registry.register("dns_limited", "Questions over their network's limit", limited);
+        let restarts = metrics.dns_restarts.clone();
+        registry.register("dns_restarts", "Listeners of the name server that ended", restarts);
+        registry.register("certificates", "Certificates by state", metrics.certificates.clone());
+        let days = "How long the certificate that ends first is still good";
+        registry.register("certificates_days_left", days, metrics.days_left.clone());
+        let attempts = "Attempts at certificates by outcome";
+        registry.register("certificates_attempts", attempts, metrics.attempts.clone());
         metrics
     }
 
@@ -87,6 +134,37 @@ impl Metrics {
     #[must_use]
     pub fn dns_questions(&self) -> Counter {
         self.dns_questions.clone()
+    }
+
+    /// Questions to the name server that were over their network's limit.
+    #[must_use]
+    pub fn dns_limited(&self) -> Counter {
+        self.dns_limited.clone()
+    }
+
+    /// Listeners of the name server that ended and were started anew.
+    #[must_use]
+    pub fn dns_restarts(&self) -> Counter {
+        self.dns_restarts.clone()
+    }
+
+    /// How it stands with the certificates.
+    pub fn certificates(&self, counts: CertificateCounts) {
+        let CertificateCounts { valid, expired, waiting, failing, days_left } = counts;
+        for (state, count) in
+            [("valid", valid), ("expired", expired), ("waiting", waiting), ("failing", failing)]
+        {
+            let gauge = self.certificates.get_or_create(&State { state });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        if let Some(days) = days_left {
+            self.days_left.set(days);
+        }
+    }
+
+    /// An attempt at a certificate ended: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
+    pub fn attempt(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// One store transaction took this long.

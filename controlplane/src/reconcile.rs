@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,10 +20,16 @@ pub trait Reconciler: Send {
 
     /// Does all there is to do now; says how long until there may be more.
     fn pass(&mut self) -> impl Future<Output = Result<Duration, Self::Error>> + Send;
+
+    /// Does what takes its time, between passes; ends when another pass may have something to do. Dropped whenever
+    /// there is another reason for a pass, and called again after it.
+    fn woken(&mut self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
 }
 
 /// Runs passes until the process stops: at once, after every change of `pokes`, when the time a pass named is over,
-/// and, after a failure, again with growing pauses.
+/// when the reconciler itself wakes, and, after a failure, again with growing pauses.
 pub async fn run<R: Reconciler>(
     name: &'static str,
     mut reconciler: R,
@@ -51,6 +57,7 @@ pub async fn run<R: Reconciler>(
         tokio::select! {
             changed = pokes.changed() => if changed.is_err() { return Ok(()) },
             () = sleep_until(Instant::now() + pause) => {}
+            () = reconciler.woken() => {}
             () = stop.begun() => return Ok(()),
         }
     }

@@ -1,10 +1,25 @@
 //! Certificates: which are needed, who issues them, and the reconciler that sees to it.
 
 pub mod internal;
+pub mod schedule;
+
+pub mod tokens;
+
 pub mod solver;
+
+mod caa;
 
 pub mod preflight;
 
+pub mod https;
+
+pub mod acme;
+
+pub mod account;
+pub mod budget;
+
+pub mod order;
+
 pub mod issuer;
-pub mod schedule;
+
 pub mod task;

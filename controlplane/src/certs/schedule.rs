@@ -2,10 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use webgateway_proto::model::{CertName, CertificateId, Host};
 
 use crate::store::certificates::Validity;
+use crate::store::issuance::Issuance;
+
+/// A certificate with less life than this is renewed at one half of it, others at one third.
+const SHORT_LIFE: Duration = Duration::days(10);
+/// The pauses after the first failures; later ones are a day long.
+const BACKOFF: [Duration; 3] = [Duration::minutes(1), Duration::minutes(10), Duration::minutes(100)];
+const LONGEST_BACKOFF: Duration = Duration::days(1);
+/// The pauses between looks at DNS records that are missing.
+const FIRST_LOOK: Duration = Duration::seconds(15);
+const LAST_LOOK: Duration = Duration::hours(1);
 
 /// A certificate that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,15 +26,43 @@ pub struct Wanted {
     pub names: Vec<CertName>,
 }
 
+/// What is known of the certificates, each sorted by its id or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Those there are.
+    pub held: &'a [Validity],
+    /// How issuance stands.
+    pub issuance: &'a [Issuance],
+    /// Who may have issued them; the first issues now.
+    pub issuers: &'a [String],
+    /// Whether they are CAs over ACME, with limits, and opinions on when to renew (RFC 9773).
+    pub acme: bool,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// To be issued, or issued anew; those without any first.
     pub issue: Vec<Wanted>,
+    /// Their CA is to be asked when it wants them renewed.
+    pub ask: Vec<CertificateId>,
     /// No longer needed.
     pub drop: Vec<CertificateId>,
     /// When the next of those that stay is due.
     pub wake: Option<OffsetDateTime>,
+}
+
+/// What is to be done with one certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// To issue the first, or one for other names or of another issuer.
+    Issue,
+    /// To issue it anew.
+    Renew,
+    /// To ask its CA when it is to be renewed.
+    Ask,
+    /// Nothing until then.
+    Wait(OffsetDateTime),
 }
 
 impl Wanted {
@@ -43,113 +81,104 @@ impl Wanted {
     }
 }
 
-/// Decides over all certificates: `hosts` are those of all terminated routes, `issuer` is who issues now.
+/// Decides over all certificates: `hosts` are those of all terminated routes.
 #[must_use]
 pub fn plan(
     now: OffsetDateTime,
     base: &Host,
     hosts: impl IntoIterator<Item = Host>,
-    held: &[Validity],
-    issuer: &str,
+    known: Known<'_>,
 ) -> Plan {
     let own = hosts.into_iter().filter_map(|host| Wanted::host(&host, base));
     let wanted: BTreeSet<Wanted> = own.chain([Wanted::base(base)]).collect();
-    let held: BTreeMap<&CertificateId, &Validity> = held.iter().map(|held| (&held.id, held)).collect();
+    let held: BTreeMap<&CertificateId, &Validity> = known.held.iter().map(|held| (&held.id, held)).collect();
+    let issuance: BTreeMap<&CertificateId, &Issuance> = known.issuance.iter().map(|i| (&i.id, i)).collect();
     let mut plan = Plan::default();
     let (mut missing, mut due) = (Vec::new(), Vec::new());
     for wanted in &wanted {
-        match held.get(&wanted.id) {
-            Some(held) if held.names == wanted.names && held.issuer == issuer => {
-                let at = renew_at(held);
-                if at <= now {
-                    due.push(wanted.clone());
-                } else {
-                    plan.wake = Some(plan.wake.map_or(at, |wake| wake.min(at)));
-                }
-            }
-            Some(_) | None => missing.push(wanted.clone()),
+        let stands = issuance.get(&wanted.id).copied();
+        match decide(now, wanted, held.get(&wanted.id).copied(), stands, known) {
+            Action::Issue => missing.push(wanted.clone()),
+            Action::Renew => due.push(wanted.clone()),
+            Action::Ask => plan.ask.push(wanted.id.clone()),
+            Action::Wait(until) => plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until))),
         }
     }
     let ids: BTreeSet<&CertificateId> = wanted.iter().map(|wanted| &wanted.id).collect();
-    plan.drop = held.keys().filter(|id| !ids.contains(*id)).map(|&id| id.clone()).collect();
+    let all: BTreeSet<&CertificateId> = held.keys().chain(issuance.keys()).copied().collect();
+    let is_over = |id: &&&CertificateId| !is_kept(now, held.get(**id).copied(), known);
+    plan.drop = all.difference(&ids).filter(is_over).map(|&id| id.clone()).collect();
     plan.issue = [missing, due].concat();
     plan
 }
 
-/// One third of the lifetime before the end.
-fn renew_at(held: &Validity) -> OffsetDateTime {
-    held.not_after - (held.not_after - held.not_before) / 3
+/// Whether a certificate that nobody needs stays: one that cost an order is not thrown away while it is good, because
+/// its route may come back; it is not renewed.
+fn is_kept(now: OffsetDateTime, held: Option<&Validity>, known: Known<'_>) -> bool {
+    known.acme && held.is_some_and(|held| known.issuers.contains(&held.issuer) && renew_at(held, None) > now)
+}
+
+/// Decides over one certificate.
+#[must_use]
+pub fn decide(
+    now: OffsetDateTime,
+    wanted: &Wanted,
+    held: Option<&Validity>,
+    stands: Option<&Issuance>,
+    known: Known<'_>,
+) -> Action {
+    let is_good = |held: &&Validity| held.names == wanted.names && known.issuers.contains(&held.issuer);
+    let held = held.filter(is_good);
+    let act = if held.is_some() { Action::Renew } else { Action::Issue };
+    if stands.is_some_and(|stands| stands.renew_requested) {
+        return act;
+    }
+    let due = held.map_or(now, |held| renew_at(held, stands.and_then(|stands| stands.renew_at)));
+    // After a success `next_attempt` only repeats when it is due.
+    let held_back = stands.filter(|stands| stands.last_error.is_some()).and_then(|stands| stands.next_attempt);
+    let at = held_back.map_or(due, |held_back| held_back.max(due));
+    if at <= now {
+        return act;
+    }
+    match stands.and_then(|stands| stands.ask_at) {
+        _ if !known.acme || held.is_none() => Action::Wait(at),
+        Some(ask_at) if ask_at > now => Action::Wait(at.min(ask_at)),
+        Some(_) | None => Action::Ask,
+    }
+}
+
+/// When a certificate is to be renewed: when its CA wants it, `asked`, but never in the last sixth of its life; else
+/// at one third of its life before the end, or one half if that is under 10 days.
+#[must_use]
+pub fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTime {
+    let life = held.not_after - held.not_before;
+    let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
+    asked.map_or(held.not_after - left, |asked| asked.min(held.not_after - life / 6))
+}
+
+/// When to try again after so many failures; never before the CA wants it.
+#[must_use]
+pub fn retry_at(now: OffsetDateTime, failures: u32, retry_after: Option<OffsetDateTime>) -> OffsetDateTime {
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+    let ours = now + BACKOFF.get(index).copied().unwrap_or(LONGEST_BACKOFF);
+    // A CA that names a day far off is not taken at its word for ever.
+    let theirs = retry_after.map_or(ours, |theirs| theirs.min(now + LONGEST_BACKOFF * 7));
+    ours.max(theirs)
+}
+
+/// When to look again at DNS records that are missing since then: soon at first, later less often.
+#[must_use]
+pub fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
+    let waited: Duration = (now - missing_since) / 4;
+    now + waited.clamp(FIRST_LOOK, LAST_LOOK)
+}
+
+/// Which of so many CAs is asked after so many failures: the first twice, then the others and it in turn.
+#[must_use]
+pub fn turn(failures: u32, cas: usize) -> usize {
+    let failures = usize::try_from(failures).unwrap_or(usize::MAX);
+    failures.saturating_sub(1) % cas.max(1)
 }
 
 #[cfg(test)]
-mod tests {
-    use time::Duration;
-
-    use super::*;
-
-    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-
-    fn host(text: &str) -> Host {
-        Host::parse(text).unwrap()
-    }
-
-    fn base() -> Host {
-        host("gw.example")
-    }
-
-    fn held(wanted: &Wanted, age_days: i64) -> Validity {
-        let not_before = NOW - Duration::days(age_days);
-        let not_after = not_before + Duration::days(90);
-        Validity {
-            id: wanted.id.clone(),
-            names: wanted.names.clone(),
-            issuer: "internal".into(),
-            not_before,
-            not_after,
-        }
-    }
-
-    fn planned(hosts: &[&str], held: &[Validity]) -> Plan {
-        plan(NOW, &base(), hosts.iter().map(|text| host(text)), held, "internal")
-    }
-
-    #[test]
-    fn one_certificate_for_the_base_and_one_for_each_host_it_does_not_cover() {
-        let hosts = ["app.gw.example", "deep.app.gw.example", "shop.example", "shop.example"];
-        let issue = planned(&hosts, &[]).issue;
-        let names: Vec<String> = issue
-            .iter()
-            .map(|w| w.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-            .collect();
-        assert_eq!(names, ["deep.app.gw.example", "gw.example *.gw.example", "shop.example"]);
-    }
-
-    #[test]
-    fn what_is_good_stays_until_a_third_is_left() {
-        let wanted = Wanted::base(&base());
-        let fresh = planned(&[], &[held(&wanted, 59)]);
-        assert_eq!(fresh, Plan { wake: Some(NOW + Duration::days(1)), ..Plan::default() });
-        assert_eq!(planned(&[], &[held(&wanted, 60)]).issue, std::slice::from_ref(&wanted));
-        assert_eq!(planned(&[], &[held(&wanted, 1000)]).issue, [wanted]);
-    }
-
-    #[test]
-    fn another_issuer_or_other_names_mean_a_new_one() {
-        let wanted = Wanted::base(&base());
-        let mut other = held(&wanted, 1);
-        other.issuer = "acme".into();
-        assert_eq!(planned(&[], &[other]).issue, std::slice::from_ref(&wanted));
-        let mut fewer = held(&wanted, 1);
-        fewer.names.pop();
-        assert_eq!(planned(&[], &[fewer]).issue, [wanted]);
-    }
-
-    #[test]
-    fn what_nobody_needs_is_dropped() {
-        let shop = Wanted::host(&host("shop.example"), &base()).unwrap();
-        let all = [held(&Wanted::base(&base()), 1), held(&shop, 1)];
-        assert_eq!(planned(&["shop.example"], &all).drop, []);
-        let plan = planned(&[], &all);
-        assert_eq!((plan.issue.len(), plan.drop), (0, vec![shop.id]));
-    }
-}
+mod tests;

@@ -1,28 +1,38 @@
 //! The reconciler of certificates: every terminated host has one, soon after its route is created and ever after.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
 
-use super::issuer::{Issuer, NotIssued};
-use super::schedule::{Plan, Wanted, plan};
+use super::internal::InternalCa;
+use super::issuer::{AcmeIssuer, Issuer, NotIssued};
+use super::schedule::{Action, Known, Plan, Wanted, decide, plan};
 use crate::clock::Clock;
+use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
 use crate::seal::SecretKey;
 use crate::store::certificates::{
-    Issued, drop as drop_certificate, list, put, terminated_hosts, uncovered_hosts,
+    Issued, Validity, drop as drop_certificate, list, put, terminated_hosts, uncovered_hosts,
 };
-use crate::store::{Store, StoreError};
+use crate::store::issuance::{self, Issuance};
+use crate::store::{Store, StoreError, WriteTx, orders};
 
 /// How often everything is looked at; between, only what has changed.
 const FULL_PASS: Duration = Duration::from_secs(3600);
 /// How many certificates are written in one transaction.
 const CHUNK: usize = 64;
+/// How many CAs' answers are waited for at once.
+const AT_ONCE: usize = 16;
 
 /// Sees to the certificates.
 pub struct Certificates {
@@ -31,11 +41,26 @@ pub struct Certificates {
     issuer: Issuer,
     base: Host,
     clock: Clock,
+    metrics: Metrics,
     /// Everything up to this revision has been looked at.
     seen: u64,
     /// When everything is to be looked at again.
     full_at: OffsetDateTime,
+    /// What takes its time.
+    jobs: Jobs,
 }
+
+/// What is asked of CAs over ACME, a few at once.
+#[derive(Default)]
+struct Jobs {
+    /// Those that are not over.
+    busy: BTreeSet<CertificateId>,
+    waiting: VecDeque<(CertificateId, Job)>,
+    running: FuturesUnordered<Job>,
+}
+
+/// Gives the certificate it was about, and when there is more to do.
+type Job = BoxFuture<'static, (CertificateId, OffsetDateTime)>;
 
 /// Why a pass over the certificates failed.
 #[derive(Debug, Error)]
@@ -53,21 +78,51 @@ pub enum PassFailed {
     },
 }
 
+impl Jobs {
+    fn add(&mut self, id: CertificateId, job: Job) {
+        if self.busy.insert(id.clone()) {
+            self.waiting.push_back((id, job));
+        }
+    }
+
+    /// The next one that is over; for ever if there is none.
+    async fn next(&mut self) -> OffsetDateTime {
+        while self.running.len() < AT_ONCE
+            && let Some((_, job)) = self.waiting.pop_front()
+        {
+            self.running.push(job);
+        }
+        match self.running.next().await {
+            Some((id, due)) => {
+                self.busy.remove(&id);
+                due
+            }
+            None => pending().await,
+        }
+    }
+}
+
 impl Certificates {
     /// For the terminated routes of `store` and the base domain.
     #[must_use]
-    pub fn new(store: Store, key: Arc<SecretKey>, issuer: Issuer, base: Host, clock: Clock) -> Self {
-        Self { store, key, issuer, base, clock, seen: 0, full_at: OffsetDateTime::UNIX_EPOCH }
+    pub fn new(store: Store, key: Arc<SecretKey>, issuer: Issuer, base: Host, world: (Clock, Metrics)) -> Self {
+        let (clock, metrics) = world;
+        let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, Jobs::default());
+        Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
     }
 
     /// Everything: what is missing, what is due, what nobody needs.
     async fn full_pass(&mut self, now: OffsetDateTime) -> Result<(), PassFailed> {
         let read = self.store.read("certificates", |tx| -> Result<_, StoreError> {
-            Ok((tx.revision()?, terminated_hosts(tx, 0)?, list(tx)?))
+            Ok((tx.revision()?, terminated_hosts(tx, 0)?, list(tx)?, issuance::list(tx)?))
         });
-        let (revision, hosts, held) = read.await?;
-        let Plan { issue, drop, wake } = plan(now, &self.base, hosts, &held, self.issuer.name());
+        let (revision, hosts, held, stands) = read.await?;
+        self.metrics.certificates(count(now, &held, &stands));
+        let issuers = self.issuer.names();
+        let known = Known { held: &held, issuance: &stands, issuers: &issuers, acme: self.is_acme() };
+        let Plan { issue, ask, drop, wake } = plan(now, &self.base, hosts, known);
         self.issue(issue, now).await?;
+        self.ask(ask);
         self.drop(drop).await?;
         self.seen = revision;
         self.full_at = wake.map_or(now + FULL_PASS, |wake| wake.min(now + FULL_PASS));
@@ -76,25 +131,76 @@ impl Certificates {
 
     /// The hosts of routes that changed since the last pass.
     async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassFailed> {
-        let seen = self.seen;
+        let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
-            Ok((tx.revision()?, uncovered_hosts(tx, seen)?))
+            let mut wanted = Vec::new();
+            for host in uncovered_hosts(tx, seen)? {
+                if let Some(one) = Wanted::host(&host, &base) {
+                    let stands = issuance::find(tx, &one.id)?;
+                    wanted.push((one, stands));
+                }
+            }
+            Ok((tx.revision()?, wanted, issuance::any_requested(tx)?))
         });
-        let (revision, hosts) = read.await?;
-        let wanted = hosts.iter().filter_map(|host| Wanted::host(host, &self.base)).collect();
-        self.issue(wanted, now).await?;
+        let (revision, wanted, requested) = read.await?;
+        if requested {
+            return self.full_pass(now).await;
+        }
+        let mut issue = Vec::new();
+        for (wanted, stands) in wanted {
+            match decide(now, &wanted, None, Some(&stands), Known::default()) {
+                Action::Issue | Action::Renew | Action::Ask => issue.push(wanted),
+                Action::Wait(until) => self.full_at = self.full_at.min(until),
+            }
+        }
+        self.issue(issue, now).await?;
         self.seen = revision;
         Ok(())
     }
 
-    async fn issue(&self, wanted: Vec<Wanted>, now: OffsetDateTime) -> Result<(), PassFailed> {
+    fn is_acme(&self) -> bool {
+        match self.issuer {
+            Issuer::Acme(_) => true,
+            Issuer::Internal(_) => false,
+        }
+    }
+
+    async fn issue(&mut self, wanted: Vec<Wanted>, now: OffsetDateTime) -> Result<(), PassFailed> {
+        match self.issuer.clone() {
+            Issuer::Internal(ca) => self.issue_at_once(&ca, &wanted, now).await,
+            Issuer::Acme(acme) => {
+                for wanted in wanted {
+                    let (id, acme): (_, AcmeIssuer) = (wanted.id.clone(), acme.clone());
+                    let job = async move { (wanted.id.clone(), acme.attempt(wanted).await) };
+                    self.jobs.add(id, Box::pin(job));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, ids: Vec<CertificateId>) {
+        let Issuer::Acme(acme) = &self.issuer else { return };
+        for id in ids {
+            let (acme, asked) = (acme.clone(), id.clone());
+            self.jobs.add(id, Box::pin(async move { (asked.clone(), acme.ask(asked).await) }));
+        }
+    }
+
+    async fn issue_at_once(
+        &mut self,
+        ca: &InternalCa,
+        wanted: &[Wanted],
+        now: OffsetDateTime,
+    ) -> Result<(), PassFailed> {
         let (mut failed, mut first) = (0, None);
         for chunk in wanted.chunks(CHUNK) {
             let mut issued = Vec::with_capacity(chunk.len());
             for wanted in chunk {
-                match self.issuer.issue(wanted, now).await {
+                match ca.issue(wanted, now) {
                     Ok(certificate) => issued.push(certificate),
-                    Err(error) => {
+                    Err(source) => {
+                        let error = NotIssued { id: wanted.id.to_string(), source };
                         warn!(%error, "a certificate was not issued");
                         failed += 1;
                         first.get_or_insert(error);
@@ -106,7 +212,7 @@ impl Certificates {
         first.map_or(Ok(()), |first| Err(PassFailed::NotIssued { count: failed, first }))
     }
 
-    async fn keep(&self, issued: Vec<Issued>) -> Result<(), StoreError> {
+    async fn keep(&mut self, issued: Vec<Issued>) -> Result<(), StoreError> {
         if issued.is_empty() {
             return Ok(());
         }
@@ -115,19 +221,26 @@ impl Certificates {
             info!(id = %certificate.id, until, "a certificate was issued");
         }
         let key = Arc::clone(&self.key);
-        let write = move |tx: &mut crate::store::WriteTx<'_>| {
-            issued.iter().try_for_each(|certificate| put(tx, certificate, &key))
+        let write = move |tx: &mut WriteTx<'_>| {
+            issued.iter().try_for_each(|certificate| {
+                put(tx, certificate, &key)?;
+                issuance::forget(tx, &certificate.id)
+            })
         };
         self.store.write("certificates issued", write).await
     }
 
-    async fn drop(&self, unneeded: Vec<CertificateId>) -> Result<(), StoreError> {
+    async fn drop(&mut self, unneeded: Vec<CertificateId>) -> Result<(), StoreError> {
         if unneeded.is_empty() {
             return Ok(());
         }
         info!(count = unneeded.len(), "certificates that no route needs are dropped");
-        let write = move |tx: &mut crate::store::WriteTx<'_>| {
-            unneeded.iter().try_for_each(|id| drop_certificate(tx, id))
+        let write = move |tx: &mut WriteTx<'_>| {
+            unneeded.iter().try_for_each(|id| {
+                drop_certificate(tx, id)?;
+                issuance::forget(tx, id)?;
+                orders::forget_all(tx, id)
+            })
         };
         self.store.write("certificates dropped", write).await
     }
@@ -145,6 +258,21 @@ impl Reconciler for Certificates {
         }
         Ok(Duration::try_from(self.full_at - now).unwrap_or_default())
     }
+
+    async fn woken(&mut self) {
+        let due = self.jobs.next().await;
+        self.full_at = self.full_at.min(due);
+    }
+}
+
+/// How many are in which state, and how long the shortest still lives.
+fn count(now: OffsetDateTime, held: &[Validity], stands: &[Issuance]) -> CertificateCounts {
+    let ids: BTreeSet<&CertificateId> = held.iter().map(|held| &held.id).collect();
+    let failing = stands.iter().filter(|stands| stands.failures > 0).count();
+    let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
+    let expired = held.iter().filter(|held| held.not_after <= now).count();
+    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64() / 86_400.0);
+    CertificateCounts { valid: held.len() - expired, expired, waiting, failing, days_left: left.reduce(f64::min) }
 }
 
 #[cfg(test)]

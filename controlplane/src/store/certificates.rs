@@ -12,7 +12,7 @@ use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use zeroize::Zeroizing;
 
 use super::change::{Change, Changed};
-use super::schema::{certificates, routes};
+use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
 use crate::seal::SecretKey;
 
@@ -105,10 +105,14 @@ pub fn leaf(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Option<CertificateDer
     chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
 }
 
-/// The hosts of terminated routes that changed after `version`, by host.
+/// The hosts of terminated routes that changed after `version`, or whose owner did, by host; a suspended owner's are
+/// left out.
 pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
+    let after = version.cast_signed();
     let hosts: Vec<String> = routes::table
-        .filter(routes::version.gt(version.cast_signed()).and(routes::mode.eq("terminate")))
+        .inner_join(users::table)
+        .filter(routes::version.gt(after).or(users::version.gt(after)))
+        .filter(routes::mode.eq("terminate").and(users::suspended.eq(false)))
         .select(routes::host)
         .order(routes::host)
         .load(tx.conn)?;

@@ -10,6 +10,7 @@ use super::{StoreError, Tx, WriteTx};
 use crate::seal::SecretKey;
 
 /// An order that a CA has.
+#[derive(Clone)]
 pub struct Placed {
     /// The certificate it is for.
     pub id: CertificateId,

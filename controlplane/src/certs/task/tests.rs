@@ -9,7 +9,6 @@ use webgateway_proto::model::{Backends, Balance, Destination, Mode, Prefixes, Ro
 
 use super::*;
 use crate::certs::internal::InternalCa;
-use crate::metrics::Metrics;
 use crate::reconcile;
 use crate::store::{WriteTx, coverage, routes, users};
 
@@ -22,11 +21,12 @@ struct World {
 async fn world(clock: Clock) -> World {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("controlplane.db");
-    let store = Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
+    let metrics = Metrics::register(&mut Registry::default());
+    let store = Store::open(&path, metrics.clone()).unwrap();
     let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
     let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
-    let certificates = Certificates::new(store.clone(), key, Issuer::Internal(ca), base, clock);
+    let certificates = Certificates::new(store.clone(), key, Issuer::Internal(ca), base, (clock, metrics));
     World { _dir: dir, store, certificates }
 }
 

@@ -1,0 +1,75 @@
+//! Our account at a CA: made once, sealed in the store, used ever after.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tracing::info;
+use zeroize::Zeroizing;
+
+use super::acme::{Ca, Refused, Session};
+use crate::clock::Clock;
+use crate::seal::SecretKey;
+use crate::store::{Store, StoreError, accounts};
+
+/// Our accounts. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    store: Store,
+    key: Arc<SecretKey>,
+    clock: Clock,
+    /// Held while an account is made, so that two orders do not make two.
+    making: Arc<Mutex<()>>,
+}
+
+/// Why there is no account to order with.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAccount {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The CA.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Accounts {
+    /// In this store, under this key.
+    #[must_use]
+    pub fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
+        Self { store, key, clock, making: Arc::default() }
+    }
+
+    /// A session with this CA; the first one makes the account.
+    pub async fn session(&self, ca: &Ca) -> Result<Session, NoAccount> {
+        let credentials = match self.find(ca).await? {
+            Some(credentials) => credentials,
+            None => self.make(ca).await?,
+        };
+        Ok(ca.session(&credentials).await?)
+    }
+
+    /// Forgets an account that the CA does not know any more; the next session makes a new one.
+    pub async fn forget(&self, ca: &Ca) -> Result<(), StoreError> {
+        let directory = ca.directory().to_owned();
+        self.store.write("acme account lost", move |tx| accounts::forget(tx, &directory)).await
+    }
+
+    async fn find(&self, ca: &Ca) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let (directory, key) = (ca.directory().to_owned(), Arc::clone(&self.key));
+        self.store.read("acme account", move |tx| accounts::find(tx, &directory, &key)).await
+    }
+
+    async fn make(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, NoAccount> {
+        let _making = self.making.lock().await;
+        if let Some(credentials) = self.find(ca).await? {
+            return Ok(credentials);
+        }
+        let credentials = ca.register().await?;
+        let (kept, directory) = (credentials.clone(), ca.directory().to_owned());
+        let (key, now) = (Arc::clone(&self.key), self.clock.now());
+        let put = self.store.write("acme account made", move |tx| accounts::put(tx, &directory, &kept, now, &key));
+        put.await?;
+        info!(ca = ca.directory(), "an account was made at the CA");
+        Ok(credentials)
+    }
+}

@@ -1,0 +1,214 @@
+//! HTTPS to a CA: every exchange bounded in size and time, its `Retry-After` kept.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+
+/// How long one request may take, connecting and reading its answer included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest answer, in bytes; a chain has a few thousand.
+const MAX_ANSWER: usize = 1 << 20;
+/// How much of an answer that is not ACME's is repeated.
+const MAX_WORDS: usize = 200;
+/// When renewal information comes without saying when to ask again; RFC 9773 §4.3.3 wants some such time. In seconds.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
+
+/// Makes requests. Clones share their connections and the last `Retry-After`.
+#[derive(Clone)]
+pub struct Https {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    retry_after: Arc<Mutex<Option<OffsetDateTime>>>,
+    clock: Clock,
+}
+
+/// No client can be made.
+#[derive(Debug, Error)]
+pub enum NoHttps {
+    /// The file of roots.
+    #[error("cannot read the CA's root from {path}: {reason}")]
+    Root {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The system's roots.
+    #[error("the system's root certificates cannot be used: {0}")]
+    SystemRoots(#[from] rustls::Error),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum NoAnswer {
+    /// Connecting or the exchange failed.
+    #[error("the CA cannot be reached: {0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("the CA did not answer within {} s", PATIENCE.as_secs())]
+    Late,
+    /// The answer is too large, or broke off.
+    #[error("the CA's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// An error without ACME's words.
+    #[error("the CA answered {status}: {words}")]
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body.
+        words: String,
+    },
+}
+
+impl Https {
+    /// Trusts the roots in this file, or the system's. Blocks.
+    pub fn new(root: Option<&Path>, clock: Clock) -> Result<Self, NoHttps> {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match root {
+            Some(path) => {
+                let roots = roots(path)?;
+                builder.with_tls_config(
+                    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
+                )
+            }
+            None => builder.try_with_platform_verifier()?,
+        };
+        let connector = builder.https_only().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, retry_after: Arc::default(), clock })
+    }
+
+    /// The same connections, with a `Retry-After` of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { retry_after: Arc::default(), ..self.clone() }
+    }
+
+    /// What the last answer said of when to come back.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<OffsetDateTime> {
+        *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One exchange. Answers of 400 and above come through only with a problem document (RFC 7807).
+    pub async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, NoAnswer>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, body) = request.into_parts();
+        let is_get = parts.method == Method::GET;
+        let body = body.collect().await.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes();
+        let request = Request::from_parts(parts, Full::new(body));
+        let (mut parts, body) = timeout(PATIENCE, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
+        let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
+        *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
+        if is_get && retry_after.is_none() {
+            parts.headers.insert(RETRY_AFTER, ASK_AGAIN);
+        }
+        let failed = parts.status.is_client_error() || parts.status.is_server_error();
+        if failed && (is_get || !is_problem(&body)) {
+            let words = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+            return Err(NoAnswer::Refused { status: parts.status, words });
+        }
+        Ok(Response::from_parts(parts, Full::new(body)))
+    }
+
+    async fn receive(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(http::response::Parts, Bytes), NoAnswer> {
+        let answer = self.client.request(request).await.map_err(|e| NoAnswer::Unreachable(causes(&e)))?;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        Ok((parts, body.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes()))
+    }
+
+    /// RFC 9110 §10.2.3: seconds, or a date.
+    fn parse_retry_after(&self, value: &HeaderValue) -> Option<OffsetDateTime> {
+        let text = value.to_str().ok()?.trim();
+        match text.parse::<u32>() {
+            Ok(seconds) => Some(self.clock.now() + Duration::from_secs(seconds.into())),
+            Err(_) => OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok(),
+        }
+    }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, NoHttps> {
+    let unreadable = |reason: String| NoHttps::Root { path: path.display().to_string(), reason };
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
+    for root in found {
+        let root = root.map_err(|e| unreadable(e.to_string()))?;
+        roots.add(root).map_err(|e| unreadable(e.to_string()))?;
+    }
+    if roots.is_empty() { Err(unreadable("no certificate is in it".to_owned())) } else { Ok(roots) }
+}
+
+fn is_problem(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
+        .is_ok_and(|problem| problem.contains_key("type") || problem.contains_key("detail"))
+}
+
+/// The error and what it came from, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        said.push_str(": ");
+        said.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    said
+}
+
+impl std::fmt::Debug for Https {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Https")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let clock = Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH);
+        let https = Https::new(None, clock).unwrap();
+        let read = |text| https.parse_retry_after(&HeaderValue::from_static(text)).map(OffsetDateTime::unix_timestamp);
+        assert_eq!(read("120"), Some(120));
+        assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), Some(946_684_799));
+        assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn a_root_that_is_none_is_said_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.pem");
+        for content in [None, Some("nothing"), Some("-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n")] {
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let error = Https::new(Some(&path), Clock::system()).unwrap_err().to_string();
+            assert!(error.contains("root.pem"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! One certificate from one CA: its order is placed once, kept, and finished, also after a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+use webgateway_proto::model::{CertName, Host};
+use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
+
+use super::account::{Accounts, NoAccount};
+use super::acme::{Ca, PlacedOrder, Progress, Refusal, Refused, Session};
+use super::budget::{Budget, UsedUp};
+use super::schedule::Wanted;
+use super::solver::{ChallengeKind, NotShown, Solver};
+use crate::clock::Clock;
+use crate::seal::SecretKey;
+use crate::store::certificates::{Issued, leaf};
+use crate::store::orders::{self, Placed};
+use crate::store::{Store, StoreError};
+
+/// How long a CA may take to look at our proofs, or to make a certificate, before we come back later.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The pauses between questions how an order stands, unless the CA names one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Places orders and finishes them.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// Where they are kept,
+    pub store: Store,
+    /// and their keys sealed with this.
+    pub key: Arc<SecretKey>,
+    /// With whom they are placed.
+    pub accounts: Accounts,
+    /// What shows the proofs.
+    pub solver: Solver,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// Why there is no certificate yet.
+#[derive(Debug, Error)]
+pub enum OrderFailed {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The CA refused something.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The CA did not find what proves that the names are ours.
+    #[error("{words}")]
+    Unproven {
+        /// The CA's words.
+        words: String,
+        /// The names.
+        hosts: Vec<Host>,
+    },
+    /// A limit of the CA's would be passed.
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
+    /// Not every node shows the proof.
+    #[error("the CA was not told to look: {0}")]
+    NotShown(#[from] NotShown),
+    /// The CA takes its time; the order goes on.
+    #[error("the CA has not finished within {} s; the order goes on", PATIENCE.as_secs())]
+    Slow,
+    /// The library cannot make a key or a request.
+    #[error("no request for a certificate can be made: {0}")]
+    Crypto(#[from] rcgen::Error),
+    /// The CA sent something else than was ordered.
+    #[error("what the CA issued cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl From<NoAccount> for OrderFailed {
+    fn from(error: NoAccount) -> Self {
+        match error {
+            NoAccount::Store(error) => Self::Store(error),
+            NoAccount::Refused(refused) => Self::Refused(refused),
+        }
+    }
+}
+
+impl Orders {
+    /// Gets one certificate, proving its names in one of these ways, the best first.
+    pub async fn issue(
+        &self,
+        ca: &Ca,
+        wanted: &Wanted,
+        ways: &[ChallengeKind],
+    ) -> Result<Issued, OrderFailed> {
+        let session = self.accounts.session(ca).await?;
+        let (mut order, placed) = match self.resume(&session, ca, wanted).await? {
+            Some(resumed) => resumed,
+            None => self.place(&session, ca, wanted).await?,
+        };
+        let issued = match self.finish(&mut order, &placed, ways).await {
+            Ok(chain) => read_issued(&placed, chain),
+            Err(error) => Err(error),
+        };
+        // An order that can still be finished is; one that cannot is not asked for again.
+        if matches!(issued, Err(OrderFailed::Unproven { .. } | OrderFailed::Unusable(_))) {
+            self.forget(ca, wanted).await?;
+        }
+        issued
+    }
+
+    /// The order under way, if the CA still has it.
+    async fn resume(
+        &self,
+        session: &Session,
+        ca: &Ca,
+        wanted: &Wanted,
+    ) -> Result<Option<(PlacedOrder, Placed)>, OrderFailed> {
+        let (id, directory, key) = (wanted.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
+        let read = self.store.read("acme order", move |tx| orders::find(tx, &id, &directory, &key));
+        let Some(placed) = read.await?.filter(|placed| placed.names == wanted.names) else { return Ok(None) };
+        match session.find(&placed.url).await {
+            Ok(order) => {
+                info!(id = %wanted.id, order = placed.url, "an order is taken up again");
+                Ok(Some((order, placed)))
+            }
+            Err(refused) if refused.refusal == Refusal::NoOrder => {
+                warn!(id = %wanted.id, order = placed.url, %refused, "the CA has lost an order");
+                self.forget(ca, wanted).await?;
+                Ok(None)
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn place(
+        &self,
+        session: &Session,
+        ca: &Ca,
+        wanted: &Wanted,
+    ) -> Result<(PlacedOrder, Placed), OrderFailed> {
+        let replaced = self.reserve(ca, wanted).await?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let order = match session.order(&wanted.names, replaced.as_ref()).await {
+            Err(refused) if replaced.is_some() && is_about_replacing(refused.refusal) => {
+                session.order(&wanted.names, None).await?
+            }
+            other => other?,
+        };
+        let placed = Placed {
+            id: wanted.id.clone(),
+            directory: ca.directory().to_owned(),
+            url: order.url().to_owned(),
+            names: wanted.names.clone(),
+            key: Zeroizing::new(key.serialize_der()),
+        };
+        let kept = placed.clone();
+        let (key, now) = (Arc::clone(&self.key), self.clock.now());
+        self.store.write("acme order placed", move |tx| orders::put(tx, &kept, now, &key)).await?;
+        info!(id = %wanted.id, ca = placed.directory, order = placed.url, "an order was placed");
+        Ok((order, placed))
+    }
+
+    /// Counts the order before it is placed; gives the certificate it will replace.
+    async fn reserve(&self, ca: &Ca, wanted: &Wanted) -> Result<Option<CertificateDer<'static>>, OrderFailed> {
+        let (budget, wanted, now) = (Budget::at(ca.directory()), wanted.clone(), self.clock.now());
+        let write = self.store.write("acme budget", move |tx| -> Result<_, OrderFailed> {
+            budget.admits(tx, &wanted.names, now)??;
+            budget.ordered(tx, now)?;
+            Ok(leaf(tx, &wanted.id)?)
+        });
+        write.await
+    }
+
+    async fn forget(&self, ca: &Ca, wanted: &Wanted) -> Result<(), StoreError> {
+        let (id, directory) = (wanted.id.clone(), ca.directory().to_owned());
+        self.store.write("acme order over", move |tx| orders::forget(tx, &id, &directory)).await
+    }
+
+    /// Brings an order from wherever it stands to its certificate.
+    async fn finish(
+        &self,
+        order: &mut PlacedOrder,
+        placed: &Placed,
+        ways: &[ChallengeKind],
+    ) -> Result<String, OrderFailed> {
+        let id = &placed.id;
+        if order.progress() == Progress::Pending {
+            let asked = order.asked(ways).await?;
+            let mut shown = Vec::with_capacity(asked.len());
+            for asked in &asked {
+                shown.push(self.solver.show(asked).await?);
+                info!(%id, host = %asked.host, way = ?asked.kind, "the proof is shown, the CA is told to look");
+            }
+            if let Err(refused) = order.shown(&asked).await
+                && order.refresh().await?.0 == Progress::Pending
+            {
+                return Err(refused.into());
+            }
+            self.wait(order, |progress| progress != Progress::Pending).await?;
+        }
+        if order.progress() == Progress::Ready {
+            info!(%id, "every name is proven, the certificate is asked for");
+            order.finalize(&request(placed)?).await?;
+        }
+        if matches!(order.progress(), Progress::Ready | Progress::Processing) {
+            self.wait(order, |progress| matches!(progress, Progress::Valid | Progress::Invalid)).await?;
+        }
+        if order.progress() == Progress::Valid {
+            return Ok(order.certificate().await?);
+        }
+        let (words, hosts) = order.complaint().await;
+        Err(OrderFailed::Unproven { words, hosts })
+    }
+
+    async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderFailed> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (progress, retry_after) = order.refresh().await?;
+            if is_over(progress) {
+                return Ok(());
+            }
+            let asked_for = retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
+            let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, PATIENCE);
+            if Instant::now() + this > deadline {
+                return Err(OrderFailed::Slow);
+            }
+            sleep(this).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+}
+
+fn is_about_replacing(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::Replaced | Refusal::Unsupported => true,
+        Refusal::Later | Refusal::NoAccount | Refusal::NoOrder => false,
+    }
+}
+
+/// The request for the certificate: PKCS#10 DER, without a subject.
+fn request(placed: &Placed) -> Result<Vec<u8>, OrderFailed> {
+    let mut params = CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&key_pair(placed)?)?;
+    Ok(request.der().to_vec())
+}
+
+fn key_pair(placed: &Placed) -> Result<KeyPair, rcgen::Error> {
+    let pkcs8 = PrivatePkcs8KeyDer::from(placed.key.as_slice());
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
+}
+
+/// Takes what was issued only if its leaf has our key and all the names.
+fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderFailed> {
+    let unusable = |reason: &str| OrderFailed::Unusable(reason.to_owned());
+    let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
+    let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable("its leaf is no certificate"))?;
+    if parsed.public_key().raw != key_pair(placed)?.subject_public_key_info() {
+        return Err(unusable("it is for another key"));
+    }
+    let alternatives = parsed.subject_alternative_name().ok().flatten();
+    let names: Vec<String> = alternatives.iter().flat_map(|san| &san.value.general_names).filter_map(dns).collect();
+    if let Some(missing) = placed.names.iter().find(|name| !names.contains(&name.to_string())) {
+        return Err(unusable(&format!("it does not name {missing}")));
+    }
+    let time = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_err(|_| unusable("it has no validity"));
+    let validity = parsed.validity();
+    let (not_before, not_after) = (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
+    Ok(Issued {
+        id: placed.id.clone(),
+        names: placed.names.clone(),
+        key: placed.key.clone(),
+        issuer: placed.directory.clone(),
+        not_before,
+        not_after,
+        chain,
+    })
+}
+
+fn dns(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
+    match name {
+        x509_parser::extensions::GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    }
+}
