@@ -81,6 +81,11 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Stale { .. } => Row::new(CONFLICT, "stale_version")
             .field("expected_version")
             .hint("read the route again and decide anew"),
+        Refusal::NoCertificate(_) => {
+            Row::new(NOT_FOUND, "certificate_not_found").hint("`certificates.list` shows those there are")
+        }
+        Refusal::NoRoot => Row::new(NOT_FOUND, "no_internal_ca")
+            .hint("a public CA's root is in every trust store; the operator's own CA gives its root itself"),
         Refusal::Suspended(_) => Row::new(FORBIDDEN, "suspended").hint("ask the operator"),
         Refusal::AdminOnly => Row::new(FORBIDDEN, "admin_only"),
         Refusal::NoUser(_) => Row::new(NOT_FOUND, "user_not_found")

@@ -1,6 +1,7 @@
 //! The rules: who may do what to which route. Nothing of HTTP, nothing of SQL.
 
 mod caller;
+mod certificates;
 mod host;
 mod nodes;
 mod refusal;
@@ -10,10 +11,11 @@ mod users;
 use webgateway_proto::model::{KeyId, Prefixes};
 
 pub use self::caller::Caller;
+pub use self::certificates::Certified;
 pub use self::host::{HostPolicy, Named};
 pub use self::nodes::NodeDirectory;
 pub use self::refusal::Refusal;
-pub use self::routes::Shown;
+pub use self::routes::{Obstacle, Shown};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 

@@ -65,6 +65,12 @@ pub enum Refusal {
         /// What it is.
         actual: u64,
     },
+    /// No certificate is needed there, or not for this caller.
+    #[error("no route of yours needs a certificate `{0}`")]
+    NoCertificate(String),
+    /// Another CA issues.
+    #[error("the certificates are not from the internal CA, so there is no root to show")]
+    NoRoot,
     /// The caller is suspended.
     #[error("`{0}` is suspended and cannot change anything")]
     Suspended(KeyId),

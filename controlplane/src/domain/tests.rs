@@ -1,5 +1,7 @@
 //! The rules over a real store.
 
+mod certificates;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,6 +1,7 @@
 //! The methods: one table that dispatches calls and is what the OpenRPC document is made from.
 
 mod admin;
+mod certificates;
 mod routes;
 mod system;
 
@@ -90,12 +91,16 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 11] = [
+pub(super) static TABLE: [Entry; 15] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
     entry::<routes::Update>(),
     entry::<routes::Delete>(),
+    entry::<certificates::List>(),
+    entry::<certificates::Get>(),
+    entry::<certificates::Renew>(),
+    entry::<certificates::Root>(),
     entry::<admin::Suspend>(),
     entry::<admin::Unsuspend>(),
     entry::<admin::Nodes>(),

@@ -78,9 +78,10 @@ impl Method for Delete {
     }
 }
 
-fn view(Shown { route, state }: Shown) -> RouteView {
+fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
     // Formatting a date of this era cannot fail.
     let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    let (reason, records) = obstacle.map(|obstacle| (obstacle.reason, obstacle.records)).unzip();
     RouteView {
         id: route.id.to_string(),
         owner: route.owner.to_string(),
@@ -92,7 +93,7 @@ fn view(Shown { route, state }: Shown) -> RouteView {
         version: route.version,
         created_at: time(route.created_at),
         updated_at: time(route.updated_at),
-        reason: None,
-        records: Vec::new(),
+        reason,
+        records: records.unwrap_or_default(),
     }
 }

@@ -1,0 +1,99 @@
+//! `certificates.*`
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use webgateway_proto::api::{
+    CertificateList, CertificateListParams, CertificateRef, CertificateView, RootCertificate, method,
+};
+
+use super::system::NoParams;
+use super::{Method, Services};
+use crate::domain::{Caller, Certified, Refusal};
+
+pub(super) struct List;
+pub(super) struct Get;
+pub(super) struct Renew;
+pub(super) struct Root;
+
+impl Method for List {
+    const NAME: &'static str = method::CERTIFICATES_LIST;
+    const SUMMARY: &'static str =
+        "Lists the certificates that the caller's routes need; the admin's list has all";
+    type Who = Caller;
+    type Params = CertificateListParams;
+    type Outcome = CertificateList;
+
+    async fn call(
+        services: &Services,
+        who: Caller,
+        _: CertificateListParams,
+    ) -> Result<CertificateList, Refusal> {
+        let certificates = services.domain.list_certificates(&who).await?;
+        Ok(CertificateList { certificates: certificates.into_iter().map(view).collect() })
+    }
+}
+
+impl Method for Get {
+    const NAME: &'static str = method::CERTIFICATES_GET;
+    const SUMMARY: &'static str =
+        "Shows one certificate: its state, the next attempt, why the last one failed";
+    type Who = Caller;
+    type Params = CertificateRef;
+    type Outcome = CertificateView;
+
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: CertificateRef,
+    ) -> Result<CertificateView, Refusal> {
+        services.domain.certificate(&who, &params.id).await.map(view)
+    }
+}
+
+impl Method for Renew {
+    const NAME: &'static str = method::CERTIFICATES_RENEW;
+    const SUMMARY: &'static str = "Has one certificate renewed, as soon as the CA's limits allow";
+    const MUTATES: bool = true;
+    type Who = Caller;
+    type Params = CertificateRef;
+    type Outcome = CertificateView;
+
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: CertificateRef,
+    ) -> Result<CertificateView, Refusal> {
+        services.domain.renew_certificate(&who, &params.id).await.map(view)
+    }
+}
+
+impl Method for Root {
+    const NAME: &'static str = method::CERTIFICATES_ROOT;
+    const SUMMARY: &'static str = "Returns the root of the internal CA, for development";
+    type Who = Caller;
+    type Params = NoParams;
+    type Outcome = RootCertificate;
+
+    async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, Refusal> {
+        services.domain.root().await.map(|pem| RootCertificate { pem })
+    }
+}
+
+fn view(certified: Certified) -> CertificateView {
+    // Formatting a date of this era cannot fail.
+    let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    let Certified { id, names, state, held, issuance } = certified;
+    let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
+    CertificateView {
+        id: id.to_string(),
+        names: names.iter().map(ToString::to_string).collect(),
+        issuer: issuer.unwrap_or_default(),
+        state,
+        not_before: held.as_ref().map(|held| time(held.not_before)),
+        not_after: held.as_ref().map(|held| time(held.not_after)),
+        next_attempt: issuance.next_attempt.map(time),
+        failures: issuance.failures,
+        last_error: issuance.last_error,
+        records: issuance.records,
+    }
+}

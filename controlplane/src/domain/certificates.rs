@@ -1,0 +1,130 @@
+//! Which certificates exist for a caller: those that their own terminated routes need; for the admin all.
+
+use time::OffsetDateTime;
+use webgateway_proto::api::{CertificateState, method};
+use webgateway_proto::model::{CertName, Host, Mode, Route};
+
+use super::{Caller, Domain, Refusal};
+use crate::store::audit::{self, Entry};
+use crate::store::certificates::{self, Validity};
+use crate::store::issuance::{self, Issuance};
+use crate::store::{StoreError, Tx, routes};
+
+/// A certificate that is needed, and how it is with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Certified {
+    /// What it is called: its first host.
+    pub id: Host,
+    /// What it is, or will be, good for.
+    pub names: Vec<CertName>,
+    /// How it is with it.
+    pub state: CertificateState,
+    /// What was issued.
+    pub held: Option<Validity>,
+    /// How issuing it goes.
+    pub issuance: Issuance,
+}
+
+impl Domain {
+    /// The certificates that exist for the caller, by id.
+    pub async fn list_certificates(&self, caller: &Caller) -> Result<Vec<Certified>, Refusal> {
+        let (caller, base, now) = (caller.clone(), self.hosts.base().clone(), self.clock.now());
+        self.store
+            .read(method::CERTIFICATES_LIST, move |tx| {
+                let mut ids: Vec<Host> =
+                    routes::list(tx, caller.own())?.iter().filter_map(|route| own(route, &base)).collect();
+                ids.extend(caller.own().is_none().then(|| base.clone()));
+                ids.sort_unstable();
+                ids.into_iter().map(|id| Ok(certified(tx, id, &base, now)?)).collect()
+            })
+            .await
+    }
+
+    /// One certificate.
+    pub async fn certificate(&self, caller: &Caller, id: &str) -> Result<Certified, Refusal> {
+        let (caller, id, base, now) =
+            (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
+        self.store
+            .read(method::CERTIFICATES_GET, move |tx| {
+                let id = needed(tx, &caller, &id, &base)?;
+                Ok(certified(tx, id, &base, now)?)
+            })
+            .await
+    }
+
+    /// Has one certificate renewed, whenever it would be due.
+    pub async fn renew_certificate(&self, caller: &Caller, id: &str) -> Result<Certified, Refusal> {
+        let (caller, id, base, now) =
+            (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
+        self.store
+            .write(method::CERTIFICATES_RENEW, move |tx| {
+                caller.require_active(tx)?;
+                let id = needed(tx, &caller, &id, &base)?;
+                issuance::request_renewal(tx, &(&id).into())?;
+                let entry = Entry {
+                    at: now,
+                    caller: caller.key_id().to_string(),
+                    client: caller.client().to_string(),
+                    method: method::CERTIFICATES_RENEW,
+                    target: format!("certificate/{id}"),
+                    before: None,
+                    after: None,
+                };
+                audit::insert(tx, &entry)?;
+                Ok(certified(tx, id, &base, now)?)
+            })
+            .await
+    }
+
+    /// The root of the internal CA in PEM, while the base domain's certificate is from it.
+    pub async fn root(&self) -> Result<String, Refusal> {
+        let base = self.hosts.base().clone();
+        self.store
+            .read(method::CERTIFICATES_ROOT, move |tx| {
+                let held = certificates::find(tx, base.as_str())?;
+                let root = certificates::root(tx)?;
+                root.filter(|_| held.is_some_and(|held| held.issuer == INTERNAL)).ok_or(Refusal::NoRoot)
+            })
+            .await
+    }
+}
+
+/// The word for the internal CA in the store.
+const INTERNAL: &str = "internal";
+
+/// What a route waits for, if it has no certificate.
+pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issuance, StoreError> {
+    let id = if host.is_child_of(base) { base } else { host };
+    issuance::find(tx, &id.into())
+}
+
+/// The certificate that this route alone needs: none if it is passed through, or covered by the base domain's.
+fn own(route: &Route, base: &Host) -> Option<Host> {
+    let needs_one = route.destination.mode == Mode::Terminate && !route.host.is_child_of(base);
+    needs_one.then(|| route.host.clone())
+}
+
+/// The id, if it is that of a certificate that exists for the caller.
+fn needed(tx: &mut Tx<'_>, caller: &Caller, id: &str, base: &Host) -> Result<Host, Refusal> {
+    let unknown = || Refusal::NoCertificate(id.chars().take(300).collect());
+    let host = Host::parse(id).map_err(|_| unknown())?;
+    if host == *base && caller.own().is_none() {
+        return Ok(host);
+    }
+    let route = routes::find_by_host(tx, &host)?.filter(|route| caller.sees(&route.owner));
+    route.and_then(|route| own(&route, base)).ok_or_else(unknown)
+}
+
+fn certified(tx: &mut Tx<'_>, id: Host, base: &Host, now: OffsetDateTime) -> Result<Certified, StoreError> {
+    let held = certificates::find(tx, id.as_str())?;
+    let issuance = issuance::find(tx, &(&id).into())?;
+    let mut names = vec![CertName::Exact(id.clone())];
+    names.extend((id == *base).then(|| CertName::Wildcard(base.clone())));
+    let state = match &held {
+        Some(held) if held.not_after <= now => CertificateState::Expired,
+        _ if issuance.failures > 0 => CertificateState::Failing,
+        Some(_) => CertificateState::Valid,
+        None => CertificateState::Waiting,
+    };
+    Ok(Certified { id, names, state, held, issuance })
+}

@@ -1,0 +1,148 @@
+//! Who sees which certificate, and what a route that waits for one says.
+
+use time::OffsetDateTime;
+use webgateway_proto::api::{CertificateState, DnsRecord};
+use webgateway_proto::model::CertificateId;
+
+use super::*;
+use crate::seal::SecretKey;
+use crate::store::WriteTx;
+use crate::store::certificates::{Authority, Issued, put, put_authority};
+use crate::store::issuance::{self, Issuance};
+
+const OWN: &str = "app.example.org";
+
+impl Scene {
+    async fn create_own(&self, who: &str, fqdn: &str) -> Shown {
+        let params = RouteCreate { fqdn: Some(fqdn.to_owned()), subdomain: None, ..wanted("x") };
+        self.domain.create_route(&self.caller(who), &params).await.unwrap()
+    }
+
+    async fn ids(&self, who: &str) -> Vec<String> {
+        let certificates = self.domain.list_certificates(&self.caller(who)).await.unwrap();
+        certificates.iter().map(|certified| certified.id.to_string()).collect()
+    }
+
+    async fn write(&self, work: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        self.domain.store.write("test", work).await.unwrap();
+    }
+
+    /// As if an attempt had failed.
+    async fn failed(&self, id: &str) {
+        let record = DnsRecord { name: id.into(), kind: "CNAME".into(), value: "gw.example".into() };
+        let id = CertificateId::parse(id).unwrap();
+        let (last_error, records) = (Some("no such name".to_owned()), vec![record]);
+        let stands = Issuance { failures: 2, last_error, records, ..Issuance::new(id) };
+        self.write(move |tx| issuance::put(tx, &stands)).await;
+    }
+
+    /// As if the internal CA had issued.
+    async fn issued(&self, id: &str, not_after: OffsetDateTime) {
+        let certificate = Issued {
+            id: CertificateId::parse(id).unwrap(),
+            names: vec![id.parse().unwrap()],
+            chain: String::new(),
+            key: vec![1].into(),
+            issuer: "internal".into(),
+            not_before: OffsetDateTime::UNIX_EPOCH,
+            not_after,
+        };
+        let key = SecretKey::new(&[1; 32]).unwrap();
+        self.write(move |tx| put(tx, &certificate, &key)).await;
+    }
+
+    async fn state(&self) -> CertificateState {
+        self.domain.certificate(&self.caller("user1.pub"), OWN).await.unwrap().state
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_exists_for_whose_route_needs_it_and_for_the_admin() {
+    let scene = Scene::new();
+    scene.create_own("user1.pub", OWN).await;
+    scene.create_own("user1.pub", "deep.er.gw.example").await;
+    scene.create("user1.pub", "covered").await.unwrap();
+    let passed = passed_through("passed.example.org");
+    scene.domain.create_route(&scene.caller("user1.pub"), &passed).await.unwrap();
+    assert_eq!(scene.ids("user1.pub").await, [OWN, "deep.er.gw.example"]);
+    assert!(scene.ids("user2.pub").await.is_empty());
+    assert_eq!(scene.ids("admin.pub").await, [OWN, "deep.er.gw.example", "gw.example"]);
+
+    let admin = scene.domain.certificate(&scene.caller("admin.pub"), "gw.example").await.unwrap();
+    assert_eq!(
+        admin.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["gw.example", "*.gw.example"]
+    );
+    for (who, id) in [
+        ("user2.pub", OWN),
+        ("user1.pub", "gw.example"),
+        ("user1.pub", "covered.gw.example"),
+        ("user1.pub", "passed.example.org"),
+        ("admin.pub", "nobody.example.org"),
+        ("admin.pub", "no host"),
+    ] {
+        let caller = scene.caller(who);
+        let shown = scene.domain.certificate(&caller, id).await;
+        assert!(matches!(shown, Err(Refusal::NoCertificate(_))), "{who} {id}");
+        let renewed = scene.domain.renew_certificate(&caller, id).await;
+        assert!(matches!(renewed, Err(Refusal::NoCertificate(_))), "{who} {id}");
+    }
+}
+
+#[tokio::test]
+async fn renewal_is_asked_for_by_the_owner_and_audited() {
+    let scene = Scene::new();
+    scene.create_own("user1.pub", OWN).await;
+    let before = scene.revision();
+    let asked = scene.domain.renew_certificate(&scene.caller("user1.pub"), OWN).await.unwrap();
+    assert!(asked.issuance.renew_requested);
+    assert_eq!(scene.revision(), before + 1, "whoever issues is woken");
+    assert_eq!(scene.audited(format!("certificate/{OWN}")).await, 1);
+    scene.suspend("user1.pub", true).await.unwrap();
+    let refused = scene.domain.renew_certificate(&scene.caller("user1.pub"), OWN).await;
+    assert!(matches!(refused, Err(Refusal::Suspended(_))));
+}
+
+#[tokio::test]
+async fn its_state_is_told_by_what_is_held_and_what_failed() {
+    let scene = Scene::new();
+    scene.create_own("user1.pub", OWN).await;
+    assert_eq!(scene.state().await, CertificateState::Waiting);
+    let now = scene.domain.clock.now();
+    scene.issued(OWN, now + time::Duration::DAY).await;
+    assert_eq!(scene.state().await, CertificateState::Valid);
+    scene.failed(OWN).await;
+    assert_eq!(scene.state().await, CertificateState::Failing);
+    scene.issued(OWN, now - time::Duration::DAY).await;
+    assert_eq!(scene.state().await, CertificateState::Expired);
+}
+
+#[tokio::test]
+async fn a_route_that_waits_says_why_and_which_record_is_missing() {
+    let scene = Scene::new();
+    let obstacle = scene.create_own("user1.pub", OWN).await.obstacle.unwrap();
+    assert_eq!((obstacle.reason.as_str(), obstacle.records.len()), ("its certificate is being issued", 0));
+    scene.failed(OWN).await;
+    scene.failed("gw.example").await;
+    scene.create("user1.pub", "covered").await.unwrap();
+    let routes = scene.domain.list_routes(&scene.caller("user1.pub")).await.unwrap();
+    let told: Vec<_> = routes.into_iter().map(|route| route.obstacle.unwrap()).collect();
+    assert_eq!((told[0].reason.as_str(), told[0].records[0].kind.as_str()), ("no such name", "CNAME"));
+    assert!(told[1].reason.contains("the operator's to see to: no such name"), "{}", told[1].reason);
+    assert!(told[1].records.is_empty(), "not the owner's to create");
+    scene.issued(OWN, scene.domain.clock.now() + time::Duration::DAY).await;
+    let routes = scene.domain.list_routes(&scene.caller("user1.pub")).await.unwrap();
+    assert_eq!((routes[0].state, &routes[0].obstacle), (RouteState::Active, &None));
+}
+
+#[tokio::test]
+async fn the_root_is_shown_while_the_internal_ca_issues() {
+    let scene = Scene::new();
+    assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)));
+    let authority = Authority { certificate: "PEM".to_owned(), key: vec![1].into() };
+    let key = SecretKey::new(&[1; 32]).unwrap();
+    scene.write(move |tx| put_authority(tx, &authority, &key)).await;
+    assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)), "it has issued nothing");
+    scene.issued("gw.example", scene.domain.clock.now()).await;
+    assert_eq!(scene.domain.root().await.unwrap(), "PEM");
+}
