@@ -51,6 +51,7 @@ const KEYS: &[Key] = &[
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
+    list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
     text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
     text("acme.email", "Where the CA may write to"),
     text("acme.profile", "The profile of the certificates, one of those the CA offers"),
@@ -129,6 +130,7 @@ struct Feed {
 #[serde(deny_unknown_fields, default)]
 struct Dns {
     listen: SocketAddr,
+    resolver: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -196,7 +198,7 @@ impl Default for Feed {
 
 impl Default for Dns {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0u16; 8], 53)) }
+        Self { listen: SocketAddr::from(([0u16; 8], 53)), resolver: Vec::new() }
     }
 }
 
@@ -234,6 +236,8 @@ pub struct Config {
     pub feed_socket: PathBuf,
     /// Where the DNS server listens.
     pub dns_listen: SocketAddr,
+    /// Name servers to ask about hosts; with none, those of the system.
+    pub resolvers: Vec<SocketAddr>,
     /// Where metrics and probes are served.
     pub admin_listen: SocketAddr,
     /// The CAs, the first one first; none means the internal one.
@@ -264,6 +268,9 @@ pub enum InvalidConfig {
     /// The feed's socket path.
     #[error("`feed.listen`: `{0}` names no socket: use unix:/run/webgateway/feed.sock")]
     FeedSocket(String),
+    /// A name server that is no address.
+    #[error("`dns.resolver`: `{0}` is not an address: use such as 9.9.9.9 or 127.0.0.1:5353")]
+    Resolver(String),
     /// A path that is empty.
     #[error("`{0}` is empty: a path is needed")]
     EmptyPath(&'static str),
@@ -334,6 +341,7 @@ impl Settings {
             rpc_listen: self.rpc.listen,
             feed_socket: socket(&self.feed.listen)?,
             dns_listen: self.dns.listen,
+            resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,
             admin_listen: self.admin_listen,
             cas,
         })
@@ -368,6 +376,12 @@ fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, InvalidC
         Err(error) => Err(InvalidConfig::Reserved(label.clone(), error)),
     };
     labels.iter().map(one).collect()
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, InvalidConfig> {
+    const DOMAIN: u16 = 53;
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DOMAIN));
+    bare.or_else(|_| text.parse()).map_err(|_| InvalidConfig::Resolver(text.to_owned()))
 }
 
 fn socket(listen: &str) -> Result<PathBuf, InvalidConfig> {

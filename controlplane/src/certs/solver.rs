@@ -1,7 +1,20 @@
 //! Shows the world what a CA asks to see, and takes it back.
 
+use std::fmt;
+use std::time::Duration;
+
 use thiserror::Error;
+use tracing::info;
+use webgateway_proto::feed::Challenge;
 use webgateway_proto::model::Host;
+
+use super::tokens;
+use crate::dns::txt::{Place, TxtGuard, TxtSet};
+use crate::feed::challenges::{ChallengeGuard, Challenges, Superseded};
+use crate::feed::nodes::{Nodes, NotHeld};
+
+/// How long the nodes may take to acknowledge a challenge. One that is silent for longer is dropped from the feed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The ways of proving that we hold a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,27 +44,96 @@ pub struct Asked {
     pub digest: [u8; 32],
 }
 
-/// Shows answers to the world. Clones show on the same channels.
+/// Shows answers to the world. Clones show in the same places.
 #[derive(Debug, Clone)]
-pub struct Solver {}
+pub struct Solver {
+    base: Host,
+    values: TxtSet,
+    challenges: Challenges,
+    nodes: Nodes,
+    patience: Duration,
+}
 
 /// An answer that is to be seen until this is dropped.
 #[derive(Debug)]
 #[must_use = "the answer is taken back when this is dropped"]
-pub struct Shown {}
+pub struct Shown {
+    _guard: Guard,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for what their drop does")]
+enum Guard {
+    Txt(TxtGuard),
+    Challenge(ChallengeGuard),
+}
 
 /// Why an answer is not to be seen everywhere.
 #[derive(Debug, Error)]
 pub enum NotShown {
-    /// No dataplane is connected, so nobody would answer.
-    #[error("no dataplane is connected: nobody would answer the CA")]
-    NoNode,
+    /// The certificate for the handshake cannot be made.
+    #[error("the certificate for the challenge cannot be made: {0}")]
+    Crypto(#[from] rcgen::Error),
+    /// Somebody else answers for the same host.
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
+    /// The CA would find a node that cannot answer, or none.
+    #[error("the CA would not be answered: {0}")]
+    NotHeld(#[from] NotHeld),
 }
 
 impl Solver {
+    /// Shows DNS-01 in `values`, the others on the feed.
+    #[must_use]
+    pub fn new(base: Host, values: TxtSet, challenges: Challenges, nodes: Nodes) -> Self {
+        Self { base, values, challenges, nodes, patience: PATIENCE }
+    }
+
     /// Shows one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
-    /// every connected node has acknowledged it. An older answer of the same kind for the same host is replaced.
-    pub async fn show(&self, _asked: &Asked) -> Result<Shown, NotShown> {
-        Err(NotShown::NoNode)
+    /// every connected node has acknowledged it. An older answer on the feed for the same host is replaced.
+    pub async fn show(&self, asked: &Asked) -> Result<Shown, NotShown> {
+        let host = &asked.host;
+        let guard = match asked.kind {
+            ChallengeKind::Dns01 => {
+                Guard::Txt(self.values.show(Place::of(host, &self.base), &asked.dns_value))
+            }
+            ChallengeKind::TlsAlpn01 => {
+                Guard::Challenge(self.spread(tokens::tls_alpn(host, &asked.digest)?).await?)
+            }
+            ChallengeKind::Http01 => {
+                let challenge = tokens::http(host, &asked.token, &asked.key_authorization);
+                Guard::Challenge(self.spread(challenge).await?)
+            }
+        };
+        info!(%host, kind = %asked.kind, "a challenge is shown");
+        Ok(Shown { _guard: guard })
+    }
+
+    async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, NotShown> {
+        let guard = self.challenges.show(challenge);
+        let version = guard.version().await?;
+        self.nodes.hold(&guard.name(), version, self.patience).await?;
+        Ok(guard)
     }
 }
+
+impl ChallengeKind {
+    /// The word for it in ACME.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Http01 => "http-01",
+        }
+    }
+}
+
+impl fmt::Display for ChallengeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

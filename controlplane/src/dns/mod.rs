@@ -1,5 +1,13 @@
-//! The name server of `_acme-challenge.<base domain>`, and of nothing else.
+//! The name server of `_acme-challenge.<base domain>` and of nothing else, and what others' name servers say.
 
-pub mod server;
+pub mod resolver;
+
 pub mod txt;
 pub mod zone;
+
+pub mod limit;
+
+pub mod answers;
+
+pub mod server;
+mod tcp;

@@ -1,32 +1,23 @@
 //! The name server's sockets: UDP and TCP on one address.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use hickory_server::Server;
-use hickory_server::net::NetError;
-use hickory_server::net::runtime::Time;
-use hickory_server::proto::op::Edns;
-use hickory_server::proto::rr::Record;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponse;
-use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 use webgateway_process::Stop;
 
-use super::txt::TxtSet;
-use super::zone::Zone;
+use super::answers::{Answers, Transport};
+use super::tcp;
 
-/// The largest answer over UDP, in bytes: it crosses every path in one piece (DNS flag day 2020).
-const MAX_UDP: u16 = 1232;
-/// A TCP connection that asks nothing for so long is closed.
-const TCP_IDLE: Duration = Duration::from_secs(5);
-/// How many answers may wait on one TCP connection.
-const TCP_ANSWERS: usize = 16;
-/// How long to wait before a server that ended is started anew.
+/// The largest question over UDP, in bytes.
+const MAX_QUESTION: usize = 4096;
+/// How long to wait before a listener that ended is started anew.
 const PAUSE: Duration = Duration::from_millis(200);
 /// With port 0, how often a port is sought that is free for both protocols.
 const TRIES: usize = 16;
@@ -49,17 +40,6 @@ pub struct DnsSockets {
     udp: UdpSocket,
     tcp: TcpListener,
     address: SocketAddr,
-}
-
-/// Answers for the zone; the values are those of the moment of the question.
-#[derive(Debug, Clone)]
-pub struct Answers {
-    /// The zone.
-    pub zone: Zone,
-    /// Its TXT values.
-    pub values: TxtSet,
-    /// Counts the questions.
-    pub questions: Counter,
 }
 
 impl DnsSockets {
@@ -91,83 +71,64 @@ impl DnsSockets {
         self.address
     }
 
-    /// Answers until the process stops. A protocol whose loop ends, as it may on a failed accept, is started anew
-    /// on the same socket.
+    /// Answers until the process stops. A listener that ends is counted and started anew on the same socket.
     pub async fn serve(self, answers: Answers, stop: Stop) -> io::Result<()> {
-        let udp = keep("UDP", &stop, || {
-            let mut server = Server::new(answers.clone());
-            server.register_socket(tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?);
-            Ok(server)
+        let udp = keep("UDP", &answers, &stop, || {
+            let socket = tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?;
+            Ok(serve_udp(socket, answers.clone()))
         });
-        let tcp = keep("TCP", &stop, || {
-            let mut server = Server::new(answers.clone());
+        let tcp = keep("TCP", &answers, &stop, || {
             let listener = tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?;
-            server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
-            Ok(server)
+            Ok(tcp::serve(listener, answers.clone()))
         });
         tokio::try_join!(udp, tcp).map(drop)
     }
 }
 
-async fn keep<H: RequestHandler>(
+/// Runs a listener in a task of its own, so that not even a panic in it ends the other.
+async fn keep<F>(
     protocol: &'static str,
+    answers: &Answers,
     stop: &Stop,
-    start: impl Fn() -> io::Result<Server<H>>,
-) -> io::Result<()> {
+    start: impl Fn() -> io::Result<F>,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<Infallible>> + Send + 'static,
+{
     loop {
-        let mut server = start()?;
-        tokio::select! {
-            ended = server.block_until_done() => {
-                let reason = ended.err().map(|error| error.to_string());
-                warn!(protocol, reason, "the name server's loop ended, it is started anew");
-                sleep(PAUSE).await;
-            }
+        let mut task = JoinSet::new();
+        task.spawn(start()?);
+        let reason = tokio::select! {
+            ended = task.join_next() => match ended {
+                Some(Ok(Err(error))) => error.to_string(),
+                Some(Err(error)) => error.to_string(),
+                Some(Ok(Ok(never))) => match never {},
+                None => String::new(),
+            },
             () = stop.begun() => return Ok(()),
+        };
+        answers.counts().restarts.inc();
+        warn!(protocol, reason, "a listener of the name server ended, it is started anew");
+        sleep(PAUSE).await;
+    }
+}
+
+/// One question after the other: an answer is made of what is in memory and never waits.
+async fn serve_udp(socket: tokio::net::UdpSocket, answers: Answers) -> io::Result<Infallible> {
+    let mut buffer = vec![0; MAX_QUESTION];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        let Some(question) = buffer.get(..length).filter(|_| can_be_answered(from)) else { continue };
+        if let Some(answer) = answers.answer(question, from, Transport::Udp).await {
+            // An asker that cannot be reached is its own trouble.
+            let _ = socket.send_to(&answer, from).await;
         }
     }
 }
 
-#[async_trait::async_trait]
-impl RequestHandler for Answers {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &Request,
-        response_handle: R,
-    ) -> ResponseInfo {
-        self.questions.inc();
-        let catalog = self.zone.catalog(self.values.values());
-        catalog.handle_request::<_, T>(request, Capped(response_handle)).await
-    }
-}
-
-/// Says [`MAX_UDP`] where the asker's own size, up to 65535, would be said: else we amplify.
-#[derive(Clone)]
-struct Capped<R>(R);
-
-#[async_trait::async_trait]
-impl<R: ResponseHandler> ResponseHandler for Capped<R> {
-    async fn send_response<'a>(
-        &mut self,
-        response: MessageResponse<
-            '_,
-            'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-        >,
-    ) -> Result<ResponseInfo, NetError> {
-        let capped: Option<Edns> = response.edns().map(|edns| {
-            let mut edns = edns.clone();
-            edns.set_max_payload(edns.max_payload().min(MAX_UDP));
-            edns
-        });
-        let mut response = response;
-        if let Some(edns) = &capped {
-            response.set_edns(edns);
-        }
-        self.0.send_response(response).await
-    }
+fn can_be_answered(from: SocketAddr) -> bool {
+    let ip = from.ip();
+    from.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
 }
 
 fn reason(error: &io::Error) -> String {

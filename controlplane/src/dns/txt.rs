@@ -3,39 +3,82 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
+use webgateway_proto::model::Host;
+
+/// How much of a host's SHA-256 names its place, in bytes.
+const DIGEST: usize = 10;
+
+/// Where in our zone the values for one host stand.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// At the zone's own name: those of the base domain and its wildcard.
+    Apex,
+    /// One label below it: those of a host whose `_acme-challenge` is a CNAME to there. The label is told by the
+    /// host alone, so that the owner can make the CNAME once, and no two hosts share one.
+    Below(String),
+}
 
 /// The pending values. Clones are the same set.
 #[derive(Debug, Clone)]
 pub struct TxtSet(Arc<watch::Sender<Values>>);
 
-type Values = BTreeMap<String, usize>;
+#[derive(Debug, Default)]
+struct Values {
+    /// Counts the changes.
+    generation: u64,
+    shown: BTreeMap<(Place, String), usize>,
+}
 
 /// One value, seen until this is dropped.
 #[derive(Debug)]
 #[must_use = "the value is taken back when this is dropped"]
 pub struct TxtGuard {
     set: TxtSet,
-    value: String,
+    key: (Place, String),
+}
+
+impl Place {
+    /// Where the values for a host stand.
+    #[must_use]
+    pub fn of(host: &Host, base: &Host) -> Self {
+        if host == base {
+            return Self::Apex;
+        }
+        let digest = digest(&SHA256, host.as_str().as_bytes());
+        Self::Below(digest.as_ref().iter().take(DIGEST).map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 impl TxtSet {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Values::new())))
+        Self(Arc::new(watch::Sender::new(Values::default())))
     }
 
     /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub fn show(&self, value: &str) -> TxtGuard {
-        self.0.send_modify(|values| *values.entry(value.to_owned()).or_default() += 1);
-        TxtGuard { set: self.clone(), value: value.to_owned() }
+    pub fn show(&self, place: Place, value: &str) -> TxtGuard {
+        let key = (place, value.to_owned());
+        self.0.send_modify(|values| {
+            values.generation += 1;
+            *values.shown.entry(key.clone()).or_default() += 1;
+        });
+        TxtGuard { set: self.clone(), key }
     }
 
-    /// The values, in their order.
+    /// Counts the changes: while it stays the same, so do the values.
     #[must_use]
-    pub fn values(&self) -> Vec<String> {
-        self.0.borrow().keys().cloned().collect()
+    pub fn generation(&self) -> u64 {
+        self.0.borrow().generation
+    }
+
+    /// The values in their order, and the generation they are of.
+    #[must_use]
+    pub fn values(&self) -> (u64, Vec<(Place, String)>) {
+        let values = self.0.borrow();
+        (values.generation, values.shown.keys().cloned().collect())
     }
 }
 
@@ -48,10 +91,11 @@ impl Default for TxtSet {
 impl Drop for TxtGuard {
     fn drop(&mut self) {
         self.set.0.send_modify(|values| {
-            if let Some(count) = values.get_mut(&self.value) {
+            values.generation += 1;
+            if let Some(count) = values.shown.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
-                    values.remove(&self.value);
+                    values.shown.remove(&self.key);
                 }
             }
         });
@@ -62,17 +106,32 @@ impl Drop for TxtGuard {
 mod tests {
     use super::*;
 
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
     #[test]
     fn a_value_lives_as_long_as_its_guards() {
         let set = TxtSet::new();
-        let (b, a) = (set.show("b"), set.show("a"));
-        let again = set.show("a");
-        assert_eq!(set.values(), ["a", "b"]);
+        let values = || set.values().1.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        let (b, a) = (set.show(Place::Apex, "b"), set.show(Place::Apex, "a"));
+        let again = set.show(Place::Apex, "a");
+        assert_eq!(values(), ["a", "b"]);
         drop(a);
-        assert_eq!(set.values(), ["a", "b"]);
+        assert_eq!(values(), ["a", "b"]);
         drop(again);
-        assert_eq!(set.values(), ["b"]);
+        let before = set.generation();
+        assert_eq!(values(), ["b"]);
         drop(b);
-        assert!(set.values().is_empty());
+        assert!(values().is_empty() && set.generation() > before);
+    }
+
+    #[test]
+    fn each_host_has_a_place_of_its_own() {
+        let base = host("gw.example");
+        assert_eq!(Place::of(&base, &base), Place::Apex);
+        let Place::Below(label) = Place::of(&host("app.example.org"), &base) else { panic!("apex") };
+        assert_eq!(label, "b0bf13b620397f0e7a46", "owners have made CNAMEs to it: it may never change");
+        assert_ne!(Place::of(&host("app2.example.org"), &base), Place::Below(label));
     }
 }

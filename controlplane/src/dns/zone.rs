@@ -10,6 +10,8 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use thiserror::Error;
 use webgateway_proto::model::Host;
 
+use super::txt::Place;
+
 /// Short, because the values of one order are of no use to the next; in seconds.
 const TTL: u32 = 5;
 /// What a secondary would keep to, if there were one; in seconds.
@@ -24,6 +26,7 @@ pub struct NoZone(Host);
 /// The zone's names.
 #[derive(Debug, Clone)]
 pub struct Zone {
+    base: Host,
     origin: Name,
     server: Name,
     contact: Name,
@@ -33,16 +36,30 @@ impl Zone {
     /// The zone below this base domain. Its name server is the base domain itself, to which it is delegated.
     pub fn new(base: &Host) -> Result<Self, NoZone> {
         let name = |text: String| Name::from_ascii(text).map_err(|_| NoZone(base.clone()));
-        Ok(Self {
+        let zone = Self {
+            base: base.clone(),
             origin: name(format!("_acme-challenge.{base}."))?,
             server: name(format!("{base}."))?,
             contact: name(format!("hostmaster.{base}."))?,
-        })
+        };
+        // All labels are equally long: if one fits, all do.
+        let below = base.child("x").map(|host| Place::of(&host, base));
+        below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| NoZone(base.clone()))?;
+        Ok(zone)
+    }
+
+    /// The name of the place for a host, without a trailing dot: where its `_acme-challenge` CNAME leads to.
+    #[must_use]
+    pub fn target(&self, host: &Host) -> String {
+        match Place::of(host, &self.base) {
+            Place::Apex => format!("_acme-challenge.{}", self.base),
+            Place::Below(label) => format!("{label}._acme-challenge.{}", self.base),
+        }
     }
 
     /// The zone with these TXT values, and nothing beside it: other names are refused.
     #[must_use]
-    pub fn catalog(&self, values: Vec<String>) -> Catalog {
+    pub fn catalog(&self, values: Vec<(Place, String)>) -> Catalog {
         let soa = SOA::new(self.server.clone(), self.contact.clone(), SERIAL, REFRESH, REFRESH, REFRESH, TTL);
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             self.origin.clone(),
@@ -50,12 +67,22 @@ impl Zone {
             AxfrPolicy::Deny,
         );
         let apex = [RData::SOA(soa), RData::NS(NS(self.server.clone()))];
-        let texts = values.into_iter().map(|value| RData::TXT(TXT::new(vec![value])));
-        for data in apex.into_iter().chain(texts) {
-            zone.upsert_mut(Record::from_rdata(self.origin.clone(), TTL, data), SERIAL);
+        let apex = apex.into_iter().map(|data| (self.origin.clone(), data));
+        let texts = values
+            .into_iter()
+            .filter_map(|(place, value)| Some((self.name(&place)?, RData::TXT(TXT::new(vec![value])))));
+        for (name, data) in apex.chain(texts) {
+            zone.upsert_mut(Record::from_rdata(name, TTL, data), SERIAL);
         }
         let mut catalog = Catalog::new();
         catalog.upsert(LowerName::new(&self.origin), vec![Arc::new(zone)]);
         catalog
+    }
+
+    fn name(&self, place: &Place) -> Option<Name> {
+        match place {
+            Place::Apex => Some(self.origin.clone()),
+            Place::Below(label) => self.origin.prepend_label(label.as_str()).ok(),
+        }
     }
 }

@@ -11,10 +11,11 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::{Resource, ResourceName, Settings};
 
 use super::catalog::Catalog;
+use super::challenges::Challenges;
 use crate::seal::SecretKey;
 use crate::store::change::{Change, Changed, Changes};
 use crate::store::feed::{changes_since, record_settings};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, challenges};
 
 /// How long to wait when the store cannot be read.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,8 +32,10 @@ pub struct Loader {
     pub store: Store,
     /// its private keys opened with this,
     pub key: Arc<SecretKey>,
-    /// and from the configuration.
+    /// from the configuration,
     pub settings: Settings,
+    /// and from who has something shown for a while.
+    pub challenges: Challenges,
     /// How long changes are gathered, from the first one, before they are published.
     pub delay: Duration,
 }
@@ -41,14 +44,15 @@ impl Loader {
     /// Everything, as it is now.
     pub async fn load(&self) -> Result<Catalog, StoreError> {
         let text = settings_text(&self.settings);
-        let version = self
-            .store
-            .write("feed settings", move |tx| -> Result<_, StoreError> { record_settings(tx, &text) })
-            .await?;
-        // What the settings forbid now the catalog leaves out without a trace; a node that stands at older
-        // settings is therefore told everything anew.
-        let mut catalog = Catalog::new(self.store.epoch(), version);
+        let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
+            Ok((record_settings(tx, &text)?, challenges::clear(tx)?))
+        });
+        let (version, left) = write.await?;
+        // What the settings forbid now, and which challenges have come and gone, the catalog leaves out without a
+        // trace; a node that stands before that is therefore told everything anew.
+        let mut catalog = Catalog::new(self.store.epoch(), version.max(left.since));
         let mut changes = self.read(0).await?;
+        changes.changed.extend(left.changed);
         let settings = Arc::new(Resource::Settings(self.settings.clone()));
         changes.changed.push(Changed {
             name: ResourceName::Settings,
@@ -89,6 +93,7 @@ impl Loader {
         for changed in &mut changes.changed {
             self.admit(changed);
         }
+        changes.changed.extend(self.challenges.changed(version, changes.version));
         Ok(changes)
     }
 

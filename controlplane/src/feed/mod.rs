@@ -1,6 +1,7 @@
 //! The feed: everything the nodes shall hold, and each node brought there.
 
 pub mod catalog;
+pub mod challenges;
 pub mod diff;
 pub mod load;
 pub mod nodes;

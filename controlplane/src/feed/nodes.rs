@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use webgateway_proto::api::{NodeView, Reject};
+use webgateway_proto::feed::ResourceName;
 
 use super::session::Session;
 use crate::clock::Clock;
@@ -51,10 +55,37 @@ pub enum InvalidNode {
     Text,
 }
 
+/// Why a resource is not held everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotHeld {
+    /// Nobody is there to hold it.
+    #[error("no dataplane is connected")]
+    NoNode,
+    /// A node cannot use it.
+    #[error("the dataplane {node} cannot use {resource}: {reason}")]
+    Rejected {
+        /// The node.
+        node: String,
+        /// The resource.
+        resource: ResourceName,
+        /// In the node's words.
+        reason: String,
+    },
+    /// Nodes that are connected and did not answer in time.
+    #[error("these dataplanes did not acknowledge {resource} in time: {}", nodes.join(", "))]
+    Late {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// The resource.
+        resource: ResourceName,
+    },
+}
+
 /// The nodes. Clones are the same list.
 #[derive(Debug, Clone)]
 pub struct Nodes {
     state: Arc<Mutex<State>>,
+    changed: Arc<watch::Sender<()>>,
     clock: Clock,
     connected: Gauge,
 }
@@ -85,7 +116,7 @@ impl Nodes {
     /// None yet; `connected` shows how many are connected.
     #[must_use]
     pub fn new(clock: Clock, connected: Gauge) -> Self {
-        Self { state: Arc::default(), clock, connected }
+        Self { state: Arc::default(), changed: Arc::default(), clock, connected }
     }
 
     /// Lists every node, by name.
@@ -122,8 +153,44 @@ impl Nodes {
         state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone() });
         state.forget_long_gone();
         self.connected.set(state.connected());
+        self.changed.send_replace(());
         info!(node = name, build, "a node connected");
         Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
+    }
+
+    /// Waits until each connected node has acknowledged `version` and with it `resource`, at most for `limit`. A
+    /// node that leaves meanwhile does not count; if none is there, one is waited for.
+    pub async fn hold(&self, resource: &ResourceName, version: u64, limit: Duration) -> Result<(), NotHeld> {
+        let (mut changed, until) = (self.changed.subscribe(), Instant::now() + limit);
+        loop {
+            changed.mark_unchanged();
+            let waiting = match self.holding(resource, version) {
+                Err(waiting @ (NotHeld::NoNode | NotHeld::Late { .. })) => waiting,
+                settled => return settled,
+            };
+            if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+                return Err(waiting);
+            }
+        }
+    }
+
+    fn holding(&self, resource: &ResourceName, version: u64) -> Result<(), NotHeld> {
+        let (state, name) = (self.state(), resource.to_string());
+        let (mut connected, mut late) = (0, Vec::new());
+        for node in state.nodes.values().map(|entry| &entry.node).filter(|node| node.connected) {
+            connected += 1;
+            if node.acked < version {
+                late.push(node.name.clone());
+            } else if let Some(reason) = node.rejects.get(&name) {
+                let (node, reason) = (node.name.clone(), reason.clone());
+                return Err(NotHeld::Rejected { node, resource: resource.clone(), reason });
+            }
+        }
+        match connected {
+            0 => Err(NotHeld::NoNode),
+            _ if late.is_empty() => Ok(()),
+            _ => Err(NotHeld::Late { nodes: late, resource: resource.clone() }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,6 +262,7 @@ impl Connected {
             && entry.stream == self.stream
         {
             change(&mut entry.node);
+            self.nodes.changed.send_replace(());
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod budgets;
 pub mod certificates;
+pub mod challenges;
 pub mod change;
 pub mod coverage;
 mod error;

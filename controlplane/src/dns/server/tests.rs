@@ -2,17 +2,23 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroU32;
 
-use hickory_server::proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_server::proto::rr::{Name, RecordType};
+use hickory_server::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
+use hickory_server::proto::rr::{Name, Record, RecordType};
 use webgateway_process::Tasks;
 use webgateway_proto::model::Host;
 
 use super::*;
+use crate::dns::answers::Counts;
+use crate::dns::limit::Limit;
+use crate::dns::txt::{Place, TxtSet};
+use crate::dns::zone::Zone;
 
 struct Dns {
     address: SocketAddr,
     values: TxtSet,
+    counts: Counts,
     tasks: Tasks,
 }
 
@@ -23,12 +29,17 @@ impl Drop for Dns {
 }
 
 fn serve() -> Dns {
+    serve_within(Limit::default())
+}
+
+fn serve_within(limit: Limit) -> Dns {
     let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
-    let answers = Answers { zone, values: values.clone(), questions: Counter::default() };
+    let counts = Counts::default();
+    let answers = Answers::new(zone, values.clone(), limit, counts.clone());
     tasks.essential("dns", sockets.serve(answers, tasks.stop().clone()));
-    Dns { address, values, tasks }
+    Dns { address, values, counts, tasks }
 }
 
 fn question(name: &str, kind: RecordType) -> Message {
@@ -50,7 +61,25 @@ fn udp(address: SocketAddr, question: &Message) -> (Message, Vec<u8>) {
 }
 
 fn tcp(address: SocketAddr, question: &Message) -> Message {
-    let mut stream = TcpStream::connect(address).unwrap();
+    tcp_over(TcpStream::connect(address).unwrap(), question)
+}
+
+/// A connection from another address of this machine.
+fn socket(from: SocketAddr, to: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        let connect = async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(from).unwrap();
+            socket.connect(to).await.unwrap().into_std().unwrap()
+        };
+        let stream = runtime.block_on(connect);
+        stream.set_nonblocking(false).unwrap();
+        stream
+    })
+}
+
+fn tcp_over(mut stream: TcpStream, question: &Message) -> Message {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let question = question.to_vec().unwrap();
     stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
@@ -75,7 +104,7 @@ async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
     let (none, _) = udp(dns.address, &ask);
     assert_eq!((none.metadata.response_code, none.answers.len()), (ResponseCode::NoError, 0));
     assert_eq!(kinds(&none.authorities), [RecordType::SOA]);
-    let (a, b) = (dns.values.show("apex"), dns.values.show("wildcard"));
+    let (a, b) = (dns.values.show(Place::Apex, "apex"), dns.values.show(Place::Apex, "wildcard"));
     for answer in [udp(dns.address, &ask).0, tcp(dns.address, &ask)] {
         assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
         let mut texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
@@ -89,7 +118,7 @@ async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_apex_has_soa_and_ns_and_nothing_else() {
     let dns = serve();
-    let _shown = dns.values.show("x");
+    let _shown = dns.values.show(Place::Apex, "x");
     for kind in [RecordType::SOA, RecordType::NS] {
         assert_eq!(kinds(&udp(dns.address, &question(APEX, kind)).0.answers), [kind]);
     }
@@ -123,7 +152,7 @@ async fn everything_else_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_case_of_the_question_comes_back() {
     let dns = serve();
-    let _shown = dns.values.show("x");
+    let _shown = dns.values.show(Place::Apex, "x");
     let mixed = "_AcMe-ChAlLeNgE.gW.eXaMpLe.";
     let (answer, bytes) = udp(dns.address, &question(mixed, RecordType::TXT));
     assert_eq!(answer.answers.len(), 1);
@@ -134,7 +163,7 @@ async fn the_case_of_the_question_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_over_udp_are_bounded_and_whole_over_tcp() {
     let dns = serve();
-    let _shown: Vec<_> = (0..40).map(|i| dns.values.show(&format!("{i:043}"))).collect();
+    let _shown: Vec<_> = (0..40).map(|i| dns.values.show(Place::Apex, &format!("{i:043}"))).collect();
     let mut ask = question(APEX, RecordType::TXT);
     let (plain, bytes) = udp(dns.address, &ask);
     assert!(plain.metadata.truncation && bytes.len() <= 512, "{}", bytes.len());
@@ -160,6 +189,79 @@ async fn garbage_changes_nothing() {
     }
     let (answer, _) = udp(dns.address, &question(APEX, RecordType::SOA));
     assert_eq!(answer.answers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegated_host_has_values_of_its_own() {
+    let dns = serve();
+    let (base, host) = (Host::parse("gw.example").unwrap(), Host::parse("app.example.org").unwrap());
+    let _apex = dns.values.show(Place::Apex, "apex");
+    let _own = (dns.values.show(Place::of(&host, &base), "a"), dns.values.show(Place::of(&host, &base), "b"));
+    let target = Zone::new(&base).unwrap().target(&host);
+    let (answer, _) = udp(dns.address, &question(&format!("{target}."), RecordType::TXT));
+    let texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
+    assert_eq!(texts, ["a", "b"]);
+    assert_eq!(udp(dns.address, &question(APEX, RecordType::TXT)).0.answers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_limit_udp_says_less_and_tcp_everything() {
+    let burst = NonZeroU32::new(4).unwrap();
+    let dns = serve_within(Limit::new(NonZeroU32::MIN, burst));
+    let _shown = dns.values.show(Place::Apex, "x");
+    let ask = question(APEX, RecordType::TXT);
+    for _ in 0..burst.get() {
+        assert_eq!(udp(dns.address, &ask).0.answers.len(), 1);
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let bytes = ask.to_vec().unwrap();
+    for _ in 0..2 {
+        socket.send_to(&bytes, dns.address).unwrap();
+    }
+    let mut buffer = [0; 1500];
+    let length = socket.recv(&mut buffer).unwrap();
+    let answer = Message::from_vec(&buffer[..length]).unwrap();
+    assert!(answer.metadata.truncation && answer.answers.is_empty(), "one of two");
+    assert_eq!((answer.metadata.id, answer.queries, length), (4711, ask.queries.clone(), bytes.len()));
+    assert_eq!(tcp(dns.address, &ask).answers.len(), 1);
+    assert_eq!(dns.counts.limited.get(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_of_one_network_keep_no_other_away() {
+    let dns = serve();
+    let mut idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(dns.address).unwrap()).collect();
+    let mut last = idle.pop().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap_or(0), 0, "closed at once: its network has its share");
+    let other = std::net::SocketAddr::from(([127, 0, 9, 1], 0));
+    let socket = socket(other, dns.address);
+    assert_eq!(tcp_over(socket, &question(APEX, RecordType::SOA)).answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_listener_that_ends_is_counted_and_started_anew() {
+    let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
+    let (counts, stop) = (Counts::default(), Stop::new());
+    let answers = Answers::new(zone, TxtSet::new(), Limit::default(), counts.clone());
+    let starts = std::sync::atomic::AtomicU32::new(0);
+    let started = stop.clone();
+    let start = || {
+        let (start, stop) = (starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed), started.clone());
+        Ok(async move {
+            match start {
+                0 => Err(io::Error::other("gone")),
+                1 => panic!("as from a malformed question"),
+                _ => {
+                    stop.begin();
+                    std::future::pending().await
+                }
+            }
+        })
+    };
+    keep("UDP", &answers, &stop, start).await.unwrap();
+    assert_eq!(counts.restarts.get(), 2);
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn loader(store: &Store, allowed: &str) -> Loader {
             base_domain: Host::parse("gw.example").unwrap(),
             allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
         },
+        challenges: Challenges::new(store.clone()),
         delay: Duration::from_millis(5),
     }
 }

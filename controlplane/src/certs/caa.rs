@@ -1,0 +1,84 @@
+//! Whether CAA records let a CA issue (RFC 8659), and by which challenges (RFC 8657).
+
+use super::solver::ChallengeKind;
+use crate::dns::resolver::Caa;
+
+/// Tags that bind us or that we know not to.
+const KNOWN: [&str; 7] =
+    ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
+
+/// What is wanted of a CA.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// The domains that the CA goes by.
+    pub(super) ca: &'a [String],
+    /// Whether a wildcard is among the names.
+    pub(super) wildcard: bool,
+    /// How the name could be proven.
+    pub(super) kind: ChallengeKind,
+}
+
+/// Whether the CA may issue by this challenge, by the records of the name itself or of the nearest name above it
+/// that has any.
+pub(super) fn allows(records: &[Caa], request: Request<'_>) -> bool {
+    if records.iter().any(|record| record.critical && !KNOWN.contains(&record.tag.as_str())) {
+        return false;
+    }
+    let tagged = |tag: &str| records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();
+    let plain = permits(&tagged("issue"), request);
+    let wild = tagged("issuewild");
+    // A wildcard's own records bind instead of the others (RFC 8659 §4.3); its order also has the plain name.
+    plain && (!request.wildcard || wild.is_empty() || permits(&wild, request))
+}
+
+fn permits(records: &[&Caa], request: Request<'_>) -> bool {
+    records.is_empty() || records.iter().any(|record| permits_one(&record.value, request))
+}
+
+fn permits_one(value: &str, request: Request<'_>) -> bool {
+    let mut parts = value.split(';').map(str::trim);
+    let issuer = parts.next().unwrap_or_default();
+    let methods = parts.filter_map(|part| part.split_once('=')).find_map(|(key, methods)| {
+        key.trim().eq_ignore_ascii_case("validationmethods").then(|| methods.trim())
+    });
+    let kind = request.kind.as_str();
+    let by_method = |methods: &str| methods.split(',').any(|method| method.trim() == kind);
+    request.ca.iter().any(|ca| ca.eq_ignore_ascii_case(issuer)) && methods.is_none_or(by_method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(tag: &str, value: &str) -> Caa {
+        Caa { critical: false, tag: tag.into(), value: value.into() }
+    }
+
+    fn allowed(records: &[Caa], wildcard: bool, kind: ChallengeKind) -> bool {
+        allows(records, Request { ca: &["ca.example".into()], wildcard, kind })
+    }
+
+    #[test]
+    fn who_is_named_may_issue_and_nobody_else() {
+        use ChallengeKind::{Dns01, Http01, TlsAlpn01};
+        let issue = |value| record("issue", value);
+        let cases: [(&[Caa], bool, bool); 10] = [
+            (&[], true, true),
+            (&[issue("ca.example")], true, true),
+            (&[issue("other.example"), issue("CA.Example; x=y")], true, true),
+            (&[issue(";")], false, false),
+            (&[issue("other.example")], false, false),
+            (&[record("issuewild", "other.example")], true, false),
+            (&[issue("ca.example"), record("issuewild", ";")], true, false),
+            (&[issue("other.example"), record("issuewild", "ca.example")], false, false),
+            (&[record("iodef", "mailto:x@example.org")], true, true),
+            (&[Caa { critical: true, ..record("tbs", "x") }], false, false),
+        ];
+        for (records, plain, wildcard) in cases {
+            assert_eq!(allowed(records, false, TlsAlpn01), plain, "{records:?}");
+            assert_eq!(allowed(records, true, Dns01), wildcard, "{records:?}, wildcard");
+        }
+        let only_dns = [issue("ca.example; validationmethods=dns-01,other")];
+        assert!(allowed(&only_dns, false, Dns01) && !allowed(&only_dns, false, Http01));
+    }
+}

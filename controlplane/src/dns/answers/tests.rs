@@ -1,0 +1,66 @@
+//! Anything at all comes in; only answers go out.
+
+use hickory_server::proto::op::{Message, Query, ResponseCode};
+use hickory_server::proto::rr::{Name, RecordType};
+use proptest::prelude::*;
+use webgateway_proto::model::Host;
+
+use super::*;
+use crate::dns::txt::Place;
+
+fn answers() -> Answers {
+    let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
+    let values = TxtSet::new();
+    std::mem::forget(values.show(Place::Apex, "x"));
+    let limit = Limit::new(std::num::NonZeroU32::MAX, std::num::NonZeroU32::MAX);
+    Answers::new(zone, values, limit, Counts::default())
+}
+
+fn ask(answers: &Answers, question: &[u8]) -> Option<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let from = "192.0.2.1:9999".parse().unwrap();
+    runtime.block_on(answers.answer(question, from, Transport::Udp))
+}
+
+fn question() -> Vec<u8> {
+    let mut message = Message::query();
+    message
+        .add_query(Query::query(Name::from_ascii("_acme-challenge.gw.example.").unwrap(), RecordType::TXT));
+    message.to_vec().unwrap()
+}
+
+#[test]
+fn a_malformed_question_is_called_so_and_an_answer_is_not_answered() {
+    let (answers, mut bytes) = (answers(), question());
+    assert_eq!(Message::from_vec(&ask(&answers, &bytes).unwrap()).unwrap().answers.len(), 1);
+    let cut = ask(&answers, &bytes[..20]).unwrap();
+    assert_eq!(Message::from_vec(&cut).unwrap().metadata.response_code, ResponseCode::FormErr);
+    assert_eq!(ask(&answers, &bytes[..11]), None);
+    bytes[2] |= 0x80;
+    assert_eq!(ask(&answers, &bytes), None, "or two name servers would talk for ever");
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_the_answer_is_one_and_bounded(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let answers = answers();
+        let mut near = question();
+        for (at, byte) in flips {
+            let at = at.index(near.len());
+            near[at] = byte;
+        }
+        for question in [bytes, near] {
+            if let Some(answer) = ask(&answers, &question) {
+                prop_assert!(answer.len() <= usize::from(MAX_UDP));
+                prop_assert_eq!(&answer[..2], &question[..2]);
+                prop_assert!(answer[2] & 0x80 != 0);
+            }
+            if let Some(answer) = truncated(&question) {
+                prop_assert!(answer.len() <= question.len(), "it would amplify");
+            }
+        }
+    }
+}

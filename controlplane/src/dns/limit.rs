@@ -1,0 +1,112 @@
+//! How many questions one client network may ask, so that nobody is flooded with our answers.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use governor::{DefaultKeyedRateLimiter, Quota};
+
+/// Questions a second of one network, in the long run. A CA asks a few per name, from several networks.
+const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Questions of one network at once.
+const BURST: NonZeroU32 = NonZeroU32::new(400).unwrap();
+/// After so many questions, networks that have their whole allowance again are forgotten.
+const SWEEP: u32 = 1 << 16;
+
+/// The network of a client: as wide as one party has it, or can say that it has it over UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// An IPv4 /24.
+    V4([u8; 3]),
+    /// An IPv6 /56.
+    V6([u8; 7]),
+}
+
+/// The allowances. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Limit(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    allowances: DefaultKeyedRateLimiter<Network>,
+    asked: AtomicU32,
+}
+
+impl Network {
+    /// The network an address is in; an IPv4 address mapped into IPv6 is an IPv4 address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                Self::V4([a, b, c])
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, ..] = v6.octets();
+                Self::V6([a, b, c, d, e, f, g])
+            }
+        }
+    }
+}
+
+impl Limit {
+    /// `rate` questions a second of each network, and `burst` at once.
+    #[must_use]
+    pub fn new(rate: NonZeroU32, burst: NonZeroU32) -> Self {
+        let allowances = DefaultKeyedRateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
+        Self(Arc::new(Inner { allowances, asked: AtomicU32::new(0) }))
+    }
+
+    /// Takes one question from a network's allowance, if there is one left. Remembers at most as many networks as
+    /// asked since the last sweep, and those that were over their rate then.
+    #[must_use]
+    pub fn admits(&self, network: Network) -> bool {
+        let Inner { allowances, asked } = &*self.0;
+        if asked.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            allowances.retain_recent();
+            allowances.shrink_to_fit();
+        }
+        allowances.check_key(&network).is_ok()
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self::new(RATE, BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_told_apart_and_neighbours_are_not() {
+        let of = |text: &str| Network::of(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.7"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("2001:db8:0:aa01::1"), of("2001:db8:0:aaff::2"));
+        assert_ne!(of("2001:db8:0:aa01::1"), of("2001:db8:0:ab01::1"));
+    }
+
+    #[test]
+    fn one_network_is_limited_and_the_others_are_not() {
+        let limit = Limit::new(NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
+        let (a, b) = (Network::V4([192, 0, 2]), Network::V4([192, 0, 3]));
+        assert_eq!((0..5).filter(|_| limit.admits(a)).count(), 3);
+        assert!(limit.admits(b));
+    }
+
+    #[test]
+    fn strangers_by_the_million_are_forgotten() {
+        // Each has its allowance back after a nanosecond.
+        let limit = Limit::new(NonZeroU32::MAX, NonZeroU32::MAX);
+        for i in 0..=1_000_000_u32 {
+            let [_, a, b, c] = i.to_be_bytes();
+            assert!(limit.admits(Network::V4([a, b, c])));
+        }
+        assert!(limit.0.allowances.len() <= SWEEP as usize, "{}", limit.0.allowances.len());
+    }
+}

@@ -1,0 +1,159 @@
+//! What others' name servers say: a small face on hickory's resolver, which remembers nothing between questions.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use thiserror::Error;
+use tokio::time::timeout;
+
+/// How long one server may take for one question.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// How long a question may take with all attempts and servers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many CNAMEs are followed, one after the other.
+const MAX_ALIASES: usize = 8;
+
+/// Asks name servers. Clones are the same one.
+#[derive(Clone)]
+pub struct Resolver(TokioResolver);
+
+/// No name servers to ask.
+#[derive(Debug, Error)]
+#[error("`[dns] resolver`: cannot ask the system's name servers ({0}): name some, such as 9.9.9.9")]
+pub struct NoResolver(String);
+
+/// A question that got no answer. An answer that says "nothing there" is one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the {kind} records of {name} could not be looked up: {reason}")]
+pub struct NotResolved {
+    /// What was asked about.
+    pub name: String,
+    /// What was asked for.
+    pub kind: &'static str,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// One CAA record (RFC 8659 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caa {
+    /// Whether who does not know the tag may not issue.
+    pub critical: bool,
+    /// What it says, lower case.
+    pub tag: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl Resolver {
+    /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
+    pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+        let failed = |error: NetError| NoResolver(error.to_string());
+        let mut builder = if servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(failed)?
+        } else {
+            let servers = servers.iter().map(server).collect();
+            let config = ResolverConfig::from_name_servers(servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let options = builder.options_mut();
+        // An owner who has just made a record is not to wait for a cache.
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.timeout = ATTEMPT;
+        builder.build().map(Self).map_err(failed)
+    }
+
+    /// The addresses of a name, through all aliases.
+    pub async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, NotResolved> {
+        let (v4, v6) = tokio::try_join!(
+            self.lookup(name, RecordType::A, "A"),
+            self.lookup(name, RecordType::AAAA, "AAAA")
+        )?;
+        let address = |data: RData| data.ip_addr();
+        Ok(v4.into_iter().chain(v6).filter_map(address).collect())
+    }
+
+    /// Whether a name is an alias of `wanted`, be it through others.
+    pub async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, NotResolved> {
+        let mut name = name.to_owned();
+        for _ in 0..MAX_ALIASES {
+            let Some(target) = self.alias(&name).await? else { return Ok(false) };
+            if target == wanted {
+                return Ok(true);
+            }
+            name = target;
+        }
+        Ok(false)
+    }
+
+    /// The name a name is an alias of, lower case and without a trailing dot.
+    pub async fn alias(&self, name: &str) -> Result<Option<String>, NotResolved> {
+        let found = self.lookup(name, RecordType::CNAME, "CNAME").await?;
+        Ok(found.into_iter().find_map(|data| match data {
+            RData::CNAME(target) => Some(plain(&target.0)),
+            _ => None,
+        }))
+    }
+
+    /// The CAA records at a name; none above it are looked for.
+    pub async fn caa(&self, name: &str) -> Result<Vec<Caa>, NotResolved> {
+        let found = self.lookup(name, RecordType::CAA, "CAA").await?;
+        let caa = |data| match data {
+            RData::CAA(caa) => Some(Caa {
+                critical: caa.issuer_critical,
+                tag: caa.tag.to_ascii_lowercase(),
+                value: String::from_utf8_lossy(&caa.value).into_owned(),
+            }),
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(caa).collect())
+    }
+
+    /// Whether a name is a zone's own: there can be no CNAME at it (RFC 1034 §3.6.2).
+    pub async fn is_apex(&self, name: &str) -> Result<bool, NotResolved> {
+        let found = self.lookup(name, RecordType::SOA, "SOA").await?;
+        Ok(found.iter().any(|data| matches!(data, RData::SOA(_))))
+    }
+
+    async fn lookup(
+        &self,
+        name: &str,
+        kind: RecordType,
+        word: &'static str,
+    ) -> Result<Vec<RData>, NotResolved> {
+        let failed = |reason: String| NotResolved { name: name.to_owned(), kind: word, reason };
+        let fqdn = Name::from_ascii(format!("{name}.")).map_err(|error| failed(error.to_string()))?;
+        match timeout(PATIENCE, self.0.lookup(fqdn, kind)).await {
+            Ok(Ok(found)) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
+            Ok(Err(error)) if error.is_no_records_found() => Ok(Vec::new()),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("no answer in time".to_owned())),
+        }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+fn server(address: &SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = address.port();
+    }
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn plain(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
+}

@@ -1,0 +1,141 @@
+//! Challenges come and go on a real store's feed, also over a crash.
+
+use std::path::Path;
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use webgateway_process::Tasks;
+use webgateway_proto::feed::{ChallengeResponse, Settings};
+use webgateway_proto::model::Prefixes;
+
+use super::*;
+use crate::feed::catalog::Catalog;
+use crate::feed::diff::diff;
+use crate::feed::load::Loader;
+use crate::metrics::Metrics;
+use crate::seal::SecretKey;
+
+fn open(folder: &Path) -> Store {
+    Store::open(&folder.join("controlplane.db"), Metrics::register(&mut Registry::default())).unwrap()
+}
+
+fn challenge(host: &str, token: &str) -> Challenge {
+    let response =
+        ChallengeResponse::Http { token: token.into(), key_authorization: format!("{token}.thumbprint") };
+    Challenge { host: Host::parse(host).unwrap(), response }
+}
+
+/// A controlplane's feed, but for the nodes.
+struct Feed {
+    challenges: Challenges,
+    catalog: watch::Receiver<Catalog>,
+    tasks: Tasks,
+}
+
+impl Feed {
+    async fn start(folder: &Path) -> Self {
+        let store = open(folder);
+        let challenges = Challenges::new(store.clone());
+        let loader = Loader {
+            store,
+            key: Arc::new(SecretKey::new(&[1; 32]).unwrap()),
+            settings: Settings {
+                base_domain: Host::parse("gw.example").unwrap(),
+                allowed_backends: Prefixes::default(),
+            },
+            challenges: challenges.clone(),
+            delay: Duration::from_millis(1),
+        };
+        let (sender, catalog) = watch::channel(loader.load().await.unwrap());
+        let tasks = Tasks::new(Stop::new());
+        tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
+        tasks.essential("challenges", challenges.clone().follow(tasks.stop().clone()));
+        Self { challenges, catalog, tasks }
+    }
+
+    async fn reach(&mut self, version: u64) -> Catalog {
+        self.catalog.wait_for(|catalog| catalog.version() >= version).await.unwrap().clone()
+    }
+
+    /// Ends as a crash does: nothing is taken back.
+    async fn crash(self, guards: Vec<ChallengeGuard>) {
+        self.tasks.stop().begin();
+        self.tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+        drop(guards);
+    }
+}
+
+fn held(catalog: &Catalog) -> Vec<String> {
+    let put = |(name, change): (&ResourceName, &Change)| match change {
+        Change::Put(_) if *name != ResourceName::Settings => Some(name.to_string()),
+        Change::Put(_) | Change::Remove { .. } => None,
+    };
+    catalog.since(0).filter_map(put).collect()
+}
+
+#[tokio::test]
+async fn a_challenge_is_on_the_feed_as_long_as_its_guard_lives() {
+    let dir = TempDir::new().unwrap();
+    let mut feed = Feed::start(dir.path()).await;
+    let before = feed.catalog.borrow().held();
+    let guard = feed.challenges.show(challenge("a.example", "t1"));
+    let other = feed.challenges.show(challenge("b.example", "t2"));
+    let version = guard.version().await.unwrap().max(other.version().await.unwrap());
+    assert!(version > before.version);
+    let with = feed.reach(version).await;
+    assert_eq!(held(&with).len(), 2);
+    drop(guard);
+    let without = feed.reach(version + 1).await;
+    assert_eq!(held(&without), ["challenge/b.example"]);
+    for from in [before, with.held()] {
+        let batch = diff(&without, Some(&from));
+        assert!(
+            !batch.is_full() && batch.tells_of(&ResourceName::Challenge(Host::parse("a.example").unwrap()))
+        );
+    }
+    drop(other);
+    assert!(held(&feed.reach(version + 2).await).is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_challenge_of_the_same_host_wins() {
+    let dir = TempDir::new().unwrap();
+    let mut feed = Feed::start(dir.path()).await;
+    let first = feed.challenges.show(challenge("a.example", "t1"));
+    first.version().await.unwrap();
+    let second = feed.challenges.show(challenge("a.example", "t2"));
+    assert_eq!(first.version().await, Err(Superseded));
+    let version = second.version().await.unwrap();
+    drop(first);
+    let catalog = feed.reach(version).await;
+    let Some(Change::Put(put)) = catalog.change_of(&second.name()) else { panic!("the first one's end") };
+    assert_eq!(**put, Resource::Challenge(challenge("a.example", "t2")));
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_challenge_on_any_node() {
+    let dir = TempDir::new().unwrap();
+    let mut feed = Feed::start(dir.path()).await;
+    let old = feed.catalog.borrow().held();
+    let gone = feed.challenges.show(challenge("gone.example", "t0"));
+    let during = feed.reach(gone.version().await.unwrap()).await.held();
+    drop(gone);
+    feed.reach(during.version + 1).await;
+    let guard = feed.challenges.show(challenge("a.example", "t1"));
+    let last = feed.reach(guard.version().await.unwrap()).await.held();
+    feed.crash(vec![guard]).await;
+
+    let feed = Feed::start(dir.path()).await;
+    let catalog = feed.catalog.borrow().clone();
+    assert!(held(&catalog).is_empty());
+    let name = ResourceName::Challenge(Host::parse("a.example").unwrap());
+    let batch = diff(&catalog, Some(&last));
+    assert!(!batch.is_full() && batch.tells_of(&name), "who held it all is told to drop it");
+    for from in [old, during] {
+        assert!(diff(&catalog, Some(&from)).is_full(), "who may hold others gets everything anew");
+    }
+    let now = catalog.held();
+    feed.crash(Vec::new()).await;
+    let feed = Feed::start(dir.path()).await;
+    assert!(!diff(&feed.catalog.borrow(), Some(&now)).is_full(), "a restart alone costs a node nothing");
+}
