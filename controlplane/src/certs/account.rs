@@ -67,7 +67,8 @@ impl Accounts {
         let credentials = ca.register().await?;
         let (kept, directory) = (credentials.clone(), ca.directory().to_owned());
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
-        let put = self.store.write("acme account made", move |tx| accounts::put(tx, &directory, &kept, now, &key));
+        let put =
+            self.store.write("acme account made", move |tx| accounts::put(tx, &directory, &kept, now, &key));
         put.await?;
         info!(ca = ca.directory(), "an account was made at the CA");
         Ok(credentials)

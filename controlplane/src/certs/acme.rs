@@ -112,7 +112,8 @@ impl Ca {
         let https = self.https.apart();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let new =
+            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let eab = self.config.eab.as_ref();
         let eab = eab.map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
         let builder = Account::builder_with_http(Box::new(https.clone()));
@@ -140,7 +141,8 @@ impl Session {
         names: &[CertName],
         replaced: Option<&CertificateDer<'_>>,
     ) -> Result<PlacedOrder, Refused> {
-        let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
+        let identifiers: Vec<Identifier> =
+            names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let mut new = NewOrder::new(&identifiers);
         if let Some(profile) = &self.profile {
             new = new.profile(profile);
@@ -160,7 +162,11 @@ impl Session {
     }
 
     /// When the CA wants this certificate renewed.
-    pub async fn renewal(&self, leaf: &CertificateDer<'_>, now: OffsetDateTime) -> Result<RenewalWindow, Refused> {
+    pub async fn renewal(
+        &self,
+        leaf: &CertificateDer<'_>,
+        now: OffsetDateTime,
+    ) -> Result<RenewalWindow, Refused> {
         let other = |words: String| Refused { refusal: Refusal::Unsupported, words, retry_after: None };
         let id = CertificateIdentifier::try_from(leaf).map_err(other)?;
         let (info, pause) = self.account.renewal_info(&id).await.map_err(|e| refused(e, &self.https))?;
@@ -204,7 +210,8 @@ impl PlacedOrder {
                 continue;
             }
             let name = host_of(authorization.identifier().identifier, https)?;
-            let offered = |kind: &&ChallengeKind| authorization.challenges.iter().any(|c| c.r#type == word(**kind));
+            let offered =
+                |kind: &&ChallengeKind| authorization.challenges.iter().any(|c| c.r#type == word(**kind));
             let Some(&kind) = ways.iter().find(offered) else {
                 return Err(unoffered(&name, ways));
             };
@@ -349,8 +356,8 @@ impl HttpClient for Https {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let https = self.clone();
         let exchange = async move { https.exchange(request).await };
-        Box::pin(async move {
-            exchange.await.map(BytesResponse::from).map_err(|e| Error::Other(Box::new(e)))
-        })
+        Box::pin(
+            async move { exchange.await.map(BytesResponse::from).map_err(|e| Error::Other(Box::new(e))) },
+        )
     }
 }

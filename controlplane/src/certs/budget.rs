@@ -19,14 +19,21 @@ pub struct Limit {
 // Let's Encrypt's, as published; other CAs allow more or do not say.
 const ORDERS: Limit =
     Limit { kind: "order", times: 300, within: Duration::hours(3), what: "new orders of one account" };
-const CERTIFICATES: Limit =
-    Limit { kind: "certificate", times: 5, within: Duration::days(7), what: "certificates for one set of names" };
+const CERTIFICATES: Limit = Limit {
+    kind: "certificate",
+    times: 5,
+    within: Duration::days(7),
+    what: "certificates for one set of names",
+};
 const FAILURES: Limit =
     Limit { kind: "failure", times: 5, within: Duration::hours(1), what: "failed validations of one name" };
 
 /// A limit is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("held back by us, before the CA does: {times} {what} within {hours} h are used up{}", for_whom(subject))]
+#[error(
+    "held back by us, before the CA does: {times} {what} within {hours} h are used up{}",
+    for_whom(subject)
+)]
 pub struct UsedUp {
     times: usize,
     what: &'static str,
@@ -61,7 +68,9 @@ impl Budget {
         now: OffsetDateTime,
     ) -> Result<Result<(), UsedUp>, StoreError> {
         let mut asked = vec![(ORDERS, String::new()), (CERTIFICATES, set_of(names))];
-        asked.extend(names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())));
+        asked.extend(
+            names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())),
+        );
         for (limit, subject) in asked {
             let counted = self.counted(limit, subject.clone());
             if let Some(until) = room_at(limit, &spent(tx, &counted, now - limit.within)?) {
@@ -78,7 +87,12 @@ impl Budget {
     }
 
     /// A certificate was issued.
-    pub fn issued(&self, tx: &mut WriteTx<'_>, names: &[CertName], now: OffsetDateTime) -> Result<(), StoreError> {
+    pub fn issued(
+        &self,
+        tx: &mut WriteTx<'_>,
+        names: &[CertName],
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         spend(tx, &self.counted(CERTIFICATES, set_of(names)), now)
     }
 
@@ -137,13 +151,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_used_up_is_said_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
+        let store =
+            Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (budget, other) = (Budget::at("https://one/dir"), Budget::at("https://two/dir"));
-            let names: Vec<CertName> = ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
+            let names: Vec<CertName> =
+                ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
             for minute in 0..5 {
                 assert_eq!(budget.admits(tx, &names, START + Duration::minutes(minute))?, Ok(()));
-                budget.failed(tx, &Host::parse("shop.example").unwrap(), START + Duration::minutes(minute))?;
+                budget.failed(
+                    tx,
+                    &Host::parse("shop.example").unwrap(),
+                    START + Duration::minutes(minute),
+                )?;
             }
             let now = START + Duration::minutes(30);
             let refused = budget.admits(tx, &names, now)?.unwrap_err();

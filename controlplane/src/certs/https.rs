@@ -117,7 +117,8 @@ impl Https {
         let is_get = parts.method == Method::GET;
         let body = body.collect().await.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
-        let (mut parts, body) = timeout(PATIENCE, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
+        let (mut parts, body) =
+            timeout(PATIENCE, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
         if is_get && retry_after.is_none() {
@@ -125,7 +126,8 @@ impl Https {
         }
         let failed = parts.status.is_client_error() || parts.status.is_server_error();
         if failed && (is_get || !is_problem(&body)) {
-            let words = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+            let words =
+                String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
             return Err(NoAnswer::Refused { status: parts.status, words });
         }
         Ok(Response::from_parts(parts, Full::new(body)))
@@ -193,7 +195,9 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let clock = Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH);
         let https = Https::new(None, clock).unwrap();
-        let read = |text| https.parse_retry_after(&HeaderValue::from_static(text)).map(OffsetDateTime::unix_timestamp);
+        let read = |text| {
+            https.parse_retry_after(&HeaderValue::from_static(text)).map(OffsetDateTime::unix_timestamp)
+        };
         assert_eq!(read("120"), Some(120));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), Some(946_684_799));
         assert_eq!(read("soon"), None);
@@ -203,7 +207,9 @@ mod tests {
     fn a_root_that_is_none_is_said_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.pem");
-        for content in [None, Some("nothing"), Some("-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n")] {
+        for content in
+            [None, Some("nothing"), Some("-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n")]
+        {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }

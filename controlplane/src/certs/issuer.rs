@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 use tracing::{info, warn};
 use webgateway_proto::api::DnsRecord;
-use webgateway_proto::model::{CertName, CertificateId, Host};
+use webgateway_proto::model::{CertName, CertificateId};
 
 use super::acme::{Ca, Refusal};
 use super::budget::Budget;
@@ -59,8 +59,6 @@ pub struct Parts {
     pub orders: Orders,
     /// Looks before an order is placed.
     pub inspector: Inspector,
-    /// The base domain, which needs no look.
-    pub base: Host,
     /// Where outcomes are counted.
     pub metrics: Metrics,
 }
@@ -141,10 +139,7 @@ impl AcmeIssuer {
 
     /// How the names can be proven. After a failure another way comes first.
     async fn ways(&self, wanted: &Wanted, failures: u32) -> Result<Vec<ChallengeKind>, Failed> {
-        let host = match wanted.names.as_slice() {
-            [CertName::Exact(host)] if *host != self.0.base => host,
-            _ => return Ok(vec![ChallengeKind::Dns01]),
-        };
+        let Some(CertName::Exact(host)) = wanted.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
         match self.0.inspector.preflight(host, &[]).await {
             Preflight::Ready(mut ways) => {
                 let first = usize::try_from(failures).unwrap_or_default() % ways.len().max(1);
@@ -221,7 +216,8 @@ impl AcmeIssuer {
         let id = id.clone();
         let write = store.write("renewal asked", move |tx| -> Result<_, StoreError> {
             let mut stands = issuance::find(tx, &id)?;
-            stands.ask_at = Some(window.map_or(now + ASK_AGAIN, |window| window.ask_at.max(now + STORE_PAUSE)));
+            stands.ask_at =
+                Some(window.map_or(now + ASK_AGAIN, |window| window.ask_at.max(now + STORE_PAUSE)));
             if let Some(window) = window {
                 let at = within(window.start, window.end);
                 // One moment in the window, chosen once.

@@ -166,7 +166,11 @@ impl Orders {
     }
 
     /// Counts the order before it is placed; gives the certificate it will replace.
-    async fn reserve(&self, ca: &Ca, wanted: &Wanted) -> Result<Option<CertificateDer<'static>>, OrderFailed> {
+    async fn reserve(
+        &self,
+        ca: &Ca,
+        wanted: &Wanted,
+    ) -> Result<Option<CertificateDer<'static>>, OrderFailed> {
         let (budget, wanted, now) = (Budget::at(ca.directory()), wanted.clone(), self.clock.now());
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderFailed> {
             budget.admits(tx, &wanted.names, now)??;
@@ -194,8 +198,8 @@ impl Orders {
             let mut shown = Vec::with_capacity(asked.len());
             for asked in &asked {
                 shown.push(self.solver.show(asked).await?);
-                info!(%id, host = %asked.host, way = ?asked.kind, "the proof is shown, the CA is told to look");
             }
+            info!(%id, names = asked.len(), "the CA is told to look");
             if let Err(refused) = order.shown(&asked).await
                 && order.refresh().await?.0 == Progress::Pending
             {
@@ -225,7 +229,8 @@ impl Orders {
             if is_over(progress) {
                 return Ok(());
             }
-            let asked_for = retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
+            let asked_for =
+                retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
             let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, PATIENCE);
             if Instant::now() + this > deadline {
                 return Err(OrderFailed::Slow);
@@ -245,7 +250,8 @@ fn is_about_replacing(refusal: Refusal) -> bool {
 
 /// The request for the certificate: PKCS#10 DER, without a subject.
 fn request(placed: &Placed) -> Result<Vec<u8>, OrderFailed> {
-    let mut params = CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
+    let mut params =
+        CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&key_pair(placed)?)?;
     Ok(request.der().to_vec())
@@ -259,19 +265,22 @@ fn key_pair(placed: &Placed) -> Result<KeyPair, rcgen::Error> {
 /// Takes what was issued only if its leaf has our key and all the names.
 fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderFailed> {
     let unusable = |reason: &str| OrderFailed::Unusable(reason.to_owned());
-    let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
+    let leaf =
+        CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
     let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable("its leaf is no certificate"))?;
     if parsed.public_key().raw != key_pair(placed)?.subject_public_key_info() {
         return Err(unusable("it is for another key"));
     }
     let alternatives = parsed.subject_alternative_name().ok().flatten();
-    let names: Vec<String> = alternatives.iter().flat_map(|san| &san.value.general_names).filter_map(dns).collect();
+    let names: Vec<String> =
+        alternatives.iter().flat_map(|san| &san.value.general_names).filter_map(dns).collect();
     if let Some(missing) = placed.names.iter().find(|name| !names.contains(&name.to_string())) {
         return Err(unusable(&format!("it does not name {missing}")));
     }
     let time = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_err(|_| unusable("it has no validity"));
     let validity = parsed.validity();
-    let (not_before, not_after) = (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
+    let (not_before, not_after) =
+        (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
     Ok(Issued {
         id: placed.id.clone(),
         names: placed.names.clone(),

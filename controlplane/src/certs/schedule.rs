@@ -135,7 +135,8 @@ pub fn decide(
     }
     let due = held.map_or(now, |held| renew_at(held, stands.and_then(|stands| stands.renew_at)));
     // After a success `next_attempt` only repeats when it is due.
-    let held_back = stands.filter(|stands| stands.last_error.is_some()).and_then(|stands| stands.next_attempt);
+    let held_back =
+        stands.filter(|stands| stands.last_error.is_some()).and_then(|stands| stands.next_attempt);
     let at = held_back.map_or(due, |held_back| held_back.max(due));
     if at <= now {
         return act;

@@ -105,7 +105,13 @@ impl Jobs {
 impl Certificates {
     /// For the terminated routes of `store` and the base domain.
     #[must_use]
-    pub fn new(store: Store, key: Arc<SecretKey>, issuer: Issuer, base: Host, world: (Clock, Metrics)) -> Self {
+    pub fn new(
+        store: Store,
+        key: Arc<SecretKey>,
+        issuer: Issuer,
+        base: Host,
+        world: (Clock, Metrics),
+    ) -> Self {
         let (clock, metrics) = world;
         let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, Jobs::default());
         Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
@@ -272,7 +278,13 @@ fn count(now: OffsetDateTime, held: &[Validity], stands: &[Issuance]) -> Certifi
     let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
     let expired = held.iter().filter(|held| held.not_after <= now).count();
     let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64() / 86_400.0);
-    CertificateCounts { valid: held.len() - expired, expired, waiting, failing, days_left: left.reduce(f64::min) }
+    CertificateCounts {
+        valid: held.len() - expired,
+        expired,
+        waiting,
+        failing,
+        days_left: left.reduce(f64::min),
+    }
 }
 
 #[cfg(test)]

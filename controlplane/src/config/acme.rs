@@ -32,8 +32,11 @@ pub(super) struct AcmeSettings {
 
 /// `[[acme.fallback]]`: a table, or the URL alone.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a directory URL, or a table with `directory` and, if need be, `root`, `email`, \
-                               `profile`, `eab_kid`, `eab_hmac_key`")]
+#[serde(
+    untagged,
+    expecting = "a directory URL, or a table with `directory` and, if need be, `root`, `email`, \
+                               `profile`, `eab_kid`, `eab_hmac_key`"
+)]
 enum Fallback {
     Url(String),
     Table(FallbackTable),

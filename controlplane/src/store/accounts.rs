@@ -20,7 +20,7 @@ pub fn find(
         .first(tx.conn)
         .optional()?;
     let open = |sealed: Vec<u8>| key.open(&sealed_as(directory), &sealed).map_err(|e| damaged(directory, e));
-    sealed.map(|sealed| open(sealed)).transpose()
+    sealed.map(open).transpose()
 }
 
 /// Keeps the credentials of a new account.

@@ -40,10 +40,8 @@ fn planned(hosts: &[&str], held: &[Validity]) -> Plan {
 fn one_certificate_for_the_base_and_one_for_each_host_it_does_not_cover() {
     let hosts = ["app.gw.example", "deep.app.gw.example", "shop.example", "shop.example"];
     let issue = planned(&hosts, &[]).issue;
-    let names: Vec<String> = issue
-        .iter()
-        .map(|w| w.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        .collect();
+    let names: Vec<String> =
+        issue.iter().map(|w| w.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(names, ["deep.app.gw.example", "gw.example *.gw.example", "shop.example"]);
 }
 
@@ -122,14 +120,16 @@ fn time() -> impl Strategy<Value = OffsetDateTime> {
 
 fn issuance() -> impl Strategy<Value = Issuance> {
     let times = (proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time()));
-    (0_u32..6, any::<bool>(), any::<bool>(), times).prop_map(|(failures, failed, requested, times)| Issuance {
-        failures,
-        last_error: failed.then(|| "no".to_owned()),
-        renew_requested: requested,
-        next_attempt: times.0,
-        renew_at: times.1,
-        ask_at: times.2,
-        ..Issuance::new(CertificateId::from(&base()))
+    (0_u32..6, any::<bool>(), any::<bool>(), times).prop_map(|(failures, failed, requested, times)| {
+        Issuance {
+            failures,
+            last_error: failed.then(|| "no".to_owned()),
+            renew_requested: requested,
+            next_attempt: times.0,
+            renew_at: times.1,
+            ask_at: times.2,
+            ..Issuance::new(CertificateId::from(&base()))
+        }
     })
 }
 
@@ -181,5 +181,8 @@ fn ten_thousand_are_planned_in_a_moment() {
         })
         .min();
     // Measured without optimisation; with it, a few milliseconds.
-    assert!(fastest.unwrap() < StdDuration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 }), "{fastest:?}");
+    assert!(
+        fastest.unwrap() < StdDuration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 }),
+        "{fastest:?}"
+    );
 }
