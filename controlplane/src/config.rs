@@ -310,10 +310,7 @@ impl Settings {
         let base_domain = self.base_domain.ok_or(InvalidConfig::NoBaseDomain)?;
         let cas = match self.certificates.module {
             CertificateModule::Acme => self.acme.resolve(self.local_acme, self.local_acme_root)?,
-            CertificateModule::Internal => {
-                self.acme.refuse(self.local_acme.as_ref(), self.local_acme_root.as_ref())?;
-                Vec::new()
-            }
+            CertificateModule::Internal => self.acme.refuse(self.local_acme, self.local_acme_root)?,
         };
         if self.allowed_backends.iter().next().is_none() {
             return Err(InvalidConfig::NoBackends);
@@ -379,8 +376,7 @@ fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, InvalidC
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, InvalidConfig> {
-    const DOMAIN: u16 = 53;
-    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DOMAIN));
+    let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
     bare.or_else(|_| text.parse()).map_err(|_| InvalidConfig::Resolver(text.to_owned()))
 }
 

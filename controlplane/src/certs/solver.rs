@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::timeout;
 use tracing::info;
 use webgateway_proto::feed::Challenge;
 use webgateway_proto::model::Host;
@@ -77,6 +78,9 @@ pub enum NotShown {
     /// Somebody else answers for the same host.
     #[error(transparent)]
     Superseded(#[from] Superseded),
+    /// The store cannot be written.
+    #[error("the challenge could not be noted in the store in time")]
+    Late,
     /// The CA would find a node that cannot answer, or none.
     #[error("the CA would not be answered: {0}")]
     NotHeld(#[from] NotHeld),
@@ -111,7 +115,7 @@ impl Solver {
 
     async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, NotShown> {
         let guard = self.challenges.show(challenge);
-        let version = guard.version().await?;
+        let version = timeout(self.patience, guard.version()).await.map_err(|_| NotShown::Late)??;
         self.nodes.hold(&guard.name(), version, self.patience).await?;
         Ok(guard)
     }

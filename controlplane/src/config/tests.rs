@@ -45,10 +45,12 @@ fn every_key_is_taken() {
         "--rpc-listen=[::1]:0",
         "--feed-listen=unix:feed.sock",
         "--dns-listen=127.0.0.1:5353",
+        "--dns-resolver=9.9.9.9,127.0.0.1:8053,::1",
         "--admin-listen=127.0.0.1:0",
     ])
     .unwrap();
     assert_eq!(config.public_ip.len(), 2);
+    assert_eq!(config.resolvers, ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap()));
     assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
     assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));
     assert_eq!(config.feed_socket.to_str(), Some("feed.sock"));
@@ -60,6 +62,7 @@ fn what_cannot_be_run_is_refused_by_its_key() {
         (&["--pub-key-store-module=http"][..], "`pub_key_store.module`"),
         (&["--feed-listen=127.0.0.1:9000"], "`feed.listen`"),
         (&["--feed-listen=unix:"], "`feed.listen`"),
+        (&["--dns-resolver=dns.example"], "`dns.resolver`"),
         (&["--feed-listen=feed.sock"], "`feed.listen`"),
         (&["--local-acme=https://ca.example/dir"], "`local_acme`"),
         (&["--local-acme-root=root.pem"], "`local_acme_root`"),

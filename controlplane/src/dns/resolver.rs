@@ -55,6 +55,11 @@ pub struct Caa {
 impl Resolver {
     /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
     pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+        Self::with_patience(servers, ATTEMPT)
+    }
+
+    /// As [`Resolver::new`], for servers that answer within `attempt` or not at all.
+    pub(crate) fn with_patience(servers: &[SocketAddr], attempt: Duration) -> Result<Self, NoResolver> {
         let failed = |error: NetError| NoResolver(error.to_string());
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
@@ -67,7 +72,7 @@ impl Resolver {
         // An owner who has just made a record is not to wait for a cache.
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
-        options.timeout = ATTEMPT;
+        options.timeout = attempt;
         builder.build().map(Self).map_err(failed)
     }
 
@@ -157,3 +162,6 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 fn plain(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,24 +1,19 @@
 //! A real client over a real unix socket.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
 use webgateway_process::Stop;
-use webgateway_proto::model::Prefixes;
 
-use super::wire::feed_client::FeedClient;
 use super::*;
 use crate::clock::Clock;
+use crate::feed::sample_node::{LIMIT, Node, client};
 use crate::feed::samples::{put, remove, route_name};
 use crate::store::change::{Changed, Changes};
-
-const LIMIT: Duration = Duration::from_secs(10);
 
 struct Controlplane {
     path: PathBuf,
@@ -84,64 +79,6 @@ impl Controlplane {
             }
         };
         timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{} instead of {garbage}", self.garbage.get()));
-    }
-}
-
-async fn client(path: &Path) -> FeedClient<Channel> {
-    let path = path.to_owned();
-    let connector = tower::service_fn(move |_| {
-        let path = path.clone();
-        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://feed").connect_with_connector(connector).await.unwrap();
-    FeedClient::new(channel)
-}
-
-struct Node {
-    outbound: mpsc::Sender<wire::NodeMessage>,
-    inbound: Streaming<wire::FeedMessage>,
-}
-
-impl Node {
-    async fn connect(path: &Path, name: &str, held: Option<Held>) -> Self {
-        let node = Self::silent(path).await;
-        node.say(FromNode::Hello { node: name.into(), build: "test".into(), held }).await;
-        node
-    }
-
-    async fn silent(path: &Path) -> Self {
-        let (outbound, queue) = mpsc::channel(16);
-        let inbound = client(path).await.subscribe(ReceiverStream::new(queue)).await.unwrap().into_inner();
-        Self { outbound, inbound }
-    }
-
-    async fn say(&self, message: FromNode) {
-        self.outbound.send(message.into()).await.unwrap();
-    }
-
-    async fn hear(&mut self) -> Result<ToNode, Status> {
-        loop {
-            let message = timeout(LIMIT, self.inbound.message()).await.expect("in time")?;
-            let message = message.ok_or_else(|| Status::ok("the end"))?;
-            match ToNode::read(message, &Prefixes::default()) {
-                ToNode::Heartbeat => {}
-                message => return Ok(message),
-            }
-        }
-    }
-
-    /// One batch: whether it is full, what it puts and removes, its version.
-    async fn batch(&mut self) -> (bool, Vec<String>, u64) {
-        let Ok(ToNode::Begin { full }) = self.hear().await else { panic!("no batch") };
-        let mut said = Vec::new();
-        loop {
-            match self.hear().await.unwrap() {
-                ToNode::Put(resource) => said.push(format!("+{}", resource.name())),
-                ToNode::Remove { name, .. } => said.push(format!("-{name}")),
-                ToNode::End(held) => return (full, said, held.version),
-                other => panic!("{other:?}"),
-            }
-        }
     }
 }
 
