@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use imbl::HashMap;
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, InconsistentKeys, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use webgateway_proto::feed::{Challenge, ChallengeResponse};
 use webgateway_proto::model::Host;
+use x509_parser::parse_x509_certificate;
 
 /// The protocol of TLS-ALPN-01 (RFC 8737 §6.2).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -48,8 +50,7 @@ impl ServedChallenge {
 
 fn server_config(certificate: &[u8], key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let chain = vec![CertificateDer::from(certificate.to_vec())];
-    let certified = CertifiedKey::from_der(chain, key, &provider)?;
+    let certified = certified(certificate, key, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -58,6 +59,21 @@ fn server_config(certificate: &[u8], key: PrivateKeyDer<'static>) -> Result<Serv
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+/// rustls' own check whether the key fits refuses the critical extension that such a certificate has (RFC 8737 §3).
+fn certified(
+    certificate: &[u8],
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, rustls::Error> {
+    let key = provider.key_provider.load_private_key(key)?;
+    let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let fits = key.public_key().is_some_and(|public| public.as_ref() == parsed.public_key().raw);
+    if !fits {
+        return Err(InconsistentKeys::KeyMismatch.into());
+    }
+    Ok(CertifiedKey::new(vec![CertificateDer::from(certificate.to_vec())], key))
 }
 
 impl Challenges {
@@ -82,5 +98,27 @@ impl Challenges {
     /// Drops a host's challenge.
     pub fn remove(&mut self, host: &Host) {
         self.0.remove(host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_with_the_critical_extension_is_served_and_only_with_its_key() {
+        let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];
+        let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        let load = |certificate: &[u8], key: &KeyPair| {
+            let (certificate, key) = (certificate.to_vec(), key.serialize_der().into());
+            ServedChallenge::load(&ChallengeResponse::TlsAlpn { certificate, key }).map(drop)
+        };
+        assert_eq!(load(&certificate, &key), Ok(()));
+        assert_eq!(load(&certificate, &other), Err(InconsistentKeys::KeyMismatch.into()));
+        assert!(load(&certificate[1..], &key).is_err());
     }
 }
