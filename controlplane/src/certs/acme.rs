@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
@@ -13,9 +14,11 @@ use instant_acme::{
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
+use super::directory::caa_identities;
 use super::https::{Https, NoAnswer, NoHttps};
 use super::solver::{Asked, ChallengeKind};
 use crate::clock::Clock;
@@ -26,6 +29,7 @@ use crate::config::CaConfig;
 pub struct Ca {
     config: CaConfig,
     https: Https,
+    identities: Arc<OnceCell<Vec<String>>>,
 }
 
 /// Our account, for the time of one order.
@@ -98,13 +102,19 @@ impl Ca {
     /// Makes no connection yet. Blocks.
     pub fn new(config: CaConfig, clock: Clock) -> Result<Self, NoHttps> {
         let https = Https::new(config.root.as_deref(), clock)?;
-        Ok(Self { config, https })
+        Ok(Self { config, https, identities: Arc::default() })
     }
 
     /// The URL of its directory.
     #[must_use]
     pub fn directory(&self) -> &str {
         &self.config.directory
+    }
+
+    /// The domains by which it goes in CAA records; none if it does not say, or cannot now.
+    pub async fn identities(&self) -> &[String] {
+        let ask = || caa_identities(&self.https, &self.config.directory);
+        self.identities.get_or_try_init(ask).await.map_or(&[], Vec::as_slice)
     }
 
     /// Makes an account; gives its credentials, the private key among them.
@@ -119,8 +129,7 @@ impl Ca {
         let builder = Account::builder_with_http(Box::new(https.clone()));
         let created = builder.create(&new, self.config.directory.clone(), eab.as_ref()).await;
         let (_, credentials) = created.map_err(|e| refused(e, &https))?;
-        let json = serde_json::to_vec(&credentials).map_err(|e| refused(e.into(), &https))?;
-        Ok(Zeroizing::new(json))
+        serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| refused(e.into(), &https))
     }
 
     /// Our account, by its credentials.
@@ -213,7 +222,8 @@ impl PlacedOrder {
             let offered =
                 |kind: &&ChallengeKind| authorization.challenges.iter().any(|c| c.r#type == word(**kind));
             let Some(&kind) = ways.iter().find(offered) else {
-                return Err(unoffered(&name, ways));
+                let words = format!("for {name} the CA offers none of the ways that can work: {ways:?}");
+                return Err(self_refused(&words));
             };
             let Some(challenge) = authorization.challenge(word(kind)) else { continue };
             let answer = challenge.key_authorization();
@@ -261,7 +271,8 @@ impl PlacedOrder {
 
     /// Why it is invalid, name by name, in the CA's own words; also the names that were not proven.
     pub async fn complaint(&mut self) -> (String, Vec<Host>) {
-        let mut words: Vec<String> = self.order.state().error.iter().map(said).collect();
+        let of_order = self.order.state().error.as_ref().map(said);
+        let mut words = Vec::new();
         let mut unproven = Vec::new();
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
@@ -276,7 +287,8 @@ impl PlacedOrder {
             }
         }
         if words.is_empty() {
-            words.push("the CA calls the order invalid and does not say why".to_owned());
+            let silent = || "the CA calls the order invalid and does not say why".to_owned();
+            words.push(of_order.unwrap_or_else(silent));
         }
         (words.join("; "), unproven)
     }
@@ -295,10 +307,6 @@ fn host_of(identifier: &Identifier, https: &Https) -> Result<Host, Refused> {
         return Err(self_refused("the CA speaks of something that is no host"));
     };
     Host::parse(name).map_err(|e| refused(Error::Other(Box::new(e)), https))
-}
-
-fn unoffered(name: &Host, ways: &[ChallengeKind]) -> Refused {
-    self_refused(&format!("for {name} the CA offers none of the ways that can work: {ways:?}"))
 }
 
 fn self_refused(words: &str) -> Refused {
@@ -359,5 +367,34 @@ impl HttpClient for Https {
         Box::pin(
             async move { exchange.await.map(BytesResponse::from).map_err(|e| Error::Other(Box::new(e))) },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(json: &str) -> Problem {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_cas_words_are_kept_and_their_meaning_is_read() {
+        let limited = problem(
+            r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many","status":429,
+                "subproblems":[{"type":"x","detail":"slow down","identifier":{"type":"dns","value":"a.example"}}]}"#,
+        );
+        assert_eq!(meaning(&limited), Refusal::Later);
+        let words = said(&limited);
+        assert!(words.starts_with("too many (rateLimited)") && words.contains("a.example"), "{words}");
+        for (json, refusal) in [
+            (r#"{"type":"urn:ietf:params:acme:error:accountDoesNotExist"}"#, Refusal::NoAccount),
+            (r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced"}"#, Refusal::Replaced),
+            (r#"{"status":409}"#, Refusal::Replaced),
+            (r#"{"status":404}"#, Refusal::NoOrder),
+            ("{}", Refusal::Later),
+        ] {
+            assert_eq!(meaning(&problem(json)), refusal, "{json}");
+        }
     }
 }

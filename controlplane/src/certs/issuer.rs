@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 use tracing::{info, warn};
 use webgateway_proto::api::DnsRecord;
@@ -127,7 +128,7 @@ impl AcmeIssuer {
         let stands = self.0.orders.store.read("issuance", move |tx| issuance::find(tx, &id)).await?;
         let cas = &self.0.cas;
         let Some(ca) = cas.get(turn(stands.failures, cas.len())) else { return Ok(self.now()) };
-        let issued = match self.ways(wanted, stands.failures).await {
+        let issued = match self.ways(ca, wanted, stands.failures).await {
             Ok(ways) => self.0.orders.issue(ca, wanted, &ways).await.map_err(Failed::Order),
             Err(missing) => Err(missing),
         };
@@ -138,9 +139,9 @@ impl AcmeIssuer {
     }
 
     /// How the names can be proven. After a failure another way comes first.
-    async fn ways(&self, wanted: &Wanted, failures: u32) -> Result<Vec<ChallengeKind>, Failed> {
+    async fn ways(&self, ca: &Ca, wanted: &Wanted, failures: u32) -> Result<Vec<ChallengeKind>, Failed> {
         let Some(CertName::Exact(host)) = wanted.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
-        match self.0.inspector.preflight(host, &[]).await {
+        match self.0.inspector.preflight(host, ca.identities().await).await {
             Preflight::Ready(mut ways) => {
                 let first = usize::try_from(failures).unwrap_or_default() % ways.len().max(1);
                 ways.rotate_left(first);
@@ -152,7 +153,7 @@ impl AcmeIssuer {
 
     async fn keep(&self, ca: &Ca, issued: Issued) -> Result<OffsetDateTime, StoreError> {
         let Parts { orders: Orders { key, store, .. }, metrics, .. } = &*self.0;
-        info!(id = %issued.id, ca = ca.directory(), until = %issued.not_after, "a certificate was issued");
+        info!(id = %issued.id, ca = ca.directory(), until = rfc3339(issued.not_after), "a certificate was issued");
         metrics.attempt("issued");
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
@@ -188,7 +189,8 @@ impl AcmeIssuer {
         let stands = Issuance { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..stands };
         let next = stands.next_attempt.unwrap_or(now);
         let error = stands.last_error.clone().unwrap_or_default();
-        warn!(id = %stands.id, ca = ca.directory(), outcome, error, failures = stands.failures, %next, "no certificate");
+        let at = rfc3339(next);
+        warn!(id = %stands.id, ca = ca.directory(), outcome, error, failures = stands.failures, next = at, "no certificate");
         self.0.metrics.attempt(outcome);
         let budget = Budget::at(ca.directory());
         let write = self.0.orders.store.write("issuance failed", move |tx| -> Result<_, StoreError> {
@@ -267,6 +269,10 @@ fn cleared(before: Issuance) -> Issuance {
     Issuance { records: Vec::new(), missing_since: None, ..before }
 }
 
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
 fn validity(issued: &Issued) -> Validity {
     Validity {
         id: issued.id.clone(),
@@ -286,3 +292,6 @@ fn within(start: OffsetDateTime, end: OffsetDateTime) -> OffsetDateTime {
     let part = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
     start + (end - start).max(time::Duration::ZERO) * part
 }
+
+#[cfg(test)]
+mod tests;

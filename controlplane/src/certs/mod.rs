@@ -13,6 +13,8 @@ pub mod preflight;
 
 pub mod https;
 
+mod directory;
+
 pub mod acme;
 
 pub mod account;

@@ -142,12 +142,12 @@ impl AcmeSettings {
         Ok(cas)
     }
 
-    /// Refuses whatever says nothing beside the internal CA.
+    /// No CA; refuses whatever says nothing beside the internal one.
     pub(super) fn refuse(
-        &self,
-        directory: Option<&String>,
-        root: Option<&PathBuf>,
-    ) -> Result<(), InvalidAcme> {
+        self,
+        directory: Option<String>,
+        root: Option<PathBuf>,
+    ) -> Result<Vec<CaConfig>, InvalidAcme> {
         let given = [
             ("local_acme", directory.is_some()),
             ("local_acme_root", root.is_some()),
@@ -157,7 +157,8 @@ impl AcmeSettings {
             ("acme.eab_hmac_key", self.eab_hmac_key.is_some()),
             ("acme.fallback", !self.fallback.is_empty()),
         ];
-        given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| Err(InvalidAcme::Useless(key)))
+        let useless = given.into_iter().find(|(_, given)| *given);
+        useless.map_or(Ok(Vec::new()), |(key, _)| Err(InvalidAcme::Useless(key)))
     }
 }
 

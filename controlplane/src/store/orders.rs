@@ -86,3 +86,53 @@ fn sealed_as(id: &CertificateId) -> String {
 fn damaged(id: &CertificateId, reason: impl ToString) -> StoreError {
     StoreError::damaged("acme_orders", id.as_str(), reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::store::{Store, accounts};
+
+    const CA: &str = "https://ca.example/dir";
+
+    #[tokio::test]
+    async fn orders_and_accounts_are_kept_sealed_until_they_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
+        let write = store.write("test", |tx| -> Result<(), StoreError> {
+            let (key, now) = (SecretKey::new(&[1; 32]).unwrap(), OffsetDateTime::UNIX_EPOCH);
+            let id = CertificateId::parse("a.example").unwrap();
+            let placed = Placed {
+                id: id.clone(),
+                directory: CA.into(),
+                url: "https://ca.example/order/1".into(),
+                names: vec!["a.example".parse().unwrap(), "*.a.example".parse().unwrap()],
+                key: Zeroizing::new(b"order sesame".to_vec()),
+            };
+            put(tx, &placed, now, &key)?;
+            accounts::put(tx, CA, b"account sesame", now, &key)?;
+            let found = find(tx, &id, CA, &key)?.unwrap();
+            assert_eq!((found.url, found.names), (placed.url, placed.names));
+            assert_eq!(found.key.as_slice(), b"order sesame");
+            assert!(find(tx, &id, "https://other.example/dir", &key)?.is_none());
+            assert_eq!(accounts::find(tx, CA, &key)?.unwrap().as_slice(), b"account sesame");
+            assert!(accounts::find(tx, CA, &SecretKey::new(&[2; 32]).unwrap()).is_err());
+            Ok(())
+        });
+        write.await.unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(6).any(|window| window == b"sesame"));
+        }
+        let write = store.write("test", |tx| -> Result<(), StoreError> {
+            let (key, id) = (SecretKey::new(&[1; 32]).unwrap(), CertificateId::parse("a.example").unwrap());
+            accounts::forget(tx, CA)?;
+            assert!(find(tx, &id, CA, &key)?.is_none() && accounts::find(tx, CA, &key)?.is_none());
+            Ok(())
+        });
+        write.await.unwrap();
+    }
+}

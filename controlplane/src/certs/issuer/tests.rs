@@ -1,0 +1,117 @@
+//! Attempts that fail leave behind what the next one, and the owner, need to know.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use webgateway_proto::model::Host;
+
+use super::*;
+use crate::certs::account::Accounts;
+use crate::certs::acme::Refused;
+use crate::certs::solver::Solver;
+use crate::clock::Clock;
+use crate::config::CaConfig;
+use crate::dns::resolver::Resolver;
+use crate::dns::txt::TxtSet;
+use crate::dns::zone::Zone;
+use crate::feed::challenges::Challenges;
+use crate::feed::nodes::Nodes;
+use crate::seal::SecretKey;
+use crate::store::Store;
+
+static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap()
+}
+
+fn base() -> Host {
+    Host::parse("gw.example").unwrap()
+}
+
+/// An issuer whose CA nobody is at.
+fn unreachable() -> (TempDir, AcmeIssuer) {
+    let dir = TempDir::new().unwrap();
+    let metrics = Metrics::register(&mut Registry::default());
+    let store = Store::open(&dir.path().join("c.db"), metrics.clone()).unwrap();
+    let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
+    let clock = Clock::from_fn(now);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let directory = format!("https://127.0.0.1:{port}/dir");
+    let ca =
+        Ca::new(CaConfig { directory, root: None, email: None, profile: None, eab: None }, clock).unwrap();
+    let nodes = Nodes::new(clock, Gauge::default());
+    let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
+    let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
+    let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
+    let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+    let orders = Orders { store, key, accounts, solver, clock };
+    (dir, AcmeIssuer::new(Parts { cas: vec![ca], orders, inspector, metrics }))
+}
+
+#[tokio::test]
+async fn a_ca_that_is_away_is_tried_again_later_and_later() {
+    let (_dir, issuer) = unreachable();
+    let wanted = Wanted::base(&base());
+    for (failures, minutes) in [(1, 1), (2, 10), (3, 100), (4, 1440)] {
+        let next = issuer.clone().attempt(wanted.clone()).await;
+        assert_eq!(next - now(), time::Duration::minutes(minutes));
+        let id = wanted.id.clone();
+        let read = issuer.0.orders.store.read("test", move |tx| issuance::find(tx, &id));
+        let stands = read.await.unwrap();
+        assert_eq!((stands.failures, stands.next_attempt), (failures, Some(next)));
+        assert!(stands.last_error.unwrap().contains("cannot be reached"));
+        assert!(stands.last_ca.unwrap().starts_with("https://127.0.0.1:"));
+        NOW.fetch_add(minutes * 60, Ordering::Relaxed);
+    }
+}
+
+fn fresh() -> Issuance {
+    Issuance::new(CertificateId::from(&base()))
+}
+
+const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+#[test]
+fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
+    let record = DnsRecord { name: "shop.example".into(), kind: "A".into(), value: "192.0.2.1".into() };
+    let missing = || Failed::Missing { reason: "it leads elsewhere".into(), records: vec![record.clone()] };
+    let (word, first) = after_failure(START, fresh(), missing());
+    assert_eq!((word, first.failures, first.missing_since), ("missing", 0, Some(START)));
+    assert_eq!(first.records, std::slice::from_ref(&record));
+    assert_eq!(first.next_attempt, Some(START + time::Duration::seconds(15)));
+    let day = START + time::Duration::days(1);
+    let (_, later) = after_failure(day, first.clone(), missing());
+    assert_eq!(
+        (later.missing_since, later.next_attempt),
+        (Some(START), Some(day + time::Duration::hours(1)))
+    );
+    let (_, other) = after_failure(day, first, Failed::Order(OrderFailed::Slow));
+    assert_eq!((other.failures, other.records, other.missing_since), (1, vec![], None));
+}
+
+#[test]
+fn the_ca_says_when_to_come_back() {
+    let hour = START + time::Duration::hours(1);
+    let refused = |retry_after| {
+        let words = "too many (rateLimited)".to_owned();
+        Failed::Order(OrderFailed::Refused(Refused { refusal: Refusal::Later, words, retry_after }))
+    };
+    let (word, stands) = after_failure(START, fresh(), refused(Some(hour)));
+    assert_eq!((word, stands.next_attempt), ("failed", Some(hour)));
+    assert_eq!(stands.last_error.as_deref(), Some("too many (rateLimited)"));
+    let (_, stands) = after_failure(START, fresh(), refused(None));
+    assert_eq!(stands.next_attempt, Some(START + time::Duration::minutes(1)));
+}
+
+#[test]
+fn a_moment_in_the_window_lies_in_it() {
+    let end = START + time::Duration::days(2);
+    for _ in 0..100 {
+        assert!((START..=end).contains(&within(START, end)));
+    }
+    assert_eq!(within(end, START), end, "a window the wrong way round");
+}
