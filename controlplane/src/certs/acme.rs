@@ -1,5 +1,7 @@
 //! One CA over ACME (RFC 8555): the only place that knows the protocol's library.
 
+mod refused;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,20 +11,37 @@ use http::Request;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, CertificateIdentifier,
     ChallengeStatus, ChallengeType, Error, ExternalAccountKey, HttpClient, Identifier, NewAccount, NewOrder,
-    Order, OrderStatus, Problem,
+    Order, OrderStatus,
 };
 use rustls_pki_types::CertificateDer;
-use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
+pub use self::refused::{Refusal, Refused};
+use self::refused::{is_bad_nonce, refused, said, self_refused};
 use super::directory::caa_identities;
-use super::https::{Https, NoAnswer, NoHttps};
+use super::https::{Https, NoHttps};
 use super::solver::{Asked, ChallengeKind};
 use crate::clock::Clock;
 use crate::config::CaConfig;
+
+/// How often a request is repeated of which only the nonce was refused; the library itself tries thrice each time.
+const TRIES: usize = 20;
+
+/// Makes a request until something else is wrong with it than its nonce.
+macro_rules! ask {
+    ($https:expr, $request:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $request.await {
+                Err(error) if tries < TRIES && is_bad_nonce(&error) => tries += 1,
+                answer => break answer.map_err(|error| refused(error, $https)),
+            }
+        }
+    }};
+}
 
 /// A CA, to which we may have an account.
 #[derive(Debug, Clone)]
@@ -71,33 +90,6 @@ pub struct RenewalWindow {
     pub ask_at: OffsetDateTime,
 }
 
-/// What a refusal means for us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It may go better later.
-    Later,
-    /// The CA does not know our account.
-    NoAccount,
-    /// The CA does not know the order, or it is in no state for this.
-    NoOrder,
-    /// The certificate to be replaced has been, or cannot be.
-    Replaced,
-    /// The CA does not offer this.
-    Unsupported,
-}
-
-/// Why a CA did not do what it was asked.
-#[derive(Debug, Clone, Error)]
-#[error("{words}")]
-pub struct Refused {
-    /// What it means.
-    pub refusal: Refusal,
-    /// Its own words.
-    pub words: String,
-    /// When it wants to be asked again.
-    pub retry_after: Option<OffsetDateTime>,
-}
-
 impl Ca {
     /// Makes no connection yet. Blocks.
     pub fn new(config: CaConfig, clock: Clock) -> Result<Self, NoHttps> {
@@ -126,9 +118,9 @@ impl Ca {
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let eab = self.config.eab.as_ref();
         let eab = eab.map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
-        let builder = Account::builder_with_http(Box::new(https.clone()));
-        let created = builder.create(&new, self.config.directory.clone(), eab.as_ref()).await;
-        let (_, credentials) = created.map_err(|e| refused(e, &https))?;
+        let builder = || Account::builder_with_http(Box::new(https.clone()));
+        let created = ask!(&https, builder().create(&new, self.config.directory.clone(), eab.as_ref()));
+        let (_, credentials) = created?;
         serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| refused(e.into(), &https))
     }
 
@@ -160,13 +152,13 @@ impl Session {
         if let Some(replaced) = replaced {
             new = new.replaces(replaced);
         }
-        let order = self.account.new_order(&new).await.map_err(|e| refused(e, &self.https))?;
+        let order = ask!(&self.https, self.account.new_order(&new))?;
         Ok(PlacedOrder { order, https: self.https.clone() })
     }
 
     /// An order placed before.
     pub async fn find(&self, url: &str) -> Result<PlacedOrder, Refused> {
-        let order = self.account.order(url.to_owned()).await.map_err(|e| refused(e, &self.https))?;
+        let order = ask!(&self.https, self.account.order(url.to_owned()))?;
         Ok(PlacedOrder { order, https: self.https.clone() })
     }
 
@@ -204,13 +196,14 @@ impl PlacedOrder {
 
     /// Asks how it stands, and when to ask again.
     pub async fn refresh(&mut self) -> Result<(Progress, Option<OffsetDateTime>), Refused> {
-        self.order.refresh().await.map_err(|e| refused(e, &self.https))?;
+        ask!(&self.https, self.order.refresh())?;
         Ok((self.progress(), self.https.retry_after()))
     }
 
     /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
     pub async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<Asked>, Refused> {
         let https = &self.https;
+        ask!(https, fetch(&mut self.order))?;
         let mut asked = Vec::new();
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -252,7 +245,7 @@ impl PlacedOrder {
             let Some(mut challenge) = authorization.challenge(word(asked.kind)) else { continue };
             // After a restart it may have been told already.
             if challenge.status == ChallengeStatus::Pending {
-                challenge.set_ready().await.map_err(|e| refused(e, https))?;
+                ask!(https, challenge.set_ready())?;
             }
         }
         Ok(())
@@ -260,24 +253,28 @@ impl PlacedOrder {
 
     /// Sends the request for the certificate (PKCS#10 DER).
     pub async fn finalize(&mut self, request: &[u8]) -> Result<(), Refused> {
-        self.order.finalize_csr(request).await.map_err(|e| refused(e, &self.https))
+        ask!(&self.https, self.order.finalize_csr(request))
     }
 
     /// The chain of a valid order: PEM, leaf first.
     pub async fn certificate(&mut self) -> Result<String, Refused> {
         let missing = || self_refused("the CA says the order is valid but has no certificate");
-        self.order.certificate().await.map_err(|e| refused(e, &self.https))?.ok_or_else(missing)
+        ask!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
 
     /// Why it is invalid, name by name, in the CA's own words; also the names that were not proven.
     pub async fn complaint(&mut self) -> (String, Vec<Host>) {
         let of_order = self.order.state().error.as_ref().map(said);
-        let mut words = Vec::new();
-        let mut unproven = Vec::new();
+        let (mut words, mut unproven) = (Vec::new(), Vec::new());
         let https = &self.https;
+        let fetched: Result<(), Refused> = ask!(https, fetch(&mut self.order));
+        if fetched.is_err() {
+            words.extend(of_order.clone());
+        }
         let mut authorizations = self.order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
-            if authorization.refresh().await.is_err() || authorization.status == AuthorizationStatus::Valid {
+            let refreshed: Result<(), Refused> = ask!(https, authorization.refresh()).map(drop);
+            if refreshed.is_err() || authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
             let Ok(host) = host_of(authorization.identifier().identifier, https) else { continue };
@@ -292,6 +289,15 @@ impl PlacedOrder {
         }
         (words.join("; "), unproven)
     }
+}
+
+/// Fetches what the order's authorizations say; what was fetched stays.
+async fn fetch(order: &mut Order) -> Result<(), Error> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        authorization?;
+    }
+    Ok(())
 }
 
 fn word(kind: ChallengeKind) -> ChallengeType {
@@ -309,54 +315,6 @@ fn host_of(identifier: &Identifier, https: &Https) -> Result<Host, Refused> {
     Host::parse(name).map_err(|e| refused(Error::Other(Box::new(e)), https))
 }
 
-fn self_refused(words: &str) -> Refused {
-    Refused { refusal: Refusal::Later, words: words.to_owned(), retry_after: None }
-}
-
-fn refused(error: Error, https: &Https) -> Refused {
-    let (refusal, words) = match &error {
-        Error::Api(problem) => (meaning(problem), said(problem)),
-        Error::Unsupported(what) => (Refusal::Unsupported, format!("the CA does not offer {what}")),
-        // The library's own check of what the CA made of `replaces`.
-        Error::Other(inner) if inner.to_string().starts_with("replaces field") => {
-            (Refusal::Replaced, inner.to_string())
-        }
-        Error::Other(inner) => (refusal_of(inner.downcast_ref()), inner.to_string()),
-        other => (Refusal::Later, other.to_string()),
-    };
-    let retry_after = https.retry_after();
-    Refused { refusal, words, retry_after }
-}
-
-fn refusal_of(no_answer: Option<&NoAnswer>) -> Refusal {
-    match no_answer {
-        Some(NoAnswer::Refused { status, .. }) if status.as_u16() == 404 => Refusal::NoOrder,
-        Some(_) | None => Refusal::Later,
-    }
-}
-
-/// RFC 8555 §6.7, RFC 9773 §7.4.
-fn meaning(problem: &Problem) -> Refusal {
-    let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
-    match (kind, problem.status) {
-        ("accountDoesNotExist", _) => Refusal::NoAccount,
-        ("alreadyReplaced", _) | (_, Some(409)) => Refusal::Replaced,
-        ("orderNotReady", _) | (_, Some(404)) => Refusal::NoOrder,
-        _ => Refusal::Later,
-    }
-}
-
-/// What the CA said, its subproblems included.
-fn said(problem: &Problem) -> String {
-    let detail = problem.detail.as_deref().unwrap_or("the CA does not say what is wrong");
-    let kind = problem.r#type.as_deref().and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:"));
-    let mut words = kind.map_or_else(|| detail.to_owned(), |kind| format!("{detail} ({kind})"));
-    for sub in &problem.subproblems {
-        words.push_str(&format!("; {sub}"));
-    }
-    words
-}
-
 impl HttpClient for Https {
     fn request(
         &self,
@@ -367,34 +325,5 @@ impl HttpClient for Https {
         Box::pin(
             async move { exchange.await.map(BytesResponse::from).map_err(|e| Error::Other(Box::new(e))) },
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem(json: &str) -> Problem {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn the_cas_words_are_kept_and_their_meaning_is_read() {
-        let limited = problem(
-            r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many","status":429,
-                "subproblems":[{"type":"x","detail":"slow down","identifier":{"type":"dns","value":"a.example"}}]}"#,
-        );
-        assert_eq!(meaning(&limited), Refusal::Later);
-        let words = said(&limited);
-        assert!(words.starts_with("too many (rateLimited)") && words.contains("a.example"), "{words}");
-        for (json, refusal) in [
-            (r#"{"type":"urn:ietf:params:acme:error:accountDoesNotExist"}"#, Refusal::NoAccount),
-            (r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced"}"#, Refusal::Replaced),
-            (r#"{"status":409}"#, Refusal::Replaced),
-            (r#"{"status":404}"#, Refusal::NoOrder),
-            ("{}", Refusal::Later),
-        ] {
-            assert_eq!(meaning(&problem(json)), refusal, "{json}");
-        }
     }
 }

@@ -129,12 +129,24 @@ impl AcmeIssuer {
         let cas = &self.0.cas;
         let Some(ca) = cas.get(turn(stands.failures, cas.len())) else { return Ok(self.now()) };
         let issued = match self.ways(ca, wanted, stands.failures).await {
-            Ok(ways) => self.0.orders.issue(ca, wanted, &ways).await.map_err(Failed::Order),
+            Ok(ways) => self.order(ca, wanted, &ways).await.map_err(Failed::Order),
             Err(missing) => Err(missing),
         };
         match issued {
             Ok(issued) => self.keep(ca, issued).await,
             Err(failed) => self.fail(ca, stands, failed).await,
+        }
+    }
+
+    async fn order(&self, ca: &Ca, wanted: &Wanted, ways: &[ChallengeKind]) -> Result<Issued, OrderFailed> {
+        let orders = &self.0.orders;
+        match orders.issue(ca, wanted, ways).await {
+            Err(OrderFailed::Refused(refused)) if refused.refusal == Refusal::NoAccount => {
+                warn!(ca = ca.directory(), %refused, "the CA does not know our account: another is made");
+                orders.accounts.forget(ca).await?;
+                orders.issue(ca, wanted, ways).await
+            }
+            issued => issued,
         }
     }
 
@@ -179,12 +191,6 @@ impl AcmeIssuer {
             Failed::Order(OrderFailed::Unproven { hosts, .. }) => hosts.clone(),
             Failed::Order(_) | Failed::Missing { .. } => Vec::new(),
         };
-        if let Failed::Order(OrderFailed::Refused(refused)) = &failed
-            && refused.refusal == Refusal::NoAccount
-        {
-            warn!(ca = ca.directory(), "the CA does not know our account: the next order makes another");
-            self.0.orders.accounts.forget(ca).await?;
-        }
         let (outcome, stands) = after_failure(now, before, failed);
         let stands = Issuance { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..stands };
         let next = stands.next_attempt.unwrap_or(now);

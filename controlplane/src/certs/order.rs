@@ -21,7 +21,7 @@ use super::schedule::Wanted;
 use super::solver::{ChallengeKind, NotShown, Solver};
 use crate::clock::Clock;
 use crate::seal::SecretKey;
-use crate::store::certificates::{Issued, leaf};
+use crate::store::certificates::{Issued, find, leaf};
 use crate::store::orders::{self, Placed};
 use crate::store::{Store, StoreError};
 
@@ -171,11 +171,13 @@ impl Orders {
         ca: &Ca,
         wanted: &Wanted,
     ) -> Result<Option<CertificateDer<'static>>, OrderFailed> {
-        let (budget, wanted, now) = (Budget::at(ca.directory()), wanted.clone(), self.clock.now());
+        let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
+        let budget = Budget::at(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderFailed> {
             budget.admits(tx, &wanted.names, now)??;
             budget.ordered(tx, now)?;
-            Ok(leaf(tx, &wanted.id)?)
+            let held = find(tx, wanted.id.as_str())?.filter(|held| held.issuer == directory);
+            Ok(if held.is_some() { leaf(tx, &wanted.id)? } else { None })
         });
         write.await
     }
@@ -243,8 +245,8 @@ impl Orders {
 
 fn is_about_replacing(refusal: Refusal) -> bool {
     match refusal {
-        Refusal::Replaced | Refusal::Unsupported => true,
-        Refusal::Later | Refusal::NoAccount | Refusal::NoOrder => false,
+        Refusal::Replaced | Refusal::Unsupported | Refusal::NoOrder => true,
+        Refusal::Later | Refusal::NoAccount => false,
     }
 }
 

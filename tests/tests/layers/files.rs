@@ -20,7 +20,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("diesel", &["controlplane/src/store"]),
     ("libsqlite3_sys", &["controlplane/src/store"]),
     ("hickory_", &["controlplane/src/dns"]),
-    ("instant_acme", &["controlplane/src/certs/acme.rs"]),
+    ("instant_acme", &["controlplane/src/certs/acme.rs", "controlplane/src/certs/acme"]),
 ];
 
 /// Where errors become status codes: a new error must not fall into a default.
