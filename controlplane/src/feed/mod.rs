@@ -7,8 +7,6 @@ pub mod load;
 pub mod nodes;
 mod preface;
 #[cfg(test)]
-pub(crate) mod sample_node;
-#[cfg(test)]
 mod samples;
 pub mod server;
 pub mod session;

@@ -276,4 +276,6 @@ impl wire::feed_server::Feed for FeedService {
 }
 
 #[cfg(test)]
+pub(crate) mod sample_node;
+#[cfg(test)]
 mod tests;

@@ -34,7 +34,8 @@ fn filter(level: &str) -> Result<EnvFilter, InvalidLevel> {
         return Err(InvalidLevel(format!("`{unknown}` is no level")));
     }
     // What strangers can make a library say, a line per question or handshake, is too much.
-    let quiet = ["hickory_server=error", "hickory_proto=error", "h2=error", "rustls=error"].join(",");
+    let libraries = ["hickory_server", "hickory_proto", "hickory_net", "hickory_resolver", "h2", "rustls"];
+    let quiet = libraries.map(|library| format!("{library}=error")).join(",");
     EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| InvalidLevel(error.to_string()))
 }
 

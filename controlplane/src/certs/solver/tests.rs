@@ -14,7 +14,7 @@ use webgateway_proto::model::Prefixes;
 use super::*;
 use crate::clock::Clock;
 use crate::feed::load::Loader;
-use crate::feed::sample_node::{LIMIT, Node};
+use crate::feed::server::sample_node::{LIMIT, Node};
 use crate::feed::server::{CallHandler, FeedService, Patience};
 use crate::feed::socket::FeedSocket;
 use crate::metrics::Metrics;

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use webgateway_process::Stop;
 
+use super::sample_node::{LIMIT, Node, client};
 use super::*;
 use crate::clock::Clock;
-use crate::feed::sample_node::{LIMIT, Node, client};
 use crate::feed::samples::{put, remove, route_name};
 use crate::store::change::{Changed, Changes};
 
