@@ -60,14 +60,15 @@ impl Budget {
         Self { directory: directory.to_owned() }
     }
 
-    /// Whether a certificate for these names may be ordered now.
+    /// Whether a certificate for these names may be ordered now. `life` is that of the one it replaces.
     pub fn admits(
         &self,
         tx: &mut Tx<'_>,
         names: &[CertName],
         now: OffsetDateTime,
+        life: Option<Duration>,
     ) -> Result<Result<(), UsedUp>, StoreError> {
-        let mut asked = vec![(ORDERS, String::new()), (CERTIFICATES, set_of(names))];
+        let mut asked = vec![(ORDERS, String::new()), (certificates(life), set_of(names))];
         asked.extend(
             names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())),
         );
@@ -104,6 +105,15 @@ impl Budget {
     fn counted(&self, limit: Limit, subject: String) -> Counted {
         Counted { directory: self.directory.clone(), kind: limit.kind, subject }
     }
+}
+
+/// Certificates that live for days or hours are needed more often: as often as four times in their life.
+fn certificates(life: Option<Duration>) -> Limit {
+    let needed =
+        life.filter(|life| life.is_positive()).map_or(0.0, |life| 4.0 * (CERTIFICATES.within / life));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let needed = needed.ceil() as usize;
+    Limit { times: CERTIFICATES.times.max(needed), ..CERTIFICATES }
 }
 
 /// When there is room again; `None` if there is some. `spent` is the oldest first, all within the limit's time.
@@ -148,6 +158,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_short_life_is_never_held_back_to_its_end() {
+        let times = |life| certificates(Some(life)).times;
+        assert_eq!([90, 6, 1].map(|days| times(Duration::days(days))), [5, 5, 28]);
+        assert_eq!(times(Duration::hours(1)), 672);
+        assert_eq!((certificates(None).times, times(Duration::ZERO)), (5, 5));
+    }
+
     #[tokio::test]
     async fn what_is_used_up_is_said_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
@@ -158,7 +176,7 @@ mod tests {
             let names: Vec<CertName> =
                 ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
             for minute in 0..5 {
-                assert_eq!(budget.admits(tx, &names, START + Duration::minutes(minute))?, Ok(()));
+                assert_eq!(budget.admits(tx, &names, START + Duration::minutes(minute), None)?, Ok(()));
                 budget.failed(
                     tx,
                     &Host::parse("shop.example").unwrap(),
@@ -166,16 +184,16 @@ mod tests {
                 )?;
             }
             let now = START + Duration::minutes(30);
-            let refused = budget.admits(tx, &names, now)?.unwrap_err();
+            let refused = budget.admits(tx, &names, now, None)?.unwrap_err();
             assert_eq!(refused.until, START + Duration::hours(1));
             assert!(refused.to_string().contains("shop.example"), "{refused}");
-            assert_eq!(other.admits(tx, &names, now)?, Ok(()), "each CA has its own");
-            assert_eq!(budget.admits(tx, &names, refused.until + Duration::seconds(1))?, Ok(()));
+            assert_eq!(other.admits(tx, &names, now, None)?, Ok(()), "each CA has its own");
+            assert_eq!(budget.admits(tx, &names, refused.until + Duration::seconds(1), None)?, Ok(()));
             let again = refused.until;
             for _ in 0..5 {
                 budget.issued(tx, &[names[1].clone(), names[0].clone()], again)?;
             }
-            let refused = budget.admits(tx, &names, again)?.unwrap_err();
+            let refused = budget.admits(tx, &names, again, None)?.unwrap_err();
             assert_eq!(refused.until, again + Duration::days(7), "the names in any order are one set");
             Ok(())
         });

@@ -174,9 +174,10 @@ impl Orders {
         let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
         let budget = Budget::at(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderFailed> {
-            budget.admits(tx, &wanted.names, now)??;
-            budget.ordered(tx, now)?;
             let held = find(tx, wanted.id.as_str())?.filter(|held| held.issuer == directory);
+            let life = held.as_ref().map(|held| held.not_after - held.not_before);
+            budget.admits(tx, &wanted.names, now, life)??;
+            budget.ordered(tx, now)?;
             Ok(if held.is_some() { leaf(tx, &wanted.id)? } else { None })
         });
         write.await
