@@ -25,3 +25,6 @@ pub mod order;
 pub mod issuer;
 
 pub mod task;
+
+#[cfg(test)]
+mod samples;

@@ -1,26 +1,11 @@
 //! Attempts that fail leave behind what the next one, and the owner, need to know.
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
-use tempfile::TempDir;
-use webgateway_proto::model::Host;
-
 use super::*;
-use crate::certs::account::Accounts;
 use crate::certs::acme::Refused;
-use crate::certs::solver::Solver;
+use crate::certs::samples::{World, base};
 use crate::clock::Clock;
-use crate::config::CaConfig;
-use crate::dns::resolver::Resolver;
-use crate::dns::txt::TxtSet;
-use crate::dns::zone::Zone;
-use crate::feed::challenges::Challenges;
-use crate::feed::nodes::Nodes;
-use crate::seal::SecretKey;
-use crate::store::Store;
 
 static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
 
@@ -28,33 +13,9 @@ fn now() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap()
 }
 
-fn base() -> Host {
-    Host::parse("gw.example").unwrap()
-}
-
-/// An issuer whose CA nobody is at.
-fn unreachable() -> (TempDir, AcmeIssuer) {
-    let dir = TempDir::new().unwrap();
-    let metrics = Metrics::register(&mut Registry::default());
-    let store = Store::open(&dir.path().join("c.db"), metrics.clone()).unwrap();
-    let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
-    let clock = Clock::from_fn(now);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let directory = format!("https://127.0.0.1:{port}/dir");
-    let ca =
-        Ca::new(CaConfig { directory, root: None, email: None, profile: None, eab: None }, clock).unwrap();
-    let nodes = Nodes::new(clock, Gauge::default());
-    let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
-    let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
-    let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
-    let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
-    let orders = Orders { store, key, accounts, solver, clock };
-    (dir, AcmeIssuer::new(Parts { cas: vec![ca], orders, inspector, metrics }))
-}
-
 #[tokio::test]
 async fn a_ca_that_is_away_is_tried_again_later_and_later() {
-    let (_dir, issuer) = unreachable();
+    let World { _dir, issuer, .. } = World::without_a_ca(Clock::from_fn(now));
     let wanted = Wanted::base(&base());
     for (failures, minutes) in [(1, 1), (2, 10), (3, 100), (4, 1440)] {
         let next = issuer.clone().attempt(wanted.clone()).await;

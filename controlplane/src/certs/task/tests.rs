@@ -9,6 +9,7 @@ use webgateway_proto::model::{Backends, Balance, Destination, Mode, Prefixes, Ro
 
 use super::*;
 use crate::certs::internal::InternalCa;
+use crate::certs::samples;
 use crate::reconcile;
 use crate::store::{WriteTx, coverage, routes, users};
 
@@ -130,4 +131,47 @@ async fn a_new_route_has_its_certificate_within_moments() {
     tokio::time::timeout(Duration::from_secs(10), covered).await.unwrap();
     tasks.stop().begin();
     tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() {
+    let samples::World { _dir, store, key, metrics, issuer } = samples::World::without_a_ca(Clock::system());
+    let world = (Clock::system(), metrics);
+    let mut certificates =
+        Certificates::new(store.clone(), key, Issuer::Acme(issuer), samples::base(), world);
+    let base = CertificateId::from(&samples::base());
+    certificates.pass().await.unwrap();
+    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "asked for, not waited for");
+    certificates.woken().await;
+    assert!(certificates.jobs.busy.is_empty());
+    let pause = certificates.pass().await.unwrap();
+    assert!(pause > Duration::from_secs(50) && pause <= Duration::from_secs(60), "{pause:?}");
+
+    create(&store, "app.gw.example", Mode::Terminate).await;
+    certificates.pass().await.unwrap();
+    assert!(certificates.jobs.busy.is_empty(), "a change elsewhere is no reason");
+
+    let asked = base.clone();
+    write(&store, move |tx| issuance::request_renewal(tx, &asked)).await;
+    certificates.pass().await.unwrap();
+    certificates.pass().await.unwrap();
+    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "once");
+    certificates.woken().await;
+    let stands = write(&store, move |tx| issuance::find(tx, &base)).await;
+    assert_eq!((stands.failures, stands.renew_requested), (2, false));
+}
+
+#[tokio::test]
+async fn a_suspended_owners_hosts_wait_until_the_suspension_ends() {
+    let mut world = world(Clock::system()).await;
+    create(&world.store, "shop.example", Mode::Terminate).await;
+    let suspend = |suspended| {
+        move |tx: &mut WriteTx<'_>| users::set_suspended(tx, &"u1.pub".parse().unwrap(), suspended)
+    };
+    write(&world.store, suspend(true)).await;
+    world.certificates.pass().await.unwrap();
+    assert_eq!(held(&world.store).await, ["gw.example"]);
+    write(&world.store, suspend(false)).await;
+    world.certificates.pass().await.unwrap();
+    assert_eq!(held(&world.store).await, ["gw.example", "shop.example"]);
 }
