@@ -1,6 +1,7 @@
 //! Challenges: on the feed like any change, for as long as their guards live; in the store by host alone.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,11 +86,12 @@ impl Challenges {
     }
 
     /// Gives each change its version, until the process stops. The challenges of then are removed by the next start.
-    pub async fn follow(self, stop: Stop) -> Result<(), Superseded> {
+    pub async fn follow(self, stop: Stop) -> Result<(), Infallible> {
         let mut state = self.state.subscribe();
         loop {
             tokio::select! {
-                changed = state.wait_for(State::is_behind) => drop(changed),
+                // There is always a sender: ours.
+                behind = state.wait_for(State::is_behind) => drop(behind),
                 () = stop.begun() => return Ok(()),
             }
             if let Err(error) = self.publish().await {
@@ -104,9 +106,7 @@ impl Challenges {
     pub(super) fn changed(&self, after: u64, until: u64) -> Vec<Changed> {
         let mut changed = Vec::new();
         self.state.send_if_modified(|state| {
-            state.told.retain(|_, told| told.serial.is_some() || told.version > after);
-            let news = state.told.iter().filter(|(_, told)| told.version > after && told.version <= until);
-            changed.extend(news.map(|(host, told)| told.changed(host)));
+            changed = state.changed(after, until);
             false
         });
         changed
@@ -175,6 +175,12 @@ impl State {
     fn is_behind(&self) -> bool {
         let shown = self.told.iter().filter_map(|(host, told)| Some((host, told.serial?)));
         !shown.eq(self.wanted.iter().map(|(host, wanted)| (host, wanted.serial)))
+    }
+
+    fn changed(&mut self, after: u64, until: u64) -> Vec<Changed> {
+        self.told.retain(|_, told| told.serial.is_some() || told.version > after);
+        let news = self.told.iter().filter(|(_, told)| told.version > after && told.version <= until);
+        news.map(|(host, told)| told.changed(host)).collect()
     }
 
     /// The feed says `wanted` from `version` on.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use prometheus_client::registry::Registry;
+use proptest::prelude::*;
 use tempfile::TempDir;
 use webgateway_process::Tasks;
 use webgateway_proto::feed::{ChallengeResponse, Settings};
@@ -138,4 +139,65 @@ async fn a_crash_leaves_no_challenge_on_any_node() {
     feed.crash(Vec::new()).await;
     let feed = Feed::start(dir.path()).await;
     assert!(!diff(&feed.catalog.borrow(), Some(&now)).is_full(), "a restart alone costs a node nothing");
+}
+
+/// What happens to the challenges of a few hosts.
+#[derive(Debug, Clone)]
+enum Step {
+    Show(u8),
+    Drop(u8),
+    Publish,
+    Read,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..4_u8).prop_map(Step::Show),
+        (0..4_u8).prop_map(Step::Drop),
+        Just(Step::Publish),
+        Just(Step::Read),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_and_goes_the_catalog_ends_with_what_is_wanted(
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let (mut state, mut revision) = (State::default(), 0);
+        let (mut catalog, mut read) = (BTreeMap::new(), 0);
+        let host = |n: u8| Host::parse(&format!("h{n}.example")).unwrap();
+        for step in steps.into_iter().chain([Step::Publish, Step::Read]) {
+            match step {
+                Step::Show(n) => {
+                    state.serial += 1;
+                    let token = state.serial.to_string();
+                    let resource = Arc::new(Resource::Challenge(challenge(host(n).as_str(), &token)));
+                    state.wanted.insert(host(n), Wanted { serial: state.serial, resource });
+                }
+                Step::Drop(n) => drop(state.wanted.remove(&host(n))),
+                Step::Publish if state.is_behind() => {
+                    revision += 1;
+                    let wanted = state.wanted.clone();
+                    state.tell(&wanted, revision);
+                    prop_assert!(!state.is_behind());
+                }
+                Step::Publish => {}
+                Step::Read => {
+                    for Changed { name, version, change } in state.changed(read, revision) {
+                        prop_assert!(version > read && version <= revision);
+                        match change {
+                            Change::Put(resource) => drop(catalog.insert(name, resource)),
+                            Change::Remove { .. } => drop(catalog.remove(&name)),
+                        }
+                    }
+                    read = revision;
+                }
+            }
+        }
+        let wanted: Vec<_> = state.wanted.values().map(|wanted| Arc::clone(&wanted.resource)).collect();
+        prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), wanted);
+        prop_assert!(state.changed(read, revision).is_empty());
+        prop_assert!(state.told.values().all(|told| told.serial.is_some()), "removals are forgotten");
+    }
 }
