@@ -51,10 +51,10 @@ impl Network {
 }
 
 impl Limit {
-    /// `rate` questions a second of each network, and `burst` at once.
+    /// Gives each network this much.
     #[must_use]
-    pub fn new(rate: NonZeroU32, burst: NonZeroU32) -> Self {
-        let allowances = DefaultKeyedRateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
+    pub fn new(quota: Quota) -> Self {
+        let allowances = DefaultKeyedRateLimiter::keyed(quota);
         Self(Arc::new(Inner { allowances, asked: AtomicU32::new(0) }))
     }
 
@@ -73,7 +73,7 @@ impl Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self::new(RATE, BURST)
+        Self::new(Quota::per_second(RATE).allow_burst(BURST))
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn one_network_is_limited_and_the_others_are_not() {
-        let limit = Limit::new(NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
+        let limit = Limit::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(NonZeroU32::new(3).unwrap()));
         let (a, b) = (Network::V4([192, 0, 2]), Network::V4([192, 0, 3]));
         assert_eq!((0..5).filter(|_| limit.admits(a)).count(), 3);
         assert!(limit.admits(b));
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn strangers_by_the_million_are_forgotten() {
         // Each has its allowance back after a nanosecond.
-        let limit = Limit::new(NonZeroU32::MAX, NonZeroU32::MAX);
+        let limit = Limit::new(Quota::per_second(NonZeroU32::MAX));
         for i in 0..=1_000_000_u32 {
             let [_, a, b, c] = i.to_be_bytes();
             assert!(limit.admits(Network::V4([a, b, c])));

@@ -1,5 +1,6 @@
 //! Anything at all comes in; only answers go out.
 
+use governor::Quota;
 use hickory_server::proto::op::{Message, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ fn answers() -> Answers {
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
     let values = TxtSet::new();
     std::mem::forget(values.show(Place::Apex, "x"));
-    let limit = Limit::new(std::num::NonZeroU32::MAX, std::num::NonZeroU32::MAX);
+    let limit = Limit::new(Quota::per_second(std::num::NonZeroU32::MAX));
     Answers::new(zone, values, limit, Counts::default())
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroU32;
 
+use governor::Quota;
 use hickory_server::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, Record, RecordType};
 use webgateway_process::Tasks;
@@ -207,7 +208,7 @@ async fn a_delegated_host_has_values_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_limit_udp_says_less_and_tcp_everything() {
     let burst = NonZeroU32::new(4).unwrap();
-    let dns = serve_within(Limit::new(NonZeroU32::MIN, burst));
+    let dns = serve_within(Limit::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst)));
     let _shown = dns.values.show(Place::Apex, "x");
     let ask = question(APEX, RecordType::TXT);
     for _ in 0..burst.get() {
