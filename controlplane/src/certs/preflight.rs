@@ -111,7 +111,11 @@ impl Inspector {
         }
         if kinds.is_empty() {
             return Preflight::Missing {
-                reason: self.astray(host, found),
+                reason: format!(
+                    "{}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {}",
+                    self.astray(host, found),
+                    self.zone.target(host)
+                ),
                 records: self.wanted(host, found),
             };
         }
