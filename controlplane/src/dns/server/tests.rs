@@ -268,8 +268,9 @@ async fn a_listener_that_ends_is_counted_and_started_anew() {
 #[test]
 fn a_taken_port_names_the_key_and_the_usual_holders() {
     for protocol in ["TCP", "UDP"] {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // An address of its own: no other test takes the same port of the other protocol.
+        let tcp = TcpListener::bind("127.0.7.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.7.1:0").unwrap();
         let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };
         let error = DnsSockets::bind(taken.unwrap()).unwrap_err().to_string();
         for word in ["[dns] listen", "systemd-resolved", "dnsmasq", "Mycelium", protocol] {
