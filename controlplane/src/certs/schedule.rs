@@ -174,11 +174,11 @@ pub fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> Offs
     now + waited.clamp(FIRST_LOOK, LAST_LOOK)
 }
 
-/// Which of so many CAs is asked after so many failures: the first twice, then the others and it in turn.
+/// Which of so many CAs is asked after so many failures: each in turn.
 #[must_use]
 pub fn turn(failures: u32, cas: usize) -> usize {
     let failures = usize::try_from(failures).unwrap_or(usize::MAX);
-    failures.saturating_sub(1) % cas.max(1)
+    failures % cas.max(1)
 }
 
 #[cfg(test)]

@@ -78,18 +78,29 @@ struct Row {
     state: String,
 }
 
+/// A [`Row`] without what is large.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
+struct Brief {
+    id: String,
+    names: String,
+    issuer: String,
+    not_before: i64,
+    not_after: i64,
+}
+
 /// The certificates in use.
 pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
     let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
-    let rows: Vec<Row> = query.select(Row::as_select()).load(tx.conn)?;
-    rows.iter().map(Row::validity).collect()
+    let rows: Vec<Brief> = query.select(Brief::as_select()).load(tx.conn)?;
+    rows.into_iter().map(Brief::validity).collect()
 }
 
 /// The certificate of this id, if it is in use.
 pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
     let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
-    let row: Option<Row> = query.select(Row::as_select()).first(tx.conn).optional()?;
-    row.as_ref().map(Row::validity).transpose()
+    let row: Option<Brief> = query.select(Brief::as_select()).first(tx.conn).optional()?;
+    row.map(Brief::validity).transpose()
 }
 
 /// The local CA's own certificate in PEM, if there is such a CA.
@@ -202,20 +213,22 @@ pub(super) fn changed_since(
     rows.into_iter().map(|row| row.changed(key)).collect()
 }
 
-impl Row {
-    fn validity(&self) -> Result<Validity, StoreError> {
+impl Brief {
+    fn validity(self) -> Result<Validity, StoreError> {
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| damaged(&self.id, e));
         Ok(Validity {
-            id: self.certificate_id()?,
-            names: self.names()?,
-            issuer: self.issuer.clone(),
+            id: certificate_id(&self.id)?,
+            names: names(&self.id, &self.names)?,
             not_before: time(self.not_before)?,
             not_after: time(self.not_after)?,
+            issuer: self.issuer,
         })
     }
+}
 
+impl Row {
     fn changed(self, key: &SecretKey) -> Result<Changed, StoreError> {
-        let id = self.certificate_id()?;
+        let id = certificate_id(&self.id)?;
         let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
         if self.state != ACTIVE {
             return Ok(Changed { name, version, change: Change::Remove { at_once: false } });
@@ -224,22 +237,22 @@ impl Row {
             .map(|der| der.map(|der| der.as_ref().to_vec()))
             .collect();
         let chain = chain.map_err(|e| damaged(&self.id, e))?;
-        let cert = Certificate { id, names: self.names()?, chain, key: self.open(key)? };
+        let cert = Certificate { id, names: names(&self.id, &self.names)?, chain, key: self.open(key)? };
         Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
-    }
-
-    fn certificate_id(&self) -> Result<CertificateId, StoreError> {
-        CertificateId::parse(&self.id).map_err(|e| damaged(&self.id, e))
-    }
-
-    fn names(&self) -> Result<Vec<CertName>, StoreError> {
-        let texts: Vec<String> = serde_json::from_str(&self.names).map_err(|e| damaged(&self.id, e))?;
-        texts.iter().map(|text| text.parse().map_err(|e| damaged(&self.id, e))).collect()
     }
 
     fn open(&self, key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         key.open(&self.id, &self.sealed_key).map_err(|e| damaged(&self.id, format!("its private key: {e}")))
     }
+}
+
+fn certificate_id(id: &str) -> Result<CertificateId, StoreError> {
+    CertificateId::parse(id).map_err(|e| damaged(id, e))
+}
+
+fn names(id: &str, json: &str) -> Result<Vec<CertName>, StoreError> {
+    let texts: Vec<String> = serde_json::from_str(json).map_err(|e| damaged(id, e))?;
+    texts.iter().map(|text| text.parse().map_err(|e| damaged(id, e))).collect()
 }
 
 fn seal(id: &str, plain: &[u8], key: &SecretKey) -> Result<Vec<u8>, StoreError> {

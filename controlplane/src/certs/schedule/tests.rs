@@ -109,8 +109,8 @@ fn failures_back_off_and_the_ca_may_ask_for_more() {
 }
 
 #[test]
-fn the_first_ca_is_asked_twice_then_each_in_turn() {
-    assert_eq!([0, 1, 2, 3, 4].map(|failures| turn(failures, 2)), [0, 0, 1, 0, 1]);
+fn each_ca_is_asked_in_turn() {
+    assert_eq!([0, 1, 2, 3, 4].map(|failures| turn(failures, 2)), [0, 1, 0, 1, 0]);
     assert_eq!([0, 1, 2, 3].map(|failures| turn(failures, 1)), [0; 4]);
 }
 
@@ -180,6 +180,7 @@ fn ten_thousand_are_planned_in_a_moment() {
             started.elapsed()
         })
         .min();
+    println!("10,000 certificates planned in {fastest:?}");
     // Measured without optimisation; with it, a few milliseconds.
     assert!(
         fastest.unwrap() < StdDuration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 }),
