@@ -3,7 +3,7 @@
 
 Each proxy runs with one worker, pinned to one core; the backend (nginx) and the visitors (h2load) share another.
 The figure is the proxy's own CPU time (utime + stime of all its threads, from /proc/PID/task/*/schedstat) divided
-by the requests answered. Rounds are interleaved, so that a machine whose speed drifts drifts for all of them.
+by the requests answered. Rounds are interleaved, so that a machine whose speed drifts drifts for all of them; the ratio is the median of the rounds' own.
 The peers only terminate TLS and proxy; webgateway also splits by SNI, as it always does.
 
 Needs: nginx, haproxy, h2load (nghttp2-client), openssl, and a release build (make release).
@@ -165,11 +165,13 @@ server {{ listen 127.0.0.1:{BACKEND}; location / {{ default_type text/plain; ret
                         visit(port, arguments.requests, arguments.connections, 1, h1)
                         if turn > 0:  # the first round warms up
                             figures[peer].append((cpu_of(processes[peer].pid) - before) / arguments.requests)
-                best = min(statistics.median(figures[p]) for p in peers if p != "webgateway")
                 for peer, values in figures.items():
-                    median = statistics.median(values)
-                    print(f"{work}  {peer:<10}  {median:6.1f} µs/request  (min {min(values):.1f}, max {max(values):.1f})"
-                          f"  {median / best:.2f} of the best peer", flush=True)
+                    # Pair by pair within a round: what slows the machine slows both.
+                    ours = figures["webgateway"]
+                    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, values))
+                    beside = "" if peer == "webgateway" else f"  webgateway costs {ratio:.2f} of it"
+                    print(f"{work}  {peer:<10}  {statistics.median(values):6.1f} µs/request  "
+                          f"(min {min(values):.1f}, max {max(values):.1f}){beside}", flush=True)
         finally:
             for process in [*processes.values(), background]:
                 process.send_signal(signal.SIGTERM)
