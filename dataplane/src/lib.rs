@@ -12,5 +12,6 @@ pub mod http;
 pub mod metrics;
 pub mod proxy;
 pub mod snapshot;
+pub mod socket;
 pub mod tls;
 pub mod tunnel;

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
+use crate::socket::Socket;
+
 /// A fatal alert in a record of its own (RFC 8446 §6).
 const fn alert(description: u8) -> [u8; 7] {
     [21, 3, 3, 0, 2, 2, description]
@@ -26,14 +28,14 @@ pub async fn finish(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     limit: Duration,
-) -> Option<Box<TlsStream<TcpStream>>> {
-    let handshake = StartHandshake::from_parts(accepted, stream).into_stream(config);
+) -> Option<Box<TlsStream<Socket>>> {
+    let handshake = StartHandshake::from_parts(accepted, Socket(stream)).into_stream(config);
     timeout(limit, handshake).await.ok()?.ok().map(Box::new)
 }
 
 /// Whether HTTP/2 was agreed on.
 #[must_use]
-pub fn is_h2(stream: &TlsStream<TcpStream>) -> bool {
+pub fn is_h2(stream: &TlsStream<Socket>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 

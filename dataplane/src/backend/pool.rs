@@ -13,6 +13,7 @@ use tracing::trace;
 
 use super::dial::{DialError, Ourselves, dial};
 use crate::config::POOL_PER_BACKEND;
+use crate::socket::Socket;
 
 /// The idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = dial(backend, limit, ourselves).await?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let handshake = http1::handshake(TokioIo::new(Socket(stream))).await;
     let (sender, connection) =
         handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;
     tokio::task::spawn_local(async move {
