@@ -4,8 +4,11 @@ CARGO ?= cargo
 .PHONY: dev test lint audit build release needs
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
+# ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
 dev: build
-	@target/debug/webgateway-dev $(if $(ONCE),--once)
+	@if [ -n "$(ACME)" ] && ! command -v pebble >/dev/null; then \
+	    echo "make dev ACME=1 needs the command pebble: sudo apt-get install pebble" >&2; exit 1; fi
+	@target/debug/webgateway-dev $(if $(ONCE),--once) $(if $(ACME),--acme)
 
 # The stories run the binaries, so these are built first.
 test: needs build
@@ -29,9 +32,11 @@ audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
 
-# The stories put addresses on a loopback of their own with `ip`.
+# The stories put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
 needs:
-	@if command -v ip >/dev/null; then exit 0; fi; \
+	@for need in ip:iproute2 pebble:pebble; do \
+	    command -v "$${need%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
-	else echo "make test needs the command ip: sudo apt-get install iproute2" >&2; exit 1; fi; \
-	$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends iproute2
+	else echo "make test needs more: sudo apt-get install$$missing" >&2; exit 1; fi; \
+	$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends $$missing

@@ -1,4 +1,4 @@
-//! A running controlplane with the `internal` authority.
+//! A running controlplane, with the `internal` authority or an ACME CA.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,11 +17,35 @@ use crate::wait::eventually;
 const START: Duration = Duration::from_secs(30);
 const RPC: &str = "127.0.0.1:8080";
 
+/// How a controlplane is configured.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// `public_ip`, as TOML.
+    pub public_ip: String,
+    /// More top-level keys.
+    pub top: String,
+    /// More keys of `[dns]`.
+    pub dns: String,
+    /// `[certificates]` and `[acme]`.
+    pub certificates: String,
+}
+
 /// A controlplane whose state is in the scene's directory: one that is killed can be started again.
 #[derive(Debug)]
 pub struct Controller {
     process: Process,
     state: PathBuf,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            public_ip: "\"127.0.0.1\"".to_owned(),
+            top: String::new(),
+            dns: String::new(),
+            certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+        }
+    }
 }
 
 impl Controller {
@@ -32,7 +56,12 @@ impl Controller {
 
     /// The same with more configuration: top-level TOML keys.
     pub async fn start_with(scene: &Scene, more: &str) -> Result<Self> {
-        let mut controller = Self::start_unready(scene, more)?;
+        Self::start_on(scene, &Terms { top: more.to_owned(), ..Terms::default() }).await
+    }
+
+    /// The same on these terms.
+    pub async fn start_on(scene: &Scene, terms: &Terms) -> Result<Self> {
+        let mut controller = Self::start_unready_on(scene, terms)?;
         eventually("the controlplane answers", START, async || {
             controller.process.must_run()?;
             let mut api = Connection::plain(controller.rpc()?).await?;
@@ -44,15 +73,21 @@ impl Controller {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, more: &str) -> Result<Self> {
+        Self::start_unready_on(scene, &Terms { top: more.to_owned(), ..Terms::default() })
+    }
+
+    /// The same on these terms.
+    pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
+        let Terms { public_ip, top, dns, certificates } = terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
         let config = format!(
-            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = \"127.0.0.1\"\nlog_level = \"debug\"\n{more}\n\
+            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"debug\"\n{top}\n\
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
              [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n\
-             [dns]\nlisten = \"127.0.0.1:53\"\n[certificates]\nmodule = \"internal\"\n"
+             [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n{certificates}\n"
         );
         let config = scene.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

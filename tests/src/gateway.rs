@@ -1,6 +1,6 @@
 //! A running dataplane.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,13 +16,16 @@ use crate::wait::eventually;
 pub const HTTPS: u16 = 443;
 /// The port visitors use for plain http.
 pub const HTTP: u16 = 80;
-const ADMIN: &str = "127.0.0.1:9180";
+/// 9181 is the controlplane's: several gateways count from 9190.
+const ADMIN: u16 = 9180;
 const START: Duration = Duration::from_secs(20);
 
 /// A dataplane on ports 443 and 80 of the story's namespace.
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
+    address: IpAddr,
+    admin: SocketAddr,
     root: String,
 }
 
@@ -35,6 +38,8 @@ pub struct Setup {
     pub workers: u16,
     /// The PEM of the root its certificates come from.
     pub root: String,
+    /// Its number, if it is one of several: `n` listens on `127.0.0.n` alone. 0 listens everywhere.
+    pub number: u8,
     /// TOML that follows the rest, such as a `[limits]` table.
     pub more: String,
 }
@@ -53,13 +58,20 @@ impl Setup {
     }
 
     fn with_feed(feed: String, root: &str) -> Self {
-        Self { feed, workers: 1, root: root.to_owned(), more: String::new() }
+        Self { feed, workers: 1, root: root.to_owned(), number: 0, more: String::new() }
     }
 
     /// With this many workers.
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// As one of several: with this number.
+    #[must_use]
+    pub fn number(mut self, number: u8) -> Self {
+        self.number = number;
         self
     }
 
@@ -85,27 +97,36 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, more } = setup;
-        let config = format!(
-            "node = \"story\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"::\"]\n\
-             admin_listen = \"{ADMIN}\"\nlog_level = \"debug\"\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
+        let Setup { feed, workers, root, number, more } = setup;
+        let (name, listen, address) = match number {
+            0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
+        };
+        let admin = SocketAddr::new(
+            Ipv4Addr::LOCALHOST.into(),
+            if *number == 0 { ADMIN } else { ADMIN + 10 + u16::from(*number) },
         );
-        let config = scene.write("dataplane.toml", &config)?;
+        let file = format!("dataplane{}", if *number == 0 { String::new() } else { number.to_string() });
+        let config = format!(
+            "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
+             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
+        );
+        let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
-        let process = Process::start("webgateway-dataplane", &args, &scene.path("dataplane.log"))?;
-        Ok(Self { process, root: root.clone() })
+        let process = Process::start("webgateway-dataplane", &args, &scene.path(&format!("{file}.log")))?;
+        Ok(Self { process, address, admin, root: root.clone() })
     }
 
     /// Where visitors go for https.
     #[must_use]
     pub fn https(&self) -> SocketAddr {
-        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), HTTPS)
+        SocketAddr::new(self.address, HTTPS)
     }
 
     /// Where visitors go for plain http.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
-        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), HTTP)
+        SocketAddr::new(self.address, HTTP)
     }
 
     /// A visitor that trusts the gateway's root.
@@ -134,7 +155,7 @@ impl Gateway {
     }
 
     async fn admin(&self, path: &str) -> Result<String> {
-        let reply = Connection::plain(ADMIN.parse()?).await?.get("localhost", path).await?;
+        let reply = Connection::plain(self.admin).await?.get("localhost", path).await?;
         Ok(reply.expect(200)?.text())
     }
 }

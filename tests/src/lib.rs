@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod backend;
+pub mod ca;
 pub mod client;
 pub mod clock;
 pub mod controller;
@@ -12,7 +13,9 @@ pub mod feed_server;
 pub mod gateway;
 pub mod gwctl;
 pub mod netns;
+pub mod pebble;
 pub mod process;
+pub mod resolver;
 pub mod scene;
 pub mod signer;
 pub mod story;

@@ -29,13 +29,19 @@ impl Process {
     ///
     /// It dies with the thread that starts it, however that ends.
     pub fn start(binary: &str, args: &[&str], log: &Path) -> Result<Self> {
-        let program = find(binary)?;
+        Self::start_with(binary, args, &[], log)
+    }
+
+    /// The same with these variables more; a binary that is not of this project is searched in `PATH`.
+    pub fn start_with(binary: &str, args: &[&str], env: &[(&str, String)], log: &Path) -> Result<Self> {
+        let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
         let file = File::options().create(true).append(true).open(log)?;
         let child = Command::new(std::env::current_exe()?)
             .arg(DIE_WITH_PARENT)
             .arg(std::process::id().to_string())
             .arg(&program)
             .args(args)
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
@@ -125,7 +131,8 @@ pub struct Output {
 
 /// Runs a binary of this project to its end, with no environment but `PATH` and `env`.
 pub async fn run(binary: &str, args: &[String], env: &[(&str, &str)]) -> Result<Output> {
-    let mut command = Command::new(find(binary)?);
+    let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
+    let mut command = Command::new(program);
     command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
@@ -158,4 +165,11 @@ pub fn find(binary: &str) -> Result<PathBuf> {
     beside.into_iter().find(|path| path.is_file()).with_context(|| {
         format!("there is no {binary} beside {}: run `cargo build --workspace` first", this.display())
     })
+}
+
+/// The path of an installed program.
+#[must_use]
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

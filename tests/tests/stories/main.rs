@@ -1,7 +1,10 @@
 //! What users see, told over the real binaries: each module tells of one side of it.
 
+mod adversity;
 mod bad_input;
 mod base_domain;
+mod certificates;
+mod certified;
 mod changes;
 mod complete;
 mod configuration;
@@ -47,6 +50,8 @@ fn main() -> anyhow::Result<()> {
         base_domain::stories(),
         signatures::stories(),
         bad_input::stories(),
+        certificates::stories(),
+        adversity::stories(),
         outages::stories(),
         speed::stories(),
     ];

@@ -33,14 +33,17 @@ fn main() -> ExitCode {
 }
 
 async fn dev() -> Result<()> {
-    let once = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [flag] if flag == "--once" => true,
-        other => bail!("unknown arguments {other:?}: only --once is known"),
-    };
+    let (mut once, mut acme) = (false, false);
+    for flag in std::env::args().skip(1) {
+        match flag.as_str() {
+            "--once" => once = true,
+            "--acme" => acme = true,
+            other => bail!("`{other}` is not known: there are --once and --acme"),
+        }
+    }
     let mut interrupts = Interrupts::watch()?;
-    ports::must_be_free().await?;
-    let state = State::open()?;
+    ports::must_be_free(acme).await?;
+    let state = State::open(acme)?;
     let mut tour = Tour::begin(&state).await?;
     let shown = tokio::select! {
         shown = tour.show() => shown.map(|()| true),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, UdpSocket};
+use webgateway_tests::pebble;
 
 /// Visitors, https.
 pub(crate) const HTTPS: u16 = 8443;
@@ -22,14 +23,17 @@ pub(crate) const BACKEND: u16 = 8082;
 /// The sample backend with TLS of its own.
 pub(crate) const TLS_BACKEND: u16 = 8083;
 
+/// What the CA asks about names.
+pub(crate) const WORLD_DNS: u16 = 5355;
+
 /// An address on loopback.
 pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
 }
 
 /// Fails, naming the port, if one is taken.
-pub(crate) async fn must_be_free() -> Result<()> {
-    let all = [
+pub(crate) async fn must_be_free(acme: bool) -> Result<()> {
+    let mut all = vec![
         (HTTPS, "visitors, https"),
         (HTTP, "visitors, plain http"),
         (RPC, "the API"),
@@ -39,6 +43,13 @@ pub(crate) async fn must_be_free() -> Result<()> {
         (BACKEND, "the sample backend"),
         (TLS_BACKEND, "the sample backend with TLS of its own"),
     ];
+    if acme {
+        all.extend([
+            (WORLD_DNS, "the DNS as the CA sees it"),
+            (pebble::PORT, "the CA"),
+            (pebble::MANAGEMENT, "the CA"),
+        ]);
+    }
     for (port, what) in all {
         let what_to_do = || {
             format!(
@@ -47,7 +58,7 @@ pub(crate) async fn must_be_free() -> Result<()> {
             )
         };
         TcpListener::bind(local(port)).await.with_context(what_to_do)?;
-        if port == DNS {
+        if port == DNS || port == WORLD_DNS {
             UdpSocket::bind(local(port)).await.with_context(what_to_do)?;
         }
     }

@@ -1,4 +1,5 @@
-//! What `make dev` keeps in `target/dev`: configurations, keys, the database, certificates, logs.
+//! What `make dev` keeps in `target/dev` (with ACME, until the next start, in `target/dev-acme`): configurations, keys,
+//! the database, certificates, logs.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
 use webgateway_tests::authority::{Authority, Issued};
+use webgateway_tests::pebble::Pebble;
 
-use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC};
+use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC, WORLD_DNS};
 
 /// The operator's domain; browsers and systemd-resolved lead every name below `localhost` to loopback.
 pub(crate) const BASE_DOMAIN: &str = "gw.localhost";
@@ -23,12 +25,17 @@ pub(crate) const PASSTHROUGH: &str = "pass.gw.localhost";
 #[derive(Debug)]
 pub(crate) struct State {
     dir: PathBuf,
+    acme: bool,
 }
 
 impl State {
     /// Opens or makes it, and writes both configurations.
-    pub(crate) fn open() -> Result<Self> {
-        let state = Self { dir: PathBuf::from("target/dev") };
+    pub(crate) fn open(acme: bool) -> Result<Self> {
+        let state = Self { dir: PathBuf::from(if acme { "target/dev-acme" } else { "target/dev" }), acme };
+        // The CA forgets everything when it stops: what came from it is worth nothing.
+        if acme && state.dir.exists() {
+            fs::remove_dir_all(&state.dir)?;
+        }
         fs::create_dir_all(state.path("keys")).context("run it from the root of the project")?;
         fs::write(state.path("controlplane.toml"), state.controlplane())?;
         fs::write(state.path("dataplane.toml"), state.dataplane())?;
@@ -38,6 +45,21 @@ impl State {
     /// A path in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Whether certificates come from a CA over ACME.
+    pub(crate) fn is_acme(&self) -> bool {
+        self.acme
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file with the root of the certificates.
+    pub(crate) fn root(&self) -> &'static str {
+        if self.acme { "acme-ca.pem" } else { "internal-ca.pem" }
     }
 
     /// A path in it as text.
@@ -63,6 +85,13 @@ impl State {
 
     fn controlplane(&self) -> String {
         let dir = self.dir.display();
+        let (ca, resolver, module) = if self.acme {
+            let directory = Pebble::directory();
+            let ca = format!("local_acme = \"{directory}\"\nlocal_acme_root = \"{dir}/pebble-root.pem\"\n");
+            (ca, format!("resolver = [\"127.0.0.1:{WORLD_DNS}\"]\n"), "acme")
+        } else {
+            (String::new(), String::new(), "internal")
+        };
         format!(
             r#"# Written by `make dev`.
 base_domain = "{BASE_DOMAIN}"
@@ -70,7 +99,7 @@ public_ip = "127.0.0.1"
 # The sample backends are on loopback; without this line only the overlay is allowed.
 allowed_backends = ["400::/7", "127.0.0.0/8"]
 admin_listen = "127.0.0.1:{CONTROL_ADMIN}"
-
+{ca}
 [services_storage]
 module = "sqlite"
 db_path = "{dir}/gateway.db"
@@ -87,9 +116,9 @@ listen = "unix:{dir}/feed.sock"
 
 [dns]
 listen = "127.0.0.1:{DNS}"
-
+{resolver}
 [certificates]
-module = "internal"
+module = "{module}"
 "#
         )
     }

@@ -7,11 +7,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::pebble::{Pebble, Temper};
 use webgateway_tests::process::{self, Process};
+use webgateway_tests::resolver::Resolver;
 use webgateway_tests::wait::eventually;
 
-use crate::ports::{ADMIN, BACKEND, DNS, HTTP, HTTPS, RPC, TLS_BACKEND, local};
-use crate::state::{PASSTHROUGH, State, TERMINATED, read};
+use crate::ports::{ADMIN, BACKEND, DNS, HTTP, HTTPS, RPC, TLS_BACKEND, WORLD_DNS, local};
+use crate::state::{BASE_DOMAIN, PASSTHROUGH, State, TERMINATED, read};
 
 const START: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(10);
@@ -24,6 +26,8 @@ pub(crate) struct Tour<'a> {
     step: u32,
     /// In the order in which they started.
     pub(crate) processes: Vec<Process>,
+    /// The CA and the DNS that it asks, with ACME.
+    ca: Option<(Pebble, Resolver)>,
     _backends: [Backend; 2],
 }
 
@@ -33,13 +37,16 @@ impl<'a> Tour<'a> {
         println!("webgateway on loopback; its state is in {}", state.text(""));
         let plain = Backend::http(local(BACKEND)).await?;
         let tls = Backend::https(local(TLS_BACKEND), state.backend_tls()?).await?;
-        Ok(Self { state, step: 0, processes: Vec::new(), _backends: [plain, tls] })
+        Ok(Self { state, step: 0, processes: Vec::new(), ca: None, _backends: [plain, tls] })
     }
 
     /// The main job, from the first start to two good requests.
     pub(crate) async fn show(&mut self) -> Result<()> {
         self.say("A sample backend that tells what it was asked");
         println!("   plain http on 127.0.0.1:{BACKEND}, with TLS of its own on 127.0.0.1:{TLS_BACKEND}");
+        if self.state.is_acme() {
+            self.certificate_authority().await?;
+        }
         self.controlplane().await?;
         self.dataplane().await?;
         self.key_pair().await?;
@@ -47,13 +54,13 @@ impl<'a> Tour<'a> {
         self.route("A terminated route: the gateway has the certificate", TERMINATED, &plain).await?;
         let tls = format!("-f {PASSTHROUGH} -t -b 127.0.0.1:{TLS_BACKEND}");
         self.route("A passthrough route: the backend has the certificate", PASSTHROUGH, &tls).await?;
-        self.request(TERMINATED, "internal-ca.pem").await?;
+        self.request(TERMINATED, self.state.root()).await?;
         self.request(PASSTHROUGH, "backend-ca.pem").await
     }
 
     /// What a person may type next.
     pub(crate) fn suggest(&self) {
-        let [ca, keys] = ["internal-ca.pem", "keys"].map(|name| self.state.text(name));
+        let [ca, keys] = [self.state.root(), "keys"].map(|name| self.state.text(name));
         let dir = self.state.text("");
         println!(
             r#"
@@ -75,6 +82,25 @@ Ctrl-C ends it."#
         );
     }
 
+    async fn certificate_authority(&mut self) -> Result<()> {
+        self.say("A certificate authority, Let's Encrypt's pebble, and the DNS that it asks");
+        let resolver = Resolver::start(WORLD_DNS, BASE_DOMAIN, local(DNS)).await?;
+        resolver.points(BASE_DOMAIN, &[local(DNS).ip()])?;
+        let temper = Temper { https: HTTPS, http: HTTP, ..Temper::default() };
+        let pebble = Pebble::start(self.state.dir(), &resolver, &temper).await?;
+        fs::write(self.state.path(self.state.root()), pebble.root().await?)?;
+        println!(
+            "   its directory is {}, its root {}",
+            Pebble::directory(),
+            self.state.text(self.state.root())
+        );
+        println!(
+            "   _acme-challenge.{BASE_DOMAIN} is delegated to 127.0.0.1:{DNS}, the controlplane's name server"
+        );
+        self.ca = Some((pebble, resolver));
+        Ok(())
+    }
+
     async fn controlplane(&mut self) -> Result<()> {
         self.say("The controlplane: routes, keys, certificates, the API");
         self.start("webgateway-controlplane", "controlplane").await?;
@@ -82,7 +108,9 @@ Ctrl-C ends it."#
         let running = self.processes.last_mut().context("just started")?;
         eventually("the controlplane answers", START, async || {
             running.must_run()?;
-            read(&root)?;
+            if !self.state.is_acme() {
+                read(&root)?;
+            }
             let mut api = Connection::plain(local(RPC)).await?;
             api.get(&format!("127.0.0.1:{RPC}"), "/openrpc.json").await?.expect(200)
         })

@@ -1,0 +1,173 @@
+//! The DNS as the world sees it: one recursive resolver that knows what a story says, and asks our own name server
+//! about `_acme-challenge.<base domain>`, as the owner's NS record would have it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long our name server may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest chain of CNAME records.
+const CHAIN: usize = 8;
+const TTL: u32 = 1;
+
+/// A running resolver.
+#[derive(Debug)]
+pub struct Resolver {
+    address: SocketAddr,
+    zone: Arc<Mutex<Zone>>,
+    _server: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Zone {
+    records: BTreeMap<Name, Vec<RData>>,
+    asked: Vec<(Name, RecordType)>,
+}
+
+/// Our own part of the DNS.
+#[derive(Debug, Clone)]
+struct Delegation {
+    zone: Name,
+    server: SocketAddr,
+}
+
+impl Resolver {
+    /// Starts one on this port of loopback, over UDP; `server` is our name server for the base domain `base`.
+    pub async fn start(port: u16, base: &str, server: SocketAddr) -> Result<Self> {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let socket = UdpSocket::bind(address).await?;
+        let zone = Arc::default();
+        let delegation = Delegation { zone: name(&format!("_acme-challenge.{base}"))?, server };
+        let mut task = JoinSet::new();
+        task.spawn(serve(socket, Arc::clone(&zone), delegation));
+        Ok(Self { address, zone, _server: task })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives `host` these addresses and nothing else.
+    pub fn points(&self, host: &str, addresses: &[IpAddr]) -> Result<()> {
+        let records = addresses.iter().map(|address| match *address {
+            IpAddr::V4(v4) => RData::A(A(v4)),
+            IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
+        });
+        lock(&self.zone).records.insert(name(host)?, records.collect());
+        Ok(())
+    }
+
+    /// Makes `host` another name of `target` and nothing else.
+    pub fn alias(&self, host: &str, target: &str) -> Result<()> {
+        let record = RData::CNAME(CNAME(name(target)?));
+        lock(&self.zone).records.insert(name(host)?, vec![record]);
+        Ok(())
+    }
+
+    /// How often this was asked for.
+    pub fn asked(&self, host: &str, kind: RecordType) -> Result<usize> {
+        let host = name(host)?;
+        Ok(lock(&self.zone).asked.iter().filter(|asked| asked.0 == host && asked.1 == kind).count())
+    }
+}
+
+async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>, delegation: Delegation) {
+    let socket = Arc::new(socket);
+    let mut answers = JoinSet::new();
+    let mut buffer = vec![0; 4096];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+        let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
+        let (socket, zone, delegation) = (Arc::clone(&socket), Arc::clone(&zone), delegation.clone());
+        answers.spawn(async move {
+            if let Ok(bytes) = answer(&question, &zone, &delegation).await.to_vec() {
+                // Who asked may be gone.
+                drop(socket.send_to(&bytes, client).await);
+            }
+        });
+        while answers.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation) -> Message {
+    let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+    answer.metadata.recursion_desired = question.metadata.recursion_desired;
+    answer.metadata.recursion_available = true;
+    answer.add_queries(question.queries.iter().cloned());
+    let Some(query) = question.queries.first() else {
+        answer.metadata.response_code = ResponseCode::FormErr;
+        return answer;
+    };
+    let (mut host, kind) = (query.name().to_lowercase(), query.query_type());
+    lock(zone).asked.push((host.clone(), kind));
+    for _ in 0..CHAIN {
+        if delegation.zone.zone_of(&host) {
+            delegation.ask(&host, kind, &mut answer).await;
+            return answer;
+        }
+        let Some(known) = lock(zone).records.get(&host).cloned() else {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            return answer;
+        };
+        let alias = known.iter().find_map(|data| match data {
+            RData::CNAME(CNAME(target)) => Some(target.to_lowercase()),
+            _ => None,
+        });
+        let fits = |data: &RData| alias.is_some() || data.record_type() == kind;
+        answer.add_answers(
+            known.into_iter().filter(fits).map(|data| Record::from_rdata(host.clone(), TTL, data)),
+        );
+        match alias {
+            Some(target) if kind != RecordType::CNAME => host = target,
+            Some(_) | None => return answer,
+        }
+    }
+    answer.metadata.response_code = ResponseCode::ServFail;
+    answer
+}
+
+impl Delegation {
+    /// Asks our name server; without an answer it is SERVFAIL, as from any resolver.
+    async fn ask(&self, host: &Name, kind: RecordType, answer: &mut Message) {
+        match timeout(PATIENCE, self.exchange(host, kind)).await {
+            Ok(Ok(theirs)) => {
+                answer.metadata.response_code = theirs.metadata.response_code;
+                answer.add_answers(theirs.answers);
+                answer.add_authorities(theirs.authorities);
+            }
+            Ok(Err(_)) | Err(_) => answer.metadata.response_code = ResponseCode::ServFail,
+        }
+    }
+
+    async fn exchange(&self, host: &Name, kind: RecordType) -> Result<Message> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        socket.connect(self.server).await?;
+        let mut question = Message::query();
+        question.add_query(Query::query(host.clone(), kind));
+        socket.send(&question.to_vec()?).await?;
+        let mut buffer = vec![0; 4096];
+        let length = socket.recv(&mut buffer).await?;
+        Ok(Message::from_vec(&buffer[..length])?)
+    }
+}
+
+fn name(host: &str) -> Result<Name> {
+    let mut name = Name::from_ascii(host).with_context(|| format!("{host} is no name"))?.to_lowercase();
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn lock(zone: &Mutex<Zone>) -> MutexGuard<'_, Zone> {
+    zone.lock().unwrap_or_else(PoisonError::into_inner)
+}
