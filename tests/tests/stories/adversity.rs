@@ -29,6 +29,7 @@ stories![
     renewed_when_the_ca_says_so_also_if_it_will_not_have_it_as_a_replacement,
     renewal_keeps_what_is_open,
     a_deleted_routes_certificate_is_nobodys,
+    a_suspended_owner_costs_no_order,
     an_independent_client_verifies_the_chain,
     dig_sees_the_zone_as_it_should_be,
 ];
@@ -190,6 +191,23 @@ async fn a_deleted_routes_certificate_is_nobodys(scene: &Scene) -> Result<()> {
         ensure!(gone.code == Some(6), "{gone:?}");
     }
     Ok(())
+}
+
+async fn a_suspended_owner_costs_no_order(scene: &Scene) -> Result<()> {
+    let world = Certified::start(scene).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    world.certificate_is("gw.example", is_valid).await?;
+    let before = world.pebble.orders()?;
+    world.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
+    world.admin.gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
+    world.leads_here(OWN)?;
+    // Another's host is seen to meanwhile: so was hers, if it was to be.
+    world.leads_here("admin.example.org")?;
+    world.admin.create_route("-f admin.example.org -b [400::1]:8080").await?;
+    world.answers("admin.example.org", 200).await?;
+    ensure!(world.pebble.orders()? == before + 1, "an order was placed for a suspended owner");
+    world.admin.gwctl(["admin", "unsuspend", "--user", "alice.pub"]).await?;
+    world.answers(OWN, 200).await
 }
 
 async fn an_independent_client_verifies_the_chain(scene: &Scene) -> Result<()> {
