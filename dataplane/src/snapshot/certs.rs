@@ -168,6 +168,7 @@ impl fmt::Debug for ServedCert {
 #[cfg(test)]
 pub(crate) mod tests {
     use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
     use zeroize::Zeroizing;
 
     use super::*;
@@ -223,5 +224,45 @@ pub(crate) mod tests {
         assert!(matches!(load(&mixed, 150), Err(UnusableCertificate::Tls(_))));
         let broken = Certificate { chain: vec![vec![1, 2, 3]], ..good };
         assert!(matches!(load(&broken, 150), Err(UnusableCertificate::Leaf)));
+    }
+
+    /// Brings bytes both ways until neither side has more to say.
+    fn converse(client: &mut ClientConnection, server: &mut ServerConnection) {
+        while client.wants_write() || server.wants_write() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            server.process_new_packets().unwrap();
+            let mut bytes = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_session_is_resumed_across_a_renewal() {
+        let (tickets, now) = (tickets(), crate::clock::unix_now());
+        let (old, new) = [(); 2].map(|()| certificate(&["a.b"], now - 60, now + 600)).into();
+        let mut roots = RootCertStore::empty();
+        for cert in [&old, &new] {
+            roots.add(CertificateDer::from(cert.chain[0].clone())).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let kinds = [&old, &new].map(|cert| {
+            let tls = ServedCert::load(cert, &tickets, now).unwrap().tls;
+            let mut client = ClientConnection::new(Arc::clone(&config), "a.b".try_into().unwrap()).unwrap();
+            converse(&mut client, &mut ServerConnection::new(tls).unwrap());
+            client.handshake_kind().unwrap()
+        });
+        assert!(matches!(kinds[0], HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest));
+        assert_eq!(kinds[1], HandshakeKind::Resumed);
     }
 }
