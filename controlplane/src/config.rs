@@ -1,19 +1,20 @@
 //! The configuration: what the keys mean, and what this build refuses.
 
 mod acme;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use thiserror::Error;
-use webgateway_process::settings::{Key, Kind, Program};
+use webgateway_process::settings::Program;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
 
-use self::acme::AcmeSettings;
 pub use self::acme::{CaConfig, Eab, InvalidAcme};
+pub use self::settings::Settings;
+use self::settings::{CertificateModule, KEYS, KeyModule, StorageModule};
 
 /// The program and its keys.
 pub const PROGRAM: Program = Program {
@@ -21,191 +22,6 @@ pub const PROGRAM: Program = Program {
     about: "Owns the routes, users and certificates of a webgateway and tells them to its dataplanes",
     keys: KEYS,
 };
-
-const fn text(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Text, help }
-}
-
-const fn list(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::List, help }
-}
-
-const KEYS: &[Key] = &[
-    text("base_domain", "The gateway's own domain (needed)"),
-    list("public_ip", "The gateway's public addresses"),
-    text("admin_id", "The key id of the admin (admin.pub)"),
-    text("log_level", "error, warn, info, debug, trace, or directives (info)"),
-    text("load_delay", "How long changes are gathered before they are published (20ms)"),
-    list("allowed_backends", "Prefixes a backend must be in (400::/7)"),
-    list("reserved_subdomains", "Labels below the base domain that no route may have"),
-    text("secret_key_file", "The key that seals private keys (secret.key beside the database)"),
-    text("admin_listen", "Where metrics and probes are served (127.0.0.1:9181)"),
-    text("local_acme", "The directory URL of the CA (Let's Encrypt)"),
-    text("local_acme_root", "The root of the CA's own web certificate, PEM (the system's roots)"),
-    text("services_storage.module", "sqlite"),
-    text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
-    text("pub_key_store.module", "directory; http is not in this build"),
-    text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)"),
-    text("pub_key_store.uri", "Where public keys are fetched (not in this build)"),
-    text("pub_key_store.ttl", "How long fetched keys are good (not in this build)"),
-    text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
-    text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
-    text("dns.listen", "Where the DNS server listens ([::]:53)"),
-    list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
-    text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
-    text("acme.email", "Where the CA may write to"),
-    text("acme.profile", "The profile of the certificates, one of those the CA offers"),
-    text("acme.eab_kid", "The key id by which the CA knows us (external account binding)"),
-    text("acme.eab_hmac_key", "Its key, base64url; better in the file than in a flag"),
-    list("acme.fallback", "Directory URLs of CAs for when the first fails; tables in the file"),
-];
-
-/// The keys as they are given; [`Config`] is what they mean.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    base_domain: Option<Host>,
-    public_ip: Vec<IpAddr>,
-    admin_id: KeyId,
-    log_level: String,
-    #[serde(with = "humantime_serde")]
-    load_delay: Duration,
-    allowed_backends: Prefixes,
-    reserved_subdomains: Vec<String>,
-    secret_key_file: Option<PathBuf>,
-    admin_listen: SocketAddr,
-    local_acme: Option<String>,
-    local_acme_root: Option<PathBuf>,
-    services_storage: ServicesStorage,
-    pub_key_store: PubKeyStore,
-    rpc: Rpc,
-    feed: Feed,
-    dns: Dns,
-    certificates: Certificates,
-    acme: AcmeSettings,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ServicesStorage {
-    module: StorageModule,
-    db_path: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StorageModule {
-    Sqlite,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct PubKeyStore {
-    module: KeyModule,
-    path: PathBuf,
-    uri: Option<String>,
-    ttl: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum KeyModule {
-    Directory,
-    Http,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Rpc {
-    listen: SocketAddr,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Feed {
-    listen: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Dns {
-    listen: SocketAddr,
-    resolver: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Certificates {
-    module: CertificateModule,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum CertificateModule {
-    #[default]
-    Acme,
-    Internal,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            base_domain: None,
-            public_ip: Vec::new(),
-            admin_id: default_admin(),
-            log_level: "info".to_owned(),
-            load_delay: Duration::from_millis(20),
-            allowed_backends: Prefixes::default(),
-            reserved_subdomains: Vec::new(),
-            secret_key_file: None,
-            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9181)),
-            local_acme: None,
-            local_acme_root: None,
-            services_storage: ServicesStorage::default(),
-            pub_key_store: PubKeyStore::default(),
-            rpc: Rpc::default(),
-            feed: Feed::default(),
-            dns: Dns::default(),
-            certificates: Certificates::default(),
-            acme: AcmeSettings::default(),
-        }
-    }
-}
-
-impl Default for ServicesStorage {
-    fn default() -> Self {
-        Self { module: StorageModule::Sqlite, db_path: "/var/lib/webgateway/controlplane.db".into() }
-    }
-}
-
-impl Default for PubKeyStore {
-    fn default() -> Self {
-        Self { module: KeyModule::Directory, path: "/etc/webgateway/keys".into(), uri: None, ttl: None }
-    }
-}
-
-impl Default for Rpc {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
-    }
-}
-
-impl Default for Feed {
-    fn default() -> Self {
-        Self { listen: "unix:/run/webgateway/feed.sock".to_owned() }
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([0u16; 8], 53)), resolver: Vec::new() }
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a constant that the tests parse")]
-fn default_admin() -> KeyId {
-    "admin.pub".parse().expect("a key id")
-}
 
 /// A configuration that can be run.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,18 @@
 //! The dataplane's configuration: its keys, their defaults, and every limit there is.
 
-use std::fmt;
+mod endpoint;
+mod limits;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use webgateway_process::settings::{Key, Kind, Program};
+
+pub use self::endpoint::{Endpoint, InvalidEndpoint};
+pub use self::limits::{
+    API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_TIMEOUT, HELLO_BYTES, Limits, POOL_PER_BACKEND,
+};
+use self::limits::{LONGEST, SHORTEST};
 
 /// The program and all its keys.
 pub const PROGRAM: Program = Program {
@@ -95,85 +100,6 @@ pub struct Feed {
     pub endpoint: Endpoint,
 }
 
-/// Where the resources come from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Endpoint {
-    /// A controlplane on this machine.
-    Unix(PathBuf),
-    /// A file, read at the start and on SIGHUP.
-    File(PathBuf),
-}
-
-/// Every bound on size and time, each for one worker or one connection.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Open connections per worker.
-    pub connections: usize,
-    /// To send a whole ClientHello.
-    #[serde(with = "humantime_serde")]
-    pub hello_timeout: Duration,
-    /// For the rest of the TLS handshake.
-    #[serde(with = "humantime_serde")]
-    pub handshake_timeout: Duration,
-    /// To send a request head, and between two of them.
-    #[serde(with = "humantime_serde")]
-    pub header_timeout: Duration,
-    /// Bytes of a request head.
-    pub header_bytes: u32,
-    /// Without progress on the visitor's side while the gateway waits for it.
-    #[serde(with = "humantime_serde")]
-    pub stall_timeout: Duration,
-    /// Concurrent HTTP/2 streams.
-    pub streams: u32,
-    /// To connect to a backend.
-    #[serde(with = "humantime_serde")]
-    pub connect_timeout: Duration,
-    /// For a backend's response head.
-    #[serde(with = "humantime_serde")]
-    pub response_timeout: Duration,
-    /// Without a byte of a backend's response body.
-    #[serde(with = "humantime_serde")]
-    pub backend_timeout: Duration,
-    /// To keep an idle backend connection; below what backends keep theirs for, which is 5 s in the shortest default.
-    #[serde(with = "humantime_serde")]
-    pub backend_idle: Duration,
-    /// Without a byte either way in a tunnel.
-    #[serde(with = "humantime_serde")]
-    pub tunnel_timeout: Duration,
-    /// For connections of a deleted route, and for all of them at a stop.
-    #[serde(with = "humantime_serde")]
-    pub drain: Duration,
-}
-
-/// The bounds of every timeout.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The largest ClientHello, in bytes with its record headers.
-pub const HELLO_BYTES: usize = 64 * 1024;
-/// How long an API request's body may take to arrive.
-pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the bodies of all API requests and answers under way may take together, in bytes.
-pub const API_BODIES: usize = 64 * 1024 * 1024;
-/// The largest answer of the API, in bytes: what gwctl takes, and a head.
-pub const API_ANSWER: usize = 17 * 1024 * 1024;
-/// How long the controlplane may take to answer an API request.
-pub const API_TIMEOUT: Duration = Duration::from_secs(30);
-/// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
-pub const POOL_PER_BACKEND: usize = 1024;
-
-/// An endpoint that is none.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidEndpoint {
-    /// Remote controlplanes.
-    #[error("`{0}`: a remote controlplane needs mutual TLS, which this build does not have; use unix:PATH")]
-    Remote(String),
-    /// Anything else.
-    #[error("`{0}` is no feed endpoint: use unix:PATH or file:PATH")]
-    Unknown(String),
-}
-
 impl Config {
     /// The node's name: the configured one, or the host's.
     #[must_use]
@@ -248,57 +174,6 @@ impl Default for Config {
 impl Default for Feed {
     fn default() -> Self {
         Self { endpoint: Endpoint::Unix("/run/webgateway/feed.sock".into()) }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            connections: 20_000,
-            hello_timeout: seconds(5),
-            handshake_timeout: seconds(10),
-            header_timeout: seconds(60),
-            header_bytes: 64 * 1024,
-            stall_timeout: seconds(60),
-            streams: 128,
-            connect_timeout: seconds(10),
-            response_timeout: seconds(120),
-            backend_timeout: seconds(3600),
-            backend_idle: seconds(4),
-            tunnel_timeout: seconds(3600),
-            drain: seconds(30),
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-        }
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = InvalidEndpoint;
-
-    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        match text.split_once(':') {
-            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("http" | "https", _)) => Err(InvalidEndpoint::Remote(text.to_owned())),
-            Some(_) | None => Err(InvalidEndpoint::Unknown(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for Endpoint {
-    type Error = InvalidEndpoint;
-
-    fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
-        text.parse()
     }
 }
 

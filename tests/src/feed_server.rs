@@ -114,6 +114,13 @@ impl Feed for Door {
     async fn call(&self, _: Request<wire::CallRequest>) -> Result<Response<wire::CallResponse>, Status> {
         Err(Status::unimplemented("no API here"))
     }
+
+    async fn resolve(
+        &self,
+        _: Request<wire::ResolveRequest>,
+    ) -> Result<Response<wire::ResolveResponse>, Status> {
+        Err(Status::unimplemented("no DNS here"))
+    }
 }
 
 /// `Begin`.
@@ -150,6 +157,7 @@ pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::M
         mode: wire::Mode::Terminate.into(),
         balance: wire::Balance::RoundRobin.into(),
         backends: vec![backend.to_string()],
+        health: None,
     };
     put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
 }

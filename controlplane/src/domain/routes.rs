@@ -54,7 +54,7 @@ impl Domain {
         let named = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let host = named.ok_or(Refusal::NoHost)?.in_mode(params.mode)?;
         let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
-        let destination = Destination { mode: params.mode, balance: params.balance, backends };
+        let destination = Destination { mode: params.mode, balance: params.balance, backends, health: None };
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
         let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         let wanted = Wanted { id, host, destination };
@@ -199,7 +199,8 @@ fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal
     };
     let kept = before.destination.clone();
     let balance = change.params.balance.unwrap_or(kept.balance);
-    route.destination = Destination { mode, balance, backends: change.backends.unwrap_or(kept.backends) };
+    let backends = change.backends.unwrap_or(kept.backends);
+    route.destination = Destination { mode, balance, backends, health: kept.health };
     Ok(route)
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn route(n: u64, version: u64) -> Resource {
             mode: Mode::Terminate,
             balance: Balance::RoundRobin,
             backends: Backends::new(vec![backend], &Prefixes::default()).unwrap(),
+            health: None,
         },
     })
 }

@@ -183,8 +183,8 @@ fn hear(message: FromNode, session: &mut Session, connected: &Connected) -> Resu
             session.reject(resource, &reason);
             connected.progressed(session);
         }
-        FromNode::Status { connections, requests } => connected.reported(connections, requests),
-        FromNode::Heartbeat | FromNode::Unknown => {}
+        FromNode::Status { connections, requests, .. } => connected.reported(connections, requests),
+        FromNode::Health(_) | FromNode::Explanation(_) | FromNode::Heartbeat | FromNode::Unknown => {}
     }
     Ok(())
 }
@@ -259,6 +259,13 @@ impl wire::feed_server::Feed for FeedService {
         let (outbound, queue) = mpsc::channel(QUEUE);
         self.tasks.spawn("feed stream", self.clone().attend(request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(queue)))
+    }
+
+    async fn resolve(
+        &self,
+        _request: Request<wire::ResolveRequest>,
+    ) -> Result<Response<wire::ResolveResponse>, Status> {
+        Err(Status::unimplemented("DNS questions are not taken over the feed yet"))
     }
 
     async fn call(

@@ -85,7 +85,8 @@ impl Row {
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
         let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
-        let destination = Destination { mode: mode(&self)?, balance: balance(&self)?, backends };
+        let destination =
+            Destination { mode: mode(&self)?, balance: balance(&self)?, backends, health: None };
         Ok(Route {
             id: self.id.parse().map_err(|e| damaged(format!("{e}")))?,
             owner: self.owner.parse().map_err(|e| damaged(format!("{e}")))?,

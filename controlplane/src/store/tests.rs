@@ -34,7 +34,12 @@ fn route(host: &str, version: u64) -> Route {
         id: RouteId::generate(),
         owner: "user1.pub".parse().unwrap(),
         host: Host::parse(host).unwrap(),
-        destination: Destination { mode: Mode::Passthrough, balance: Balance::Random, backends },
+        destination: Destination {
+            mode: Mode::Passthrough,
+            balance: Balance::Random,
+            backends,
+            health: None,
+        },
         version,
         created_at: now,
         updated_at: now,

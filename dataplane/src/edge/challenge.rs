@@ -98,7 +98,12 @@ mod tests {
         snapshot.routes.insert(FeedRoute {
             id: RouteId::generate(),
             host: Host::parse("pass.example").unwrap(),
-            destination: Destination { mode: Mode::Passthrough, balance: Balance::RoundRobin, backends },
+            destination: Destination {
+                mode: Mode::Passthrough,
+                balance: Balance::RoundRobin,
+                backends,
+                health: None,
+            },
         });
         let ask = |host, method: Method, path| asked(&snapshot, host, &method, path);
         let expected = Some(Asked::Ours("tok.key".into()));

@@ -93,6 +93,7 @@ mod tests {
                     mode,
                     balance: Balance::RoundRobin,
                     backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+                    health: None,
                 },
             });
         }

@@ -61,7 +61,12 @@ impl Batch {
             ToNode::Put(resource) => self.changes.push(Change::Put(resource)),
             ToNode::Unusable(name, reason) => self.changes.push(Change::Unusable(name, reason.to_string())),
             ToNode::Remove { name, at_once } => self.changes.push(Change::Remove(name, at_once)),
-            ToNode::Begin { .. } | ToNode::End(_) | ToNode::Heartbeat | ToNode::Unknown => {}
+            ToNode::Begin { .. }
+            | ToNode::End(_)
+            | ToNode::Heartbeat
+            | ToNode::Directive { .. }
+            | ToNode::Explain { .. }
+            | ToNode::Unknown => {}
         }
     }
 }
@@ -84,7 +89,10 @@ impl Collector {
         let settings = changes.filter_map(|change| match change {
             Change::Put(resource) => match &**resource {
                 Resource::Settings(settings) => Some(settings.allowed_backends.clone()),
-                Resource::Route(_) | Resource::Certificate(_) | Resource::Challenge(_) => None,
+                Resource::Route(_)
+                | Resource::Certificate(_)
+                | Resource::Challenge(_)
+                | Resource::TicketKeys(_) => None,
             },
             Change::Unusable(..) | Change::Remove(..) => None,
         });
@@ -126,6 +134,8 @@ impl Applied {
                 Ok(cert) => self.snapshot.certs.insert(cert),
                 Err(error) => return self.reject(name, error.to_string()),
             },
+            // Each process has keys of its own still.
+            Resource::TicketKeys(_) => {}
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
                     return self.reject(name, error.to_string());
@@ -144,7 +154,7 @@ impl Applied {
         self.snapshot.rejected.remove(&name.to_string());
         match name {
             // There is always a base domain; a controlplane that takes it back is not obeyed.
-            ResourceName::Settings => {}
+            ResourceName::Settings | ResourceName::TicketKeys => {}
             ResourceName::Certificate(id) => self.snapshot.certs.remove(id),
             ResourceName::Challenge(host) => self.snapshot.challenges.remove(host),
             ResourceName::Route(id) => {

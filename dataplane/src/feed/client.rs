@@ -211,7 +211,11 @@ impl FeedClient {
     fn status(&self) -> FromNode {
         let connections = self.workers.iter().map(|worker| worker.open.get()).sum::<i64>();
         let requests = self.workers.iter().map(WorkerMetrics::requests).sum();
-        FromNode::Status { connections: u64::try_from(connections).unwrap_or_default(), requests }
+        FromNode::Status {
+            connections: u64::try_from(connections).unwrap_or_default(),
+            requests,
+            draining: false,
+        }
     }
 
     fn hello(&self) -> FromNode {

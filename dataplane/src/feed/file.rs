@@ -153,6 +153,7 @@ fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, Invalid
             balance: route.balance,
             backends: Backends::parse(&route.backends, allowed)
                 .map_err(|e| InvalidFile::Backends(name, e))?,
+            health: None,
         },
     })
 }

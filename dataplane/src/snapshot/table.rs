@@ -84,6 +84,7 @@ mod tests {
                 mode: Mode::Terminate,
                 balance: Balance::Random,
                 backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+                health: None,
             },
         }
     }

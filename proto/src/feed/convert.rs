@@ -1,15 +1,14 @@
 //! The only place that touches generated types: wire messages in, domain types out, and the reverse.
 
-use bytes::Bytes;
-use thiserror::Error;
-use zeroize::Zeroizing;
+mod report;
+mod resources;
 
-use super::resource::{Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings};
+use thiserror::Error;
+
+use super::report::{BackendHealth, Explanation};
+use super::resource::{Held, Resource, ResourceName};
 use super::wire;
-use crate::model::{
-    Backends, Balance, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
-    InvalidHost, Mode, Prefixes, RouteId,
-};
+use crate::model::{Host, InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, Prefixes};
 
 /// Why a message of the feed cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,6 +31,12 @@ pub enum InvalidMessage {
     /// A certificate that is none.
     #[error("invalid certificate: {0}")]
     Certificate(#[from] InvalidCertificate),
+    /// A health check that is none.
+    #[error("invalid health check: {0}")]
+    Health(#[from] InvalidHealthCheck),
+    /// Ticket keys of a wrong length, or none at all.
+    #[error("ticket keys have a name of 16 and a secret of 32 bytes, and there is at least one")]
+    TicketKeys,
     /// A prefix that is none.
     #[error("`{0}` is not an address prefix")]
     Prefix(String),
@@ -63,6 +68,18 @@ pub enum ToNode {
     End(Held),
     /// The controlplane lives.
     Heartbeat,
+    /// Whether the operator wants the node drained.
+    Directive {
+        /// Whether.
+        drain: bool,
+    },
+    /// A question how a host looks from here.
+    Explain {
+        /// Comes back in the answer.
+        id: u64,
+        /// The host.
+        host: Host,
+    },
     /// Something a newer controlplane says.
     Unknown,
 }
@@ -74,13 +91,18 @@ impl ToNode {
         use wire::feed_message::Message;
         match message.message {
             Some(Message::Begin(begin)) => Self::Begin { full: begin.kind() == wire::begin::Kind::Full },
-            Some(Message::Put(wire::Put { resource: Some(resource) })) => read_resource(resource, allowed),
+            Some(Message::Put(wire::Put { resource: Some(resource) })) => resources::read(resource, allowed),
             Some(Message::Remove(remove)) => match remove.name.parse() {
                 Ok(name) => Self::Remove { name, at_once: remove.at_once },
                 Err(()) => Self::Unknown,
             },
             Some(Message::End(end)) => Self::End(Held { epoch: end.epoch, version: end.version }),
             Some(Message::Heartbeat(_)) => Self::Heartbeat,
+            Some(Message::Directive(directive)) => Self::Directive { drain: directive.drain },
+            Some(Message::Explain(explain)) => match Host::parse(&explain.host) {
+                Ok(host) => Self::Explain { id: explain.id, host },
+                Err(_) => Self::Unknown,
+            },
             Some(Message::Put(wire::Put { resource: None })) | None => Self::Unknown,
         }
     }
@@ -94,7 +116,9 @@ impl ToNode {
                 let kind = if *full { wire::begin::Kind::Full } else { wire::begin::Kind::Delta };
                 Some(Message::Begin(wire::Begin { kind: kind.into() }))
             }
-            Self::Put(resource) => Some(Message::Put(wire::Put { resource: Some(write_resource(resource)) })),
+            Self::Put(resource) => {
+                Some(Message::Put(wire::Put { resource: Some(resources::write(resource)) }))
+            }
             Self::Remove { name, at_once } => {
                 Some(Message::Remove(wire::Remove { name: name.to_string(), at_once: *at_once }))
             }
@@ -102,6 +126,10 @@ impl ToNode {
                 Some(Message::End(wire::End { epoch: held.epoch.clone(), version: held.version }))
             }
             Self::Heartbeat => Some(Message::Heartbeat(wire::Heartbeat {})),
+            Self::Directive { drain } => Some(Message::Directive(wire::Directive { drain: *drain })),
+            Self::Explain { id, host } => {
+                Some(Message::Explain(wire::Explain { id: *id, host: host.to_string() }))
+            }
             Self::Unusable(..) | Self::Unknown => None,
         };
         wire::FeedMessage { message }
@@ -139,7 +167,13 @@ pub enum FromNode {
         connections: u64,
         /// Requests answered since the start.
         requests: u64,
+        /// Whether it drains.
+        draining: bool,
     },
+    /// Backends whose health changed; the first of a stream names all that are down.
+    Health(Vec<BackendHealth>),
+    /// The answer to an Explain. Boxed: it is rare.
+    Explanation(Box<Explanation>),
     /// Something a newer node says.
     Unknown,
 }
@@ -158,7 +192,14 @@ impl From<wire::NodeMessage> for FromNode {
                 Self::Reject { version: r.version, resource: r.resource, reason: r.reason }
             }
             Some(Message::Heartbeat(_)) => Self::Heartbeat,
-            Some(Message::Status(s)) => Self::Status { connections: s.connections, requests: s.requests },
+            Some(Message::Status(s)) => {
+                Self::Status { connections: s.connections, requests: s.requests, draining: s.draining }
+            }
+            Some(Message::Health(health)) => Self::Health(report::read_health(health.changed)),
+            Some(Message::Explanation(explanation)) => match report::read_explanation(explanation) {
+                Some(explanation) => Self::Explanation(Box::new(explanation)),
+                None => Self::Unknown,
+            },
             None => Self::Unknown,
         }
     }
@@ -177,147 +218,19 @@ impl From<FromNode> for wire::NodeMessage {
                 Some(Message::Reject(wire::Reject { version, resource, reason }))
             }
             FromNode::Heartbeat => Some(Message::Heartbeat(wire::Heartbeat {})),
-            FromNode::Status { connections, requests } => {
-                Some(Message::Status(wire::Status { connections, requests }))
+            FromNode::Status { connections, requests, draining } => {
+                Some(Message::Status(wire::Status { connections, requests, draining }))
+            }
+            FromNode::Health(changed) => {
+                let changed = report::write_health(&changed);
+                Some(Message::Health(wire::Health { changed }))
+            }
+            FromNode::Explanation(explanation) => {
+                Some(Message::Explanation(report::write_explanation(&explanation)))
             }
             FromNode::Unknown => None,
         };
         Self { message }
-    }
-}
-
-fn read_resource(resource: wire::Resource, allowed: &Prefixes) -> ToNode {
-    use wire::resource::Kind;
-    let name = resource.name;
-    let read = match resource.kind {
-        Some(Kind::Route(route)) => read_route(route, allowed).map(Resource::Route),
-        Some(Kind::Certificate(cert)) => read_certificate(&name, cert).map(Resource::Certificate),
-        Some(Kind::Settings(settings)) => read_settings(settings).map(Resource::Settings),
-        Some(Kind::Challenge(challenge)) => match read_challenge(challenge) {
-            Ok(Some(challenge)) => Ok(Resource::Challenge(challenge)),
-            // A kind of challenge this build does not know.
-            Ok(None) => return ToNode::Unknown,
-            Err(error) => Err(error),
-        },
-        None => return ToNode::Unknown,
-    };
-    match read {
-        Ok(resource) if resource.name().to_string() == name => ToNode::Put(Box::new(resource)),
-        Ok(_) => ToNode::Unusable(name.clone(), InvalidMessage::Name(name)),
-        Err(error) => ToNode::Unusable(name, error),
-    }
-}
-
-fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, InvalidMessage> {
-    let id: [u8; 16] = route.id.as_ref().try_into().map_err(|_| InvalidMessage::RouteId(route.id.len()))?;
-    let mode = match wire::Mode::try_from(route.mode) {
-        Ok(wire::Mode::Terminate) => Mode::Terminate,
-        Ok(wire::Mode::Passthrough) => Mode::Passthrough,
-        Err(_) => return Err(InvalidMessage::Enum("mode", route.mode)),
-    };
-    let balance = match wire::Balance::try_from(route.balance) {
-        Ok(wire::Balance::RoundRobin) => Balance::RoundRobin,
-        Ok(wire::Balance::Random) => Balance::Random,
-        Err(_) => return Err(InvalidMessage::Enum("balance", route.balance)),
-    };
-    let backends = Backends::parse(&route.backends, allowed)?;
-    Ok(FeedRoute {
-        id: RouteId::from_bytes(id),
-        host: Host::parse(&route.host)?,
-        destination: Destination { mode, balance, backends },
-    })
-}
-
-fn read_certificate(name: &str, cert: wire::Certificate) -> Result<Certificate, InvalidMessage> {
-    let id = name.strip_prefix("certificate/").ok_or_else(|| InvalidMessage::Name(name.to_owned()))?;
-    let names: Result<Vec<_>, InvalidHost> = cert.names.iter().map(|name| name.parse()).collect();
-    let names = names.map_err(InvalidCertificate::from)?;
-    if names.is_empty() {
-        return Err(InvalidCertificate::NoNames.into());
-    }
-    if cert.chain.is_empty() || cert.key.is_empty() {
-        return Err(InvalidCertificate::Incomplete.into());
-    }
-    Ok(Certificate {
-        id: CertificateId::parse(id)?,
-        names,
-        chain: cert.chain.iter().map(|der| der.to_vec()).collect(),
-        key: Zeroizing::new(cert.key.to_vec()),
-    })
-}
-
-fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
-    let parse = |text: &String| text.parse().map_err(|_| InvalidMessage::Prefix(text.clone()));
-    let prefixes: Result<Vec<_>, _> = settings.allowed_backends.iter().map(parse).collect();
-    Ok(Settings {
-        base_domain: Host::parse(&settings.base_domain)?,
-        allowed_backends: Prefixes::new(prefixes?),
-    })
-}
-
-fn read_challenge(challenge: wire::Challenge) -> Result<Option<Challenge>, InvalidMessage> {
-    use wire::challenge::Response;
-    let response = match challenge.response {
-        Some(Response::TlsAlpn(tls)) => ChallengeResponse::TlsAlpn {
-            certificate: tls.certificate.to_vec(),
-            key: Zeroizing::new(tls.key.to_vec()),
-        },
-        Some(Response::Http(http)) => {
-            ChallengeResponse::Http { token: http.token, key_authorization: http.key_authorization }
-        }
-        None => return Ok(None),
-    };
-    Ok(Some(Challenge { host: Host::parse(&challenge.host)?, response }))
-}
-
-fn write_challenge(challenge: &Challenge) -> wire::Challenge {
-    use wire::challenge::Response;
-    let response = match &challenge.response {
-        ChallengeResponse::TlsAlpn { certificate, key } => Response::TlsAlpn(wire::TlsAlpn {
-            certificate: Bytes::copy_from_slice(certificate),
-            key: Bytes::copy_from_slice(key),
-        }),
-        ChallengeResponse::Http { token, key_authorization } => Response::Http(wire::HttpToken {
-            token: token.clone(),
-            key_authorization: key_authorization.clone(),
-        }),
-    };
-    wire::Challenge { host: challenge.host.to_string(), response: Some(response) }
-}
-
-fn write_resource(resource: &Resource) -> wire::Resource {
-    use wire::resource::Kind;
-    let kind = match resource {
-        Resource::Route(route) => Kind::Route(write_route(route)),
-        Resource::Challenge(challenge) => Kind::Challenge(write_challenge(challenge)),
-        Resource::Certificate(cert) => Kind::Certificate(wire::Certificate {
-            names: cert.names.iter().map(ToString::to_string).collect(),
-            chain: cert.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
-            key: Bytes::copy_from_slice(&cert.key),
-        }),
-        Resource::Settings(settings) => Kind::Settings(wire::Settings {
-            base_domain: settings.base_domain.to_string(),
-            allowed_backends: settings.allowed_backends.iter().map(ToString::to_string).collect(),
-        }),
-    };
-    wire::Resource { name: resource.name().to_string(), kind: Some(kind) }
-}
-
-fn write_route(route: &FeedRoute) -> wire::Route {
-    let mode = match route.destination.mode {
-        Mode::Terminate => wire::Mode::Terminate,
-        Mode::Passthrough => wire::Mode::Passthrough,
-    };
-    let balance = match route.destination.balance {
-        Balance::RoundRobin => wire::Balance::RoundRobin,
-        Balance::Random => wire::Balance::Random,
-    };
-    wire::Route {
-        id: Bytes::copy_from_slice(route.id.as_bytes()),
-        host: route.host.to_string(),
-        mode: mode.into(),
-        balance: balance.into(),
-        backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
     }
 }
 

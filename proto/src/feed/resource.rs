@@ -19,6 +19,8 @@ pub enum Resource {
     Settings(Settings),
     /// What a CA is answered.
     Challenge(Challenge),
+    /// What session tickets are sealed with.
+    TicketKeys(TicketKeys),
 }
 
 impl Resource {
@@ -30,6 +32,7 @@ impl Resource {
             Self::Certificate(cert) => ResourceName::Certificate(cert.id.clone()),
             Self::Settings(_) => ResourceName::Settings,
             Self::Challenge(challenge) => ResourceName::Challenge(challenge.host.clone()),
+            Self::TicketKeys(_) => ResourceName::TicketKeys,
         }
     }
 }
@@ -52,6 +55,19 @@ pub struct Settings {
     pub base_domain: Host,
     /// Where backends may be.
     pub allowed_backends: Prefixes,
+}
+
+/// What TLS session tickets are sealed with on every node: the first key makes them, each opens them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketKeys(pub Vec<TicketKey>);
+
+/// A key that session tickets are sealed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TicketKey {
+    /// At the head of each ticket.
+    pub name: [u8; 16],
+    /// For AES-256-GCM.
+    pub secret: Zeroizing<[u8; 32]>,
 }
 
 /// How every node answers a CA that asks whether we hold a host.
@@ -83,11 +99,13 @@ pub enum ChallengeResponse {
     },
 }
 
-/// The name of a resource: `route/<uuid>`, `certificate/<id>`, `challenge/<host>`, `settings`.
+/// The name of a resource: `route/<uuid>`, `certificate/<id>`, `challenge/<host>`, `settings`, `ticket-keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceName {
     /// `settings`
     Settings,
+    /// `ticket-keys`
+    TicketKeys,
     /// `certificate/<id>`
     Certificate(CertificateId),
     /// `challenge/<host>`
@@ -105,10 +123,17 @@ impl fmt::Debug for ChallengeResponse {
     }
 }
 
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey(…)")
+    }
+}
+
 impl fmt::Display for ResourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings => f.write_str("settings"),
+            Self::TicketKeys => f.write_str("ticket-keys"),
             Self::Certificate(id) => write!(f, "certificate/{id}"),
             Self::Challenge(host) => write!(f, "challenge/{host}"),
             Self::Route(id) => write!(f, "route/{id}"),
@@ -123,6 +148,7 @@ impl FromStr for ResourceName {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.split_once('/') {
             None if text == "settings" => Ok(Self::Settings),
+            None if text == "ticket-keys" => Ok(Self::TicketKeys),
             Some(("route", id)) => id.parse().map(Self::Route).map_err(drop),
             Some(("certificate", id)) => CertificateId::parse(id).map(Self::Certificate).map_err(drop),
             Some(("challenge", host)) => Host::parse(host).map(Self::Challenge).map_err(drop),

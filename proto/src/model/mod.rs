@@ -2,12 +2,14 @@
 
 mod backend;
 mod cert;
+mod health;
 mod host;
 mod id;
 mod route;
 
 pub use backend::{Backend, Backends, InvalidBackend, InvalidBackends, MAX_BACKENDS, Prefixes};
 pub use cert::{CertName, Certificate, CertificateId, InvalidCertificate};
+pub use health::{HealthCheck, InvalidHealthCheck, Probe};
 pub use host::{Host, InvalidHost, MAX_HOST};
 pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
 pub use route::{Balance, Destination, Mode, Route};

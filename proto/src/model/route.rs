@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Backends, Host, KeyId, RouteId};
+use super::{Backends, HealthCheck, Host, KeyId, RouteId};
 
 /// How the gateway treats a host's TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub struct Destination {
     pub balance: Balance,
     /// The backends to choose from.
     pub backends: Backends,
+    /// How they are looked after; boxed, since most routes have none.
+    pub health: Option<Box<HealthCheck>>,
 }
 
 /// One host and where it goes.

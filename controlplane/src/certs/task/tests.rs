@@ -49,6 +49,7 @@ async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
                 mode,
                 balance: Balance::Random,
                 backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+                health: None,
             },
             version: tx.revise()?,
             created_at: now,

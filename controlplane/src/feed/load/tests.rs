@@ -39,7 +39,12 @@ async fn create(store: &Store, host: String) -> u64 {
                 id: RouteId::generate(),
                 owner: "u1.pub".parse().unwrap(),
                 host: Host::parse(&host).unwrap(),
-                destination: Destination { mode: Mode::Terminate, balance: Balance::Random, backends },
+                destination: Destination {
+                    mode: Mode::Terminate,
+                    balance: Balance::Random,
+                    backends,
+                    health: None,
+                },
                 version: tx.revise()?,
                 created_at: now,
                 updated_at: now,

@@ -56,7 +56,7 @@ impl Node {
             let message = timeout(LIMIT, self.inbound.message()).await.expect("in time")?;
             let message = message.ok_or_else(|| Status::ok("the end"))?;
             match ToNode::read(message, &Prefixes::default()) {
-                ToNode::Heartbeat => {}
+                ToNode::Heartbeat | ToNode::Directive { .. } | ToNode::Explain { .. } => {}
                 message => return Ok(message),
             }
         }

@@ -118,7 +118,7 @@ async fn a_reject_is_listed_by_name_until_it_is_cured() {
     node.say(FromNode::Reject { version: 2, resource: resource.clone(), reason: "key does not fit".into() })
         .await;
     node.say(FromNode::Ack(2)).await;
-    node.say(FromNode::Status { connections: 7, requests: 9 }).await;
+    node.say(FromNode::Status { connections: 7, requests: 9, draining: false }).await;
     plane.nodes_are(|nodes| nodes[0].acked == 2 && nodes[0].connections == 7).await;
     let listed = &plane.nodes.list()[0];
     assert_eq!((listed.held, listed.rejects[&resource].as_str()), (0, "key does not fit"));

@@ -39,7 +39,12 @@ async fn create(store: &Store, owner: &'static str, host: &'static str) -> Route
             id: RouteId::generate(),
             owner: owner.parse().unwrap(),
             host: Host::parse(host).unwrap(),
-            destination: Destination { mode: Mode::Terminate, balance: Balance::Random, backends },
+            destination: Destination {
+                mode: Mode::Terminate,
+                balance: Balance::Random,
+                backends,
+                health: None,
+            },
             version: tx.revise()?,
             created_at: now,
             updated_at: now,

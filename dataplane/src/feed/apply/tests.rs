@@ -16,6 +16,7 @@ fn route(id: u8) -> Resource {
             mode: Mode::Terminate,
             balance: Balance::RoundRobin,
             backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
+            health: None,
         },
     })
 }

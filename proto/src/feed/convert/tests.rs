@@ -1,7 +1,15 @@
 //! What is written is read back; what is wrong is named; what is new is skipped.
 
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
 use super::*;
-use crate::model::Backend;
+use crate::feed::report::ServedCertificate;
+use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
+use crate::model::{
+    Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Mode, RouteId,
+};
 
 fn route(host: &str, backend: &str) -> Resource {
     let backend = Backend::parse(backend).unwrap();
@@ -13,6 +21,7 @@ fn route(host: &str, backend: &str) -> Resource {
             mode: Mode::Passthrough,
             balance: Balance::Random,
             backends: Backends::new(vec![backend], &anywhere).unwrap(),
+            health: Some(Box::new(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap())),
         },
     })
 }
@@ -47,6 +56,12 @@ fn every_message_to_a_node_comes_back() {
             host: Host::parse("own.example").unwrap(),
             response: ChallengeResponse::Http { token: "t".into(), key_authorization: "t.k".into() },
         })),
+        put(Resource::TicketKeys(TicketKeys(vec![TicketKey {
+            name: [1; 16],
+            secret: Zeroizing::new([2; 32]),
+        }]))),
+        ToNode::Directive { drain: true },
+        ToNode::Explain { id: 7, host: Host::parse("app.gw.example").unwrap() },
         ToNode::End(Held { epoch: "e".into(), version: 7 }),
         ToNode::Heartbeat,
     ] {
@@ -66,7 +81,22 @@ fn every_message_of_a_node_comes_back() {
         FromNode::Ack(3),
         FromNode::Reject { version: 3, resource: "settings".into(), reason: "no".into() },
         FromNode::Heartbeat,
-        FromNode::Status { connections: 1, requests: 2 },
+        FromNode::Status { connections: 1, requests: 2, draining: true },
+        FromNode::Health(vec![
+            BackendHealth { backend: Backend::parse("[400::1]:80").unwrap(), down: None },
+            BackendHealth { backend: Backend::parse("[400::2]:80").unwrap(), down: Some("refused".into()) },
+        ]),
+        FromNode::Explanation(Box::new(Explanation {
+            id: 7,
+            version: 9,
+            route: Some(RouteId::generate()),
+            certificate: Some(ServedCertificate {
+                id: CertificateId::parse("*.gw.example").unwrap(),
+                not_after: 5,
+                fingerprint: [3; 32],
+            }),
+            backends: vec![BackendHealth { backend: Backend::parse("[400::1]:80").unwrap(), down: None }],
+        })),
     ] {
         assert_eq!(FromNode::from(wire::NodeMessage::from(message.clone())), message);
     }

@@ -1,0 +1,189 @@
+//! Resources, from and to the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::{InvalidMessage, ToNode};
+use crate::feed::resource::{
+    Challenge, ChallengeResponse, FeedRoute, Resource, Settings, TicketKey, TicketKeys,
+};
+use crate::feed::wire;
+use crate::model::{
+    Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Host, InvalidCertificate,
+    InvalidHealthCheck, InvalidHost, Mode, Prefixes, Probe, RouteId,
+};
+
+/// Reads a resource; `allowed` bounds the backends that are taken.
+pub(super) fn read(resource: wire::Resource, allowed: &Prefixes) -> ToNode {
+    use wire::resource::Kind;
+    let name = resource.name;
+    let read = match resource.kind {
+        Some(Kind::Route(route)) => read_route(route, allowed).map(Resource::Route),
+        Some(Kind::Certificate(cert)) => read_certificate(&name, cert).map(Resource::Certificate),
+        Some(Kind::Settings(settings)) => read_settings(settings).map(Resource::Settings),
+        Some(Kind::Challenge(challenge)) => match read_challenge(challenge) {
+            Ok(Some(challenge)) => Ok(Resource::Challenge(challenge)),
+            // A kind of challenge this build does not know.
+            Ok(None) => return ToNode::Unknown,
+            Err(error) => Err(error),
+        },
+        Some(Kind::TicketKeys(keys)) => read_ticket_keys(&keys).map(Resource::TicketKeys),
+        None => return ToNode::Unknown,
+    };
+    match read {
+        Ok(resource) if resource.name().to_string() == name => ToNode::Put(Box::new(resource)),
+        Ok(_) => ToNode::Unusable(name.clone(), InvalidMessage::Name(name)),
+        Err(error) => ToNode::Unusable(name, error),
+    }
+}
+
+fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, InvalidMessage> {
+    let id: [u8; 16] = route.id.as_ref().try_into().map_err(|_| InvalidMessage::RouteId(route.id.len()))?;
+    let mode = match wire::Mode::try_from(route.mode) {
+        Ok(wire::Mode::Terminate) => Mode::Terminate,
+        Ok(wire::Mode::Passthrough) => Mode::Passthrough,
+        Err(_) => return Err(InvalidMessage::Enum("mode", route.mode)),
+    };
+    let balance = match wire::Balance::try_from(route.balance) {
+        Ok(wire::Balance::RoundRobin) => Balance::RoundRobin,
+        Ok(wire::Balance::Random) => Balance::Random,
+        Err(_) => return Err(InvalidMessage::Enum("balance", route.balance)),
+    };
+    let backends = Backends::parse(&route.backends, allowed)?;
+    let health = route.health.map(read_health).transpose()?.map(Box::new);
+    Ok(FeedRoute {
+        id: RouteId::from_bytes(id),
+        host: Host::parse(&route.host)?,
+        destination: Destination { mode, balance, backends, health },
+    })
+}
+
+fn read_health(check: wire::HealthCheck) -> Result<HealthCheck, InvalidHealthCheck> {
+    let path = Some(check.path.as_str()).filter(|path| !path.is_empty());
+    HealthCheck::new(path, Duration::from_millis(check.interval_ms.into()), check.rise, check.fall)
+}
+
+fn read_ticket_keys(keys: &wire::TicketKeys) -> Result<TicketKeys, InvalidMessage> {
+    let one = |key: &wire::TicketKey| {
+        let name = key.name.as_ref().try_into().map_err(|_| InvalidMessage::TicketKeys)?;
+        let secret: [u8; 32] = key.secret.as_ref().try_into().map_err(|_| InvalidMessage::TicketKeys)?;
+        Ok(TicketKey { name, secret: Zeroizing::new(secret) })
+    };
+    let keys: Vec<TicketKey> = keys.keys.iter().map(one).collect::<Result<_, InvalidMessage>>()?;
+    if keys.is_empty() { Err(InvalidMessage::TicketKeys) } else { Ok(TicketKeys(keys)) }
+}
+
+fn read_certificate(name: &str, cert: wire::Certificate) -> Result<Certificate, InvalidMessage> {
+    let id = name.strip_prefix("certificate/").ok_or_else(|| InvalidMessage::Name(name.to_owned()))?;
+    let names: Result<Vec<_>, InvalidHost> = cert.names.iter().map(|name| name.parse()).collect();
+    let names = names.map_err(InvalidCertificate::from)?;
+    if names.is_empty() {
+        return Err(InvalidCertificate::NoNames.into());
+    }
+    if cert.chain.is_empty() || cert.key.is_empty() {
+        return Err(InvalidCertificate::Incomplete.into());
+    }
+    Ok(Certificate {
+        id: CertificateId::parse(id)?,
+        names,
+        chain: cert.chain.iter().map(|der| der.to_vec()).collect(),
+        key: Zeroizing::new(cert.key.to_vec()),
+    })
+}
+
+fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
+    let parse = |text: &String| text.parse().map_err(|_| InvalidMessage::Prefix(text.clone()));
+    let prefixes: Result<Vec<_>, _> = settings.allowed_backends.iter().map(parse).collect();
+    Ok(Settings {
+        base_domain: Host::parse(&settings.base_domain)?,
+        allowed_backends: Prefixes::new(prefixes?),
+    })
+}
+
+fn read_challenge(challenge: wire::Challenge) -> Result<Option<Challenge>, InvalidMessage> {
+    use wire::challenge::Response;
+    let response = match challenge.response {
+        Some(Response::TlsAlpn(tls)) => ChallengeResponse::TlsAlpn {
+            certificate: tls.certificate.to_vec(),
+            key: Zeroizing::new(tls.key.to_vec()),
+        },
+        Some(Response::Http(http)) => {
+            ChallengeResponse::Http { token: http.token, key_authorization: http.key_authorization }
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(Challenge { host: Host::parse(&challenge.host)?, response }))
+}
+
+fn write_challenge(challenge: &Challenge) -> wire::Challenge {
+    use wire::challenge::Response;
+    let response = match &challenge.response {
+        ChallengeResponse::TlsAlpn { certificate, key } => Response::TlsAlpn(wire::TlsAlpn {
+            certificate: Bytes::copy_from_slice(certificate),
+            key: Bytes::copy_from_slice(key),
+        }),
+        ChallengeResponse::Http { token, key_authorization } => Response::Http(wire::HttpToken {
+            token: token.clone(),
+            key_authorization: key_authorization.clone(),
+        }),
+    };
+    wire::Challenge { host: challenge.host.to_string(), response: Some(response) }
+}
+
+/// Writes a resource for the wire.
+pub(super) fn write(resource: &Resource) -> wire::Resource {
+    use wire::resource::Kind;
+    let kind = match resource {
+        Resource::Route(route) => Kind::Route(write_route(route)),
+        Resource::Challenge(challenge) => Kind::Challenge(write_challenge(challenge)),
+        Resource::TicketKeys(keys) => Kind::TicketKeys(write_ticket_keys(keys)),
+        Resource::Certificate(cert) => Kind::Certificate(wire::Certificate {
+            names: cert.names.iter().map(ToString::to_string).collect(),
+            chain: cert.chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+            key: Bytes::copy_from_slice(&cert.key),
+        }),
+        Resource::Settings(settings) => Kind::Settings(wire::Settings {
+            base_domain: settings.base_domain.to_string(),
+            allowed_backends: settings.allowed_backends.iter().map(ToString::to_string).collect(),
+        }),
+    };
+    wire::Resource { name: resource.name().to_string(), kind: Some(kind) }
+}
+
+fn write_route(route: &FeedRoute) -> wire::Route {
+    let mode = match route.destination.mode {
+        Mode::Terminate => wire::Mode::Terminate,
+        Mode::Passthrough => wire::Mode::Passthrough,
+    };
+    let balance = match route.destination.balance {
+        Balance::RoundRobin => wire::Balance::RoundRobin,
+        Balance::Random => wire::Balance::Random,
+    };
+    wire::Route {
+        id: Bytes::copy_from_slice(route.id.as_bytes()),
+        host: route.host.to_string(),
+        mode: mode.into(),
+        balance: balance.into(),
+        backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
+        health: route.destination.health.as_deref().map(write_health),
+    }
+}
+
+fn write_health(check: &HealthCheck) -> wire::HealthCheck {
+    let path = match check.probe() {
+        Probe::Tcp => String::new(),
+        Probe::Http(path) => path.clone(),
+    };
+    let interval_ms = u32::try_from(check.interval().as_millis()).unwrap_or(u32::MAX);
+    wire::HealthCheck { path, interval_ms, rise: check.rise(), fall: check.fall() }
+}
+
+fn write_ticket_keys(keys: &TicketKeys) -> wire::TicketKeys {
+    let one = |key: &TicketKey| wire::TicketKey {
+        name: Bytes::copy_from_slice(&key.name),
+        secret: Bytes::copy_from_slice(&*key.secret),
+    };
+    wire::TicketKeys { keys: keys.0.iter().map(one).collect() }
+}
