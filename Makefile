@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev test lint audit build release needs
+.PHONY: dev sim test lint audit build release needs
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -9,6 +9,13 @@ dev: build
 	@if [ -n "$(ACME)" ] && ! command -v pebble >/dev/null; then \
 	    echo "make dev ACME=1 needs the command pebble: sudo apt-get install pebble" >&2; exit 1; fi
 	@target/debug/webgateway-dev $(if $(ONCE),--once) $(if $(ACME),--acme)
+
+# Plays nodes against a real controlplane and prints what a change and a sync take, e.g.
+# make sim SIM="--nodes 100 --routes 1000000". It needs optimised binaries, not the slowest to build.
+sim:
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) build --workspace --locked --release --target-dir target/sim
+	target/sim/release/webgateway-sim $(SIM)
 
 # The stories run the binaries, so these are built first.
 test: needs build

@@ -269,7 +269,14 @@ fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Chal
         base_domain: config.base_domain.clone(),
         allowed_backends: config.allowed_backends.clone(),
     };
-    Loader { store: store.clone(), key: Arc::clone(key), settings, challenges, delay: config.load_delay }
+    Loader {
+        store: store.clone(),
+        key: Arc::clone(key),
+        settings,
+        challenges,
+        clock: Clock::system(),
+        delay: config.load_delay,
+    }
 }
 
 fn domain(config: &Config, store: Store) -> Domain {

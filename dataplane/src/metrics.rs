@@ -1,9 +1,12 @@
 //! The dataplane's metrics. What is counted per request is counted per worker, so that cores share no cache line.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// All metrics of the process; clones count the same.
@@ -26,6 +29,10 @@ pub struct Metrics {
     pub feed_version: Gauge,
     /// Batches applied.
     pub feed_batches: Counter,
+    /// How long applying one took, from its end to its being in use.
+    pub feed_apply: Timing,
+    /// Those of them that named everything there is.
+    pub feed_full_syncs: Counter,
     /// Resources rejected.
     pub feed_rejects: Counter,
     /// Routes held.
@@ -52,6 +59,23 @@ pub struct WorkerMetrics {
     /// Answers by class: 1xx to 5xx.
     classes: [Counter; 5],
     whole: Metrics,
+}
+
+/// Times from 10 µs to 40 s.
+#[derive(Clone, Debug)]
+pub struct Timing(Histogram);
+
+impl Timing {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.000_01, 4.0, 12)))
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -138,6 +162,16 @@ impl Metrics {
         r.register("feed_connected", "1 while the feed is connected", metrics.feed_connected.clone());
         r.register("feed_version", "The version in use", metrics.feed_version.clone());
         r.register("feed_batches", "Batches applied", metrics.feed_batches.clone());
+        r.register(
+            "feed_apply_seconds",
+            "How long applying a batch took, from its end to its being in use",
+            metrics.feed_apply.0.clone(),
+        );
+        r.register(
+            "feed_full_syncs",
+            "Batches applied that named everything there is",
+            metrics.feed_full_syncs.clone(),
+        );
         r.register("feed_rejects", "Resources rejected", metrics.feed_rejects.clone());
         r.register("routes", "Routes held", metrics.routes.clone());
         r.register("certificates", "Certificates held", metrics.certificates.clone());

@@ -97,6 +97,17 @@ impl Process {
         Ok(ticks(11)? + ticks(12)?)
     }
 
+    /// Its resident memory (proc(5), `VmRSS` and `VmHWM`).
+    pub fn memory(&self) -> Result<Memory> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let value = |key: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).context("a short status")?;
+            let kib: u64 = line.trim_matches([':', ' ', '\t']).trim_end_matches(" kB").parse()?;
+            Ok(kib * 1024)
+        };
+        Ok(Memory { now: value("VmRSS")?, most: value("VmHWM")? })
+    }
+
     /// Lets it have at most this many files open (prlimit(1)).
     pub fn limit_files(&self, most: u32) -> Result<()> {
         let [pid, limit] = [format!("--pid={}", self.child.id()), format!("--nofile={most}:")];
@@ -116,6 +127,15 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Resident memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// What it takes now.
+    pub now: u64,
+    /// The most it took so far.
+    pub most: u64,
 }
 
 /// What a finished command printed.

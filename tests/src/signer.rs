@@ -39,8 +39,12 @@ impl Stamp {
 impl Signer {
     /// Signs as a user.
     pub fn of(user: &User) -> Result<Self> {
-        let pem = std::fs::read_to_string(user.key())?;
-        Ok(Self { key: PrivateKey::parse(&pem)?, id: user.id().parse::<KeyId>()? })
+        Self::new(&std::fs::read_to_string(user.key())?, user.id())
+    }
+
+    /// Signs with a private key, PEM, as this key id.
+    pub fn new(pem: &str, id: &str) -> Result<Self> {
+        Ok(Self { key: PrivateKey::parse(pem)?, id: id.parse::<KeyId>()? })
     }
 
     /// A POST of `body` to `url`.

@@ -110,7 +110,7 @@ impl Domain {
                 let route = owned(tx, &by, id)?;
                 let last = show_one(tx, route, &base)?;
                 let version = tx.revise()?;
-                routes::delete(tx, id, version)?;
+                routes::delete(tx, id, version, now)?;
                 let done = Done { at: now, method: method::ROUTES_DELETE };
                 record(tx, &by, done, (Some(&last.route), None))?;
                 Ok::<_, Refusal>(last)

@@ -7,16 +7,17 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use webgateway_proto::feed::{Held, ResourceName};
 
 use crate::store::change::{Change, Changes};
+use crate::store::history::{History, Standing};
 
 /// How many removals are remembered; a node that missed older ones gets everything anew.
-const MAX_TOMBSTONES: usize = 100_000;
+pub const MAX_TOMBSTONES: u32 = 100_000;
 
 /// What the nodes shall hold at one version, and what was removed on the way there.
 ///
 /// Cloning is cheap and the clone never changes: the tables are persistent maps that share their structure.
 #[derive(Clone)]
 pub struct Catalog {
-    epoch: Arc<str>,
+    history: Arc<History>,
     version: u64,
     floor: u64,
     log: OrdMap<(u64, ResourceName), Change>,
@@ -25,11 +26,11 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// An empty catalog of the database with this identity. A difference from before `floor` cannot be told.
+    /// An empty catalog of the database with this past. A difference from before `floor` cannot be told.
     #[must_use]
-    pub fn new(epoch: &str, floor: u64) -> Self {
+    pub fn new(history: Arc<History>, floor: u64) -> Self {
         Self {
-            epoch: epoch.into(),
+            history,
             version: 0,
             floor,
             log: OrdMap::new(),
@@ -47,7 +48,7 @@ impl Catalog {
     /// What a node that applied all of it stands at.
     #[must_use]
     pub fn held(&self) -> Held {
-        Held { epoch: self.epoch.to_string(), version: self.version }
+        Held { epoch: self.history.epoch().to_owned(), version: self.version }
     }
 
     /// The version at which a resource last changed or was removed, if it is remembered.
@@ -66,7 +67,13 @@ impl Catalog {
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
     pub fn knows(&self, held: &Held) -> bool {
-        *held.epoch == *self.epoch && (self.floor..=self.version).contains(&held.version)
+        held.version >= self.floor && self.standing(held) == Standing::Within
+    }
+
+    /// Where in the database's past a node stands that holds this.
+    #[must_use]
+    pub fn standing(&self, held: &Held) -> Standing {
+        self.history.judge(held, self.version)
     }
 
     /// What changed after `version`, oldest first; costs what changed, not what there is.
@@ -89,9 +96,17 @@ impl Catalog {
             self.log.insert(key, changed.change);
         }
         self.version = self.version.max(changes.version);
-        while self.tombstones.len() > MAX_TOMBSTONES {
+        while self.tombstones.len() > MAX_TOMBSTONES as usize {
             self.drop_oldest_tombstone();
         }
+    }
+
+    /// Forgets the removals up to `floor`: who stands before it is told everything anew.
+    pub fn forget_until(&mut self, floor: u64) {
+        while self.tombstones.get_min().is_some_and(|(version, _)| *version <= floor) {
+            self.drop_oldest_tombstone();
+        }
+        self.floor = self.floor.max(floor);
     }
 
     fn forget(&mut self, name: &ResourceName) {
@@ -113,11 +128,11 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::samples::{put, remove, route_name};
+    use crate::feed::samples::{history, put, remove, route_name};
 
     #[test]
     fn tells_what_changed_since_a_version() {
-        let mut catalog = Catalog::new("e", 0);
+        let mut catalog = Catalog::new(history("e"), 0);
         catalog.apply(Changes { version: 2, changed: vec![put(1, 1), put(2, 2)] });
         assert_eq!(catalog.since(0).count(), 2);
         assert_eq!(catalog.since(1).map(|(name, _)| name.clone()).collect::<Vec<_>>(), [route_name(2)]);
@@ -131,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_only_from_a_version_of_its_own() {
-        let mut catalog = Catalog::new("e", 3);
+        let mut catalog = Catalog::new(history("e"), 3);
         catalog.apply(Changes { version: 5, changed: vec![] });
         let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
         assert!(catalog.knows(&held("e", 3)) && catalog.knows(&held("e", 5)));
@@ -142,12 +157,16 @@ mod tests {
 
     #[test]
     fn forgets_the_oldest_removals_and_says_so() {
-        let mut catalog = Catalog::new("e", 0);
-        let many = MAX_TOMBSTONES as u64 + 10;
+        let mut catalog = Catalog::new(history("e"), 0);
+        let many = u64::from(MAX_TOMBSTONES) + 10;
         let changed = (1..=many).map(|i| remove(i, i)).collect();
         catalog.apply(Changes { version: many, changed });
-        assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES);
+        assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
         assert!(!catalog.knows(&Held { epoch: "e".into(), version: 9 }));
         assert!(catalog.knows(&Held { epoch: "e".into(), version: 10 }));
+        catalog.forget_until(many - 5);
+        assert_eq!(catalog.since(0).count(), 5);
+        assert!(!catalog.knows(&Held { epoch: "e".into(), version: many - 6 }));
+        assert!(catalog.knows(&Held { epoch: "e".into(), version: many - 5 }));
     }
 }

@@ -66,11 +66,11 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::samples::{put, remove, route_name, settings};
+    use crate::feed::samples::{history, put, remove, route_name, settings};
     use crate::store::change::Changes;
 
     fn catalog() -> Catalog {
-        let mut catalog = Catalog::new("e", 0);
+        let mut catalog = Catalog::new(history("e"), 0);
         catalog.apply(Changes { version: 3, changed: vec![put(1, 1), put(2, 2), remove(3, 3)] });
         catalog
     }

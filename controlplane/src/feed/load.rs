@@ -5,20 +5,25 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::{Resource, ResourceName, Settings};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
+use crate::clock::Clock;
 use crate::seal::SecretKey;
 use crate::store::change::{Change, Changed, Changes};
 use crate::store::feed::{changes_since, record_settings};
-use crate::store::{Store, StoreError, challenges};
+use crate::store::{Store, StoreError, challenges, tombstones};
 
 /// How long to wait when the store cannot be read.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a deletion is remembered; a node that was away for longer gets everything anew.
+const REMEMBERED: time::Duration = time::Duration::days(30);
+/// How often what was deleted longer ago is forgotten.
+const COMPACTION: Duration = Duration::from_secs(3600);
 
 /// The store is gone while the process lives.
 #[derive(Debug, Clone, Copy, Error)]
@@ -36,6 +41,8 @@ pub struct Loader {
     pub settings: Settings,
     /// and from who has something shown for a while.
     pub challenges: Challenges,
+    /// How old a deletion is, is seen from here.
+    pub clock: Clock,
     /// How long changes are gathered, from the first one, before they are published.
     pub delay: Duration,
 }
@@ -48,9 +55,11 @@ impl Loader {
             Ok((record_settings(tx, &text)?, challenges::clear(tx)?))
         });
         let (version, left) = write.await?;
+        let forgotten = self.compact().await?;
         // What the settings forbid now, and which challenges have come and gone, the catalog leaves out without a
         // trace; a node that stands before that is therefore told everything anew.
-        let mut catalog = Catalog::new(self.store.epoch(), version.max(left.since));
+        let floor = version.max(left.since).max(forgotten);
+        let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
         changes.changed.extend(left.changed);
         let settings = Arc::new(Resource::Settings(self.settings.clone()));
@@ -66,11 +75,17 @@ impl Loader {
     /// Follows the store until the process stops.
     pub async fn follow(self, catalog: watch::Sender<Catalog>, stop: Stop) -> Result<(), StoreGone> {
         let mut revision = self.store.changed();
+        let mut compaction = interval(COMPACTION);
         loop {
             let version = catalog.borrow().version();
-            tokio::select! {
-                newer = revision.wait_for(|revision| *revision > version) => drop(newer.map_err(|_| StoreGone)?),
+            let newer = tokio::select! {
+                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| true),
+                _ = compaction.tick() => Ok(false),
                 () = stop.begun() => return Ok(()),
+            };
+            if !newer.map_err(|_| StoreGone)? {
+                self.forget(&catalog).await;
+                continue;
             }
             sleep(self.delay).await;
             match self.read(version).await {
@@ -85,6 +100,22 @@ impl Loader {
                 }
             }
         }
+    }
+
+    /// Nobody is told: what is forgotten is no news.
+    async fn forget(&self, catalog: &watch::Sender<Catalog>) {
+        match self.compact().await {
+            Ok(floor) => drop(catalog.send_if_modified(|catalog| {
+                catalog.forget_until(floor);
+                false
+            })),
+            Err(error) => error!(%error, "old deletions cannot be forgotten, trying again later"),
+        }
+    }
+
+    async fn compact(&self) -> Result<u64, StoreError> {
+        let before = self.clock.now() - REMEMBERED;
+        self.store.write("compaction", move |tx| tombstones::compact(tx, MAX_TOMBSTONES, before)).await
     }
 
     async fn read(&self, version: u64) -> Result<Changes, StoreError> {

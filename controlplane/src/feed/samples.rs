@@ -6,6 +6,7 @@ use webgateway_proto::feed::{FeedRoute, Resource, ResourceName, Settings};
 use webgateway_proto::model::{Backend, Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
 
 use crate::store::change::{Change, Changed};
+use crate::store::history::History;
 
 pub(crate) fn route_name(n: u64) -> ResourceName {
     ResourceName::Route(route_id(n))
@@ -13,6 +14,11 @@ pub(crate) fn route_name(n: u64) -> ResourceName {
 
 fn route_id(n: u64) -> RouteId {
     RouteId::from_bytes(u128::from(n + 1).to_be_bytes())
+}
+
+/// The past of a database that has this epoch alone.
+pub(crate) fn history(epoch: &str) -> Arc<History> {
+    Arc::new(epoch.into())
 }
 
 /// Route `n`, as it is at `version`.

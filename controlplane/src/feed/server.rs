@@ -22,6 +22,7 @@ use super::diff::Batch;
 use super::nodes::{Connected, InvalidNode, Nodes};
 use super::session::{Session, Violation};
 use super::socket::FeedSocket;
+use crate::store::history::Standing;
 
 /// The largest message taken from a node: an API call with its body and head.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
@@ -147,8 +148,9 @@ impl FeedService {
         stream: &mut Stream,
         outbound: &Outbound,
     ) -> Result<Infallible, Ended> {
-        let mut session = Session::new(held);
         let mut catalog = self.catalog.clone();
+        suspect(&catalog.borrow(), connected.name(), held.as_ref());
+        let mut session = Session::new(held);
         let mut sending: Option<Sending> = None;
         let mut heartbeat = interval(self.patience.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,6 +170,21 @@ impl FeedService {
                 () = self.tasks.stop().begun() => return Err(Ended::Stopping),
             }
         }
+    }
+}
+
+/// Tells the operator of a node that knows more than the database.
+fn suspect(catalog: &Catalog, node: &str, held: Option<&Held>) {
+    let Some(held) = held else { return };
+    if let Standing::Beyond { last } = catalog.standing(held) {
+        let knows = held.version;
+        warn!(
+            node,
+            knows,
+            last,
+            "the database went back in time, as when an older backup is restored: \
+            the node gets everything anew, what was changed since the backup is lost"
+        );
     }
 }
 

@@ -175,6 +175,13 @@ pub fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Forgets what was taken out of use up to `version`; who stands before it must not be told a difference.
+pub(super) fn forget_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
+    let dropped = certificates::state.eq(DROPPED).and(certificates::version.le(version));
+    diesel::delete(certificates::table.filter(dropped)).execute(tx.conn)?;
+    Ok(())
+}
+
 /// The local CA, if there is one.
 pub fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
     let row: Option<Row> =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
 
@@ -47,22 +48,22 @@ pub fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreErr
 type Owned = (Row, bool, i64);
 
 fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
-    let rows: Vec<Owned> = routes::table
-        .inner_join(users::table)
-        .filter(routes::version.gt(after))
-        .select((Row::as_select(), users::suspended, users::version))
-        .load(tx.conn)?;
-    rows.into_iter().map(route).collect()
+    let query = routes::table.inner_join(users::table).filter(routes::version.gt(after)).select((
+        Row::as_select(),
+        users::suspended,
+        users::version,
+    ));
+    // One row at a time: at the start these are all there are.
+    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }
 
 /// Apart from the other query, so that each has its index.
 fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
-    let rows: Vec<Owned> = users::table
+    let query = users::table
         .inner_join(routes::table)
         .filter(users::version.gt(after).and(routes::version.le(after)))
-        .select((Row::as_select(), users::suspended, users::version))
-        .load(tx.conn)?;
-    rows.into_iter().map(route).collect()
+        .select((Row::as_select(), users::suspended, users::version));
+    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }
 
 fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {

@@ -9,12 +9,14 @@ pub mod change;
 pub mod coverage;
 mod error;
 pub mod feed;
+pub mod history;
 pub mod issuance;
 pub mod nonces;
 mod open;
 pub mod orders;
 pub mod routes;
 mod schema;
+pub mod tombstones;
 mod transaction;
 pub mod users;
 
@@ -30,6 +32,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 
 pub use self::error::{OpenError, StoreError};
+use self::history::History;
 pub use self::transaction::{Tx, WriteTx};
 use crate::metrics::Metrics;
 
@@ -46,7 +49,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     path: String,
-    epoch: String,
+    history: Arc<History>,
     /// Empty after a transaction that panicked or could not be rolled back; the next one opens it anew.
     writer: Arc<Mutex<Option<SqliteConnection>>>,
     readers: Readers,
@@ -61,8 +64,8 @@ impl Store {
     pub fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
         let mut opened = open::open(path)?;
-        let (epoch, revision) =
-            transaction::identify(&mut opened.writer).map_err(|e| failed(e.to_string()))?;
+        let begun = transaction::write(&mut opened.writer, |tx| Ok((History::begin(tx)?, tx.revision()?)));
+        let ((history, revision), _) = begun.map_err(|e: StoreError| failed(e.to_string()))?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
@@ -73,7 +76,7 @@ impl Store {
         metrics.revision(revision);
         Ok(Self(Arc::new(Inner {
             path: opened.path,
-            epoch,
+            history: Arc::new(history),
             writer: Arc::new(Mutex::new(Some(opened.writer))),
             readers,
             changed: watch::Sender::new(revision),
@@ -82,10 +85,10 @@ impl Store {
         })))
     }
 
-    /// The identity of this database, made with it.
+    /// Its past, up to the epoch that began when it was opened.
     #[must_use]
-    pub fn epoch(&self) -> &str {
-        &self.0.epoch
+    pub fn history(&self) -> &Arc<History> {
+        &self.0.history
     }
 
     /// The revision after each commit that made one, beginning with the one now.

@@ -65,15 +65,20 @@ pub fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes a route and remembers that it was deleted at `version`.
-pub fn delete(tx: &mut WriteTx<'_>, id: RouteId, version: u64) -> Result<(), StoreError> {
+/// Deletes a route and remembers that it was deleted at `version`, which is `now`.
+pub fn delete(
+    tx: &mut WriteTx<'_>,
+    id: RouteId,
+    version: u64,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     diesel::delete(routes::table.find(id.to_string())).execute(tx.conn)?;
-    let version = version.cast_signed();
-    diesel::insert_into(tombstones::table)
-        .values((tombstones::route_id.eq(id.to_string()), tombstones::version.eq(version)))
-        .on_conflict(tombstones::route_id)
-        .do_update()
-        .set(tombstones::version.eq(version))
+    diesel::replace_into(tombstones::table)
+        .values((
+            tombstones::route_id.eq(id.to_string()),
+            tombstones::version.eq(version.cast_signed()),
+            tombstones::deleted_at.eq(to_millis(now)),
+        ))
         .execute(tx.conn)?;
     Ok(())
 }

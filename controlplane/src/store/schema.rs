@@ -41,6 +41,7 @@ diesel::table! {
     tombstones (route_id) {
         route_id -> Text,
         version -> BigInt,
+        deleted_at -> BigInt,
     }
 }
 

@@ -3,10 +3,9 @@
 use std::ops::{Deref, DerefMut};
 
 use diesel::prelude::*;
-use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{meta, revision};
+use super::schema::revision;
 
 /// A transaction that sees one consistent state of the database.
 pub struct Tx<'c> {
@@ -56,18 +55,6 @@ impl<'c> DerefMut for WriteTx<'c> {
     fn deref_mut(&mut self) -> &mut Tx<'c> {
         &mut self.tx
     }
-}
-
-/// Reads the database's identity, making it on the first start, and its revision.
-pub(super) fn identify(conn: &mut SqliteConnection) -> Result<(String, u64), StoreError> {
-    let ((epoch, revision), _) = write(conn, |tx| -> Result<_, StoreError> {
-        diesel::insert_or_ignore_into(meta::table)
-            .values((meta::key.eq("epoch"), meta::value.eq(Uuid::new_v4().to_string())))
-            .execute(tx.conn)?;
-        let epoch: String = meta::table.find("epoch").select(meta::value).first(tx.conn)?;
-        Ok((epoch, tx.revision()?))
-    })?;
-    Ok((epoch, revision))
 }
 
 pub(super) fn read<T, E: From<StoreError>>(

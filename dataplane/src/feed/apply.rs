@@ -14,12 +14,17 @@ use crate::snapshot::{ServedCert, Snapshot};
 pub struct Batch {
     full: bool,
     changes: Vec<Change>,
+    /// Of its settings, if it has some.
+    allowed: Option<Prefixes>,
 }
 
 #[derive(Debug)]
 enum Change {
     Put(Box<Resource>),
-    Unusable(String, String),
+    /// A route of a full batch that is held just so: its name alone is kept.
+    Same(RouteId),
+    /// Boxed, as it is rare and there may be a million changes.
+    Unusable(Box<(String, String)>),
     Remove(ResourceName, bool),
 }
 
@@ -40,6 +45,8 @@ pub struct Applied {
     pub snapshot: Snapshot,
     /// What the batch stands at.
     pub version: u64,
+    /// Whether the batch named everything there is.
+    pub full: bool,
     /// What could not be used: name and reason.
     pub rejects: Vec<(String, String)>,
     /// Routes that are gone, and whether their connections are cut at once.
@@ -49,17 +56,22 @@ pub struct Applied {
 impl Complete {
     /// A full batch of these messages.
     pub fn full(messages: Vec<ToNode>, held: Held) -> Self {
-        let mut batch = Batch { full: true, changes: Vec::with_capacity(messages.len()) };
-        messages.into_iter().for_each(|message| batch.take(message));
+        let mut batch = Batch { full: true, ..Batch::default() };
+        messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
         Self { batch, held }
     }
 }
 
 impl Batch {
-    fn take(&mut self, message: ToNode) {
+    fn take(&mut self, message: ToNode, current: &Snapshot) {
         match message {
-            ToNode::Put(resource) => self.changes.push(Change::Put(resource)),
-            ToNode::Unusable(name, reason) => self.changes.push(Change::Unusable(name, reason.to_string())),
+            ToNode::Put(resource) => {
+                let change = self.put(resource, current);
+                self.changes.push(change);
+            }
+            ToNode::Unusable(name, reason) => {
+                self.changes.push(Change::Unusable(Box::new((name, reason.to_string()))));
+            }
             ToNode::Remove { name, at_once } => self.changes.push(Change::Remove(name, at_once)),
             ToNode::Begin { .. }
             | ToNode::End(_)
@@ -69,15 +81,29 @@ impl Batch {
             | ToNode::Unknown => {}
         }
     }
+
+    /// A full batch names what is held already, perhaps a million routes: those cost next to nothing.
+    fn put(&mut self, resource: Box<Resource>, current: &Snapshot) -> Change {
+        match &*resource {
+            Resource::Settings(settings) => self.allowed = Some(settings.allowed_backends.clone()),
+            Resource::Route(route) => {
+                if self.full && current.routes.by_id(&route.id).is_some_and(|held| **held == *route) {
+                    return Change::Same(route.id);
+                }
+            }
+            Resource::Certificate(_) | Resource::Challenge(_) | Resource::TicketKeys(_) => {}
+        }
+        Change::Put(resource)
+    }
 }
 
 impl Collector {
     /// Takes a message; returns the batch when it is complete. What stands outside of a batch is dropped.
-    pub fn take(&mut self, message: ToNode) -> Option<Complete> {
+    pub fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<Complete> {
         match (message, &mut self.0) {
-            (ToNode::Begin { full }, batch) => *batch = Some(Batch { full, changes: Vec::new() }),
+            (ToNode::Begin { full }, batch) => *batch = Some(Batch { full, ..Batch::default() }),
             (ToNode::End(held), batch) => return batch.take().map(|batch| Complete { batch, held }),
-            (message, Some(batch)) => batch.take(message),
+            (message, Some(batch)) => batch.take(message, current),
             (_, None) => {}
         }
         None
@@ -85,18 +111,8 @@ impl Collector {
 
     /// Where the backends of the routes to come may be: as the settings of this very batch say, if it has some.
     pub fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
-        let changes = self.0.iter().flat_map(|batch| batch.changes.iter().rev());
-        let settings = changes.filter_map(|change| match change {
-            Change::Put(resource) => match &**resource {
-                Resource::Settings(settings) => Some(settings.allowed_backends.clone()),
-                Resource::Route(_)
-                | Resource::Certificate(_)
-                | Resource::Challenge(_)
-                | Resource::TicketKeys(_) => None,
-            },
-            Change::Unusable(..) | Change::Remove(..) => None,
-        });
-        settings.into_iter().next().unwrap_or_else(|| current.allowed_backends())
+        let own = self.0.as_ref().and_then(|batch| batch.allowed.clone());
+        own.unwrap_or_else(|| current.allowed_backends())
     }
 }
 
@@ -108,15 +124,23 @@ pub fn apply(
     now: i64,
 ) -> Applied {
     let Complete { batch, held } = complete;
-    let mut next =
-        Applied { snapshot: current.clone(), version: held.version, rejects: Vec::new(), closed: Vec::new() };
+    let mut next = Applied {
+        snapshot: current.clone(),
+        version: held.version,
+        full: batch.full,
+        rejects: Vec::new(),
+        closed: Vec::new(),
+    };
     if batch.full {
         next.drop_unnamed(&batch.changes);
+        // What was held before may be of another database. A difference is told only within the past of one.
+        next.snapshot.held = next.snapshot.held.filter(|old| old.epoch == held.epoch);
     }
     for change in batch.changes {
         match change {
             Change::Put(resource) => next.put(*resource, tickets, now),
-            Change::Unusable(name, reason) => next.reject(name, reason),
+            Change::Same(_) => {}
+            Change::Unusable(unusable) => next.reject(unusable.0, unusable.1),
             Change::Remove(name, at_once) => next.remove(&name, at_once),
         }
     }
@@ -167,27 +191,27 @@ impl Applied {
 
     /// A full batch names everything there is.
     fn drop_unnamed(&mut self, changes: &[Change]) {
-        let mut named: HashSet<ResourceName> = HashSet::with_capacity(changes.len());
-        for change in changes {
-            match change {
-                Change::Put(resource) => named.insert(resource.name()),
-                Change::Unusable(name, _) => name.parse().is_ok_and(|name| named.insert(name)),
-                Change::Remove(..) => false,
-            };
+        self.snapshot.rejected.clear();
+        if self.snapshot.names().next().is_none() {
+            return;
         }
+        let named = changes.iter().filter_map(|change| match change {
+            Change::Put(resource) => Some(resource.name()),
+            Change::Same(route) => Some(ResourceName::Route(*route)),
+            Change::Unusable(unusable) => unusable.0.parse().ok(),
+            Change::Remove(..) => None,
+        });
+        let named: HashSet<ResourceName> = named.collect();
         let unnamed: Vec<ResourceName> = self.snapshot.names().filter(|name| !named.contains(name)).collect();
         for name in unnamed {
             self.remove(&name, false);
         }
-        self.snapshot.rejected.clear();
     }
 
     /// A version of which something was rejected is not held: what was rejected comes again after a reconnect.
     fn stand_at(&mut self, held: Held) {
         if self.snapshot.rejected.is_empty() {
             self.snapshot.held = Some(held);
-        } else if self.snapshot.held.as_ref().is_some_and(|old| old.epoch != held.epoch) {
-            self.snapshot.held = None;
         }
     }
 }

@@ -232,8 +232,9 @@ impl FeedClient {
         message: wire::FeedMessage,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
     ) -> Result<(), StreamEnded> {
-        let allowed = collector.allowed_backends(&self.publisher.current());
-        let Some(complete) = collector.take(ToNode::read(message, &allowed)) else { return Ok(()) };
+        let current = self.publisher.current();
+        let allowed = collector.allowed_backends(&current);
+        let Some(complete) = collector.take(ToNode::read(message, &allowed), &current) else { return Ok(()) };
         let (version, rejects) = self.publisher.publish(complete);
         for (resource, reason) in rejects {
             self.say(outgoing, FromNode::Reject { version, resource, reason }).await?;

@@ -1,6 +1,7 @@
 //! The one writer of the snapshot: applies a batch, swaps it in, tells the workers which routes are gone.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use rustls::server::ProducesTickets;
@@ -51,19 +52,22 @@ impl Publisher {
 
     /// Applies a batch as one swap; returns its version and what was rejected.
     pub fn publish(&mut self, complete: Complete) -> (u64, Vec<(String, String)>) {
-        let Applied { snapshot, version, rejects, closed } =
+        let begun = Instant::now();
+        let Applied { snapshot, version, full, rejects, closed } =
             apply(&self.current(), complete, &self.tickets, unix_now());
         for (name, reason) in &rejects {
             warn!(resource = name, reason, "rejected, the last good one stays");
         }
         let (routes, certificates) = (snapshot.routes.len(), snapshot.certs.iter().count());
         self.snapshot.store(Arc::new(snapshot));
+        self.metrics.feed_apply.observe(begun.elapsed());
         for (route, at_once) in closed {
             for worker in &self.workers {
                 // A worker that is gone has no connections.
                 let _ = worker.send(RouteClosed { route, at_once });
             }
         }
+        self.metrics.feed_full_syncs.inc_by(full.into());
         self.count(version, rejects.len(), routes, certificates);
         (version, rejects)
     }

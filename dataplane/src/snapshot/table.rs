@@ -1,29 +1,79 @@
 //! Which host goes where.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use imbl::HashMap;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::{Host, RouteId};
+use webgateway_proto::model::RouteId;
 
 /// The routes, by host and by id. A persistent map: a clone costs nothing, a change O(log n).
+///
+/// The keys are read where the routes have them: an entry is one pointer, which counts with a million of them.
 #[derive(Clone, Default)]
 pub struct Table {
-    by_host: HashMap<Host, Arc<FeedRoute>>,
-    by_id: HashMap<RouteId, Arc<FeedRoute>>,
+    by_host: HashMap<ByHost, ()>,
+    by_id: HashMap<ById, ()>,
 }
+
+#[derive(Clone)]
+struct ByHost(Arc<FeedRoute>);
+
+#[derive(Clone)]
+struct ById(Arc<FeedRoute>);
+
+impl Borrow<str> for ByHost {
+    fn borrow(&self) -> &str {
+        self.0.host.as_str()
+    }
+}
+
+impl Hash for ByHost {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.host.as_str().hash(state);
+    }
+}
+
+impl PartialEq for ByHost {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.host == other.0.host
+    }
+}
+
+impl Eq for ByHost {}
+
+impl Borrow<RouteId> for ById {
+    fn borrow(&self) -> &RouteId {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
 
 impl Table {
     /// The route of a lower-case host without trailing dot.
     #[must_use]
     pub fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
-        self.by_host.get(host)
+        self.by_host.get_key_value(host).map(|(ByHost(route), ())| route)
     }
 
     /// The route of an id.
     #[must_use]
     pub fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
-        self.by_id.get(id)
+        self.by_id.get_key_value(id).map(|(ById(route), ())| route)
     }
 
     /// How many there are.
@@ -40,29 +90,30 @@ impl Table {
 
     /// The ids of all.
     pub fn ids(&self) -> impl Iterator<Item = &RouteId> {
-        self.by_id.keys()
+        self.by_id.keys().map(|ById(route)| &route.id)
     }
 
     /// Takes a route, in place of the one with its id.
     pub fn insert(&mut self, route: FeedRoute) {
+        self.remove(&route.id);
         let route = Arc::new(route);
-        if let Some(old) = self.by_id.insert(route.id, Arc::clone(&route)) {
-            self.forget_host(&old);
-        }
-        self.by_host.insert(route.host.clone(), route);
+        // A key that is equal is not replaced: the host's last route goes first.
+        self.by_host.remove(route.host.as_str());
+        self.by_host.insert(ByHost(Arc::clone(&route)), ());
+        self.by_id.insert(ById(route), ());
     }
 
     /// Drops the route of an id.
     pub fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
-        let old = self.by_id.remove(id)?;
+        let (ById(old), ()) = self.by_id.remove_with_key(id)?;
         self.forget_host(&old);
         Some(old)
     }
 
     /// Within one batch another route may have taken the host already: that one stays.
     fn forget_host(&mut self, old: &FeedRoute) {
-        if self.by_host.get(&old.host).is_some_and(|current| current.id == old.id) {
-            self.by_host.remove(&old.host);
+        if self.lookup(old.host.as_str()).is_some_and(|current| current.id == old.id) {
+            self.by_host.remove(old.host.as_str());
         }
     }
 }
@@ -72,7 +123,7 @@ mod tests {
     use std::collections::HashMap as Model;
 
     use proptest::prelude::*;
-    use webgateway_proto::model::{Backends, Balance, Destination, Mode, Prefixes};
+    use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes};
 
     use super::*;
 
@@ -96,6 +147,19 @@ mod tests {
         table.insert(route(2, 1));
         table.remove(&RouteId::from_bytes([1; 16]));
         assert_eq!(table.lookup("h1.gw.example").unwrap().id, RouteId::from_bytes([2; 16]));
+    }
+
+    #[test]
+    fn a_route_that_changed_is_found_as_it_is_now() {
+        let mut table = Table::default();
+        table.insert(route(1, 1));
+        let before = table.clone();
+        let mut changed = route(1, 1);
+        changed.destination.mode = Mode::Passthrough;
+        table.insert(changed.clone());
+        assert_eq!(**table.lookup("h1.gw.example").unwrap(), changed);
+        assert_eq!(**table.by_id(&changed.id).unwrap(), changed);
+        assert_eq!(**before.by_id(&changed.id).unwrap(), route(1, 1), "a clone never changes");
     }
 
     proptest! {

@@ -19,6 +19,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod resume;
 mod signatures;
 mod slow;
 mod smuggling;
@@ -53,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         certificates::stories(),
         adversity::stories(),
         outages::stories(),
+        resume::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())

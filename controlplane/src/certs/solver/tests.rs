@@ -45,6 +45,7 @@ impl Controlplane {
             key: Arc::new(SecretKey::new(&[1; 32]).unwrap()),
             settings: Settings { base_domain: base.clone(), allowed_backends: Prefixes::default() },
             challenges: challenges.clone(),
+            clock: crate::clock::Clock::system(),
             delay: Duration::from_millis(1),
         };
         let tasks = Tasks::new(Stop::new());

@@ -98,7 +98,7 @@ async fn renews_in_time_and_drops_what_nobody_needs() {
 
     write(&world.store, move |tx| {
         let version = tx.revise()?;
-        routes::delete(tx, shop, version)
+        routes::delete(tx, shop, version, OffsetDateTime::UNIX_EPOCH)
     })
     .await;
     NOW.fetch_add(59 * 86_400, Ordering::Relaxed);

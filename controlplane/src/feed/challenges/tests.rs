@@ -45,6 +45,7 @@ impl Feed {
                 allowed_backends: Prefixes::default(),
             },
             challenges: challenges.clone(),
+            clock: crate::clock::Clock::system(),
             delay: Duration::from_millis(1),
         };
         let (sender, catalog) = watch::channel(loader.load().await.unwrap());

@@ -26,6 +26,7 @@ fn loader(store: &Store, allowed: &str) -> Loader {
             allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
         },
         challenges: Challenges::new(store.clone()),
+        clock: Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH + time::Duration::days(100)),
         delay: Duration::from_millis(5),
     }
 }
@@ -90,7 +91,28 @@ async fn narrower_settings_take_routes_away_and_every_node_learns_of_it() {
 
     let narrow = loader(&store, "500::/16").load().await.unwrap();
     assert_eq!(puts(&narrow), 1, "the settings");
-    let Held { epoch, version } = wide.held();
-    assert_eq!(epoch, store.epoch());
-    assert!(!narrow.knows(&Held { epoch, version }));
+    assert!(!narrow.knows(&wide.held()));
+}
+
+#[tokio::test]
+async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_everything() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    create(&store, "a.example".into()).await;
+    let before = loader(&store, "400::/7").load().await.unwrap().held();
+    let delete = |day: i64| {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(day);
+        let deleted = store.write::<_, StoreError, _>("test", move |tx| {
+            let version = tx.revise()?;
+            routes::delete(tx, RouteId::generate(), version, now)?;
+            Ok(version)
+        });
+        async { deleted.await.unwrap() }
+    };
+    delete(99).await;
+    assert!(loader(&store, "400::/7").load().await.unwrap().knows(&before));
+    let old = delete(69).await;
+    let catalog = loader(&store, "400::/7").load().await.unwrap();
+    assert!(!catalog.knows(&before));
+    assert!(catalog.knows(&Held { version: old, ..before }));
 }

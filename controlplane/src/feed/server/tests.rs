@@ -12,7 +12,7 @@ use webgateway_process::Stop;
 use super::sample_node::{LIMIT, Node, client};
 use super::*;
 use crate::clock::Clock;
-use crate::feed::samples::{put, remove, route_name};
+use crate::feed::samples::{history, put, remove, route_name};
 use crate::store::change::{Changed, Changes};
 
 struct Controlplane {
@@ -35,7 +35,7 @@ impl Controlplane {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("feed.sock");
         let (nodes, tasks) = (Nodes::new(Clock::system(), Gauge::default()), Tasks::new(Stop::new()));
-        let mut catalog = Catalog::new("e", 0);
+        let mut catalog = Catalog::new(history("e"), 0);
         catalog.apply(Changes { version: 2, changed: vec![put(1, 1), put(2, 2)] });
         let (catalog, receiver) = watch::channel(catalog);
         let echo: CallHandler = Arc::new(|call: ApiCall| {

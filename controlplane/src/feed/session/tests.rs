@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use webgateway_proto::feed::{Resource, ResourceName, ToNode};
 
 use super::*;
-use crate::feed::samples::{put, remove, route, route_name};
+use crate::feed::samples::{history, put, remove, route, route_name};
 use crate::store::change::Changes;
 
 fn advance(catalog: &mut Catalog, changed: Vec<crate::store::change::Changed>) {
@@ -15,7 +15,7 @@ fn advance(catalog: &mut Catalog, changed: Vec<crate::store::change::Changed>) {
 }
 
 fn catalog() -> Catalog {
-    let mut catalog = Catalog::new("e", 0);
+    let mut catalog = Catalog::new(history("e"), 0);
     advance(&mut catalog, vec![put(1, 1), put(2, 2)]);
     catalog
 }
@@ -159,7 +159,7 @@ impl World {
             Step::Restore(version) => {
                 self.epochs += 1;
                 self.truth.clear();
-                *catalog = Catalog::new(&format!("e{}", self.epochs), 0);
+                *catalog = Catalog::new(history(&format!("e{}", self.epochs)), 0);
                 catalog.apply(Changes { version, changed: vec![] });
                 return;
             }
@@ -173,7 +173,7 @@ proptest! {
     #[test]
     fn any_history_leads_a_node_to_what_the_catalog_holds(steps in steps()) {
         let mut world = World::default();
-        let mut catalog = Catalog::new("e0", 0);
+        let mut catalog = Catalog::new(history("e0"), 0);
         let mut node = Node::default();
         let mut session = Session::new(None);
         for step in &steps {

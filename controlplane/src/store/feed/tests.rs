@@ -91,7 +91,7 @@ async fn each_change_is_told_once_with_its_version() {
 
     write(&store, move |tx| {
         let version = tx.revise()?;
-        routes::delete(tx, a, version)
+        routes::delete(tx, a, version, OffsetDateTime::UNIX_EPOCH)
     })
     .await;
     assert_eq!(told(&since(&store, start + 2).await), [(a_name, start + 3, Some(false))]);

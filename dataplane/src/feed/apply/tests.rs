@@ -40,11 +40,11 @@ fn held(version: u64) -> Held {
 
 fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> Applied {
     let mut collector = Collector::default();
-    assert!(collector.take(ToNode::Begin { full }).is_none());
+    assert!(collector.take(ToNode::Begin { full }, current).is_none());
     for message in messages {
-        assert!(collector.take(message).is_none());
+        assert!(collector.take(message, current).is_none());
     }
-    let complete = collector.take(ToNode::End(held(version))).unwrap();
+    let complete = collector.take(ToNode::End(held(version)), current).unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     apply(current, complete, &tickets, NOW)
 }
@@ -66,6 +66,21 @@ fn a_full_batch_drops_what_it_does_not_name() {
     assert!(second.snapshot.routes.lookup("h3.gw.example").is_some());
     assert_eq!(second.closed, [(RouteId::from_bytes([1; 16]), false)]);
     assert_eq!(first.snapshot.routes.len(), 2, "the old snapshot is as it was");
+}
+
+#[test]
+fn a_full_batch_of_what_is_held_keeps_the_very_routes() {
+    let messages = || vec![put(settings("gw.example")), put(route(1)), put(route(2))];
+    let first = run(&Snapshot::default(), true, messages(), 5);
+    let mut moved = route(2);
+    if let Resource::Route(route) = &mut moved {
+        route.destination.mode = Mode::Passthrough;
+    }
+    let second = run(&first.snapshot, true, vec![put(settings("gw.example")), put(route(1)), put(moved)], 6);
+    let held = |applied: &Applied, host: &str| Arc::clone(applied.snapshot.routes.lookup(host).unwrap());
+    assert!(Arc::ptr_eq(&held(&first, "h1.gw.example"), &held(&second, "h1.gw.example")));
+    assert_eq!(held(&second, "h2.gw.example").destination.mode, Mode::Passthrough);
+    assert!(second.closed.is_empty());
 }
 
 #[test]
@@ -107,9 +122,10 @@ fn a_route_that_became_unusable_keeps_its_last_good_form_even_in_a_full_sync() {
 fn another_epoch_is_not_held_while_something_is_rejected() {
     let first = run(&Snapshot::default(), true, vec![put(route(1))], 9);
     let mut collector = Collector::default();
-    collector.take(ToNode::Begin { full: true });
-    collector.take(put(bad_certificate()));
-    let complete = collector.take(ToNode::End(Held { epoch: "other".into(), version: 2 })).unwrap();
+    collector.take(ToNode::Begin { full: true }, &Snapshot::default());
+    collector.take(put(bad_certificate()), &first.snapshot);
+    let complete =
+        collector.take(ToNode::End(Held { epoch: "other".into(), version: 2 }), &first.snapshot).unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     assert_eq!(apply(&first.snapshot, complete, &tickets, NOW).snapshot.held, None);
 }
@@ -117,12 +133,12 @@ fn another_epoch_is_not_held_while_something_is_rejected() {
 #[test]
 fn what_stands_outside_a_batch_is_dropped() {
     let mut collector = Collector::default();
-    assert!(collector.take(put(route(1))).is_none());
-    assert!(collector.take(ToNode::End(held(1))).is_none());
-    collector.take(ToNode::Begin { full: false });
-    collector.take(put(route(1)));
-    collector.take(ToNode::Begin { full: false });
-    let complete = collector.take(ToNode::End(held(1))).unwrap();
+    assert!(collector.take(put(route(1)), &Snapshot::default()).is_none());
+    assert!(collector.take(ToNode::End(held(1)), &Snapshot::default()).is_none());
+    collector.take(ToNode::Begin { full: false }, &Snapshot::default());
+    collector.take(put(route(1)), &Snapshot::default());
+    collector.take(ToNode::Begin { full: false }, &Snapshot::default());
+    let complete = collector.take(ToNode::End(held(1)), &Snapshot::default()).unwrap();
     assert!(complete.batch.changes.is_empty(), "a second Begin begins anew");
 }
 
@@ -130,10 +146,13 @@ fn what_stands_outside_a_batch_is_dropped() {
 fn prefixes_of_the_batch_at_hand_count() {
     let wide = Prefixes::new(vec!["::/0".parse().unwrap()]);
     let mut collector = Collector::default();
-    collector.take(ToNode::Begin { full: true });
+    collector.take(ToNode::Begin { full: true }, &Snapshot::default());
     assert_eq!(collector.allowed_backends(&Snapshot::default()), Prefixes::default());
     let base_domain = Host::parse("gw.example").unwrap();
-    collector.take(put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone() })));
+    collector.take(
+        put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone() })),
+        &Snapshot::default(),
+    );
     assert_eq!(collector.allowed_backends(&Snapshot::default()), wide);
 }
 

@@ -1,0 +1,84 @@
+//! `make sim`: N nodes on a real controlplane with M routes; prints how fast a change is everywhere, and what it takes.
+
+mod nodes;
+mod report;
+mod seed;
+mod world;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+use webgateway_tests::process;
+
+use crate::nodes::Fleet;
+use crate::report::Report;
+use crate::world::World;
+
+/// Plays nodes against a real controlplane and one real dataplane, and measures; it judges nothing.
+#[derive(Debug, Clone, Copy, Parser)]
+#[command(name = "webgateway-sim")]
+struct Args {
+    /// How many nodes are played; each takes and acknowledges every batch, and holds nothing.
+    #[arg(long, default_value_t = 100)]
+    nodes: usize,
+    /// How many routes there are before the first change.
+    #[arg(long, default_value_t = 10_000)]
+    routes: u64,
+    /// How many routes are created, one after the other, while it measures.
+    #[arg(long, default_value_t = 200)]
+    changes: usize,
+    /// What the routes are made from: the same number makes the same ones.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let done = process::trampoline().and_then(|()| {
+        let args = Args::parse();
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(simulate(args))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webgateway-sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn simulate(args: Args) -> Result<()> {
+    let mut report = Report::default();
+    let mut world = World::prepare().await?;
+    report.empty = world.memory()?;
+    world.stop().await?;
+    seed::routes(&world.database(), args.routes, args.seed)?;
+
+    let begun = Instant::now();
+    world.start_controlplane().await?;
+    report.start = begun.elapsed();
+    let begun = Instant::now();
+    world.start_dataplane().await?;
+    report.full_sync = begun.elapsed();
+    let mut fleet = Fleet::default();
+    let first = fleet.sync(&world.feed()).await?;
+    (report.read_all, report.full_bytes) = (first.took, first.bytes);
+    report.full = world.memory()?;
+    fleet.join(&world.feed(), args.nodes).await?;
+
+    let applied = world.applied().await?;
+    for n in 0..args.changes {
+        let change = world.create(n).await?;
+        let propagated = fleet.reached(change.version, change.answered).await?;
+        report.answers.push(change.took);
+        report.propagation.push(propagated);
+        // What follows is another change, not part of this one's batch.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    report.apply = world.applied().await?.mean_since(applied);
+    report.change_bytes = fleet.bytes_each(args.changes);
+    report.busy = world.memory()?;
+    println!("{}", report.table(args.nodes, args.routes));
+    world.stop().await
+}

@@ -1,0 +1,93 @@
+//! What was measured, as a table.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use webgateway_tests::process::Memory;
+
+use crate::world::Memories;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Every figure of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Memory without a route.
+    pub(crate) empty: Memories,
+    /// From the controlplane's start to its first answer.
+    pub(crate) start: Duration,
+    /// From the dataplane's start to its being ready.
+    pub(crate) full_sync: Duration,
+    /// A full sync of a node that only reads.
+    pub(crate) read_all: Duration,
+    /// Its bytes.
+    pub(crate) full_bytes: usize,
+    /// Memory with every route.
+    pub(crate) full: Memories,
+    /// How long each `routes create` took to be answered.
+    pub(crate) answers: Vec<Duration>,
+    /// How long after its answer each change was on all nodes.
+    pub(crate) propagation: Vec<Duration>,
+    /// The bytes of one change for one node.
+    pub(crate) change_bytes: usize,
+    /// How long the dataplane took to apply a change.
+    pub(crate) apply: Duration,
+    /// Memory at the end.
+    pub(crate) busy: Memories,
+}
+
+impl Report {
+    /// Two columns: what, and how much.
+    pub(crate) fn table(&self, nodes: usize, routes: u64) -> String {
+        let mut table = String::new();
+        let mut row = |what: &str, value: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(table, "| {what:<52} | {value:>36} |");
+        };
+        row("nodes played, routes, changes", format!("{nodes}, {routes}, {}", self.propagation.len()));
+        row("routes create → its answer, p50 / p99 / max", quantiles(&self.answers));
+        row("answer → applied on all nodes, p50 / p99 / max", quantiles(&self.propagation));
+        row("one change applied by the dataplane, mean", format!("{:.3} ms", millis(self.apply)));
+        row("bytes of one change, for one node", self.change_bytes.to_string());
+        row("controlplane: start to first answer", seconds(self.start));
+        row("dataplane: start to ready, with a cold full sync", seconds(self.full_sync));
+        row("full sync, read alone", seconds(self.read_all));
+        let each = self.full_bytes as f64 / routes.max(1) as f64;
+        row("bytes of a full sync", format!("{:.1} MiB, {each:.0} B/route", self.full_bytes as f64 / MIB));
+        for (who, of) in SIDES {
+            let [empty, full, busy] = [of(&self.empty), of(&self.full), of(&self.busy)];
+            let each = full.now.saturating_sub(empty.now) as f64 / routes.max(1) as f64;
+            row(&format!("{who}: memory without routes"), mebibytes(empty));
+            let text = format!("{}, {each:.0} B/route", mebibytes(full));
+            row(&format!("{who}: memory with them (at most)"), text);
+            row(&format!("{who}: memory after the changes (at most)"), mebibytes(busy));
+        }
+        table
+    }
+}
+
+type Side = (&'static str, fn(&Memories) -> Memory);
+const SIDES: [Side; 2] = [("controlplane", |m| m.controlplane), ("dataplane", |m| m.dataplane)];
+
+fn quantiles(times: &[Duration]) -> String {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let at = |per_cent: usize| sorted.get((sorted.len() * per_cent / 100).min(sorted.len() - 1)).copied();
+    if sorted.is_empty() {
+        return "-".to_owned();
+    }
+    let [p50, p99, max] = [50, 99, 100].map(|p| millis(at(p).unwrap_or_default()));
+    format!("{p50:.1} / {p99:.1} / {max:.1} ms")
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+fn mebibytes(memory: Memory) -> String {
+    format!("{:.0} ({:.0}) MiB", memory.now as f64 / MIB, memory.most as f64 / MIB)
+}

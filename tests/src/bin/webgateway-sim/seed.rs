@@ -1,0 +1,37 @@
+//! Routes made by seed, put into the database in bulk.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+
+use crate::world::BASE_DOMAIN;
+
+/// How many users own them.
+const OWNERS: u64 = 1000;
+
+/// Adds `count` terminated routes with a backend each, every one with a version of its own.
+pub(crate) fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
+    let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
+    // A multiplier of odd value permutes the numbers, so that hosts come in no order and none twice.
+    let mixed = format!("((i * 2654435761 + {seed} * 40503) & 0xffffffff)");
+    let sql = format!(
+        "BEGIN;
+         CREATE TEMP TABLE base AS SELECT value AS at FROM revision;
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {OWNERS})
+         INSERT OR IGNORE INTO users (key_id, suspended, version, first_seen)
+         SELECT printf('owner%d.pub', i), 0, at, 0 FROM n, base;
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
+         INSERT INTO routes (id, owner, host, mode, balance, backends, version, created_at, updated_at)
+         SELECT printf('%08x-0000-7000-8000-%012x', {mixed}, i), printf('owner%d.pub', i % {OWNERS}),
+                printf('service-%08x.{BASE_DOMAIN}', {mixed}), 'terminate', 'round_robin',
+                printf('[\"[54f:%x:%x::1]:8080\"]', i / 65536, i % 65536), at + 1 + i, 0, 0
+         FROM n, base WHERE {count} > 0;
+         UPDATE revision SET value = value + {count};
+         DROP TABLE base;
+         COMMIT;"
+    );
+    conn.batch_execute(&sql)?;
+    Ok(())
+}
