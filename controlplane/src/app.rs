@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use webgateway_process::admin::{self, AdminServer};
-use webgateway_process::{BindError, Readiness, Stop, TaskFailed, Tasks, notify, signals};
+use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
 use webgateway_proto::feed::{ApiCall, Settings};
 
 use crate::api::keys::KeyStore;
-use crate::api::server::RpcServer;
 use crate::api::{Api, Origin, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
@@ -32,7 +31,6 @@ use crate::config::Config;
 use crate::dns::answers::{Answers, Counts};
 use crate::dns::limit::Limit;
 use crate::dns::resolver::{NoResolver, Resolver};
-use crate::dns::server::{DnsSockets, NoDnsSocket};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
 use crate::domain::{Domain, HostPolicy};
@@ -41,10 +39,10 @@ use crate::feed::challenges::Challenges;
 use crate::feed::load::Loader;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{CallHandler, FeedService, Patience};
-use crate::feed::socket::{FeedSocket, NoFeedSocket};
 use crate::metrics::Metrics;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{NoSecretKey, SecretKey};
+use crate::sockets::{NotListening, Sockets};
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long open connections may take to end.
@@ -53,15 +51,9 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Why the process cannot start, or stopped.
 #[derive(Debug, Error)]
 pub enum Failed {
-    /// A listener that cannot be had.
+    /// A socket that cannot be had.
     #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The nodes' socket cannot be had.
-    #[error(transparent)]
-    Feed(#[from] NoFeedSocket),
-    /// The name server's sockets cannot be had.
-    #[error(transparent)]
-    Dns(#[from] NoDnsSocket),
+    Sockets(#[from] NotListening),
     /// The base domain leaves no room for its zone.
     #[error(transparent)]
     Zone(#[from] NoZone),
@@ -130,17 +122,10 @@ pub struct App {
     tasks: Tasks,
 }
 
-struct Sockets {
-    rpc: RpcServer,
-    feed: FeedSocket,
-    dns: DnsSockets,
-    admin: AdminServer,
-}
-
 impl App {
     /// Binds every listener, opens the store, sees to the first certificates and reads what the nodes shall hold.
-    pub async fn bind(config: Config) -> Result<Self, Failed> {
-        let sockets = Sockets::bind(&config).await?;
+    pub async fn bind(config: Config, inherited: Inherited) -> Result<Self, Failed> {
+        let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -187,6 +172,7 @@ impl App {
         let changed = self.loader.store.changed();
         tasks.essential("challenges", self.loader.challenges.clone().follow(stop()));
         tasks.essential("catalog", self.loader.follow(published, stop()));
+        let status = status(catalog.clone(), self.metrics.feed_nodes(), stop());
         let feed = FeedService {
             catalog,
             nodes: self.nodes,
@@ -202,20 +188,18 @@ impl App {
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
         info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
         notify::ready();
+        Watchdog::default().run(&tasks, status);
         tasks.run_until_stopped(GRACE).await?;
         info!("stopped");
         Ok(())
     }
 }
 
-impl Sockets {
-    async fn bind(config: &Config) -> Result<Self, Failed> {
-        Ok(Self {
-            rpc: RpcServer::bind(config.rpc_listen).await?,
-            feed: FeedSocket::bind(&config.feed_socket)?,
-            dns: DnsSockets::bind(config.dns_listen)?,
-            admin: admin::bind(config.admin_listen).await?,
-        })
+/// How the process does, in one line for `systemctl status`.
+fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl Fn() -> String {
+    move || {
+        let doing = if stop.is_stopping() { "stopping" } else { "serving" };
+        format!("{doing}: version {}, {} nodes", catalog.borrow().version(), nodes.get())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod clock;
 pub mod seal;
 
+pub mod sockets;
 pub mod store;
 
 pub mod domain;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use webgateway_controlplane::app::{App, Failed};
 use webgateway_controlplane::config::{Config, PROGRAM, Settings};
-use webgateway_process::{log, settings};
+use webgateway_controlplane::sockets::SOCKETS;
+use webgateway_process::{Inherited, log, settings};
 
 /// The process failed.
 const FAILED: u8 = 1;
@@ -27,17 +28,21 @@ fn main() -> ExitCode {
         println!("the configuration is good");
         return ExitCode::SUCCESS;
     }
-    match run(config) {
+    let inherited = match Inherited::take(SOCKETS) {
+        Ok(inherited) => inherited,
+        Err(error) => return complain(&error, NOT_CONFIGURED),
+    };
+    match run(config, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&*error, FAILED),
     }
 }
 
-fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+fn run(config: Config, inherited: Inherited) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime
         .block_on(async {
-            let app = App::bind(config).await?;
+            let app = App::bind(config, inherited).await?;
             app.run().await
         })
         .map_err(|error: Failed| error.into())

@@ -1,6 +1,6 @@
 //! Puts the dataplane together: binds everything, then builds, then runs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,34 @@ use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tracing::info;
-use webgateway_process::{Readiness, Stop, Tasks, admin, notify, signals};
+use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
 
 use crate::backend::balance::Turns;
 use crate::backend::dial::Ourselves;
 use crate::backend::pool::Pool;
 use crate::config::{Config, Endpoint};
 use crate::connections::Connections;
-use crate::edge::listener::{Purpose, Sockets, bind};
-use crate::edge::worker::{self, Worker};
+use crate::edge::held::listen;
+use crate::edge::listener::Purpose;
+use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::client::{ApiDoor, FeedClient};
+use crate::feed::directive::Drain;
 use crate::feed::{Publisher, RouteClosed, file};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
+use crate::status::Status;
 
 /// A moment more than the workers' own drain.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the dataplane until it is told to stop.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// The names of the sockets it takes from systemd.
+pub const SOCKETS: &[&str] = &["https", "http"];
+
+/// Runs the dataplane, on sockets from systemd if it passes some, until it is told to stop.
+pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()> {
     let tasks = Tasks::new(Stop::new());
     signals::watch(&tasks).context("cannot watch for signals")?;
     let mut registry = Registry::default();
@@ -40,7 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let admin = admin::bind(config.admin_listen).await?;
     let count = config.worker_count();
-    let (sockets, ports) = bind_all(&config, count)?;
+    let (sockets, ports) = listen_all(&config, &mut inherited, count)?;
     let admin_at = admin.local_addr();
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -48,28 +55,47 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let door = ApiDoor::default();
     let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
         (0..count).map(|_| unbounded_channel()).unzip();
-    let shared = Shared { snapshot: Arc::clone(&snapshot), door: door.clone(), ports };
+    let mut watchdog = Watchdog::default();
+    let drain = Drain::new(readiness.clone());
+    let shared = Shared {
+        snapshot: Arc::clone(&snapshot),
+        door: door.clone(),
+        ports: ports.clone(),
+        draining: drain.asked(),
+    };
     let workers = worker_metrics(&metrics, count);
-    start_workers(&config, &shared, sockets.into_iter().zip(receivers).zip(workers.clone()), &tasks)?;
-    let publisher = Publisher::new(snapshot, senders, tickets, metrics.clone(), unready);
+    let of_workers = sockets.into_iter().zip(receivers).zip(workers.clone());
+    start_workers(&config, &shared, of_workers, (&tasks, &mut watchdog))?;
+    let (draining, stop) = (drain.asked(), tasks.stop().clone());
+    let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
+    watchdog.run(&tasks, move || status.line());
+    let publisher = Publisher::new(Arc::clone(&snapshot), senders, tickets, metrics.clone(), unready);
     let stop = tasks.stop().clone();
     match config.feed.endpoint.clone() {
         Endpoint::Unix(socket) => {
-            let client = FeedClient { socket, node: config.node_name(), publisher, door, metrics, workers };
+            let client =
+                FeedClient { socket, node: config.node_name(), publisher, door, drain, metrics, workers };
             tasks.essential("feed", client.run(stop));
         }
         Endpoint::File(path) => tasks.essential("feed", file::run(path, publisher, stop)),
     }
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
     info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
-    notify::ready();
+    let stop = tasks.stop().clone();
+    tasks.spawn("ready", async move {
+        tokio::select! {
+            () = worker::informed(&snapshot) => notify::ready(),
+            () = stop.begun() => {}
+        }
+    });
     tasks.run_until_stopped(config.limits.drain + GRACE).await?;
     info!("stopped");
     Ok(())
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Ports {
+    addresses: Vec<IpAddr>,
     https: u16,
     http: u16,
 }
@@ -79,18 +105,26 @@ struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     door: ApiDoor,
     ports: Ports,
+    draining: watch::Receiver<bool>,
 }
 
 /// What one worker has to itself.
 type OfWorker = ((Sockets, UnboundedReceiver<RouteClosed>), WorkerMetrics);
 
-fn bind_all(config: &Config, count: usize) -> anyhow::Result<(Vec<Sockets>, Ports)> {
+fn listen_all(
+    config: &Config,
+    inherited: &mut Inherited,
+    count: usize,
+) -> anyhow::Result<(Vec<Sockets>, Ports)> {
     let https = Purpose { what: "https", key: "https_port", port: config.https_port };
     let http = Purpose { what: "http", key: "http_port", port: config.http_port };
-    let (https, https_port) = bind(&config.listen, https, count)?;
-    let (http, http_port) = bind(&config.listen, http, count)?;
-    let sockets = https.into_iter().zip(http).map(|(https, http)| Sockets { https, http }).collect();
-    Ok((sockets, Ports { https: https_port, http: http_port }))
+    let https = listen(inherited, https, &config.listen, count)?;
+    let http = listen(inherited, http, &config.listen, count)?;
+    let ports =
+        Ports { addresses: [https.addresses, http.addresses].concat(), https: https.port, http: http.port };
+    let patient = https.held || http.held;
+    let by_worker = https.by_worker.into_iter().zip(http.by_worker);
+    Ok((by_worker.map(|(https, http)| Sockets { https, http, patient }).collect(), ports))
 }
 
 fn worker_metrics(metrics: &Metrics, count: usize) -> Vec<WorkerMetrics> {
@@ -101,14 +135,14 @@ fn start_workers(
     config: &Config,
     shared: &Shared,
     workers: impl Iterator<Item = OfWorker>,
-    tasks: &Tasks,
+    (tasks, watchdog): (&Tasks, &mut Watchdog),
 ) -> std::io::Result<()> {
     for (number, ((sockets, closed), metrics)) in workers.enumerate() {
         let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
         let ourselves =
-            Ourselves { addresses: config.listen.clone(), ports: [https_port, shared.ports.http] };
+            Ourselves { addresses: shared.ports.addresses.clone(), ports: [https_port, shared.ports.http] };
         let proxy = Box::new(move || Proxy {
             snapshot,
             clock: Rc::default(),
@@ -123,8 +157,10 @@ fn start_workers(
             access_log,
             https_port,
         });
-        let worker = Worker { sockets, closed, stop: tasks.stop().clone(), proxy };
-        tasks.thread(format!("worker {number}"), move || worker::run(worker))?;
+        let name = format!("worker {number}");
+        let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
+        let worker = Worker { sockets, closed, leave, pulse, stop: tasks.stop().clone(), proxy };
+        tasks.thread(name, move || worker::run(worker))?;
     }
     Ok(())
 }

@@ -3,16 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use webgateway_proto::model::RouteId;
+
+/// How long a draining connection that is idle stays open: a request that is on its way comes within it, and is
+/// answered with a goodbye instead of being lost.
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// How a connection is to end. The order counts: it only ever goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It is not.
     Open,
-    /// After what is under way.
+    /// After its next request, if there is one.
+    Leaving,
+    /// After what is under way or on its way.
     Draining,
     /// At once.
     Cut,
@@ -29,9 +36,11 @@ pub struct Watch {
 type Members = HashMap<u64, Rc<Watch>>;
 
 /// The open connections of one worker. Everything here is of one thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
     next: Cell<u64>,
+    /// How those that come from now on are to end.
+    arriving: Cell<Phase>,
     by_route: RefCell<HashMap<Option<RouteId>, Members>>,
 }
 
@@ -59,6 +68,12 @@ impl Watch {
         }
     }
 
+    /// Resolves [`LINGER`] after the drain began.
+    pub async fn lingered(&self) {
+        self.reaches(Phase::Draining).await;
+        tokio::time::sleep(LINGER).await;
+    }
+
     fn advance(&self, phase: Phase) {
         if self.phase.get() < phase {
             self.phase.set(phase);
@@ -70,7 +85,7 @@ impl Watch {
 impl Connections {
     /// Enters a connection of a route, or of none.
     pub fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
-        let watch = Rc::new(Watch { phase: Cell::new(Phase::Open), changed: Notify::new() });
+        let watch = Rc::new(Watch { phase: self.arriving.clone(), changed: Notify::new() });
         let number = self.next.replace(self.next.get() + 1);
         self.by_route.borrow_mut().entry(route).or_default().insert(number, Rc::clone(&watch));
         Membership { connections: Rc::clone(self), route, number, watch }
@@ -91,8 +106,20 @@ impl Connections {
         }
     }
 
-    /// Ends all.
+    /// Asks visitors to go, those that come later too; or no longer does. Nobody is refused.
+    pub fn leave(&self, leave: bool) {
+        if self.arriving.get() > Phase::Leaving {
+            return;
+        }
+        if leave {
+            return self.end_all(Phase::Leaving);
+        }
+        self.arriving.set(Phase::Open);
+    }
+
+    /// Ends all, and those that come later too.
     pub fn end_all(&self, phase: Phase) {
+        self.arriving.set(phase.max(self.arriving.get()));
         for members in self.by_route.borrow().values() {
             members.values().for_each(|watch| watch.advance(phase));
         }
@@ -108,6 +135,12 @@ impl Connections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_route.borrow().is_empty()
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { next: Cell::default(), arriving: Cell::new(Phase::Open), by_route: RefCell::default() }
     }
 }
 
@@ -151,5 +184,20 @@ mod tests {
         assert_eq!(two.watch().phase(), Phase::Cut, "never back");
         drop((one, two));
         assert!(connections.is_empty());
+    }
+
+    #[test]
+    fn who_comes_while_visitors_are_asked_to_go_is_asked_too() {
+        let connections = Rc::new(Connections::default());
+        let early = connections.enter(Some(id(1)));
+        connections.leave(true);
+        let late = connections.enter(None);
+        assert_eq!([&early, &late].map(|m| m.watch().phase()), [Phase::Leaving; 2]);
+        connections.leave(false);
+        assert_eq!(late.watch().phase(), Phase::Leaving, "never back");
+        assert_eq!(connections.enter(None).watch().phase(), Phase::Open);
+        connections.end_all(Phase::Draining);
+        connections.leave(false);
+        assert_eq!(connections.enter(None).watch().phase(), Phase::Draining, "a stop is not undone");
     }
 }

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod proxy;
 pub mod snapshot;
 pub mod socket;
+pub mod status;
 pub mod tls;
 pub mod tunnel;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use webgateway_dataplane::app;
 use webgateway_dataplane::config::{Config, PROGRAM};
-use webgateway_process::{log, settings};
+use webgateway_process::{Inherited, log, settings};
 
 /// Requests live and die on one thread: an allocator with heaps per thread serves them best.
 #[global_allocator]
@@ -29,9 +29,16 @@ fn main() -> ExitCode {
         println!("the configuration is good");
         return ExitCode::SUCCESS;
     }
+    let inherited = match Inherited::take(app::SOCKETS) {
+        Ok(inherited) => inherited,
+        Err(error) => return wrong_configuration(&error.to_string()),
+    };
     // Feed and admin run here, the workers on threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(app::run(config))) {
+    match runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(app::run(config, inherited)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("webgateway-dataplane: {error:#}");

@@ -200,6 +200,14 @@ impl Connection {
         self.send(request).await
     }
 
+    /// Whether it can take another request.
+    pub async fn is_open(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::H1(sender) => sender.ready().await.is_ok(),
+            Sender::H2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
     /// Waits until the other side has closed it.
     pub async fn closed(&mut self) -> Result<()> {
         let ended = timeout(PATIENCE, self.driver.join_next()).await.context("it stays open")?;

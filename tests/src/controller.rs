@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use crate::feed_file::BASE_DOMAIN;
 use crate::gateway::Setup;
 use crate::process::Process;
 use crate::scene::Scene;
+use crate::systemd::Systemd;
 use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(30);
@@ -28,6 +30,8 @@ pub struct Terms {
     pub dns: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
+    /// Who holds its sockets and starts it, if it is not the story itself.
+    pub service: Option<Arc<Systemd>>,
 }
 
 /// A controlplane whose state is in the scene's directory: one that is killed can be started again.
@@ -44,6 +48,7 @@ impl Default for Terms {
             top: String::new(),
             dns: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+            service: None,
         }
     }
 }
@@ -78,7 +83,7 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, dns, certificates } = terms;
+        let Terms { public_ip, top, dns, certificates, service } = terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
@@ -91,7 +96,11 @@ impl Controller {
         );
         let config = scene.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
-        let process = Process::start("webgateway-controlplane", &args, &scene.path("controlplane.log"))?;
+        let log = scene.path("controlplane.log");
+        let process = match service {
+            Some(service) => service.start("webgateway-controlplane", &args, &log)?,
+            None => Process::start("webgateway-controlplane", &args, &log)?,
+        };
         Ok(Self { process, state })
     }
 

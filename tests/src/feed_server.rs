@@ -86,6 +86,18 @@ impl Subscription {
             }
         }
     }
+    /// Waits until the node says so of itself.
+    pub async fn drains(&mut self, drains: bool) -> Result<()> {
+        loop {
+            let message = timeout(PATIENCE, self.from_node.message()).await.context("no status")??;
+            if let Some(wire::node_message::Message::Status(status)) =
+                message.context("the node left")?.message
+                && status.draining == drains
+            {
+                return Ok(());
+            }
+        }
+    }
 }
 
 struct Door {

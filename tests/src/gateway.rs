@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use nix::sys::signal::Signal;
 use crate::client::{Client, Connection};
 use crate::process::Process;
 use crate::scene::Scene;
+use crate::systemd::Systemd;
 use crate::wait::eventually;
 
 /// The port visitors use for https, free in every story's namespace.
@@ -40,6 +42,8 @@ pub struct Setup {
     pub root: String,
     /// Its number, if it is one of several: `n` listens on `127.0.0.n` alone. 0 listens everywhere.
     pub number: u8,
+    /// Who holds its sockets and starts it, if it is not the story itself.
+    pub service: Option<Arc<Systemd>>,
     /// TOML that follows the rest, such as a `[limits]` table.
     pub more: String,
 }
@@ -58,13 +62,20 @@ impl Setup {
     }
 
     fn with_feed(feed: String, root: &str) -> Self {
-        Self { feed, workers: 1, root: root.to_owned(), number: 0, more: String::new() }
+        Self { feed, workers: 1, root: root.to_owned(), number: 0, service: None, more: String::new() }
     }
 
     /// With this many workers.
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Started by this service manager, with the sockets it holds.
+    #[must_use]
+    pub fn service(mut self, service: &Arc<Systemd>) -> Self {
+        self.service = Some(Arc::clone(service));
         self
     }
 
@@ -97,7 +108,7 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, more } = setup;
+        let Setup { feed, workers, root, number, service, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
@@ -113,7 +124,11 @@ impl Gateway {
         );
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
-        let process = Process::start("webgateway-dataplane", &args, &scene.path(&format!("{file}.log")))?;
+        let log = scene.path(&format!("{file}.log"));
+        let process = match service {
+            Some(service) => service.start("webgateway-dataplane", &args, &log)?,
+            None => Process::start("webgateway-dataplane", &args, &log)?,
+        };
         Ok(Self { process, address, admin, root: root.clone() })
     }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +15,11 @@ use nix::unistd::{Pid, getppid};
 
 use crate::wait::eventually;
 
+/// How many sockets [`Process::start_holding`] can pass.
+pub const MOST_SOCKETS: usize = 3;
+/// Moves what stands in for the three standard streams to where systemd passes sockets, and becomes the program.
+const LISTEN: &str =
+    "exec 3<&0 4<&1 5<&2 </dev/null >>\"$LOG\" 2>&1; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
 const DIE_WITH_PARENT: &str = "--die-with-parent";
 
 /// A running binary; dropping it kills it.
@@ -34,17 +40,45 @@ impl Process {
 
     /// The same with these variables more; a binary that is not of this project is searched in `PATH`.
     pub fn start_with(binary: &str, args: &[&str], env: &[(&str, String)], log: &Path) -> Result<Self> {
-        let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
         let file = File::options().create(true).append(true).open(log)?;
+        let streams = [Stdio::null(), file.try_clone()?.into(), file.into()];
+        Self::spawn((binary, args), env, streams, log)
+    }
+
+    /// The same as systemd starts a service: with sockets from descriptor 3 on, and `LISTEN_PID`.
+    pub fn start_holding(
+        (binary, args): (&str, &[&str]),
+        env: &[(&str, String)],
+        sockets: Vec<OwnedFd>,
+        log: &Path,
+    ) -> Result<Self> {
+        let program = find(binary)?;
+        let args = [&["-c", LISTEN, program.to_str().context("a path that is text")?], args].concat();
+        let mut env = env.to_vec();
+        env.push(("LOG", log.to_string_lossy().into_owned()));
+        let mut sockets = sockets.into_iter().map(Stdio::from);
+        let streams = [(); MOST_SOCKETS].map(|()| sockets.next().unwrap_or_else(Stdio::null));
+        let mut process = Self::spawn(("sh", &args), &env, streams, log)?;
+        binary.clone_into(&mut process.name);
+        Ok(process)
+    }
+
+    fn spawn(
+        (binary, args): (&str, &[&str]),
+        env: &[(&str, String)],
+        [stdin, stdout, stderr]: [Stdio; 3],
+        log: &Path,
+    ) -> Result<Self> {
+        let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
         let child = Command::new(std::env::current_exe()?)
             .arg(DIE_WITH_PARENT)
             .arg(std::process::id().to_string())
             .arg(&program)
             .args(args)
             .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
             // A terminal's Ctrl-C is for the parent, which stops its children in order.
             .process_group(0)
             .spawn()
@@ -81,6 +115,17 @@ impl Process {
             bail!("{} ended with {status}; it said:\n{}", self.name, self.logged()?);
         }
         Ok(())
+    }
+
+    /// The thread of this name.
+    pub fn thread(&self, name: &str) -> Result<Pid> {
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?;
+            if fs::read_to_string(task.path().join("comm"))?.trim() == name {
+                return Ok(Pid::from_raw(task.file_name().to_string_lossy().parse()?));
+            }
+        }
+        bail!("{} has no thread {name}", self.name)
     }
 
     /// What it has logged so far.

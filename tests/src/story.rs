@@ -64,7 +64,7 @@ where
     netns::enter()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match tokio::time::timeout(LIMIT, story(scene)).await {
+        match tokio::time::timeout(LIMIT, tokio::task::LocalSet::new().run_until(story(scene))).await {
             Ok(told) => told.and_then(|()| scene.must_be_clean()),
             Err(_) => bail!("not over after {LIMIT:?}"),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
-use webgateway_process::{BindError, Tasks};
+use webgateway_process::{BindError, Stop, Tasks};
 use webgateway_proto::api::MAX_BODY;
 
 use super::{Api, Origin, fault};
@@ -30,6 +30,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After that a connection gets its current answer and ends.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// When the process stops, a request that is on its way comes within this, and is answered.
+const LINGER: Duration = Duration::from_secs(1);
 /// For a client to take its last answer.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -42,6 +44,12 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
+    /// Listens on the socket `rpc` that systemd passes.
+    pub fn inherit(listener: std::net::TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, address })
+    }
+
     /// Binds `[rpc] listen`.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source: io::Error| BindError {
@@ -100,17 +108,24 @@ impl Connection {
         let Ok(local) = stream.local_addr() else { return };
         // Answers are small and whole.
         let _ = stream.set_nodelay(true);
-        let (api, peer) = (self.api, self.peer);
+        let (api, peer, stop) = (self.api, self.peer, tasks.stop().clone());
         let service = service_fn(move |request| {
             let api = api.clone();
-            async move { Ok::<_, Infallible>(answer(&api, request, local, peer).await.map(Full::new)) }
+            let stop = stop.clone();
+            async move {
+                let mut response = answer(&api, request, local, peer).await.map(Full::new);
+                if stop.is_stopping() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = async { tokio::select! { () = tasks.stop().begun() => {}, () = sleep(CONNECTION_LIFE) => {} } } => {
+            () = is_over(tasks.stop()) => {
                 connection.as_mut().graceful_shutdown();
                 match timeout(LAST_ANSWER, connection).await {
                     Ok(ended) => ended,
@@ -122,6 +137,18 @@ impl Connection {
             self.metrics.refused(cause(&error));
             debug!(%error, %peer, "a connection to the API ended");
         }
+    }
+}
+
+/// Resolves when a connection shall take no more requests.
+async fn is_over(stop: &Stop) {
+    let stopping = async {
+        stop.begun().await;
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        () = stopping => {}
+        () = sleep(CONNECTION_LIFE) => {}
     }
 }
 

@@ -55,6 +55,12 @@ impl DnsSockets {
         }
     }
 
+    /// Answers on the sockets `dns` that systemd passes.
+    pub fn inherit(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
+        let address = udp.local_addr()?;
+        Ok(Self { udp, tcp, address })
+    }
+
     fn bind_once(wanted: SocketAddr) -> Result<Self, NoDnsSocket> {
         let fail = |protocol, address| move |source| NoDnsSocket { address, protocol, source };
         let tcp = TcpListener::bind(wanted).map_err(fail("TCP", wanted))?;

@@ -23,7 +23,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct FeedSocket {
     listener: UnixListener,
-    _file: SocketFile,
+    /// None if systemd holds the socket, and so keeps the file.
+    _file: Option<SocketFile>,
 }
 
 /// Why the nodes' socket cannot be had.
@@ -63,7 +64,12 @@ impl FeedSocket {
         let listener = UnixListener::bind(path).map_err(fail)?;
         let file = SocketFile(path.to_owned());
         std::fs::set_permissions(path, PermissionsExt::from_mode(MODE)).map_err(fail)?;
-        Ok(Self { listener, _file: file })
+        Ok(Self { listener, _file: Some(file) })
+    }
+
+    /// Listens on the socket `feed` that systemd passes.
+    pub fn inherit(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        Ok(Self { listener: UnixListener::from_std(listener)?, _file: None })
     }
 
     /// The connections; it never ends. What does not begin as HTTP/2 within `limit` is counted in `garbage`.

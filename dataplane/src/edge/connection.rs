@@ -14,7 +14,7 @@ use super::hello::{self, Hello, NoHello};
 use super::split::{Verdict, split};
 use crate::backend::balance::candidates;
 use crate::backend::dial::{DialError, dial};
-use crate::connections::Phase;
+use crate::connections::{Membership, Phase};
 use crate::http::error::Fault;
 use crate::http::exchange::Progress;
 use crate::http::handler::Visit;
@@ -28,7 +28,12 @@ use crate::tunnel::{Ended, Flow, tunnel};
 /// Takes a connection to its end.
 pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAddr) {
     let client = peer.ip().to_canonical();
-    let hello = match timeout(proxy.limits.hello_timeout, hello::read(&mut stream)).await {
+    let arrived = proxy.connections.enter(None);
+    let hello = tokio::select! {
+        hello = timeout(proxy.limits.hello_timeout, hello::read(&mut stream)) => hello,
+        () = arrived.watch().lingered() => return,
+    };
+    let hello = match hello {
         Ok(Ok(hello)) => hello,
         Ok(Err(NoHello { reason, alert })) => return refuse(&proxy, stream, reason, &alert).await,
         Err(_) => return refuse(&proxy, stream, Refusal::HelloTimeout, &[]).await,
@@ -40,7 +45,11 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
     };
     match verdict {
         Verdict::Refuse(reason) => refuse(&proxy, stream, reason, &UNRECOGNIZED_NAME).await,
-        Verdict::Passthrough(route) => Box::pin(pass(proxy, stream, hello.raw, route)).await,
+        Verdict::Passthrough(route) => {
+            let membership = proxy.connections.enter(Some(route.id));
+            drop(arrived);
+            Box::pin(pass(proxy, stream, hello.raw, (route, membership))).await;
+        }
         Verdict::Challenge(config) => {
             // The handshake is the answer: the CA reads the certificate and leaves.
             let handshake = tls::finish(hello.accepted, stream, config, proxy.limits.handshake_timeout);
@@ -52,6 +61,7 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
         Verdict::Terminate { cert, route } => {
             let Hello { accepted, sni, .. } = hello;
             let membership = proxy.connections.enter(route);
+            drop(arrived);
             let handshake = tls::finish(accepted, stream, cert.tls.clone(), proxy.limits.handshake_timeout);
             let Some(stream) = Box::pin(handshake).await else {
                 return proxy.metrics.refused(Refusal::Handshake);
@@ -64,10 +74,11 @@ pub async fn connection(proxy: Rc<Proxy>, mut stream: TcpStream, peer: SocketAdd
                 cert,
                 cdn_id,
                 progress: Progress::new(Rc::clone(&proxy.clock)),
+                watch: Rc::clone(membership.watch()),
                 proxy,
             };
             let h2 = tls::is_h2(&stream);
-            Box::pin(serve(Rc::new(visit), stream, h2, membership.watch())).await;
+            Box::pin(serve(Rc::new(visit), stream, h2)).await;
         }
     }
 }
@@ -91,8 +102,12 @@ fn client_value(client: IpAddr) -> HeaderValue {
 }
 
 /// Brings a connection untouched to a backend: first what was read of it, then all else both ways.
-async fn pass(proxy: Rc<Proxy>, mut visitor: TcpStream, raw: Vec<u8>, route: std::sync::Arc<FeedRoute>) {
-    let membership = proxy.connections.enter(Some(route.id));
+async fn pass(
+    proxy: Rc<Proxy>,
+    mut visitor: TcpStream,
+    raw: Vec<u8>,
+    (route, membership): (std::sync::Arc<FeedRoute>, Membership),
+) {
     let flow = Flow { inward: &proxy.metrics.tunnel_in, outward: &proxy.metrics.tunnel_out, sent: None };
     proxy.metrics.tunnels.inc();
     let passing = async {

@@ -17,19 +17,10 @@ const BACKLOG: i32 = 1024;
 /// How long to wait when the system has nothing left to give.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// The listening sockets of one worker.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// For the split.
-    pub https: Vec<std::net::TcpListener>,
-    /// For the redirect.
-    pub http: Vec<std::net::TcpListener>,
-}
-
 /// What to bind.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
-    /// What the listener is for.
+    /// What the listener is for; its sockets from systemd are named so.
     pub what: &'static str,
     /// The key that sets its port.
     pub key: &'static str,

@@ -2,6 +2,7 @@
 
 pub mod challenge;
 pub mod connection;
+pub mod held;
 pub mod hello;
 pub mod listener;
 pub mod plain;

@@ -20,25 +20,39 @@ use crate::metrics::Refusal;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
-/// Serves a connection until it is done; a redirect needs no drain.
+/// Serves a connection until it is done.
 pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream, peer: SocketAddr) {
     let membership = proxy.connections.enter(None);
-    let answering = Rc::clone(&proxy);
+    let (answering, watch) = (Rc::clone(&proxy), Rc::clone(membership.watch()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let proxy = Rc::clone(&answering);
+        let (proxy, watch) = (Rc::clone(&answering), Rc::clone(&watch));
         async move {
-            let response = answer(&proxy, request, peer).await.unwrap_or_else(|fault| fault.response());
+            let answered = answer(&proxy, request, peer).await;
+            let mut response = answered.unwrap_or_else(|fault| fault.response());
+            if watch.phase() > Phase::Open {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             proxy.metrics.answered(response.status());
             Ok::<_, Infallible>(response)
         }
     });
     let serving = http1_builder(&proxy.limits).serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ending = async {
+        tokio::select! {
+            biased;
+            ended = serving.as_mut() => return ended,
+            () = membership.watch().lingered() => {}
+        }
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
     let lifetime = tokio::time::sleep(proxy.limits.header_timeout * 4);
     tokio::select! {
-        ended = serving => if ended.is_err_and(|error| error.is_parse()) {
+        ended = ending => if ended.is_err_and(|error| error.is_parse()) {
             proxy.metrics.refused(Refusal::NotHttp);
         },
-        () = membership.watch().reaches(Phase::Draining) => {}
+        () = membership.watch().reaches(Phase::Cut) => {}
         () = lifetime => {}
     }
 }

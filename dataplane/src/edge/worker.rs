@@ -4,29 +4,50 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, timeout};
-use webgateway_process::Stop;
+use webgateway_process::{Pulse, Stop};
 
 use super::{connection, listener, plain};
 use crate::clock::TICK;
 use crate::connections::Phase;
 use crate::feed::RouteClosed;
 use crate::proxy::Proxy;
+use crate::snapshot::Snapshot;
 
 /// How often idle things are let go of.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often a draining worker looks whether it is done.
+/// How often a worker that waits looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to wait for the first sync.
+const UNINFORMED: Duration = Duration::from_secs(10);
+
+/// The listening sockets of one worker.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For the split.
+    pub https: Vec<std::net::TcpListener>,
+    /// For the redirect.
+    pub http: Vec<std::net::TcpListener>,
+    /// Whether visitors who come before the first sync wait in them, rather than be told that nobody is known here.
+    pub patient: bool,
+}
 
 /// What a worker's thread is given.
 pub struct Worker {
     /// Its listening sockets.
-    pub sockets: listener::Sockets,
+    pub sockets: Sockets,
     /// Routes that are gone.
     pub closed: UnboundedReceiver<RouteClosed>,
+    /// Whether visitors are asked to go.
+    pub leave: watch::Receiver<bool>,
+    /// Shows that it moves.
+    pub pulse: Pulse,
     /// When to end.
     pub stop: Stop,
     /// Makes what its connections share, on its own thread.
@@ -40,30 +61,35 @@ pub fn run(worker: Worker) -> io::Result<()> {
         let proxy = Rc::new((worker.proxy)());
         let permits = Rc::new(Semaphore::new(proxy.limits.connections));
         let mut accepting = tokio::task::JoinSet::new();
-        for socket in worker.sockets.https {
+        let Sockets { https, http, patient } = worker.sockets;
+        for socket in https {
             accepting.spawn_local(accept_https(
                 TcpListener::from_std(socket)?,
                 Rc::clone(&proxy),
-                Rc::clone(&permits),
+                (Rc::clone(&permits), patient),
             ));
         }
-        for socket in worker.sockets.http {
+        for socket in http {
             accepting.spawn_local(accept_http(
                 TcpListener::from_std(socket)?,
                 Rc::clone(&proxy),
-                Rc::clone(&permits),
+                (Rc::clone(&permits), patient),
             ));
         }
-        watch(&proxy, worker.closed, &worker.stop).await;
+        let (stop, pulse) = (worker.stop, worker.pulse);
+        watch(&proxy, (worker.closed, worker.leave), &stop, &pulse).await;
         // The listening sockets close with their tasks: nothing new comes in.
         accepting.shutdown().await;
-        drain(&proxy, &worker.stop).await;
+        drain(&proxy, &stop, &pulse).await;
         Ok(())
     })
 }
 
-async fn accept_https(listener: TcpListener, proxy: Rc<Proxy>, permits: Rc<Semaphore>) {
+async fn accept_https(listener: TcpListener, proxy: Rc<Proxy>, (permits, patient): (Rc<Semaphore>, bool)) {
     let metrics = proxy.metrics.clone();
+    if patient {
+        informed(&proxy.snapshot).await;
+    }
     listener::accept(listener, permits, metrics, |stream, peer, permits| {
         proxy.metrics.accepted_https.inc();
         open(&proxy, permits, connection::connection(Rc::clone(&proxy), stream, peer));
@@ -71,13 +97,27 @@ async fn accept_https(listener: TcpListener, proxy: Rc<Proxy>, permits: Rc<Semap
     .await;
 }
 
-async fn accept_http(listener: TcpListener, proxy: Rc<Proxy>, permits: Rc<Semaphore>) {
+async fn accept_http(listener: TcpListener, proxy: Rc<Proxy>, (permits, patient): (Rc<Semaphore>, bool)) {
     let metrics = proxy.metrics.clone();
+    if patient {
+        informed(&proxy.snapshot).await;
+    }
     listener::accept(listener, permits, metrics, |stream, peer, permits| {
         proxy.metrics.accepted_http.inc();
         open(&proxy, permits, plain::connection(Rc::clone(&proxy), stream, peer));
     })
     .await;
+}
+
+/// Resolves with the first sync; there is an end to patience.
+pub async fn informed(snapshot: &ArcSwap<Snapshot>) {
+    let first = async {
+        while snapshot.load().settings.is_none() {
+            sleep(LOOK).await;
+        }
+    };
+    // Who has waited for so long is answered, even if it is that nothing is known.
+    let _ = timeout(UNINFORMED, first).await;
 }
 
 /// Runs a connection's task, counted while it is open.
@@ -104,12 +144,21 @@ impl Drop for Counted {
 }
 
 /// Ends the connections of routes that are gone, and sweeps, until the stop begins.
-async fn watch(proxy: &Rc<Proxy>, mut closed: UnboundedReceiver<RouteClosed>, stop: &Stop) {
+async fn watch(
+    proxy: &Rc<Proxy>,
+    (mut closed, mut leave): (UnboundedReceiver<RouteClosed>, watch::Receiver<bool>),
+    stop: &Stop,
+    pulse: &Pulse,
+) {
     let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
     loop {
         tokio::select! {
             Some(closed) = closed.recv() => end_route(proxy, closed),
-            _ = tick.tick() => proxy.clock.tick(),
+            Ok(()) = leave.changed() => proxy.connections.leave(*leave.borrow_and_update()),
+            _ = tick.tick() => {
+                proxy.clock.tick();
+                pulse.beat();
+            }
             _ = sweep.tick() => {
                 let now = Instant::now();
                 proxy.pool.sweep(now);
@@ -133,12 +182,13 @@ fn end_route(proxy: &Rc<Proxy>, closed: RouteClosed) {
 }
 
 /// What is under way finishes; what does not within the drain is cut.
-async fn drain(proxy: &Rc<Proxy>, stop: &Stop) {
+async fn drain(proxy: &Rc<Proxy>, stop: &Stop, pulse: &Pulse) {
     proxy.connections.end_all(Phase::Draining);
     let all_gone = async {
         while !proxy.connections.is_empty() {
             sleep(LOOK).await;
             proxy.clock.tick();
+            pulse.beat();
         }
     };
     tokio::select! {

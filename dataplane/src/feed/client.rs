@@ -24,6 +24,7 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
 use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
+use super::directive::Drain;
 use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
 use crate::metrics::{Metrics, WorkerMetrics};
 
@@ -128,6 +129,8 @@ pub struct FeedClient {
     pub publisher: Publisher,
     /// Opened while there is a connection.
     pub door: ApiDoor,
+    /// What the operator wants.
+    pub drain: Drain,
     /// Counts.
     pub metrics: Metrics,
     /// The workers' counts, to be reported.
@@ -214,7 +217,7 @@ impl FeedClient {
         FromNode::Status {
             connections: u64::try_from(connections).unwrap_or_default(),
             requests,
-            draining: false,
+            draining: self.drain.is_on(),
         }
     }
 
@@ -234,7 +237,12 @@ impl FeedClient {
     ) -> Result<(), StreamEnded> {
         let current = self.publisher.current();
         let allowed = collector.allowed_backends(&current);
-        let Some(complete) = collector.take(ToNode::read(message, &allowed), &current) else { return Ok(()) };
+        let message = ToNode::read(message, &allowed);
+        if let ToNode::Directive { drain } = message {
+            self.drain.obey(drain);
+            return self.say(outgoing, self.status()).await;
+        }
+        let Some(complete) = collector.take(message, &current) else { return Ok(()) };
         let (version, rejects) = self.publisher.publish(complete);
         for (resource, reason) in rejects {
             self.say(outgoing, FromNode::Reject { version, resource, reason }).await?;

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod backoff;
 pub mod client;
+pub mod directive;
 pub mod file;
 mod publish;
 

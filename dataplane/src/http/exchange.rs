@@ -15,6 +15,7 @@ use crate::clock::Coarse;
 /// The exchanges of one connection, taken together.
 pub struct Progress {
     in_flight: Cell<u32>,
+    begun: Cell<u64>,
     waiting_for_backend: Cell<u32>,
     last: Cell<Instant>,
     clock: Rc<Coarse>,
@@ -43,7 +44,8 @@ impl Progress {
     pub fn new(clock: Rc<Coarse>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
-        Rc::new(Self { in_flight, waiting_for_backend, last, clock, timer: Cell::new(None) })
+        let (begun, timer) = (Cell::new(0), Cell::new(None));
+        Rc::new(Self { in_flight, begun, waiting_for_backend, last, clock, timer })
     }
 
     /// A request begins.
@@ -51,6 +53,7 @@ impl Progress {
     pub fn begin(self: &Rc<Self>) -> Rc<Exchange> {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
+        self.begun.set(self.begun.get() + 1);
         self.last.set(now);
         Rc::new(Exchange {
             connection: Rc::clone(self),
@@ -58,6 +61,12 @@ impl Progress {
             request_done: Cell::new(false),
             last: Cell::new(now),
         })
+    }
+
+    /// How many requests have begun so far.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.begun.get()
     }
 
     /// Whether no request is under way.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use super::forward::{Answer, forward};
 use super::headers::{self, BadRequest, Forwarded};
 use super::upgrade;
 use crate::access;
-use crate::connections::Phase;
+use crate::connections::{Phase, Watch};
 use crate::proxy::Proxy;
 use crate::snapshot::{ServedCert, Snapshot};
 
@@ -42,6 +42,8 @@ pub struct Visit {
     pub cdn_id: HeaderValue,
     /// Whether it moves.
     pub progress: Rc<Progress>,
+    /// How it is to end.
+    pub watch: Rc<Watch>,
 }
 
 /// Where a request goes.
@@ -53,17 +55,21 @@ pub enum Way {
     Route(Arc<FeedRoute>),
 }
 
-/// Answers a request.
+/// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
 pub async fn handle(
     visit: Rc<Visit>,
     request: Request<Incoming>,
+    exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let exchange = visit.progress.begin();
+    let h1 = request.version() < Version::HTTP_2;
     let line = visit.proxy.access_log.then(|| Line::of(&request));
-    let response = match answer(&visit, request, &exchange).await {
+    let mut response = match answer(&visit, request, &exchange).await {
         Ok(response) => response,
         Err(fault) => fault.response(),
     };
+    if h1 && visit.watch.phase() > Phase::Open && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     visit.proxy.metrics.answered(response.status());
     if let Some(line) = line {
         line.write(&visit, response.status());

@@ -1,9 +1,10 @@
 //! One terminated connection: HTTP/1.1 or HTTP/2, until it is done, stalled, or told to end.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -18,7 +19,7 @@ use super::body::ResponseBody;
 use super::exchange::Progress;
 use super::handler::{Visit, handle};
 use crate::config::Limits;
-use crate::connections::{Phase, Watch};
+use crate::connections::{LINGER, Phase, Watch};
 use crate::metrics::Refusal;
 
 /// Uploads are read that far ahead, per stream and per connection.
@@ -31,22 +32,22 @@ const READ_BUFFER: usize = 256 * 1024;
 const RESET_STREAMS: usize = 20;
 
 /// Serves a connection whose handshake is done.
-pub async fn serve<I>(visit: Rc<Visit>, io: I, h2: bool, watch: &Watch)
+pub async fn serve<I>(visit: Rc<Visit>, io: I, h2: bool)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
-    let metrics = visit.proxy.metrics.clone();
-    let service = service_fn(move |request| handle(Rc::clone(&visit), request));
+    let (metrics, watch) = (visit.proxy.metrics.clone(), Rc::clone(&visit.watch));
+    let service = service_fn(move |request| handle(Rc::clone(&visit), request, visit.progress.begin()));
     let ended = if h2 {
         let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
-        drive(connection, watch, &progress, &limits).await
+        drive(connection, &watch, &progress, &limits).await
     } else {
         let mut builder = http1_builder(&limits);
         // `drive` bounds the time between requests, head included, without a timer for each of them.
         builder.header_read_timeout(None);
         let connection = builder.serve_connection(TokioIo::new(io), service);
-        drive(connection.with_upgrades(), watch, &progress, &limits).await
+        drive(connection.with_upgrades(), &watch, &progress, &limits).await
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended");
@@ -90,9 +91,12 @@ async fn drive<C: Graceful>(
     limits: &Limits,
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
+    let mut leaving = std::pin::pin!(watch.reaches(Phase::Leaving));
     let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
     let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
-    let mut asked_to_end = false;
+    // How many requests had begun when it was asked to end: the next one is the last.
+    let mut asked: Option<u64> = None;
+    let (mut lingering, mut ending) = (false, false);
     let mut tick = interval(limits.stall_timeout.min(limits.header_timeout) / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -100,19 +104,26 @@ async fn drive<C: Graceful>(
             biased;
             ended = &mut connection => return ended,
             () = &mut cut => return Ok(()),
-            () = &mut draining, if !asked_to_end => {
+            () = &mut leaving, if asked.is_none() => asked = Some(progress.begun()),
+            // Nothing wakes it, but requests begin only while the connection is polled, just before.
+            () = poll_fn(|_| has_last_request(asked, progress)), if !ending => {
                 connection.as_mut().graceful_shutdown();
-                asked_to_end = true;
+                ending = true;
+            }
+            () = &mut draining, if !lingering => {
+                tick.reset_after(LINGER);
+                lingering = true;
             }
             _ = tick.tick() => {
                 let now = Instant::now();
                 if progress.is_idle() {
-                    if progress.is_stalled(now, limits.header_timeout) {
-                        if asked_to_end {
-                            return Ok(());
-                        }
+                    let stalled = progress.is_stalled(now, limits.header_timeout);
+                    if stalled && ending {
+                        return Ok(());
+                    }
+                    if (stalled || lingering) && !ending {
                         connection.as_mut().graceful_shutdown();
-                        asked_to_end = true;
+                        ending = true;
                     }
                 } else if progress.is_stalled(now, limits.stall_timeout) {
                     debug!("a visitor stalled");
@@ -121,6 +132,11 @@ async fn drive<C: Graceful>(
             }
         }
     }
+}
+
+fn has_last_request(asked: Option<u64>, progress: &Progress) -> Poll<()> {
+    let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.begun() > asked);
+    if begun { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// A connection that can be asked to end after what is under way.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod bind;
+mod inherited;
 pub mod log;
 pub mod notify;
 mod readiness;
@@ -9,8 +10,11 @@ pub mod settings;
 pub mod signals;
 mod stop;
 mod tasks;
+mod watchdog;
 
 pub use bind::BindError;
+pub use inherited::{Inherited, NotInherited, at_most_one};
 pub use readiness::{Blocker, Readiness};
 pub use stop::Stop;
 pub use tasks::{TaskFailed, Tasks};
+pub use watchdog::{Pulse, Watchdog};

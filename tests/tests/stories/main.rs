@@ -13,6 +13,7 @@ mod failing_backends;
 mod feed;
 mod garbage;
 mod harness;
+mod links;
 mod misdirected;
 mod operators;
 mod outages;
@@ -27,6 +28,7 @@ mod speed;
 mod standalone;
 mod stopping;
 mod terminated;
+mod upgrade;
 mod websockets;
 
 fn main() -> anyhow::Result<()> {
@@ -44,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         slow::stories(),
         changes::stories(),
         stopping::stories(),
+        upgrade::stories(),
         feed::stories(),
         dns::stories(),
         owners::stories(),
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         adversity::stories(),
         outages::stories(),
         resume::stories(),
+        links::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())

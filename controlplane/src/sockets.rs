@@ -1,0 +1,93 @@
+//! Every socket the process listens on: those that systemd passes, and for the rest its own.
+
+use std::io;
+
+use thiserror::Error;
+use webgateway_process::admin::{self, AdminServer};
+use webgateway_process::{BindError, Inherited, NotInherited, at_most_one};
+
+use crate::api::server::RpcServer;
+use crate::config::Config;
+use crate::dns::server::{DnsSockets, NoDnsSocket};
+use crate::feed::socket::{FeedSocket, NoFeedSocket};
+
+/// The names of the sockets it takes from systemd.
+pub const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
+
+/// All of them, listening.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The API.
+    pub rpc: RpcServer,
+    /// The nodes.
+    pub feed: FeedSocket,
+    /// The name server.
+    pub dns: DnsSockets,
+    /// Metrics and probes.
+    pub admin: AdminServer,
+}
+
+/// Why the process cannot listen.
+#[derive(Debug, Error)]
+pub enum NotListening {
+    /// A listener that cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The nodes' socket cannot be had.
+    #[error(transparent)]
+    Feed(#[from] NoFeedSocket),
+    /// The name server's sockets cannot be had.
+    #[error(transparent)]
+    Dns(#[from] NoDnsSocket),
+    /// Sockets from systemd that cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] NotInherited),
+    /// The same, by the system's word.
+    #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
+    Unusable(&'static str, io::Error),
+    /// Half a name server.
+    #[error("the socket unit named `dns` needs both ListenDatagram= and ListenStream=, at one address")]
+    HalfDns,
+}
+
+impl Sockets {
+    /// Listens on all.
+    pub async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, NotListening> {
+        let sockets = Self {
+            rpc: rpc(config, &mut inherited).await?,
+            feed: feed(config, &mut inherited)?,
+            dns: dns(config, &mut inherited)?,
+            admin: admin::bind(config.admin_listen).await?,
+        };
+        inherited.none_left("rpc", "a TCP listener (ListenStream=)")?;
+        inherited.none_left("feed", "a unix stream listener (ListenStream=/…)")?;
+        inherited.none_left("dns", "a UDP socket or a TCP listener")?;
+        Ok(sockets)
+    }
+}
+
+async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, NotListening> {
+    match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
+        Some(held) => RpcServer::inherit(held).map_err(|error| NotListening::Unusable("rpc", error)),
+        None => Ok(RpcServer::bind(config.rpc_listen).await?),
+    }
+}
+
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedSocket, NotListening> {
+    match at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)? {
+        Some(held) => FeedSocket::inherit(held).map_err(|error| NotListening::Unusable("feed", error)),
+        None => Ok(FeedSocket::bind(&config.feed_socket)?),
+    }
+}
+
+fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, NotListening> {
+    let udp = at_most_one("dns", "UDP sockets", inherited.udp("dns")?)?;
+    let tcp = at_most_one("dns", "TCP listeners", inherited.tcp("dns")?)?;
+    match (udp, tcp) {
+        (Some(udp), Some(tcp)) => {
+            DnsSockets::inherit(udp, tcp).map_err(|error| NotListening::Unusable("dns", error))
+        }
+        (None, None) => Ok(DnsSockets::bind(config.dns_listen)?),
+        (Some(_), None) | (None, Some(_)) => Err(NotListening::HalfDns),
+    }
+}

@@ -1,0 +1,36 @@
+//! How the node does, in one line for `systemctl status`.
+
+use tokio::sync::watch;
+use webgateway_process::Stop;
+
+use crate::metrics::{Metrics, WorkerMetrics};
+
+/// What the line is made of.
+#[derive(Clone)]
+pub struct Status {
+    /// The node's counts.
+    pub metrics: Metrics,
+    /// The workers' counts.
+    pub workers: Vec<WorkerMetrics>,
+    /// Whether the operator drains it.
+    pub draining: watch::Receiver<bool>,
+    /// Whether it stops.
+    pub stop: Stop,
+}
+
+impl Status {
+    /// Such as `serving: version 12, 340 routes, 17 connections, feed connected`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let doing = match (self.stop.is_stopping(), *self.draining.borrow()) {
+            (true, _) => "stopping",
+            (false, true) => "draining",
+            (false, false) if self.metrics.feed_batches.get() == 0 => "waiting for the first sync",
+            (false, false) => "serving",
+        };
+        let connections: i64 = self.workers.iter().map(|worker| worker.open.get()).sum();
+        let feed = if self.metrics.feed_connected.get() == 1 { "connected" } else { "away" };
+        let (version, routes) = (self.metrics.feed_version.get(), self.metrics.routes.get());
+        format!("{doing}: version {version}, {routes} routes, {connections} connections, feed {feed}")
+    }
+}

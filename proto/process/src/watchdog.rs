@@ -1,0 +1,106 @@
+//! The watchdog: systemd hears that the process lives only while every part of it that must move does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::error;
+
+use crate::{Tasks, notify};
+
+/// How often systemd hears how the process does, if it did not ask for more.
+const STATUS: Duration = Duration::from_secs(5);
+
+/// One part's sign of life. When it is dropped, the part has ended and is no longer waited for.
+#[derive(Debug)]
+pub struct Pulse(Arc<AtomicU64>);
+
+/// Every part that must move.
+#[derive(Debug, Default)]
+pub struct Watchdog(Vec<Part>);
+
+#[derive(Debug)]
+struct Part {
+    name: String,
+    beats: Weak<AtomicU64>,
+    seen: u64,
+}
+
+impl Pulse {
+    /// The part moves.
+    pub fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Watchdog {
+    /// A part that will beat several times a second.
+    pub fn part(&mut self, name: String) -> Pulse {
+        // The first beat is given: it has yet to begin.
+        let beats = Arc::new(AtomicU64::new(1));
+        self.0.push(Part { name, beats: Arc::downgrade(&beats), seen: 0 });
+        Pulse(beats)
+    }
+
+    /// Tells systemd until the process ends that it lives, and how: `status` is one line. That this task runs says as
+    /// much of its own runtime.
+    pub fn run(mut self, tasks: &Tasks, status: impl Fn() -> String + Send + 'static) {
+        let patience = notify::watchdog_patience();
+        let mut tick = interval(patience.map_or(STATUS, |patience| (patience / 3).min(STATUS)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tasks.background("watchdog", async move {
+            let mut told = String::new();
+            loop {
+                tick.tick().await;
+                match self.stuck() {
+                    None => notify::alive(),
+                    Some(part) => {
+                        error!(part, "it does not move, systemd is not told that the process lives")
+                    }
+                }
+                let line = status();
+                if line != told {
+                    notify::status(&line);
+                    told = line;
+                }
+            }
+        });
+    }
+
+    /// A part that has not moved since the last call.
+    fn stuck(&mut self) -> Option<&str> {
+        self.0.retain(|part| part.beats.strong_count() > 0);
+        let mut stuck = None;
+        for part in &mut self.0 {
+            let Some(beats) = part.beats.upgrade() else { continue };
+            let now = beats.load(Ordering::Relaxed);
+            if std::mem::replace(&mut part.seen, now) == now {
+                stuck = Some(&*part.name);
+            }
+        }
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_stops_moving_is_found_until_it_ends() {
+        let mut watchdog = Watchdog::default();
+        let [one, two] = ["one", "two"].map(|name| watchdog.part(name.to_owned()));
+        assert_eq!(watchdog.stuck(), None, "both have yet to begin");
+        one.beat();
+        two.beat();
+        assert_eq!(watchdog.stuck(), None);
+        one.beat();
+        assert_eq!(watchdog.stuck(), Some("two"));
+        two.beat();
+        assert_eq!(watchdog.stuck(), Some("one"));
+        drop(one);
+        two.beat();
+        assert_eq!(watchdog.stuck(), None);
+    }
+}

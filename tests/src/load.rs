@@ -1,0 +1,81 @@
+//! Visitors who never stop: every one of their requests has to succeed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use tokio::task::JoinSet;
+
+use crate::wait::eventually;
+
+/// A load; dropping it ends it.
+#[derive(Debug, Default)]
+pub struct Load {
+    visitors: JoinSet<()>,
+    tally: Arc<Tally>,
+}
+
+/// What became of the requests.
+#[derive(Debug, Default)]
+pub struct Tally {
+    answered: AtomicU64,
+    slowest_ms: AtomicU64,
+    over: AtomicBool,
+    failed: Mutex<Vec<String>>,
+}
+
+impl Load {
+    /// One more visitor, who makes requests one after the other, each by calling `request`.
+    pub fn visitor<V>(&mut self, mut visitor: V, request: impl AsyncFn(&mut V) -> Result<()> + 'static)
+    where
+        V: 'static,
+    {
+        let tally = Arc::clone(&self.tally);
+        self.visitors.spawn_local(async move {
+            while !tally.over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                match request(&mut visitor).await {
+                    Ok(()) => tally.answered.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => {
+                        let mut failed = tally.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.push(format!("{error:#}"));
+                        // Whoever fails at once shall not fill the memory.
+                        if failed.len() > 100 {
+                            return;
+                        }
+                        0
+                    }
+                };
+                let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tally.slowest_ms.fetch_max(took, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Waits until `more` requests more have been answered.
+    pub async fn goes_on(&self, more: u64) -> Result<()> {
+        let goal = self.tally.answered.load(Ordering::Relaxed) + more;
+        eventually("the load goes on", Duration::from_secs(30), async || {
+            let answered = self.tally.answered.load(Ordering::Relaxed);
+            ensure!(answered >= goal, "{answered} of {goal} requests are answered");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets each visitor finish its request, and fails if one ever failed; else how many there were, and how many
+    /// milliseconds the slowest took.
+    pub async fn end(mut self) -> Result<(u64, u64)> {
+        self.tally.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.visitors.join_next().await {
+            ended?;
+        }
+        let answered = self.tally.answered.load(Ordering::Relaxed);
+        let failed = self.tally.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = failed.first() {
+            bail!("{} of {} requests failed, the first: {first}", failed.len(), answered);
+        }
+        Ok((answered, self.tally.slowest_ms.load(Ordering::Relaxed)))
+    }
+}
