@@ -42,6 +42,8 @@ pub struct Setup {
     pub root: String,
     /// Its number, if it is one of several: `n` listens on `127.0.0.n` alone. 0 listens everywhere.
     pub number: u8,
+    /// Its name, if not the one that goes with its number.
+    pub name: Option<String>,
     /// Who holds its sockets and starts it, if it is not the story itself.
     pub service: Option<Arc<Systemd>>,
     /// TOML that follows the rest, such as a `[limits]` table.
@@ -62,13 +64,28 @@ impl Setup {
     }
 
     fn with_feed(feed: String, root: &str) -> Self {
-        Self { feed, workers: 1, root: root.to_owned(), number: 0, service: None, more: String::new() }
+        Self {
+            feed,
+            workers: 1,
+            root: root.to_owned(),
+            number: 0,
+            name: None,
+            service: None,
+            more: String::new(),
+        }
     }
 
     /// With this many workers.
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// With this name.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -108,11 +125,12 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, service, more } = setup;
+        let Setup { feed, workers, root, number, name: named, service, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
         };
+        let name = named.clone().unwrap_or(name);
         let admin = SocketAddr::new(
             Ipv4Addr::LOCALHOST.into(),
             if *number == 0 { ADMIN } else { ADMIN + 10 + u16::from(*number) },

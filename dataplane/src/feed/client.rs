@@ -175,17 +175,21 @@ impl FeedClient {
         self.door.client.store(Some(Arc::new(client)));
         self.metrics.feed_connected.set(1);
         info!(socket = %self.socket.display(), "connected to the feed");
-        backoff.succeeded();
         *quiet = false;
         let mut collector = Collector::default();
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
+        let begun = Instant::now();
+        let mut heard = begun;
         loop {
             tokio::select! {
                 message = timeout_at(heard + SILENCE, incoming.message()) => {
                     let message = message.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?;
                     heard = Instant::now();
+                    // A stream that ends soon, as when another node has this one's name, is no success.
+                    if heard - begun > SILENCE {
+                        backoff.succeeded();
+                    }
                     let message = message.ok_or(StreamEnded::Ended)?;
                     self.take(&mut collector, message, &outgoing).await?;
                 }

@@ -25,6 +25,7 @@ stories![
     a_link_cut_either_way_is_noticed_and_heals,
     a_node_that_stalls_delays_nobody_and_catches_up,
     a_node_killed_within_a_large_batch_begins_anew,
+    two_nodes_of_one_name_both_serve,
 ];
 
 /// Each side waits for 15 s of silence; both look now and then.
@@ -191,5 +192,33 @@ async fn a_node_killed_within_a_large_batch_begins_anew(scene: &Scene) -> Result
     for n in [0, 2500, 4999] {
         gateway.visitor()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
     }
+    Ok(())
+}
+
+async fn two_nodes_of_one_name_both_serve(scene: &Scene) -> Result<()> {
+    let mut controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let setup = controller.setup().await?.name("twin");
+    let begun = Instant::now();
+    let twins = [
+        Gateway::start(scene, &setup.clone().number(1)).await?,
+        Gateway::start(scene, &setup.number(2)).await?,
+    ];
+    for n in 0..3 {
+        alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
+        for twin in &twins {
+            let visitor = twin.visitor()?;
+            eventually("each learns it when it is its turn", Duration::from_secs(15), async || {
+                visitor.get(&format!("r{n}.gw.example"), "/").await?.expect(200)
+            })
+            .await?;
+        }
+    }
+    let replaced = controller.process().logged()?.matches("a second node of this name").count();
+    // The waits double up to 5 s, half of it by chance.
+    let most = 14 + begun.elapsed().as_secs();
+    ensure!(replaced > 0, "the operator is told");
+    ensure!(u64::try_from(replaced)? <= most, "they turn each other out all the time: {replaced} times");
     Ok(())
 }

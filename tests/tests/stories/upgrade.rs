@@ -181,7 +181,7 @@ async fn a_stuck_worker_is_no_life(scene: &Scene) -> Result<()> {
 
 async fn a_socket_nobody_knows_is_refused_by_name(scene: &Scene) -> Result<()> {
     let setup = Setup::from_file(&scene.path("feed.json"), Authority::new()?.root());
-    let service = |name: &str| Ok::<_, anyhow::Error>(Systemd::new(scene, name)?);
+    let service = |name: &str| Systemd::new(scene, name);
     for (service, said) in [
         (service("1")?.tcp("webgateway.socket", "[::]:443")?, "`webgateway.socket`"),
         (service("2")?.unix("https", &scene.path("https.sock"))?, "has to be a TCP listener"),
