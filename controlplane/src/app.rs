@@ -12,8 +12,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
+use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
 use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
-use webgateway_proto::feed::{ApiCall, Settings};
+use webgateway_proto::feed::{ApiCall, Question, Settings};
 
 use crate::api::keys::KeyStore;
 use crate::api::{Api, Origin, Parts};
@@ -28,8 +29,7 @@ use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, PassFailed};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dns::answers::{Answers, Counts};
-use crate::dns::limit::Limit;
+use crate::dns::answers::Answers;
 use crate::dns::resolver::{NoResolver, Resolver};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
@@ -38,12 +38,13 @@ use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
 use crate::feed::load::Loader;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{CallHandler, FeedService, Patience};
+use crate::feed::server::{CallHandler, FeedService, Patience, QuestionHandler};
 use crate::metrics::Metrics;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{NoSecretKey, SecretKey};
 use crate::sockets::{NotListening, Sockets};
 use crate::store::{OpenError, Store, StoreError};
+use crate::tickets::{NotRotated, Rotation};
 
 /// How long open connections may take to end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -72,6 +73,9 @@ pub enum Failed {
     /// The base domain has no certificate.
     #[error("the first certificates: {0}")]
     Certificates(#[from] PassFailed),
+    /// No session ticket keys.
+    #[error(transparent)]
+    Tickets(#[from] NotRotated),
     /// The database cannot be read.
     #[error("cannot read what the nodes are to hold: {0}")]
     Catalog(#[from] StoreError),
@@ -117,6 +121,7 @@ pub struct App {
     catalog: Catalog,
     loader: Loader,
     certificates: Certificates,
+    tickets: Rotation,
     registry: Arc<Registry>,
     metrics: Metrics,
     tasks: Tasks,
@@ -141,6 +146,9 @@ impl App {
         let issuer = issuer(&config, vault, &zone, solver).await?;
         let mut certificates = certificates(&config, vault, issuer);
         certificates.pass().await?;
+        let mut tickets =
+            Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
+        tickets.pass().await?;
         let loader = loader(&config, &store, &key, challenges);
         let catalog = loader.load().await?;
         let api = Api::new(Parts {
@@ -149,9 +157,21 @@ impl App {
             nodes: Arc::new(nodes.clone()),
             metrics: metrics.clone(),
         });
-        let answers = Answers::new(zone, values, Limit::default(), counts(&metrics));
+        let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
         let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
-        Ok(Self { sockets, api, answers, nodes, catalog, loader, certificates, registry, metrics, tasks })
+        Ok(Self {
+            sockets,
+            api,
+            answers,
+            nodes,
+            catalog,
+            loader,
+            certificates,
+            tickets,
+            registry,
+            metrics,
+            tasks,
+        })
     }
 
     /// Where it listens.
@@ -177,6 +197,7 @@ impl App {
             catalog,
             nodes: self.nodes,
             calls: calls(self.api.clone()),
+            questions: questions(self.answers.clone()),
             tasks: tasks.clone(),
             patience: Patience::default(),
             garbage: self.metrics.feed_garbage(),
@@ -185,6 +206,9 @@ impl App {
         tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
         let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
         tasks.essential("certificates", reconciler);
+        // Nothing but time changes them; the sender stays, or that would be an end.
+        let (_poke, never) = watch::channel(0);
+        tasks.essential("ticket keys", reconcile::run("ticket keys", self.tickets, never, stop()));
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
         info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
         notify::ready();
@@ -208,6 +232,16 @@ fn calls(api: Api) -> CallHandler {
     Arc::new(move |call: ApiCall| {
         let api = api.clone();
         Box::pin(async move { api.handle(call.request, Origin::Node, call.client).await })
+    })
+}
+
+/// The name server, for what comes through a node.
+fn questions(answers: Answers) -> QuestionHandler {
+    Arc::new(move |question: Question| {
+        let answers = answers.clone();
+        let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
+        let from = SocketAddr::new(question.client, 0);
+        Box::pin(async move { answers.answer(&question.message, from, transport).await })
     })
 }
 
@@ -279,7 +313,7 @@ async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, Failed> {
 }
 
 async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, Failed> {
-    let opened = spawn_blocking(move || SecretKey::load_or_create(&path)).await;
+    let opened = spawn_blocking(move || SecretKey::load_or_create(&path, "secret_key_file")).await;
     Ok(Arc::new(opened.map_err(|_| Failed::Interrupted)??))
 }
 

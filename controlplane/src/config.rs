@@ -50,6 +50,8 @@ pub struct Config {
     pub rpc_listen: SocketAddr,
     /// The unix socket that the dataplanes connect to.
     pub feed_socket: PathBuf,
+    /// How often the nodes' session ticket keys change.
+    pub ticket_rotation: Duration,
     /// Where the DNS server listens.
     pub dns_listen: SocketAddr,
     /// Name servers to ask about hosts; with none, those of the system.
@@ -75,6 +77,11 @@ pub enum InvalidConfig {
     /// Over the bound.
     #[error("`load_delay` is over 10 s: routes would come too late")]
     LoadDelay,
+    /// Out of bounds.
+    #[error(
+        "`feed.ticket_rotation` must be from 1 s to 6 h: a stolen key opens the sessions of two rotations"
+    )]
+    TicketRotation,
     /// A log filter that does not parse is found when logging starts; an empty one here.
     #[error("`log_level` is empty: use error, warn, info, debug or trace")]
     LogLevel,
@@ -134,6 +141,9 @@ impl Settings {
         if self.load_delay > Duration::from_secs(10) {
             return Err(InvalidConfig::LoadDelay);
         }
+        if !(Duration::from_secs(1)..=Duration::from_secs(6 * 3600)).contains(&self.feed.ticket_rotation) {
+            return Err(InvalidConfig::TicketRotation);
+        }
         if self.log_level.trim().is_empty() {
             return Err(InvalidConfig::LogLevel);
         }
@@ -153,6 +163,7 @@ impl Settings {
             keys_path: present("pub_key_store.path", self.pub_key_store.path)?,
             rpc_listen: self.rpc.listen,
             feed_socket: socket(&self.feed.listen)?,
+            ticket_rotation: self.feed.ticket_rotation,
             dns_listen: self.dns.listen,
             resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,
             admin_listen: self.admin_listen,

@@ -10,6 +10,7 @@ pub mod seal;
 
 pub mod sockets;
 pub mod store;
+pub mod tickets;
 
 pub mod domain;
 

@@ -4,11 +4,11 @@ use std::io;
 
 use thiserror::Error;
 use webgateway_process::admin::{self, AdminServer};
+use webgateway_process::dns::{DnsSockets, NoDnsSocket};
 use webgateway_process::{BindError, Inherited, NotInherited, at_most_one};
 
 use crate::api::server::RpcServer;
 use crate::config::Config;
-use crate::dns::server::{DnsSockets, NoDnsSocket};
 use crate::feed::socket::{FeedSocket, NoFeedSocket};
 
 /// The names of the sockets it takes from systemd.

@@ -11,17 +11,21 @@ use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info};
+use webgateway_process::dns::DnsSockets;
 use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
 
 use crate::backend::balance::Turns;
 use crate::backend::dial::Ourselves;
 use crate::backend::pool::Pool;
+use crate::clock::unix_now;
 use crate::config::{Config, Endpoint};
 use crate::connections::Connections;
+use crate::dns::{self, Relay};
 use crate::edge::held::listen;
 use crate::edge::listener::Purpose;
 use crate::edge::worker::{self, Sockets, Worker};
+use crate::feed::cache::{self, Opened};
 use crate::feed::client::{ApiDoor, FeedClient};
 use crate::feed::directive::Drain;
 use crate::feed::{Publisher, RouteClosed, file};
@@ -29,6 +33,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
+use crate::tickets::Tickets;
 
 /// A moment more than the workers' own drain.
 const GRACE: Duration = Duration::from_secs(2);
@@ -48,10 +53,10 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let admin = admin::bind(config.admin_listen).await?;
     let count = config.worker_count();
     let (sockets, ports) = listen_all(&config, &mut inherited, count)?;
+    let names = dns::bind(&config.dns.listen)?;
     let admin_at = admin.local_addr();
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let tickets: Arc<dyn ProducesTickets> = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     let door = ApiDoor::default();
     let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
         (0..count).map(|_| unbounded_channel()).unzip();
@@ -69,7 +74,11 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let (draining, stop) = (drain.asked(), tasks.stop().clone());
     let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
     watchdog.run(&tasks, move || status.line());
-    let publisher = Publisher::new(Arc::clone(&snapshot), senders, tickets, metrics.clone(), unready);
+    let tickets = Arc::new(Tickets::new()?);
+    let mut publisher =
+        Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
+    open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
+    start_dns(names, Relay::new(door.clone(), metrics.clone()), &tasks)?;
     let stop = tasks.stop().clone();
     match config.feed.endpoint.clone() {
         Endpoint::Unix(socket) => {
@@ -125,6 +134,43 @@ fn listen_all(
     let patient = https.held || http.held;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
     Ok((by_worker.map(|(https, http)| Sockets { https, http, patient }).collect(), ports))
+}
+
+/// What is fed from a file has that file for a cache. Traffic goes on without one that cannot be had.
+fn open_cache(
+    config: &Config,
+    tickets: &Arc<Tickets>,
+    metrics: &Metrics,
+    tasks: &Tasks,
+    publisher: &mut Publisher,
+) -> std::io::Result<()> {
+    let (Some(folder), false) = (&config.cache_dir, matches!(config.feed.endpoint, Endpoint::File(_))) else {
+        return Ok(());
+    };
+    let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;
+    match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
+        Ok(Opened { restored, cache, write }) => {
+            publisher.continue_from(cache, restored);
+            tasks.thread("cache".to_owned(), write)
+        }
+        Err(reason) => {
+            metrics.cache_failures.inc();
+            error!(%reason, "`cache_dir`: going on without a cache");
+            Ok(())
+        }
+    }
+}
+
+/// On a thread of its own: a flood of questions delays neither traffic nor the feed.
+fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> std::io::Result<()> {
+    if sockets.is_empty() {
+        return Ok(());
+    }
+    let stop = tasks.stop().clone();
+    tasks.thread("dns".to_owned(), move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(dns::serve(sockets, relay, stop))
+    })
 }
 
 fn worker_metrics(metrics: &Metrics, count: usize) -> Vec<WorkerMetrics> {

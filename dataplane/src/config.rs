@@ -3,7 +3,9 @@
 mod endpoint;
 mod limits;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use webgateway_process::settings::{Key, Kind, Program};
@@ -39,6 +41,21 @@ const KEYS: &[Key] = &[
     key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
     key("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
     key("access_log", Kind::Bool, "Log every request [default: false]"),
+    key(
+        "cache_dir",
+        Kind::Text,
+        "Folder for what is served, sealed, to start without a controlplane [default: none]",
+    ),
+    key(
+        "state_dir",
+        Kind::Text,
+        "Folder for this node's own keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
+    ),
+    key(
+        "dns.listen",
+        Kind::List,
+        "Addresses to take DNS questions on for the controlplane, such as 203.0.113.1:53 [default: none]",
+    ),
     key("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
     key("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
     key("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
@@ -88,6 +105,12 @@ pub struct Config {
     pub log_level: String,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// `[dns]`
+    pub dns: Dns,
+    /// Where what is served is kept, if it is.
+    pub cache_dir: Option<PathBuf>,
+    /// Where this node's own keys are.
+    pub state_dir: PathBuf,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -98,6 +121,14 @@ pub struct Config {
 pub struct Feed {
     /// Where the resources come from.
     pub endpoint: Endpoint,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Where DNS questions are taken; nowhere by default.
+    pub listen: Vec<SocketAddr>,
 }
 
 impl Config {
@@ -166,9 +197,19 @@ impl Default for Config {
             admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180),
             log_level: "info".to_owned(),
             access_log: false,
+            dns: Dns::default(),
+            cache_dir: None,
+            state_dir: state_dir(std::env::var_os("STATE_DIRECTORY")),
             limits: Limits::default(),
         }
     }
+}
+
+/// The first of what systemd gives a unit (systemd.exec(5), `StateDirectory=`), or the usual one.
+fn state_dir(given: Option<OsString>) -> PathBuf {
+    let given = given.and_then(|dirs| dirs.into_string().ok());
+    let first = given.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
+    first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }
 
 impl Default for Feed {
@@ -199,12 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_where_systemd_says() {
+        assert_eq!(state_dir(None), PathBuf::from("/var/lib/webgateway-dataplane"));
+        assert_eq!(state_dir(Some("/var/lib/a:/var/lib/b".into())), PathBuf::from("/var/lib/a"));
+    }
+
+    #[test]
     fn every_key_is_known_to_the_structure() {
         for key in KEYS {
             let flag = format!("--{}", key.path.replace(['.', '_'], "-"));
             let value = match (key.kind, key.path) {
                 (Kind::Integer, _) => "7",
                 (Kind::Bool, _) => "true",
+                (Kind::List, "dns.listen") => "[::1]:53",
                 (Kind::List, _) => "::1",
                 (Kind::Text, "feed.endpoint") => "unix:/x",
                 (Kind::Text, "admin_listen") => "127.0.0.1:1",

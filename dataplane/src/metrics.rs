@@ -1,5 +1,7 @@
 //! The dataplane's metrics. What is counted per request is counted per worker, so that cores share no cache line.
 
+mod age;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -8,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use self::age::ConfigAge;
 
 /// All metrics of the process; clones count the same.
 #[derive(Clone, Default)]
@@ -35,6 +39,20 @@ pub struct Metrics {
     pub feed_full_syncs: Counter,
     /// Resources rejected.
     pub feed_rejects: Counter,
+    /// When the controlplane last said what holds.
+    pub config_age: ConfigAge,
+    /// 1 while what is in use is in the cache.
+    pub cache_good: Gauge,
+    /// Writes of the cache that failed.
+    pub cache_failures: Counter,
+    /// DNS questions.
+    pub dns_questions: Counter,
+    /// DNS questions over a network's limit.
+    pub dns_limited: Counter,
+    /// DNS listeners started anew.
+    pub dns_restarts: Counter,
+    /// DNS questions the controlplane did not answer.
+    pub dns_unanswered: Counter,
     /// Routes held.
     pub routes: Gauge,
     /// Certificates held.
@@ -173,6 +191,21 @@ impl Metrics {
             metrics.feed_full_syncs.clone(),
         );
         r.register("feed_rejects", "Resources rejected", metrics.feed_rejects.clone());
+        r.register_collector(Box::new(metrics.config_age.clone()));
+        r.register("cache_good", "1 while what is in use is in the cache", metrics.cache_good.clone());
+        r.register("cache_failures", "Writes of the cache that failed", metrics.cache_failures.clone());
+        r.register("dns_questions", "DNS questions", metrics.dns_questions.clone());
+        r.register("dns_limited", "DNS questions over a network's limit", metrics.dns_limited.clone());
+        r.register(
+            "dns_restarts",
+            "DNS listeners that ended and were started anew",
+            metrics.dns_restarts.clone(),
+        );
+        r.register(
+            "dns_unanswered",
+            "DNS questions that the controlplane did not answer in time",
+            metrics.dns_unanswered.clone(),
+        );
         r.register("routes", "Routes held", metrics.routes.clone());
         r.register("certificates", "Certificates held", metrics.certificates.clone());
         metrics

@@ -38,6 +38,7 @@ pub(super) const KEYS: &[Key] = &[
     text("pub_key_store.ttl", "How long fetched keys are good (not in this build)"),
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
+    text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
     list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
     text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
@@ -112,6 +113,8 @@ pub(super) struct Rpc {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Feed {
     pub(super) listen: String,
+    #[serde(with = "humantime_serde")]
+    pub(super) ticket_rotation: Duration,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,7 +183,10 @@ impl Default for Rpc {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { listen: "unix:/run/webgateway/feed.sock".to_owned() }
+        Self {
+            listen: "unix:/run/webgateway/feed.sock".to_owned(),
+            ticket_rotation: Duration::from_secs(6 * 3600),
+        }
     }
 }
 

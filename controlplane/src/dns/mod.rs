@@ -7,9 +7,7 @@ pub(crate) mod sample;
 pub mod txt;
 pub mod zone;
 
-pub mod limit;
-
 pub mod answers;
 
-pub mod server;
-mod tcp;
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
 use webgateway_proto::api::MAX_BODY;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, ToNode, wire};
+use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, Question, ToNode, wire};
 
 use super::catalog::Catalog;
 use super::diff::Batch;
@@ -33,6 +33,10 @@ const MAX_STREAMS: u32 = 1024;
 
 /// Answers an API call that came through a node.
 pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
+
+/// Answers a DNS message that came through a node, if it deserves an answer.
+pub type QuestionHandler =
+    Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
 /// How long a node may take, and how often each side says that it lives.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +67,8 @@ pub struct FeedService {
     pub nodes: Nodes,
     /// Who answers API calls.
     pub calls: CallHandler,
+    /// Who answers DNS questions.
+    pub questions: QuestionHandler,
     /// Where the streams' tasks run.
     pub tasks: Tasks,
     /// How long a node may take.
@@ -280,9 +286,14 @@ impl wire::feed_server::Feed for FeedService {
 
     async fn resolve(
         &self,
-        _request: Request<wire::ResolveRequest>,
+        request: Request<wire::ResolveRequest>,
     ) -> Result<Response<wire::ResolveResponse>, Status> {
-        Err(Status::unimplemented("DNS questions are not taken over the feed yet"))
+        let question = Question::try_from(request.into_inner()).map_err(|error| {
+            self.garbage.inc();
+            Status::invalid_argument(error.to_string())
+        })?;
+        let message = (self.questions)(question).await.unwrap_or_default().into();
+        Ok(Response::new(wire::ResolveResponse { message }))
     }
 
     async fn call(

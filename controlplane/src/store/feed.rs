@@ -10,7 +10,7 @@ use super::certificates;
 use super::change::{Change, Changed, Changes};
 use super::routes::Row;
 use super::schema::{meta, routes, tombstones, users};
-use super::{StoreError, Tx, WriteTx};
+use super::{StoreError, Tx, WriteTx, tickets};
 use crate::seal::SecretKey;
 
 const SETTINGS: &str = "feed_settings";
@@ -24,6 +24,7 @@ pub fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<C
     changed.extend(routes_of_changed_owners(tx, after)?);
     changed.extend(deleted_routes(tx, after)?);
     changed.extend(certificates::changed_since(tx, version, key)?);
+    changed.extend(changed_tickets(tx, version, key)?);
     Ok(Changes { version: tx.revision()?, changed })
 }
 
@@ -80,6 +81,15 @@ fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreErro
         })
     };
     rows.into_iter().map(read).collect()
+}
+
+fn changed_tickets(tx: &mut Tx<'_>, after: u64, key: &SecretKey) -> Result<Option<Changed>, StoreError> {
+    let news = tickets::find(tx, key)?.filter(|stored| stored.version > after);
+    Ok(news.map(|tickets::Stored { version, keys, .. }| Changed {
+        name: ResourceName::TicketKeys,
+        version,
+        change: Change::Put(Arc::new(Resource::TicketKeys(keys))),
+    }))
 }
 
 fn route((row, suspended, owner_version): Owned) -> Result<Changed, StoreError> {

@@ -16,6 +16,7 @@ mod open;
 pub mod orders;
 pub mod routes;
 mod schema;
+pub mod tickets;
 pub mod tombstones;
 mod transaction;
 pub mod users;

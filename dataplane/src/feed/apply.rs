@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
-use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode};
+use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{Prefixes, RouteId};
 
 use crate::snapshot::{ServedCert, Snapshot};
@@ -59,6 +59,30 @@ impl Complete {
         let mut batch = Batch { full: true, ..Batch::default() };
         messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
         Self { batch, held }
+    }
+
+    /// Whether it names everything there is.
+    pub fn is_full(&self) -> bool {
+        self.batch.full
+    }
+
+    /// Whether it takes something away, be it by not naming it.
+    pub fn removes(&self) -> bool {
+        self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove(..)))
+    }
+
+    /// Appends its messages, to be kept.
+    pub fn store(&self, into: &mut Vec<u8>) {
+        for change in &self.batch.changes {
+            match change {
+                Change::Put(resource) => stored::put(resource, into),
+                Change::Unusable(unusable) => stored::unusable(&unusable.0, into),
+                // Of a full batch, which is not kept in this form.
+                Change::Same(_) => {}
+                Change::Remove(name, at_once) => stored::remove(name, *at_once, into),
+            }
+        }
+        stored::end(&self.held, into);
     }
 }
 
@@ -124,31 +148,47 @@ pub fn apply(
     now: i64,
 ) -> Applied {
     let Complete { batch, held } = complete;
-    let mut next = Applied {
-        snapshot: current.clone(),
-        version: held.version,
-        full: batch.full,
-        rejects: Vec::new(),
-        closed: Vec::new(),
-    };
+    let mut next = Applied::from(current.clone());
+    (next.version, next.full) = (held.version, batch.full);
     if batch.full {
         next.drop_unnamed(&batch.changes);
         // What was held before may be of another database. A difference is told only within the past of one.
         next.snapshot.held = next.snapshot.held.filter(|old| old.epoch == held.epoch);
     }
     for change in batch.changes {
-        match change {
-            Change::Put(resource) => next.put(*resource, tickets, now),
-            Change::Same(_) => {}
-            Change::Unusable(unusable) => next.reject(unusable.0, unusable.1),
-            Change::Remove(name, at_once) => next.remove(&name, at_once),
-        }
+        next.change(change, tickets, now);
     }
     next.stand_at(held);
     next
 }
 
+/// Takes messages that were kept, one after the other, at `now` (Unix seconds).
+pub fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+    if let ToNode::End(held) = message {
+        into.version = held.version;
+        return into.stand_at(held);
+    }
+    let mut one = Batch::default();
+    one.take(message, &into.snapshot);
+    one.changes.into_iter().for_each(|change| into.change(change, tickets, now));
+}
+
+impl From<Snapshot> for Applied {
+    fn from(snapshot: Snapshot) -> Self {
+        Self { snapshot, version: 0, full: false, rejects: Vec::new(), closed: Vec::new() }
+    }
+}
+
 impl Applied {
+    fn change(&mut self, change: Change, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+        match change {
+            Change::Put(resource) => self.put(*resource, tickets, now),
+            Change::Same(_) => {}
+            Change::Unusable(unusable) => self.reject(unusable.0, unusable.1),
+            Change::Remove(name, at_once) => self.remove(&name, at_once),
+        }
+    }
+
     fn put(&mut self, resource: Resource, tickets: &Arc<dyn ProducesTickets>, now: i64) {
         let name = resource.name().to_string();
         match resource {
@@ -158,8 +198,7 @@ impl Applied {
                 Ok(cert) => self.snapshot.certs.insert(cert),
                 Err(error) => return self.reject(name, error.to_string()),
             },
-            // Each process has keys of its own still.
-            Resource::TicketKeys(_) => {}
+            Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
                     return self.reject(name, error.to_string());

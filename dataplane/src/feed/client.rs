@@ -11,20 +11,21 @@ use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, ToNode};
+use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Question, ToNode};
 
-use super::Publisher;
 use super::apply::Collector;
 use super::backoff::Backoff;
 use super::directive::Drain;
+use super::{Published, Publisher};
+use crate::clock::unix_now;
 use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
 use crate::metrics::{Metrics, WorkerMetrics};
 
@@ -32,6 +33,8 @@ use crate::metrics::{Metrics, WorkerMetrics};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Without a word for that long, the stream is dead.
 const SILENCE: Duration = Duration::from_secs(15);
+/// A cache that takes longer to keep a batch is not waited for.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Client = wire::feed_client::FeedClient<Channel>;
@@ -119,6 +122,21 @@ impl ApiDoor {
     }
 }
 
+impl ApiDoor {
+    /// Asks the controlplane's name server; an empty answer is none.
+    pub async fn resolve(&self, question: Question) -> Result<Bytes, ApiUnavailable> {
+        let mut door = Client::clone(&*self.client.load_full().ok_or(ApiUnavailable::Away)?);
+        match door.resolve(wire::ResolveRequest::from(question)).await {
+            Ok(answer) => Ok(answer.into_inner().message),
+            Err(status) if status.code() == tonic::Code::Unavailable => Err(ApiUnavailable::Away),
+            Err(status) => {
+                debug!(code = %status.code(), message = status.message(), "a DNS question failed");
+                Err(ApiUnavailable::Failed)
+            }
+        }
+    }
+}
+
 /// The feed's client.
 pub struct FeedClient {
     /// The controlplane's socket.
@@ -181,17 +199,27 @@ impl FeedClient {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let begun = Instant::now();
         let mut heard = begun;
+        let mut unanswered: Option<Unanswered> = None;
         loop {
             tokio::select! {
                 message = timeout_at(heard + SILENCE, incoming.message()) => {
                     let message = message.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?;
                     heard = Instant::now();
+                    self.metrics.config_age.confirmed(unix_now());
                     // A stream that ends soon, as when another node has this one's name, is no success.
                     if heard - begun > SILENCE {
                         backoff.succeeded();
                     }
                     let message = message.ok_or(StreamEnded::Ended)?;
-                    self.take(&mut collector, message, &outgoing).await?;
+                    match self.take(&mut collector, message) {
+                        Some(Heard::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
+                        Some(Heard::Directive) => self.say(&outgoing, self.status()).await?,
+                        None => {}
+                    }
+                }
+                version = kept(&mut unanswered) => {
+                    unanswered = None;
+                    self.say(&outgoing, FromNode::Ack(version)).await?;
                 }
                 // A status is a sign of life as good as any.
                 _ = beat.tick() => self.say(&outgoing, self.status()).await?,
@@ -233,26 +261,31 @@ impl FeedClient {
         }
     }
 
-    async fn take(
-        &mut self,
-        collector: &mut Collector,
-        message: wire::FeedMessage,
-        outgoing: &mpsc::Sender<wire::NodeMessage>,
-    ) -> Result<(), StreamEnded> {
+    fn take(&mut self, collector: &mut Collector, message: wire::FeedMessage) -> Option<Heard> {
         let current = self.publisher.current();
         let allowed = collector.allowed_backends(&current);
         let message = ToNode::read(message, &allowed);
         if let ToNode::Directive { drain } = message {
             self.drain.obey(drain);
-            return self.say(outgoing, self.status()).await;
+            return Some(Heard::Directive);
         }
-        let Some(complete) = collector.take(message, &current) else { return Ok(()) };
-        let (version, rejects) = self.publisher.publish(complete);
+        let complete = collector.take(message, &current)?;
+        drop(current);
+        Some(Heard::Batch(self.publisher.publish(complete)))
+    }
+
+    /// Says what of a batch could not be used; it is acknowledged once it is kept.
+    async fn answer(
+        &self,
+        published: Published,
+        outgoing: &mpsc::Sender<wire::NodeMessage>,
+    ) -> Result<Unanswered, StreamEnded> {
+        let Published { version, rejects, kept } = published;
         for (resource, reason) in rejects {
             self.say(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
         debug!(version, "applied");
-        self.say(outgoing, FromNode::Ack(version)).await
+        Ok(Unanswered { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
     }
 
     async fn say(
@@ -262,6 +295,32 @@ impl FeedClient {
     ) -> Result<(), StreamEnded> {
         outgoing.send(message.into()).await.map_err(|_| StreamEnded::Ended)
     }
+}
+
+/// What has to be answered.
+enum Heard {
+    Batch(Published),
+    Directive,
+}
+
+/// A batch that is in use. The controlplane sends no other before it is acknowledged.
+struct Unanswered {
+    version: u64,
+    kept: Option<oneshot::Receiver<()>>,
+    deadline: Instant,
+}
+
+/// Waits until the batch is in the cache, or cannot be; safe to be cancelled.
+async fn kept(unanswered: &mut Option<Unanswered>) -> u64 {
+    let Some(Unanswered { version, kept, deadline }) = unanswered else {
+        return std::future::pending().await;
+    };
+    if let Some(kept) = kept
+        && timeout_at(*deadline, kept).await.is_err()
+    {
+        error!(version, "`cache_dir`: the disk does not answer; a restart may serve what was removed");
+    }
+    *version
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ pub async fn run(path: PathBuf, mut publisher: Publisher, stop: Stop) -> Result<
         }
         match load(&path) {
             Ok(complete) => {
-                let (version, _) = publisher.publish(complete);
+                let version = publisher.publish(complete).version;
                 info!(version, "loaded {}", path.display());
             }
             Err(error) => warn!(%error, "what was loaded before stays"),

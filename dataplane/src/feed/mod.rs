@@ -2,9 +2,10 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod cache;
 pub mod client;
 pub mod directive;
 pub mod file;
 mod publish;
 
-pub use publish::{Publisher, RouteClosed};
+pub use publish::{Published, Publisher, RouteClosed};

@@ -6,14 +6,17 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use rustls::server::ProducesTickets;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 use webgateway_process::Blocker;
 use webgateway_proto::model::RouteId;
 
 use super::apply::{Applied, Complete, apply};
+use super::cache::{Cache, Record, Restored};
 use crate::clock::unix_now;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
+use crate::tickets::Tickets;
 
 /// A route that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +31,21 @@ pub struct RouteClosed {
 pub struct Publisher {
     snapshot: Arc<ArcSwap<Snapshot>>,
     workers: Vec<UnboundedSender<RouteClosed>>,
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
     metrics: Metrics,
     unready: Option<Blocker>,
+    cache: Option<Cache>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Published {
+    /// What it stands at.
+    pub version: u64,
+    /// What could not be used: name and reason.
+    pub rejects: Vec<(String, String)>,
+    /// Told when it is in the cache, or cannot be; `None` without a cache.
+    pub kept: Option<oneshot::Receiver<()>>,
 }
 
 impl Publisher {
@@ -38,11 +53,21 @@ impl Publisher {
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         workers: Vec<UnboundedSender<RouteClosed>>,
-        tickets: Arc<dyn ProducesTickets>,
+        tickets: Arc<Tickets>,
         metrics: Metrics,
         unready: Blocker,
     ) -> Self {
-        Self { snapshot, workers, tickets, metrics, unready: Some(unready) }
+        Self { snapshot, workers, tickets, metrics, unready: Some(unready), cache: None }
+    }
+
+    /// Keeps every batch in `cache` from now on, and serves what was in it.
+    pub fn continue_from(&mut self, cache: Cache, restored: Option<Restored>) {
+        self.cache = Some(cache);
+        let Some(Restored { snapshot, at }) = restored else { return };
+        let version = snapshot.held.as_ref().map_or(0, |held| held.version);
+        self.metrics.config_age.confirmed(at);
+        info!(version, age = unix_now() - at, "serving what is cached until the controlplane is there");
+        self.serve(Arc::new(snapshot), version);
     }
 
     /// What is in use.
@@ -50,16 +75,18 @@ impl Publisher {
         self.snapshot.load_full()
     }
 
-    /// Applies a batch as one swap; returns its version and what was rejected.
-    pub fn publish(&mut self, complete: Complete) -> (u64, Vec<(String, String)>) {
+    /// Applies a batch as one swap.
+    pub fn publish(&mut self, complete: Complete) -> Published {
+        let (current, now) = (self.current(), unix_now());
+        let record = self.cache.as_ref().map(|_| Record::new(&complete, now));
+        let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;
         let begun = Instant::now();
-        let Applied { snapshot, version, full, rejects, closed } =
-            apply(&self.current(), complete, &self.tickets, unix_now());
+        let Applied { snapshot, version, full, rejects, closed } = apply(&current, complete, &tickets, now);
         for (name, reason) in &rejects {
             warn!(resource = name, reason, "rejected, the last good one stays");
         }
-        let (routes, certificates) = (snapshot.routes.len(), snapshot.certs.iter().count());
-        self.snapshot.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.serve(Arc::clone(&snapshot), version);
         self.metrics.feed_apply.observe(begun.elapsed());
         for (route, at_once) in closed {
             for worker in &self.workers {
@@ -67,20 +94,28 @@ impl Publisher {
                 let _ = worker.send(RouteClosed { route, at_once });
             }
         }
+        self.metrics.feed_batches.inc();
         self.metrics.feed_full_syncs.inc_by(full.into());
-        self.count(version, rejects.len(), routes, certificates);
-        (version, rejects)
+        self.metrics.feed_rejects.inc_by(rejects.len() as u64);
+        self.metrics.config_age.confirmed(now);
+        let kept = self.cache.as_ref().zip(record).map(|(cache, record)| cache.keep(record, snapshot));
+        Published { version, rejects, kept }
     }
 
-    fn count(&mut self, version: u64, rejects: usize, routes: usize, certificates: usize) {
+    fn serve(&mut self, snapshot: Arc<Snapshot>, version: u64) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.metrics.feed_batches.inc();
-        self.metrics.feed_rejects.inc_by(rejects as u64);
+        let (routes, certificates) = (snapshot.routes.len(), snapshot.certs.iter().count());
+        if let Some(keys) = &snapshot.ticket_keys
+            && self.current().ticket_keys.as_ref().is_none_or(|old| !Arc::ptr_eq(old, keys))
+        {
+            self.tickets.share(keys);
+        }
+        self.snapshot.store(snapshot);
         self.metrics.feed_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.metrics.routes.set(gauge(routes));
         self.metrics.certificates.set(gauge(certificates));
         if self.unready.take().is_some() {
-            info!(version, routes, certificates, "first sync done");
+            info!(version, routes, certificates, "ready to serve");
         }
     }
 }

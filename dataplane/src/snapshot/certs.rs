@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
 
 /// A certificate ready to be served.
 pub struct ServedCert {
@@ -23,6 +24,9 @@ pub struct ServedCert {
     pub not_after: i64,
     /// Serves this certificate and no other; h2 and http/1.1.
     pub tls: Arc<ServerConfig>,
+    /// What it was made of, but for the chain, which the TLS library holds.
+    certified: Arc<CertifiedKey>,
+    key: Zeroizing<Box<[u8]>>,
 }
 
 /// Why a certificate cannot be served.
@@ -60,8 +64,22 @@ impl ServedCert {
         if begins > now {
             return Err(UnusableCertificate::NotYetValid(begins - now));
         }
-        let tls = Arc::new(server_config(cert, tickets)?);
-        Ok(Self { id: cert.id.clone(), names: cert.names.clone(), not_after: ends, tls })
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let certified = Arc::new(certified(cert, &provider)?);
+        let tls = Arc::new(server_config(Arc::clone(&certified), provider, tickets)?);
+        let key = Zeroizing::new(cert.key.as_slice().into());
+        Ok(Self { id: cert.id.clone(), names: cert.names.clone(), not_after: ends, tls, certified, key })
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn source(&self) -> Certificate {
+        Certificate {
+            id: self.id.clone(),
+            names: self.names.clone(),
+            chain: self.certified.cert.iter().map(|der| der.to_vec()).collect(),
+            key: Zeroizing::new(self.key.to_vec()),
+        }
     }
 
     /// Whether `host` is one of its names.
@@ -76,14 +94,17 @@ impl ServedCert {
     }
 }
 
-fn server_config(
-    cert: &Certificate,
-    tickets: &Arc<dyn ProducesTickets>,
-) -> Result<ServerConfig, rustls::Error> {
-    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+fn certified(cert: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {
     let chain = cert.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(cert.key.to_vec()));
-    let certified = CertifiedKey::from_der(chain, key, &provider)?;
+    CertifiedKey::from_der(chain, key, provider)
+}
+
+fn server_config(
+    certified: Arc<CertifiedKey>,
+    provider: Arc<CryptoProvider>,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -216,7 +237,7 @@ pub(crate) mod tests {
     #[test]
     fn what_cannot_be_served_says_why() {
         let good = certificate(&["a.b"], 100, 200);
-        assert!(load(&good, 150).is_ok());
+        assert!(load(&good, 150).is_ok_and(|served| served.source() == good));
         assert!(matches!(load(&good, 200), Err(UnusableCertificate::Expired(0))));
         assert!(matches!(load(&good, 99), Err(UnusableCertificate::NotYetValid(1))));
         let other = certificate(&["a.b"], 100, 200);

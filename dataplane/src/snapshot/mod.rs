@@ -6,7 +6,7 @@ mod table;
 
 use std::sync::Arc;
 
-use webgateway_proto::feed::{Held, ResourceName, Settings};
+use webgateway_proto::feed::{Held, ResourceName, Settings, TicketKeys};
 use webgateway_proto::model::Prefixes;
 
 pub use certs::{Certs, ServedCert, UnusableCertificate};
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub certs: Certs,
     /// What a CA is answered.
     pub challenges: Challenges,
+    /// What session tickets are sealed with; `None` before the controlplane has said it.
+    pub ticket_keys: Option<Arc<TicketKeys>>,
     /// What was rejected and not put right since.
     pub rejected: imbl::OrdSet<String>,
 }
@@ -51,6 +53,8 @@ impl Snapshot {
         let settings = self.settings.iter().map(|_| ResourceName::Settings);
         let certs = self.certs.ids().map(|id| ResourceName::Certificate(id.clone()));
         let challenges = self.challenges.hosts().map(|host| ResourceName::Challenge(host.clone()));
-        settings.chain(certs).chain(challenges).chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
+        let tickets = self.ticket_keys.iter().map(|_| ResourceName::TicketKeys);
+        let few = settings.chain(tickets).chain(certs).chain(challenges);
+        few.chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
     }
 }

@@ -88,6 +88,11 @@ impl Table {
         self.by_id.is_empty()
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
+        self.by_id.values()
+    }
+
     /// The ids of all.
     pub fn ids(&self) -> impl Iterator<Item = &RouteId> {
         self.by_id.keys().map(|ById(route)| &route.id)

@@ -1,11 +1,13 @@
-//! What both webgateway processes need to live: configuration, signals, supervised tasks, readiness, logging, the admin server.
+//! What both webgateway processes need to live: configuration, signals, supervised tasks, readiness, logging, the admin server, secrets at rest, DNS.
 
 pub mod admin;
 mod bind;
+pub mod dns;
 mod inherited;
 pub mod log;
 pub mod notify;
 mod readiness;
+pub mod seal;
 pub mod settings;
 pub mod signals;
 mod stop;

@@ -1,4 +1,4 @@
-//! API requests that travel through a node: generated types in, HTTP out, and the reverse.
+//! API requests and DNS questions that travel through a node: generated types in, ours out, and the reverse.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::convert::InvalidMessage;
-use super::resource::{ApiCall, ApiReply};
+use super::resource::{ApiCall, ApiReply, Question};
 use super::wire;
 
 impl TryFrom<wire::CallRequest> for ApiCall {
@@ -61,6 +61,21 @@ impl From<ApiReply> for wire::CallResponse {
     }
 }
 
+impl TryFrom<wire::ResolveRequest> for Question {
+    type Error = InvalidMessage;
+
+    fn try_from(asked: wire::ResolveRequest) -> Result<Self, InvalidMessage> {
+        let client = asked.client.parse().map_err(|_| InvalidMessage::Call("client address"))?;
+        Ok(Self { message: asked.message, client, tcp: asked.tcp })
+    }
+}
+
+impl From<Question> for wire::ResolveRequest {
+    fn from(question: Question) -> Self {
+        Self { message: question.message, client: question.client.to_string(), tcp: question.tcp }
+    }
+}
+
 fn read_headers(headers: Vec<wire::Header>) -> Result<HeaderMap, InvalidMessage> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
@@ -100,5 +115,15 @@ mod tests {
         assert_eq!(back.request.body().as_ref(), b"{}");
         let bad = wire::CallRequest { method: "G ET".into(), authority: "a".into(), ..Default::default() };
         assert!(ApiCall::try_from(bad).is_err());
+    }
+
+    #[test]
+    fn a_question_comes_back() {
+        let message = Bytes::from_static(b"\x12\x34");
+        let question = Question { message, client: "192.0.2.1".parse().unwrap(), tcp: true };
+        let written = wire::ResolveRequest::from(question.clone());
+        assert_eq!(Question::try_from(written.clone()), Ok(question));
+        let nobody = wire::ResolveRequest { client: "x".into(), ..written };
+        assert!(Question::try_from(nobody).is_err());
     }
 }

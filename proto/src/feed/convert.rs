@@ -2,6 +2,7 @@
 
 mod report;
 mod resources;
+pub mod stored;
 
 use thiserror::Error;
 
@@ -40,6 +41,9 @@ pub enum InvalidMessage {
     /// A prefix that is none.
     #[error("`{0}` is not an address prefix")]
     Prefix(String),
+    /// What was kept of a resource is its name alone.
+    #[error("it could not be used when it came, and is not kept")]
+    Kept,
     /// An API call or answer that is no HTTP.
     #[error("invalid {0} in an API call")]
     Call(&'static str),

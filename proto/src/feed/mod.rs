@@ -5,11 +5,11 @@ mod convert;
 mod report;
 mod resource;
 
-pub use convert::{FromNode, InvalidMessage, ToNode};
+pub use convert::{FromNode, InvalidMessage, ToNode, stored};
 pub use report::{BackendHealth, Explanation, ServedCertificate};
 pub use resource::{
-    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings,
-    TicketKey, TicketKeys,
+    ApiCall, ApiReply, Challenge, ChallengeResponse, FeedRoute, Held, Question, Resource, ResourceName,
+    Settings, TicketKey, TicketKeys,
 };
 
 /// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.

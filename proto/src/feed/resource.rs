@@ -177,3 +177,14 @@ pub struct ApiCall {
 
 /// The controlplane's answer to an [`ApiCall`].
 pub type ApiReply = http::Response<Bytes>;
+
+/// A DNS message that came to a node (RFC 1035 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// As it came.
+    pub message: Bytes,
+    /// Who asked.
+    pub client: std::net::IpAddr,
+    /// Whether it came over TCP: the answer may be long.
+    pub tcp: bool,
+}

@@ -58,6 +58,7 @@ impl Controlplane {
             catalog,
             nodes: nodes.clone(),
             calls,
+            questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             patience: Patience::default(),
             garbage: Counter::default(),

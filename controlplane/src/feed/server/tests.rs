@@ -48,6 +48,7 @@ impl Controlplane {
             catalog: receiver,
             nodes: nodes.clone(),
             calls: echo,
+            questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             patience,
             garbage: garbage.clone(),

@@ -1,22 +1,24 @@
-//! The name server's sockets: UDP and TCP on one address.
+//! A name server's sockets: UDP and TCP on one address.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
-use webgateway_process::Stop;
 
-use super::answers::{Answers, Transport};
-use super::tcp;
+use super::{Answerer, Transport, tcp};
+use crate::Stop;
 
 /// The largest question over UDP, in bytes.
 const MAX_QUESTION: usize = 4096;
+/// How many questions over UDP are being answered at once.
+const MAX_OPEN: usize = 1024;
 /// How long to wait before a listener that ended is started anew.
 const PAUSE: Duration = Duration::from_millis(200);
 /// With port 0, how often a port is sought that is free for both protocols.
@@ -78,7 +80,7 @@ impl DnsSockets {
     }
 
     /// Answers until the process stops. A listener that ends is counted and started anew on the same socket.
-    pub async fn serve(self, answers: Answers, stop: Stop) -> io::Result<()> {
+    pub async fn serve<A: Answerer>(self, answers: A, stop: Stop) -> io::Result<()> {
         let udp = keep("UDP", &answers, &stop, || {
             let socket = tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?;
             Ok(serve_udp(socket, answers.clone()))
@@ -92,13 +94,14 @@ impl DnsSockets {
 }
 
 /// Runs a listener in a task of its own, so that not even a panic in it ends the other.
-async fn keep<F>(
+async fn keep<A, F>(
     protocol: &'static str,
-    answers: &Answers,
+    answers: &A,
     stop: &Stop,
     start: impl Fn() -> io::Result<F>,
 ) -> io::Result<()>
 where
+    A: Answerer,
     F: Future<Output = io::Result<Infallible>> + Send + 'static,
 {
     loop {
@@ -119,16 +122,29 @@ where
     }
 }
 
-/// One question after the other: an answer is made of what is in memory and never waits.
-async fn serve_udp(socket: tokio::net::UdpSocket, answers: Answers) -> io::Result<Infallible> {
+/// Many questions at once, for an answer may come from afar; beyond that they are dropped, and asked again.
+async fn serve_udp<A: Answerer>(socket: tokio::net::UdpSocket, answers: A) -> io::Result<Infallible> {
+    let (socket, mut open) = (Arc::new(socket), JoinSet::new());
     let mut buffer = vec![0; MAX_QUESTION];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).await?;
+        while open.try_join_next().is_some() {}
         let Some(question) = buffer.get(..length).filter(|_| can_be_answered(from)) else { continue };
-        if let Some(answer) = answers.answer(question, from, Transport::Udp).await {
-            // An asker that cannot be reached is its own trouble.
-            let _ = socket.send_to(&answer, from).await;
+        if open.len() < MAX_OPEN {
+            open.spawn(answer_udp(Arc::clone(&socket), answers.clone(), question.to_vec(), from));
         }
+    }
+}
+
+async fn answer_udp<A: Answerer>(
+    socket: Arc<tokio::net::UdpSocket>,
+    answers: A,
+    question: Vec<u8>,
+    from: SocketAddr,
+) {
+    if let Some(answer) = answers.answer(&question, from, Transport::Udp).await {
+        // An asker that cannot be reached is its own trouble.
+        let _ = socket.send_to(&answer, from).await;
     }
 }
 
@@ -153,4 +169,56 @@ fn reason(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::dns::Counts;
+
+    #[derive(Clone, Default)]
+    struct Silent(Counts);
+
+    impl Answerer for Silent {
+        async fn answer(&self, _: &[u8], _: SocketAddr, _: Transport) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn counts(&self) -> &Counts {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_ends_is_counted_and_started_anew() {
+        let (answers, stop) = (Silent::default(), Stop::new());
+        let starts = std::sync::atomic::AtomicU32::new(0);
+        let started = stop.clone();
+        let start = || {
+            let (start, stop) = (starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed), started.clone());
+            Ok(async move {
+                match start {
+                    0 => Err(io::Error::other("gone")),
+                    1 => panic!("as from a malformed question"),
+                    _ => {
+                        stop.begin();
+                        std::future::pending().await
+                    }
+                }
+            })
+        };
+        keep("UDP", &answers, &stop, start).await.unwrap();
+        assert_eq!(answers.0.restarts.get(), 2);
+    }
+
+    #[test]
+    fn a_taken_port_names_the_key_and_the_usual_holders() {
+        for protocol in ["TCP", "UDP"] {
+            // An address of its own: no other test takes the same port of the other protocol.
+            let tcp = TcpListener::bind("127.0.7.1:0").unwrap();
+            let udp = UdpSocket::bind("127.0.7.1:0").unwrap();
+            let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };
+            let error = DnsSockets::bind(taken.unwrap()).unwrap_err().to_string();
+            for word in ["[dns] listen", "systemd-resolved", "dnsmasq", "Mycelium", protocol] {
+                assert!(error.contains(word), "{word}: {error}");
+            }
+        }
+    }
+}

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::answers::{Answers, Transport};
 use super::limit::Network;
+use super::{Answerer, Transport};
 
 /// How many connections there may be.
 pub(super) const MAX_CONNECTIONS: usize = 512;
@@ -38,7 +38,7 @@ struct Seat {
 }
 
 /// Accepts connections for ever.
-pub(super) async fn serve(listener: TcpListener, answers: Answers) -> io::Result<Infallible> {
+pub(super) async fn serve<A: Answerer>(listener: TcpListener, answers: A) -> io::Result<Infallible> {
     let (seats, mut connections) = (Seats::default(), JoinSet::new());
     loop {
         match listener.accept().await {
@@ -59,14 +59,14 @@ pub(super) async fn serve(listener: TcpListener, answers: Answers) -> io::Result
     }
 }
 
-async fn attend(mut stream: TcpStream, from: SocketAddr, answers: Answers, _seat: Seat) {
+async fn attend<A: Answerer>(mut stream: TcpStream, from: SocketAddr, answers: A, _seat: Seat) {
     let talk =
         async { while let Ok(Ok(true)) = timeout(IDLE, exchange(&mut stream, from, &answers)).await {} };
     let _ = timeout(LIFETIME, talk).await;
 }
 
 /// One question and its answer; `false` if it deserves none.
-async fn exchange(stream: &mut TcpStream, from: SocketAddr, answers: &Answers) -> io::Result<bool> {
+async fn exchange<A: Answerer>(stream: &mut TcpStream, from: SocketAddr, answers: &A) -> io::Result<bool> {
     let mut question = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut question).await?;
     let Some(answer) = answers.answer(&question, from, Transport::Tcp).await else { return Ok(false) };

@@ -1,18 +1,18 @@
 //! Questions over real sockets.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use governor::Quota;
 use hickory_server::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, Record, RecordType};
-use webgateway_process::Tasks;
+use webgateway_process::dns::{Counts, DnsSockets, Gate, Limit};
+use webgateway_process::{Stop, Tasks};
 use webgateway_proto::model::Host;
 
-use super::*;
-use crate::dns::answers::Counts;
-use crate::dns::limit::Limit;
+use super::answers::Answers;
 use crate::dns::txt::{Place, TxtSet};
 use crate::dns::zone::Zone;
 
@@ -38,7 +38,7 @@ fn serve_within(limit: Limit) -> Dns {
     let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
     let counts = Counts::default();
-    let answers = Answers::new(zone, values.clone(), limit, counts.clone());
+    let answers = Answers::new(zone, values.clone(), Gate::new(limit, counts.clone()));
     tasks.essential("dns", sockets.serve(answers, tasks.stop().clone()));
     Dns { address, values, counts, tasks }
 }
@@ -239,42 +239,4 @@ async fn idle_connections_of_one_network_keep_no_other_away() {
     let other = std::net::SocketAddr::from(([127, 0, 9, 1], 0));
     let socket = socket(other, dns.address);
     assert_eq!(tcp_over(socket, &question(APEX, RecordType::SOA)).answers.len(), 1);
-}
-
-#[tokio::test]
-async fn a_listener_that_ends_is_counted_and_started_anew() {
-    let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
-    let (counts, stop) = (Counts::default(), Stop::new());
-    let answers = Answers::new(zone, TxtSet::new(), Limit::default(), counts.clone());
-    let starts = std::sync::atomic::AtomicU32::new(0);
-    let started = stop.clone();
-    let start = || {
-        let (start, stop) = (starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed), started.clone());
-        Ok(async move {
-            match start {
-                0 => Err(io::Error::other("gone")),
-                1 => panic!("as from a malformed question"),
-                _ => {
-                    stop.begin();
-                    std::future::pending().await
-                }
-            }
-        })
-    };
-    keep("UDP", &answers, &stop, start).await.unwrap();
-    assert_eq!(counts.restarts.get(), 2);
-}
-
-#[test]
-fn a_taken_port_names_the_key_and_the_usual_holders() {
-    for protocol in ["TCP", "UDP"] {
-        // An address of its own: no other test takes the same port of the other protocol.
-        let tcp = TcpListener::bind("127.0.7.1:0").unwrap();
-        let udp = UdpSocket::bind("127.0.7.1:0").unwrap();
-        let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };
-        let error = DnsSockets::bind(taken.unwrap()).unwrap_err().to_string();
-        for word in ["[dns] listen", "systemd-resolved", "dnsmasq", "Mycelium", protocol] {
-            assert!(error.contains(word), "{word}: {error}");
-        }
-    }
 }

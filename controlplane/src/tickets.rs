@@ -1,0 +1,129 @@
+//! Session ticket keys for all nodes: made here, rotated in time, so that a visitor resumes wherever he lands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use webgateway_proto::feed::{TicketKey, TicketKeys};
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::reconcile::Reconciler;
+use crate::seal::SecretKey;
+use crate::store::{Store, StoreError, tickets};
+
+/// Keeps the keys fresh.
+pub struct Rotation {
+    store: Store,
+    key: Arc<SecretKey>,
+    clock: Clock,
+    interval: Duration,
+}
+
+/// No randomness.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRotated {
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gives no randomness.
+    #[error("no randomness for session ticket keys")]
+    Randomness,
+}
+
+impl Rotation {
+    /// A new key every `interval`. Each is known to the nodes for one before it is used, used for one, and opens
+    /// tickets for one more.
+    #[must_use]
+    pub fn new(store: Store, key: Arc<SecretKey>, clock: Clock, interval: Duration) -> Self {
+        Self { store, key, clock, interval }
+    }
+}
+
+impl Reconciler for Rotation {
+    type Error = NotRotated;
+
+    async fn pass(&mut self) -> Result<Duration, NotRotated> {
+        let (key, now) = (Arc::clone(&self.key), self.clock.now());
+        let stored = self.store.read("ticket keys", move |tx| tickets::find(tx, &key)).await?;
+        let due = |rotated_at: OffsetDateTime| rotated_at + self.interval;
+        let keys = match stored {
+            // Kept in whole seconds. A clock that was set back does not hold the rotation up.
+            Some(stored) if now < due(stored.rotated_at) && stored.rotated_at <= now => {
+                return Ok(Duration::try_from(due(stored.rotated_at) - now).unwrap_or_default());
+            }
+            Some(stored) => rotated(&stored.keys)?,
+            None => TicketKeys(vec![fresh()?, fresh()?]),
+        };
+        let key = Arc::clone(&self.key);
+        self.store.write("ticket keys", move |tx| tickets::put(tx, &keys, now, &key)).await?;
+        Ok(self.interval)
+    }
+}
+
+/// From "used, next, last" to the same one later.
+fn rotated(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, NotRotated> {
+    match keys.as_slice() {
+        [used, next, ..] => Ok(TicketKeys(vec![next.clone(), fresh()?, used.clone()])),
+        [] | [_] => Ok(TicketKeys(vec![fresh()?, fresh()?])),
+    }
+}
+
+fn fresh() -> Result<TicketKey, NotRotated> {
+    let mut key = TicketKey { name: [0; 16], secret: Zeroizing::new([0; 32]) };
+    aws_lc_rs::rand::fill(&mut key.name).map_err(|_| NotRotated::Randomness)?;
+    aws_lc_rs::rand::fill(key.secret.as_mut_slice()).map_err(|_| NotRotated::Randomness)?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_key_is_told_before_it_is_used_and_opens_after_it_was() {
+        let first = TicketKeys(vec![fresh().unwrap(), fresh().unwrap()]);
+        let mut keys = first.clone();
+        let name = |keys: &TicketKeys, place: usize| keys.0.get(place).map(|key| key.name);
+        for _ in 0..4 {
+            let later = rotated(&keys).unwrap();
+            assert_eq!((name(&later, 0), name(&later, 2)), (name(&keys, 1), name(&keys, 0)));
+            assert_eq!(later.0.len(), 3);
+            keys = later;
+        }
+        assert!(keys.0.iter().all(|key| !first.0.contains(key)));
+    }
+
+    #[tokio::test]
+    async fn they_are_made_once_rotated_in_time_and_sealed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.db");
+        let store =
+            Store::open(&path, Metrics::register(&mut prometheus_client::registry::Registry::default()));
+        let (store, key) = (store.unwrap(), Arc::new(SecretKey::new(&[1; 32]).unwrap()));
+        let read = async || {
+            let key = Arc::clone(&key);
+            store.read("test", move |tx| tickets::find(tx, &key)).await.unwrap().unwrap()
+        };
+        let hour = Duration::from_secs(3600);
+        let mut rotation = Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), hour);
+        rotation.pass().await.unwrap();
+        let first = read().await;
+        let left = rotation.pass().await.unwrap();
+        assert!(left <= hour && read().await == first, "not due yet");
+        rotation.interval = Duration::ZERO;
+        rotation.pass().await.unwrap();
+        let second = read().await;
+        assert!(second.version > first.version);
+        assert_eq!(second.keys.0[2], first.keys.0[0]);
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let secret = second.keys.0[0].secret.as_slice();
+            assert!(!bytes.windows(32).any(|window| window == secret), "sealed at rest");
+        }
+        let stranger = SecretKey::new(&[2; 32]).unwrap();
+        let lost = store.read("test", move |tx| tickets::find(tx, &stranger)).await.unwrap();
+        assert_eq!(lost, None);
+    }
+}

@@ -1,0 +1,105 @@
+//! The cache: what a node served last, sealed, so that it starts without a controlplane.
+
+mod folder;
+mod load;
+mod page;
+mod sealed;
+mod writer;
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use rustls::server::ProducesTickets;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+use webgateway_process::seal::{NoSecretKey, SecretKey};
+
+use self::folder::Folder;
+pub use self::load::Restored;
+use self::page::Page;
+use self::writer::{Job, Keep, Writer};
+use super::apply::Complete;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+
+/// The file of the key that seals the cache, in `state_dir`.
+const KEY_FILE: &str = "cache.key";
+/// The largest batch that is kept by itself, in bytes; beyond that everything is written anew.
+const LARGEST_BATCH: usize = 16 * 1024 * 1024;
+
+/// Where batches go to be kept.
+pub struct Cache(Sender<Job>);
+
+/// The cache as it was found.
+pub struct Opened {
+    /// What was in it.
+    pub restored: Option<Restored>,
+    /// Takes what comes.
+    pub cache: Cache,
+    /// Does the writing; blocks until the cache is dropped.
+    pub write: Box<dyn FnOnce() -> Result<(), Infallible> + Send>,
+}
+
+/// A batch, to be kept once it is applied.
+pub struct Record {
+    keep: Keep,
+    at: i64,
+}
+
+/// Opens the cache in `folder` under the key in `state`, made at the first start; reads it at `now` (Unix seconds).
+/// One that cannot be used is said and left out. Blocks.
+pub fn open(
+    folder: &Path,
+    state: &Path,
+    tickets: &Arc<dyn ProducesTickets>,
+    metrics: Metrics,
+    now: i64,
+) -> Result<Opened, NoSecretKey> {
+    // Whether it is there now shows when the key is made.
+    let _ = Folder::new(state).create();
+    let key = SecretKey::load_or_create(&state.join(KEY_FILE), "state_dir")?;
+    let folder = Folder::new(folder);
+    let restored = match load::load(&folder, &key, tickets, now) {
+        Ok(restored) => restored,
+        Err(unusable) => {
+            error!(%unusable, "the cache is refused, starting empty");
+            None
+        }
+    };
+    if restored.is_none() {
+        info!(folder = %folder.path().display(), "nothing is cached");
+    }
+    let (jobs, work) = channel();
+    let loaded = restored.is_some();
+    let write = Box::new(move || Writer::new(folder, key, work, metrics, loaded).run());
+    Ok(Opened { restored, cache: Cache(jobs), write })
+}
+
+impl Record {
+    /// Of a batch applied at `at` (Unix seconds).
+    pub fn new(batch: &Complete, at: i64) -> Self {
+        let page = (!batch.is_full()).then(|| page::of_batch(batch, at));
+        let keep = match page.filter(|page: &Page| page.len() <= LARGEST_BATCH) {
+            None => Keep::Anew,
+            Some(page) if batch.removes() => Keep::Now(page),
+            Some(page) => Keep::Soon(page),
+        };
+        Self { keep, at }
+    }
+}
+
+impl Cache {
+    /// Keeps a batch that made `snapshot`. What is returned is told once it is, or cannot be.
+    pub fn keep(&self, record: Record, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
+        let (done, kept) = oneshot::channel();
+        let Record { keep, at } = record;
+        // Without the thread the process stops; the receiver is told by the drop.
+        let _ = self.0.send(Job { keep, at, snapshot, done });
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! What is kept comes back; what was removed does not; what was tampered with is refused by name.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use webgateway_proto::feed::{
+    Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings, ToNode,
+};
+use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
+
+use super::*;
+use crate::feed::apply::{Applied, Collector, apply};
+use crate::snapshot::tests::{certificate, tickets};
+
+const NOW: i64 = 1_000_000;
+
+/// A node without sockets.
+struct Node {
+    dir: tempfile::TempDir,
+    snapshot: Arc<Snapshot>,
+    metrics: Metrics,
+}
+
+/// One that runs.
+struct Running<'n> {
+    node: &'n mut Node,
+    cache: Option<Cache>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let metrics = Metrics::new(&mut Registry::default());
+        Self { dir: tempfile::tempdir().unwrap(), snapshot: Arc::default(), metrics }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// A cold start: it knows what is cached and nothing else.
+    fn start(&mut self) -> Running<'_> {
+        let state = self.dir.path().join("state");
+        let opened = open(&self.folder(), &state, &tickets(), self.metrics.clone(), NOW).unwrap();
+        self.snapshot = Arc::new(opened.restored.map(|restored| restored.snapshot).unwrap_or_default());
+        let write = opened.write;
+        let thread = std::thread::spawn(move || write().unwrap());
+        Running { node: self, cache: Some(opened.cache), thread: Some(thread) }
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<_> = self.snapshot.routes.iter().map(|route| route.host.to_string()).collect();
+        hosts.sort();
+        hosts
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder()).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Running<'_> {
+    /// Applies a batch and waits until it may be answered.
+    fn batch(&mut self, full: bool, messages: Vec<ToNode>, version: u64) {
+        let mut collector = Collector::default();
+        let current = Arc::clone(&self.node.snapshot);
+        collector.take(ToNode::Begin { full }, &current);
+        messages.into_iter().for_each(|message| drop(collector.take(message, &current)));
+        let complete = collector.take(ToNode::End(held(version)), &current).unwrap();
+        let record = Record::new(&complete, NOW);
+        let Applied { snapshot, .. } = apply(&self.node.snapshot, complete, &tickets(), NOW);
+        self.node.snapshot = Arc::new(snapshot);
+        let kept = self.cache.as_ref().unwrap().keep(record, Arc::clone(&self.node.snapshot));
+        kept.blocking_recv().unwrap();
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        drop(self.cache.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn held(version: u64) -> Held {
+    Held { epoch: "e".into(), version }
+}
+
+fn id(n: u32) -> RouteId {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    RouteId::from_bytes(bytes)
+}
+
+fn route(n: u32) -> ToNode {
+    put(Resource::Route(FeedRoute {
+        id: id(n),
+        host: Host::parse(&format!("h{n}.gw.example")).unwrap(),
+        destination: Destination {
+            mode: Mode::Terminate,
+            balance: Balance::RoundRobin,
+            backends: Backends::parse(&["127.0.0.1:80"], &everywhere()).unwrap(),
+            health: None,
+        },
+    }))
+}
+
+fn everywhere() -> Prefixes {
+    Prefixes::new(vec!["0.0.0.0/0".parse().unwrap()])
+}
+
+fn put(resource: Resource) -> ToNode {
+    ToNode::Put(Box::new(resource))
+}
+
+fn settings() -> ToNode {
+    let base_domain = Host::parse("gw.example").unwrap();
+    put(Resource::Settings(Settings { base_domain, allowed_backends: everywhere() }))
+}
+
+fn suspend(n: u32) -> ToNode {
+    ToNode::Remove { name: ResourceName::Route(id(n)), at_once: true }
+}
+
+#[test]
+fn a_cold_start_knows_what_was_kept_and_no_more() {
+    let mut node = Node::new();
+    let good = put(Resource::Certificate(certificate(&["a.b"], NOW - 5, NOW + 5)));
+    let mut running = node.start();
+    running.batch(true, vec![settings(), good, route(1), route(2)], 1);
+    running.batch(false, vec![route(3)], 2);
+    running.batch(false, vec![suspend(2)], 3);
+    drop(running);
+    assert_eq!(node.files(), ["anew.1", "snapshot.1"]);
+    for _ in 0..3 {
+        drop(node.start());
+        assert_eq!(node.hosts(), ["h1.gw.example", "h3.gw.example"]);
+        assert_eq!(node.snapshot.held, Some(held(3)));
+        assert!(node.snapshot.certs.lookup("a.b").is_some() && node.snapshot.is_base("gw.example"));
+    }
+    node.start().batch(false, vec![route(2)], 4);
+    drop(node.start());
+    assert_eq!((node.hosts().len(), node.snapshot.held.clone()), (3, Some(held(4))));
+    node.start().batch(true, vec![settings(), route(9)], 5);
+    drop(node.start());
+    assert_eq!(node.hosts(), ["h9.gw.example"]);
+    assert_eq!(node.metrics.cache_failures.get(), 0);
+}
+
+#[test]
+fn what_is_missing_is_not_held() {
+    let response = ChallengeResponse::Http { token: "t".into(), key_authorization: "t.k".into() };
+    let challenge = Challenge { host: Host::parse("own.example").unwrap(), response };
+    let mut node = Node::new();
+    node.start().batch(true, vec![settings(), route(1), put(Resource::Challenge(challenge))], 1);
+    drop(node.start());
+    assert_eq!(node.snapshot.held, None, "the challenge must come again");
+    let mut node = Node::new();
+    let bad = put(Resource::Certificate(certificate(&["a.b"], NOW + 5, NOW + 9)));
+    let mut running = node.start();
+    running.batch(true, vec![settings(), route(1)], 1);
+    running.batch(false, vec![bad], 2);
+    drop(running);
+    drop(node.start());
+    assert_eq!(node.snapshot.held, Some(held(1)));
+    assert!(!node.snapshot.rejected.is_empty());
+}
+
+#[test]
+fn a_journal_that_has_grown_is_replaced_and_nothing_is_lost() {
+    let mut node = Node::new();
+    let mut running = node.start();
+    running.batch(true, vec![settings()], 1);
+    for n in 0..40 {
+        running.batch(false, (0..2000).map(|i| route(n * 2000 + i)).collect(), u64::from(n) + 2);
+    }
+    running.batch(false, vec![suspend(7)], 50);
+    drop(running);
+    assert!(!node.files().contains(&"snapshot.1".to_owned()), "{:?}", node.files());
+    let before = node.snapshot.routes.len();
+    drop(node.start());
+    assert_eq!((node.snapshot.routes.len(), before), (79_999, 79_999));
+    assert_eq!(node.snapshot.held, Some(held(50)));
+}
+
+#[test]
+fn what_was_tampered_with_is_refused_by_name_and_replaced_later() {
+    for file in ["snapshot.1", "anew.1"] {
+        let mut node = Node::new();
+        let mut running = node.start();
+        running.batch(true, vec![settings(), route(1)], 1);
+        running.batch(false, vec![suspend(1)], 2);
+        drop(running);
+        let path = node.folder().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let key = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
+        let refused =
+            load::load(&Folder::new(&node.folder()), &key, &tickets(), NOW).err().unwrap().to_string();
+        assert!(refused.contains(file), "{refused}");
+        let mut running = node.start();
+        assert!(running.node.snapshot.settings.is_none());
+        running.batch(true, vec![settings(), route(4)], 3);
+        drop(running);
+        drop(node.start());
+        assert_eq!(node.hosts(), ["h4.gw.example"]);
+    }
+}
+
+#[test]
+fn a_cut_snapshot_a_foreign_key_and_a_missing_journal_are_refused() {
+    let mut node = Node::new();
+    node.start().batch(true, vec![settings(), route(1)], 1);
+    node.start().batch(false, vec![route(2)], 2);
+    node.start().batch(false, vec![route(3)], 3);
+    let load = |folder: &std::path::Path, key: &SecretKey| {
+        let refused = load::load(&Folder::new(folder), key, &tickets(), NOW).err();
+        refused.map(|refused| refused.to_string()).unwrap_or_default()
+    };
+    let own = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
+    assert_eq!(load(&node.folder(), &own), "");
+    let foreign = SecretKey::new(&[7; 32]).unwrap();
+    assert!(load(&node.folder(), &foreign).contains("snapshot.1"));
+    std::fs::remove_file(node.folder().join("journal.2")).unwrap();
+    assert!(load(&node.folder(), &own).contains("journal.3"));
+    let snapshot = node.folder().join("snapshot.1");
+    let bytes = std::fs::read(&snapshot).unwrap();
+    std::fs::write(&snapshot, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(load(&node.folder(), &own).contains("cut off"));
+}
+
+#[test]
+fn a_removal_that_cannot_be_kept_leaves_nothing_to_come_back() {
+    let mut node = Node::new();
+    let mut running = node.start();
+    running.batch(true, vec![settings(), route(1)], 1);
+    let folder = running.node.folder();
+    // A folder in place of the files to come: they cannot be written, what is there can be removed.
+    std::fs::create_dir(folder.join("snapshot.new")).unwrap();
+    running.batch(true, vec![settings()], 2);
+    assert!(running.node.metrics.cache_failures.get() > 0);
+    assert_eq!(running.node.metrics.cache_good.get(), 0);
+    drop(running);
+    assert_eq!(node.files(), ["snapshot.new"]);
+    std::fs::remove_dir(folder.join("snapshot.new")).unwrap();
+    drop(node.start());
+    assert!(node.hosts().is_empty());
+}
+
+/// `cargo test --release -p webgateway-dataplane -- --ignored --nocapture how_long` prints what it costs.
+#[test]
+#[ignore = "it measures, in a release build"]
+fn how_long_it_takes() {
+    for count in [1000, 1_000_000] {
+        let mut node = Node::new();
+        let mut running = node.start();
+        let messages = std::iter::once(settings()).chain((0..count).map(route)).collect();
+        running.batch(true, messages, 1);
+        let started = Instant::now();
+        running.batch(false, vec![suspend(5)], 2);
+        let suspended = started.elapsed();
+        let started = Instant::now();
+        let snapshot = Arc::clone(&running.node.snapshot);
+        let kept = running.cache.as_ref().unwrap().keep(Record { keep: Keep::Anew, at: NOW }, snapshot);
+        kept.blocking_recv().unwrap();
+        let written = started.elapsed();
+        drop(running);
+        let folder = node.folder();
+        let size: u64 = node.files().iter().map(|f| std::fs::metadata(folder.join(f)).unwrap().len()).sum();
+        let started = Instant::now();
+        drop(node.start());
+        let loaded: Duration = started.elapsed();
+        println!(
+            "{count} routes: {size} bytes; suspended {suspended:?}, written {written:?}, loaded {loaded:?}"
+        );
+        assert_eq!(node.hosts().len(), count as usize - 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! What is secret at rest: AES-256-GCM under one secret key, which is a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use thiserror::Error;
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+/// The size of the secret key, in bytes.
+const KEY_LEN: usize = 32;
+/// The first byte of everything sealed: the way it was sealed.
+const FORMAT: u8 = 1;
+
+/// The key under which secrets are stored. Never shown.
+pub struct SecretKey(RandomizedNonceKey);
+
+/// Why there is no [`SecretKey`].
+#[derive(Debug, Error)]
+pub enum NoSecretKey {
+    /// The file cannot be read.
+    #[error("`{setting}`: cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which setting names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file does not exist and cannot be made.
+    #[error("`{setting}`: cannot create {}: {source}", path.display())]
+    Uncreatable {
+        /// Which setting names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no key.
+    #[error("`{setting}`: {} has {len} bytes instead of {KEY_LEN}: restore the file; only if there is no copy, and nothing of what it sealed to lose, remove it and a new one is made", path.display())]
+    WrongSize {
+        /// Which setting names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes, or the first above the right one.
+        len: usize,
+    },
+    /// The cryptographic library refuses.
+    #[error("the secret key cannot be used")]
+    Unusable,
+}
+
+/// Something sealed that this key does not open for this name: another key sealed it, or it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it cannot be opened with this secret key: it was changed, or another key sealed it")]
+pub struct Unsealable;
+
+/// The cryptographic library refused to seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("sealing failed")]
+pub struct SealFailed;
+
+impl SecretKey {
+    /// Reads the key from `path`, which `setting` names; makes the file (mode 0600, random) if there is none. Blocks.
+    pub fn load_or_create(path: &Path, setting: &'static str) -> Result<Self, NoSecretKey> {
+        match create(path) {
+            Ok(key) => return Self::new(&key),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // A folder that cannot be written to may well hold a key that can be read.
+            Err(_) if path.exists() => {}
+            Err(source) => return Err(NoSecretKey::Uncreatable { setting, path: path.to_owned(), source }),
+        }
+        let key = read(path, setting)?;
+        Self::new(&key)
+    }
+
+    /// From its bytes.
+    pub fn new(key: &[u8; KEY_LEN]) -> Result<Self, NoSecretKey> {
+        RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| NoSecretKey::Unusable)
+    }
+
+    /// Seals `plain` so that it opens under `name` alone.
+    pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, SealFailed> {
+        let mut text = Zeroizing::new(plain.to_vec());
+        let aad = Aad::from(name.as_bytes());
+        let (nonce, tag) = self.0.seal_in_place_separate_tag(aad, &mut text).map_err(|_| SealFailed)?;
+        Ok([&[FORMAT], nonce.as_ref().as_slice(), &text, tag.as_ref()].concat())
+    }
+
+    /// Opens what [`SecretKey::seal`] made under the same name.
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+        let (&[FORMAT], rest) = sealed.split_first_chunk::<1>().ok_or(Unsealable)? else {
+            return Err(Unsealable);
+        };
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unsealable)?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let aad = Aad::from(name.as_bytes());
+        let opened = self.0.open_in_place(Nonce::from(nonce), aad, &mut text).map_err(|_| Unsealable)?;
+        Ok(Zeroizing::new(opened.to_vec()))
+    }
+}
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey")
+    }
+}
+
+fn create(path: &Path) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no randomness"))?;
+    let written = file.write_all(&*key).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A key that is not whole would be taken for a damaged one at the next start.
+        let _ = std::fs::remove_file(path);
+    }
+    written?;
+    info!(path = %path.display(), "a new secret key was made: keep a copy of it, apart from what it seals");
+    Ok(key)
+}
+
+fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<[u8; KEY_LEN]>, NoSecretKey> {
+    let unreadable = |source| NoSecretKey::Unreadable { setting, path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let mode = format!("{:04o}", mode & 0o7777);
+        warn!(path = %path.display(), mode, "the secret key can be read by others: chmod 0600 it");
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_LEN + 1));
+    file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match <[u8; KEY_LEN]>::try_from(bytes.as_slice()) {
+        Ok(key) => Ok(Zeroizing::new(key)),
+        Err(_) => Err(NoSecretKey::WrongSize { setting, path: path.to_owned(), len: bytes.len() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> SecretKey {
+        SecretKey::new(&[byte; KEY_LEN]).unwrap()
+    }
+
+    #[test]
+    fn opens_what_it_sealed_under_the_same_name_alone() {
+        let sealed = key(1).seal("a.example", b"private").unwrap();
+        assert!(!sealed.windows(7).any(|window| window == b"private"));
+        assert_eq!(key(1).open("a.example", &sealed).unwrap().as_slice(), b"private");
+        assert_eq!(key(1).open("b.example", &sealed), Err(Unsealable));
+        assert_eq!(key(2).open("a.example", &sealed), Err(Unsealable));
+        assert_ne!(sealed, key(1).seal("a.example", b"private").unwrap(), "a nonce is used once");
+    }
+
+    #[test]
+    fn every_flipped_or_missing_byte_is_noticed() {
+        let sealed = key(1).seal("a.example", b"private").unwrap();
+        for i in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[i] ^= 1;
+            assert_eq!(key(1).open("a.example", &changed), Err(Unsealable), "byte {i}");
+            assert_eq!(key(1).open("a.example", &sealed[..i]), Err(Unsealable), "cut at {i}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_made_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret.key");
+        let sealed = SecretKey::load_or_create(&path, "secret_key_file").unwrap().seal("n", b"x").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = SecretKey::load_or_create(&path, "secret_key_file").unwrap();
+        assert_eq!(again.open("n", &sealed).unwrap().as_slice(), b"x");
+    }
+
+    #[test]
+    fn a_bad_file_is_named_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret.key");
+        for len in [0, KEY_LEN - 1, KEY_LEN + 1] {
+            std::fs::write(&path, vec![7; len]).unwrap();
+            let error = SecretKey::load_or_create(&path, "secret_key_file").unwrap_err().to_string();
+            assert!(error.contains("secret_key_file") && error.contains("secret.key"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap().len(), len);
+        }
+        let missing =
+            SecretKey::load_or_create(&dir.path().join("none/secret.key"), "secret_key_file").unwrap_err();
+        assert!(matches!(missing, NoSecretKey::Uncreatable { .. }), "{missing}");
+    }
+}
