@@ -41,6 +41,12 @@ impl Client {
         Ok(Self { address, roots, config: Arc::new(config) }.alpn(&["http/1.1"]))
     }
 
+    /// The same one, with the same sessions, at another address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// The same, offering these protocols.
     #[must_use]
     pub fn alpn(mut self, protocols: &[&str]) -> Self {

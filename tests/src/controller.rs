@@ -26,6 +26,8 @@ pub struct Terms {
     pub public_ip: String,
     /// More top-level keys.
     pub top: String,
+    /// More keys of `[feed]`.
+    pub feed: String,
     /// More keys of `[dns]`.
     pub dns: String,
     /// `[certificates]` and `[acme]`.
@@ -46,6 +48,7 @@ impl Default for Terms {
         Self {
             public_ip: "\"127.0.0.1\"".to_owned(),
             top: String::new(),
+            feed: String::new(),
             dns: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
             service: None,
@@ -83,7 +86,7 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, dns, certificates, service } = terms;
+        let Terms { public_ip, top, feed, dns, certificates, service } = terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
@@ -91,7 +94,7 @@ impl Controller {
             "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"debug\"\n{top}\n\
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
-             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n\
+             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n{feed}\n\
              [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n{certificates}\n"
         );
         let config = scene.write("controlplane.toml", &config)?;

@@ -46,6 +46,8 @@ pub struct Setup {
     pub name: Option<String>,
     /// Who holds its sockets and starts it, if it is not the story itself.
     pub service: Option<Arc<Systemd>>,
+    /// More top-level TOML keys.
+    pub top: String,
     /// TOML that follows the rest, such as a `[limits]` table.
     pub more: String,
 }
@@ -71,6 +73,7 @@ impl Setup {
             number: 0,
             name: None,
             service: None,
+            top: String::new(),
             more: String::new(),
         }
     }
@@ -103,6 +106,21 @@ impl Setup {
         self
     }
 
+    /// With more configuration: top-level TOML keys.
+    #[must_use]
+    pub fn top(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.top);
+        self
+    }
+
+    /// Keeping what it serves in the scene's `cache`, its keys in `state`.
+    #[must_use]
+    pub fn cached(self, scene: &Scene) -> Self {
+        let number = self.number;
+        let dir = |name: &str| scene.path(&format!("{name}{number}")).display().to_string();
+        self.top(&format!("cache_dir = \"{}\"\nstate_dir = \"{}\"", dir("cache"), dir("state")))
+    }
+
     /// With more configuration: TOML tables.
     #[must_use]
     pub fn more(mut self, toml: &str) -> Self {
@@ -125,7 +143,7 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, more } = setup;
+        let Setup { feed, workers, root, number, name: named, service, top, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
@@ -138,7 +156,7 @@ impl Gateway {
         let file = format!("dataplane{}", if *number == 0 { String::new() } else { number.to_string() });
         let config = format!(
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
-             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
+             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n{top}\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
         );
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

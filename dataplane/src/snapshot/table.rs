@@ -90,7 +90,7 @@ impl Table {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
-        self.by_id.values()
+        self.by_id.keys().map(|ById(route)| route)
     }
 
     /// The ids of all.

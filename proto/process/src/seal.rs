@@ -58,7 +58,9 @@ pub enum NoSecretKey {
 
 /// Something sealed that this key does not open for this name: another key sealed it, or it was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it cannot be opened with this secret key: it was changed, or another key sealed it")]
+#[error(
+    "it cannot be opened with this secret key: was it changed, or is `secret_key_file` (of a node: what is in `state_dir`) not the one that sealed it?"
+)]
 pub struct Unsealable;
 
 /// The cryptographic library refused to seal.

@@ -37,6 +37,11 @@ pub(crate) const CRATES: &[Layers] = &[
             "readiness",
             "admin",
             "seal",
+            "dns::limit",
+            "dns::gate",
+            "dns::tcp",
+            "dns::server",
+            "dns",
         ],
     },
     Layers {

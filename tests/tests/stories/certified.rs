@@ -141,6 +141,7 @@ fn terms(resolver: &Resolver, pebble: &Pebble, addresses: &[IpAddr], acme: &str)
             pebble.root_file().display()
         ),
         dns: format!("resolver = [\"{}\"]\n", resolver.address()),
+        feed: String::new(),
         certificates: format!(
             "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@{BASE_DOMAIN}\"\n{acme}\n"
         ),

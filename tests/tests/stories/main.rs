@@ -3,6 +3,7 @@
 mod adversity;
 mod bad_input;
 mod base_domain;
+mod cached;
 mod certificates;
 mod certified;
 mod changes;
@@ -21,6 +22,7 @@ mod owners;
 mod passthrough;
 mod plain;
 mod resume;
+mod shared;
 mod signatures;
 mod slow;
 mod smuggling;
@@ -59,6 +61,8 @@ fn main() -> anyhow::Result<()> {
         outages::stories(),
         resume::stories(),
         links::stories(),
+        cached::stories(),
+        shared::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())
