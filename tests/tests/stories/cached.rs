@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use uuid::Uuid;
+use webgateway_proto::feed::wire::begin::Kind;
+use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::controller::Controller;
-use webgateway_tests::gateway::Gateway;
+use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, remove, route};
+use webgateway_tests::gateway::{Gateway, Setup};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::scene::Scene;
@@ -72,27 +76,37 @@ async fn a_cold_start_without_a_controlplane_serves(scene: &Scene) -> Result<()>
     Ok(())
 }
 
+/// Killed as soon as it has acknowledged the suspension, and started without a controlplane.
 async fn a_suspended_user_does_not_come_back(scene: &Scene) -> Result<()> {
-    let mut world = start(scene).await?;
-    let _backend = Backend::http(overlay(1, 8080)).await?;
-    for round in 0..3 {
-        let host = format!("r{round}.gw.example");
-        world.alice.create_route(&format!("-s r{round} -b [400::1]:8080")).await?;
-        world.answers(&host, 200).await?;
-        let suspended = world.admin.json(["admin", "suspend", "--user", "alice.pub"]).await?;
-        let version = suspended["version"].as_u64().context("no version")?;
-        let acked = async || -> Result<()> {
-            let nodes = world.admin.json(["nodes", "list"]).await?;
-            let at = nodes["nodes"][0]["version"].as_u64();
-            ensure!(at.is_some_and(|at| at >= version), "{nodes}");
-            Ok(())
-        };
-        eventually("the suspension is acknowledged", Duration::from_secs(10), acked).await?;
-        cold_start(scene, &mut world).await?;
-        world.visitor()?.get(&host, "/").await?.expect(503)?;
-        world.controller = Controller::start(scene).await?;
-        world.admin.json(["admin", "unsuspend", "--user", "alice.pub"]).await?;
-        world.answers(&host, 200).await?;
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let authority = Authority::new()?;
+    let base = authority.issue(&["gw.example", "*.gw.example"])?;
+    let mut server = FeedServer::listen(&scene.path("feed.sock"))?;
+    let setup = Setup::from_socket(server.path(), authority.root()).cached(scene);
+    let mut gateway = Gateway::start_unready(scene, &setup)?;
+    let mut node = server.subscribed().await?;
+    let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    let host = |n: usize| format!("r{n}.gw.example");
+    let routes = ids.iter().enumerate().map(|(n, id)| route(*id, &host(n), backend.address()));
+    let all = [vec![begin(Kind::Full)], foundation(&base)?.to_vec(), routes.collect(), vec![end(1)]];
+    node.send(all.concat()).await?;
+    ensure!(node.answer().await? == (Vec::new(), 1));
+    for (n, id) in ids.iter().enumerate() {
+        let version = n as u64 + 2;
+        node.send([begin(Kind::Delta), remove(*id, true), end(version)]).await?;
+        ensure!(node.answer().await? == (Vec::new(), version));
+        gateway.process().kill()?;
+        drop((node, server));
+        fs::remove_file(scene.path("feed.sock"))?;
+        gateway = Gateway::start(scene, &setup).await?;
+        let visitor = gateway.visitor()?;
+        visitor.get(&host(n), "/").await?.expect(503)?;
+        if n + 1 < ids.len() {
+            visitor.get(&host(n + 1), "/").await?.expect(200)?;
+        }
+        server = FeedServer::listen(&scene.path("feed.sock"))?;
+        node = server.subscribed().await?;
+        ensure!(node.hello.held.as_ref().is_some_and(|held| held.version == version), "{:?}", node.hello);
     }
     Ok(())
 }
