@@ -114,7 +114,16 @@ async fn a_certificate_comes_by_dns_through_a_node(scene: &Scene) -> Result<()> 
         certificates: "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@gw.example\"\n".to_owned(),
     };
     let controller = Controller::start_on(scene, &terms).await?;
+    let admin = User::create(&controller, scene.dir(), "admin").await?;
     let alice = User::create(&controller, scene.dir(), "alice").await?;
+    eventually("the node relays", Duration::from_secs(20), async || {
+        let code = asked(node).await?;
+        ensure!(code == 0, "{code}");
+        Ok(())
+    })
+    .await?;
+    // The first attempt may have come before the node.
+    admin.gwctl(["certificates", "renew", "-c", BASE_DOMAIN]).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
     let visitor = gateway.visitor()?;
