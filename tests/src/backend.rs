@@ -62,7 +62,8 @@ pub enum Raw {
 impl Backend {
     /// An HTTP/1.1 server. Its paths:
     ///
-    /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/break` breaks off after
+    /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
+    /// [`number_at`] its place · `/break` breaks off after
     /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes · any other: the request,
     /// as JSON `{backend, method, target, headers: [[name, value]], body}`.
     pub async fn http(address: SocketAddr) -> Result<Self> {
@@ -250,6 +251,7 @@ async fn answer(
         }
         "stream" => Response::new(chunks(value.parse()?)),
         "bytes" => Response::new(full(vec![b'x'; value.parse()?])),
+        "numbers" => Response::new(numbers(value.parse()?)),
         "status" => Response::builder().status(value.parse::<u16>()?).body(full(""))?,
         "break" => Response::new(broken()),
         "trailers" => Response::builder().header("trailer", "x-sum").body(with_trailers())?,
@@ -264,6 +266,23 @@ fn full(body: impl Into<Bytes>) -> Body {
 
 fn frames(frames: Vec<std::io::Result<Frame<Bytes>>>) -> Body {
     BodyExt::boxed(StreamBody::new(stream::iter(frames)))
+}
+
+/// What stands at a place of the body of `/numbers/<n>`: no two neighbouring 64 KiB are the same.
+#[must_use]
+pub fn number_at(place: usize) -> u8 {
+    // The last byte of the sum is what is wanted.
+    (place ^ (place >> 8) ^ (place >> 16)) as u8
+}
+
+fn numbers(count: usize) -> Body {
+    const CHUNK: usize = 64 * 1024;
+    let counting = stream::unfold(0, move |from| async move {
+        let until = count.min(from + CHUNK);
+        let chunk: Bytes = (from..until).map(number_at).collect();
+        (from < count).then(|| (Ok(Frame::data(chunk)), until))
+    });
+    BodyExt::boxed(StreamBody::new(counting))
 }
 
 fn chunks(count: u64) -> Body {

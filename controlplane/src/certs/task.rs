@@ -119,8 +119,9 @@ impl Certificates {
 
     /// Everything: what is missing, what is due, what nobody needs.
     async fn full_pass(&mut self, now: OffsetDateTime) -> Result<(), PassFailed> {
-        let read = self.store.read("certificates", |tx| -> Result<_, StoreError> {
-            Ok((tx.revision()?, terminated_hosts(tx, 0)?, list(tx)?, issuance::list(tx)?))
+        let base = self.base.clone();
+        let read = self.store.read("certificates", move |tx| -> Result<_, StoreError> {
+            Ok((tx.revision()?, terminated_hosts(tx, 0, &base)?, list(tx)?, issuance::list(tx)?))
         });
         let (revision, hosts, held, stands) = read.await?;
         self.metrics.certificates(count(now, &held, &stands));
@@ -140,7 +141,7 @@ impl Certificates {
         let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
             let mut wanted = Vec::new();
-            for host in uncovered_hosts(tx, seen)? {
+            for host in uncovered_hosts(tx, seen, &base)? {
                 if let Some(one) = Wanted::host(&host, &base) {
                     let stands = issuance::find(tx, &one.id)?;
                     wanted.push((one, stands));

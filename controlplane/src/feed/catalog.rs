@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet};
 use webgateway_proto::feed::{Held, ResourceName};
 
 use crate::store::change::{Change, Changes};
@@ -21,7 +21,7 @@ pub struct Catalog {
     version: u64,
     floor: u64,
     log: OrdMap<(u64, ResourceName), Change>,
-    versions: HashMap<ResourceName, u64>,
+    versions: OrdMap<ResourceName, u64>,
     tombstones: OrdSet<(u64, ResourceName)>,
 }
 
@@ -34,7 +34,7 @@ impl Catalog {
             version: 0,
             floor,
             log: OrdMap::new(),
-            versions: HashMap::new(),
+            versions: OrdMap::new(),
             tombstones: OrdSet::new(),
         }
     }

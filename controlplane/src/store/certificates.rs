@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
@@ -16,6 +18,8 @@ use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
 use crate::seal::SecretKey;
 
+/// Whether a route's host lies elsewhere than one label below a domain.
+const PARENT: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
 const ACTIVE: &str = "active";
 const DROPPED: &str = "dropped";
 /// A local CA's own certificate, which is nobody's on the feed.
@@ -116,25 +120,38 @@ pub fn leaf(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Option<CertificateDer
     chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
 }
 
-/// The hosts of terminated routes that changed after `version`, or whose owner did, by host; a suspended owner's are
-/// left out.
-pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
+/// The hosts of terminated routes that changed after `version` (0: all), or whose owner did, by host; without those
+/// that the wildcard of `base` covers and those of suspended owners. Costs what changed, not what there is.
+pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let after = version.cast_signed();
-    let hosts: Vec<String> = routes::table
+    // Two queries, so that each has its index.
+    let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
-        .filter(routes::version.gt(after).or(users::version.gt(after)))
+        .filter(routes::version.gt(after))
         .filter(routes::mode.eq("terminate").and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
         .select(routes::host)
-        .order(routes::host)
         .load(tx.conn)?;
+    if version > 0 {
+        let of_owners: Vec<String> = users::table
+            .inner_join(routes::table)
+            .filter(users::version.gt(after))
+            .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
+            .filter(routes::mode.eq("terminate").and(users::suspended.eq(false)))
+            .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
+            .select(routes::host)
+            .load(tx.conn)?;
+        hosts.extend(of_owners);
+    }
+    hosts.sort_unstable();
     let parse = |host: String| Host::parse(&host).map_err(|e| StoreError::damaged("routes", &host, e));
     hosts.into_iter().map(parse).collect()
 }
 
 /// Those of [`terminated_hosts`] that no certificate covers.
-pub fn uncovered_hosts(tx: &mut Tx<'_>, version: u64) -> Result<Vec<Host>, StoreError> {
+pub fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let mut uncovered = Vec::new();
-    for host in terminated_hosts(tx, version)? {
+    for host in terminated_hosts(tx, version, base)? {
         if !coverage::covers(tx, &host)? {
             uncovered.push(host);
         }

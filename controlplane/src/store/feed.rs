@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use diesel::connection::DefaultLoadingMode;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
 
 use super::certificates;
@@ -60,9 +62,14 @@ fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreErro
 
 /// Apart from the other query, so that each has its index.
 fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+    // The other query has every route then.
+    if after == 0 {
+        return Ok(Vec::new());
+    }
     let query = users::table
         .inner_join(routes::table)
-        .filter(users::version.gt(after).and(routes::version.le(after)))
+        .filter(users::version.gt(after))
+        .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
         .select((Row::as_select(), users::suspended, users::version));
     query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }

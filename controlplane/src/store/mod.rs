@@ -42,6 +42,10 @@ const READERS: u32 = 4;
 /// How long a reader waits for its connection.
 const READER_WAIT: Duration = Duration::from_secs(5);
 
+/// Whether a route has not changed after a version. The sign keeps SQLite from taking the index of the versions, which
+/// is nearly all routes here, instead of the owners'.
+const OLDER: &str = "+routes.version <= ";
+
 type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
 /// The database: one writer, a few readers. Cheap to clone.

@@ -35,6 +35,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// A cache that takes longer to keep a batch is not waited for.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much may be under way: a full sync over a long distance is not to wait for each 64 KiB.
+const WINDOW: u32 = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Client = wire::feed_client::FeedClient<Channel>;
@@ -238,7 +240,9 @@ impl FeedClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(HEARTBEAT)
             .keep_alive_timeout(SILENCE - HEARTBEAT)
-            .keep_alive_while_idle(true);
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW);
         let channel = endpoint.connect_with_connector(dial).await?;
         Ok(Client::new(channel).max_decoding_message_size(API_ANSWER))
     }

@@ -1,43 +1,90 @@
 //! Which host goes where.
 
 use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use imbl::HashMap;
+use imbl::OrdMap;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::RouteId;
 
-/// The routes, by host and by id. A persistent map: a clone costs nothing, a change O(log n).
+/// The routes, by host and by id. Persistent maps: a clone costs nothing, a change O(log n).
 ///
-/// The keys are read where the routes have them: an entry is one pointer, which counts with a million of them.
+/// With a million routes the maps' own entries are what counts, so these are B-trees of pointers, the keys being read
+/// where the routes have them. A host is sought by its hash, which stands in the entry: only the route that is found
+/// is looked at.
 #[derive(Clone, Default)]
 pub struct Table {
-    by_host: HashMap<ByHost, ()>,
-    by_id: HashMap<ById, ()>,
+    by_host: OrdMap<ByHost, ()>,
+    by_id: OrdMap<ById, ()>,
+    hasher: RandomState,
+}
+
+/// A hash and the host that it is of, which decides between equal hashes.
+trait Hashed {
+    fn key(&self) -> (u64, &str);
 }
 
 #[derive(Clone)]
-struct ByHost(Arc<FeedRoute>);
+struct ByHost(u64, Arc<FeedRoute>);
 
 #[derive(Clone)]
 struct ById(Arc<FeedRoute>);
 
-impl Borrow<str> for ByHost {
-    fn borrow(&self) -> &str {
-        self.0.host.as_str()
+impl Hashed for ByHost {
+    fn key(&self) -> (u64, &str) {
+        (self.0, self.1.host.as_str())
     }
 }
 
-impl Hash for ByHost {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.host.as_str().hash(state);
+impl Hashed for (u64, &str) {
+    fn key(&self) -> (u64, &str) {
+        *self
+    }
+}
+
+impl Ord for dyn Hashed + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for dyn Hashed + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn Hashed + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for dyn Hashed + '_ {}
+
+impl<'a> Borrow<dyn Hashed + 'a> for ByHost {
+    fn borrow(&self) -> &(dyn Hashed + 'a) {
+        self
+    }
+}
+
+impl Ord for ByHost {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0).then_with(|| self.1.host.cmp(&other.1.host))
+    }
+}
+
+impl PartialOrd for ByHost {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl PartialEq for ByHost {
     fn eq(&self, other: &Self) -> bool {
-        self.0.host == other.0.host
+        self.cmp(other).is_eq()
     }
 }
 
@@ -49,9 +96,15 @@ impl Borrow<RouteId> for ById {
     }
 }
 
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -67,7 +120,8 @@ impl Table {
     /// The route of a lower-case host without trailing dot.
     #[must_use]
     pub fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
-        self.by_host.get_key_value(host).map(|(ByHost(route), ())| route)
+        let wanted: &dyn Hashed = &(self.hasher.hash_one(host), host);
+        self.by_host.get_key_value(wanted).map(|(ByHost(_, route), ())| route)
     }
 
     /// The route of an id.
@@ -100,12 +154,14 @@ impl Table {
 
     /// Takes a route, in place of the one with its id.
     pub fn insert(&mut self, route: FeedRoute) {
-        self.remove(&route.id);
         let route = Arc::new(route);
-        // A key that is equal is not replaced: the host's last route goes first.
-        self.by_host.remove(route.host.as_str());
-        self.by_host.insert(ByHost(Arc::clone(&route)), ());
-        self.by_id.insert(ById(route), ());
+        let old = self.by_id(&route.id).cloned();
+        self.by_id.insert(ById(Arc::clone(&route)), ());
+        if let Some(old) = old {
+            self.forget_host(&old);
+        }
+        let hash = self.hasher.hash_one(route.host.as_str());
+        self.by_host.insert(ByHost(hash, route), ());
     }
 
     /// Drops the route of an id.
@@ -118,7 +174,9 @@ impl Table {
     /// Within one batch another route may have taken the host already: that one stays.
     fn forget_host(&mut self, old: &FeedRoute) {
         if self.lookup(old.host.as_str()).is_some_and(|current| current.id == old.id) {
-            self.by_host.remove(old.host.as_str());
+            let host = old.host.as_str();
+            let gone: &dyn Hashed = &(self.hasher.hash_one(host), host);
+            self.by_host.remove(gone);
         }
     }
 }

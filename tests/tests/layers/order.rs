@@ -201,6 +201,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "backend",
             "feed_file",
             "feed_server",
+            "feed_node",
             "resolver",
             "pebble",
             "ca",

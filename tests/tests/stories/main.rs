@@ -10,6 +10,7 @@ mod changes;
 mod complete;
 mod configuration;
 mod dns;
+mod endurance;
 mod failing_backends;
 mod feed;
 mod garbage;
@@ -63,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         links::stories(),
         cached::stories(),
         shared::stories(),
+        endurance::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())

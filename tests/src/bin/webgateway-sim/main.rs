@@ -53,8 +53,10 @@ async fn simulate(args: Args) -> Result<()> {
     let mut world = World::prepare().await?;
     report.empty = world.memory()?;
     world.stop().await?;
+    eprintln!("making {} routes", args.routes);
     seed::routes(&world.database(), args.routes, args.seed)?;
 
+    eprintln!("starting the controlplane and the dataplane with them");
     let begun = Instant::now();
     world.start_controlplane().await?;
     report.start = begun.elapsed();
@@ -65,6 +67,7 @@ async fn simulate(args: Args) -> Result<()> {
     let first = fleet.sync(&world.feed()).await?;
     (report.read_all, report.full_bytes) = (first.took, first.bytes);
     report.full = world.memory()?;
+    eprintln!("letting {} nodes come, then creating {} routes", args.nodes, args.changes);
     fleet.join(&world.feed(), args.nodes).await?;
 
     let applied = world.applied().await?;

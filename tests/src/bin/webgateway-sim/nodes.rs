@@ -4,26 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hyper_util::rt::TokioIo;
-use prost::Message as _;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
-use webgateway_proto::feed::wire;
-use webgateway_proto::feed::wire::feed_message::Message;
 use webgateway_proto::feed::{FromNode, Held};
+use webgateway_tests::feed_node::FeedNode;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What gRPC puts before each message.
-const HEAD: usize = 5;
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What one node was sent in one batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
-    /// From the node's hello, or its last batch, to the end of this one.
+    /// From the node's hello to the end.
     pub(crate) took: Duration,
     /// The bytes of its messages.
     pub(crate) bytes: usize,
@@ -45,21 +38,14 @@ struct Told {
     bytes: usize,
 }
 
-struct Node {
-    incoming: tonic::Streaming<wire::FeedMessage>,
-    outgoing: mpsc::Sender<wire::NodeMessage>,
-}
-
 impl Fleet {
     /// One node that begins with nothing; the others begin with what it got.
     pub(crate) async fn sync(&mut self, feed: &Path) -> Result<Taken> {
         let begun = Instant::now();
-        let mut node = Node::connect(feed, "sim-first", None).await?;
-        let (held, bytes) = node.batch().await?;
-        let took = begun.elapsed();
-        node.say(FromNode::Ack(held.version)).await?;
-        self.held = Some(held);
-        Ok(Taken { took, bytes })
+        let mut node = FeedNode::connect(feed, "sim-first", None).await?;
+        let batch = node.batch().await?;
+        self.held = Some(batch.held);
+        Ok(Taken { took: begun.elapsed(), bytes: batch.bytes })
     }
 
     /// Lets `count` nodes come, and waits until all are up to date.
@@ -68,8 +54,8 @@ impl Fleet {
         let held = self.held.clone().context("nobody has synced yet")?;
         let version = held.version;
         for n in 0..count {
-            let (feed, held, sender) = (feed.to_owned(), held.clone(), sender.clone());
-            self.running.spawn(live(feed, format!("sim-{n:05}"), held, sender));
+            let name = format!("sim-{n:05}");
+            self.running.spawn(live(feed.to_owned(), name, held.clone(), sender.clone()));
         }
         (self.reports, self.nodes) = (Some(receiver), count);
         self.reached(version, Instant::now()).await?;
@@ -102,50 +88,18 @@ impl Fleet {
 }
 
 async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSender<Told>) -> Result<()> {
-    let mut node = Node::connect(&feed, &name, Some(held)).await?;
-    let mut beat = tokio::time::interval(Duration::from_secs(5));
+    let mut node = FeedNode::connect(&feed, &name, Some(held)).await?;
+    let mut beat = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             batch = node.batch() => {
-                let (held, bytes) = batch?;
-                drop(told.send(Told { version: held.version, at: Instant::now(), bytes }));
-                node.say(FromNode::Ack(held.version)).await?;
+                let batch = batch?;
+                node.acknowledge(&batch).await?;
+                let told_now = Told { version: batch.held.version, at: Instant::now(), bytes: batch.bytes };
+                drop(told.send(told_now));
             }
-            // A batch is so small here that none is cut in two by this.
+            // A batch cut in two by this still ends with its End, which alone counts.
             _ = beat.tick() => node.say(FromNode::Heartbeat).await?,
         }
-    }
-}
-
-impl Node {
-    async fn connect(feed: &Path, name: &str, held: Option<Held>) -> Result<Self> {
-        let feed = feed.to_owned();
-        let dial = tower::service_fn(move |_| {
-            let feed = feed.clone();
-            async move { UnixStream::connect(feed).await.map(TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://controlplane").connect_with_connector(dial).await?;
-        let mut client = wire::feed_client::FeedClient::new(channel);
-        let (outgoing, messages) = mpsc::channel(8);
-        let build = env!("CARGO_PKG_VERSION").to_owned();
-        outgoing.send(FromNode::Hello { node: name.to_owned(), build, held }.into()).await?;
-        let incoming = client.subscribe(ReceiverStream::new(messages)).await?.into_inner();
-        Ok(Self { incoming, outgoing })
-    }
-
-    /// The next batch to its end: what it leads to, and its size.
-    async fn batch(&mut self) -> Result<(Held, usize)> {
-        let mut bytes = 0;
-        loop {
-            let message = self.incoming.message().await?.context("the controlplane ended the stream")?;
-            bytes += message.encoded_len() + HEAD;
-            if let Some(Message::End(end)) = message.message {
-                return Ok((Held { epoch: end.epoch, version: end.version }, bytes));
-            }
-        }
-    }
-
-    async fn say(&self, message: FromNode) -> Result<()> {
-        Ok(self.outgoing.send(message.into()).await?)
     }
 }
