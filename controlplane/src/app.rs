@@ -33,13 +33,17 @@ use crate::dns::answers::Answers;
 use crate::dns::resolver::{NoResolver, Resolver};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
-use crate::domain::{Domain, HostPolicy};
+use crate::domain::{Domain, HostPolicy, Invitations};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
+use crate::feed::enrolment::{Enrolment, attempts};
 use crate::feed::load::Loader;
+use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{CallHandler, FeedService, Patience, QuestionHandler};
+use crate::feed::server::{CallHandler, FeedService, Patience, QuestionHandler, Remote};
 use crate::metrics::Metrics;
+use crate::pki::authority::{NoAuthority, NodeAuthority};
+use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{NoSecretKey, SecretKey};
 use crate::sockets::{NotListening, Sockets};
@@ -55,6 +59,9 @@ pub enum Failed {
     /// A socket that cannot be had.
     #[error(transparent)]
     Sockets(#[from] NotListening),
+    /// No CA for the nodes.
+    #[error(transparent)]
+    Authority(#[from] NoAuthority),
     /// The base domain leaves no room for its zone.
     #[error(transparent)]
     Zone(#[from] NoZone),
@@ -118,6 +125,8 @@ pub struct App {
     api: Api,
     answers: Answers,
     nodes: Nodes,
+    members: Members,
+    remote: Option<Remote>,
     catalog: Catalog,
     loader: Loader,
     certificates: Certificates,
@@ -151,8 +160,12 @@ impl App {
         tickets.pass().await?;
         let loader = loader(&config, &store, &key, challenges);
         let catalog = loader.load().await?;
+        let members = Members::new(Clock::system());
+        members.load(&store).await?;
+        let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
+        let remote = remote(&config, &store, &members, &authority)?;
         let api = Api::new(Parts {
-            domain: domain(&config, store),
+            domain: domain(&config, store, &authority),
             keys,
             nodes: Arc::new(nodes.clone()),
             metrics: metrics.clone(),
@@ -164,6 +177,8 @@ impl App {
             api,
             answers,
             nodes,
+            members,
+            remote,
             catalog,
             loader,
             certificates,
@@ -191,18 +206,20 @@ impl App {
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();
         tasks.essential("challenges", self.loader.challenges.clone().follow(stop()));
+        tasks.essential("members", self.members.clone().follow(self.loader.store.clone(), stop()));
         tasks.essential("catalog", self.loader.follow(published, stop()));
         let status = status(catalog.clone(), self.metrics.feed_nodes(), stop());
         let feed = FeedService {
             catalog,
             nodes: self.nodes,
+            members: self.members,
             calls: calls(self.api.clone()),
             questions: questions(self.answers.clone()),
             tasks: tasks.clone(),
             patience: Patience::default(),
             garbage: self.metrics.feed_garbage(),
         };
-        tasks.essential("feed", feed.serve(self.sockets.feed));
+        tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
         tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
         let reconciler = reconcile::run("certificates", self.certificates, changed, stop());
         tasks.essential("certificates", reconciler);
@@ -297,12 +314,36 @@ fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Chal
     }
 }
 
-fn domain(config: &Config, store: Store) -> Domain {
+/// What nodes from afar need, if there is an address for them.
+fn remote(
+    config: &Config,
+    store: &Store,
+    members: &Members,
+    authority: &NodeAuthority,
+) -> Result<Option<Remote>, Failed> {
+    if !config.feed.is_remote() {
+        return Ok(None);
+    }
+    let (clock, lifetime) = (Clock::system(), config.feed.node_lifetime.as_secs());
+    let enrolment = Enrolment {
+        store: store.clone(),
+        authority: authority.clone(),
+        members: members.clone(),
+        clock,
+        lifetime: time::Duration::seconds(lifetime.cast_signed()),
+        attempts: attempts(),
+    };
+    Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
+}
+
+fn domain(config: &Config, store: Store, authority: &NodeAuthority) -> Domain {
+    let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
+        invitations: config.feed.is_remote().then(told),
         clock: Clock::system(),
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration: what the keys mean, and what this build refuses.
 
 mod acme;
+mod feed;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use webgateway_process::settings::Program;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
 
 pub use self::acme::{CaConfig, Eab, InvalidAcme};
+pub use self::feed::{FeedAddress, FeedConfig, InvalidFeed};
 pub use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, StorageModule};
 
@@ -21,6 +23,7 @@ pub const PROGRAM: Program = Program {
     name: "webgateway-controlplane",
     about: "Owns the routes, users and certificates of a webgateway and tells them to its dataplanes",
     keys: KEYS,
+    verbs: &[],
 };
 
 /// A configuration that can be run.
@@ -48,10 +51,10 @@ pub struct Config {
     pub keys_path: PathBuf,
     /// Where the API listens.
     pub rpc_listen: SocketAddr,
-    /// The unix socket that the dataplanes connect to.
-    pub feed_socket: PathBuf,
     /// How often the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
+    /// How the dataplanes come to it.
+    pub feed: FeedConfig,
     /// Where the DNS server listens.
     pub dns_listen: SocketAddr,
     /// Name servers to ask about hosts; with none, those of the system.
@@ -85,12 +88,9 @@ pub enum InvalidConfig {
     /// A log filter that does not parse is found when logging starts; an empty one here.
     #[error("`log_level` is empty: use error, warn, info, debug or trace")]
     LogLevel,
-    /// The feed over TCP.
-    #[error("`feed.listen`: `{0}` needs mutual TLS, which is not in this build: use unix:/path")]
-    FeedAddress(String),
-    /// The feed's socket path.
-    #[error("`feed.listen`: `{0}` names no socket: use unix:/run/webgateway/feed.sock")]
-    FeedSocket(String),
+    /// A feed that cannot be run.
+    #[error(transparent)]
+    Feed(#[from] InvalidFeed),
     /// A name server that is no address.
     #[error("`dns.resolver`: `{0}` is not an address: use such as 9.9.9.9 or 127.0.0.1:5353")]
     Resolver(String),
@@ -162,8 +162,8 @@ impl Settings {
             db_path,
             keys_path: present("pub_key_store.path", self.pub_key_store.path)?,
             rpc_listen: self.rpc.listen,
-            feed_socket: socket(&self.feed.listen)?,
             ticket_rotation: self.feed.ticket_rotation,
+            feed: self.feed.resolve()?,
             dns_listen: self.dns.listen,
             resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,
             admin_listen: self.admin_listen,
@@ -205,15 +205,6 @@ fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, InvalidC
 fn resolver(text: &str) -> Result<SocketAddr, InvalidConfig> {
     let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
     bare.or_else(|_| text.parse()).map_err(|_| InvalidConfig::Resolver(text.to_owned()))
-}
-
-fn socket(listen: &str) -> Result<PathBuf, InvalidConfig> {
-    match listen.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(path.into()),
-        Some(_) => Err(InvalidConfig::FeedSocket(listen.to_owned())),
-        None if listen.parse::<SocketAddr>().is_ok() => Err(InvalidConfig::FeedAddress(listen.to_owned())),
-        None => Err(InvalidConfig::FeedSocket(listen.to_owned())),
-    }
 }
 
 fn present(key: &'static str, path: PathBuf) -> Result<PathBuf, InvalidConfig> {

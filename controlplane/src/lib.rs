@@ -12,6 +12,8 @@ pub mod sockets;
 pub mod store;
 pub mod tickets;
 
+pub mod pki;
+
 pub mod domain;
 
 pub mod api;

@@ -9,7 +9,8 @@ use webgateway_process::{BindError, Inherited, NotInherited, at_most_one};
 
 use crate::api::server::RpcServer;
 use crate::config::Config;
-use crate::feed::socket::{FeedSocket, NoFeedSocket};
+use crate::feed::doors::{Doors, NoDoor};
+use crate::feed::socket::FeedSocket;
 
 /// The names of the sockets it takes from systemd.
 pub const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
@@ -20,7 +21,7 @@ pub struct Sockets {
     /// The API.
     pub rpc: RpcServer,
     /// The nodes.
-    pub feed: FeedSocket,
+    pub feed: Doors,
     /// The name server.
     pub dns: DnsSockets,
     /// Metrics and probes.
@@ -33,9 +34,9 @@ pub enum NotListening {
     /// A listener that cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The nodes' socket cannot be had.
+    /// A place where nodes come in cannot be had.
     #[error(transparent)]
-    Feed(#[from] NoFeedSocket),
+    Feed(#[from] NoDoor),
     /// The name server's sockets cannot be had.
     #[error(transparent)]
     Dns(#[from] NoDnsSocket),
@@ -73,11 +74,11 @@ async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, No
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedSocket, NotListening> {
-    match at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)? {
-        Some(held) => FeedSocket::inherit(held).map_err(|error| NotListening::Unusable("feed", error)),
-        None => Ok(FeedSocket::bind(&config.feed_socket)?),
-    }
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<Doors, NotListening> {
+    let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
+    let held = held.map(FeedSocket::inherit).transpose();
+    let held = held.map_err(|error| NotListening::Unusable("feed", error))?;
+    Ok(Doors::bind(&config.feed.listen, held)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, NotListening> {

@@ -28,7 +28,9 @@ use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::{ApiDoor, FeedClient};
 use crate::feed::directive::Drain;
-use crate::feed::{Publisher, RouteClosed, file};
+use crate::feed::link::Link;
+use crate::feed::{Publisher, RouteClosed, file, renewal};
+use crate::identity::Current;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
@@ -80,13 +82,19 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
     start_dns(names, Relay::new(door.clone(), metrics.clone()), &tasks)?;
     let stop = tasks.stop().clone();
-    match config.feed.endpoint.clone() {
-        Endpoint::Unix(socket) => {
-            let client =
-                FeedClient { socket, node: config.node_name(), publisher, door, drain, metrics, workers };
-            tasks.essential("feed", client.run(stop));
+    let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
+    let joined = identity.as_ref().and_then(Current::get);
+    let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
+    if let [Endpoint::File(path)] = endpoints.as_slice() {
+        tasks.essential("feed", file::run(path.clone(), publisher, stop));
+    } else {
+        let link = Link::new(endpoints, identity.clone());
+        if let Some(identity) = identity {
+            tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
         }
-        Endpoint::File(path) => tasks.essential("feed", file::run(path, publisher, stop)),
+        let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
+        let client = FeedClient { link, node, publisher, door, drain, metrics, workers };
+        tasks.essential("feed", client.run(stop));
     }
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
     info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
@@ -218,6 +226,9 @@ pub fn check(config: &Config) -> Result<SocketAddr, String> {
     }
     if config.https_port != 0 && config.https_port == config.http_port {
         return Err(format!("`https_port` and `http_port` are both {}", config.https_port));
+    }
+    if config.feed.endpoint.len() > 1 && config.feed.endpoint.iter().any(|e| matches!(e, Endpoint::File(_))) {
+        return Err("`feed.endpoint`: file:PATH stands alone".to_owned());
     }
     config.check_bounds()?;
     Ok(config.admin_listen)

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use webgateway_process::settings::{Key, Kind, Program};
+use webgateway_process::settings::{Key, Kind, Program, Verb};
+use webgateway_proto::model::{NodeName, RemoteAddress};
 
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::limits::{
@@ -21,7 +22,16 @@ pub const PROGRAM: Program = Program {
     name: "webgateway-dataplane",
     about: "Brings requests from the public internet to backends on the overlay",
     keys: KEYS,
+    verbs: &[Verb {
+        name: JOIN,
+        about: "Joins this node to a controlplane far away, once; then it runs without further ado",
+        argument: "TOKEN",
+        help: "What `gwctl nodes invite` printed; - reads it from standard input, where nobody else sees it",
+    }],
 };
+
+/// The verb by which a node joins.
+pub const JOIN: &str = "join";
 
 const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { path, kind, help }
@@ -30,10 +40,10 @@ const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
 const KEYS: &[Key] = &[
     key(
         "feed.endpoint",
-        Kind::Text,
-        "The controlplane's feed: unix:PATH, or file:PATH for resources in a file [default: unix:/run/webgateway/feed.sock]",
+        Kind::List,
+        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: where it joined, or unix:/run/webgateway/feed.sock]",
     ),
-    key("node", Kind::Text, "This node's name [default: the host name]"),
+    key("node", Kind::Text, "This node's name [default: the one it joined by, or the host's]"),
     key("listen", Kind::List, "Addresses to listen on [default: ::]"),
     key("https_port", Kind::Integer, "Port of the split [default: 443]"),
     key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
@@ -89,7 +99,7 @@ const KEYS: &[Key] = &[
 pub struct Config {
     /// `[feed]`
     pub feed: Feed,
-    /// The node's name, if it is not the host's.
+    /// The node's name, if it is not the one it joined by, or the host's.
     pub node: Option<String>,
     /// The addresses of both listeners.
     pub listen: Vec<IpAddr>,
@@ -116,11 +126,11 @@ pub struct Config {
 }
 
 /// `[feed]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Feed {
-    /// Where the resources come from.
-    pub endpoint: Endpoint,
+    /// Where the resources come from, tried in turn; none: where it joined, or the socket of this machine.
+    pub endpoint: Vec<Endpoint>,
 }
 
 /// `[dns]`
@@ -132,11 +142,29 @@ pub struct Dns {
 }
 
 impl Config {
-    /// The node's name: the configured one, or the host's.
+    /// Whether who this node is matters: a controlplane may be far away.
     #[must_use]
-    pub fn node_name(&self) -> String {
+    pub fn may_be_remote(&self) -> bool {
+        let endpoints = &self.feed.endpoint;
+        endpoints.is_empty() || endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Remote(_)))
+    }
+
+    /// Where the resources come from, of a node that joined at `joined`.
+    #[must_use]
+    pub fn endpoints(&self, joined: Option<&RemoteAddress>) -> Vec<Endpoint> {
+        match (self.feed.endpoint.is_empty(), joined) {
+            (false, _) => self.feed.endpoint.clone(),
+            (true, Some(address)) => vec![Endpoint::Remote(address.clone())],
+            (true, None) => vec![Endpoint::Unix("/run/webgateway/feed.sock".into())],
+        }
+    }
+
+    /// The node's name: the configured one, the one it joined by, or the host's.
+    #[must_use]
+    pub fn node_name(&self, joined: Option<&NodeName>) -> String {
         let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = self.node.clone().unwrap_or_else(|| host().trim().to_owned());
+        let given = self.node.clone().or_else(|| joined.map(ToString::to_string));
+        let name = given.unwrap_or_else(|| host().trim().to_owned());
         if name.is_empty() { "node".to_owned() } else { name }
     }
 
@@ -212,12 +240,6 @@ fn state_dir(given: Option<OsString>) -> PathBuf {
     first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }
 
-impl Default for Feed {
-    fn default() -> Self {
-        Self { endpoint: Endpoint::Unix("/run/webgateway/feed.sock".into()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use webgateway_process::settings::from_sources;
@@ -233,7 +255,10 @@ mod tests {
     fn defaults_are_what_the_help_says() {
         let config = run(&[]).unwrap();
         assert_eq!(config.https_port, 443);
-        assert_eq!(config.feed.endpoint.to_string(), "unix:/run/webgateway/feed.sock");
+        assert_eq!(config.endpoints(None)[0].to_string(), "unix:/run/webgateway/feed.sock");
+        let joined = "control.example:7443".parse().unwrap();
+        assert_eq!(config.endpoints(Some(&joined))[0].to_string(), "https://control.example:7443");
+        assert_eq!(config.node_name(Some(&"fra".parse().unwrap())), "fra");
         for key in KEYS {
             assert!(key.help.contains("[default: "), "{}", key.path);
         }
@@ -253,8 +278,8 @@ mod tests {
                 (Kind::Integer, _) => "7",
                 (Kind::Bool, _) => "true",
                 (Kind::List, "dns.listen") => "[::1]:53",
+                (Kind::List, "feed.endpoint") => "unix:/x,https://x:1",
                 (Kind::List, _) => "::1",
-                (Kind::Text, "feed.endpoint") => "unix:/x",
                 (Kind::Text, "admin_listen") => "127.0.0.1:1",
                 (Kind::Text, _) => "7s",
             };
@@ -284,7 +309,7 @@ mod tests {
     #[test]
     fn wrong_values_name_their_key() {
         for (args, named) in [
-            (["--feed-endpoint", "https://x"], "mutual TLS"),
+            (["--feed-endpoint", "http://x:1"], "https://HOST:PORT"),
             (["--feed-endpoint", "x"], "feed.endpoint"),
             (["--workers", "0"], "workers"),
             (["--listen", "nowhere"], "listen"),

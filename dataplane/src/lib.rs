@@ -10,6 +10,8 @@ pub mod dns;
 pub mod edge;
 pub mod feed;
 pub mod http;
+pub mod identity;
+pub mod join;
 pub mod metrics;
 pub mod proxy;
 pub mod snapshot;

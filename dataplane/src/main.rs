@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use webgateway_dataplane::app;
 use webgateway_dataplane::config::{Config, PROGRAM};
+use webgateway_dataplane::{app, join};
 use webgateway_process::{Inherited, log, settings};
 
 /// Requests live and die on one thread: an allocator with heaps per thread serves them best.
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
         println!("the configuration is good");
         return ExitCode::SUCCESS;
     }
+    if let Some(token) = &invocation.verb {
+        return joined(token, &config);
+    }
     let inherited = match Inherited::take(app::SOCKETS) {
         Ok(inherited) => inherited,
         Err(error) => return wrong_configuration(&error.to_string()),
@@ -42,6 +45,26 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("webgateway-dataplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Joins, and says what to do next.
+fn joined(token: &str, config: &Config) -> ExitCode {
+    let run = || {
+        let token = join::token(token)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok::<_, anyhow::Error>(runtime.block_on(join::join(&token, &config.state_dir))?)
+    };
+    match run() {
+        Ok(identity) => {
+            println!("joined as {} at {}", identity.name, identity.address);
+            println!("next: systemctl restart webgateway-dataplane");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("webgateway-dataplane: join: {error}");
             ExitCode::FAILURE
         }
     }

@@ -255,13 +255,23 @@ fn flag_of(field: &str) -> Option<&'static str> {
         ("host", "-f/--fqdn or -s/--subdomain"),
         ("user", "--user"),
         ("keyid", "-i/--id"),
+        ("node", "NAME"),
+        ("address", "--address"),
+        ("ttl", "--ttl"),
     ];
     flags.iter().find(|(param, _)| *param == name).map(|(_, flag)| *flag)
 }
 
 /// What the API calls by the names of its params and methods, in gwctl's words.
 fn in_flags(text: &str) -> String {
-    let words = [("`fqdn`", "-f"), ("`subdomain`", "-s"), ("`routes.list`", "`gwctl routes list`")];
+    let words = [
+        ("`fqdn`", "-f"),
+        ("`subdomain`", "-s"),
+        ("`routes.list`", "`gwctl routes list`"),
+        ("`nodes.list`", "`gwctl nodes list`"),
+        ("`nodes.remove`", "`gwctl nodes remove`"),
+        ("`address`", "--address"),
+    ];
     words.iter().fold(text.to_owned(), |text, (param, flag)| text.replace(param, flag))
 }
 

@@ -30,6 +30,8 @@ pub struct Terms {
     pub feed: String,
     /// More keys of `[dns]`.
     pub dns: String,
+    /// Where nodes from afar come in: none if it is empty.
+    pub remote: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
     /// Who holds its sockets and starts it, if it is not the story itself.
@@ -50,6 +52,7 @@ impl Default for Terms {
             top: String::new(),
             feed: String::new(),
             dns: String::new(),
+            remote: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
             service: None,
         }
@@ -86,15 +89,16 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, feed, dns, certificates, service } = terms;
+        let Terms { public_ip, top, dns, remote, feed, certificates, service } = terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
+        let remote = if remote.is_empty() { String::new() } else { format!(", \"{remote}\"") };
         let config = format!(
             "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"debug\"\n{top}\n\
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
-             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = \"unix:{dir}/feed.sock\"\n{feed}\n\
+             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = [\"unix:{dir}/feed.sock\"{remote}]\n{feed}\n\
              [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n{certificates}\n"
         );
         let config = scene.write("controlplane.toml", &config)?;

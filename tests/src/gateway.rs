@@ -65,6 +65,13 @@ impl Setup {
         Self::with_feed(format!("unix:{}", path.display()), root)
     }
 
+    /// Fed by controlplanes far away, tried in turn; who it is stands in this folder.
+    #[must_use]
+    pub fn from_remote(endpoints: &[&str], state: &Path, root: &str) -> Self {
+        let top = format!("state_dir = \"{}\"\n", state.display());
+        Self { top, ..Self::with_feed(endpoints.join("\", \""), root) }
+    }
+
     fn with_feed(feed: String, root: &str) -> Self {
         Self {
             feed,
@@ -156,7 +163,7 @@ impl Gateway {
         let file = format!("dataplane{}", if *number == 0 { String::new() } else { number.to_string() });
         let config = format!(
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
-             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n{top}\n[feed]\nendpoint = \"{feed}\"\n{more}\n"
+             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
         );
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

@@ -92,9 +92,45 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
             .field("user")
             .hint("users are named by their key, such as `user1.pub`"),
         Refusal::SuspendAdmin => Row::new(FORBIDDEN, "suspend_admin").field("user"),
+        Refusal::NodeName(_)
+        | Refusal::RemoteAddress(_)
+        | Refusal::NoRemoteNodes
+        | Refusal::NoAddress
+        | Refusal::Ttl
+        | Refusal::NoRandomness
+        | Refusal::NodeTaken(_)
+        | Refusal::NoNode(_)
+        | Refusal::NoMember(_) => node(refusal),
         Refusal::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())
+}
+
+/// What is refused about nodes.
+fn node(refusal: &Refusal) -> Row {
+    use code::{CONFLICT, INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND};
+    match refusal {
+        Refusal::NodeName(_) => Row::new(INVALID_PARAMS, "invalid_node").field("node"),
+        Refusal::RemoteAddress(_) => Row::new(INVALID_PARAMS, "invalid_address").field("address"),
+        Refusal::NoRemoteNodes => Row::new(CONFLICT, "no_remote_nodes").hint(
+            "the operator adds one, such as `listen = [\"unix:/run/webgateway/feed.sock\", \"[::]:7443\"]`",
+        ),
+        Refusal::NoAddress => Row::new(INVALID_PARAMS, "address_missing").field("address"),
+        Refusal::Ttl => Row::new(INVALID_PARAMS, "invalid_ttl").field("ttl"),
+        Refusal::NodeTaken(_) => Row::new(CONFLICT, "node_taken")
+            .field("node")
+            .hint("choose another name, or remove that node with `nodes.remove`"),
+        Refusal::NoNode(_) => {
+            Row::new(NOT_FOUND, "node_not_found").field("node").hint("`nodes.list` shows the nodes")
+        }
+        Refusal::NoMember(_) => Row::new(NOT_FOUND, "node_not_found")
+            .field("node")
+            .hint("a node of the controlplane's own machine is stopped there"),
+        other => {
+            error!(failure = %other, "a fault of our own");
+            Row::new(INTERNAL_ERROR, "internal")
+        }
+    }
 }
 
 fn backends(invalid: &InvalidBackends) -> Row {

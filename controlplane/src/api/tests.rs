@@ -47,9 +47,8 @@ impl NodeDirectory for OneNode {
             node: "n1".into(),
             build: "0".into(),
             connected: true,
-            since: String::new(),
             version: 1,
-            rejects: vec![],
+            ..NodeView::default()
         };
         vec![node]
     }
@@ -71,6 +70,7 @@ impl Scene {
             hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
+            invitations: None,
             clock: Clock::system(),
         };
         let keys = KeyStore::open(keys).unwrap();

@@ -9,6 +9,7 @@ use webgateway_process::settings::{Key, Kind};
 use webgateway_proto::model::{Host, KeyId, Prefixes};
 
 use super::acme::AcmeSettings;
+use super::feed::Feed;
 
 const fn text(path: &'static str, help: &'static str) -> Key {
     Key { path, kind: Kind::Text, help }
@@ -37,7 +38,12 @@ pub(super) const KEYS: &[Key] = &[
     text("pub_key_store.uri", "Where public keys are fetched (not in this build)"),
     text("pub_key_store.ttl", "How long fetched keys are good (not in this build)"),
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
-    text("feed.listen", "Where the dataplanes connect (unix:/run/webgateway/feed.sock)"),
+    list(
+        "feed.listen",
+        "Where the dataplanes connect: unix:PATH; ADDRESS:PORT for those from afar (unix:/run/webgateway/feed.sock)",
+    ),
+    text("feed.address", "Where dataplanes from afar find it, HOST:PORT (the address listened on)"),
+    text("feed.node_lifetime", "How long their certificates are good; they renew them themselves (30days)"),
     text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
     list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
@@ -111,14 +117,6 @@ pub(super) struct Rpc {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Feed {
-    pub(super) listen: String,
-    #[serde(with = "humantime_serde")]
-    pub(super) ticket_rotation: Duration,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
     pub(super) listen: SocketAddr,
     pub(super) resolver: Vec<String>,
@@ -178,15 +176,6 @@ impl Default for PubKeyStore {
 impl Default for Rpc {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
-    }
-}
-
-impl Default for Feed {
-    fn default() -> Self {
-        Self {
-            listen: "unix:/run/webgateway/feed.sock".to_owned(),
-            ticket_rotation: Duration::from_secs(6 * 3600),
-        }
     }
 }
 

@@ -25,7 +25,8 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.allowed_backends, Prefixes::default());
     assert_eq!(config.rpc_listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.dns_listen.to_string(), "[::]:53");
-    assert_eq!(config.feed_socket.to_str(), Some("/run/webgateway/feed.sock"));
+    assert_eq!(config.feed.listen, [FeedAddress::Unix("/run/webgateway/feed.sock".into())]);
+    assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
 }
 
@@ -43,7 +44,9 @@ fn every_key_is_taken() {
         "--pub-key-store-module=directory",
         "--pub-key-store-path=keys",
         "--rpc-listen=[::1]:0",
-        "--feed-listen=unix:feed.sock",
+        "--feed-listen=unix:feed.sock,[::]:7443",
+        "--feed-address=control.example.com:7443",
+        "--feed-node-lifetime=7days",
         "--dns-listen=127.0.0.1:5353",
         "--dns-resolver=9.9.9.9,127.0.0.1:8053,::1",
         "--admin-listen=127.0.0.1:0",
@@ -53,14 +56,18 @@ fn every_key_is_taken() {
     assert_eq!(config.resolvers, ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap()));
     assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
     assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));
-    assert_eq!(config.feed_socket.to_str(), Some("feed.sock"));
+    let tcp = FeedAddress::Tcp("[::]:7443".parse().unwrap());
+    assert_eq!(config.feed.listen, [FeedAddress::Unix("feed.sock".into()), tcp]);
+    assert_eq!(config.feed.address.unwrap().to_string(), "control.example.com:7443");
 }
 
 #[test]
 fn what_cannot_be_run_is_refused_by_its_key() {
     for (flags, key) in [
         (&["--pub-key-store-module=http"][..], "`pub_key_store.module`"),
-        (&["--feed-listen=127.0.0.1:9000"], "`feed.listen`"),
+        (&["--feed-listen=feed.example"], "`feed.listen`"),
+        (&["--feed-listen="], "`feed.listen`"),
+        (&["--feed-node-lifetime=1s"], "`feed.node_lifetime`"),
         (&["--feed-listen=unix:"], "`feed.listen`"),
         (&["--dns-resolver=dns.example"], "`dns.resolver`"),
         (&["--feed-listen=feed.sock"], "`feed.listen`"),

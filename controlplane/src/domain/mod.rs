@@ -13,7 +13,7 @@ use webgateway_proto::model::{KeyId, Prefixes};
 pub use self::caller::Caller;
 pub use self::certificates::Certified;
 pub use self::host::{HostPolicy, Named};
-pub use self::nodes::NodeDirectory;
+pub use self::nodes::{Invitations, NodeDirectory};
 pub use self::refusal::Refusal;
 pub use self::routes::{Obstacle, Shown};
 use crate::clock::Clock;
@@ -30,6 +30,8 @@ pub struct Domain {
     pub allowed_backends: Prefixes,
     /// The key that may do everything.
     pub admin: KeyId,
+    /// What new nodes are told; `None` if none can come from afar.
+    pub invitations: Option<Invitations>,
     /// The time.
     pub clock: Clock,
 }

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 use webgateway_proto::model::{
-    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId, KeyId, RouteId,
+    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidRemoteAddress, InvalidRouteId,
+    KeyId, NodeName, RouteId,
 };
 
 use crate::store::StoreError;
@@ -83,6 +84,33 @@ pub enum Refusal {
     /// The admin.
     #[error("the admin cannot be suspended")]
     SuspendAdmin,
+    /// A node's name that is none.
+    #[error(transparent)]
+    NodeName(#[from] InvalidNodeName),
+    /// An address that is none.
+    #[error(transparent)]
+    RemoteAddress(#[from] InvalidRemoteAddress),
+    /// Nodes from afar cannot come.
+    #[error("this gateway takes no nodes from afar: `[feed] listen` has no address:port")]
+    NoRemoteNodes,
+    /// Nobody said where the controlplane is.
+    #[error("where does the node find the controlplane? Give `address`, or set `[feed] address`")]
+    NoAddress,
+    /// A token that is good for too short or too long.
+    #[error("a token is good for 60 to 604800 seconds")]
+    Ttl,
+    /// The system has none.
+    #[error("the system has no randomness")]
+    NoRandomness,
+    /// A node of this name has joined.
+    #[error("a node `{0}` has joined")]
+    NodeTaken(NodeName),
+    /// No node of this name is known.
+    #[error("there is no node `{0}`")]
+    NoNode(String),
+    /// No node of this name has joined.
+    #[error("no node `{0}` has joined, so there is no certificate to refuse")]
+    NoMember(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -31,6 +31,7 @@ impl Scene {
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
+            invitations: None,
             clock: Clock::system(),
         };
         Self { domain, _dir: dir }

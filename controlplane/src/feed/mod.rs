@@ -3,8 +3,12 @@
 pub mod catalog;
 pub mod challenges;
 pub mod diff;
+pub mod doors;
+pub mod enrolment;
 pub mod load;
+pub mod members;
 pub mod nodes;
+pub mod peer;
 mod preface;
 #[cfg(test)]
 mod samples;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use webgateway_proto::api::{NodeView, Reject};
 use webgateway_proto::feed::ResourceName;
 
+use super::peer::Peer;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::domain::NodeDirectory;
@@ -31,6 +32,8 @@ pub struct Node {
     pub name: String,
     /// Its build.
     pub build: String,
+    /// Where it comes from: an address, or `unix`.
+    pub address: String,
     /// Whether it is connected.
     pub connected: bool,
     /// When that was last otherwise.
@@ -126,7 +129,7 @@ impl Nodes {
     }
 
     /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
-    pub fn connect(&self, name: &str, build: &str) -> Result<Connected, InvalidNode> {
+    pub fn connect(&self, name: &str, build: &str, peer: &Peer) -> Result<Connected, InvalidNode> {
         let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
             return Err(InvalidNode::Text);
@@ -142,6 +145,7 @@ impl Nodes {
         let node = Node {
             name: name.to_owned(),
             build: build.to_owned(),
+            address: peer.to_string(),
             connected: true,
             since: self.clock.now(),
             acked: 0,
@@ -154,7 +158,7 @@ impl Nodes {
         state.forget_long_gone();
         self.connected.set(state.connected());
         self.changed.send_replace(());
-        info!(node = name, build, "a node connected");
+        info!(node = name, build, from = %peer, "a node connected");
         Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
     }
 
@@ -213,6 +217,10 @@ fn view(node: Node) -> NodeView {
         since: node.since.format(&Rfc3339).unwrap_or_default(),
         version: node.held,
         rejects: node.rejects.into_iter().map(reject).collect(),
+        address: node.address,
+        connections: node.connections,
+        requests: node.requests,
+        ..NodeView::default()
     }
 }
 
@@ -283,8 +291,8 @@ mod tests {
     #[tokio::test]
     async fn the_newest_of_one_name_wins() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
-        let first = nodes.connect("edge1", "1").unwrap();
-        let second = nodes.connect("edge1", "2").unwrap();
+        let first = nodes.connect("edge1", "1", &Peer::Local).unwrap();
+        let second = nodes.connect("edge1", "2", &Peer::Local).unwrap();
         first.replaced().await;
         assert!(!second.replaced.is_cancelled());
         drop(first);
@@ -301,10 +309,10 @@ mod tests {
     fn names_are_bounded_and_so_is_their_number() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         for bad in ["", "a\nb", &"x".repeat(254)] {
-            assert!(nodes.connect(bad, "1").is_err());
+            assert!(nodes.connect(bad, "1", &Peer::Local).is_err());
         }
         for i in 0..MAX_GONE + 20 {
-            drop(nodes.connect(&format!("n{i}"), "1").unwrap());
+            drop(nodes.connect(&format!("n{i}"), "1", &Peer::Local).unwrap());
         }
         assert!(nodes.list().len() <= MAX_GONE + 1);
     }

@@ -7,24 +7,45 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
+
+use super::peer::Peer;
 
 /// What every HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long somebody without a place on the list may stay: long enough to join.
+const STRANGER: Duration = Duration::from_secs(20);
+
+/// What a connection runs over.
+pub(super) enum Transport {
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// A stream that fails as soon as it is seen not to begin with [`PREFACE`], or does not within a limit.
 pub(super) struct Guarded {
-    stream: UnixStream,
+    stream: Transport,
+    peer: Peer,
     seen: usize,
     limit: Option<Pin<Box<Sleep>>>,
+    stranger: Option<(Pin<Box<Sleep>>, OwnedSemaphorePermit)>,
     garbage: Counter,
 }
 
 impl Guarded {
-    pub(super) fn new(stream: UnixStream, limit: Duration, garbage: Counter) -> Self {
-        Self { stream, seen: 0, limit: Some(Box::pin(sleep(limit))), garbage }
+    pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, garbage: Counter) -> Self {
+        Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), stranger: None, garbage }
+    }
+
+    /// The same, of somebody who has no place on the list: it ends soon, and gives `room` back then.
+    pub(super) fn stranger(mut self, room: OwnedSemaphorePermit) -> Self {
+        self.stranger = Some((Box::pin(sleep(STRANGER)), room));
+        self
     }
 
     fn refuse(&self, what: &'static str) -> Poll<io::Result<()>> {
@@ -50,6 +71,11 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some((life, _)) = &mut self.stranger
+            && life.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let Some(limit) = &mut self.limit else {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         };
@@ -80,8 +106,42 @@ impl AsyncWrite for Guarded {
     }
 }
 
-impl Connected for Guarded {
-    type ConnectInfo = ();
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
 
-    fn connect_info(&self) {}
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Connected for Guarded {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -19,9 +20,12 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, Question, ToNode
 
 use super::catalog::Catalog;
 use super::diff::Batch;
+use super::doors::{Doors, Threshold};
+use super::enrolment::{self, Enrolment, peer};
+use super::members::{Members, Membership, NotAdmitted};
 use super::nodes::{Connected, InvalidNode, Nodes};
+use super::peer::Peer;
 use super::session::{Session, Violation};
-use super::socket::FeedSocket;
 use crate::store::history::Standing;
 
 /// The largest message taken from a node: an API call with its body and head.
@@ -65,6 +69,8 @@ pub struct FeedService {
     pub catalog: watch::Receiver<Catalog>,
     /// Where connected nodes are listed.
     pub nodes: Nodes,
+    /// Who may be a node.
+    pub members: Members,
     /// Who answers API calls.
     pub calls: CallHandler,
     /// Who answers DNS questions.
@@ -75,6 +81,21 @@ pub struct FeedService {
     pub patience: Patience,
     /// Connections and messages that no node sends.
     pub garbage: Counter,
+}
+
+/// What nodes from afar need.
+pub struct Remote {
+    /// How TLS is spoken with them.
+    pub tls: Arc<ServerConfig>,
+    /// How they come to their certificates.
+    pub enrolment: Enrolment,
+}
+
+/// A node that said who it is.
+struct Known {
+    connected: Connected,
+    standing: Membership,
+    held: Option<Held>,
 }
 
 /// Why a node's stream ended.
@@ -91,6 +112,8 @@ enum Ended {
     #[error(transparent)]
     Invalid(#[from] InvalidNode),
     #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error(transparent)]
     Violation(#[from] Violation),
     #[error("it was silent for too long")]
     Silent,
@@ -104,27 +127,52 @@ type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
-    /// Serves the nodes on `socket` until the process stops.
-    pub async fn serve(self, socket: FeedSocket) -> Result<(), tonic::transport::Error> {
+    /// Serves the nodes that come in by `doors` until the process stops; those from afar need `remote`.
+    pub async fn serve(self, doors: Doors, remote: Option<Remote>) -> Result<(), tonic::transport::Error> {
         let stop = self.tasks.stop().clone();
-        let incoming = socket.incoming(self.patience.hello, self.garbage.clone());
+        let (tls, enrolment) = remote.map(|remote| (remote.tls, remote.enrolment)).unzip();
+        let threshold = Threshold {
+            tls,
+            members: self.members.clone(),
+            limit: self.patience.hello,
+            garbage: self.garbage.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let incoming = doors.incoming(&threshold);
         let (heartbeat, silence) = (self.patience.heartbeat, self.patience.silence);
         let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
+        let enrolment = enrolment.map(|enrolment| {
+            let service = wire::enrolment_server::EnrolmentServer::new(enrolment);
+            service.max_decoding_message_size(enrolment::MAX_MESSAGE)
+        });
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(heartbeat))
             .http2_keepalive_timeout(Some(silence.saturating_sub(heartbeat)))
             .max_concurrent_streams(MAX_STREAMS)
             .add_service(service)
+            .add_optional_service(enrolment)
             .serve_with_incoming_shutdown(incoming, async move { stop.begun().await })
             .await
     }
 
-    async fn attend(self, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
+    /// Who asks, if they may.
+    fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
+        let peer = peer(request)?;
+        match self.members.admit(&peer) {
+            Ok(_) => Ok(peer),
+            Err(refused) => {
+                debug!(from = %peer, reason = %refused, "somebody is not let in");
+                Err((&refused).into())
+            }
+        }
+    }
+
+    async fn attend(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
         let mut stream = Stream { inbound, heard: Instant::now(), patience: self.patience };
-        let ended = match self.meet(&mut stream).await {
-            Ok((connected, held)) => {
-                let Err(ended) = self.drive(&connected, held, &mut stream, &outbound).await;
-                info!(node = connected.name(), reason = %ended, "a node's stream ended");
+        let ended = match self.meet(peer, &mut stream).await {
+            Ok(mut known) => {
+                let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
+                info!(node = known.connected.name(), reason = %ended, "a node's stream ended");
                 ended
             }
             Err(ended) => {
@@ -141,26 +189,32 @@ impl FeedService {
         }
     }
 
-    async fn meet(&self, stream: &mut Stream) -> Result<(Connected, Option<Held>), Ended> {
+    async fn meet(&self, peer: Peer, stream: &mut Stream) -> Result<Known, Ended> {
         let first = timeout(self.patience.hello, stream.next()).await.map_err(|_| Ended::NoHello)??;
         let FromNode::Hello { node, build, held } = first else { return Err(Ended::NoHello) };
-        Ok((self.nodes.connect(&node, &build)?, held))
+        let standing = Membership::new(&self.members, peer, &node)?;
+        Ok(Known { connected: self.nodes.connect(&node, &build, &peer)?, standing, held })
     }
 
     async fn drive(
         &self,
-        connected: &Connected,
-        held: Option<Held>,
+        known: &mut Known,
         stream: &mut Stream,
         outbound: &Outbound,
     ) -> Result<Infallible, Ended> {
+        let Known { connected, standing, held } = known;
         let mut catalog = self.catalog.clone();
         suspect(&catalog.borrow(), connected.name(), held.as_ref());
-        let mut session = Session::new(held);
+        let mut session = Session::new(held.take());
         let mut sending: Option<Sending> = None;
         let mut heartbeat = interval(self.patience.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if let Some(drain) = standing.untold()?
+                && outbound.try_send(Ok(ToNode::Directive { drain }.write())).is_ok()
+            {
+                standing.told(drain);
+            }
             if sending.is_none() {
                 let batch = session.next(&catalog.borrow_and_update());
                 sending = batch.map(|batch| send(batch, outbound.clone()));
@@ -171,6 +225,7 @@ impl FeedService {
                 changed = catalog.changed() => changed.map_err(|_| Ended::Stopping)?,
                 // A full queue says by itself that we live.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
+                () = standing.changed() => {}
                 () = outbound.closed() => return Err(Ended::Closed),
                 () = connected.replaced() => return Err(Ended::Replaced),
                 () = self.tasks.stop().begun() => return Err(Ended::Stopping),
@@ -256,6 +311,7 @@ impl Ended {
             Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => {
                 Some(Status::invalid_argument(self.to_string()))
             }
+            Self::NotAdmitted(refused) => Some(refused.into()),
             Self::Silent => Some(Status::deadline_exceeded(self.to_string())),
             Self::Replaced => Some(Status::aborted(self.to_string())),
             Self::Stopping => Some(Status::unavailable(self.to_string())),
@@ -266,7 +322,12 @@ impl Ended {
     fn is_garbage(&self) -> bool {
         match self {
             Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => true,
-            Self::Closed | Self::Transport(_) | Self::Silent | Self::Replaced | Self::Stopping => false,
+            Self::Closed
+            | Self::Transport(_)
+            | Self::NotAdmitted(_)
+            | Self::Silent
+            | Self::Replaced
+            | Self::Stopping => false,
         }
     }
 }
@@ -279,8 +340,9 @@ impl wire::feed_server::Feed for FeedService {
         &self,
         request: Request<Streaming<wire::NodeMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let peer = self.admit(&request)?;
         let (outbound, queue) = mpsc::channel(QUEUE);
-        self.tasks.spawn("feed stream", self.clone().attend(request.into_inner(), outbound));
+        self.tasks.spawn("feed stream", self.clone().attend(peer, request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(queue)))
     }
 
@@ -288,6 +350,7 @@ impl wire::feed_server::Feed for FeedService {
         &self,
         request: Request<wire::ResolveRequest>,
     ) -> Result<Response<wire::ResolveResponse>, Status> {
+        self.admit(&request)?;
         let question = Question::try_from(request.into_inner()).map_err(|error| {
             self.garbage.inc();
             Status::invalid_argument(error.to_string())
@@ -300,6 +363,7 @@ impl wire::feed_server::Feed for FeedService {
         &self,
         request: Request<wire::CallRequest>,
     ) -> Result<Response<wire::CallResponse>, Status> {
+        self.admit(&request)?;
         let call = ApiCall::try_from(request.into_inner()).map_err(|error| {
             self.garbage.inc();
             Status::invalid_argument(error.to_string())

@@ -6,18 +6,14 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
-use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
-use super::preface::Guarded;
-
 /// Readable and writable by the gateway's user and group alone.
 const MODE: u32 = 0o660;
 /// How long to wait when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket. Its file is removed when it is dropped.
 #[derive(Debug)]
@@ -72,20 +68,8 @@ impl FeedSocket {
         Ok(Self { listener: UnixListener::from_std(listener)?, _file: None })
     }
 
-    /// The connections; it never ends. What does not begin as HTTP/2 within `limit` is counted in `garbage`.
-    pub(super) fn incoming(
-        self,
-        limit: Duration,
-        garbage: Counter,
-    ) -> impl Stream<Item = io::Result<Guarded>> {
-        stream::unfold((self, garbage), move |(socket, garbage)| async move {
-            let stream = socket.accept().await;
-            let guarded = Guarded::new(stream, limit, garbage.clone());
-            Some((Ok(guarded), (socket, garbage)))
-        })
-    }
-
-    async fn accept(&self) -> UnixStream {
+    /// The next connection; waits while the process is out of file descriptors.
+    pub(super) async fn accept(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => return stream,

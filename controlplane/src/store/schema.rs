@@ -132,5 +132,35 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    node_authority (id) {
+        id -> BigInt,
+        certificate -> Binary,
+        sealed_key -> Binary,
+    }
+}
+
+diesel::table! {
+    node_invites (secret_hash) {
+        secret_hash -> Binary,
+        name -> Text,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    nodes (name) {
+        name -> Text,
+        member -> Nullable<Text>,
+        fingerprint -> Nullable<Binary>,
+        not_after -> Nullable<BigInt>,
+        drained -> Bool,
+        joined_at -> Nullable<BigInt>,
+        removed_at -> Nullable<BigInt>,
+        version -> BigInt,
+    }
+}
+
 diesel::joinable!(routes -> users (owner));
 diesel::allow_tables_to_appear_in_same_query!(routes, users);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use webgateway_proto::model::RemoteAddress;
 
 /// Where the resources come from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -12,6 +13,8 @@ use serde::Deserialize;
 pub enum Endpoint {
     /// A controlplane on this machine.
     Unix(PathBuf),
+    /// A controlplane far away, by mutual TLS.
+    Remote(RemoteAddress),
     /// A file, read at the start and on SIGHUP.
     File(PathBuf),
 }
@@ -19,11 +22,11 @@ pub enum Endpoint {
 /// An endpoint that is none.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// Remote controlplanes.
-    #[error("`{0}`: a remote controlplane needs mutual TLS, which this build does not have; use unix:PATH")]
-    Remote(String),
+    /// Without TLS.
+    #[error("`{0}`: private keys travel on the feed, so it is https://HOST:PORT")]
+    Plain(String),
     /// Anything else.
-    #[error("`{0}` is no feed endpoint: use unix:PATH or file:PATH")]
+    #[error("`{0}` is no feed endpoint: use unix:PATH, https://HOST:PORT or file:PATH")]
     Unknown(String),
 }
 
@@ -31,6 +34,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Remote(address) => write!(f, "https://{address}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
         }
     }
@@ -40,11 +44,16 @@ impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        let unknown = || InvalidEndpoint::Unknown(text.to_owned());
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("http" | "https", _)) => Err(InvalidEndpoint::Remote(text.to_owned())),
-            Some(_) | None => Err(InvalidEndpoint::Unknown(text.to_owned())),
+            Some(("https", rest)) => {
+                let address = rest.strip_prefix("//").map(|rest| rest.trim_end_matches('/'));
+                address.and_then(|a| a.parse().ok()).map(Self::Remote).ok_or_else(unknown)
+            }
+            Some(("http", _)) => Err(InvalidEndpoint::Plain(text.to_owned())),
+            Some(_) | None => Err(unknown()),
         }
     }
 }
@@ -54,5 +63,22 @@ impl TryFrom<String> for Endpoint {
 
     fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
         text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_sockets_addresses_and_files() {
+        for text in
+            ["unix:/run/x.sock", "https://control.example:7443", "https://[2001:db8::1]:1", "file:x.json"]
+        {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+        for bad in ["", "unix:", "https://x", "https:x:1", "https://x:1/path", "http://x:1", "x:1"] {
+            assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+        }
     }
 }

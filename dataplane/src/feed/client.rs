@@ -2,20 +2,16 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
-use tower::service_fn;
+use tonic::transport::Channel;
 use tracing::{debug, error, info, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
@@ -24,6 +20,7 @@ use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Question, ToNode};
 use super::apply::Collector;
 use super::backoff::Backoff;
 use super::directive::Drain;
+use super::link::{Link, NotConnected, root};
 use super::{Published, Publisher};
 use crate::clock::unix_now;
 use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
@@ -35,18 +32,15 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// A cache that takes longer to keep a batch is not waited for.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much may be under way: a full sync over a long distance is not to wait for each 64 KiB.
-const WINDOW: u32 = 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Client = wire::feed_client::FeedClient<Channel>;
 
 /// Why a stream ended.
 #[derive(Debug, Error)]
 enum StreamEnded {
-    #[error("cannot connect: {}", root(.0))]
-    Connect(#[from] tonic::transport::Error),
-    #[error("the controlplane says: {}", .0.message())]
+    #[error(transparent)]
+    Connect(#[from] NotConnected),
+    #[error("{}", told(.0))]
     Refused(#[from] Box<tonic::Status>),
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
@@ -54,13 +48,12 @@ enum StreamEnded {
     Ended,
 }
 
-/// What lies under "transport error".
-fn root(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+/// What the controlplane said, or what became of the connection to it.
+fn told(status: &tonic::Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => format!("the connection failed: {}", root(source)),
+        None => format!("the controlplane says: {}", status.message()),
     }
-    deepest.to_string()
 }
 
 /// The API cannot be reached.
@@ -141,8 +134,8 @@ impl ApiDoor {
 
 /// The feed's client.
 pub struct FeedClient {
-    /// The controlplane's socket.
-    pub socket: PathBuf,
+    /// The way to the controlplanes.
+    pub link: Link,
     /// This node's name.
     pub node: String,
     /// What takes the batches.
@@ -161,10 +154,9 @@ impl FeedClient {
     /// Holds a stream until the process stops. Losing it changes nothing for traffic.
     pub async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
         let mut backoff = Backoff::default();
-        let mut quiet = false;
         loop {
             let ended = tokio::select! {
-                ended = self.stream(&mut backoff, &mut quiet) => ended,
+                ended = self.stream(&mut backoff) => ended,
                 () = stop.begun() => return Ok(()),
             };
             self.metrics.feed_connected.set(0);
@@ -172,13 +164,16 @@ impl FeedClient {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
+            let endpoint = self.link.current();
             // Said once, not at every attempt.
-            if quiet {
-                debug!(%error, "no feed");
+            if self.link.is_news(&error.to_string()) {
+                warn!(%error, endpoint, "no feed, traffic goes on with what is held");
             } else {
-                warn!(%error, socket = %self.socket.display(), "no feed, traffic goes on with what is held");
+                debug!(%error, endpoint, "no feed");
             }
-            quiet = true;
+            if !self.link.next() {
+                continue;
+            }
             tokio::select! {
                 () = tokio::time::sleep(backoff.failed(fastrand::f64())) => {}
                 () = stop.begun() => return Ok(()),
@@ -186,16 +181,17 @@ impl FeedClient {
         }
     }
 
-    async fn stream(&mut self, backoff: &mut Backoff, quiet: &mut bool) -> Result<Infallible, StreamEnded> {
-        let mut client = self.connect().await?;
+    async fn stream(&mut self, backoff: &mut Backoff) -> Result<Infallible, StreamEnded> {
+        let channel = self.link.connect().await?;
+        let mut client = Client::new(channel).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.say(&outgoing, self.hello()).await?;
         let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?.into_inner();
         self.door.client.store(Some(Arc::new(client)));
         self.metrics.feed_connected.set(1);
-        info!(socket = %self.socket.display(), "connected to the feed");
-        *quiet = false;
+        info!(endpoint = self.link.current(), "connected to the feed");
+        self.link.succeeded();
         let mut collector = Collector::default();
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -227,24 +223,6 @@ impl FeedClient {
                 _ = beat.tick() => self.say(&outgoing, self.status()).await?,
             }
         }
-    }
-
-    async fn connect(&self) -> Result<Client, tonic::transport::Error> {
-        let socket = self.socket.clone();
-        let dial = service_fn(move |_| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        // The URI is the HTTP/2 authority only; the socket is what is dialled.
-        let endpoint = Endpoint::from_static("http://controlplane")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(HEARTBEAT)
-            .keep_alive_timeout(SILENCE - HEARTBEAT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW);
-        let channel = endpoint.connect_with_connector(dial).await?;
-        Ok(Client::new(channel).max_decoding_message_size(API_ANSWER))
     }
 
     fn status(&self) -> FromNode {

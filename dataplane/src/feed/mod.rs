@@ -5,7 +5,11 @@ pub mod backoff;
 pub mod cache;
 pub mod client;
 pub mod directive;
+pub mod enrolment;
 pub mod file;
+pub mod link;
 mod publish;
+pub mod renewal;
+pub mod turns;
 
 pub use publish::{Published, Publisher, RouteClosed};

@@ -1,7 +1,10 @@
 //! What can be wrong with the arguments: which flag, why, and what to do.
 
 use thiserror::Error;
-use webgateway_proto::model::{InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidRouteId};
+use webgateway_proto::model::{
+    InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidRemoteAddress,
+    InvalidRouteId,
+};
 
 use super::endpoint::InvalidUrl;
 use super::key_name::InvalidKeyName;
@@ -47,6 +50,15 @@ pub(crate) enum InvalidArg {
     /// `--user`
     #[error(transparent)]
     User(InvalidKeyId),
+    /// `nodes … NAME`
+    #[error(transparent)]
+    NodeName(#[from] InvalidNodeName),
+    /// `--address`
+    #[error(transparent)]
+    Address(#[from] InvalidRemoteAddress),
+    /// `--ttl`
+    #[error("`{0}` is not how long a token may be good: from 1m to 7d, such as 30m, 1h or 7d")]
+    Ttl(String),
     /// `keys generate NAME`
     #[error(transparent)]
     KeyName(#[from] InvalidKeyName),
@@ -67,7 +79,9 @@ impl InvalidArg {
             Self::Certificate(_) => "-c/--certificate",
             Self::NoChange => "-f, -s, -b, -m, -t",
             Self::User(_) => "--user",
-            Self::KeyName(_) => "NAME",
+            Self::KeyName(_) | Self::NodeName(_) => "NAME",
+            Self::Address(_) => "--address",
+            Self::Ttl(_) => "--ttl",
         }
     }
 
@@ -93,7 +107,7 @@ impl InvalidArg {
             )) => Some("quote the brackets: -b '[54f:1::2]:8080'; names are not looked up"),
             Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
-            Self::Route(_) => None,
+            Self::Route(_) | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
             Self::Certificate(_) => {
                 Some("a certificate is named by its first host, as `gwctl certificates list` shows it")
             }

@@ -5,12 +5,15 @@ mod credentials;
 mod endpoint;
 mod invalid;
 mod key_name;
+mod nodes;
 mod routes;
 
 #[cfg(test)]
 mod tests;
 
-use webgateway_proto::api::{CertificateRef, RouteCreate, RouteRef, RouteUpdate, UserRef};
+use webgateway_proto::api::{
+    CertificateRef, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef, RouteUpdate, UserRef,
+};
 use webgateway_proto::model::KeyId;
 
 pub(crate) use self::credentials::Credentials;
@@ -53,6 +56,14 @@ pub(crate) enum Call {
     Renew(CertificateRef),
     /// `certificates.root`
     Root,
+    /// `nodes.list`
+    Nodes,
+    /// `nodes.invite`
+    Invite(NodeInvite),
+    /// `nodes.drain`
+    Drain(NodeDrain),
+    /// `nodes.remove`
+    Remove(NodeRef),
     /// `admin.suspend`
     Suspend(UserRef),
     /// `admin.unsuspend`
@@ -68,6 +79,7 @@ impl Action {
             Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
             Command::Routes(command) => route_call(command)?,
             Command::Certificates(command) => certificate_call(command)?,
+            Command::Nodes(command) => nodes::call(command)?,
             Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?),
             Command::Admin(cli::Admin::Unsuspend(user)) => Call::Unsuspend(user_ref(&user)?),
         };

@@ -3,6 +3,7 @@
 mod admin;
 mod certificates;
 mod keys;
+mod nodes;
 mod routes;
 mod status;
 
@@ -38,6 +39,10 @@ pub(crate) fn run(action: Action, manner: Manner) -> Result<Report, Fault> {
                 Call::Certificate(params) => certificates::get(&client, &params),
                 Call::Renew(params) => certificates::renew(&client, &params),
                 Call::Root => certificates::root(&client),
+                Call::Nodes => nodes::list(&client),
+                Call::Invite(params) => nodes::invite(&client, &params),
+                Call::Drain(params) => nodes::drain(&client, &params),
+                Call::Remove(params) => nodes::remove(&client, &params),
                 Call::Suspend(params) => admin::suspend(&client, &params),
                 Call::Unsuspend(params) => admin::unsuspend(&client, &params),
             }

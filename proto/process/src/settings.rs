@@ -43,6 +43,21 @@ pub struct Program {
     pub about: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
+    /// What it does instead of running, if told so.
+    pub verbs: &'static [Verb],
+}
+
+/// Something a program does instead of running; it takes one argument and the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Verb {
+    /// How it is called.
+    pub name: &'static str,
+    /// One line on what it does.
+    pub about: &'static str,
+    /// What its argument is called.
+    pub argument: &'static str,
+    /// What its argument is.
+    pub help: &'static str,
 }
 
 /// What a program was started with.
@@ -52,6 +67,8 @@ pub struct Invocation<T> {
     pub settings: T,
     /// Whether the configuration is only to be checked.
     pub check: bool,
+    /// The argument of the verb, if one was given: with several verbs this would have to say which.
+    pub verb: Option<String>,
 }
 
 /// Why a program cannot be configured.
@@ -101,6 +118,9 @@ pub enum InvalidSettings {
     Value(String),
 }
 
+/// The name of a verb's argument; no key is called so.
+const ARGUMENT: &str = "verb's argument";
+
 /// Reads the command line, the environment and the file of this process. Prints and exits on `--help`.
 pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, InvalidSettings> {
     match from_sources(program, std::env::args_os(), &|name| std::env::var(name).ok()) {
@@ -116,6 +136,10 @@ pub fn from_sources<T: DeserializeOwned>(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Invocation<T>, InvalidSettings> {
     let matches = command(program).try_get_matches_from(args).map_err(Box::new)?;
+    let verb = matches.subcommand().map(|(_, inner)| inner);
+    let argument = verb.and_then(|inner| inner.get_one::<String>(ARGUMENT).cloned());
+    // Keys after the verb are known to it alone, those before it to both.
+    let matches = verb.unwrap_or(&matches);
     let file = matches.get_one::<PathBuf>("config").cloned();
     let file = file.or_else(|| env("WEBGATEWAY_CONFIG").map(PathBuf::from));
     let mut table = match file {
@@ -132,7 +156,7 @@ pub fn from_sources<T: DeserializeOwned>(
     lists_of_one(&mut table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
     let settings = settings.map_err(|error| InvalidSettings::Value(complaint(&error)))?;
-    Ok(Invocation { settings, check: matches.get_flag("check") })
+    Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument })
 }
 
 /// What is wrong with which key, and how it is written where the parser only says what it is.
@@ -156,8 +180,8 @@ fn complaint(error: &toml::de::Error) -> String {
 
 fn command(program: &Program) -> Command {
     let config = Arg::new("config").long("config").short('c').value_name("FILE");
-    let config = config.value_parser(clap::value_parser!(PathBuf));
-    let check = Arg::new("check").long("check").action(ArgAction::SetTrue);
+    let config = config.value_parser(clap::value_parser!(PathBuf)).global(true);
+    let check = Arg::new("check").long("check").action(ArgAction::SetTrue).global(true);
     let keys = program.keys.iter().map(argument);
     Command::new(program.name)
         .about(program.about)
@@ -165,13 +189,21 @@ fn command(program: &Program) -> Command {
         .arg(config.help("The TOML file with the keys below [env: WEBGATEWAY_CONFIG]"))
         .arg(check.help("Check the configuration and exit"))
         .args(keys)
+        .subcommands(program.verbs.iter().map(subcommand))
+        .disable_help_subcommand(true)
         .after_help("A flag wins over a variable, a variable over the file, the file over the default.")
+}
+
+fn subcommand(verb: &Verb) -> Command {
+    let argument = Arg::new(ARGUMENT).value_name(verb.argument).help(verb.help).required(true);
+    Command::new(verb.name).about(verb.about).arg(argument.allow_hyphen_values(true))
 }
 
 fn argument(key: &Key) -> Arg {
     let help = format!("{} [env: {}]", key.help, variable(key));
     let long = flag(key).split_off(2);
-    let arg = Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys");
+    let arg =
+        Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys").global(true);
     match key.kind {
         Kind::Text => arg.value_name("VALUE"),
         Kind::Integer => arg.value_name("N"),

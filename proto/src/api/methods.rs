@@ -33,6 +33,12 @@ pub mod method {
     pub const CERTIFICATES_ROOT: &str = "certificates.root";
     /// Lists the nodes.
     pub const NODES_LIST: &str = "nodes.list";
+    /// Makes a join token for a new node.
+    pub const NODES_INVITE: &str = "nodes.invite";
+    /// Revokes a node.
+    pub const NODES_REMOVE: &str = "nodes.remove";
+    /// Has a node drained, or not any more.
+    pub const NODES_DRAIN: &str = "nodes.drain";
     /// Says whether the controlplane works.
     pub const HEALTH: &str = "health";
     /// Says which build it is.
@@ -184,41 +190,6 @@ pub struct UserState {
     pub routes: u64,
     /// The store's revision now.
     pub version: u64,
-}
-
-/// Result of `nodes.list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodeList {
-    /// The store's revision now.
-    pub version: u64,
-    /// The nodes that are connected, or were.
-    pub nodes: Vec<NodeView>,
-}
-
-/// A node as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodeView {
-    /// Its name.
-    pub node: String,
-    /// Its build.
-    pub build: String,
-    /// Whether it is connected.
-    pub connected: bool,
-    /// When that was last otherwise (RFC 3339).
-    pub since: String,
-    /// The version it last acknowledged.
-    pub version: u64,
-    /// What it could not use.
-    pub rejects: Vec<Reject>,
-}
-
-/// A resource that a node could not use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Reject {
-    /// Its name.
-    pub resource: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// Result of `health`.

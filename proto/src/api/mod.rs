@@ -3,15 +3,17 @@
 mod certificates;
 pub mod jsonrpc;
 mod methods;
+mod nodes;
 
 pub use certificates::{
     CertificateList, CertificateListParams, CertificateRef, CertificateState, CertificateView, DnsRecord,
     RootCertificate,
 };
 pub use methods::{
-    BuildInfo, Health, NodeList, NodeView, Reject, RouteCreate, RouteList, RouteListParams, RouteRef,
-    RouteState, RouteUpdate, RouteView, UserRef, UserState, method,
+    BuildInfo, Health, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView,
+    UserRef, UserState, method,
 };
+pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";

@@ -12,6 +12,9 @@ pub use resource::{
     Settings, TicketKey, TicketKeys,
 };
 
+/// The DNS name in the certificate that the controlplane shows to its nodes, wherever it is.
+pub const CONTROLPLANE_NAME: &str = "controlplane.webgateway.internal";
+
 /// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
 #[allow(
     missing_docs,

@@ -5,11 +5,15 @@ mod cert;
 mod health;
 mod host;
 mod id;
+mod node;
 mod route;
+mod token;
 
 pub use backend::{Backend, Backends, InvalidBackend, InvalidBackends, MAX_BACKENDS, Prefixes};
 pub use cert::{CertName, Certificate, CertificateId, InvalidCertificate};
 pub use health::{HealthCheck, InvalidHealthCheck, Probe};
 pub use host::{Host, InvalidHost, MAX_HOST};
 pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
+pub use node::{InvalidNodeName, InvalidRemoteAddress, NodeName, RemoteAddress};
 pub use route::{Balance, Destination, Mode, Route};
+pub use token::{InvalidToken, JoinToken};

@@ -13,7 +13,10 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "proto/src/feed",
             "dataplane/src/feed/client.rs",
+            "dataplane/src/feed/enrolment.rs",
             "controlplane/src/feed/server.rs",
+            "controlplane/src/feed/enrolment.rs",
+            "controlplane/src/feed/enrolment",
             "controlplane/src/feed/server",
         ],
     ),

@@ -145,7 +145,7 @@ fn terms(resolver: &Resolver, pebble: &Pebble, addresses: &[IpAddr], acme: &str)
         certificates: format!(
             "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@{BASE_DOMAIN}\"\n{acme}\n"
         ),
-        service: None,
+        ..Terms::default()
     }
 }
 

@@ -22,6 +22,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod remote;
 mod resume;
 mod shared;
 mod signatures;
@@ -65,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         cached::stories(),
         shared::stories(),
         endurance::stories(),
+        remote::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())

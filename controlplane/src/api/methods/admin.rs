@@ -1,15 +1,13 @@
-//! `admin.*` and `nodes.*`: for the admin alone.
+//! `admin.*`: for the admin alone.
 
-use webgateway_proto::api::{NodeList, UserRef, UserState, method};
+use webgateway_proto::api::{UserRef, UserState, method};
 use webgateway_proto::model::KeyId;
 
-use super::system::NoParams;
 use super::{Method, Services};
 use crate::domain::{Caller, Refusal};
 
 pub(super) struct Suspend;
 pub(super) struct Unsuspend;
-pub(super) struct Nodes;
 
 impl Method for Suspend {
     const NAME: &'static str = method::ADMIN_SUSPEND;
@@ -34,19 +32,6 @@ impl Method for Unsuspend {
 
     async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
         set_suspended(services, &who, &params, false).await
-    }
-}
-
-impl Method for Nodes {
-    const NAME: &'static str = method::NODES_LIST;
-    const SUMMARY: &'static str = "Lists the nodes, what they hold and what they could not use";
-    type Who = Caller;
-    type Params = NoParams;
-    type Outcome = NodeList;
-
-    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
-        who.require_admin()?;
-        Ok(NodeList { version: services.domain.revision().await?, nodes: services.nodes.nodes() })
     }
 }
 

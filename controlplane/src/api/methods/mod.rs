@@ -2,6 +2,7 @@
 
 mod admin;
 mod certificates;
+mod nodes;
 mod routes;
 mod system;
 
@@ -91,7 +92,7 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 15] = [
+pub(super) static TABLE: [Entry; 18] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
@@ -103,7 +104,10 @@ pub(super) static TABLE: [Entry; 15] = [
     entry::<certificates::Root>(),
     entry::<admin::Suspend>(),
     entry::<admin::Unsuspend>(),
-    entry::<admin::Nodes>(),
+    entry::<nodes::List>(),
+    entry::<nodes::Invite>(),
+    entry::<nodes::Drain>(),
+    entry::<nodes::Remove>(),
     entry::<system::Healthy>(),
     entry::<system::Version>(),
     entry::<system::Discover>(),

@@ -194,6 +194,7 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
         admin: "admin.pub".parse().unwrap(),
+        invitations: None,
         clock: Clock::system(),
     };
     let keys = KeyStore::open(dir.path().join("keys")).unwrap();

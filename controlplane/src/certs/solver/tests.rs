@@ -13,10 +13,12 @@ use webgateway_proto::model::Prefixes;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::FeedAddress;
+use crate::feed::doors::Doors;
 use crate::feed::load::Loader;
+use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
 use crate::feed::server::{CallHandler, FeedService, Patience};
-use crate::feed::socket::FeedSocket;
 use crate::metrics::Metrics;
 use crate::seal::SecretKey;
 use crate::store::Store;
@@ -57,14 +59,15 @@ impl Controlplane {
         let service = FeedService {
             catalog,
             nodes: nodes.clone(),
+            members: Members::new(Clock::system()),
             calls,
             questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             patience: Patience::default(),
             garbage: Counter::default(),
         };
-        let socket = FeedSocket::bind(&dir.path().join("feed.sock")).unwrap();
-        tasks.essential("feed", service.serve(socket));
+        let doors = Doors::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
+        tasks.essential("feed", service.serve(doors, None));
         let solver = Solver { patience, ..Solver::new(base, TxtSet::new(), challenges, nodes) };
         Self { dir, solver, tasks }
     }

@@ -12,6 +12,7 @@ use webgateway_process::Stop;
 use super::sample_node::{LIMIT, Node, client};
 use super::*;
 use crate::clock::Clock;
+use crate::config::FeedAddress;
 use crate::feed::samples::{history, put, remove, route_name};
 use crate::store::change::{Changed, Changes};
 
@@ -47,13 +48,17 @@ impl Controlplane {
         let service = FeedService {
             catalog: receiver,
             nodes: nodes.clone(),
+            members: Members::new(Clock::system()),
             calls: echo,
             questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
             patience,
             garbage: garbage.clone(),
         };
-        tasks.essential("feed", service.serve(FeedSocket::bind(&path).unwrap()));
+        tasks.essential(
+            "feed",
+            service.serve(Doors::bind(&[FeedAddress::Unix(path.clone())], None).unwrap(), None),
+        );
         Self { path, catalog, nodes, garbage, tasks, _dir: dir }
     }
 

@@ -27,7 +27,8 @@ const KEYS: &[Key] = &[
     Key { path: "dns.port", kind: Kind::Integer, help: "A port" },
     Key { path: "dns.on", kind: Kind::Bool, help: "A switch" },
 ];
-const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS };
+const VERBS: &[Verb] = &[Verb { name: "greet", about: "Greets", argument: "WHOM", help: "Who it is" }];
+const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS, verbs: VERBS };
 
 fn run(file: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Invocation<Sample>, InvalidSettings> {
     let mut at = tempfile::NamedTempFile::new().unwrap();
@@ -68,4 +69,20 @@ fn what_is_wrong_is_named() {
     let wrong = message("listen = ['nowhere']", &[], &[]);
     assert!(wrong.starts_with("`listen`: ") && wrong.contains("such as 192.0.2.10"), "{wrong}");
     assert!(matches!(run("", &["--nme", "x"], &[]), Err(InvalidSettings::Usage(_))));
+}
+
+#[test]
+fn a_verb_has_its_argument_and_the_keys_stand_on_either_side_of_it() {
+    let read = run("name = 'file'", &["greet", "you", "--dns-port", "3"], &[]).unwrap();
+    assert_eq!((read.verb.as_deref(), read.settings.dns.port), (Some("you"), 3));
+    let read = run("name = 'file'", &["--dns-port", "4", "greet", "-"], &[]).unwrap();
+    assert_eq!((read.verb.as_deref(), read.settings.dns.port), (Some("-"), 4));
+    assert_eq!(read.settings.name, "file");
+    assert_eq!(run("", &[], &[]).unwrap().verb, None);
+    for wrong in [&["greet"][..], &["meet", "you"], &["greet", "you", "me"]] {
+        assert!(matches!(run("", wrong, &[]), Err(InvalidSettings::Usage(_))), "{wrong:?}");
+    }
+    let alone: Vec<OsString> = ["sample", "greet", "you", "--name", "x"].map(Into::into).into();
+    let read: Invocation<Sample> = from_sources(&PROGRAM, alone, &|_| None).unwrap();
+    assert_eq!(read.settings.name, "x");
 }

@@ -1,0 +1,145 @@
+//! `[feed]`: where nodes come to, and what those from afar are told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+use webgateway_proto::model::RemoteAddress;
+
+/// The shortest life of a node's certificate that leaves time to renew it.
+const SHORTEST: Duration = Duration::from_secs(5);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Feed {
+    listen: Vec<String>,
+    address: Option<RemoteAddress>,
+    #[serde(with = "humantime_serde")]
+    node_lifetime: Duration,
+    #[serde(with = "humantime_serde")]
+    pub(super) ticket_rotation: Duration,
+}
+
+/// How nodes come to the controlplane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// Where they are listened for; never empty.
+    pub listen: Vec<FeedAddress>,
+    /// Where those from afar find it, if that can be said.
+    pub address: Option<RemoteAddress>,
+    /// How long their certificates are good.
+    pub node_lifetime: Duration,
+}
+
+/// One place to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedAddress {
+    /// A socket on this machine; whoever may open it is a node.
+    Unix(PathBuf),
+    /// For nodes from afar, by mutual TLS alone.
+    Tcp(SocketAddr),
+}
+
+/// A `[feed]` that cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidFeed {
+    /// Nowhere to listen.
+    #[error(
+        "`feed.listen` is empty: no dataplane could connect; leave it out for unix:/run/webgateway/feed.sock"
+    )]
+    Nowhere,
+    /// Neither a socket nor an address.
+    #[error(
+        "`feed.listen`: `{0}` is neither unix:/path nor address:port, such as unix:/run/webgateway/feed.sock or [::]:7443"
+    )]
+    Listen(String),
+    /// Over or under the bound.
+    #[error("`feed.node_lifetime` must be from 5s to 366days")]
+    Lifetime,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            listen: vec!["unix:/run/webgateway/feed.sock".to_owned()],
+            address: None,
+            node_lifetime: Duration::from_secs(30 * 24 * 3600),
+            ticket_rotation: Duration::from_secs(6 * 3600),
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn resolve(self) -> Result<FeedConfig, InvalidFeed> {
+        if self.listen.is_empty() {
+            return Err(InvalidFeed::Nowhere);
+        }
+        if !(SHORTEST..=LONGEST).contains(&self.node_lifetime) {
+            return Err(InvalidFeed::Lifetime);
+        }
+        let listen: Vec<_> = self.listen.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+        let address = self.address.or_else(|| only_address(&listen));
+        Ok(FeedConfig { listen, address, node_lifetime: self.node_lifetime })
+    }
+}
+
+impl FeedConfig {
+    /// Whether nodes from afar can come.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.listen.iter().any(|address| matches!(address, FeedAddress::Tcp(_)))
+    }
+}
+
+fn address(text: &str) -> Result<FeedAddress, InvalidFeed> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(FeedAddress::Unix(path.into())),
+        Some(_) => Err(InvalidFeed::Listen(text.to_owned())),
+        None => text.parse().map(FeedAddress::Tcp).map_err(|_| InvalidFeed::Listen(text.to_owned())),
+    }
+}
+
+/// The one address that is listened on, if there is one and it says where it is.
+fn only_address(listen: &[FeedAddress]) -> Option<RemoteAddress> {
+    let mut remote = listen.iter().filter_map(|address| match address {
+        FeedAddress::Tcp(address) => Some(address),
+        FeedAddress::Unix(_) => None,
+    });
+    let only = remote.next()?;
+    remote.next().is_none().then(|| only.to_string().parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(listen: &[&str]) -> Result<FeedConfig, InvalidFeed> {
+        let listen = listen.iter().map(|text| (*text).to_owned()).collect();
+        Feed { listen, ..Feed::default() }.resolve()
+    }
+
+    #[test]
+    fn sockets_and_addresses_stand_side_by_side() {
+        let config = resolve(&["unix:feed.sock", "[2001:db8::1]:7443"]).unwrap();
+        assert!(config.is_remote());
+        assert_eq!(config.address.unwrap().to_string(), "[2001:db8::1]:7443");
+        let config = resolve(&["unix:feed.sock", "[::]:7443"]).unwrap();
+        assert_eq!(config.address, None, "that says nothing to a node far away");
+        assert_eq!(resolve(&["192.0.2.1:1", "192.0.2.2:1"]).unwrap().address, None);
+        assert!(!resolve(&["unix:feed.sock"]).unwrap().is_remote());
+    }
+
+    #[test]
+    fn what_is_neither_is_refused() {
+        assert_eq!(resolve(&[]), Err(InvalidFeed::Nowhere));
+        for bad in ["unix:", "unix:/x/", "feed.sock", "host:7443", "7443"] {
+            assert_eq!(resolve(&[bad]), Err(InvalidFeed::Listen(bad.to_owned())));
+        }
+        let short = Feed { node_lifetime: Duration::from_secs(1), ..Feed::default() };
+        assert_eq!(short.resolve(), Err(InvalidFeed::Lifetime));
+    }
+}

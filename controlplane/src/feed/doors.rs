@@ -1,0 +1,190 @@
+//! Where nodes come in: sockets of this machine, and addresses where TLS is spoken before anything else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use prometheus_client::metrics::counter::Counter;
+use rustls::ServerConfig;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
+use webgateway_process::{BindError, Tasks};
+
+use super::members::Members;
+use super::peer::Peer;
+use super::preface::{Guarded, Transport};
+use super::socket::{ACCEPT_PAUSE, FeedSocket, NoFeedSocket};
+use crate::config::FeedAddress;
+use crate::pki::authority::member;
+
+/// How many connections from afar may be without a place on the list at once, their handshakes included.
+const STRANGERS: usize = 256;
+/// How many connections wait to be served.
+const QUEUE: usize = 64;
+
+/// Listening sockets.
+#[derive(Debug, Default)]
+pub struct Doors {
+    local: Vec<FeedSocket>,
+    remote: Vec<TcpListener>,
+}
+
+/// Why one cannot be had.
+#[derive(Debug, Error)]
+pub enum NoDoor {
+    /// A socket of this machine.
+    #[error(transparent)]
+    Unix(#[from] NoFeedSocket),
+    /// An address.
+    #[error(transparent)]
+    Tcp(#[from] BindError),
+}
+
+/// What those who come in meet.
+#[derive(Clone)]
+pub struct Threshold {
+    /// How TLS is spoken with those from afar; without it they are not let in.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Who is on the list.
+    pub members: Members,
+    /// A connection must have shaken hands, and begin as HTTP/2, within this each.
+    pub limit: Duration,
+    /// Connections that no node makes.
+    pub garbage: Counter,
+    /// Where the work is done.
+    pub tasks: Tasks,
+}
+
+impl Doors {
+    /// Opens them all; a socket that is `held` already stands for those of this machine.
+    pub fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, NoDoor> {
+        let mut doors = Self::default();
+        let is_held = held.is_some();
+        doors.local.extend(held);
+        for address in listen {
+            match address {
+                FeedAddress::Unix(_) if is_held => {}
+                FeedAddress::Unix(path) => doors.local.push(FeedSocket::bind(path)?),
+                FeedAddress::Tcp(address) => doors.remote.push(tcp(*address)?),
+            }
+        }
+        Ok(doors)
+    }
+
+    /// Where those from afar come in.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.remote.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The connections, from all doors; none any more when the process stops.
+    pub(super) fn incoming(self, threshold: &Threshold) -> impl Stream<Item = io::Result<Guarded>> + use<> {
+        let (queue, connections) = mpsc::channel(QUEUE);
+        for socket in self.local {
+            threshold.tasks.spawn("feed socket", threshold.clone().local(socket, queue.clone()));
+        }
+        let room = Arc::new(Semaphore::new(STRANGERS));
+        for listener in self.remote {
+            let door = threshold.clone().remote(listener, Arc::clone(&room), queue.clone());
+            threshold.tasks.spawn("feed listener", door);
+        }
+        ReceiverStream::new(connections).map(Ok)
+    }
+}
+
+type Queue = mpsc::Sender<Guarded>;
+
+impl Threshold {
+    async fn local(self, socket: FeedSocket, queue: Queue) {
+        let stop = self.tasks.stop().clone();
+        loop {
+            let stream = tokio::select! {
+                stream = socket.accept() => stream,
+                () = stop.begun() => return,
+            };
+            let guarded =
+                Guarded::new(Transport::Unix(stream), Peer::Local, self.limit, self.garbage.clone());
+            if queue.send(guarded).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn remote(self, listener: TcpListener, room: Arc<Semaphore>, queue: Queue) {
+        let stop = self.tasks.stop().clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.begun() => return,
+            };
+            match accepted {
+                Ok((stream, address)) => match Arc::clone(&room).try_acquire_owned() {
+                    Ok(room) => {
+                        let welcome = self.clone().welcome(stream, address, room, queue.clone());
+                        self.tasks.spawn("feed handshake", welcome);
+                    }
+                    Err(_) => {
+                        self.garbage.inc();
+                        debug!(%address, "too many connections from afar that are no node's");
+                    }
+                },
+                Err(error) => {
+                    warn!(%error, "cannot accept a node");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn welcome(self, stream: TcpStream, address: SocketAddr, room: OwnedSemaphorePermit, queue: Queue) {
+        let Some(tls) = self.tls.clone() else { return };
+        let handshake = async {
+            stream.set_nodelay(true)?;
+            TlsAcceptor::from(tls).accept(stream).await
+        };
+        let stream = tokio::select! {
+            shaken = timeout(self.limit, handshake) => match shaken {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    self.garbage.inc();
+                    return debug!(%address, %error, "a handshake failed");
+                }
+                Err(_) => {
+                    self.garbage.inc();
+                    return debug!(%address, "a handshake took too long");
+                }
+            },
+            () = self.tasks.stop().begun() => return,
+        };
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer::Remote { address, member: shown.and_then(member) };
+        let guarded = Guarded::new(Transport::Tls(Box::new(stream)), peer, self.limit, self.garbage.clone());
+        let guarded = match self.members.admit(&peer) {
+            Ok(_) => guarded,
+            Err(_) => guarded.stranger(room),
+        };
+        // Nobody takes it when the process stops.
+        let _ = queue.send(guarded).await;
+    }
+}
+
+fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().map_err(|source| BindError {
+        what: "dataplanes from afar",
+        address: address.to_string(),
+        key: "feed.listen",
+        source,
+    })
+}

@@ -1,0 +1,225 @@
+//! How a node from afar comes to its certificate: once by a token, from then on by the certificate it has.
+
+use std::num::NonZeroU32;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use governor::Quota;
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use tonic::{Request, Response, Status};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+use webgateway_proto::feed::wire;
+use webgateway_proto::model::NodeName;
+
+use super::members::{Members, NotAdmitted};
+use super::peer::Peer;
+use crate::clock::Clock;
+use crate::dns::limit::{Limit, Network};
+use crate::pki::authority::{NodeAuthority, NotSigned, Signed};
+use crate::store::audit::{self, Entry};
+use crate::store::nodes::{self, Given};
+use crate::store::{Store, StoreError, WriteTx, invites};
+
+/// The largest message taken: a secret, or a certificate request.
+pub(super) const MAX_MESSAGE: usize = 8 * 1024;
+/// How often one network may try to join a minute.
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).unwrap();
+
+/// The service and what it needs.
+#[derive(Clone)]
+pub struct Enrolment {
+    /// Where tokens and nodes are kept.
+    pub store: Store,
+    /// Who signs.
+    pub authority: NodeAuthority,
+    /// Who is on the list.
+    pub members: Members,
+    /// The time.
+    pub clock: Clock,
+    /// How long a node's certificate is good.
+    pub lifetime: Duration,
+    /// How often one network may try.
+    pub attempts: Limit,
+}
+
+/// How often one network may try to join.
+#[must_use]
+pub fn attempts() -> Limit {
+    Limit::new(Quota::per_minute(ATTEMPTS))
+}
+
+/// Why somebody gets no certificate.
+#[derive(Debug, Error)]
+enum NotEnrolled {
+    #[error("too many attempts to join from this network: wait a minute")]
+    TooMany,
+    #[error("the token is not known here: was it made by this gateway, and not long ago?")]
+    Unknown,
+    #[error("the token was used already, it is good once: `gwctl nodes invite {0}` makes another")]
+    Used(NodeName),
+    #[error("the token has expired: `gwctl nodes invite {0}` makes another")]
+    Expired(NodeName),
+    #[error("a node `{0}` has joined meanwhile: remove it first, or choose another name")]
+    Taken(NodeName),
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A node with a new certificate, and the revision of that.
+struct Enrolled {
+    name: NodeName,
+    signed: Signed,
+    version: u64,
+}
+
+impl Enrolment {
+    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<Enrolled, NotEnrolled> {
+        if peer.address().is_some_and(|address| !self.attempts.admits(Network::of(address))) {
+            return Err(NotEnrolled::TooMany);
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
+        let (this, now, csr) = (self.clone(), self.clock.now(), request.csr);
+        self.store.write("nodes.join", move |tx| this.admit(tx, &hash, &csr, (peer, now))).await
+    }
+
+    fn admit(
+        &self,
+        tx: &mut WriteTx<'_>,
+        hash: &[u8; 32],
+        csr: &[u8],
+        (peer, now): (Peer, OffsetDateTime),
+    ) -> Result<Enrolled, NotEnrolled> {
+        let invite = invites::find(tx, hash)?.ok_or(NotEnrolled::Unknown)?;
+        let name = invite.name;
+        if invite.used {
+            return Err(NotEnrolled::Used(name));
+        }
+        if invite.expires_at <= now {
+            return Err(NotEnrolled::Expired(name));
+        }
+        let known = nodes::find(tx, name.as_str())?;
+        if known.is_some_and(|node| node.member.is_some() && !node.removed) {
+            return Err(NotEnrolled::Taken(name));
+        }
+        let member = Uuid::new_v4();
+        let signed = self.authority.sign(csr, (&name, member), now, self.lifetime)?;
+        invites::mark_used(tx, hash, now)?;
+        nodes::join(tx, name.as_str(), &given(member, &signed), now)?;
+        let entry = Entry {
+            at: now,
+            caller: format!("node/{name}"),
+            client: peer.to_string(),
+            method: "nodes.join",
+            target: format!("node/{name}"),
+            before: None,
+            after: None,
+        };
+        audit::insert(tx, &entry)?;
+        Ok(Enrolled { name, signed, version: tx.revise()? })
+    }
+
+    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<Enrolled, NotEnrolled> {
+        self.members.admit(&peer)?;
+        let Peer::Remote { member: Some(member), .. } = peer else {
+            return Err(NotAdmitted::NoCertificate.into());
+        };
+        let (this, now) = (self.clone(), self.clock.now());
+        let again = move |tx: &mut WriteTx<'_>| {
+            // Asked again here: it may have been removed this moment.
+            let node = nodes::find_member(tx, member)?.filter(|node| !node.removed);
+            let node = node.ok_or(NotAdmitted::Unlisted)?;
+            let name: NodeName = node.name.parse().map_err(|_| NotAdmitted::Unlisted)?;
+            let signed = this.authority.sign(&request.csr, (&name, member), now, this.lifetime)?;
+            nodes::renew(tx, &given(member, &signed))?;
+            Ok(Enrolled { name, signed, version: tx.revise()? })
+        };
+        self.store.write("nodes.renew", again).await
+    }
+
+    /// Answers when the list has the node, so that it is let in when it comes.
+    async fn answer(&self, enrolled: Enrolled) -> Response<wire::NodeCertificate> {
+        let Enrolled { name, signed, version } = enrolled;
+        self.members.reached(version).await;
+        Response::new(wire::NodeCertificate {
+            chain: vec![signed.certificate.to_vec().into()],
+            roots: vec![self.authority.root().to_vec().into()],
+            node: name.to_string(),
+        })
+    }
+}
+
+fn given(member: Uuid, signed: &Signed) -> Given {
+    Given { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
+}
+
+/// Who asks; a connection that does not say is taken for a stranger's.
+pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+    request.extensions().get::<Peer>().copied().ok_or_else(|| Status::internal("a connection without a peer"))
+}
+
+impl From<&NotAdmitted> for Status {
+    fn from(refused: &NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::NoCertificate => Self::unauthenticated(refused.to_string()),
+            NotAdmitted::Unlisted
+            | NotAdmitted::Removed(_)
+            | NotAdmitted::Expired(_)
+            | NotAdmitted::OtherName { .. } => Self::permission_denied(refused.to_string()),
+        }
+    }
+}
+
+impl From<NotEnrolled> for Status {
+    fn from(refused: NotEnrolled) -> Self {
+        match &refused {
+            NotEnrolled::TooMany => Self::resource_exhausted(refused.to_string()),
+            NotEnrolled::Unknown | NotEnrolled::Used(_) | NotEnrolled::Expired(_) | NotEnrolled::Taken(_) => {
+                Self::permission_denied(refused.to_string())
+            }
+            NotEnrolled::NotAdmitted(refused) => refused.into(),
+            NotEnrolled::NotSigned(NotSigned::Crypto(failure)) => {
+                error!(%failure, "a node's certificate cannot be signed");
+                Self::internal("the certificate cannot be signed")
+            }
+            NotEnrolled::NotSigned(bad) => Self::invalid_argument(bad.to_string()),
+            NotEnrolled::Store(failure) => {
+                error!(%failure, "the store failed");
+                Self::unavailable("the store is not available now: try again in a moment")
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::enrolment_server::Enrolment for Enrolment {
+    async fn join(
+        &self,
+        request: Request<wire::JoinRequest>,
+    ) -> Result<Response<wire::NodeCertificate>, Status> {
+        let peer = peer(&request)?;
+        let joined = Enrolment::join(self, peer, request.into_inner()).await;
+        let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "somebody cannot join"))?;
+        info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "a node joined");
+        Ok(self.answer(joined).await)
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::NodeCertificate>, Status> {
+        let peer = peer(&request)?;
+        let renewed = Enrolment::renew(self, peer, request.into_inner()).await;
+        let renewed = renewed.inspect_err(|reason| warn!(from = %peer, %reason, "a node cannot renew"))?;
+        info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "a node renewed its certificate");
+        Ok(self.answer(renewed).await)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The CA of the nodes: its key is sealed in the store, and it signs for nodes and for the controlplane alone.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::seal::SecretKey;
+use crate::store::node_authority::{self, Authority};
+use crate::store::{Store, StoreError};
+use webgateway_proto::feed::CONTROLPLANE_NAME;
+use webgateway_proto::model::NodeName;
+
+const ROOT_LIFETIME: Duration = Duration::days(3650);
+/// Clocks differ.
+const BACKDATED: Duration = Duration::hours(1);
+/// The largest request that is looked at, in bytes; one for a P-256 key has about 250.
+const MAX_CSR: usize = 4096;
+/// Stands before a node's id in its certificate (RFC 9562 §4).
+const MEMBER: &str = "urn:uuid:";
+
+/// The CA. Clones are the same one.
+#[derive(Clone)]
+pub struct NodeAuthority(Arc<Inner>);
+
+struct Inner {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+}
+
+/// Why there is no CA.
+#[derive(Debug, Error)]
+pub enum NoAuthority {
+    /// The store cannot be read or written.
+    #[error("the nodes' CA: {0}")]
+    Store(#[from] StoreError),
+    /// It cannot be made, or what the store has is damaged.
+    #[error("the nodes' CA cannot be used: {0}")]
+    Crypto(#[from] rcgen::Error),
+    /// TLS cannot be done with it.
+    #[error("the nodes' CA cannot be used for TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// No client can be verified with it.
+    #[error("the nodes' CA cannot be used to verify nodes: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Why a request is not signed.
+#[derive(Debug, Error)]
+pub enum NotSigned {
+    /// It is none, or not signed with its own key.
+    #[error("the certificate request cannot be used: {0}")]
+    Request(rcgen::Error),
+    /// Too large.
+    #[error("the certificate request is over {MAX_CSR} bytes")]
+    Size,
+    /// Another kind of key.
+    #[error("the key in the certificate request is not an ECDSA P-256 key")]
+    Key,
+    /// The signature failed here.
+    #[error("the certificate cannot be signed: {0}")]
+    Crypto(rcgen::Error),
+}
+
+/// A node's certificate.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// DER.
+    pub certificate: CertificateDer<'static>,
+    /// SHA-256 of it.
+    pub fingerprint: [u8; 32],
+    /// Until when it is good.
+    pub not_after: OffsetDateTime,
+}
+
+/// A certificate of the controlplane with its key.
+pub(super) struct ServerPair {
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) not_after: OffsetDateTime,
+}
+
+impl NodeAuthority {
+    /// Takes the CA from the store, making it on the first start.
+    pub async fn open(store: &Store, key: &Arc<SecretKey>, now: OffsetDateTime) -> Result<Self, NoAuthority> {
+        let key = Arc::clone(key);
+        let authority = store
+            .write("node authority", move |tx| -> Result<_, NoAuthority> {
+                if let Some(authority) = node_authority::find(tx, &key)? {
+                    return Ok(authority);
+                }
+                let authority = create(now)?;
+                node_authority::put(tx, &authority, &key)?;
+                Ok(authority)
+            })
+            .await?;
+        let pkcs8 = PrivatePkcs8KeyDer::from(authority.key.as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)?;
+        let root = CertificateDer::from(authority.certificate);
+        let issuer = Issuer::from_ca_cert_der(&root, key)?;
+        Ok(Self(Arc::new(Inner { issuer, root })))
+    }
+
+    /// Its own certificate.
+    #[must_use]
+    pub fn root(&self) -> &CertificateDer<'static> {
+        &self.0.root
+    }
+
+    /// SHA-256 of its own certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        fingerprint(&self.0.root)
+    }
+
+    /// Signs a node's request (PKCS#10 DER): its key is taken from it, everything else is ours.
+    pub fn sign(
+        &self,
+        csr: &[u8],
+        node: (&NodeName, Uuid),
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<Signed, NotSigned> {
+        if csr.len() > MAX_CSR {
+            return Err(NotSigned::Size);
+        }
+        let csr = CertificateSigningRequestDer::from(csr);
+        let request = CertificateSigningRequestParams::from_der(&csr).map_err(NotSigned::Request)?;
+        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(NotSigned::Key);
+        }
+        let (name, member) = node;
+        let mut params = leaf(name.as_str(), now, lifetime);
+        let uri = Ia5String::try_from(format!("{MEMBER}{member}")).map_err(NotSigned::Crypto)?;
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(NotSigned::Crypto)?;
+        let certificate = signed.der().clone();
+        Ok(Signed { fingerprint: fingerprint(&certificate), certificate, not_after: params.not_after })
+    }
+
+    /// Makes a certificate for the controlplane itself.
+    pub(super) fn server(&self, now: OffsetDateTime, lifetime: Duration) -> Result<ServerPair, rcgen::Error> {
+        let mut params = leaf(CONTROLPLANE_NAME, now, lifetime);
+        params.subject_alt_names = vec![SanType::DnsName(CONTROLPLANE_NAME.try_into()?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.signed_by(&key, &self.0.issuer)?.der().clone();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Ok(ServerPair { certificate, key, not_after: params.not_after })
+    }
+}
+
+impl std::fmt::Debug for NodeAuthority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeAuthority")
+    }
+}
+
+/// The id in a node's certificate. Says nothing of whether the certificate is good.
+#[must_use]
+pub fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Uuid::try_parse(uri.strip_prefix(MEMBER)?).ok(),
+        _ => None,
+    })
+}
+
+fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = dated("webgateway node CA", now, ROOT_LIFETIME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key)?.der().to_vec();
+    Ok(Authority { certificate, key: Zeroizing::new(key.serialize_der()) })
+}
+
+fn leaf(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+    let mut params = dated(name, now, lifetime);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn dated(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+    let now = now.replace_nanosecond(0).unwrap_or(now);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    // 122 random bits; positive (RFC 5280 §4.1.2.2).
+    let mut serial = Uuid::new_v4().into_bytes();
+    serial[0] &= 0x7f;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    params.not_before = now - BACKDATED;
+    params.not_after = now + lifetime;
+    params
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    bytes
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,110 @@
+//! TLS towards the nodes: TLS 1.3 alone, a certificate of our own that is replaced as it ages, theirs verified.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use time::{Duration, OffsetDateTime};
+use tracing::{error, info};
+
+use super::authority::{NoAuthority, NodeAuthority};
+use crate::clock::Clock;
+
+/// Short: nobody has to revoke it.
+const LIFETIME: Duration = Duration::days(7);
+
+/// What the listeners of nodes from afar are to speak. A node without a certificate is let in as nobody; one with a
+/// certificate that is not good is not.
+pub fn config(authority: &NodeAuthority, clock: Clock) -> Result<Arc<ServerConfig>, NoAuthority> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.root().clone())?;
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
+    let own = Own { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
+    // Fails here rather than at the first handshake.
+    own.current()?;
+    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(own));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would keep a certificate that has ended since.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Our certificate, made anew by the first handshake after two thirds of its life.
+struct Own {
+    authority: NodeAuthority,
+    clock: Clock,
+    current: ArcSwapOption<Current>,
+}
+
+struct Current {
+    pair: Arc<CertifiedKey>,
+    replace_at: OffsetDateTime,
+}
+
+impl Own {
+    fn current(&self) -> Result<Arc<CertifiedKey>, NoAuthority> {
+        let now = self.clock.now();
+        let held = self.current.load_full();
+        if let Some(held) = held.filter(|held| now < held.replace_at && now >= held.replace_at - LIFETIME) {
+            return Ok(Arc::clone(&held.pair));
+        }
+        let made = self.authority.server(now, LIFETIME)?;
+        // With the root: a node that joins knows it by its fingerprint alone.
+        let chain = vec![made.certificate, self.authority.root().clone()];
+        let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&made.key)?));
+        info!(until = %made.not_after, "a new certificate towards the nodes");
+        let current = Current { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
+        self.current.store(Some(Arc::new(current)));
+        Ok(pair)
+    }
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current();
+        current.inspect_err(|error| error!(%error, "no certificate towards the nodes")).ok()
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Own")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::pki::authority::tests::sample;
+
+    static DAY: AtomicI64 = AtomicI64::new(20_000);
+
+    fn today() -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::days(DAY.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_kept_while_it_is_fresh_and_replaced_without_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, authority) = sample(dir.path(), today()).await;
+        let own = Own { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
+        let first = own.current().unwrap();
+        DAY.fetch_add(4, Ordering::Relaxed);
+        assert_eq!(own.current().unwrap().cert, first.cert);
+        DAY.fetch_add(1, Ordering::Relaxed);
+        let second = own.current().unwrap();
+        assert_ne!(second.cert[0], first.cert[0]);
+        assert_eq!(second.cert[1], first.cert[1], "of the same CA");
+        DAY.fetch_sub(10, Ordering::Relaxed);
+        assert_ne!(own.current().unwrap().cert[0], second.cert[0], "a clock that was set back");
+    }
+}

@@ -1,0 +1,51 @@
+//! The CA of the nodes, its key sealed.
+
+use diesel::prelude::*;
+use zeroize::Zeroizing;
+
+use super::schema::node_authority;
+use super::{StoreError, Tx, WriteTx};
+use crate::seal::SecretKey;
+
+/// What the key is sealed as.
+const SEALED_AS: &str = "node-authority";
+const ONLY: i64 = 1;
+
+/// The CA.
+pub struct Authority {
+    /// Its own certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Its private key, PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+/// The CA, if one was made.
+pub fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+    let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
+        .find(ONLY)
+        .select((node_authority::certificate, node_authority::sealed_key))
+        .first(tx.conn)
+        .optional()?;
+    let open = |(certificate, sealed): (Vec<u8>, Vec<u8>)| {
+        let key = key.open(SEALED_AS, &sealed).map_err(damaged)?;
+        Ok(Authority { certificate, key })
+    };
+    row.map(open).transpose()
+}
+
+/// Keeps a new CA.
+pub fn put(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
+    let sealed = key.seal(SEALED_AS, &authority.key).map_err(damaged)?;
+    diesel::insert_into(node_authority::table)
+        .values((
+            node_authority::id.eq(ONLY),
+            node_authority::certificate.eq(&authority.certificate),
+            node_authority::sealed_key.eq(sealed),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+fn damaged(reason: impl ToString) -> StoreError {
+    StoreError::damaged("node_authority", "1", reason)
+}

@@ -1,0 +1,174 @@
+//! The connections to the controlplanes: each endpoint in its turn, over a socket or by mutual TLS.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint as Http2};
+use tower::service_fn;
+use webgateway_proto::feed::CONTROLPLANE_NAME;
+use webgateway_proto::model::RemoteAddress;
+
+use super::turns::Turns;
+use crate::clock::unix_now;
+use crate::config::Endpoint;
+use crate::identity::{Current, NoTls, member};
+
+/// How often each side is asked whether it lives.
+const PING: Duration = Duration::from_secs(5);
+const PONG: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The channel to a controlplane far away, while there is one. Clones are the same.
+pub type RemoteChannel = Arc<ArcSwapOption<Channel>>;
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum NotConnected {
+    /// It cannot be reached, or does not speak with us.
+    #[error("cannot connect: {}", root(.0))]
+    Transport(#[from] tonic::transport::Error),
+    /// No certificate yet.
+    #[error(
+        "this node has not joined: make a token with `gwctl nodes invite`, then run `webgateway-dataplane join -`"
+    )]
+    NotJoined,
+    /// No certificate any more.
+    #[error(
+        "this node's certificate has ended by this machine's clock: remove the node, invite it again and join anew"
+    )]
+    Ended,
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] NoTls),
+}
+
+/// What lies under "transport error".
+pub(super) fn root(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// The way to the controlplanes.
+pub struct Link {
+    endpoints: Vec<Endpoint>,
+    identity: Option<Current>,
+    turns: Turns,
+    /// What was last said of each, so that it is said once.
+    said: Vec<Option<String>>,
+    remote: RemoteChannel,
+}
+
+impl Link {
+    /// To these, one after the other; `identity` is needed for those far away. There must be one.
+    #[must_use]
+    pub fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
+        let said = vec![None; endpoints.len()];
+        Self { endpoints, identity, turns: Turns::default(), said, remote: RemoteChannel::default() }
+    }
+
+    /// The channel to a controlplane far away, while there is one.
+    #[must_use]
+    pub fn remote(&self) -> RemoteChannel {
+        Arc::clone(&self.remote)
+    }
+
+    /// Whose turn it is, as text.
+    #[must_use]
+    pub fn current(&self) -> String {
+        self.endpoints[self.turns.current()].to_string()
+    }
+
+    /// Connects to the one whose turn it is.
+    pub async fn connect(&self) -> Result<Channel, NotConnected> {
+        let endpoint = self.endpoints[self.turns.current()].clone();
+        let is_remote = matches!(endpoint, Endpoint::Remote(_));
+        if is_remote {
+            let held = self.identity.as_ref().and_then(Current::get).ok_or(NotConnected::NotJoined)?;
+            if held.not_after <= unix_now() {
+                return Err(NotConnected::Ended);
+            }
+            member(&held)?;
+        }
+        let identity = self.identity.clone();
+        let dial = service_fn(move |_| {
+            let (endpoint, identity) = (endpoint.clone(), identity.clone());
+            async move { dial(&endpoint, identity.as_ref()).await.map(TokioIo::new) }
+        });
+        let channel = http2().connect_with_connector(dial).await?;
+        if is_remote {
+            self.remote.store(Some(Arc::new(channel.clone())));
+        }
+        Ok(channel)
+    }
+
+    /// The one whose turn it is works.
+    pub fn succeeded(&mut self) {
+        self.turns.succeeded();
+        self.said[self.turns.current()] = None;
+    }
+
+    /// The one whose turn it is failed; says whether this is news.
+    pub fn is_news(&mut self, why: &str) -> bool {
+        self.remote.store(None);
+        let said = &mut self.said[self.turns.current()];
+        let news = said.as_deref() != Some(why);
+        if news {
+            *said = Some(why.to_owned());
+        }
+        news
+    }
+
+    /// Goes on to the next; says whether all have failed since one worked.
+    pub fn next(&mut self) -> bool {
+        self.turns.failed(self.endpoints.len())
+    }
+}
+
+/// How HTTP/2 is spoken. The URI is the authority only; what is dialled is another matter.
+pub(super) fn http2() -> Http2 {
+    Http2::from_static("http://controlplane")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .keep_alive_while_idle(true)
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+async fn dial(endpoint: &Endpoint, identity: Option<&Current>) -> io::Result<Box<dyn Stream>> {
+    match endpoint {
+        Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        Endpoint::Remote(address) => {
+            // Whoever it is now: the channel dials again after a renewal.
+            let held = identity.and_then(Current::get).ok_or(io::ErrorKind::PermissionDenied)?;
+            let config = member(&held).map_err(io::Error::other)?;
+            Ok(Box::new(shake_hands(address, config).await?))
+        }
+        Endpoint::File(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// TLS with the controlplane at `address`.
+pub(super) async fn shake_hands(
+    address: &RemoteAddress,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect((address.host(), address.port())).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(CONTROLPLANE_NAME).map_err(io::Error::other)?;
+    TlsConnector::from(config).connect(name, stream).await
+}
