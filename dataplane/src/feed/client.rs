@@ -171,7 +171,7 @@ impl FeedClient {
             } else {
                 debug!(%error, endpoint, "no feed");
             }
-            if !self.link.next() {
+            if !self.link.advance() {
                 continue;
             }
             tokio::select! {

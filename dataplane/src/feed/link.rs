@@ -132,7 +132,7 @@ impl Link {
     }
 
     /// Goes on to the next; says whether all have failed since one worked.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         self.turns.failed(self.endpoints.len())
     }
 }

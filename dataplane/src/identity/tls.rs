@@ -170,7 +170,7 @@ mod tests {
         let good = leaf(&ours, NAME, day(20_000));
         assert_eq!(verify(&ours, &[good.clone(), ours.0.clone()], 20_000), Ok(()));
         let wrong = |shown: &[CertificateDer<'static>]| verify(&ours, shown, 20_000).unwrap_err();
-        assert!(is_wrong_authority(&wrong(&[good.clone()])), "the CA is not shown");
+        assert!(is_wrong_authority(&wrong(std::slice::from_ref(&good))), "the CA is not shown");
         let foreign = leaf(&theirs, NAME, day(20_000));
         assert!(is_wrong_authority(&wrong(&[foreign.clone(), theirs.0.clone()])));
         let error = wrong(&[foreign, ours.0.clone()]);

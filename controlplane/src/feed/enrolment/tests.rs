@@ -1,1 +1,97 @@
+//! Joining and renewing over a real store: once, in time, and by nobody else.
 
+use tempfile::TempDir;
+
+use super::*;
+use crate::pki::authority::member;
+use crate::pki::authority::tests::{request, sample};
+use crate::store::invites::Invite;
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
+}
+
+fn remote(member: Option<Uuid>) -> Peer {
+    Peer::Remote { address: "192.0.2.1:5".parse().unwrap(), member }
+}
+
+struct Scene {
+    enrolment: Enrolment,
+    _dir: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let (store, authority) = sample(dir.path(), now()).await;
+        let clock = Clock::from_fn(now);
+        let (members, lifetime, attempts) = (Members::new(clock), Duration::days(30), attempts());
+        let enrolment = Enrolment { store, authority, members, clock, lifetime, attempts };
+        Self { enrolment, _dir: dir }
+    }
+
+    async fn invite(&self, secret: &[u8], name: &str, ttl: Duration) {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, secret).as_ref());
+        let invite = Invite { name: name.parse().unwrap(), expires_at: now() + ttl, used: false };
+        let insert = move |tx: &mut WriteTx<'_>| invites::insert(tx, &hash, &invite, now());
+        self.enrolment.store.write("test", insert).await.unwrap();
+    }
+
+    async fn join(&self, secret: &'static [u8]) -> Result<Enrolled, NotEnrolled> {
+        let asked = wire::JoinRequest { secret: secret.into(), csr: request().1.into() };
+        let joined = self.enrolment.join(remote(None), asked).await;
+        self.enrolment.members.load(&self.enrolment.store).await.unwrap();
+        joined
+    }
+
+    async fn renew(&self, peer: Peer) -> Result<Enrolled, NotEnrolled> {
+        self.enrolment.renew(peer, wire::RenewRequest { csr: request().1.into() }).await
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_for_its_name_and_in_its_time() {
+    let scene = Scene::new().await;
+    scene.invite(b"one", "fra", Duration::hours(1)).await;
+    scene.invite(b"two", "fra", Duration::hours(1)).await;
+    scene.invite(b"old", "ams", Duration::ZERO).await;
+    assert!(matches!(scene.join(b"none").await, Err(NotEnrolled::Unknown)));
+    assert!(matches!(scene.join(b"old").await, Err(NotEnrolled::Expired(_))));
+    let bad = wire::JoinRequest { secret: b"one".as_slice().into(), csr: b"nonsense".as_slice().into() };
+    let refused = scene.enrolment.join(remote(None), bad).await;
+    assert!(matches!(refused, Err(NotEnrolled::NotSigned(_))), "and the token is still good:");
+    let joined = scene.join(b"one").await.unwrap();
+    assert_eq!(joined.name.as_str(), "fra");
+    assert!(matches!(scene.join(b"one").await, Err(NotEnrolled::Used(_))));
+    assert!(matches!(scene.join(b"two").await, Err(NotEnrolled::Taken(_))));
+    let peer = remote(member(&joined.signed.certificate));
+    assert_eq!(scene.enrolment.members.admit(&peer), Ok(Some("fra".into())));
+}
+
+#[tokio::test]
+async fn only_a_node_on_the_list_renews_and_it_stays_the_same_node() {
+    let scene = Scene::new().await;
+    scene.invite(b"one", "fra", Duration::hours(1)).await;
+    let first = scene.join(b"one").await.unwrap().signed;
+    let id = member(&first.certificate);
+    let renewed = scene.renew(remote(id)).await.unwrap().signed;
+    assert_eq!(member(&renewed.certificate), id);
+    assert_ne!(renewed.fingerprint, first.fingerprint);
+    for stranger in [Peer::Local, remote(None), remote(Some(Uuid::new_v4()))] {
+        assert!(matches!(scene.renew(stranger).await, Err(NotEnrolled::NotAdmitted(_))), "{stranger}");
+    }
+    let remove = |tx: &mut WriteTx<'_>| nodes::remove(tx, "fra", now());
+    scene.enrolment.store.write("test", remove).await.unwrap();
+    // The list has not heard of it yet; the store has.
+    assert!(matches!(scene.renew(remote(id)).await, Err(NotEnrolled::NotAdmitted(_))));
+}
+
+#[tokio::test]
+async fn one_network_cannot_try_without_end() {
+    let scene = Scene::new().await;
+    for _ in 0..ATTEMPTS.get() {
+        assert!(matches!(scene.join(b"guess").await, Err(NotEnrolled::Unknown)));
+    }
+    assert!(matches!(scene.join(b"guess").await, Err(NotEnrolled::TooMany)));
+}
