@@ -152,7 +152,8 @@ fn open_cache(
     tasks: &Tasks,
     publisher: &mut Publisher,
 ) -> std::io::Result<()> {
-    let (Some(folder), false) = (&config.cache_dir, matches!(config.feed.endpoint, Endpoint::File(_))) else {
+    let (Some(folder), false) = (&config.cache_dir, matches!(config.feed.endpoint[..], [Endpoint::File(_)]))
+    else {
         return Ok(());
     };
     let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;

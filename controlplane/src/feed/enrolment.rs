@@ -9,13 +9,13 @@ use time::{Duration, OffsetDateTime};
 use tonic::{Request, Response, Status};
 use tracing::{error, info, warn};
 use uuid::Uuid;
+use webgateway_process::dns::limit::{Limit, Network};
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::NodeName;
 
 use super::members::{Members, NotAdmitted};
 use super::peer::Peer;
 use crate::clock::Clock;
-use crate::dns::limit::{Limit, Network};
 use crate::pki::authority::{NodeAuthority, NotSigned, Signed};
 use crate::store::audit::{self, Entry};
 use crate::store::nodes::{self, Given};

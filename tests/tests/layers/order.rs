@@ -89,7 +89,6 @@ pub(crate) const CRATES: &[Layers] = &[
             "api::handle",
             "api::server",
             "api",
-            "dns::limit",
             "feed::catalog",
             "feed::diff",
             "feed::session",

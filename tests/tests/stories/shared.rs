@@ -102,6 +102,7 @@ async fn a_certificate_comes_by_dns_through_a_node(scene: &Scene) -> Result<()> 
     );
     ensure!(away.await? == 2, "SERVFAIL");
     let terms = Terms {
+        remote: String::new(),
         public_ip: "[\"127.0.0.1\"]".to_owned(),
         top: format!(
             "local_acme = \"{}\"\nlocal_acme_root = \"{}\"\n",

@@ -1,7 +1,7 @@
 //! DNS over UDP and TCP, for who answers or who relays: sockets, bounds, and how much one network may ask.
 
 mod gate;
-mod limit;
+pub mod limit;
 mod server;
 mod tcp;
 
