@@ -27,6 +27,8 @@ use crate::identity::{Current, NoTls, member};
 const PING: Duration = Duration::from_secs(5);
 const PONG: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much may be under way: a full sync over a long distance is not to wait for each 64 KiB.
+const WINDOW: u32 = 1024 * 1024;
 
 /// The channel to a controlplane far away, while there is one. Clones are the same.
 pub type RemoteChannel = Arc<ArcSwapOption<Channel>>;
@@ -144,6 +146,8 @@ pub(super) fn http2() -> Http2 {
         .http2_keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
