@@ -9,15 +9,17 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tracing::{error, info};
 use webgateway_process::dns::DnsSockets;
 use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
 
-use crate::backend::balance::Turns;
 use crate::backend::dial::Ourselves;
+use crate::backend::down::Down;
+use crate::backend::monitor::Monitor;
 use crate::backend::pool::Pool;
+use crate::backend::reach::{Reach, Seen};
 use crate::clock::unix_now;
 use crate::config::{Config, Endpoint};
 use crate::connections::Connections;
@@ -28,6 +30,7 @@ use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::{ApiDoor, FeedClient};
 use crate::feed::directive::Drain;
+use crate::feed::explain::Sight;
 use crate::feed::link::Link;
 use crate::feed::{Publisher, RouteClosed, file, renewal};
 use crate::identity::Current;
@@ -39,6 +42,8 @@ use crate::tickets::Tickets;
 
 /// A moment more than the workers' own drain.
 const GRACE: Duration = Duration::from_secs(2);
+/// How many sights of the workers wait for the monitor.
+const SEEN: usize = 1024;
 
 /// The names of the sockets it takes from systemd.
 pub const SOCKETS: &[&str] = &["https", "http"];
@@ -64,11 +69,14 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
         (0..count).map(|_| unbounded_channel()).unzip();
     let mut watchdog = Watchdog::default();
     let drain = Drain::new(readiness.clone());
+    let (sight, seen) = look_after(&ports, &snapshot, &metrics, &tasks);
     let shared = Shared {
         snapshot: Arc::clone(&snapshot),
         door: door.clone(),
         ports: ports.clone(),
         draining: drain.asked(),
+        sight: sight.clone(),
+        seen,
     };
     let workers = worker_metrics(&metrics, count);
     let of_workers = sockets.into_iter().zip(receivers).zip(workers.clone());
@@ -81,21 +89,8 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
         Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
     open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
     start_dns(names, Relay::new(door.clone(), metrics.clone()), &tasks)?;
-    let stop = tasks.stop().clone();
-    let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
-    let joined = identity.as_ref().and_then(Current::get);
-    let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
-    if let [Endpoint::File(path)] = endpoints.as_slice() {
-        tasks.essential("feed", file::run(path.clone(), publisher, stop));
-    } else {
-        let link = Link::new(endpoints, identity.clone());
-        if let Some(identity) = identity {
-            tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
-        }
-        let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-        let client = FeedClient { link, node, publisher, door, drain, metrics, workers };
-        tasks.essential("feed", client.run(stop));
-    }
+    let fed = Fed { publisher, door, drain, metrics, workers, sight };
+    start_feed(&config, fed, &tasks)?;
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
     info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
     let stop = tasks.stop().clone();
@@ -107,6 +102,36 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     });
     tasks.run_until_stopped(config.limits.drain + GRACE).await?;
     info!("stopped");
+    Ok(())
+}
+
+/// What the feed leads to.
+struct Fed {
+    publisher: Publisher,
+    door: ApiDoor,
+    drain: Drain,
+    metrics: Metrics,
+    workers: Vec<WorkerMetrics>,
+    sight: Sight,
+}
+
+fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> anyhow::Result<()> {
+    let stop = tasks.stop().clone();
+    let Fed { publisher, door, drain, metrics, workers, sight } = fed;
+    let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
+    let joined = identity.as_ref().and_then(Current::get);
+    let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
+    if let [Endpoint::File(path)] = endpoints.as_slice() {
+        tasks.essential("feed", file::run(path.clone(), publisher, stop));
+        return Ok(());
+    }
+    let link = Link::new(endpoints, identity.clone());
+    if let Some(identity) = identity {
+        tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
+    }
+    let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
+    let client = FeedClient { link, node, publisher, door, drain, metrics, workers, sight };
+    tasks.essential("feed", client.run(stop));
     Ok(())
 }
 
@@ -123,6 +148,24 @@ struct Shared {
     door: ApiDoor,
     ports: Ports,
     draining: watch::Receiver<bool>,
+    sight: Sight,
+    seen: mpsc::Sender<Seen>,
+}
+
+/// Looks after the backends, and says who is out.
+fn look_after(
+    ports: &Ports,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> (Sight, mpsc::Sender<Seen>) {
+    let ourselves = Ourselves { addresses: ports.addresses.clone(), ports: [ports.https, ports.http] };
+    let (down, (seen, told)) = (Arc::new(ArcSwap::from_pointee(Down::default())), mpsc::channel(SEEN));
+    let sight = Sight { down: Arc::clone(&down), ourselves: ourselves.clone() };
+    let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());
+    let monitor = Monitor { snapshot, down, seen: told, ourselves, metrics };
+    tasks.essential("health", monitor.run(tasks.stop().clone()));
+    (sight, seen)
 }
 
 /// What one worker has to itself.
@@ -196,15 +239,12 @@ fn start_workers(
         let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
-        let ourselves =
-            Ourselves { addresses: shared.ports.addresses.clone(), ports: [https_port, shared.ports.http] };
+        let (Sight { down, ourselves }, seen) = (shared.sight.clone(), shared.seen.clone());
         let proxy = Box::new(move || Proxy {
             snapshot,
             clock: Rc::default(),
-            ourselves,
+            backends: Reach::new(down, seen, ourselves, limits.connect_timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
-            health: std::cell::RefCell::default(),
-            turns: Turns::default(),
             connections: Rc::new(Connections::default()),
             api,
             metrics,

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub routes: Gauge,
     /// Certificates held.
     pub certificates: Gauge,
+    /// Backends that are out.
+    pub backends_down: Gauge,
 }
 
 /// The counters of one worker.
@@ -208,6 +210,7 @@ impl Metrics {
         );
         r.register("routes", "Routes held", metrics.routes.clone());
         r.register("certificates", "Certificates held", metrics.certificates.clone());
+        r.register("backends_down", "Backends that are passed over", metrics.backends_down.clone());
         metrics
     }
 

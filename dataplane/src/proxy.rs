@@ -1,15 +1,12 @@
 //! What all connections of one worker share. Everything here is of one thread, but the snapshot and the counters.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::backend::balance::Turns;
-use crate::backend::dial::Ourselves;
-use crate::backend::health::Health;
 use crate::backend::pool::Pool;
+use crate::backend::reach::Reach;
 use crate::clock::Coarse;
 use crate::config::Limits;
 use crate::connections::Connections;
@@ -24,14 +21,10 @@ pub struct Proxy {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
-    /// Where no backend may be.
-    pub ourselves: Ourselves,
+    /// The way to the backends.
+    pub backends: Reach,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
-    /// Backends that do not answer.
-    pub health: RefCell<Health>,
-    /// Whose turn it is.
-    pub turns: Turns,
     /// The visitors' connections.
     pub connections: Rc<Connections>,
     /// Where API requests go.

@@ -1,6 +1,7 @@
 //! The command line's syntax: commands, flags, variables and their help.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -20,7 +21,8 @@ Exit codes:
   5  forbidden: the key may not do that
   6  not found
   7  conflict: the host is taken, or the file is there already
-  8  invalid params: the gateway refuses a value";
+  8  invalid params: the gateway refuses a value
+  9  done, but not on every node (--wait)";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -99,7 +101,30 @@ pub(crate) enum Routes {
     /// Change one route; what is left out stays as it is
     Update(Update),
     /// Delete one route
-    Delete(Route),
+    Delete(Delete),
+    /// Tell how a host looks from every node, and what is wrong
+    Explain {
+        /// The host, such as myapp.gateway.example.org
+        host: String,
+    },
+}
+
+/// Whether to wait for the nodes.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Wait until every connected node has the change, for TIMEOUT at most [default TIMEOUT: 30s]
+    #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, default_missing_value = "30s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// The flags of `gwctl routes delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) route: Route,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
 }
 
 /// `gwctl certificates …`
@@ -199,6 +224,8 @@ pub(crate) struct User {
     /// The user's key id, such as user1.pub
     #[arg(long, value_name = "KEY_ID")]
     pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
 }
 
 /// The flags of `gwctl routes create`.
@@ -220,6 +247,10 @@ pub(crate) struct Create {
     /// Pass TLS through to the backend untouched (needs --fqdn)
     #[arg(short, long)]
     pub(crate) tls_pass: bool,
+    #[command(flatten)]
+    pub(crate) checks: Checks,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
 }
 
 /// The flags of `gwctl routes update`.
@@ -244,6 +275,30 @@ pub(crate) struct Update {
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) tls_pass: Option<bool>,
+    #[command(flatten)]
+    pub(crate) checks: Checks,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// Judge the backends by the traffic alone again
+    #[arg(long, conflicts_with = "health")]
+    pub(crate) no_health: bool,
+}
+
+/// How the backends are checked.
+#[derive(Debug, Args)]
+pub(crate) struct Checks {
+    /// Have every node check the backends: `tcp` connects, a path such as /healthz is asked for with GET
+    #[arg(long, value_name = "tcp|PATH")]
+    pub(crate) health: Option<String>,
+    /// How often, from 1s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "health", value_parser = humantime::parse_duration)]
+    pub(crate) health_interval: Option<Duration>,
+    /// How many good checks in a row bring a backend back [default: 2]
+    #[arg(long, value_name = "N", requires = "health")]
+    pub(crate) health_rise: Option<u32>,
+    /// How many bad checks in a row take a backend out [default: 3]
+    #[arg(long, value_name = "N", requires = "health")]
+    pub(crate) health_fall: Option<u32>,
 }
 
 /// How a backend is chosen.

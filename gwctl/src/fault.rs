@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Conflict,
     /// A value the gateway refuses.
     InvalidParams,
+    /// Done, but not on every node.
+    NotEverywhere,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::NotFound => 6,
             Self::Conflict => 7,
             Self::InvalidParams => 8,
+            Self::NotEverywhere => 9,
         }
     }
 
@@ -55,6 +58,7 @@ impl Kind {
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::InvalidParams => "invalid_params",
+            Self::NotEverywhere => "not_everywhere",
         }
     }
 
@@ -94,7 +98,9 @@ impl Kind {
             ),
             Self::Forbidden => Some("the operator can tell what this key may do"),
             Self::NotFound => Some("`gwctl routes list` shows what is there"),
-            Self::Unexpected | Self::Usage | Self::Conflict | Self::InvalidParams => None,
+            Self::Unexpected | Self::Usage | Self::Conflict | Self::InvalidParams | Self::NotEverywhere => {
+                None
+            }
         }
     }
 }
@@ -251,6 +257,7 @@ fn flag_of(field: &str) -> Option<&'static str> {
         ("backends", "-b/--backend"),
         ("balance", "-m/--method"),
         ("mode", "-t/--tls-pass"),
+        ("health", "--health"),
         ("id", "-r/--route"),
         ("host", "-f/--fqdn or -s/--subdomain"),
         ("user", "--user"),
@@ -263,7 +270,7 @@ fn flag_of(field: &str) -> Option<&'static str> {
 }
 
 /// What the API calls by the names of its params and methods, in gwctl's words.
-fn in_flags(text: &str) -> String {
+pub(crate) fn in_flags(text: &str) -> String {
     let words = [
         ("`fqdn`", "-f"),
         ("`subdomain`", "-s"),
@@ -271,6 +278,8 @@ fn in_flags(text: &str) -> String {
         ("`nodes.list`", "`gwctl nodes list`"),
         ("`nodes.remove`", "`gwctl nodes remove`"),
         ("`address`", "--address"),
+        ("`routes.create`", "`gwctl routes create`"),
+        ("`certificates.get`", "`gwctl certificates get -c HOST`"),
     ];
     words.iter().fold(text.to_owned(), |text, (param, flag)| text.replace(param, flag))
 }
@@ -291,6 +300,7 @@ mod tests {
             Kind::NotFound,
             Kind::Conflict,
             Kind::InvalidParams,
+            Kind::NotEverywhere,
         ];
         for (kind, code) in kinds.into_iter().zip(1..) {
             assert_eq!(kind.exit_code(), code);

@@ -44,5 +44,5 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
     let action = Action::parse(&cli.global, cli.command)?;
-    commands::run(action, manner)?.print(manner.format)
+    commands::run(action, manner)
 }

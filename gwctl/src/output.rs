@@ -30,6 +30,11 @@ impl Report {
         Self { json, text: Ok(text) }
     }
 
+    /// As JSON.
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+
     /// Prints it on stdout.
     pub(crate) fn print(self, format: Format) -> Result<(), Fault> {
         let text = match format {

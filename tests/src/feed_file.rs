@@ -83,6 +83,14 @@ impl FeedFile {
         self
     }
 
+    /// Has the backends of this host's route checked.
+    pub fn checked(&mut self, host: &str, check: Value) -> &mut Self {
+        for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
+            route["health"] = check.clone();
+        }
+        self
+    }
+
     /// Writes it, as the next version.
     pub fn write(&mut self) -> Result<&Path> {
         self.version += 1;

@@ -66,6 +66,10 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         }
         Refusal::PassthroughSubdomain => Row::new(INVALID_PARAMS, "passthrough_needs_fqdn").field("mode"),
         Refusal::Backends(invalid) => backends(invalid),
+        Refusal::Health(_) => Row::new(INVALID_PARAMS, "invalid_health").field("health"),
+        Refusal::HealthPath => {
+            Row::new(INVALID_PARAMS, "passthrough_health").field("health").hint("leave `path` out")
+        }
         Refusal::RouteId(_) => Row::new(INVALID_PARAMS, "invalid_id").field("id"),
         Refusal::KeyId(_) => Row::new(INVALID_PARAMS, "invalid_user").field("user"),
         Refusal::HostTaken { own: None, .. } => {

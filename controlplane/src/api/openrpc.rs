@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(create["name"], "routes.create");
         let names: Vec<_> = create["params"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
         assert_eq!(names[0], "backends");
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 7);
         assert_eq!(create["params"][0]["required"], true);
     }
 }

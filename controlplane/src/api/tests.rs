@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use webgateway_proto::model::{Host, Prefixes};
 use super::keys::KeyStore;
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{Domain, HostPolicy, NodeDirectory};
+use crate::domain::{Answered, Awaited, Domain, HostPolicy, NodeDirectory, Settled};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -41,6 +42,7 @@ struct Scene {
 
 struct OneNode;
 
+#[async_trait::async_trait]
 impl NodeDirectory for OneNode {
     fn nodes(&self) -> Vec<NodeView> {
         let node = NodeView {
@@ -51,6 +53,15 @@ impl NodeDirectory for OneNode {
             ..NodeView::default()
         };
         vec![node]
+    }
+
+    async fn settle(&self, awaited: &Awaited, _: Duration) -> Settled {
+        let rejects = awaited.route.map(|_| ("n1".into(), "too odd".into())).into_iter().collect();
+        Settled { nodes: 1, acked: u64::from(awaited.version <= 1), rejects }
+    }
+
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<Answered> {
+        vec![Answered { node: "n1".into(), rejects: vec![], answer: None }]
     }
 }
 

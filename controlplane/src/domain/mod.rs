@@ -2,6 +2,7 @@
 
 mod caller;
 mod certificates;
+pub mod explain;
 mod host;
 mod nodes;
 mod refusal;
@@ -13,7 +14,7 @@ use webgateway_proto::model::{KeyId, Prefixes};
 pub use self::caller::Caller;
 pub use self::certificates::Certified;
 pub use self::host::{HostPolicy, Named};
-pub use self::nodes::{Invitations, NodeDirectory};
+pub use self::nodes::{Answered, Awaited, Invitations, NodeDirectory, Settled};
 pub use self::refusal::Refusal;
 pub use self::routes::{Obstacle, Shown};
 use crate::clock::Clock;

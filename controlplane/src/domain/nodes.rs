@@ -1,13 +1,16 @@
 //! What an admin may do with nodes: invite, list, drain, remove.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
 use tracing::info;
 use webgateway_proto::api::{NodeInvitation, NodeInvite, NodeList, NodeState, NodeView, method};
-use webgateway_proto::model::{JoinToken, NodeName, RemoteAddress};
+use webgateway_proto::feed::Explanation;
+use webgateway_proto::model::{Host, JoinToken, NodeName, RemoteAddress, RouteId};
 use zeroize::Zeroizing;
 
 use super::{Caller, Domain, Refusal};
@@ -21,9 +24,49 @@ const SHORTEST_TTL: u64 = 60;
 const LONGEST_TTL: u64 = 7 * 24 * 3600;
 
 /// Knows the nodes that are connected, or were.
+#[async_trait]
 pub trait NodeDirectory: Send + Sync {
     /// Every node, by name.
     fn nodes(&self) -> Vec<NodeView>;
+
+    /// How many connected nodes hold a version: as soon as there is news, or after `limit`.
+    async fn settle(&self, awaited: &Awaited, limit: Duration) -> Settled;
+
+    /// How a host looks from each connected node, which has `limit` to say so.
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<Answered>;
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The version.
+    pub version: u64,
+    /// A route in it, whose rejects are told.
+    pub route: Option<RouteId>,
+    /// How many nodes are known to hold it: more is news.
+    pub known: Option<u64>,
+}
+
+/// How far a version has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// How many nodes are connected.
+    pub nodes: u64,
+    /// How many of them hold it.
+    pub acked: u64,
+    /// Nodes that cannot use the route, and why.
+    pub rejects: Vec<(String, String)>,
+}
+
+/// A node that was asked about a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its name.
+    pub node: String,
+    /// The routes that it cannot use, by resource, and why.
+    pub rejects: Vec<(String, String)>,
+    /// What it said, if it did in time.
+    pub answer: Option<Explanation>,
 }
 
 /// What a token tells a node.
@@ -48,7 +91,7 @@ impl Domain {
             return Err(Refusal::Ttl);
         }
         let now = self.clock.now();
-        let expires_at = now + Duration::seconds(ttl.cast_signed());
+        let expires_at = now + Duration::from_secs(ttl);
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| Refusal::NoRandomness)?;
         let mut hash = [0; 32];

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 use webgateway_proto::model::{
-    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidRemoteAddress, InvalidRouteId,
-    KeyId, NodeName, RouteId,
+    Host, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
+    InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId,
 };
 
 use crate::store::StoreError;
@@ -38,6 +38,14 @@ pub enum Refusal {
     /// Backends that are none, or not allowed.
     #[error(transparent)]
     Backends(#[from] InvalidBackends),
+    /// A health check that is none.
+    #[error(transparent)]
+    Health(#[from] InvalidHealthCheck),
+    /// A GET where TLS is.
+    #[error(
+        "a passthrough route's backends speak TLS of their own: they are checked by connecting, without a path"
+    )]
+    HealthPath,
     /// An id that is none.
     #[error(transparent)]
     RouteId(#[from] InvalidRouteId),

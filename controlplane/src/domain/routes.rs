@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
-use webgateway_proto::api::{DnsRecord, RouteCreate, RouteState, RouteUpdate, method};
-use webgateway_proto::model::{Backends, Destination, Host, KeyId, Mode, Route, RouteId};
+use webgateway_proto::api::{DnsRecord, HealthSpec, RouteCreate, RouteState, RouteUpdate, method};
+use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, KeyId, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
 use super::{Caller, Domain, Named, Refusal};
@@ -45,6 +45,7 @@ struct Change {
     id: RouteId,
     host: Option<Named>,
     backends: Option<Backends>,
+    health: Option<Option<HealthCheck>>,
     params: RouteUpdate,
 }
 
@@ -54,7 +55,9 @@ impl Domain {
         let named = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let host = named.ok_or(Refusal::NoHost)?.in_mode(params.mode)?;
         let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
-        let destination = Destination { mode: params.mode, balance: params.balance, backends, health: None };
+        let health = params.health.as_ref().map(HealthCheck::try_from).transpose()?.map(Box::new);
+        let destination = Destination { mode: params.mode, balance: params.balance, backends, health };
+        check_fits(&destination)?;
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
         let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         let wanted = Wanted { id, host, destination };
@@ -92,14 +95,16 @@ impl Domain {
     pub async fn update_route(&self, caller: &Caller, params: RouteUpdate) -> Result<Shown, Refusal> {
         let host = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let backends = params.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
-        let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, params };
+        let health = |spec: &Option<HealthSpec>| spec.as_ref().map(HealthCheck::try_from).transpose();
+        let health = params.health.as_ref().map(health).transpose()?;
+        let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, health, params };
         let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, now, &base);
         let updated = self.store.write(method::ROUTES_UPDATE, write).await;
         updated.inspect(|shown| tell("a route was updated", caller, &shown.route))
     }
 
-    /// Deletes a route and returns what it was.
+    /// Deletes a route and returns what it was, at the version of its deletion.
     pub async fn delete_route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
         let (by, id, now) = (caller.clone(), id.parse()?, self.clock.now());
         let base = self.hosts.base().clone();
@@ -108,11 +113,12 @@ impl Domain {
             .write(method::ROUTES_DELETE, move |tx| {
                 by.require_active(tx)?;
                 let route = owned(tx, &by, id)?;
-                let last = show_one(tx, route, &base)?;
+                let mut last = show_one(tx, route, &base)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version, now)?;
                 let done = Done { at: now, method: method::ROUTES_DELETE };
                 record(tx, &by, done, (Some(&last.route), None))?;
+                last.route.version = version;
                 Ok::<_, Refusal>(last)
             })
             .await;
@@ -200,8 +206,16 @@ fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal
     let kept = before.destination.clone();
     let balance = change.params.balance.unwrap_or(kept.balance);
     let backends = change.backends.unwrap_or(kept.backends);
-    route.destination = Destination { mode, balance, backends, health: kept.health };
+    let health = change.health.map_or(kept.health, |health| health.map(Box::new));
+    route.destination = Destination { mode, balance, backends, health };
+    check_fits(&route.destination)?;
     Ok(route)
+}
+
+/// Behind a passthrough is TLS: a GET without it says nothing.
+fn check_fits(destination: &Destination) -> Result<(), Refusal> {
+    let asks = destination.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_)));
+    if asks && destination.mode == Mode::Passthrough { Err(Refusal::HealthPath) } else { Ok(()) }
 }
 
 /// The route, if it exists for the caller: somebody else's does not.
@@ -220,7 +234,7 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
     }
 }
 
-fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
+pub(super) fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
     let suspended = users::is_suspended(tx, &route.owner)?.then(|| route.owner.clone());
     show(tx, route, &suspended.into_iter().collect(), base)
 }
@@ -287,6 +301,7 @@ fn written(route: &Route) -> String {
         "mode": route.destination.mode,
         "balance": route.destination.balance,
         "backends": route.destination.backends.as_slice(),
+        "health": route.destination.health.as_deref().map(HealthSpec::from),
         "version": route.version,
     })
     .to_string()

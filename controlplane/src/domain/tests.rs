@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use webgateway_proto::api::{RouteCreate, RouteState, RouteUpdate};
+use webgateway_proto::api::{HealthSpec, RouteCreate, RouteState, RouteUpdate};
 use webgateway_proto::model::{Balance, Host, Mode};
 
 use super::*;
@@ -255,4 +255,31 @@ async fn a_passed_through_route_waits_for_no_certificate() {
     let own = scene.domain.create_route(&scene.caller("u"), &passed_through("own.example")).await.unwrap();
     assert_eq!(own.state, RouteState::Active);
     assert_eq!(scene.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
+}
+
+#[tokio::test]
+async fn checks_are_set_changed_and_removed() {
+    let scene = Scene::new();
+    let (domain, owner) = (&scene.domain, scene.caller("user1.pub"));
+    let spec = HealthSpec { path: Some("/up".into()), ..HealthSpec::default() };
+    let params = RouteCreate { health: Some(spec.clone()), ..wanted("app") };
+    let made = domain.create_route(&owner, &params).await.unwrap().route;
+    let shown =
+        |route: &webgateway_proto::model::Route| route.destination.health.as_deref().map(HealthSpec::from);
+    assert_eq!(shown(&made), Some(spec.clone()));
+    let id = made.id.to_string();
+    let update = |health| RouteUpdate { id: id.clone(), health, ..RouteUpdate::default() };
+    let kept = domain.update_route(&owner, update(None)).await.unwrap().route;
+    assert_eq!((shown(&kept), kept.version), (Some(spec.clone()), made.version), "nothing changed");
+    let none = domain.update_route(&owner, update(Some(None))).await.unwrap().route;
+    assert_eq!(shown(&domain.route(&owner, &id).await.unwrap().route), None);
+    let tcp = domain.update_route(&owner, update(Some(Some(HealthSpec::default())))).await.unwrap().route;
+    assert_eq!(shown(&tcp), Some(HealthSpec::default()));
+    assert!(made.version < none.version && none.version < tcp.version);
+    let gone = domain.delete_route(&owner, &id).await.unwrap().route;
+    assert!(gone.version > tcp.version, "the version of the deletion, which a client can wait for");
+    let bad = RouteCreate { health: Some(HealthSpec { rise: 0, ..spec.clone() }), ..wanted("app") };
+    assert!(matches!(domain.create_route(&owner, &bad).await, Err(Refusal::Health(_))));
+    let tls = RouteCreate { health: Some(spec), ..passed_through("own.example") };
+    assert!(matches!(domain.create_route(&owner, &tls).await, Err(Refusal::HealthPath)));
 }

@@ -10,6 +10,7 @@ pub mod members;
 pub mod nodes;
 pub mod peer;
 mod preface;
+pub mod questions;
 #[cfg(test)]
 mod samples;
 pub mod server;

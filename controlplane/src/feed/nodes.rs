@@ -1,9 +1,12 @@
 //! Who is connected, what they hold, what they could not use.
 
+mod asked;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -13,15 +16,19 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use webgateway_proto::api::{NodeView, Reject};
-use webgateway_proto::feed::ResourceName;
+use webgateway_proto::feed::{BackendHealth, ResourceName};
+use webgateway_proto::model::{Backend, Host};
 
 use super::peer::Peer;
+use super::questions::Asker;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::domain::NodeDirectory;
+use crate::domain::{Answered, Awaited, NodeDirectory, Settled};
 
 /// How many nodes are remembered after they have left.
 const MAX_GONE: usize = 1000;
+/// How many backends of one node are remembered as out.
+const MAX_DOWN: usize = 10_000;
 /// The longest name and build of a node, in bytes.
 const MAX_TEXT: usize = 253;
 
@@ -48,6 +55,8 @@ pub struct Node {
     pub connections: u64,
     /// The requests it has answered, as it last said.
     pub requests: u64,
+    /// Backends that are out, as it sees them, and why.
+    pub down: BTreeMap<Backend, String>,
 }
 
 /// Why a node is not let in.
@@ -104,6 +113,7 @@ struct Entry {
     node: Node,
     stream: u64,
     replaced: CancellationToken,
+    asker: Option<Asker>,
 }
 
 /// One node's stream, on the list while it lives.
@@ -153,8 +163,9 @@ impl Nodes {
             rejects: BTreeMap::new(),
             connections: 0,
             requests: 0,
+            down: BTreeMap::new(),
         };
-        state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone() });
+        state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone(), asker: None });
         state.forget_long_gone();
         self.connected.set(state.connected());
         self.changed.send_replace(());
@@ -202,9 +213,18 @@ impl Nodes {
     }
 }
 
+#[async_trait]
 impl NodeDirectory for Nodes {
     fn nodes(&self) -> Vec<NodeView> {
         self.list().into_iter().map(view).collect()
+    }
+
+    async fn settle(&self, awaited: &Awaited, limit: Duration) -> Settled {
+        Self::settle(self, awaited, limit).await
+    }
+
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<Answered> {
+        self.ask_all(host, limit).await
     }
 }
 
@@ -220,6 +240,7 @@ fn view(node: Node) -> NodeView {
         address: node.address,
         connections: node.connections,
         requests: node.requests,
+        backends_down: node.down.len() as u64,
         ..NodeView::default()
     }
 }
@@ -263,6 +284,29 @@ impl Connected {
     /// Takes over what the node says of itself.
     pub fn reported(&self, connections: u64, requests: u64) {
         self.update(|node| (node.connections, node.requests) = (connections, requests));
+    }
+
+    /// Can be asked through this from now on.
+    pub fn listens(&self, asker: Asker) {
+        if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name).filter(|e| e.stream == self.stream)
+        {
+            entry.asker = Some(asker);
+        }
+    }
+
+    /// Takes over which backends are out, or back.
+    pub fn sees(&self, changed: Vec<BackendHealth>) {
+        self.update(|node| {
+            for BackendHealth { backend, down } in changed {
+                match down {
+                    Some(why) if node.down.len() < MAX_DOWN || node.down.contains_key(&backend) => {
+                        node.down.insert(backend, why);
+                    }
+                    Some(_) => {}
+                    None => drop(node.down.remove(&backend)),
+                }
+            }
+        });
     }
 
     fn update(&self, change: impl FnOnce(&mut Node)) {

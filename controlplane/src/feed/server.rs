@@ -25,6 +25,7 @@ use super::enrolment::{self, Enrolment, peer};
 use super::members::{Members, Membership, NotAdmitted};
 use super::nodes::{Connected, InvalidNode, Nodes};
 use super::peer::Peer;
+use super::questions::{Questions, questions};
 use super::session::{Session, Violation};
 use crate::store::history::Standing;
 
@@ -202,6 +203,8 @@ impl FeedService {
         stream: &mut Stream,
         outbound: &Outbound,
     ) -> Result<Infallible, Ended> {
+        let (asker, mut questions) = questions();
+        known.connected.listens(asker);
         let Known { connected, standing, held } = known;
         let mut catalog = self.catalog.clone();
         suspect(&catalog.borrow(), connected.name(), held.as_ref());
@@ -220,7 +223,9 @@ impl FeedService {
                 sending = batch.map(|batch| send(batch, outbound.clone()));
             }
             tokio::select! {
-                message = stream.next() => hear(message?, &mut session, connected)?,
+                message = stream.next() => hear(message?, &mut session, connected, &mut questions)?,
+                // A node that reads so slowly does not answer in time.
+                question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
                 () = finish(&mut sending) => sending = None,
                 changed = catalog.changed() => changed.map_err(|_| Ended::Stopping)?,
                 // A full queue says by itself that we live.
@@ -249,7 +254,12 @@ fn suspect(catalog: &Catalog, node: &str, held: Option<&Held>) {
     }
 }
 
-fn hear(message: FromNode, session: &mut Session, connected: &Connected) -> Result<(), Ended> {
+fn hear(
+    message: FromNode,
+    session: &mut Session,
+    connected: &Connected,
+    questions: &mut Questions,
+) -> Result<(), Ended> {
     match message {
         FromNode::Hello { .. } => return Err(Ended::SecondHello),
         FromNode::Ack(version) => {
@@ -262,7 +272,9 @@ fn hear(message: FromNode, session: &mut Session, connected: &Connected) -> Resu
             connected.progressed(session);
         }
         FromNode::Status { connections, requests, .. } => connected.reported(connections, requests),
-        FromNode::Health(_) | FromNode::Explanation(_) | FromNode::Heartbeat | FromNode::Unknown => {}
+        FromNode::Health(changed) => connected.sees(changed),
+        FromNode::Explanation(explanation) => questions.answered(*explanation),
+        FromNode::Heartbeat | FromNode::Unknown => {}
     }
     Ok(())
 }

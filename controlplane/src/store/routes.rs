@@ -5,13 +5,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use diesel::prelude::*;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use time::OffsetDateTime;
-use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId};
+use webgateway_proto::api::HealthSpec;
+use webgateway_proto::model::{
+    Backends, Balance, Destination, HealthCheck, Host, KeyId, Mode, Prefixes, Route, RouteId,
+};
 
 use super::schema::{routes, tombstones};
 use super::{StoreError, Tx, WriteTx};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = routes, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = routes, treat_none_as_null = true, check_for_backend(diesel::sqlite::Sqlite))]
 pub(super) struct Row {
     id: String,
     owner: String,
@@ -22,6 +25,7 @@ pub(super) struct Row {
     version: i64,
     created_at: i64,
     updated_at: i64,
+    health: Option<String>,
 }
 
 /// The route of this id.
@@ -90,8 +94,8 @@ impl Row {
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
         let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
-        let destination =
-            Destination { mode: mode(&self)?, balance: balance(&self)?, backends, health: None };
+        let health = health(&self)?.map(Box::new);
+        let destination = Destination { mode: mode(&self)?, balance: balance(&self)?, backends, health };
         Ok(Route {
             id: self.id.parse().map_err(|e| damaged(format!("{e}")))?,
             owner: self.owner.parse().map_err(|e| damaged(format!("{e}")))?,
@@ -106,7 +110,10 @@ impl Row {
     fn write(route: &Route) -> Result<Self, StoreError> {
         let backends = route.destination.backends.as_slice();
         let id = route.id.to_string();
-        let backends = serde_json::to_string(backends).map_err(|e| StoreError::damaged("routes", &id, e))?;
+        let damaged = |error| StoreError::damaged("routes", &id, error);
+        let backends = serde_json::to_string(backends).map_err(damaged)?;
+        let health = route.destination.health.as_deref().map(HealthSpec::from);
+        let health = health.map(|spec| serde_json::to_string(&spec)).transpose().map_err(damaged)?;
         Ok(Self {
             id,
             owner: route.owner.to_string(),
@@ -117,6 +124,7 @@ impl Row {
             version: route.version.cast_signed(),
             created_at: to_millis(route.created_at),
             updated_at: to_millis(route.updated_at),
+            health,
         })
     }
 }
@@ -129,6 +137,13 @@ fn mode(row: &Row) -> Result<Mode, StoreError> {
 fn balance(row: &Row) -> Result<Balance, StoreError> {
     let known = [Balance::RoundRobin, Balance::Random].into_iter().find(|b| b.as_str() == row.balance);
     known.ok_or_else(|| StoreError::damaged("routes", &row.id, format!("balance `{}`", row.balance)))
+}
+
+fn health(row: &Row) -> Result<Option<HealthCheck>, StoreError> {
+    let Some(text) = &row.health else { return Ok(None) };
+    let damaged = |reason: String| StoreError::damaged("routes", &row.id, reason);
+    let spec: HealthSpec = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+    HealthCheck::try_from(&spec).map(Some).map_err(|e| damaged(e.to_string()))
 }
 
 fn everywhere() -> Prefixes {

@@ -34,6 +34,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
+        health -> Nullable<Text>,
     }
 }
 

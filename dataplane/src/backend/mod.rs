@@ -1,6 +1,11 @@
-//! Backends: dialled, pooled, chosen.
+//! Backends: chosen, dialled, pooled, looked after.
 
 pub mod balance;
 pub mod dial;
+pub mod down;
 pub mod health;
+pub mod monitor;
 pub mod pool;
+pub mod probe;
+pub mod reach;
+pub mod watchlist;

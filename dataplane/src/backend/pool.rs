@@ -8,10 +8,11 @@ use std::time::Duration;
 use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::trace;
 
-use super::dial::{DialError, Ourselves, dial};
+use super::dial::DialError;
 use crate::config::POOL_PER_BACKEND;
 use crate::socket::Socket;
 
@@ -78,18 +79,13 @@ where
     }
 }
 
-/// A new connection; its driver runs on this worker until either side ends it.
-pub async fn connect<B>(
-    backend: SocketAddr,
-    limit: Duration,
-    ourselves: &Ourselves,
-) -> Result<SendRequest<B>, DialError>
+/// Speaks HTTP on a new connection; its driver runs on this worker until either side ends it.
+pub async fn connect<B>(backend: SocketAddr, stream: TcpStream) -> Result<SendRequest<B>, DialError>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(backend, limit, ourselves).await?;
     let handshake = http1::handshake(TokioIo::new(Socket(stream))).await;
     let (sender, connection) =
         handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;

@@ -36,7 +36,7 @@ pub fn asked(snapshot: &Snapshot, host: &str, method: &Method, path: &str) -> Op
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
         let backends = route.destination.backends.at_port(HTTP_PORT);
-        let destination = Destination { backends, ..route.destination.clone() };
+        let destination = Destination { backends, health: None, ..route.destination.clone() };
         return Some(Asked::Theirs(Box::new(FeedRoute { destination, ..FeedRoute::clone(route) })));
     }
     match snapshot.challenges.lookup(host).map(AsRef::as_ref) {

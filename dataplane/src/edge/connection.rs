@@ -6,14 +6,13 @@ use std::rc::Rc;
 use http::HeaderValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 
 use super::hello::{self, Hello, NoHello};
 use super::split::{Verdict, split};
-use crate::backend::balance::candidates;
-use crate::backend::dial::{DialError, dial};
+use crate::backend::dial::DialError;
 use crate::connections::{Membership, Phase};
 use crate::http::error::Fault;
 use crate::http::exchange::Progress;
@@ -137,29 +136,13 @@ async fn pass(
 }
 
 async fn reach(proxy: &Proxy, route: &FeedRoute) -> Result<TcpStream, DialError> {
-    let backends = route.destination.backends.as_slice();
-    let turn = proxy.turns.next(route.id, route.destination.balance, backends.len());
-    let now = Instant::now();
-    let chosen = candidates(backends, turn, |backend| proxy.health.borrow().is_up(backend.address(), now));
     let mut error = DialError::Refused;
-    for backend in chosen.into_iter().flatten() {
-        match dial(backend.address(), proxy.limits.connect_timeout, &proxy.ourselves).await {
-            Ok(stream) => {
-                proxy.health.borrow_mut().succeeded(backend.address());
-                return Ok(stream);
-            }
-            Err(failed) => {
-                // Being out of sockets is no fault of the backend's.
-                if failed != DialError::Exhausted {
-                    proxy.health.borrow_mut().failed(backend.address(), Instant::now());
-                }
-                Fault::Dial(failed)
-                    .error_type()
-                    .into_iter()
-                    .for_each(|cause| proxy.metrics.backend_failed(cause));
-                error = failed;
-            }
+    for backend in proxy.backends.candidates(route) {
+        match proxy.backends.dial(backend).await {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => error = failed,
         }
+        Fault::Dial(error).error_type().into_iter().for_each(|cause| proxy.metrics.backend_failed(cause));
     }
     Err(error)
 }

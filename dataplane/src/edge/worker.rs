@@ -159,11 +159,7 @@ async fn watch(
                 proxy.clock.tick();
                 pulse.beat();
             }
-            _ = sweep.tick() => {
-                let now = Instant::now();
-                proxy.pool.sweep(now);
-                proxy.health.borrow_mut().sweep(now);
-            }
+            _ = sweep.tick() => proxy.pool.sweep(Instant::now()),
             () = stop.begun() => return,
         }
     }

@@ -9,18 +9,21 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::{debug, error, info, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Question, ToNode};
+use webgateway_proto::feed::{ApiCall, ApiReply, Explanation, FromNode, Question, ToNode};
 
 use super::apply::Collector;
 use super::backoff::Backoff;
 use super::directive::Drain;
+use super::explain::{self, Sight};
 use super::link::{Link, NotConnected, root};
+use super::report::Told;
 use super::{Published, Publisher};
 use crate::clock::unix_now;
 use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
@@ -34,6 +37,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Client = wire::feed_client::FeedClient<Channel>;
+/// Answers under way.
+type Answers = JoinSet<Explanation>;
 
 /// Why a stream ended.
 #[derive(Debug, Error)]
@@ -148,7 +153,12 @@ pub struct FeedClient {
     pub metrics: Metrics,
     /// The workers' counts, to be reported.
     pub workers: Vec<WorkerMetrics>,
+    /// How it sees backends.
+    pub sight: Sight,
 }
+
+/// How often changes of the backends' health are told of, gathered.
+const REPORT: Duration = Duration::from_secs(1);
 
 impl FeedClient {
     /// Holds a stream until the process stops. Losing it changes nothing for traffic.
@@ -192,7 +202,8 @@ impl FeedClient {
         self.metrics.feed_connected.set(1);
         info!(endpoint = self.link.current(), "connected to the feed");
         self.link.succeeded();
-        let mut collector = Collector::default();
+        let (mut collector, mut told, mut answers) = (Collector::default(), Told::default(), Answers::new());
+        let mut report = interval(REPORT);
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let begun = Instant::now();
@@ -209,7 +220,7 @@ impl FeedClient {
                         backoff.succeeded();
                     }
                     let message = message.ok_or(StreamEnded::Ended)?;
-                    match self.take(&mut collector, message) {
+                    match self.take(&mut collector, &mut answers, message) {
                         Some(Heard::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
                         Some(Heard::Directive) => self.say(&outgoing, self.status()).await?,
                         None => {}
@@ -219,6 +230,12 @@ impl FeedClient {
                     unanswered = None;
                     self.say(&outgoing, FromNode::Ack(version)).await?;
                 }
+                Some(Ok(answer)) = answers.join_next() => {
+                    self.say(&outgoing, FromNode::Explanation(Box::new(answer))).await?;
+                }
+                _ = report.tick() => for news in told.news(&self.sight.down.load_full()) {
+                    self.say(&outgoing, FromNode::Health(news)).await?;
+                },
                 // A status is a sign of life as good as any.
                 _ = beat.tick() => self.say(&outgoing, self.status()).await?,
             }
@@ -243,14 +260,29 @@ impl FeedClient {
         }
     }
 
-    fn take(&mut self, collector: &mut Collector, message: wire::FeedMessage) -> Option<Heard> {
+    fn take(
+        &mut self,
+        collector: &mut Collector,
+        answers: &mut Answers,
+        message: wire::FeedMessage,
+    ) -> Option<Heard> {
         let current = self.publisher.current();
         let allowed = collector.allowed_backends(&current);
-        let message = ToNode::read(message, &allowed);
-        if let ToNode::Directive { drain } = message {
-            self.drain.obey(drain);
-            return Some(Heard::Directive);
-        }
+        let message = match ToNode::read(message, &allowed) {
+            ToNode::Directive { drain } => {
+                self.drain.obey(drain);
+                return Some(Heard::Directive);
+            }
+            ToNode::Explain { id, host } => {
+                // A question too many stays without an answer; whoever asks waits for a while only.
+                if answers.len() < explain::AT_ONCE {
+                    let sight = self.sight.clone();
+                    answers.spawn(sight.explain(current, self.publisher.version(), id, host));
+                }
+                return None;
+            }
+            message => message,
+        };
         let complete = collector.take(message, &current)?;
         drop(current);
         Some(Heard::Batch(self.publisher.publish(complete)))

@@ -9,10 +9,11 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use webgateway_process::Stop;
+use webgateway_proto::api::HealthSpec;
 use webgateway_proto::feed::{FeedRoute, Held, Resource, Settings, ToNode};
 use webgateway_proto::model::{
-    Backends, Balance, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
-    InvalidHost, InvalidRouteId, Mode, Prefixes,
+    Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Host, InvalidBackends,
+    InvalidCertificate, InvalidHealthCheck, InvalidHost, InvalidRouteId, Mode, Prefixes,
 };
 
 use super::Publisher;
@@ -49,6 +50,9 @@ pub enum InvalidFile {
     /// A route's backends.
     #[error("route {0}: {1}")]
     Backends(String, InvalidBackends),
+    /// A route's health check.
+    #[error("route {0}: {1}")]
+    Health(String, InvalidHealthCheck),
     /// A certificate.
     #[error("certificate {0}: {1}")]
     Certificate(String, InvalidCertificate),
@@ -95,6 +99,8 @@ struct FileRoute {
     #[serde(default)]
     balance: Balance,
     backends: Vec<String>,
+    #[serde(default)]
+    health: Option<HealthSpec>,
 }
 
 /// Loads `path` at the start, and again on SIGHUP; fails only if it cannot be used at the start.
@@ -145,6 +151,8 @@ fn put(resource: Resource) -> ToNode {
 
 fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, InvalidFile> {
     let name = route.host.clone();
+    let health = route.health.as_ref().map(HealthCheck::try_from).transpose();
+    let health = health.map_err(|e| InvalidFile::Health(name.clone(), e))?.map(Box::new);
     Ok(FeedRoute {
         id: route.id.parse().map_err(|e| InvalidFile::RouteId(name.clone(), e))?,
         host: Host::parse(&route.host).map_err(|e| InvalidFile::Host(name.clone(), e))?,
@@ -153,7 +161,7 @@ fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, Invalid
             balance: route.balance,
             backends: Backends::parse(&route.backends, allowed)
                 .map_err(|e| InvalidFile::Backends(name, e))?,
-            health: None,
+            health,
         },
     })
 }

@@ -6,10 +6,12 @@ pub mod cache;
 pub mod client;
 pub mod directive;
 pub mod enrolment;
+pub mod explain;
 pub mod file;
 pub mod link;
 mod publish;
 pub mod renewal;
+mod report;
 pub mod turns;
 
 pub use publish::{Published, Publisher, RouteClosed};

@@ -35,6 +35,7 @@ pub struct Publisher {
     metrics: Metrics,
     unready: Option<Blocker>,
     cache: Option<Cache>,
+    version: u64,
 }
 
 /// What became of a batch.
@@ -57,7 +58,7 @@ impl Publisher {
         metrics: Metrics,
         unready: Blocker,
     ) -> Self {
-        Self { snapshot, workers, tickets, metrics, unready: Some(unready), cache: None }
+        Self { snapshot, workers, tickets, metrics, unready: Some(unready), cache: None, version: 0 }
     }
 
     /// Keeps every batch in `cache` from now on, and serves what was in it.
@@ -73,6 +74,11 @@ impl Publisher {
     /// What is in use.
     pub fn current(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// The version of the last batch, whether or not all of it could be used.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Applies a batch as one swap.
@@ -110,6 +116,7 @@ impl Publisher {
         {
             self.tickets.share(keys);
         }
+        self.version = version;
         self.snapshot.store(snapshot);
         self.metrics.feed_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.metrics.routes.set(gauge(routes));

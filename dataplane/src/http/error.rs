@@ -107,6 +107,12 @@ impl Fault {
         self.verdict().error
     }
 
+    /// Whether a backend took the request and gave no answer that is one.
+    #[must_use]
+    pub fn is_backends(&self) -> bool {
+        matches!(self, Self::Hangup | Self::Garbage | Self::LargeHead | Self::Silence)
+    }
+
     /// The answer.
     #[must_use]
     pub fn response(&self) -> Response<ResponseBody> {

@@ -12,11 +12,11 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::Backend;
 
 use super::body::{Lease, RequestBody};
 use super::error::Fault;
 use super::exchange::Exchange;
-use crate::backend::balance::candidates;
 use crate::backend::dial::DialError;
 use crate::backend::pool::connect;
 use crate::proxy::Proxy;
@@ -44,19 +44,23 @@ pub async fn forward(
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, Fault> {
-    let backends = route.destination.backends.as_slice();
-    let turn = proxy.turns.next(route.id, route.destination.balance, backends.len());
-    let now = proxy.clock.now();
-    let chosen = candidates(backends, turn, |backend| proxy.health.borrow().is_up(backend.address(), now));
     // Backends are never empty.
     let mut fault = Fault::Dial(DialError::Refused);
-    for (attempt, backend) in chosen.into_iter().flatten().enumerate() {
+    for (attempt, backend) in proxy.backends.candidates(route).enumerate() {
         if attempt > 0 {
             proxy.metrics.retried();
         }
-        match send(proxy, backend.address(), request, exchange).await {
-            Ok(answer) => return Ok(answer),
-            Err(Failed::Sent(fault)) => return Err(failed(proxy, fault)),
+        match send(proxy, backend, request, exchange).await {
+            Ok(answer) => {
+                proxy.backends.answered(backend);
+                return Ok(answer);
+            }
+            Err(Failed::Sent(fault)) => {
+                if fault.is_backends() {
+                    proxy.backends.unanswered(backend);
+                }
+                return Err(failed(proxy, fault));
+            }
             Err(Failed::Unsent(back, why)) => (request, fault) = (back, failed(proxy, why)),
         }
     }
@@ -71,12 +75,12 @@ fn failed(proxy: &Proxy, fault: Fault) -> Fault {
 /// Sends over an idle connection as long as one takes it, else over a new one.
 async fn send(
     proxy: &Rc<Proxy>,
-    backend: SocketAddr,
+    backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, Failed> {
     loop {
-        let idle = proxy.pool.take(backend, proxy.clock.now()).await;
+        let idle = proxy.pool.take(backend.address(), proxy.clock.now()).await;
         // The backend may hang up just as it is asked again.
         let copy = idle.as_ref().and_then(|_| replayable(&request));
         let is_new = idle.is_none();
@@ -87,7 +91,7 @@ async fn send(
                 Err(error) => return Err(Failed::Unsent(request, Fault::Dial(error))),
             },
         };
-        request = match (answer(proxy, backend, sender, request, exchange).await, copy) {
+        request = match (answer(proxy, backend.address(), sender, request, exchange).await, copy) {
             (Err(Failed::Unsent(back, _)), _) if !is_new => back,
             (Err(Failed::Sent(Fault::Hangup)), Some(copy)) => copy,
             (other, _) => return other,
@@ -95,16 +99,8 @@ async fn send(
     }
 }
 
-/// A new connection, noted as the backend's health.
-async fn reach(proxy: &Proxy, backend: SocketAddr) -> Result<SendRequest<RequestBody>, DialError> {
-    let connected = connect(backend, proxy.limits.connect_timeout, &proxy.ourselves).await;
-    match &connected {
-        Ok(_) => proxy.health.borrow_mut().succeeded(backend),
-        // Being out of sockets is no fault of the backend's.
-        Err(DialError::Exhausted) => {}
-        Err(_) => proxy.health.borrow_mut().failed(backend, Instant::now()),
-    }
-    connected
+async fn reach(proxy: &Proxy, backend: Backend) -> Result<SendRequest<RequestBody>, DialError> {
+    connect(backend.address(), proxy.backends.dial(backend).await?).await
 }
 
 async fn answer(

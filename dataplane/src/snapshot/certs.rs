@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use imbl::HashMap;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -22,6 +23,8 @@ pub struct ServedCert {
     pub names: Vec<CertName>,
     /// When it ends, in Unix seconds.
     pub not_after: i64,
+    /// SHA-256 of the leaf.
+    pub fingerprint: [u8; 32],
     /// Serves this certificate and no other; h2 and http/1.1.
     pub tls: Arc<ServerConfig>,
     /// What it was made of, but for the chain, which the TLS library holds.
@@ -68,7 +71,10 @@ impl ServedCert {
         let certified = Arc::new(certified(cert, &provider)?);
         let tls = Arc::new(server_config(Arc::clone(&certified), provider, tickets)?);
         let key = Zeroizing::new(cert.key.as_slice().into());
-        Ok(Self { id: cert.id.clone(), names: cert.names.clone(), not_after: ends, tls, certified, key })
+        let (id, names) = (cert.id.clone(), cert.names.clone());
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, leaf).as_ref());
+        Ok(Self { id, names, not_after: ends, fingerprint, tls, certified, key })
     }
 
     /// What it was made of.

@@ -18,6 +18,7 @@ use webgateway_proto::model::RouteId;
 pub struct Table {
     by_host: OrdMap<ByHost, ()>,
     by_id: OrdMap<ById, ()>,
+    checked: OrdMap<RouteId, Arc<FeedRoute>>,
     hasher: RandomState,
 }
 
@@ -130,6 +131,12 @@ impl Table {
         self.by_id.get_key_value(id).map(|(ById(route), ())| route)
     }
 
+    /// Those whose backends are checked, in an order that can be compared at the cost of what differs.
+    #[must_use]
+    pub fn checked(&self) -> &OrdMap<RouteId, Arc<FeedRoute>> {
+        &self.checked
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -159,6 +166,10 @@ impl Table {
         self.by_id.insert(ById(Arc::clone(&route)), ());
         if let Some(old) = old {
             self.forget_host(&old);
+            self.forget_check(&old);
+        }
+        if route.destination.health.is_some() {
+            self.checked.insert(route.id, Arc::clone(&route));
         }
         let hash = self.hasher.hash_one(route.host.as_str());
         self.by_host.insert(ByHost(hash, route), ());
@@ -168,7 +179,14 @@ impl Table {
     pub fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
         let (ById(old), ()) = self.by_id.remove_with_key(id)?;
         self.forget_host(&old);
+        self.forget_check(&old);
         Some(old)
+    }
+
+    fn forget_check(&mut self, old: &FeedRoute) {
+        if old.destination.health.is_some() {
+            self.checked.remove(&old.id);
+        }
     }
 
     /// Within one batch another route may have taken the host already: that one stays.

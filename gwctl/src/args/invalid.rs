@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 use webgateway_proto::model::{
-    InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidRemoteAddress,
-    InvalidRouteId,
+    InvalidBackend, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
+    InvalidRemoteAddress, InvalidRouteId,
 };
 
 use super::endpoint::InvalidUrl;
@@ -29,6 +29,9 @@ pub(crate) enum InvalidArg {
     /// `--fqdn`
     #[error(transparent)]
     Fqdn(InvalidHost),
+    /// `routes explain HOST`
+    #[error(transparent)]
+    Host(InvalidHost),
     /// `--subdomain`
     #[error("`{0}` is not one label: letters, digits and inner hyphens, 1 to 63 bytes, no dot")]
     Subdomain(String),
@@ -38,6 +41,12 @@ pub(crate) enum InvalidArg {
     /// `--tls-pass` with `--subdomain`
     #[error("TLS can be passed through for a host of your own only, a subdomain is always terminated")]
     PassthroughSubdomain,
+    /// `--health…`
+    #[error(transparent)]
+    Health(#[from] InvalidHealthCheck),
+    /// `--health PATH` with `--tls-pass`
+    #[error("behind a TLS passthrough a path cannot be asked for")]
+    PassthroughHealth,
     /// `--route`
     #[error(transparent)]
     Route(#[from] InvalidRouteId),
@@ -72,12 +81,16 @@ impl InvalidArg {
             Self::Id(_) | Self::IdMissing => "-i/--id",
             Self::KeyMissing => "-k/--key",
             Self::Fqdn(_) => "-f/--fqdn",
+            Self::Host(_) => "HOST",
             Self::Subdomain(_) => "-s/--subdomain",
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
+            Self::Health(InvalidHealthCheck::Interval) => "--health-interval",
+            Self::Health(InvalidHealthCheck::Count) => "--health-rise, --health-fall",
+            Self::Health(InvalidHealthCheck::Path) | Self::PassthroughHealth => "--health",
             Self::Route(_) => "-r/--route",
             Self::Certificate(_) => "-c/--certificate",
-            Self::NoChange => "-f, -s, -b, -m, -t",
+            Self::NoChange => "-f, -s, -b, -m, -t, --health",
             Self::User(_) => "--user",
             Self::KeyName(_) | Self::NodeName(_) => "NAME",
             Self::Address(_) => "--address",
@@ -100,14 +113,18 @@ impl InvalidArg {
                 "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key \
                  if you have none",
             ),
-            Self::Fqdn(_) => None,
+            Self::Fqdn(_) | Self::Host(_) => None,
             Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),
             Self::Backends(InvalidBackends::Backend(
                 InvalidBackend::NoPort(_) | InvalidBackend::NoPortBracketed(_) | InvalidBackend::Malformed(_),
             )) => Some("quote the brackets: -b '[54f:1::2]:8080'; names are not looked up"),
             Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
-            Self::Route(_) | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
+            Self::Health(InvalidHealthCheck::Path) => {
+                Some("write --health tcp, or --health /healthz with the path the backend answers")
+            }
+            Self::PassthroughHealth => Some("write --health tcp"),
+            Self::Health(_) | Self::Route(_) | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
             Self::Certificate(_) => {
                 Some("a certificate is named by its first host, as `gwctl certificates list` shows it")
             }

@@ -11,8 +11,11 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use webgateway_proto::api::{
-    CertificateRef, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef, RouteUpdate, UserRef,
+    CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef, RouteUpdate,
+    UserRef,
 };
 use webgateway_proto::model::KeyId;
 
@@ -48,6 +51,10 @@ pub(crate) enum Call {
     Update(RouteUpdate),
     /// `routes.delete`
     Delete(RouteRef),
+    /// `routes.explain`
+    Explain(ExplainParams),
+    /// A mutation that is to be on every node within this.
+    Awaited(Box<Call>, Duration),
     /// `certificates.list`
     Certificates,
     /// `certificates.get`
@@ -80,21 +87,33 @@ impl Action {
             Command::Routes(command) => route_call(command)?,
             Command::Certificates(command) => certificate_call(command)?,
             Command::Nodes(command) => nodes::call(command)?,
-            Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?),
-            Command::Admin(cli::Admin::Unsuspend(user)) => Call::Unsuspend(user_ref(&user)?),
+            Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?).awaited(&user.wait),
+            Command::Admin(cli::Admin::Unsuspend(user)) => {
+                Call::Unsuspend(user_ref(&user)?).awaited(&user.wait)
+            }
         };
         let endpoint = Endpoint::parse(&global.url)?;
         Ok(Self::Signed(endpoint, Credentials::parse(global.id.as_deref(), global.key.as_deref())?, call))
     }
 }
 
+impl Call {
+    fn awaited(self, wait: &cli::Wait) -> Self {
+        match wait.wait {
+            Some(limit) => Self::Awaited(Box::new(self), limit),
+            None => self,
+        }
+    }
+}
+
 fn route_call(command: Routes) -> Result<Call, InvalidArg> {
     match command {
-        Routes::Create(create) => routes::create(create).map(Call::Create),
+        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).awaited(&create.wait)),
         Routes::List => Ok(Call::List),
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
-        Routes::Update(update) => routes::update(update).map(Call::Update),
-        Routes::Delete(route) => routes::reference(&route).map(Call::Delete),
+        Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
+        Routes::Delete(flags) => Ok(Call::Delete(routes::reference(&flags.route)?).awaited(&flags.wait)),
+        Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
     }
 }
 

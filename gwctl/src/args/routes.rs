@@ -1,14 +1,16 @@
 //! The flags of `gwctl routes …` as params of the API.
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use webgateway_proto::api::{RouteCreate, RouteRef, RouteUpdate};
-use webgateway_proto::model::{Backends, Balance, Host, InvalidBackends, Mode, Prefixes, RouteId};
+use webgateway_proto::api::{ExplainParams, HealthSpec, RouteCreate, RouteRef, RouteUpdate};
+use webgateway_proto::model::{
+    Backends, Balance, HealthCheck, Host, InvalidBackends, InvalidHealthCheck, Mode, Prefixes, RouteId,
+};
 
 use super::InvalidArg;
 use crate::cli;
 
 /// `gwctl routes create`
-pub(super) fn create(flags: cli::Create) -> Result<RouteCreate, InvalidArg> {
+pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, InvalidArg> {
     let (fqdn, subdomain) = host(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
     if flags.tls_pass && subdomain.is_some() {
         return Err(InvalidArg::PassthroughSubdomain);
@@ -19,12 +21,13 @@ pub(super) fn create(flags: cli::Create) -> Result<RouteCreate, InvalidArg> {
         backends: backends(&flags.backend)?,
         balance: balance(flags.method),
         mode: mode(flags.tls_pass),
+        health: health(&flags.checks, flags.tls_pass)?,
         id: None,
     })
 }
 
 /// `gwctl routes update`
-pub(super) fn update(flags: cli::Update) -> Result<RouteUpdate, InvalidArg> {
+pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
     let RouteRef { id } = reference(&flags.route)?;
     let (fqdn, subdomain) = host(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
     if flags.tls_pass == Some(true) && subdomain.is_some() {
@@ -33,8 +36,13 @@ pub(super) fn update(flags: cli::Update) -> Result<RouteUpdate, InvalidArg> {
     let backends = if flags.backend.is_empty() { None } else { Some(backends(&flags.backend)?) };
     let balance = flags.method.map(balance);
     let mode = flags.tls_pass.map(mode);
+    let health = match health(&flags.checks, flags.tls_pass == Some(true))? {
+        Some(spec) => Some(Some(spec)),
+        None => flags.no_health.then_some(None),
+    };
     let unchanged = RouteUpdate { id: id.clone(), ..RouteUpdate::default() };
-    let update = RouteUpdate { id, fqdn, subdomain, backends, balance, mode, expected_version: None };
+    let expected_version = None;
+    let update = RouteUpdate { id, fqdn, subdomain, backends, balance, mode, health, expected_version };
     if update == unchanged { Err(InvalidArg::NoChange) } else { Ok(update) }
 }
 
@@ -42,6 +50,14 @@ pub(super) fn update(flags: cli::Update) -> Result<RouteUpdate, InvalidArg> {
 pub(super) fn reference(flags: &cli::Route) -> Result<RouteRef, InvalidArg> {
     let id: RouteId = flags.route.parse()?;
     Ok(RouteRef { id: id.to_string() })
+}
+
+/// `gwctl routes explain`
+pub(super) fn explain(host: &str) -> Result<ExplainParams, InvalidArg> {
+    // A URL is what a browser shows.
+    let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
+    let host = Host::parse(host).map_err(InvalidArg::Host)?;
+    Ok(ExplainParams { host: host.into() })
 }
 
 /// `--fqdn` and `--subdomain` in their normal forms.
@@ -74,4 +90,24 @@ const fn balance(method: cli::Method) -> Balance {
 
 const fn mode(tls_pass: bool) -> Mode {
     if tls_pass { Mode::Passthrough } else { Mode::Terminate }
+}
+
+/// The flags `--health…`
+fn health(flags: &cli::Checks, tls_pass: bool) -> Result<Option<HealthSpec>, InvalidArg> {
+    let Some(what) = &flags.health else { return Ok(None) };
+    let path = (what != "tcp").then(|| what.clone());
+    if path.is_some() && tls_pass {
+        return Err(InvalidArg::PassthroughHealth);
+    }
+    let standard = HealthSpec::default();
+    let interval = match flags.health_interval {
+        Some(time) if time.subsec_nanos() > 0 => return Err(InvalidHealthCheck::Interval.into()),
+        Some(time) => time.as_secs(),
+        None => standard.interval,
+    };
+    let (rise, fall) =
+        (flags.health_rise.unwrap_or(standard.rise), flags.health_fall.unwrap_or(standard.fall));
+    let spec = HealthSpec { path, interval, rise, fall };
+    HealthCheck::try_from(&spec)?;
+    Ok(Some(spec))
 }

@@ -1,6 +1,7 @@
 //! Command lines and what they mean.
 
 use clap::Parser;
+use webgateway_proto::api::HealthSpec;
 use webgateway_proto::model::{Balance, Mode};
 
 use super::*;
@@ -49,6 +50,22 @@ fn an_update_holds_what_was_given_alone() {
 }
 
 #[test]
+fn checks_are_set_changed_and_removed() {
+    let update = |flags: &str| match call(&format!("gwctl routes update -r {ID} {flags}")).unwrap() {
+        Call::Update(update) => update.health,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(update("-t=false"), None);
+    assert_eq!(update("--no-health"), Some(None));
+    assert_eq!(update("--health tcp"), Some(Some(HealthSpec::default())));
+    let asked = HealthSpec { path: Some("/up".into()), interval: 60, rise: 1, fall: 5 };
+    assert_eq!(
+        update("--health /up --health-interval 1m --health-rise 1 --health-fall 5"),
+        Some(Some(asked))
+    );
+}
+
+#[test]
 fn the_wrong_flag_is_named() {
     for (line, flag) in [
         ("gwctl routes create -f a..b -b [400::1]:80", "-f/--fqdn"),
@@ -60,6 +77,13 @@ fn the_wrong_flag_is_named() {
         ("gwctl routes create -s a -b [400::1]:0", "-b/--backend"),
         ("gwctl routes create -s a -b [400::1]:80 -b [400::1]:80", "-b/--backend"),
         ("gwctl routes create -s a -b [400::1]:80 -t", "-t/--tls-pass"),
+        ("gwctl routes create -s a -b [400::1]:80 --health healthz", "--health"),
+        ("gwctl routes create -s a -b [400::1]:80 --health tcp --health-interval 500ms", "--health-interval"),
+        (
+            "gwctl routes create -s a -b [400::1]:80 --health tcp --health-fall 11",
+            "--health-rise, --health-fall",
+        ),
+        ("gwctl routes create -f a.b -b [400::1]:80 -t --health /up", "--health"),
         ("gwctl routes get -r 42", "-r/--route"),
         ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "-r/--route"),
         ("gwctl routes update -r x -t", "-r/--route"),

@@ -2,10 +2,14 @@
 
 mod admin;
 mod certificates;
+mod explain;
 mod keys;
 mod nodes;
 mod routes;
 mod status;
+mod wait;
+
+use webgateway_proto::model::KeyId;
 
 use crate::args::{Action, Call, Credentials, Endpoint};
 use crate::cli::Format;
@@ -20,33 +24,47 @@ pub(crate) struct Manner {
     pub(crate) verbose: bool,
 }
 
-/// Does what was asked for.
-pub(crate) fn run(action: Action, manner: Manner) -> Result<Report, Fault> {
-    match action {
+/// Does what was asked for, and prints what came of it.
+pub(crate) fn run(action: Action, manner: Manner) -> Result<(), Fault> {
+    let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
         Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)),
         Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format),
         Action::Signed(endpoint, credentials, call) => {
             let caller = credentials.id.clone();
             let client = signed(endpoint, credentials, manner)?;
-            match call {
-                Call::Create(params) => routes::create(&client, params),
-                Call::List => routes::list(&client, &caller),
-                Call::Get(params) => routes::get(&client, &params),
-                Call::Update(params) => routes::update(&client, &params),
-                Call::Delete(params) => routes::delete(&client, &params),
-                Call::Certificates => certificates::list(&client),
-                Call::Certificate(params) => certificates::get(&client, &params),
-                Call::Renew(params) => certificates::renew(&client, &params),
-                Call::Root => certificates::root(&client),
-                Call::Nodes => nodes::list(&client),
-                Call::Invite(params) => nodes::invite(&client, &params),
-                Call::Drain(params) => nodes::drain(&client, &params),
-                Call::Remove(params) => nodes::remove(&client, &params),
-                Call::Suspend(params) => admin::suspend(&client, &params),
-                Call::Unsuspend(params) => admin::unsuspend(&client, &params),
-            }
+            let Call::Awaited(call, limit) = call else {
+                return run_call(&client, &caller, call)?.print(manner.format);
+            };
+            let report = run_call(&client, &caller, *call)?;
+            let result = report.json().clone();
+            // It is done, whatever becomes of the wait.
+            report.print(manner.format)?;
+            return wait::wait(&client, &result, limit, manner);
         }
+    };
+    report?.print(manner.format)
+}
+
+fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, Fault> {
+    match call {
+        Call::Create(params) => routes::create(client, params),
+        Call::List => routes::list(client, caller),
+        Call::Get(params) => routes::get(client, &params),
+        Call::Update(params) => routes::update(client, &params),
+        Call::Delete(params) => routes::delete(client, &params),
+        Call::Explain(params) => explain::explain(client, &params),
+        Call::Certificates => certificates::list(client),
+        Call::Certificate(params) => certificates::get(client, &params),
+        Call::Renew(params) => certificates::renew(client, &params),
+        Call::Root => certificates::root(client),
+        Call::Nodes => nodes::list(client),
+        Call::Invite(params) => nodes::invite(client, &params),
+        Call::Drain(params) => nodes::drain(client, &params),
+        Call::Remove(params) => nodes::remove(client, &params),
+        Call::Suspend(params) => admin::suspend(client, &params),
+        Call::Unsuspend(params) => admin::unsuspend(client, &params),
+        Call::Awaited(call, _) => run_call(client, caller, *call),
     }
 }
 

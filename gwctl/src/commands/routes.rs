@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 use webgateway_proto::api::{
-    RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, method,
+    HealthSpec, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, method,
 };
 use webgateway_proto::model::{KeyId, Mode};
 
@@ -96,6 +96,7 @@ fn shown(route: &RouteView) -> String {
         ("BACKENDS", route.backends.join(", ")),
         ("STATE", route.state.as_str().to_owned()),
     ];
+    properties.extend(route.health.as_ref().map(|spec| ("HEALTH", checked(spec))));
     properties.extend(route.reason.clone().map(|reason| ("REASON", reason)));
     properties.extend([
         ("OWNER", route.owner.clone()),
@@ -104,6 +105,12 @@ fn shown(route: &RouteView) -> String {
         ("UPDATED", route.updated_at.clone()),
     ]);
     details(&properties) + &to_create(&route.records)
+}
+
+/// How the backends are checked.
+fn checked(HealthSpec { path, interval, rise, fall }: &HealthSpec) -> String {
+    let what = path.as_ref().map_or_else(|| "tcp".to_owned(), |path| format!("GET {path}"));
+    format!("{what} every {interval} s, out after {fall} bad, back after {rise} good")
 }
 
 #[cfg(test)]
@@ -121,6 +128,7 @@ mod tests {
             mode: Mode::Terminate,
             balance: Balance::RoundRobin,
             backends: vec!["[400::1]:80".into(), "[400::2]:80".into()],
+            health: None,
             state,
             reason: None,
             records: Vec::new(),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::DnsRecord;
+use super::{DnsRecord, HealthSpec, health};
 use crate::model::{Balance, Mode};
 
 /// The methods' names.
@@ -19,6 +19,8 @@ pub mod method {
     pub const ROUTES_UPDATE: &str = "routes.update";
     /// Deletes one route.
     pub const ROUTES_DELETE: &str = "routes.delete";
+    /// Tells how a host looks from every node.
+    pub const ROUTES_EXPLAIN: &str = "routes.explain";
     /// Suspends a user.
     pub const ADMIN_SUSPEND: &str = "admin.suspend";
     /// Lifts a suspension.
@@ -39,6 +41,8 @@ pub mod method {
     pub const NODES_REMOVE: &str = "nodes.remove";
     /// Has a node drained, or not any more.
     pub const NODES_DRAIN: &str = "nodes.drain";
+    /// Waits until the nodes hold a version.
+    pub const NODES_WAIT: &str = "nodes.wait";
     /// Says whether the controlplane works.
     pub const HEALTH: &str = "health";
     /// Says which build it is.
@@ -65,6 +69,9 @@ pub struct RouteCreate {
     /// `passthrough` needs `fqdn`.
     #[serde(default)]
     pub mode: Mode,
+    /// Active checks of the backends; without them they are judged by the traffic alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
     /// An id made by the client: a retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
@@ -104,6 +111,9 @@ pub struct RouteUpdate {
     /// The other mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// Other checks of the backends; `null` for none.
+    #[serde(default, deserialize_with = "health::given", skip_serializing_if = "Option::is_none")]
+    pub health: Option<Option<HealthSpec>>,
     /// Refuses the update if the route is at another version by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
@@ -124,6 +134,9 @@ pub struct RouteView {
     pub balance: Balance,
     /// Where it goes.
     pub backends: Vec<String>,
+    /// How they are looked after, if not by the traffic alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
     /// Whether it is served.
     pub state: RouteState,
     /// Why it is not, where more is known than its state says.

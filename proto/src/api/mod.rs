@@ -1,6 +1,8 @@
 //! The API's words, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
 
 mod certificates;
+mod explain;
+mod health;
 pub mod jsonrpc;
 mod methods;
 mod nodes;
@@ -9,6 +11,10 @@ pub use certificates::{
     CertificateList, CertificateListParams, CertificateRef, CertificateState, CertificateView, DnsRecord,
     RootCertificate,
 };
+pub use explain::{
+    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
+};
+pub use health::HealthSpec;
 pub use methods::{
     BuildInfo, Health, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView,
     UserRef, UserState, method,

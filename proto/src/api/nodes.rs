@@ -39,6 +39,9 @@ pub struct NodeView {
     /// The requests it has answered since its start, as it last said.
     #[serde(default)]
     pub requests: u64,
+    /// How many backends are out, as it sees them.
+    #[serde(default)]
+    pub backends_down: u64,
     /// Whether it is to be drained.
     #[serde(default)]
     pub drained: bool,

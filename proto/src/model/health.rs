@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// Active checks of a route's backends; without one they are judged by the traffic alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
     probe: Probe,
     interval: Duration,
@@ -14,7 +14,7 @@ pub struct HealthCheck {
 }
 
 /// What is done to see whether a backend lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// A TCP connection.
     Tcp,

@@ -21,8 +21,13 @@ pub(crate) struct Complete {
 impl Complete {
     /// Starts all of it.
     pub(crate) async fn start(scene: &Scene) -> Result<Self> {
+        Self::start_as(scene, 0).await
+    }
+
+    /// The same; the gateway is one of several, with this number.
+    pub(crate) async fn start_as(scene: &Scene, number: u8) -> Result<Self> {
         let controller = Controller::start(scene).await?;
-        let gateway = Gateway::start(scene, &controller.setup().await?).await?;
+        let gateway = Gateway::start(scene, &controller.setup().await?.number(number)).await?;
         let admin = User::create(&controller, scene.dir(), "admin").await?;
         let alice = User::create(&controller, scene.dir(), "alice").await?;
         Ok(Self { controller, gateway, admin, alice })

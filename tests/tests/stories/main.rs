@@ -15,6 +15,7 @@ mod failing_backends;
 mod feed;
 mod garbage;
 mod harness;
+mod health;
 mod links;
 mod misdirected;
 mod operators;
@@ -44,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         websockets::stories(),
         misdirected::stories(),
         failing_backends::stories(),
+        health::stories(),
         plain::stories(),
         garbage::stories(),
         smuggling::stories(),

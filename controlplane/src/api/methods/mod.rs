@@ -2,6 +2,7 @@
 
 mod admin;
 mod certificates;
+mod explain;
 mod nodes;
 mod routes;
 mod system;
@@ -92,12 +93,13 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 18] = [
+pub(super) static TABLE: [Entry; 20] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
     entry::<routes::Update>(),
     entry::<routes::Delete>(),
+    entry::<explain::Explain>(),
     entry::<certificates::List>(),
     entry::<certificates::Get>(),
     entry::<certificates::Renew>(),
@@ -108,6 +110,7 @@ pub(super) static TABLE: [Entry; 18] = [
     entry::<nodes::Invite>(),
     entry::<nodes::Drain>(),
     entry::<nodes::Remove>(),
+    entry::<explain::Wait>(),
     entry::<system::Healthy>(),
     entry::<system::Version>(),
     entry::<system::Discover>(),

@@ -2,7 +2,7 @@
 
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView, method,
+    HealthSpec, RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView, method,
 };
 
 use super::{Method, Services};
@@ -78,7 +78,7 @@ impl Method for Delete {
     }
 }
 
-fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
+pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
     // Formatting a date of this era cannot fail.
     let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let (reason, records) = obstacle.map(|obstacle| (obstacle.reason, obstacle.records)).unzip();
@@ -89,6 +89,7 @@ fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
         mode: route.destination.mode,
         balance: route.destination.balance,
         backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
+        health: route.destination.health.as_deref().map(HealthSpec::from),
         state,
         version: route.version,
         created_at: time(route.created_at),

@@ -79,7 +79,10 @@ async fn routes_come_and_go() {
     assert_eq!(updated["balance"], "random");
     let stale = scene.call("user1.pub", "routes.update", update).await.unwrap_err();
     assert_eq!((&stale["code"], &stale["data"]["kind"]), (&json!(-32009), &json!("stale_version")));
-    assert_eq!(scene.call("user1.pub", "routes.delete", id.clone()).await.unwrap(), updated);
+    let mut deleted = scene.call("user1.pub", "routes.delete", id.clone()).await.unwrap();
+    assert!(deleted["version"].as_u64() > updated["version"].as_u64(), "the one to wait for: {deleted}");
+    deleted["version"] = updated["version"].clone();
+    assert_eq!(deleted, updated);
     let gone = scene.call("user1.pub", "routes.get", id).await.unwrap_err();
     assert_eq!((&gone["code"], &gone["data"]["field"]), (&json!(-32004), &json!("id")));
 }
@@ -180,4 +183,24 @@ async fn a_stranger_gets_few_answers_at_a_time() {
     assert_eq!((status, &answer["error"]["data"]["kind"]), (StatusCode::UNAUTHORIZED, &json!("unsigned")));
     let (status, _) = scene.post("user1.pub", &batch(100)).await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn owners_wait_for_numbers_of_nodes_and_the_admin_reads_their_names() {
+    let scene = Scene::new();
+    let made = scene.call("user1.pub", "routes.create", route("app")).await.unwrap();
+    let wait = json!({ "version": 1, "route": made["id"] });
+    let owners = json!({ "nodes": 1, "acked": 1, "rejects": ["too odd"] });
+    assert_eq!(scene.call("user1.pub", "nodes.wait", wait.clone()).await.unwrap(), owners);
+    let others = scene.call("user2.pub", "nodes.wait", wait.clone()).await.unwrap();
+    assert_eq!(others["rejects"], json!([]), "nothing of somebody else's route");
+    let admins = scene.call("admin.pub", "nodes.wait", wait).await.unwrap();
+    assert_eq!(admins["rejects"], json!(["n1: too odd"]));
+    let explain = json!({ "host": "app.gw.example" });
+    let owners = scene.call("user1.pub", "routes.explain", explain.clone()).await.unwrap();
+    assert_eq!(owners["nodes"][0]["problem"]["message"], "it did not answer in time");
+    let others = scene.call("user2.pub", "routes.explain", explain).await.unwrap();
+    assert_eq!((&others["route"], &others["nodes"]), (&Value::Null, &json!([])));
+    let bad = scene.call("user1.pub", "routes.explain", json!({ "host": "a..b" })).await.unwrap_err();
+    assert_eq!(bad["data"]["field"], "host");
 }

@@ -1,0 +1,75 @@
+//! One check of one backend: a connection, or a GET and the head of its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use webgateway_proto::model::{Backend, Probe};
+
+use super::dial::{DialError, Ourselves, dial};
+
+/// The largest head that is read.
+const MAX_HEAD: usize = 16 * 1024;
+const AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
+
+/// What is wrong with a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Ill {
+    /// It cannot be connected to.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// It answers with something else than success.
+    #[error("GET {0} was answered {1}")]
+    Status(String, StatusCode),
+    /// It does not answer in time.
+    #[error("GET {0} was not answered in time")]
+    Silent(String),
+    /// It hangs up, or answers something that is no HTTP.
+    #[error("GET {0} was not answered with HTTP")]
+    Garbage(String),
+}
+
+/// Looks at a backend, for `limit` at most. `host` is what a GET asks for.
+pub async fn probe(
+    backend: Backend,
+    how: &Probe,
+    host: &str,
+    limit: Duration,
+    ourselves: &Ourselves,
+) -> Result<(), Ill> {
+    let until = Instant::now() + limit;
+    let stream = dial(backend.address(), limit, ourselves).await?;
+    let Probe::Http(path) = how else { return Ok(()) };
+    match timeout_at(until, get(stream, path, host)).await {
+        Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
+        Ok(Some(status)) => Err(Ill::Status(path.clone(), status)),
+        Ok(None) => Err(Ill::Garbage(path.clone())),
+        Err(_) => Err(Ill::Silent(path.clone())),
+    }
+}
+
+/// The status of the answer. Its body is left unread: the connection ends here.
+async fn get(stream: TcpStream, path: &str, host: &str) -> Option<StatusCode> {
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, AGENT)
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .ok()?;
+    let mut client = http1::Builder::new();
+    let (mut sender, connection) =
+        client.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.ok()?;
+    let (mut answer, connection) = (std::pin::pin!(sender.send_request(request)), std::pin::pin!(connection));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // It is over; what it delivered is still to be read.
+        _ = connection => answer.await,
+    };
+    answer.ok().map(|response| response.status())
+}

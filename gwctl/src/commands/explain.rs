@@ -1,0 +1,118 @@
+//! `gwctl routes explain`: how a host looks from every node, and what is wrong.
+
+use webgateway_proto::api::{
+    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, method,
+};
+
+use super::certificates::to_create;
+use crate::client::Client;
+use crate::fault::{Fault, in_flags};
+use crate::output::{Report, table};
+use crate::printable::printable;
+
+/// `gwctl routes explain HOST`
+pub(super) fn explain(client: &Client, params: &ExplainParams) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_EXPLAIN, params)?, |explained| text(&explained)))
+}
+
+fn text(explained: &Explained) -> String {
+    let host = printable(&explained.host);
+    let mut text = match &explained.route {
+        Some(route) => format!(
+            "{host} ({}, version {}) leads to {}: {}.",
+            route.mode,
+            route.version,
+            printable(&route.backends.join(", ")),
+            route.state.as_str()
+        ),
+        None => format!("{host} has no route."),
+    };
+    if !explained.nodes.is_empty() {
+        let head = ["NODE", "VERSION", "CERTIFICATE", "BACKENDS", "PROBLEM"];
+        text += &format!("\n\n{}", table(head, explained.nodes.iter().map(row)));
+    }
+    text += &match &explained.problem {
+        None => "\n\nAll is well.".to_owned(),
+        Some(Problem { message, hint }) => {
+            let hint = hint.as_ref().map(|hint| format!("\n  hint: {}", printable(&in_flags(hint))));
+            format!("\n\nproblem: {}{}", printable(message), hint.unwrap_or_default())
+        }
+    };
+    let records = explained.route.as_ref().map(|route| to_create(&route.records));
+    text + &records.unwrap_or_default()
+}
+
+fn row(node: &NodeExplained) -> [String; 5] {
+    let none = || "-".to_owned();
+    let certificate = |seen: &CertificateSeen| {
+        let (until, print) = (&seen.not_after, &seen.fingerprint);
+        let (until, print) = (until.get(..10).unwrap_or(until), print.get(..8).unwrap_or(print));
+        format!("{} until {until} ({print})", seen.id)
+    };
+    let backend = |seen: &BackendSeen| match &seen.reason {
+        None if seen.up => format!("{} ok", seen.backend),
+        None => format!("{} out", seen.backend),
+        Some(reason) => format!("{} {reason}", seen.backend),
+    };
+    let backends: Vec<String> = node.backends.iter().map(backend).collect();
+    [
+        node.node.clone(),
+        node.version.map_or_else(none, |version| version.to_string()),
+        node.certificate.as_ref().map_or_else(none, certificate),
+        if backends.is_empty() { none() } else { backends.join(", ") },
+        node.problem.as_ref().map_or_else(none, |problem| problem.message.clone()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_has_a_line_and_the_first_problem_stands_below() {
+        let seen = |backend: &str, reason: Option<&str>| BackendSeen {
+            backend: backend.into(),
+            up: reason.is_none(),
+            reason: reason.map(str::to_owned),
+        };
+        let certificate = CertificateSeen {
+            id: "gw.example".into(),
+            not_after: "2027-01-02T03:04:05Z".into(),
+            fingerprint: "0123456789abcdef".into(),
+        };
+        let problem = |message: &str| Problem { message: message.into(), hint: Some("see to it".into()) };
+        let good = NodeExplained {
+            node: "one".into(),
+            version: Some(7),
+            certificate: Some(certificate),
+            backends: vec![seen("[400::1]:80", None), seen("[400::2]:80", Some("connection refused"))],
+            problem: None,
+        };
+        let lost = NodeExplained {
+            node: "two".into(),
+            version: None,
+            certificate: None,
+            backends: vec![],
+            problem: Some(problem("it did not answer in time")),
+        };
+        let mut explained = Explained {
+            host: "a.gw.example".into(),
+            route: None,
+            problem: Some(problem("two: it did not answer in time")),
+            nodes: vec![good, lost],
+        };
+        let expected = "\
+a.gw.example has no route.
+
+NODE  VERSION  CERTIFICATE                             BACKENDS                                           PROBLEM
+one   7        gw.example until 2027-01-02 (01234567)  [400::1]:80 ok, [400::2]:80 connection refused  -
+two   -        -                                       -                                                  it did not answer in time
+
+problem: two: it did not answer in time
+  hint: see to it";
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(squeezed(&text(&explained)), squeezed(expected));
+        (explained.problem, explained.nodes) = (None, vec![]);
+        assert_eq!(text(&explained), "a.gw.example has no route.\n\nAll is well.");
+    }
+}
