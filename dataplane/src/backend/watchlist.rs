@@ -147,7 +147,10 @@ impl Watchlist {
         let is_traffics = subject.check.is_none();
         let unasked = now.saturating_duration_since(watched.failed) > FORGET;
         if is_traffics && (!watched.judgement.is_out() || unasked) {
-            return self.forget(subject);
+            // It is back, or nobody asks any more: either way it is out no longer.
+            let back = turned || watched.judgement.is_out();
+            self.forget(subject);
+            return back.then_some(Turned { backend: subject.backend, down: None });
         }
         let at = now + watched.judgement.pause(watched.terms).mul_f64(0.9 + chance / 5.0);
         watched.at = Some(at);
