@@ -24,7 +24,7 @@ pub enum UnknownComponent {
     #[error("the component {0} is not supported")]
     Unsupported(String),
     /// A covered field that the message does not have.
-    #[error("the covered field `{0}` is not in the request")]
+    #[error("the covered component `{0}` is not in the request")]
     Absent(String),
     /// A component named twice (RFC 9421 §2: must not).
     #[error("the component {0} is covered twice")]
@@ -53,6 +53,9 @@ impl Message<'_> {
     fn component(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
         let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
         let name = item.bare_item.as_string().ok_or_else(unsupported)?.as_str();
+        if name == "@query-param" {
+            return self.query_param(item, identifier);
+        }
         if !item.params.is_empty() {
             return Err(unsupported());
         }
@@ -68,6 +71,22 @@ impl Message<'_> {
             }
             _ if name.starts_with('@') => Err(unsupported()),
             _ => self.field(name),
+        }
+    }
+
+    /// One parameter of the query, by its name (RFC 9421 §2.2.8). One that is there twice cannot be covered.
+    fn query_param(&self, item: &Item, identifier: &str) -> Result<String, UnknownComponent> {
+        let unsupported = || UnknownComponent::Unsupported(identifier.to_owned());
+        let name = item.params.get("name").filter(|_| item.params.len() == 1);
+        let name = name.and_then(|name| name.as_string()).ok_or_else(unsupported)?.as_str();
+        let query = self.uri.query().unwrap_or_default();
+        let mut values = form_urlencoded::parse(query.as_bytes())
+            .filter(|(found, _)| encode(found) == name)
+            .map(|(_, value)| encode(&value));
+        match (values.next(), values.next()) {
+            (Some(value), None) => Ok(value),
+            (None, _) => Err(UnknownComponent::Absent(identifier.to_owned())),
+            (Some(_), Some(_)) => Err(UnknownComponent::Twice(identifier.to_owned())),
         }
     }
 
@@ -95,6 +114,11 @@ impl Message<'_> {
         let default_port = if self.scheme() == "http" { ":80" } else { ":443" };
         authority.strip_suffix(default_port).map_or(authority.clone(), str::to_owned)
     }
+}
+
+/// As in a form, but a space is `%20` (RFC 9421 §2.2.8).
+fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// An inner list with its parameters, in their order.

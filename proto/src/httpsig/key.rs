@@ -1,20 +1,28 @@
 //! Keys, in the forms people have them: PEM, OpenSSH and raw base64.
 
+mod form;
+mod rsa;
+
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The algorithms a key may have, by their RFC 9421 §6.2 names.
+use self::form::Form;
+use self::rsa::{RsaPrivate, RsaPublic};
+
+/// The algorithms a signature may have, by their RFC 9421 §6.2 names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `ed25519`
+    /// `ed25519` (§3.3.6)
     Ed25519,
+    /// `rsa-pss-sha512` (§3.3.1)
+    RsaPssSha512,
+    /// `rsa-v1_5-sha256` (§3.3.2)
+    RsaV15Sha256,
 }
 
 impl Algorithm {
@@ -23,6 +31,8 @@ impl Algorithm {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ed25519 => "ed25519",
+            Self::RsaPssSha512 => "rsa-pss-sha512",
+            Self::RsaV15Sha256 => "rsa-v1_5-sha256",
         }
     }
 }
@@ -34,16 +44,24 @@ pub enum InvalidKey {
     #[error("the key is empty")]
     Empty,
     /// No form known here.
-    #[error("not a key: ed25519 in PEM (PKCS#8, SPKI), OpenSSH or raw base64 is needed")]
+    #[error(
+        "not a key: ed25519 or RSA in PEM (PKCS#8, SPKI, PKCS#1) or OpenSSH, or raw base64 of ed25519, is needed"
+    )]
     Form,
-    /// Not ed25519.
-    #[error("the key is not ed25519")]
+    /// Neither ed25519 nor RSA.
+    #[error("the key is neither ed25519 nor RSA")]
     Algorithm,
+    /// An RSA key too short to be safe, or too long to be quick.
+    #[error("an RSA key has 2048 to 8192 bits")]
+    RsaSize,
     /// An OpenSSH key with a passphrase.
     #[error(
         "the key is encrypted with a passphrase; remove it (ssh-keygen -p) or make one with `gwctl keys generate`"
     )]
     Encrypted,
+    /// An RSA key in OpenSSH's own form: it lacks two of the numbers that signing needs.
+    #[error("an RSA key in OpenSSH's own form cannot sign here; convert it: ssh-keygen -p -m PEM -f FILE")]
+    OpenSshRsa,
     /// A point of small order: anybody could sign for it.
     #[error("the key is weak")]
     Weak,
@@ -57,17 +75,30 @@ pub enum InvalidKey {
 
 /// A key that verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey(Public);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Public {
+    Ed25519(VerifyingKey),
+    Rsa(RsaPublic),
+}
 
 impl PublicKey {
-    /// Parses SPKI PEM, an OpenSSH line (`ssh-ed25519 AAAA… comment`) or raw base64.
+    /// Parses SPKI or PKCS#1 PEM, an OpenSSH line (`ssh-ed25519 AAAA… comment`, `ssh-rsa …`), or raw base64 of an
+    /// ed25519 key.
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
         let key = match Form::of(text)? {
             Form::Pem(label) if label.contains("PRIVATE") => return Err(InvalidKey::Private),
-            Form::Pem(_) => VerifyingKey::from_public_key_pem(text).map_err(|_| InvalidKey::Algorithm)?,
+            Form::Pem(_) => match RsaPublic::from_pem(text)? {
+                Some(key) => return Ok(Self(Public::Rsa(key))),
+                None => VerifyingKey::from_public_key_pem(text).map_err(|_| InvalidKey::Algorithm)?,
+            },
             Form::OpenSsh => {
                 let parsed = ssh_key::PublicKey::from_openssh(text).map_err(|_| InvalidKey::Form)?;
+                if let Some(key) = parsed.key_data().rsa() {
+                    return RsaPublic::from_openssh(key).map(|key| Self(Public::Rsa(key)));
+                }
                 let ed25519 = parsed.key_data().ed25519().ok_or(InvalidKey::Algorithm)?;
                 VerifyingKey::from_bytes(&ed25519.0).map_err(|_| InvalidKey::Form)?
             }
@@ -76,91 +107,136 @@ impl PublicKey {
                 VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidKey::Form)?
             }
         };
-        if key.is_weak() { Err(InvalidKey::Weak) } else { Ok(Self(key)) }
+        if key.is_weak() { Err(InvalidKey::Weak) } else { Ok(Self(Public::Ed25519(key))) }
     }
 
-    /// Its algorithm.
+    /// The algorithms its signatures may have: one, or for a common RSA key either of two.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
-        Algorithm::Ed25519
+    pub fn algorithms(&self) -> &'static [Algorithm] {
+        match &self.0 {
+            Public::Ed25519(_) => &[Algorithm::Ed25519],
+            Public::Rsa(key) => key.algorithms(),
+        }
     }
 
-    /// Whether `signature` over `base` is this key's.
+    /// Whether `signature` over `base` is this key's, made with `algorithm`, one of [`PublicKey::algorithms`].
     #[must_use]
-    pub fn verifies(&self, base: &str, signature: &[u8]) -> bool {
-        let signature = Signature::from_slice(signature);
-        signature.is_ok_and(|signature| self.0.verify_strict(base.as_bytes(), &signature).is_ok())
+    pub fn verifies(&self, algorithm: Algorithm, base: &str, signature: &[u8]) -> bool {
+        match (&self.0, algorithm) {
+            (Public::Ed25519(key), Algorithm::Ed25519) => {
+                let signature = Signature::from_slice(signature);
+                signature.is_ok_and(|signature| key.verify_strict(base.as_bytes(), &signature).is_ok())
+            }
+            (Public::Rsa(key), Algorithm::RsaPssSha512 | Algorithm::RsaV15Sha256) => {
+                key.verifies(algorithm, base.as_bytes(), signature)
+            }
+            (Public::Ed25519(_), Algorithm::RsaPssSha512 | Algorithm::RsaV15Sha256)
+            | (Public::Rsa(_), Algorithm::Ed25519) => false,
+        }
     }
 
     /// SPKI PEM.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        // Encoding 32 bytes cannot fail.
-        self.0.to_public_key_pem(LineEnding::LF).unwrap_or_default()
+        match &self.0 {
+            // Encoding 32 bytes cannot fail.
+            Public::Ed25519(key) => key.to_public_key_pem(LineEnding::LF).unwrap_or_default(),
+            Public::Rsa(key) => key.to_pem(),
+        }
     }
 }
 
 /// A key that signs. Never shown.
 #[derive(Clone)]
-pub struct PrivateKey(SigningKey);
+pub struct PrivateKey(Private);
+
+#[derive(Clone)]
+enum Private {
+    Ed25519(SigningKey),
+    Rsa(RsaPrivate),
+}
 
 impl PrivateKey {
-    /// Takes 32 random bytes.
+    /// Takes 32 random bytes: an ed25519 key.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        Self(Private::Ed25519(SigningKey::from_bytes(seed)))
     }
 
-    /// Parses PKCS#8 PEM, an OpenSSH private key, or a raw base64 seed (32 bytes, or 64 with the public half).
+    /// Parses PKCS#8 or PKCS#1 PEM, an OpenSSH private key of ed25519, or a raw base64 seed of an ed25519 key (32 bytes, or 64
+    /// with the public half).
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
         match Form::of(text)? {
-            Form::Pem("OPENSSH PRIVATE KEY") => {
-                let parsed = ssh_key::PrivateKey::from_openssh(text).map_err(|_| InvalidKey::Form)?;
-                if parsed.is_encrypted() {
-                    return Err(InvalidKey::Encrypted);
-                }
-                let pair = parsed.key_data().ed25519().ok_or(InvalidKey::Algorithm)?;
-                Ok(Self(SigningKey::from_bytes(&pair.private.to_bytes())))
-            }
+            Form::Pem("OPENSSH PRIVATE KEY") => Self::from_openssh(text),
             Form::Pem(label) if label.contains("ENCRYPTED") => Err(InvalidKey::Encrypted),
             Form::Pem(label) if label.contains("PUBLIC") => Err(InvalidKey::Public),
-            Form::Pem(_) => SigningKey::from_pkcs8_pem(text).map(Self).map_err(|_| InvalidKey::Algorithm),
+            Form::Pem(_) => match RsaPrivate::from_pem(text)? {
+                Some(key) => Ok(Self(Private::Rsa(key))),
+                None => {
+                    let key = SigningKey::from_pkcs8_pem(text).map_err(|_| InvalidKey::Algorithm)?;
+                    Ok(Self(Private::Ed25519(key)))
+                }
+            },
             Form::OpenSsh => Err(InvalidKey::Public),
             Form::Base64(bytes) => match bytes.len() {
-                32 | 64 => {
-                    let seed = bytes.first_chunk::<32>().ok_or(InvalidKey::Form)?;
-                    Ok(Self(SigningKey::from_bytes(seed)))
-                }
+                32 | 64 => Ok(Self::from_seed(bytes.first_chunk::<32>().ok_or(InvalidKey::Form)?)),
                 _ => Err(InvalidKey::Form),
             },
         }
     }
 
+    fn from_openssh(text: &str) -> Result<Self, InvalidKey> {
+        let parsed = ssh_key::PrivateKey::from_openssh(text).map_err(|_| InvalidKey::Form)?;
+        if parsed.is_encrypted() {
+            return Err(InvalidKey::Encrypted);
+        }
+        if parsed.key_data().rsa().is_some() {
+            return Err(InvalidKey::OpenSshRsa);
+        }
+        let pair = parsed.key_data().ed25519().ok_or(InvalidKey::Algorithm)?;
+        Ok(Self::from_seed(&pair.private.to_bytes()))
+    }
+
     /// The other half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        match &self.0 {
+            Private::Ed25519(key) => PublicKey(Public::Ed25519(key.verifying_key())),
+            Private::Rsa(key) => PublicKey(Public::Rsa(key.public())),
+        }
     }
 
-    /// Its algorithm.
+    /// The algorithm it signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        Algorithm::Ed25519
+        match &self.0 {
+            Private::Ed25519(_) => Algorithm::Ed25519,
+            Private::Rsa(_) => Algorithm::RsaPssSha512,
+        }
     }
 
     /// Signs a signature base.
     #[must_use]
     pub fn sign(&self, base: &str) -> Vec<u8> {
-        self.0.sign(base.as_bytes()).to_vec()
+        match &self.0 {
+            Private::Ed25519(key) => key.sign(base.as_bytes()).to_vec(),
+            Private::Rsa(key) => key.sign(base.as_bytes()),
+        }
     }
 
     /// PKCS#8 PEM (RFC 5958), wiped when dropped.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        // Encoding 32 bytes cannot fail. The public half is left out, so that OpenSSL 1.1 reads it too.
-        let bytes = ed25519_dalek::pkcs8::KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
-        bytes.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
+        match &self.0 {
+            Private::Ed25519(key) => {
+                // Encoding 32 bytes cannot fail. The public half is left out, so that OpenSSL 1.1 reads it too.
+                let secret_key = key.to_bytes();
+                let bytes = ed25519_dalek::pkcs8::KeypairBytes { secret_key, public_key: None };
+                bytes.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
+            }
+            Private::Rsa(key) => key.to_pem(),
+        }
     }
 }
 
@@ -170,25 +246,5 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-enum Form<'a> {
-    Pem(&'a str),
-    OpenSsh,
-    Base64(Zeroizing<Vec<u8>>),
-}
-
-impl<'a> Form<'a> {
-    fn of(text: &'a str) -> Result<Self, InvalidKey> {
-        if text.is_empty() {
-            return Err(InvalidKey::Empty);
-        }
-        if let Some((label, _)) = text.strip_prefix("-----BEGIN ").and_then(|rest| rest.split_once("-----")) {
-            return Ok(Self::Pem(label));
-        }
-        if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
-            return Ok(Self::OpenSsh);
-        }
-        let decoders = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD];
-        let decoded = decoders.iter().find_map(|engine| engine.decode(text).ok());
-        decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKey::Form)
-    }
-}
+#[cfg(test)]
+mod tests;

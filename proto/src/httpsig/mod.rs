@@ -15,6 +15,5 @@ pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey};
 pub use sign::{SignFailure, sign};
 pub use verify::{FRESHNESS, Failure, Presented};
 
-/// What a client is told to cover (RFC 9421 §5.1).
-pub const ACCEPT_SIGNATURE: &str =
-    r#"sig1=("@method" "@target-uri" "content-digest");created;keyid;nonce;alg="ed25519""#;
+/// What a client is told to cover (RFC 9421 §5.1). It names no algorithm: that is the key's.
+pub const ACCEPT_SIGNATURE: &str = r#"sig1=("@method" "@target-uri" "content-digest");created;keyid;nonce"#;

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::base::{Message, UnknownComponent};
-use super::key::PublicKey;
+use super::key::{Algorithm, PublicKey};
 use crate::model::KeyId;
 
 /// How far `created` may be from now, in seconds, both ways.
@@ -134,12 +134,13 @@ impl Presented {
 
     /// Whether `key` signed this over `message`.
     pub fn verify(&self, message: &Message<'_>, key: &PublicKey) -> Result<(), Failure> {
-        match text(&self.input, "alg")? {
-            Some(alg) if alg != key.algorithm().as_str() => return Err(Failure::Algorithm),
-            Some(_) | None => {}
-        }
+        let named = text(&self.input, "alg")?;
+        let fits = |algorithm: &&Algorithm| named.is_none_or(|alg| alg == algorithm.as_str());
+        let mut algorithms = key.algorithms().iter().filter(fits).peekable();
+        algorithms.peek().ok_or(Failure::Algorithm)?;
         let base = message.base(&self.input)?;
-        if key.verifies(&base, &self.signature) { Ok(()) } else { Err(Failure::Forged) }
+        let verifies = algorithms.any(|algorithm| key.verifies(*algorithm, &base, &self.signature));
+        if verifies { Ok(()) } else { Err(Failure::Forged) }
     }
 
     fn covers(&self, name: &str) -> bool {

@@ -1,0 +1,158 @@
+//! RSA keys: `rsa-pss-sha512` and `rsa-v1_5-sha256` (RFC 9421 §3.3.1, §3.3.2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, PublicEncryptingKey, PublicKey, PublicKeyComponents};
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA512, RSA_PSS_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use ed25519_dalek::pkcs8::{Document, PrivateKeyInfoRef, SecretDocument};
+use zeroize::Zeroizing;
+
+use super::{Algorithm, InvalidKey};
+
+/// `rsaEncryption` (RFC 8017 §A.1).
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+/// `id-RSASSA-PSS`: a key for PSS alone (RFC 4055 §1.2).
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+/// The label of PKCS#1.
+const PKCS1_PUBLIC: &str = "RSA PUBLIC KEY";
+const PKCS1_PRIVATE: &str = "RSA PRIVATE KEY";
+
+/// An RSA key that verifies.
+#[derive(Clone)]
+pub(super) struct RsaPublic {
+    key: PublicKey,
+    pss_alone: bool,
+}
+
+/// An RSA key that signs.
+#[derive(Clone)]
+pub(super) struct RsaPrivate {
+    pair: Arc<KeyPair>,
+    pss_alone: bool,
+}
+
+impl RsaPublic {
+    /// Reads SPKI or PKCS#1; `None` if it is another kind of key.
+    pub(super) fn from_pem(text: &str) -> Result<Option<Self>, InvalidKey> {
+        let Ok((label, document)) = Document::from_pem(text) else { return Err(InvalidKey::Form) };
+        if label == PKCS1_PUBLIC {
+            return Self::from_der(document.as_bytes(), false).map(Some);
+        }
+        let info: SubjectPublicKeyInfoRef<'_> = document.decode_msg().map_err(|_| InvalidKey::Form)?;
+        let der = info.subject_public_key.as_bytes().ok_or(InvalidKey::Form)?;
+        match info.algorithm.oid {
+            RSA_ENCRYPTION => Self::from_der(der, false).map(Some),
+            RSASSA_PSS => Self::from_der(der, true).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes the numbers of an OpenSSH key.
+    pub(super) fn from_openssh(key: &ssh_key::public::RsaPublicKey) -> Result<Self, InvalidKey> {
+        let n = key.n.as_positive_bytes().ok_or(InvalidKey::Form)?;
+        let e = key.e.as_positive_bytes().ok_or(InvalidKey::Form)?;
+        let der: PublicKeyX509Der<'_> =
+            PublicKeyComponents { n, e }.as_der().map_err(|_| InvalidKey::Form)?;
+        Self::from_der(der.as_ref(), false)
+    }
+
+    /// PKCS#1 or SPKI.
+    fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
+        let key = PublicKey::from_der(der).map_err(|_| InvalidKey::Form)?;
+        let spki: PublicKeyX509Der<'_> = key.as_der().map_err(|_| InvalidKey::Form)?;
+        // The one door of the library that looks at the size of a key before there is a signature.
+        PublicEncryptingKey::from_der(spki.as_ref()).map_err(|_| InvalidKey::RsaSize)?;
+        Ok(Self { key, pss_alone })
+    }
+
+    /// PSS, and for a common key PKCS#1 v1.5 too.
+    pub(super) fn algorithms(&self) -> &'static [Algorithm] {
+        match self.pss_alone {
+            true => &[Algorithm::RsaPssSha512],
+            false => &[Algorithm::RsaPssSha512, Algorithm::RsaV15Sha256],
+        }
+    }
+
+    /// Whether the signature is this key's.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &'static dyn VerificationAlgorithm = match algorithm {
+            Algorithm::RsaPssSha512 => &RSA_PSS_2048_8192_SHA512,
+            Algorithm::RsaV15Sha256 if !self.pss_alone => &RSA_PKCS1_2048_8192_SHA256,
+            Algorithm::RsaV15Sha256 | Algorithm::Ed25519 => return false,
+        };
+        UnparsedPublicKey::new(algorithm, self.key.as_ref()).verify(message, signature).is_ok()
+    }
+
+    /// SPKI PEM.
+    pub(super) fn to_pem(&self) -> String {
+        let der: Result<PublicKeyX509Der<'_>, _> = self.key.as_der();
+        // What was parsed can be written.
+        let document = der.ok().and_then(|der| Document::try_from(der.as_ref()).ok());
+        document.and_then(|document| document.to_pem("PUBLIC KEY", LineEnding::LF).ok()).unwrap_or_default()
+    }
+}
+
+impl RsaPrivate {
+    /// Reads PKCS#8 or PKCS#1; `None` if it is another kind of key.
+    pub(super) fn from_pem(text: &str) -> Result<Option<Self>, InvalidKey> {
+        let Ok((label, document)) = SecretDocument::from_pem(text) else { return Err(InvalidKey::Form) };
+        if label == PKCS1_PRIVATE {
+            return Self::from_der(document.as_bytes(), false).map(Some);
+        }
+        let info: PrivateKeyInfoRef<'_> = document.decode_msg().map_err(|_| InvalidKey::Form)?;
+        match info.algorithm.oid {
+            RSA_ENCRYPTION => Self::from_der(info.private_key.as_bytes(), false).map(Some),
+            RSASSA_PSS => Self::from_der(info.private_key.as_bytes(), true).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// PKCS#1.
+    fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
+        let pair = KeyPair::from_der(der).map_err(|_| InvalidKey::RsaSize)?;
+        Ok(Self { pair: Arc::new(pair), pss_alone })
+    }
+
+    /// The other half.
+    pub(super) fn public(&self) -> RsaPublic {
+        RsaPublic { key: self.pair.public_key().clone(), pss_alone: self.pss_alone }
+    }
+
+    /// Signs with `rsa-pss-sha512`.
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let signed = self.pair.sign(&RSA_PSS_SHA512, &SystemRandom::new(), message, &mut signature);
+        // A key that was parsed signs; without randomness nothing works, and an empty signature is refused.
+        if signed.is_ok() { signature } else { Vec::new() }
+    }
+
+    /// PKCS#8 PEM.
+    pub(super) fn to_pem(&self) -> Zeroizing<String> {
+        let der: Result<Pkcs8V1Der<'_>, _> = self.pair.as_der();
+        // What was parsed can be written.
+        let document = der.ok().and_then(|der| SecretDocument::try_from(der.as_ref()).ok());
+        document.and_then(|document| document.to_pem("PRIVATE KEY", LineEnding::LF).ok()).unwrap_or_default()
+    }
+}
+
+impl PartialEq for RsaPublic {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.as_ref() == other.key.as_ref() && self.pss_alone == other.pss_alone
+    }
+}
+
+impl Eq for RsaPublic {}
+
+impl fmt::Debug for RsaPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RsaPublic(…)")
+    }
+}

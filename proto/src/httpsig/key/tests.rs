@@ -1,0 +1,73 @@
+//! Every form a key may have, and what its signatures may be.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+const RSA: &str = include_str!("../samples/rsa.priv");
+
+#[test]
+fn ed25519_keys_are_read_in_every_form() {
+    let key = PrivateKey::from_seed(&[7; 32]);
+    let public = key.public();
+    assert_eq!(PublicKey::parse(&public.to_pem()), Ok(public.clone()));
+    assert_eq!(PrivateKey::parse(&key.to_pem()).unwrap().public(), public);
+    assert_eq!(PrivateKey::parse(&STANDARD.encode([7; 32])).unwrap().public(), public);
+    let ssh = PrivateKey::parse(include_str!("../samples/ed25519.ssh.priv")).unwrap();
+    assert_eq!(PublicKey::parse(include_str!("../samples/ed25519.ssh.pub")), Ok(ssh.public()));
+    assert_eq!(public.algorithms(), [Algorithm::Ed25519]);
+    let signature = key.sign("x");
+    assert!(public.verifies(Algorithm::Ed25519, "x", &signature));
+    assert!(!public.verifies(Algorithm::Ed25519, "y", &signature));
+    assert!(!public.verifies(Algorithm::RsaPssSha512, "x", &signature));
+}
+
+#[test]
+fn rsa_keys_are_read_in_every_form() {
+    let key = PrivateKey::parse(RSA).unwrap();
+    let public = key.public();
+    for text in [
+        include_str!("../samples/rsa.pub"),
+        include_str!("../samples/rsa.pkcs1.pub"),
+        include_str!("../samples/rsa.ssh.pub"),
+        &public.to_pem(),
+    ] {
+        assert_eq!(PublicKey::parse(text), Ok(public.clone()), "{text}");
+    }
+    for text in [include_str!("../samples/rsa.pkcs1.priv"), &*key.to_pem()] {
+        assert_eq!(PrivateKey::parse(text).unwrap().public(), public);
+    }
+    assert_eq!(public.algorithms(), [Algorithm::RsaPssSha512, Algorithm::RsaV15Sha256]);
+    let signature = key.sign("x");
+    assert!(public.verifies(Algorithm::RsaPssSha512, "x", &signature));
+    assert!(!public.verifies(Algorithm::RsaPssSha512, "y", &signature));
+    assert!(!public.verifies(Algorithm::RsaV15Sha256, "x", &signature), "the paddings are told apart");
+    assert!(!public.verifies(Algorithm::Ed25519, "x", &signature));
+}
+
+#[test]
+fn a_key_for_pss_alone_is_used_for_nothing_else() {
+    let key = PrivateKey::parse(include_str!("../samples/pss.priv")).unwrap();
+    assert_eq!(PublicKey::parse(include_str!("../samples/pss.pub")), Ok(key.public()));
+    assert_eq!(key.public().algorithms(), [Algorithm::RsaPssSha512]);
+    assert!(key.public().verifies(Algorithm::RsaPssSha512, "x", &key.sign("x")));
+}
+
+#[test]
+fn what_is_no_key_of_ours_is_said() {
+    let key = PrivateKey::from_seed(&[7; 32]);
+    let (private, public) =
+        (|text: &str| PrivateKey::parse(text).unwrap_err(), |text: &str| PublicKey::parse(text).unwrap_err());
+    assert_eq!(private("").to_string(), "the key is empty");
+    assert_eq!(public(&key.to_pem()), InvalidKey::Private);
+    assert_eq!(public(RSA), InvalidKey::Private);
+    assert_eq!(private(&key.public().to_pem()), InvalidKey::Public);
+    assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKey::Public);
+    assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKey::Weak);
+    assert_eq!(public(include_str!("../samples/small.pub")), InvalidKey::RsaSize);
+    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKey::Algorithm);
+    assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKey::OpenSshRsa);
+    assert_eq!(public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), InvalidKey::Form);
+    assert!(!format!("{:?}", PrivateKey::parse(RSA).unwrap()).contains("MII"));
+}
