@@ -16,7 +16,8 @@ use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
 use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
-use crate::api::keys::KeyStore;
+use crate::api::keys::{KeyStore, NoKeyStore};
+use crate::api::server::RpcServer;
 use crate::api::{Api, Origin, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
@@ -89,14 +90,9 @@ pub enum Failed {
     /// A database that cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// No directory of keys.
-    #[error("cannot read the key directory {path} (`pub_key_store.path`): {source}")]
-    Keys {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// No public keys to be had.
+    #[error(transparent)]
+    Keys(#[from] NoKeyStore),
     /// The system refuses signals.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -145,7 +141,7 @@ impl App {
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
-        let keys = open_keys(config.keys_path.clone())?;
+        let keys = KeyStore::open(&config.keys)?;
         let challenges = Challenges::new(store.clone());
         let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
         let values = TxtSet::new();
@@ -356,8 +352,4 @@ async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, Failed> {
 async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, Failed> {
     let opened = spawn_blocking(move || SecretKey::load_or_create(&path, "secret_key_file")).await;
     Ok(Arc::new(opened.map_err(|_| Failed::Interrupted)??))
-}
-
-fn open_keys(path: PathBuf) -> Result<KeyStore, Failed> {
-    KeyStore::open(path.clone()).map_err(|source| Failed::Keys { path, source })
 }

@@ -2,6 +2,7 @@
 
 mod acme;
 mod feed;
+mod keys;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,9 @@ use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
 
 pub use self::acme::{CaConfig, Eab, InvalidAcme};
 pub use self::feed::{FeedAddress, FeedConfig, InvalidFeed};
+pub use self::keys::{InvalidKeyUri, KeySource, KeyUri};
 pub use self::settings::Settings;
-use self::settings::{CertificateModule, KEYS, KeyModule, StorageModule};
+use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
 
 /// The program and its keys.
 pub const PROGRAM: Program = Program {
@@ -47,8 +49,8 @@ pub struct Config {
     pub db_path: PathBuf,
     /// The key that seals private keys.
     pub secret_key_file: PathBuf,
-    /// The directory of public keys.
-    pub keys_path: PathBuf,
+    /// Where public keys come from.
+    pub keys: KeySource,
     /// Where the API listens.
     pub rpc_listen: SocketAddr,
     /// How often the nodes' session ticket keys change.
@@ -100,18 +102,17 @@ pub enum InvalidConfig {
     /// A CA that cannot be used as it is described.
     #[error(transparent)]
     Acme(#[from] InvalidAcme),
-    /// A module that this build does not have.
-    #[error("`{key}`: `{module}` is not in this build, only `{available}` is: write {key} = \"{available}\"")]
-    NotBuilt {
-        /// The key.
-        key: &'static str,
-        /// What was asked for.
-        module: &'static str,
-        /// What there is.
-        available: &'static str,
-    },
-    /// A key of a module that this build does not have.
-    #[error("`{key}` belongs to {module}, which is not in this build: leave it out")]
+    /// A key server without its address.
+    #[error("`pub_key_store.uri` is needed with module = \"http\": such as https://keys.example.com/{{id}}")]
+    NoKeyUri,
+    /// A key server's address that is none.
+    #[error("`pub_key_store.uri`: {0}")]
+    KeyUri(#[from] InvalidKeyUri),
+    /// A time that is none, or so long that no key could be taken back.
+    #[error("`pub_key_store.ttl` is from 1s to 24h")]
+    KeyTtl,
+    /// A key of another module than the one chosen.
+    #[error("`{key}` belongs to `pub_key_store.module = \"{module}\"`, which was not chosen: leave it out")]
     Useless {
         /// The key.
         key: &'static str,
@@ -129,7 +130,6 @@ impl Settings {
 
     /// What the keys mean; refuses what this build cannot do rather than ignoring it.
     pub fn resolve(self) -> Result<Config, InvalidConfig> {
-        self.refuse_unbuilt()?;
         let base_domain = self.base_domain.ok_or(InvalidConfig::NoBaseDomain)?;
         let cas = match self.certificates.module {
             CertificateModule::Acme => self.acme.resolve(self.local_acme, self.local_acme_root)?,
@@ -160,7 +160,7 @@ impl Settings {
             allowed_backends: self.allowed_backends,
             secret_key_file: present("secret_key_file", self.secret_key_file.unwrap_or(beside))?,
             db_path,
-            keys_path: present("pub_key_store.path", self.pub_key_store.path)?,
+            keys: keys(self.pub_key_store)?,
             rpc_listen: self.rpc.listen,
             ticket_rotation: self.feed.ticket_rotation,
             feed: self.feed.resolve()?,
@@ -170,26 +170,25 @@ impl Settings {
             cas,
         })
     }
+}
 
-    fn refuse_unbuilt(&self) -> Result<(), InvalidConfig> {
-        match self.pub_key_store.module {
-            KeyModule::Directory => {}
-            KeyModule::Http => {
-                return Err(InvalidConfig::NotBuilt {
-                    key: "pub_key_store.module",
-                    module: "http",
-                    available: "directory",
-                });
-            }
+fn keys(store: PubKeyStore) -> Result<KeySource, InvalidConfig> {
+    let useless = |key, module| Err(InvalidConfig::Useless { key, module });
+    match store.module {
+        KeyModule::Directory if store.uri.is_some() => useless("pub_key_store.uri", "http"),
+        KeyModule::Directory if store.ttl.is_some() => useless("pub_key_store.ttl", "http"),
+        KeyModule::Directory => {
+            let path = store.path.unwrap_or_else(|| "/etc/webgateway/keys".into());
+            Ok(KeySource::Directory(present("pub_key_store.path", path)?))
         }
-        let http = "pub_key_store.module = \"http\"";
-        let unused = [
-            ("pub_key_store.uri", http, self.pub_key_store.uri.is_some()),
-            ("pub_key_store.ttl", http, self.pub_key_store.ttl.is_some()),
-        ];
-        match unused.into_iter().find(|(_, _, given)| *given) {
-            Some((key, module, _)) => Err(InvalidConfig::Useless { key, module }),
-            None => Ok(()),
+        KeyModule::Http if store.path.is_some() => useless("pub_key_store.path", "directory"),
+        KeyModule::Http => {
+            let uri = store.uri.ok_or(InvalidConfig::NoKeyUri)?.parse()?;
+            let ttl = store.ttl.unwrap_or(Duration::from_secs(300));
+            if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&ttl) {
+                return Err(InvalidConfig::KeyTtl);
+            }
+            Ok(KeySource::Http { uri, ttl })
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod metrics;
 
+mod causes;
 pub mod clock;
 pub mod seal;
 

@@ -1,17 +1,17 @@
 //! Whether a request is signed as it must be: the head, the digest of the raw body, the key, the signature, the nonce.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
-use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, PublicKey, check_digest};
+use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, check_digest};
 use webgateway_proto::model::{Host, KeyId};
 
-use super::keys::{KeyStore, UnusableKey};
+use super::keys::{KeyServerFailed, KeyStore, UnusableKey};
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError, WriteTx, nonces};
@@ -57,6 +57,9 @@ pub enum AuthFailure {
     /// A key that cannot be used; why is for the operator.
     #[error("the key `{0}` cannot be used")]
     UnusableKey(KeyId, #[source] UnusableKey),
+    /// The key server is away: whether the signature is good cannot be told.
+    #[error("whether the signature is `{0}`'s cannot be told now: the key server is away")]
+    KeysAway(KeyId, #[source] Arc<KeyServerFailed>),
     /// A mutation without a nonce.
     #[error("a call that changes something needs a nonce")]
     NonceNeeded,
@@ -94,8 +97,7 @@ impl Authenticator {
         let message = Message { method: request.method(), uri: &uri, headers };
         self.admit_authority(&message, origin)?;
         check_digest(headers, request.body())?;
-        let key = self.key(presented.key_id()).await?;
-        presented.verify(&message, &key)?;
+        self.admit_signature(&presented, &message).await?;
         let nonce = presented.nonce()?.map(str::to_owned);
         Ok(Verified { key_id: presented.key_id().clone(), nonce })
     }
@@ -122,11 +124,25 @@ impl Authenticator {
         Ok(())
     }
 
-    async fn key(&self, id: &KeyId) -> Result<PublicKey, AuthFailure> {
-        match self.keys.find(id).await {
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(AuthFailure::UnknownKey(id.clone())),
-            Err(error) => Err(AuthFailure::UnusableKey(id.clone(), error)),
+    /// A key that was replaced a moment ago may be known here by its old self: looked for once more.
+    async fn admit_signature(&self, presented: &Presented, message: &Message<'_>) -> Result<(), AuthFailure> {
+        let id = presented.key_id();
+        let unusable = |error| match error {
+            UnusableKey::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
+            other => AuthFailure::UnusableKey(id.clone(), other),
+        };
+        let verified = match self.keys.find(id).await.map_err(unusable)? {
+            Some(keys) => presented.verify_any(message, &keys).map_err(AuthFailure::from),
+            None => Err(AuthFailure::UnknownKey(id.clone())),
+        };
+        match verified {
+            Err(
+                AuthFailure::Signature(Failure::Forged | Failure::Algorithm) | AuthFailure::UnknownKey(_),
+            ) => match self.keys.find_again(id).await.map_err(unusable)? {
+                Some(keys) => Ok(presented.verify_any(message, &keys)?),
+                None => verified,
+            },
+            verified => verified,
         }
     }
 

@@ -242,6 +242,11 @@ pub(super) fn unauthenticated(failure: &AuthFailure) -> (StatusCode, ErrorObject
             warn!(key = %id, %reason, "a public key cannot be used");
             auth_row("unusable_key").field("keyid").hint("ask the operator to look at the public key")
         }
+        AuthFailure::KeysAway(..) => {
+            let row = Row::new(code::UNAVAILABLE, "keys_unavailable").field("keyid");
+            let row = row.hint("nothing was changed; try again, and tell the operator if it stays so");
+            return (StatusCode::SERVICE_UNAVAILABLE, row.say(failure.to_string()));
+        }
         AuthFailure::NonceNeeded => auth_row("nonce_missing").field("nonce"),
         AuthFailure::Replayed => auth_row("replayed").field("nonce").hint("sign every request anew"),
         AuthFailure::Store(failure) => return (StatusCode::SERVICE_UNAVAILABLE, store(failure)),

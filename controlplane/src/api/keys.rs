@@ -1,21 +1,45 @@
-//! The key store `directory`: one public key a file, named by its key id, read anew for every use.
+//! Where public keys come from.
 
-use std::fs::File;
-use std::io::{self, Read};
+mod directory;
+mod http;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::task::spawn_blocking;
-use webgateway_proto::httpsig::{InvalidKey, PublicKey};
+use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
 use webgateway_proto::model::KeyId;
 
-/// No public key is longer, in bytes.
-const MAX_KEY: u64 = 16 * 1024;
+use self::directory::{Directory, MAX_KEY};
+pub use self::http::{KeyServer, KeyServerFailed};
+use crate::clock::Clock;
+use crate::config::KeySource;
 
-/// A directory of public keys.
+/// A key store. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct KeyStore {
-    directory: PathBuf,
+pub struct KeyStore(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Directory(Directory),
+    Http(Box<KeyServer>),
+}
+
+/// A key store that cannot be opened.
+#[derive(Debug, Error)]
+pub enum NoKeyStore {
+    /// The directory.
+    #[error("cannot read the key directory {path} (`pub_key_store.path`): {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system's roots.
+    #[error("`pub_key_store.uri`: the system's root certificates cannot be used: {0}")]
+    Roots(#[from] rustls::Error),
 }
 
 /// Why a key that is there cannot be used.
@@ -28,91 +52,47 @@ pub enum UnusableKey {
     #[error("it is not a regular file inside the key directory")]
     NotAFile,
     /// Over 16 KiB.
-    #[error("its file is over {MAX_KEY} bytes")]
+    #[error("it is over {MAX_KEY} bytes")]
     TooLarge,
+    /// The key server cannot be asked, and there is no earlier answer to go by.
+    #[error("the key server cannot be asked: {0}")]
+    Away(Arc<KeyServerFailed>),
     /// Not UTF-8, or no key.
     #[error(transparent)]
     Invalid(#[from] InvalidKey),
 }
 
 impl KeyStore {
-    /// Keys in `directory`, which must exist.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
-        std::fs::read_dir(&directory)?;
-        Ok(Self { directory })
+    /// Opens what the configuration names.
+    pub fn open(source: &KeySource) -> Result<Self, NoKeyStore> {
+        match source {
+            KeySource::Directory(path) => {
+                let opened = Directory::open(path.clone());
+                let directory =
+                    opened.map_err(|source| NoKeyStore::Directory { path: path.clone(), source })?;
+                Ok(Self(Kind::Directory(directory)))
+            }
+            KeySource::Http { uri, ttl } => {
+                let server = KeyServer::new(uri.clone(), *ttl, Clock::system())?;
+                Ok(Self(Kind::Http(Box::new(server))))
+            }
+        }
     }
 
-    /// The key of this name; `None` if there is none.
-    pub async fn find(&self, id: &KeyId) -> Result<Option<PublicKey>, UnusableKey> {
-        let (store, id) = (self.clone(), id.clone());
-        let read = spawn_blocking(move || store.read(&id)).await;
-        read.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Interrupted).into()))
+    /// The keys of this name; `None` if there are none.
+    pub async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+        match &self.0 {
+            Kind::Directory(directory) => directory.find(id).await,
+            Kind::Http(server) => server.find(id).await,
+        }
     }
 
-    fn read(&self, id: &KeyId) -> Result<Option<PublicKey>, UnusableKey> {
-        let directory = self.directory.canonicalize()?;
-        let path = match directory.join(id.as_str()).canonicalize() {
-            Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // Looked at before it is opened: opening a pipe waits.
-        if !path.starts_with(&directory) || !path.metadata()?.is_file() {
-            return Err(UnusableKey::NotAFile);
+    /// The keys of this name, if they may be other ones by now than [`KeyStore::find`] said a moment ago.
+    pub async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+        match &self.0 {
+            // It was read anew.
+            Kind::Directory(_) => Ok(None),
+            Kind::Http(server) => server.find_again(id).await,
         }
-        let mut text = Vec::new();
-        File::open(&path)?.take(MAX_KEY + 1).read_to_end(&mut text)?;
-        if text.len() as u64 > MAX_KEY {
-            return Err(UnusableKey::TooLarge);
-        }
-        let text = String::from_utf8(text).map_err(|_| InvalidKey::Form)?;
-        Ok(Some(PublicKey::parse(&text)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use tempfile::TempDir;
-    use webgateway_proto::httpsig::PrivateKey;
-
-    use super::*;
-
-    #[test]
-    fn only_regular_files_inside_the_directory_are_keys() {
-        let outer = TempDir::new().unwrap();
-        let dir = outer.path().join("keys");
-        fs::create_dir_all(dir.join("folder")).unwrap();
-        let key = PrivateKey::from_seed(&[1; 32]).public();
-        fs::write(dir.join("user1.pub"), key.to_pem()).unwrap();
-        fs::write(outer.path().join("secret"), key.to_pem()).unwrap();
-        fs::write(dir.join("large"), vec![b'x'; 16 * 1024 + 1]).unwrap();
-        fs::write(dir.join("binary"), [0xff; 32]).unwrap();
-        fs::write(dir.join("empty"), "").unwrap();
-        symlink("user1.pub", dir.join("inside")).unwrap();
-        symlink(outer.path().join("secret"), dir.join("outside")).unwrap();
-        symlink("/dev/zero", dir.join("device")).unwrap();
-        symlink("nothing", dir.join("dangling")).unwrap();
-        let store = KeyStore::open(dir).unwrap();
-        let read = |name: &str| store.read(&name.parse().unwrap());
-        for name in ["user1.pub", "inside"] {
-            assert_eq!(read(name).unwrap(), Some(key.clone()), "{name}");
-        }
-        for name in ["nobody", "USER1.pub", "dangling"] {
-            assert_eq!(read(name).unwrap(), None, "{name}");
-        }
-        for name in ["outside", "folder", "device"] {
-            assert!(matches!(read(name), Err(UnusableKey::NotAFile)), "{name}");
-        }
-        assert!(matches!(read("large"), Err(UnusableKey::TooLarge)));
-        assert!(matches!(read("binary"), Err(UnusableKey::Invalid(InvalidKey::Form))));
-        assert!(matches!(read("empty"), Err(UnusableKey::Invalid(InvalidKey::Empty))));
-    }
-
-    #[test]
-    fn a_missing_directory_is_said_at_once() {
-        assert!(KeyStore::open("/nonexistent/keys".into()).is_err());
     }
 }

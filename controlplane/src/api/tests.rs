@@ -23,6 +23,7 @@ use webgateway_proto::model::{Host, Prefixes};
 use super::keys::KeyStore;
 use super::*;
 use crate::clock::Clock;
+use crate::config::KeySource;
 use crate::domain::{Answered, Awaited, Domain, HostPolicy, NodeDirectory, Settled};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -84,7 +85,7 @@ impl Scene {
             invitations: None,
             clock: Clock::system(),
         };
-        let keys = KeyStore::open(keys).unwrap();
+        let keys = KeyStore::open(&KeySource::Directory(keys)).unwrap();
         let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics: metrics.clone() });
         Self { api, metrics, registry, dir, nonces: AtomicU64::default() }
     }

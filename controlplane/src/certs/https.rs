@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
 
+use crate::causes::causes;
 use crate::clock::Clock;
 
 /// How long one request may take, connecting and reading its answer included.
@@ -167,18 +168,6 @@ fn roots(path: &Path) -> Result<RootCertStore, NoHttps> {
 fn is_problem(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
         .is_ok_and(|problem| problem.contains_key("type") || problem.contains_key("detail"))
-}
-
-/// The error and what it came from, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        said.push_str(": ");
-        said.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    said
 }
 
 impl std::fmt::Debug for Https {

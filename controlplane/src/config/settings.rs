@@ -33,10 +33,10 @@ pub(super) const KEYS: &[Key] = &[
     text("local_acme_root", "The root of the CA's own web certificate, PEM (the system's roots)"),
     text("services_storage.module", "sqlite"),
     text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
-    text("pub_key_store.module", "directory; http is not in this build"),
+    text("pub_key_store.module", "directory, or http: a server of keys (directory)"),
     text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)"),
-    text("pub_key_store.uri", "Where public keys are fetched (not in this build)"),
-    text("pub_key_store.ttl", "How long fetched keys are good (not in this build)"),
+    text("pub_key_store.uri", "Where public keys are fetched, such as https://keys.example.com/{id}"),
+    text("pub_key_store.ttl", "How long a fetched key is good (5m)"),
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     list(
         "feed.listen",
@@ -97,9 +97,10 @@ pub(super) enum StorageModule {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PubKeyStore {
     pub(super) module: KeyModule,
-    pub(super) path: PathBuf,
+    pub(super) path: Option<PathBuf>,
     pub(super) uri: Option<String>,
-    pub(super) ttl: Option<String>,
+    #[serde(with = "humantime_serde")]
+    pub(super) ttl: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,7 +170,7 @@ impl Default for ServicesStorage {
 
 impl Default for PubKeyStore {
     fn default() -> Self {
-        Self { module: KeyModule::Directory, path: "/etc/webgateway/keys".into(), uri: None, ttl: None }
+        Self { module: KeyModule::Directory, path: None, uri: None, ttl: None }
     }
 }
 

@@ -59,15 +59,33 @@ fn every_key_is_taken() {
     let tcp = FeedAddress::Tcp("[::]:7443".parse().unwrap());
     assert_eq!(config.feed.listen, [FeedAddress::Unix("feed.sock".into()), tcp]);
     assert_eq!(config.feed.address.unwrap().to_string(), "control.example.com:7443");
+    assert_eq!(config.keys, KeySource::Directory("keys".into()));
+    let uri = "--pub-key-store-uri=https://k.example/{id}";
+    let config = resolve(&["--pub-key-store-module=http", uri, "--pub-key-store-ttl=1m"]).unwrap();
+    let uri = "https://k.example/{id}".parse().unwrap();
+    assert_eq!(config.keys, KeySource::Http { uri, ttl: Duration::from_secs(60) });
 }
 
 #[test]
 fn what_cannot_be_run_is_refused_by_its_key() {
     for (flags, key) in [
-        (&["--pub-key-store-module=http"][..], "`pub_key_store.module`"),
         (&["--feed-listen=feed.example"], "`feed.listen`"),
         (&["--feed-listen="], "`feed.listen`"),
         (&["--feed-node-lifetime=1s"], "`feed.node_lifetime`"),
+        (&["--pub-key-store-module=http"][..], "`pub_key_store.uri`"),
+        (
+            &["--pub-key-store-module=http", "--pub-key-store-uri=http://k.example/{id}"],
+            "`pub_key_store.uri`",
+        ),
+        (
+            &[
+                "--pub-key-store-module=http",
+                "--pub-key-store-uri=https://k.example/{id}",
+                "--pub-key-store-ttl=0s",
+            ],
+            "`pub_key_store.ttl`",
+        ),
+        (&["--pub-key-store-module=http", "--pub-key-store-path=keys"], "`pub_key_store.path`"),
         (&["--feed-listen=unix:"], "`feed.listen`"),
         (&["--dns-resolver=dns.example"], "`dns.resolver`"),
         (&["--feed-listen=feed.sock"], "`feed.listen`"),

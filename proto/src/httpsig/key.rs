@@ -2,6 +2,7 @@
 
 mod form;
 mod rsa;
+mod several;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use self::form::Form;
 use self::rsa::{RsaPrivate, RsaPublic};
+pub use self::several::PublicKeys;
 
 /// The algorithms a signature may have, by their RFC 9421 §6.2 names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub enum InvalidKey {
     /// An RSA key in OpenSSH's own form: it lacks two of the numbers that signing needs.
     #[error("an RSA key in OpenSSH's own form cannot sign here; convert it: ssh-keygen -p -m PEM -f FILE")]
     OpenSshRsa,
+    /// More than one name stands for.
+    #[error("there are more than 16 keys")]
+    TooMany,
     /// A point of small order: anybody could sign for it.
     #[error("the key is weak")]
     Weak,
@@ -152,7 +157,7 @@ pub struct PrivateKey(Private);
 
 #[derive(Clone)]
 enum Private {
-    Ed25519(SigningKey),
+    Ed25519(Box<SigningKey>),
     Rsa(RsaPrivate),
 }
 
@@ -160,7 +165,7 @@ impl PrivateKey {
     /// Takes 32 random bytes: an ed25519 key.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(Private::Ed25519(SigningKey::from_bytes(seed)))
+        Self(Private::Ed25519(Box::new(SigningKey::from_bytes(seed))))
     }
 
     /// Parses PKCS#8 or PKCS#1 PEM, an OpenSSH private key of ed25519, or a raw base64 seed of an ed25519 key (32 bytes, or 64
@@ -175,7 +180,7 @@ impl PrivateKey {
                 Some(key) => Ok(Self(Private::Rsa(key))),
                 None => {
                     let key = SigningKey::from_pkcs8_pem(text).map_err(|_| InvalidKey::Algorithm)?;
-                    Ok(Self(Private::Ed25519(key)))
+                    Ok(Self(Private::Ed25519(Box::new(key))))
                 }
             },
             Form::OpenSsh => Err(InvalidKey::Public),

@@ -11,7 +11,7 @@ mod verify;
 
 pub use base::{Message, UnknownComponent};
 pub use digest::{check_digest, content_digest};
-pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey};
+pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey, PublicKeys};
 pub use sign::{SignFailure, sign};
 pub use verify::{FRESHNESS, Failure, Presented};
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::base::{Message, UnknownComponent};
-use super::key::{Algorithm, PublicKey};
+use super::key::{Algorithm, PublicKey, PublicKeys};
 use crate::model::KeyId;
 
 /// How far `created` may be from now, in seconds, both ways.
@@ -141,6 +141,19 @@ impl Presented {
         let base = message.base(&self.input)?;
         let verifies = algorithms.any(|algorithm| key.verifies(*algorithm, &base, &self.signature));
         if verifies { Ok(()) } else { Err(Failure::Forged) }
+    }
+
+    /// Whether any of `keys` signed this over `message`; else the failure that tells most.
+    pub fn verify_any(&self, message: &Message<'_>, keys: &PublicKeys) -> Result<(), Failure> {
+        let mut failure = Failure::Algorithm;
+        for key in keys.iter() {
+            match self.verify(message, key) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Algorithm) => {}
+                Err(told) => failure = told,
+            }
+        }
+        Err(failure)
     }
 
     fn covers(&self, name: &str) -> bool {

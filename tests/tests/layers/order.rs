@@ -50,6 +50,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "config",
             "metrics",
             "clock",
+            "causes",
             "seal",
             "store::error",
             "store::schema",

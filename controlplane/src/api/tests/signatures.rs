@@ -197,7 +197,7 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
         invitations: None,
         clock: Clock::system(),
     };
-    let keys = KeyStore::open(dir.path().join("keys")).unwrap();
+    let keys = KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap();
     let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics });
     assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
 }
