@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev sim test lint audit build release needs
+.PHONY: dev sim test lint audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -18,7 +18,7 @@ sim:
 	target/sim/release/webgateway-sim $(SIM)
 
 # The stories run the binaries, so these are built first.
-test: needs build
+test: needs interop build
 	$(CARGO) test --workspace --locked
 
 build:
@@ -38,6 +38,17 @@ lint:
 audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
+
+# Clients of other people, that the API must understand. Where python3 or node is missing, their stories are left out.
+interop:
+	@mkdir -p target/interop && cp tests/interop/client.mjs tests/interop/package.json target/interop/
+	@if [ -x target/interop/venv/bin/python ]; then :; \
+	elif python3 -c 'import venv, ensurepip' 2>/dev/null; then python3 -m venv target/interop/venv \
+	    && target/interop/venv/bin/pip -q --disable-pip-version-check install -r tests/interop/requirements.txt; \
+	else echo "the story of the Python client is left out: sudo apt-get install python3-venv"; fi
+	@if [ -d target/interop/node_modules ]; then :; \
+	elif command -v npm >/dev/null; then cd target/interop && npm install --silent --no-audit --no-fund; \
+	else echo "the stories of the Node clients are left out: sudo apt-get install npm"; fi
 
 # The stories put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
 needs:

@@ -17,7 +17,6 @@ use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
 use crate::api::keys::{KeyStore, NoKeyStore};
-use crate::api::server::RpcServer;
 use crate::api::{Api, Origin, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;

@@ -16,6 +16,7 @@ mod feed;
 mod garbage;
 mod harness;
 mod health;
+mod interop;
 mod links;
 mod misdirected;
 mod operators;
@@ -59,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         operators::stories(),
         base_domain::stories(),
         signatures::stories(),
+        interop::stories(),
         bad_input::stories(),
         certificates::stories(),
         adversity::stories(),

@@ -1,0 +1,137 @@
+//! Clients of other people, in other languages: what they sign, in their own order, is understood.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use webgateway_tests::controller::Controller;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+stories![
+    python_http_message_signatures,
+    npm_http_message_signatures,
+    npm_http_message_sig,
+    a_foreign_signature_over_too_little_says_so,
+];
+
+const EVERY_WAY: [&str; 3] = [
+    "@method,@target-uri,content-digest",
+    "content-digest,@path,@authority,@method",
+    "@authority,content-type,@request-target,content-digest,@method",
+];
+const RSA: [&str; 2] = ["rsa-pss-sha512", "rsa-v1_5-sha256"];
+
+/// A foreign client: a program with its first arguments.
+struct Foreign {
+    program: PathBuf,
+    args: Vec<String>,
+}
+
+/// Whose key signs, and how.
+struct Key {
+    file: PathBuf,
+    id: &'static str,
+    algorithm: &'static str,
+}
+
+fn installed(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop").join(path);
+    if !path.exists() {
+        println!("{} is not there: `make interop` installs it", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+impl Foreign {
+    /// `None` where it is not installed.
+    fn python() -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/client.py");
+        let program = installed("venv/bin/python")?;
+        Some(Self { program, args: vec![script.display().to_string()] })
+    }
+
+    /// `None` where it is not installed.
+    fn node(library: &str) -> Option<Self> {
+        installed(&format!("node_modules/{library}"))?;
+        let script = installed("client.mjs")?;
+        Some(Self { program: "node".into(), args: vec![script.display().to_string(), library.to_owned()] })
+    }
+
+    fn post(&self, url: &str, key: &Key, covered: &str, body: &Value) -> Result<Value> {
+        let file = key.file.to_str().context("a path that is text")?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).args([url, file, key.id, key.algorithm, covered, &body.to_string()]);
+        let Output { stdout, stderr, .. } = command.output().context("the foreign client does not start")?;
+        let said = String::from_utf8_lossy(&stdout);
+        serde_json::from_str(&said).with_context(|| String::from_utf8_lossy(&stderr).into_owned())
+    }
+}
+
+/// An ed25519 key and both kinds of RSA key, known to the controlplane.
+fn keys(scene: &Scene, controller: &Controller) -> Result<Vec<Key>> {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/src/httpsig/samples");
+    let known = controller.keys();
+    let seed = scene.path("ed.priv");
+    let key = webgateway_proto::httpsig::PrivateKey::from_seed(&[9; 32]);
+    std::fs::write(&seed, key.to_pem().as_bytes())?;
+    std::fs::write(known.join("ed.pub"), key.public().to_pem())?;
+    std::fs::copy(samples.join("rsa.pub"), known.join("rsa.pub"))?;
+    let rsa = |algorithm| Key { file: samples.join("rsa.priv"), id: "rsa.pub", algorithm };
+    Ok([Key { file: seed, id: "ed.pub", algorithm: "ed25519" }].into_iter().chain(RSA.map(rsa)).collect())
+}
+
+/// Each key, each choice of components: a list, and a route created with it.
+async fn understood(scene: &Scene, foreign: Option<Foreign>, algorithms: &[&str]) -> Result<()> {
+    let Some(foreign) = foreign else { return Ok(()) };
+    let controller = Controller::start(scene).await?;
+    let keys = keys(scene, &controller)?;
+    let mut created = 0;
+    for key in keys.iter().filter(|key| algorithms.contains(&key.algorithm)) {
+        for covered in EVERY_WAY {
+            let params = json!({ "subdomain": format!("app{created}"), "backends": ["[400::1]:80"] });
+            let create = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.create", "params": params });
+            let reply = foreign.post(&controller.url(), key, covered, &create)?;
+            let owner = reply.pointer("/answer/result/owner").and_then(Value::as_str);
+            ensure!(owner == Some(key.id), "{} over {covered}: {reply}", key.algorithm);
+            created += 1;
+        }
+        let list = json!({ "jsonrpc": "2.0", "id": "l", "method": "routes.list" });
+        let reply = foreign.post(&controller.url(), key, EVERY_WAY[0], &list)?;
+        let routes = reply.pointer("/answer/result/routes").and_then(Value::as_array).map(Vec::len);
+        ensure!(reply["status"] == 200 && routes.is_some_and(|count| count >= 3), "{reply}");
+    }
+    ensure!(created == 3 * algorithms.len());
+    Ok(())
+}
+
+async fn python_http_message_signatures(scene: &Scene) -> Result<()> {
+    understood(scene, Foreign::python(), &["ed25519", RSA[0], RSA[1]]).await
+}
+
+async fn npm_http_message_signatures(scene: &Scene) -> Result<()> {
+    understood(scene, Foreign::node("http-message-signatures"), &["ed25519", RSA[0], RSA[1]]).await
+}
+
+async fn npm_http_message_sig(scene: &Scene) -> Result<()> {
+    understood(scene, Foreign::node("http-message-sig"), &["ed25519", RSA[0]]).await
+}
+
+async fn a_foreign_signature_over_too_little_says_so(scene: &Scene) -> Result<()> {
+    let Some(foreign) = Foreign::node("http-message-signatures") else { return Ok(()) };
+    let controller = Controller::start(scene).await?;
+    let keys = keys(scene, &controller)?;
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.list" });
+    for (covered, missing) in [
+        ("@target-uri,content-digest", "@method"),
+        ("@method,content-digest", "@target-uri"),
+        ("@method,@target-uri", "content-digest"),
+    ] {
+        let reply = foreign.post(&controller.url(), &keys[0], covered, &list)?;
+        let field = reply.pointer("/answer/error/data/field").and_then(Value::as_str);
+        ensure!(reply["status"] == 401 && field == Some(missing), "{covered}: {reply}");
+    }
+    Ok(())
+}
