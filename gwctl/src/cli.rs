@@ -87,6 +87,18 @@ pub(crate) enum Command {
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Turn the predecessor's caddy.json into controlplane.toml and dataplane.toml
+    Import(Import),
+}
+
+/// The flags of `gwctl import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The predecessor's configuration, such as caddy.json; `-` reads it from stdin
+    pub(crate) file: PathBuf,
+    /// Where the two files are written
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
 }
 
 /// `gwctl routes …`

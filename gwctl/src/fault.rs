@@ -135,11 +135,11 @@ impl Fault {
         }
     }
 
-    fn flag(self, flag: &'static str) -> Self {
+    pub(crate) fn flag(self, flag: &'static str) -> Self {
         Self { flag: Some(flag), ..self }
     }
 
-    fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 }

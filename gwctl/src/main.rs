@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod commands;
 mod fault;
+mod import;
 mod keys;
 mod output;
 mod printable;

@@ -23,6 +23,7 @@ pub(crate) use self::credentials::Credentials;
 pub(crate) use self::endpoint::{Endpoint, is_localhost};
 pub(crate) use self::invalid::InvalidArg;
 pub(crate) use self::key_name::KeyName;
+pub(crate) use crate::cli::Import;
 use crate::cli::{self, Certificates, Command, Global, Keys, Routes};
 
 /// What to do, with all that it needs.
@@ -30,6 +31,8 @@ use crate::cli::{self, Certificates, Command, Global, Keys, Routes};
 pub(crate) enum Action {
     /// Make a key pair.
     GenerateKey(KeyName),
+    /// Turn the predecessor's configuration into ours.
+    Import(Import),
     /// Ask whether the gateway works.
     Health(Endpoint),
     /// Show the versions.
@@ -82,6 +85,7 @@ impl Action {
     pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, InvalidArg> {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
+            Command::Import(import) => return Ok(Self::Import(import)),
             Command::Health => return Ok(Self::Health(Endpoint::parse(&global.url)?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
             Command::Routes(command) => route_call(command)?,

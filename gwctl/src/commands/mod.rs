@@ -3,6 +3,7 @@
 mod admin;
 mod certificates;
 mod explain;
+mod import;
 mod keys;
 mod nodes;
 mod routes;
@@ -28,6 +29,7 @@ pub(crate) struct Manner {
 pub(crate) fn run(action: Action, manner: Manner) -> Result<(), Fault> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
+        Action::Import(request) => import::run(&request),
         Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)),
         Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format),
         Action::Signed(endpoint, credentials, call) => {

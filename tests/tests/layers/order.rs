@@ -209,7 +209,7 @@ pub(crate) const CRATES: &[Layers] = &[
     },
     Layers {
         src: "gwctl/src",
-        modules: &["clock", "printable", "cli", "args", "keys", "client", "fault", "output", "commands"],
+        modules: &["clock", "printable", "cli", "args", "keys", "client", "import", "fault", "output", "commands"],
     },
     Layers {
         src: "tests/src",

@@ -1,0 +1,71 @@
+//! `gwctl import`
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::args::Import;
+use crate::fault::{Fault, Kind};
+use crate::import::{Imported, NotImportable, import};
+use crate::output::Report;
+
+/// The largest configuration read, in bytes.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// `gwctl import FILE`: writes our two files; both are new, or none is written.
+pub(super) fn run(request: &Import) -> Result<Report, Fault> {
+    let Imported { controlplane, dataplane, notes } =
+        import(&read(&request.file)?).map_err(|error| unfit(&error))?;
+    let files = [("controlplane.toml", controlplane), ("dataplane.toml", dataplane)];
+    let files = files.map(|(name, text)| (request.out.join(name), text));
+    if let Some((taken, _)) = files.iter().find(|(path, _)| fs::symlink_metadata(path).is_ok()) {
+        let message = format!("{} is there already and is not overwritten", taken.display());
+        return Err(Fault::new(Kind::Conflict, message)
+            .flag("--out")
+            .hint("name another directory, or move it away"));
+    }
+    for (path, text) in &files {
+        write_new(path, text)?;
+    }
+    let paths = files.map(|(path, _)| path.display().to_string());
+    let mut text = format!("{}\n{}", paths[0], paths[1]);
+    for note in &notes {
+        text += &format!("\n- {note}");
+    }
+    text += "\nCheck them: webgateway-controlplane --config controlplane.toml --check, and the dataplane likewise.";
+    Ok(Report::new(json!({ "controlplane": paths[0], "dataplane": paths[1], "notes": notes }), text))
+}
+
+fn read(file: &Path) -> Result<String, Fault> {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        let source: Box<dyn Read> =
+            if file == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
+        source.take(MAX_FILE).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error| {
+        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag("FILE")
+    })
+}
+
+fn unfit(error: &NotImportable) -> Fault {
+    Fault::new(Kind::Usage, error)
+        .flag("FILE")
+        .hint("give the JSON that the predecessor is started with, such as caddy.json")
+}
+
+fn write_new(path: &PathBuf, text: &str) -> Result<(), Fault> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        Fault::new(Kind::Unexpected, format!("{} cannot be written: {error}", path.display()))
+            .flag("--out")
+            .hint("its directory must exist, and be writable for the user who runs gwctl")
+    })
+}

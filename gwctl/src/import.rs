@@ -1,0 +1,248 @@
+//! The configuration of the predecessor, a Caddy with the `mycelium` module, turned into ours.
+
+mod duration;
+mod toml_text;
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+use webgateway_proto::model::{Host, KeyId};
+
+use self::duration::go_duration;
+use self::toml_text::TomlText;
+
+/// How long changes are gathered at most; the predecessor's was the pause between two looks at its store.
+const LONGEST_DELAY_MS: u128 = 10_000;
+
+/// Our two files, and what the operator has to know of the way there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Imported {
+    /// `controlplane.toml`
+    pub(crate) controlplane: String,
+    /// `dataplane.toml`
+    pub(crate) dataplane: String,
+    /// What was left out or reads otherwise now, each with its key.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why a text is not the predecessor's configuration.
+#[derive(Debug, Error)]
+pub(crate) enum NotImportable {
+    #[error("it is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("`admin.config.load.module` is not \"mycelium\": this is another Caddy's configuration")]
+    NotMycelium,
+    #[error("`{key}` is {found}, {expected} is needed")]
+    Value { key: &'static str, found: String, expected: &'static str },
+}
+
+/// Reads the predecessor's JSON.
+pub(crate) fn import(text: &str) -> Result<Imported, NotImportable> {
+    let root: Value = serde_json::from_str(text)?;
+    let load = root.pointer("/admin/config/load").and_then(Value::as_object);
+    let load = load.filter(|load| load.get("module").is_some_and(|module| module == "mycelium"));
+    let mut reader = Reader { left: load.ok_or(NotImportable::NotMycelium)?.clone(), notes: Vec::new() };
+    reader.left.remove("module");
+    let (controlplane, dataplane) = reader.files()?;
+    let mut notes = reader.notes;
+    notes.extend(reader.left.keys().map(|key| format!("`{key}`: has no counterpart and was left out")));
+    notes.extend(outside(&root));
+    Ok(Imported { controlplane, dataplane, notes })
+}
+
+/// What stands beside the part that is ours.
+fn outside(root: &Value) -> Vec<String> {
+    let said = |path: &str, but: &str| {
+        let found = root.pointer(path).and_then(Value::as_object);
+        let keys: Vec<String> =
+            found.into_iter().flat_map(Map::keys).filter(|key| *key != but).cloned().collect();
+        keys.into_iter()
+            .map(|key| format!("`{}{key}`: is Caddy's own and was left out", dotted(path)))
+            .collect()
+    };
+    [("", "admin"), ("/admin", "config"), ("/admin/config", "load")]
+        .iter()
+        .flat_map(|(path, but)| -> Vec<String> { said(path, but) })
+        .collect()
+}
+
+fn dotted(path: &str) -> String {
+    let path = path.trim_start_matches('/').replace('/', ".");
+    if path.is_empty() { path } else { path + "." }
+}
+
+/// What is not read yet, and what was said meanwhile.
+struct Reader {
+    left: Map<String, Value>,
+    notes: Vec<String>,
+}
+
+impl Reader {
+    fn files(&mut self) -> Result<(String, String), NotImportable> {
+        let mut file = TomlText::new("Made by `gwctl import` from the predecessor's configuration.");
+        let parsed = |text: &str| Host::parse(text).is_ok();
+        let base = self.text("base_domain", "a domain such as gateway.example.com", parsed)?;
+        file.text("base_domain", base.as_deref());
+        file.list("public_ip", &self.addresses()?);
+        file.text(
+            "admin_id",
+            self.text("admin_id", "a key id such as admin.pub", |t| t.parse::<KeyId>().is_ok())?.as_deref(),
+        );
+        file.text("log_level", self.log_level()?.as_deref());
+        file.text("load_delay", self.load_delay()?.as_deref());
+        file.text("local_acme", self.text("local_acme", "the URL of a directory", |_| true)?.as_deref());
+        file.text("local_acme_root", self.text("local_acme_root", "a path", |_| true)?.as_deref());
+        self.storage(&mut file)?;
+        self.keys(&mut file)?;
+        let mut dataplane = TomlText::new("Made by `gwctl import` from the predecessor's configuration.");
+        dataplane.number("https_port", self.port("https_port")?);
+        dataplane.number("http_port", self.port("http_port")?);
+        Ok((file.finish(), dataplane.finish()))
+    }
+
+    fn text(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, NotImportable> {
+        match self.left.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) if fits(&text) => Ok(Some(text)),
+            Some(found) => Err(NotImportable::Value { key, found: found.to_string(), expected }),
+        }
+    }
+
+    /// One address, or a list.
+    fn addresses(&mut self) -> Result<Vec<String>, NotImportable> {
+        let found = self.left.remove("public_ip").unwrap_or(Value::Null);
+        let texts: Vec<&Value> = match &found {
+            Value::Null => Vec::new(),
+            Value::Array(list) => list.iter().collect(),
+            one => vec![one],
+        };
+        let address =
+            |value: &Value| value.as_str().filter(|text| text.parse::<IpAddr>().is_ok()).map(str::to_owned);
+        texts.into_iter().map(address).collect::<Option<_>>().ok_or_else(|| NotImportable::Value {
+            key: "public_ip",
+            found: found.to_string(),
+            expected: "an address or a list of them",
+        })
+    }
+
+    /// Zap's words for it.
+    fn log_level(&mut self) -> Result<Option<String>, NotImportable> {
+        let level =
+            self.text("log_level", "a level such as INFO", |_| true)?.map(|level| level.to_lowercase());
+        Ok(match level.as_deref() {
+            None | Some("debug" | "info" | "warn" | "error") => level,
+            Some(other) => {
+                let level = if matches!(other, "panic" | "fatal" | "dpanic") { "error" } else { "info" };
+                self.notes.push(format!("`log_level`: `{other}` has no counterpart, `{level}` was taken"));
+                Some(level.to_owned())
+            }
+        })
+    }
+
+    fn load_delay(&mut self) -> Result<Option<String>, NotImportable> {
+        let Some(found) = self.left.remove("load_delay").filter(|found| !found.is_null()) else {
+            return Ok(None);
+        };
+        let milliseconds = go_duration(&found).ok_or_else(|| NotImportable::Value {
+            key: "load_delay",
+            found: found.to_string(),
+            expected: "a duration such as 60s",
+        })?;
+        if milliseconds > LONGEST_DELAY_MS {
+            self.notes.push(format!(
+                "`load_delay`: {found} was the pause between two looks at the store; changes are published at once now, and it was left out"
+            ));
+            return Ok(None);
+        }
+        Ok(Some(format!("{milliseconds}ms")))
+    }
+
+    fn port(&mut self, key: &'static str) -> Result<Option<u16>, NotImportable> {
+        match self.left.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(found) => {
+                let port = found.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+                let expected = "a port from 1 to 65535";
+                port.map(Some).ok_or_else(|| NotImportable::Value { key, found: found.to_string(), expected })
+            }
+        }
+    }
+
+    fn module(&mut self, key: &'static str) -> Result<Option<Map<String, Value>>, NotImportable> {
+        match self.left.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(module)) => Ok(Some(module)),
+            Some(found) => Err(NotImportable::Value {
+                key,
+                found: found.to_string(),
+                expected: "an object with a `module`",
+            }),
+        }
+    }
+
+    /// The old database is another one: its path stays free, and its routes have to be created anew.
+    fn storage(&mut self, file: &mut TomlText) -> Result<(), NotImportable> {
+        let Some(storage) = self.module("services_storage")? else { return Ok(()) };
+        let text = |key: &str| storage.get(key).and_then(Value::as_str);
+        let module = text("module").unwrap_or_default();
+        match (module, text("db_path").or_else(|| text("path"))) {
+            ("sqlite", Some(path)) => {
+                let ours = std::path::Path::new(path).with_file_name("controlplane.db");
+                file.table("services_storage");
+                file.text("module", Some("sqlite"));
+                file.text("db_path", ours.to_str());
+                self.notes.push(format!(
+                    "`services_storage.db_path`: {path} is not read; the database is {}, and routes are created anew (gwctl routes apply)",
+                    ours.display()
+                ));
+            }
+            (module, _) => self.notes.push(format!(
+                "`services_storage`: module \"{module}\" has no counterpart; routes are kept in SQLite, in /var/lib/webgateway/controlplane.db"
+            )),
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, file: &mut TomlText) -> Result<(), NotImportable> {
+        let Some(store) = self.module("pub_key_store")? else { return Ok(()) };
+        let text = |key: &str| store.get(key).and_then(Value::as_str);
+        let place = |keys: &[&str]| keys.iter().find_map(|key| text(key)).map(str::to_owned);
+        match text("module").unwrap_or_default() {
+            module @ ("directory" | "file" | "filesystem") => {
+                file.table("pub_key_store");
+                file.text("module", Some("directory"));
+                file.text("path", place(&["path", "dir", "directory"]).as_deref());
+                if module != "directory" {
+                    self.notes.push(format!("`pub_key_store.module`: \"{module}\" is called \"directory\" now"));
+                }
+            }
+            "http" => {
+                let uri = place(&["uri", "url"]).unwrap_or_default();
+                file.table("pub_key_store");
+                file.text("module", Some("http"));
+                let has_place = uri.contains("{id}");
+                let ours = if has_place { uri } else { format!("{}/{{id}}", uri.trim_end_matches('/')) };
+                if !has_place {
+                    self.notes.push(format!("`pub_key_store.uri`: the key id goes where {{id}} stands: {ours}"));
+                }
+                file.text("uri", Some(&ours));
+                let ttl = store.get("ttl").and_then(go_duration).map(|ms| format!("{ms}ms"));
+                file.text("ttl", ttl.as_deref());
+            }
+            module => self.notes.push(format!(
+                "`pub_key_store`: module \"{module}\" has no counterpart; keys are read from /etc/webgateway/keys"
+            )),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

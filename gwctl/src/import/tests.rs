@@ -1,0 +1,108 @@
+//! What the predecessor had comes over, or is named.
+
+use serde_json::json;
+
+use super::*;
+
+fn caddy(load: Value) -> String {
+    json!({ "admin": { "config": { "load": load } } }).to_string()
+}
+
+#[test]
+fn every_key_comes_over() {
+    let imported = import(&caddy(json!({
+        "module": "mycelium",
+        "base_domain": "gateway.example.com",
+        "public_ip": "192.0.2.10",
+        "admin_id": "root.pub",
+        "services_storage": { "module": "sqlite", "db_path": "/srv/gw/services.db" },
+        "pub_key_store": { "module": "http", "uri": "https://keys.example.com/{id}", "ttl": "1m" },
+        "http_port": 80,
+        "https_port": 8443,
+        "load_delay": "500ms",
+        "log_level": "DEBUG",
+        "local_acme": "https://localhost:14000/dir",
+        "local_acme_root": "pebble.pem",
+    })))
+    .unwrap();
+    let controlplane: toml::Table = imported.controlplane.parse().unwrap();
+    let expected: toml::Table = r#"
+        base_domain = "gateway.example.com"
+        public_ip = ["192.0.2.10"]
+        admin_id = "root.pub"
+        log_level = "debug"
+        load_delay = "500ms"
+        local_acme = "https://localhost:14000/dir"
+        local_acme_root = "pebble.pem"
+        [services_storage]
+        module = "sqlite"
+        db_path = "/srv/gw/controlplane.db"
+        [pub_key_store]
+        module = "http"
+        uri = "https://keys.example.com/{id}"
+        ttl = "60000ms""#
+        .parse()
+        .unwrap();
+    assert_eq!(controlplane, expected);
+    let dataplane: toml::Table = imported.dataplane.parse().unwrap();
+    assert_eq!(dataplane, "https_port = 8443\nhttp_port = 80".parse::<toml::Table>().unwrap());
+    assert_eq!(imported.notes.len(), 1);
+    assert!(imported.notes[0].contains("routes are created anew"), "{:?}", imported.notes);
+}
+
+#[test]
+fn what_has_no_counterpart_is_named() {
+    let text = json!({
+        "apps": { "http": {} },
+        "logging": {},
+        "admin": { "listen": "localhost:2019", "config": { "persist": false, "load": {
+            "module": "mycelium", "base_domain": "gw.example", "load_delay": "60s", "log_level": "PANIC",
+            "colour": "green", "services_storage": { "module": "postgres" },
+            "pub_key_store": { "module": "http", "uri": "https://k.example/keys" },
+        } } },
+    });
+    let imported = import(&text.to_string()).unwrap();
+    for key in [
+        "`apps`",
+        "`logging`",
+        "`admin.listen`",
+        "`admin.config.persist`",
+        "`colour`",
+        "`load_delay`",
+        "`log_level`",
+        "`services_storage`",
+        "`pub_key_store.uri`",
+    ] {
+        assert_eq!(
+            imported.notes.iter().filter(|note| note.starts_with(key)).count(),
+            1,
+            "{key}: {:?}",
+            imported.notes
+        );
+    }
+    assert!(
+        imported.controlplane.contains("https://k.example/keys/{id}")
+            && !imported.controlplane.contains("load_delay")
+    );
+}
+
+#[test]
+fn a_wrong_value_names_its_key() {
+    assert!(matches!(import("{"), Err(NotImportable::NotJson(_))));
+    assert!(matches!(import("{}"), Err(NotImportable::NotMycelium)));
+    assert!(matches!(import(&caddy(json!({ "module": "http" }))), Err(NotImportable::NotMycelium)));
+    for (key, value) in [
+        ("base_domain", json!("-")),
+        ("public_ip", json!(["x"])),
+        ("admin_id", json!("../x")),
+        ("load_delay", json!("soon")),
+        ("log_level", json!(1)),
+        ("http_port", json!(70_000)),
+        ("https_port", json!("443")),
+        ("services_storage", json!("x")),
+        ("pub_key_store", json!([])),
+    ] {
+        let error = import(&caddy(json!({ "module": "mycelium", key: value }))).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{key}` is")), "{error}");
+    }
+}
