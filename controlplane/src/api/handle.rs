@@ -9,14 +9,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use serde::Serialize;
 use serde_json::value::RawValue;
 use webgateway_proto::api::jsonrpc::ErrorObject;
-use webgateway_proto::api::{MAX_BODY, OPENRPC_PATH, RPC_PATH};
+use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Failure};
 
 use super::auth::{AuthFailure, Authenticator, Origin};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::keys::KeyStore;
 use super::methods::{self, Services};
-use super::{fault, openrpc};
+use super::{docs, fault, openrpc};
 use crate::domain::{Caller, Domain, NodeDirectory};
 use crate::metrics::Metrics;
 
@@ -35,6 +35,7 @@ struct Inner {
     metrics: Metrics,
     document: Bytes,
     page: Bytes,
+    docs: Bytes,
 }
 
 /// What the API works with.
@@ -57,11 +58,13 @@ impl Api {
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
         let auth = Authenticator::new(keys.clone(), base.clone(), domain.store.clone(), domain.clock);
         let page = include_str!("page.html").replace("{base}", base.as_str());
+        let docs = docs::page(&document, base.as_str());
         Self(Arc::new(Inner {
             auth,
             metrics,
             document: document.to_string().into(),
             page: page.into(),
+            docs: docs.into(),
             services: Services { domain, keys, nodes, document },
         }))
     }
@@ -74,15 +77,11 @@ impl Api {
             RPC_PATH if method == Method::POST => self.rpc(request, origin, client).await,
             RPC_PATH => not_allowed("POST"),
             OPENRPC_PATH if is_get => answer(StatusCode::OK, JSON, self.0.document.clone()),
-            "/" if is_get => {
-                let mut page = answer(StatusCode::OK, HTML, self.0.page.clone());
-                let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-                page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-                page
-            }
-            OPENRPC_PATH | "/" => not_allowed("GET, HEAD"),
+            DOCS_PATH if is_get => page(self.0.docs.clone()),
+            "/" if is_get => page(self.0.page.clone()),
+            OPENRPC_PATH | DOCS_PATH | "/" => not_allowed("GET, HEAD"),
             _ => {
-                let text = "here are /rpc, /openrpc.json and /\n";
+                let text = "here are /rpc, /docs, /openrpc.json and /\n";
                 answer(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))
             }
         }
@@ -229,6 +228,14 @@ fn nothing() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+/// A page of ours: it loads nothing and runs nothing.
+fn page(html: Bytes) -> Response<Bytes> {
+    let mut page = answer(StatusCode::OK, HTML, html);
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+    page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    page
 }
 
 fn not_allowed(methods: &'static str) -> Response<Bytes> {

@@ -13,6 +13,8 @@ mod methods;
 
 mod openrpc;
 
+mod docs;
+
 mod handle;
 pub mod server;
 

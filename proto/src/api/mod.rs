@@ -23,6 +23,8 @@ pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeSt
 
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";
+/// The path of the API's page for people.
+pub const DOCS_PATH: &str = "/docs";
 /// The path of the API's OpenRPC document.
 pub const OPENRPC_PATH: &str = "/openrpc.json";
 /// The largest request body, in bytes.

@@ -87,6 +87,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "api::fault",
             "api::methods",
             "api::openrpc",
+            "api::docs",
             "api::handle",
             "api::server",
             "api",
@@ -209,7 +210,18 @@ pub(crate) const CRATES: &[Layers] = &[
     },
     Layers {
         src: "gwctl/src",
-        modules: &["clock", "printable", "cli", "args", "keys", "client", "import", "fault", "output", "commands"],
+        modules: &[
+            "clock",
+            "printable",
+            "cli",
+            "args",
+            "keys",
+            "client",
+            "import",
+            "fault",
+            "output",
+            "commands",
+        ],
     },
     Layers {
         src: "tests/src",

@@ -1,0 +1,215 @@
+//! The API page at `/docs`: the OpenRPC document as people read it. Static, without scripts.
+
+use std::fmt::{self, Display, Write};
+
+use serde_json::Value;
+
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
+    pre{overflow:auto;padding:.7rem 1rem;background:#8882}table{border-collapse:collapse;width:100%}\
+    td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}\
+    section{margin-top:2.5rem}h2,h3{margin-bottom:.2rem}code{white-space:nowrap}.tag{font-size:.8rem;opacity:.7}";
+
+/// Text that may stand in HTML.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Escaped<'a> {
+    Escaped(value[name].as_str().unwrap_or_default())
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The page of a gateway at `base`, made of its OpenRPC `document`.
+pub(super) fn page(document: &Value, base: &str) -> String {
+    let mut page = String::with_capacity(64 * 1024);
+    // Writing to a String cannot fail.
+    let _ = write_page(&mut page, document, base);
+    page
+}
+
+fn write_page(page: &mut String, document: &Value, base: &str) -> fmt::Result {
+    let (info, base) = (&document["info"], Escaped(base));
+    write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>The API of {base}</title>\n<style>{STYLE}</style>\n<h1>The API of {base}</h1>\n<p>{}</p>\n\
+         <p>JSON-RPC 2.0 by POST to <code>https://{base}/rpc</code>; version {}; for programs: \
+         <a href=\"/openrpc.json\">/openrpc.json</a>.</p>\n",
+        text(info, "description"),
+        text(info, "version"),
+    )?;
+    page.push_str("<table>\n");
+    for method in list(document, "methods") {
+        let (name, summary) = (text(method, "name"), text(method, "summary"));
+        writeln!(page, "<tr><td><a href=\"#{name}\"><code>{name}</code></a><td>{summary}")?;
+    }
+    page.push_str("</table>\n");
+    for method in list(document, "methods") {
+        write_method(page, document, method)?;
+    }
+    page.push_str("<section><h2 id=\"types\">Types</h2>\n");
+    for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+        write_schema(page, name, schema)?;
+    }
+    page.push_str("</section>\n</html>\n");
+    Ok(())
+}
+
+fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Result {
+    let name = text(method, "name");
+    write!(page, "<section id=\"{name}\"><h2><code>{name}</code>")?;
+    for tag in list(method, "tags") {
+        write!(page, " <span class=\"tag\">{}</span>", text(tag, "name"))?;
+    }
+    writeln!(page, "</h2>\n<p>{}.</p>", text(method, "summary"))?;
+    let params = list(method, "params");
+    if !params.is_empty() {
+        page.push_str("<table><tr><th>Param<th>Type<th>\n");
+        for param in params {
+            let needed = if param["required"] == true { " <b>needed</b>" } else { "" };
+            write!(page, "<tr><td><code>{}</code>{needed}<td>", text(param, "name"))?;
+            write_type(page, &param["schema"])?;
+            writeln!(page, "<td>{}", text(param, "summary"))?;
+        }
+        page.push_str("</table>\n");
+    }
+    page.push_str("<p>Result: ");
+    write_type(page, &method["result"]["schema"])?;
+    page.push_str("</p>\n");
+    for example in list(method, "examples") {
+        write_example(page, method, example)?;
+    }
+    page.push_str("<p>Errors: ");
+    for (at, error) in list(method, "errors").iter().enumerate() {
+        let error = resolved(document, error);
+        let comma = if at == 0 { "" } else { "; " };
+        write!(page, "{comma}<code>{}</code> {}", error["code"], text(error, "message"))?;
+    }
+    page.push_str("</p></section>\n");
+    Ok(())
+}
+
+fn write_example(page: &mut String, method: &Value, example: &Value) -> fmt::Result {
+    let params: serde_json::Map<String, Value> = list(example, "params")
+        .iter()
+        .filter_map(|param| Some((param["name"].as_str()?.to_owned(), param["value"].clone())))
+        .collect();
+    let call = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method["name"], "params": params });
+    let result = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": example["result"]["value"] });
+    writeln!(page, "<pre>{}\n\n{}</pre>", Escaped(&format!("{call:#}")), Escaped(&format!("{result:#}")))
+}
+
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let pointer = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    pointer.and_then(|pointer| document.pointer(pointer)).unwrap_or(value)
+}
+
+/// A type in a few words, with a link to what has a name.
+fn write_type(page: &mut String, schema: &Value) -> fmt::Result {
+    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        let name = Escaped(name);
+        return write!(page, "<a href=\"#type-{name}\">{name}</a>");
+    }
+    for kind in ["anyOf", "oneOf", "allOf"] {
+        let some: Vec<&Value> = list(schema, kind).iter().filter(|one| one["type"] != "null").collect();
+        for (at, one) in some.iter().enumerate() {
+            page.push_str(if at == 0 { "" } else { " or " });
+            write_type(page, one)?;
+        }
+        if !some.is_empty() {
+            return Ok(());
+        }
+    }
+    if let Some(constant) = schema.get("const") {
+        return write!(page, "<code>{}</code>", Escaped(&constant.to_string()));
+    }
+    if schema["type"] == "array" {
+        page.push_str("list of ");
+        return write_type(page, &schema["items"]);
+    }
+    let word = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).find(|word| *word != "null"),
+        one => one.as_str(),
+    };
+    write!(page, "{}", Escaped(word.unwrap_or("anything")))?;
+    match schema["format"].as_str() {
+        Some(format) if word == Some("string") => write!(page, " ({})", Escaped(format)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn write_schema(page: &mut String, name: &str, schema: &Value) -> fmt::Result {
+    let name = Escaped(name);
+    writeln!(page, "<h3 id=\"type-{name}\">{name}</h3>\n<p>{}</p>", text(schema, "description"))?;
+    page.push_str("<table>\n");
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        write!(page, "<tr><td><code>{}</code><td>", Escaped(name))?;
+        write_type(page, property)?;
+        writeln!(page, "<td>{}", text(property, "description"))?;
+    }
+    for one in list(schema, "oneOf") {
+        page.push_str("<tr><td>");
+        write_type(page, one)?;
+        writeln!(page, "<td>{}", text(one, "description"))?;
+    }
+    page.push_str("</table>\n");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::document;
+
+    #[test]
+    fn it_has_every_method_param_and_type_and_every_link_leads_somewhere() {
+        let (document, page) = (document(), page(&document(), "gw.example"));
+        for method in list(&document, "methods") {
+            let name = method["name"].as_str().unwrap();
+            assert!(page.contains(&format!("<section id=\"{name}\">")), "{name}");
+            for param in list(method, "params") {
+                assert!(page.contains(&format!("<code>{}</code>", param["name"].as_str().unwrap())));
+            }
+        }
+        let mut links = 0;
+        for link in page.split("href=\"#").skip(1) {
+            let target = link.split('"').next().unwrap();
+            assert!(page.contains(&format!("id=\"{target}\"")), "{target}");
+            links += 1;
+        }
+        assert!(links > 30, "{links}");
+        assert!(!page.contains("<script") && !page.contains("src="));
+        assert_eq!(
+            page.matches("<td>anything").count() + page.matches(": anything").count(),
+            1,
+            "only `rpc.discover` answers with a document"
+        );
+    }
+
+    #[test]
+    fn nothing_is_taken_for_markup() {
+        let method =
+            json!({ "name": "a<b", "summary": "\"&<script>", "params": [], "result": { "schema": {} } });
+        let page = page(&json!({ "info": {}, "methods": [method], "components": {} }), "x<y");
+        assert!(!page.contains("<script>") && !page.contains("a<b") && !page.contains("x<y"));
+        assert!(page.contains("&quot;&amp;&lt;script&gt;"));
+    }
+}
