@@ -19,7 +19,7 @@ stories![
 const EVERY_WAY: [&str; 3] = [
     "@method,@target-uri,content-digest",
     "content-digest,@path,@authority,@method",
-    "@authority,content-type,@request-target,content-digest,@method",
+    "@authority,content-type,@path,content-digest,@method,@query",
 ];
 const RSA: [&str; 2] = ["rsa-pss-sha512", "rsa-v1_5-sha256"];
 
@@ -111,8 +111,9 @@ async fn python_http_message_signatures(scene: &Scene) -> Result<()> {
     understood(scene, Foreign::python(), &["ed25519", RSA[0], RSA[1]]).await
 }
 
+/// Its RSA-PSS has the longest salt instead of 64 bytes, against RFC 9421 §3.3.1.
 async fn npm_http_message_signatures(scene: &Scene) -> Result<()> {
-    understood(scene, Foreign::node("http-message-signatures"), &["ed25519", RSA[0], RSA[1]]).await
+    understood(scene, Foreign::node("http-message-signatures"), &["ed25519", RSA[1]]).await
 }
 
 async fn npm_http_message_sig(scene: &Scene) -> Result<()> {
