@@ -35,8 +35,16 @@ impl Report {
         &self.json
     }
 
+    /// Says nothing: what was to be said went to stdout already.
+    pub(crate) fn silent() -> Self {
+        Self::new(Value::Null, String::new())
+    }
+
     /// Prints it on stdout.
     pub(crate) fn print(self, format: Format) -> Result<(), Fault> {
+        if self.json.is_null() {
+            return Ok(());
+        }
         let text = match format {
             Format::Table => self.text.map_err(|error| {
                 let message = format!("the gateway's answer is not understood: {error}");

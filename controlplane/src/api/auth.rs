@@ -8,7 +8,7 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
-use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, check_digest};
+use webgateway_proto::httpsig::{Evidence, FRESHNESS, Failure, Message, Presented, PublicKeys, check_digest};
 use webgateway_proto::model::{Host, KeyId};
 
 use super::keys::{KeyServerFailed, KeyStore, UnusableKey};
@@ -36,6 +36,8 @@ pub enum Origin {
 pub struct Verified {
     /// The key that did.
     pub key_id: KeyId,
+    /// What it signed.
+    pub evidence: Evidence,
     nonce: Option<String>,
 }
 
@@ -97,9 +99,9 @@ impl Authenticator {
         let message = Message { method: request.method(), uri: &uri, headers };
         self.admit_authority(&message, origin)?;
         check_digest(headers, request.body())?;
-        self.admit_signature(&presented, &message).await?;
+        let evidence = self.admit_signature(&presented, &message, request.body()).await?;
         let nonce = presented.nonce()?.map(str::to_owned);
-        Ok(Verified { key_id: presented.key_id().clone(), nonce })
+        Ok(Verified { key_id: presented.key_id().clone(), evidence, nonce })
     }
 
     /// Uses the nonce up. What changes something needs one, remembered on the disk; what does not may have one.
@@ -125,21 +127,29 @@ impl Authenticator {
     }
 
     /// A key that was replaced a moment ago may be known here by its old self: looked for once more.
-    async fn admit_signature(&self, presented: &Presented, message: &Message<'_>) -> Result<(), AuthFailure> {
+    async fn admit_signature(
+        &self,
+        presented: &Presented,
+        message: &Message<'_>,
+        body: &[u8],
+    ) -> Result<Evidence, AuthFailure> {
         let id = presented.key_id();
+        let verify = |keys: &PublicKeys| -> Result<Evidence, AuthFailure> {
+            Ok(Evidence::new(&presented.verify_any(message, keys)?, body))
+        };
         let unusable = |error| match error {
             UnusableKey::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
             other => AuthFailure::UnusableKey(id.clone(), other),
         };
         let verified = match self.keys.find(id).await.map_err(unusable)? {
-            Some(keys) => presented.verify_any(message, &keys).map_err(AuthFailure::from),
+            Some(keys) => verify(&keys),
             None => Err(AuthFailure::UnknownKey(id.clone())),
         };
         match verified {
             Err(
                 AuthFailure::Signature(Failure::Forged | Failure::Algorithm) | AuthFailure::UnknownKey(_),
             ) => match self.keys.find_again(id).await.map_err(unusable)? {
-                Some(keys) => Ok(presented.verify_any(message, &keys)?),
+                Some(keys) => verify(&keys),
                 None => verified,
             },
             verified => verified,

@@ -197,11 +197,6 @@ mod tests {
         }
         assert!(links > 30, "{links}");
         assert!(!page.contains("<script") && !page.contains("src="));
-        assert_eq!(
-            page.matches("<td>anything").count() + page.matches(": anything").count(),
-            1,
-            "only `rpc.discover` answers with a document"
-        );
     }
 
     #[test]

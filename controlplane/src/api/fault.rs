@@ -105,6 +105,7 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         | Refusal::NodeTaken(_)
         | Refusal::NoNode(_)
         | Refusal::NoMember(_) => node(refusal),
+        Refusal::Limit(_) => Row::new(INVALID_PARAMS, "invalid_limit").field("limit"),
         Refusal::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())

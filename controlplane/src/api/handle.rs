@@ -138,6 +138,7 @@ impl Api {
         let mutates = body.calls().any(|call| found(call).is_some_and(|method| method.mutates));
         self.0.auth.spend_nonce(&verified, mutates).await?;
         let caller = self.0.services.domain.caller(verified.key_id, client);
+        let caller = if mutates { caller.asking(verified.evidence) } else { caller };
         Ok(Admitted { body, caller: Some(caller) })
     }
 

@@ -69,7 +69,7 @@ fn every_key_is_taken() {
 #[test]
 fn what_cannot_be_run_is_refused_by_its_key() {
     for (flags, key) in [
-        (&["--feed-listen=feed.example"], "`feed.listen`"),
+        (&["--feed-listen=feed.example"][..], "`feed.listen`"),
         (&["--feed-listen="], "`feed.listen`"),
         (&["--feed-node-lifetime=1s"], "`feed.node_lifetime`"),
         (&["--pub-key-store-module=http"][..], "`pub_key_store.uri`"),

@@ -1,10 +1,14 @@
 //! A verified key and what it may do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use time::OffsetDateTime;
+use webgateway_proto::httpsig::Evidence;
 use webgateway_proto::model::KeyId;
 
 use super::{Domain, Refusal};
+use crate::store::audit::Entry;
 use crate::store::{Tx, users};
 
 /// Somebody whose signature was verified.
@@ -13,13 +17,14 @@ pub struct Caller {
     key_id: KeyId,
     is_admin: bool,
     client: IpAddr,
+    request: Option<Arc<Evidence>>,
 }
 
 impl Domain {
     /// The caller who signed with the key `key_id`, from the address `client`. Only for verified signatures.
     #[must_use]
     pub fn caller(&self, key_id: KeyId, client: IpAddr) -> Caller {
-        Caller { is_admin: key_id == self.admin, key_id, client }
+        Caller { is_admin: key_id == self.admin, key_id, client, request: None }
     }
 }
 
@@ -34,6 +39,27 @@ impl Caller {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// With what they signed, for the audit.
+    #[must_use]
+    pub fn asking(self, request: Evidence) -> Self {
+        Self { request: Some(Arc::new(request)), ..self }
+    }
+
+    /// The audit's entry of something this caller does now, without what was before and after.
+    #[must_use]
+    pub fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> Entry {
+        Entry {
+            at,
+            caller: self.key_id.to_string(),
+            client: self.client.to_string(),
+            method,
+            target,
+            before: None,
+            after: None,
+            request: self.request.clone(),
+        }
     }
 
     /// Whether routes of `owner` exist for this caller.

@@ -5,7 +5,7 @@ use webgateway_proto::api::{CertificateState, method};
 use webgateway_proto::model::{CertName, Host, Mode, Route};
 
 use super::{Caller, Domain, Refusal};
-use crate::store::audit::{self, Entry};
+use crate::store::audit;
 use crate::store::certificates::{self, Validity};
 use crate::store::issuance::{self, Issuance};
 use crate::store::{StoreError, Tx, routes};
@@ -61,15 +61,7 @@ impl Domain {
                 caller.require_active(tx)?;
                 let id = needed(tx, &caller, &id, &base)?;
                 issuance::request_renewal(tx, &(&id).into())?;
-                let entry = Entry {
-                    at: now,
-                    caller: caller.key_id().to_string(),
-                    client: caller.client().to_string(),
-                    method: method::CERTIFICATES_RENEW,
-                    target: format!("certificate/{id}"),
-                    before: None,
-                    after: None,
-                };
+                let entry = caller.entry(now, method::CERTIFICATES_RENEW, format!("certificate/{id}"));
                 audit::insert(tx, &entry)?;
                 Ok(certified(tx, id, &base, now)?)
             })

@@ -1,5 +1,6 @@
 //! The rules: who may do what to which route. Nothing of HTTP, nothing of SQL.
 
+mod audit;
 mod caller;
 mod certificates;
 pub mod explain;

@@ -96,7 +96,7 @@ impl Domain {
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| Refusal::NoRandomness)?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &*secret).as_ref());
-        let entry = entry(caller, now, method::NODES_INVITE, name.as_str());
+        let entry = caller.entry(now, method::NODES_INVITE, format!("node/{name}"));
         let invite = Invite { name: name.clone(), expires_at, used: false };
         self.store
             .write(method::NODES_INVITE, move |tx| {
@@ -144,7 +144,7 @@ impl Domain {
         let entry = Entry {
             before: Some(serde_json::json!({ "drained": !drain }).to_string()),
             after: Some(serde_json::json!({ "drained": drain }).to_string()),
-            ..entry(caller, now, method::NODES_DRAIN, &name)
+            ..caller.entry(now, method::NODES_DRAIN, format!("node/{name}"))
         };
         let by = caller.key_id().clone();
         self.store
@@ -167,7 +167,7 @@ impl Domain {
     pub async fn remove_node(&self, caller: &Caller, name: String) -> Result<NodeState, Refusal> {
         caller.require_admin()?;
         let now = self.clock.now();
-        let entry = entry(caller, now, method::NODES_REMOVE, &name);
+        let entry = caller.entry(now, method::NODES_REMOVE, format!("node/{name}"));
         let by = caller.key_id().clone();
         self.store
             .write(method::NODES_REMOVE, move |tx| {
@@ -196,18 +196,6 @@ fn merge(version: u64, seen: Vec<NodeView>, records: Vec<NodeRecord>) -> Vec<Nod
     }
     let lag = |view: NodeView| NodeView { lag: version.saturating_sub(view.version), ..view };
     nodes.into_values().map(lag).collect()
-}
-
-fn entry(caller: &Caller, at: OffsetDateTime, method: &'static str, name: &str) -> Entry {
-    Entry {
-        at,
-        caller: caller.key_id().to_string(),
-        client: caller.client().to_string(),
-        method,
-        target: format!("node/{name}"),
-        before: None,
-        after: None,
-    }
 }
 
 fn written(at: OffsetDateTime) -> String {

@@ -119,6 +119,9 @@ pub enum Refusal {
     /// No node of this name has joined.
     #[error("no node `{0}` has joined, so there is no certificate to refuse")]
     NoMember(String),
+    /// More at a time than there may be, or nothing.
+    #[error("`limit` is from 1 to {0}")]
+    Limit(u32),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

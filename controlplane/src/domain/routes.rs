@@ -283,13 +283,9 @@ fn record(
 ) -> Result<(), StoreError> {
     let Some(id) = after.or(before).map(|route| route.id) else { return Ok(()) };
     let entry = Entry {
-        at: done.at,
-        caller: caller.key_id().to_string(),
-        client: caller.client().to_string(),
-        method: done.method,
-        target: format!("route/{id}"),
         before: before.map(written),
         after: after.map(written),
+        ..caller.entry(done.at, done.method, format!("route/{id}"))
     };
     audit::insert(tx, &entry)
 }

@@ -25,13 +25,9 @@ impl Domain {
         let method = if suspended { method::ADMIN_SUSPEND } else { method::ADMIN_UNSUSPEND };
         let now = self.clock.now();
         let entry = Entry {
-            at: now,
-            caller: caller.key_id().to_string(),
-            client: caller.client().to_string(),
-            method,
-            target: format!("user/{user}"),
             before: Some(written(!suspended)),
             after: Some(written(suspended)),
+            ..caller.entry(now, method, format!("user/{user}"))
         };
         let changed = self
             .store

@@ -119,6 +119,7 @@ impl Enrolment {
             target: format!("node/{name}"),
             before: None,
             after: None,
+            request: None,
         };
         audit::insert(tx, &entry)?;
         Ok(Enrolled { name, signed, version: tx.revise()? })

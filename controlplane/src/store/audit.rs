@@ -1,11 +1,19 @@
-//! The audit: who changed what, from where, when; one row per mutation, in its transaction.
+//! The audit: who changed what, from where, when, and what they signed; one row per mutation, in its transaction, each
+//! chained to the one before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use diesel::prelude::*;
+use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use webgateway_proto::audit::{AuditRecord, request_hash};
+use webgateway_proto::httpsig::Evidence;
 
-use super::routes::to_millis;
-use super::schema::audit;
-use super::{StoreError, WriteTx};
+use super::routes::{from_millis, to_millis};
+use super::schema::{audit, audit_requests};
+use super::{StoreError, Tx, WriteTx};
 
 /// One mutation.
 #[derive(Debug, Clone)]
@@ -24,29 +32,160 @@ pub struct Entry {
     pub before: Option<String>,
     /// How it is, as JSON; `None` if it is no more.
     pub after: Option<String>,
+    /// What they signed.
+    pub request: Option<Arc<Evidence>>,
+}
+
+/// Which records are meant; with nothing given, all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of this caller.
+    pub caller: Option<String>,
+    /// Those about this target.
+    pub target: Option<String>,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = audit)]
+struct Row {
+    id: i64,
+    at: i64,
+    caller: String,
+    client: String,
+    method: String,
+    target: String,
+    before: Option<String>,
+    after: Option<String>,
+    revision: i64,
+    request: Option<String>,
+    hash: Option<String>,
 }
 
 /// Adds a row for this change.
 pub fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
-    let revision = tx.revise()?.cast_signed();
-    diesel::insert_into(audit::table)
-        .values((
-            audit::at.eq(to_millis(entry.at)),
-            audit::caller.eq(&entry.caller),
-            audit::client.eq(&entry.client),
-            audit::method.eq(entry.method),
-            audit::target.eq(&entry.target),
-            audit::before.eq(&entry.before),
-            audit::after.eq(&entry.after),
-            audit::revision.eq(revision),
-        ))
-        .execute(tx.conn)?;
+    let revision = tx.revise()?;
+    let last: Option<(i64, Option<String>)> =
+        audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
+    let (last, previous) = last.map_or((0, None), |(id, hash)| (id, hash));
+    let request = entry.request.as_deref().map(|evidence| keep(tx, evidence)).transpose()?;
+    let row = Row {
+        id: last + 1,
+        at: to_millis(entry.at),
+        caller: entry.caller.clone(),
+        client: entry.client.clone(),
+        method: entry.method.to_owned(),
+        target: entry.target.clone(),
+        before: entry.before.clone(),
+        after: entry.after.clone(),
+        revision: revision.cast_signed(),
+        request,
+        hash: None,
+    };
+    let hash = row.read()?.link(previous.as_deref());
+    let row = Row { hash: Some(hash), ..row };
+    diesel::insert_into(audit::table).values(row).execute(tx.conn)?;
     Ok(())
+}
+
+/// Keeps a request, once however many changes came of it.
+fn keep(tx: &mut WriteTx<'_>, evidence: &Evidence) -> Result<String, StoreError> {
+    let hash = request_hash(evidence);
+    let text =
+        serde_json::to_string(evidence).map_err(|e| StoreError::damaged("audit_requests", &hash, e))?;
+    diesel::insert_or_ignore_into(audit_requests::table)
+        .values((audit_requests::hash.eq(&hash), audit_requests::evidence.eq(text)))
+        .execute(tx.conn)?;
+    Ok(hash)
+}
+
+/// The newest records before `before`, newest first, at most `limit`.
+pub fn newest(
+    tx: &mut Tx<'_>,
+    filter: &Filter,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<AuditRecord>, StoreError> {
+    let mut query =
+        audit::table.select(Row::as_select()).order(audit::id.desc()).limit(limit.into()).into_boxed();
+    if let Some(before) = before {
+        query = query.filter(audit::id.lt(before.cast_signed()));
+    }
+    if let Some(caller) = &filter.caller {
+        query = query.filter(audit::caller.eq(caller));
+    }
+    if let Some(target) = &filter.target {
+        query = query.filter(audit::target.eq(target));
+    }
+    query.load::<Row>(tx.conn)?.iter().map(Row::read).collect()
+}
+
+/// The records after `after`, oldest first, at most `limit`, with the requests they came from. Ends early when the
+/// requests are over `bytes` together, but never before the first record.
+pub fn export(
+    tx: &mut Tx<'_>,
+    after: u64,
+    limit: u32,
+    bytes: usize,
+) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), StoreError> {
+    let query = audit::table.filter(audit::id.gt(after.cast_signed())).order(audit::id.asc());
+    let rows: Vec<Row> = query.select(Row::as_select()).limit(limit.into()).load(tx.conn)?;
+    let (mut records, mut requests, mut taken) = (Vec::new(), BTreeMap::new(), 0);
+    for row in rows {
+        let record = row.read()?;
+        if let Some(hash) = record.request.clone().filter(|hash| !requests.contains_key(hash)) {
+            let text: Option<String> = audit_requests::table
+                .find(&hash)
+                .select(audit_requests::evidence)
+                .first(tx.conn)
+                .optional()?;
+            let text = text.unwrap_or_default();
+            if !records.is_empty() && taken + text.len() > bytes {
+                break;
+            }
+            taken += text.len();
+            // One that is missing is found by whoever verifies.
+            if let Ok(evidence) = serde_json::from_str(&text) {
+                requests.insert(hash, evidence);
+            }
+        }
+        records.push(record);
+    }
+    Ok((records, requests))
+}
+
+impl Row {
+    fn read(&self) -> Result<AuditRecord, StoreError> {
+        let json = |text: &Option<String>| match text {
+            Some(text) => {
+                serde_json::from_str(text).map_err(|e| StoreError::damaged("audit", &self.target, e))
+            }
+            None => Ok(Value::Null),
+        };
+        let time = from_millis(self.at).and_then(|at| at.format(&Rfc3339).ok());
+        let at = time
+            .ok_or_else(|| StoreError::damaged("audit", &self.target, "its time is outside the calendar"))?;
+        Ok(AuditRecord {
+            id: self.id.cast_unsigned(),
+            at,
+            caller: self.caller.clone(),
+            client: self.client.clone(),
+            method: self.method.clone(),
+            target: self.target.clone(),
+            before: json(&self.before)?,
+            after: json(&self.after)?,
+            revision: self.revision.cast_unsigned(),
+            request: self.request.clone(),
+            hash: self.hash.clone(),
+        })
+    }
 }
 
 /// How many rows there are about `target`.
 #[cfg(test)]
-pub(crate) fn count(tx: &mut super::Tx<'_>, target: &str) -> Result<u64, StoreError> {
+pub(crate) fn count(tx: &mut Tx<'_>, target: &str) -> Result<u64, StoreError> {
     let count: i64 = audit::table.filter(audit::target.eq(target)).count().get_result(tx.conn)?;
     Ok(count.cast_unsigned())
 }
+
+#[cfg(test)]
+mod tests;

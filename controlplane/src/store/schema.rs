@@ -78,6 +78,15 @@ diesel::table! {
         before -> Nullable<Text>,
         after -> Nullable<Text>,
         revision -> BigInt,
+        request -> Nullable<Text>,
+        hash -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit_requests (hash) {
+        hash -> Text,
+        evidence -> Text,
     }
 }
 

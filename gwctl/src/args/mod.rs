@@ -11,11 +11,12 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use webgateway_proto::api::{
-    CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef, RouteUpdate,
-    UserRef,
+    AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef,
+    RouteUpdate, UserRef,
 };
 use webgateway_proto::model::KeyId;
 
@@ -24,7 +25,7 @@ pub(crate) use self::endpoint::{Endpoint, is_localhost};
 pub(crate) use self::invalid::InvalidArg;
 pub(crate) use self::key_name::KeyName;
 pub(crate) use crate::cli::Import;
-use crate::cli::{self, Certificates, Command, Global, Keys, Routes};
+use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 
 /// What to do, with all that it needs.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) enum Action {
     GenerateKey(KeyName),
     /// Turn the predecessor's configuration into ours.
     Import(Import),
+    /// Check an exported audit, by an earlier head.
+    VerifyAudit(PathBuf, Option<String>),
     /// Ask whether the gateway works.
     Health(Endpoint),
     /// Show the versions.
@@ -74,6 +77,12 @@ pub(crate) enum Call {
     Drain(NodeDrain),
     /// `nodes.remove`
     Remove(NodeRef),
+    /// `audit.list`
+    Audit(AuditListParams),
+    /// `audit.export`, to be checked, by an earlier head.
+    VerifyAudit(Option<String>),
+    /// `audit.export`, to be kept.
+    ExportAudit(Option<PathBuf>),
     /// `admin.suspend`
     Suspend(UserRef),
     /// `admin.unsuspend`
@@ -86,6 +95,10 @@ impl Action {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
             Command::Import(import) => return Ok(Self::Import(import)),
+            Command::Audit(Audit::Verify { file: Some(file), head }) => {
+                return Ok(Self::VerifyAudit(file, head));
+            }
+            Command::Audit(command) => audit_call(command),
             Command::Health => return Ok(Self::Health(Endpoint::parse(&global.url)?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
             Command::Routes(command) => route_call(command)?,
@@ -127,6 +140,16 @@ fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
         Certificates::Get(certificate) => certificates::reference(&certificate).map(Call::Certificate),
         Certificates::Renew(certificate) => certificates::reference(&certificate).map(Call::Renew),
         Certificates::Root => Ok(Call::Root),
+    }
+}
+
+fn audit_call(command: Audit) -> Call {
+    match command {
+        Audit::List { limit, before, caller, target } => {
+            Call::Audit(AuditListParams { limit, before, caller, target })
+        }
+        Audit::Verify { head, .. } => Call::VerifyAudit(head),
+        Audit::Export { out } => Call::ExportAudit(out),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands: each makes a report, or fails.
 
 mod admin;
+mod audit;
 mod certificates;
 mod explain;
 mod import;
@@ -29,6 +30,7 @@ pub(crate) struct Manner {
 pub(crate) fn run(action: Action, manner: Manner) -> Result<(), Fault> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
+        Action::VerifyAudit(file, head) => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
         Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)),
         Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format),
@@ -64,6 +66,9 @@ fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, Fault
         Call::Invite(params) => nodes::invite(client, &params),
         Call::Drain(params) => nodes::drain(client, &params),
         Call::Remove(params) => nodes::remove(client, &params),
+        Call::Audit(params) => audit::list(client, &params),
+        Call::VerifyAudit(head) => audit::verify(client, head.as_deref()),
+        Call::ExportAudit(out) => audit::export(client, out.as_deref()),
         Call::Suspend(params) => admin::suspend(client, &params),
         Call::Unsuspend(params) => admin::unsuspend(client, &params),
         Call::Awaited(call, _) => run_call(client, caller, *call),

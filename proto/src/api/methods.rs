@@ -33,6 +33,10 @@ pub mod method {
     pub const CERTIFICATES_RENEW: &str = "certificates.renew";
     /// The root of the `internal` CA.
     pub const CERTIFICATES_ROOT: &str = "certificates.root";
+    /// Lists what was changed: one's own changes, the admin's list has all.
+    pub const AUDIT_LIST: &str = "audit.list";
+    /// The audit with the signed requests, page by page.
+    pub const AUDIT_EXPORT: &str = "audit.export";
     /// Lists the nodes.
     pub const NODES_LIST: &str = "nodes.list";
     /// Makes a join token for a new node.

@@ -1,5 +1,6 @@
 //! The API's words, shared by the controlplane and its clients: JSON-RPC 2.0 envelopes, methods, params, results.
 
+mod audit;
 mod certificates;
 mod explain;
 mod health;
@@ -7,6 +8,7 @@ pub mod jsonrpc;
 mod methods;
 mod nodes;
 
+pub use audit::{AuditExport, AuditExportParams, AuditList, AuditListParams, MAX_RECORDS};
 pub use certificates::{
     CertificateList, CertificateListParams, CertificateRef, CertificateState, CertificateView, DnsRecord,
     RootCertificate,

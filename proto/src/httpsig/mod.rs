@@ -5,15 +5,17 @@
 
 mod base;
 mod digest;
+mod evidence;
 mod key;
 mod sign;
 mod verify;
 
 pub use base::{Message, UnknownComponent};
 pub use digest::{check_digest, content_digest};
+pub use evidence::{Evidence, NoEvidence};
 pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey, PublicKeys};
 pub use sign::{SignFailure, sign};
-pub use verify::{FRESHNESS, Failure, Presented};
+pub use verify::{FRESHNESS, Failure, Presented, Signed};
 
 /// What a client is told to cover (RFC 9421 §5.1). It names no algorithm: that is the key's.
 pub const ACCEPT_SIGNATURE: &str = r#"sig1=("@method" "@target-uri" "content-digest");created;keyid;nonce"#;

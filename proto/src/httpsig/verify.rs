@@ -74,6 +74,19 @@ pub struct Presented {
     key_id: KeyId,
 }
 
+/// A signature that was verified.
+#[derive(Debug)]
+pub struct Signed<'a> {
+    /// The key that signed.
+    pub key: &'a PublicKey,
+    /// How.
+    pub algorithm: Algorithm,
+    /// What (RFC 9421 §2.5).
+    pub base: String,
+    /// The signature.
+    pub signature: &'a [u8],
+}
+
 impl Presented {
     /// Reads the one signature a request has.
     pub fn read(headers: &HeaderMap) -> Result<Self, Failure> {
@@ -132,23 +145,28 @@ impl Presented {
         }
     }
 
-    /// Whether `key` signed this over `message`.
-    pub fn verify(&self, message: &Message<'_>, key: &PublicKey) -> Result<(), Failure> {
+    /// What `key` signed over `message`.
+    pub fn verify<'a>(&'a self, message: &Message<'_>, key: &'a PublicKey) -> Result<Signed<'a>, Failure> {
         let named = text(&self.input, "alg")?;
         let fits = |algorithm: &&Algorithm| named.is_none_or(|alg| alg == algorithm.as_str());
         let mut algorithms = key.algorithms().iter().filter(fits).peekable();
         algorithms.peek().ok_or(Failure::Algorithm)?;
         let base = message.base(&self.input)?;
-        let verifies = algorithms.any(|algorithm| key.verifies(*algorithm, &base, &self.signature));
-        if verifies { Ok(()) } else { Err(Failure::Forged) }
+        let algorithm = algorithms.find(|algorithm| key.verifies(**algorithm, &base, &self.signature));
+        let algorithm = *algorithm.ok_or(Failure::Forged)?;
+        Ok(Signed { key, algorithm, base, signature: &self.signature })
     }
 
-    /// Whether any of `keys` signed this over `message`; else the failure that tells most.
-    pub fn verify_any(&self, message: &Message<'_>, keys: &PublicKeys) -> Result<(), Failure> {
+    /// Which of `keys` signed this over `message`, and what; else the failure that tells most.
+    pub fn verify_any<'a>(
+        &'a self,
+        message: &Message<'_>,
+        keys: &'a PublicKeys,
+    ) -> Result<Signed<'a>, Failure> {
         let mut failure = Failure::Algorithm;
         for key in keys.iter() {
             match self.verify(message, key) {
-                Ok(()) => return Ok(()),
+                Ok(signed) => return Ok(signed),
                 Err(Failure::Algorithm) => {}
                 Err(told) => failure = told,
             }

@@ -21,7 +21,7 @@ impl Layers {
 }
 
 pub(crate) const CRATES: &[Layers] = &[
-    Layers { src: "proto/src", modules: &["model", "feed", "httpsig", "api"] },
+    Layers { src: "proto/src", modules: &["model", "feed", "httpsig", "audit", "api"] },
     Layers {
         src: "proto/process/src",
         modules: &[

@@ -1,6 +1,7 @@
 //! The methods: one table that dispatches calls and is what the OpenRPC document is made from.
 
 mod admin;
+mod audit;
 mod certificates;
 mod explain;
 mod nodes;
@@ -93,7 +94,7 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 20] = [
+pub(super) static TABLE: [Entry; 22] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
@@ -111,6 +112,8 @@ pub(super) static TABLE: [Entry; 20] = [
     entry::<nodes::Drain>(),
     entry::<nodes::Remove>(),
     entry::<explain::Wait>(),
+    entry::<audit::List>(),
+    entry::<audit::Export>(),
     entry::<system::Healthy>(),
     entry::<system::Version>(),
     entry::<system::Discover>(),

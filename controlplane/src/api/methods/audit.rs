@@ -1,0 +1,40 @@
+//! `audit.*`
+
+use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditListParams, method};
+
+use super::{Method, Services};
+use crate::domain::{Caller, Refusal};
+
+pub(super) struct List;
+pub(super) struct Export;
+
+impl Method for List {
+    const NAME: &'static str = method::AUDIT_LIST;
+    const SUMMARY: &'static str =
+        "Lists what the caller changed, newest first; the admin's list has everybody's";
+    type Who = Caller;
+    type Params = AuditListParams;
+    type Outcome = AuditList;
+
+    async fn call(services: &Services, who: Caller, params: AuditListParams) -> Result<AuditList, Refusal> {
+        Ok(AuditList { records: services.domain.audit(&who, params).await? })
+    }
+}
+
+impl Method for Export {
+    const NAME: &'static str = method::AUDIT_EXPORT;
+    const SUMMARY: &'static str =
+        "The whole audit with what was signed, oldest first, a page at a time; for the admin";
+    type Who = Caller;
+    type Params = AuditExportParams;
+    type Outcome = AuditExport;
+
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: AuditExportParams,
+    ) -> Result<AuditExport, Refusal> {
+        let (records, requests) = services.domain.export_audit(&who, params.after, params.limit).await?;
+        Ok(AuditExport { records, requests })
+    }
+}

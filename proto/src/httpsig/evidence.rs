@@ -1,0 +1,149 @@
+//! A signed request, kept so that anybody can check later who asked for what.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sfv::{Dictionary, ListEntry, Parser};
+use thiserror::Error;
+
+use super::key::{Algorithm, InvalidKey, PublicKey};
+use super::verify::Signed;
+use super::{Failure, check_digest};
+use crate::model::KeyId;
+
+/// What somebody signed, with all that is needed to check it again: no clock, no nonce, no server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// The public key, SPKI PEM.
+    pub key: String,
+    /// The algorithm, by its RFC 9421 §6.2 name.
+    pub algorithm: String,
+    /// The signature base (RFC 9421 §2.5).
+    pub base: String,
+    /// The signature over it, base64.
+    pub signature: String,
+    /// The body, whose digest the base covers.
+    pub body: String,
+}
+
+/// Why something is no evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoEvidence {
+    /// Its key.
+    #[error("its key cannot be used: {0}")]
+    Key(#[from] InvalidKey),
+    /// Another algorithm than the key's.
+    #[error("`{0}` is not the key's algorithm")]
+    Algorithm(String),
+    /// Not the key's signature.
+    #[error("its signature does not verify with its key")]
+    Forged,
+    /// The body is not what was signed.
+    #[error("its body is not what was signed: {0}")]
+    Body(#[from] Failure),
+    /// No key id was signed.
+    #[error("what was signed names no key")]
+    KeyId,
+}
+
+impl Evidence {
+    /// What was verified, with its body.
+    #[must_use]
+    pub fn new(signed: &Signed<'_>, body: &[u8]) -> Self {
+        Self {
+            key: signed.key.to_pem(),
+            algorithm: signed.algorithm.as_str().to_owned(),
+            base: signed.base.clone(),
+            signature: STANDARD.encode(signed.signature),
+            // What is executed is JSON, and so UTF-8.
+            body: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+
+    /// Checks the signature and the digest; returns the key id that was signed.
+    pub fn check(&self) -> Result<KeyId, NoEvidence> {
+        let key = PublicKey::parse(&self.key)?;
+        let named = |algorithm: &&Algorithm| algorithm.as_str() == self.algorithm;
+        let algorithm = *key
+            .algorithms()
+            .iter()
+            .find(named)
+            .ok_or_else(|| NoEvidence::Algorithm(self.algorithm.clone()))?;
+        let signature = STANDARD.decode(&self.signature).map_err(|_| NoEvidence::Forged)?;
+        if !key.verifies(algorithm, &self.base, &signature) {
+            return Err(NoEvidence::Forged);
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(digest) = self.component("content-digest") {
+            let digest = HeaderValue::from_str(digest).map_err(|_| Failure::DigestMalformed)?;
+            headers.insert("content-digest", digest);
+        }
+        check_digest(&headers, self.body.as_bytes())?;
+        self.key_id().ok_or(NoEvidence::KeyId)
+    }
+
+    fn key_id(&self) -> Option<KeyId> {
+        let input = format!("s={}", self.component("@signature-params")?);
+        let input: Dictionary = Parser::new(input.as_bytes()).parse().ok()?;
+        let Some(ListEntry::InnerList(input)) = input.get("s") else { return None };
+        input.params.get("keyid")?.as_string()?.as_str().parse().ok()
+    }
+
+    /// The value of a component, as it was signed.
+    fn component(&self, name: &str) -> Option<&str> {
+        self.base.lines().find_map(|line| line.strip_prefix('"')?.strip_prefix(name)?.strip_prefix("\": "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+
+    use super::*;
+    use crate::httpsig::{Message, Presented, PrivateKey, PublicKeys, sign};
+
+    fn evidence(key: &PrivateKey) -> Evidence {
+        let mut request =
+            Request::post("https://gw.example/rpc").body(Bytes::from_static(b"{\"a\":1}")).unwrap();
+        sign(&mut request, key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
+        let presented = Presented::read(request.headers()).unwrap();
+        let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
+        let keys = PublicKeys::from(key.public());
+        let signed = presented.verify_any(&message, &keys).unwrap();
+        Evidence::new(&signed, request.body())
+    }
+
+    #[test]
+    fn it_proves_who_signed_what() {
+        let rsa = PrivateKey::parse(include_str!("samples/rsa.priv")).unwrap();
+        for key in [PrivateKey::from_seed(&[1; 32]), rsa] {
+            let evidence = evidence(&key);
+            assert_eq!(evidence.check().unwrap().as_str(), "user1.pub");
+            let text = serde_json::to_string(&evidence).unwrap();
+            assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_it_proves_no_more() {
+        let good = evidence(&PrivateKey::from_seed(&[1; 32]));
+        let other = PrivateKey::from_seed(&[2; 32]).public().to_pem();
+        let check = |change: &dyn Fn(&mut Evidence)| {
+            let mut evidence = good.clone();
+            change(&mut evidence);
+            evidence.check().unwrap_err()
+        };
+        assert_eq!(check(&|e| e.body = "{\"a\":2}".into()), NoEvidence::Body(Failure::DigestMismatch));
+        assert_eq!(check(&|e| e.base = e.base.replace("user1", "user2")), NoEvidence::Forged);
+        assert_eq!(check(&|e| e.key.clone_from(&other)), NoEvidence::Forged);
+        assert_eq!(check(&|e| e.signature = "?".into()), NoEvidence::Forged);
+        assert_eq!(
+            check(&|e| e.algorithm = "hmac-sha256".into()),
+            NoEvidence::Algorithm("hmac-sha256".into())
+        );
+        assert_eq!(check(&|e| e.key = "x".into()), NoEvidence::Key(InvalidKey::Form));
+    }
+}
