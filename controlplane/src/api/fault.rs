@@ -10,7 +10,7 @@ use webgateway_proto::model::InvalidBackends;
 
 use super::auth::AuthFailure;
 use super::jsonrpc::Malformed;
-use crate::domain::Refusal;
+use crate::domain::{NodeRefusal, Refusal};
 use crate::store::StoreError;
 
 type Text = Cow<'static, str>;
@@ -96,15 +96,7 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
             .field("user")
             .hint("users are named by their key, such as `user1.pub`"),
         Refusal::SuspendAdmin => Row::new(FORBIDDEN, "suspend_admin").field("user"),
-        Refusal::NodeName(_)
-        | Refusal::RemoteAddress(_)
-        | Refusal::NoRemoteNodes
-        | Refusal::NoAddress
-        | Refusal::Ttl
-        | Refusal::NoRandomness
-        | Refusal::NodeTaken(_)
-        | Refusal::NoNode(_)
-        | Refusal::NoMember(_) => node(refusal),
+        Refusal::Node(refusal) => node(refusal),
         Refusal::Limit(_) => Row::new(INVALID_PARAMS, "invalid_limit").field("limit"),
         Refusal::Store(failure) => return store(failure),
     };
@@ -112,27 +104,27 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
 }
 
 /// What is refused about nodes.
-fn node(refusal: &Refusal) -> Row {
+fn node(refusal: &NodeRefusal) -> Row {
     use code::{CONFLICT, INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND};
     match refusal {
-        Refusal::NodeName(_) => Row::new(INVALID_PARAMS, "invalid_node").field("node"),
-        Refusal::RemoteAddress(_) => Row::new(INVALID_PARAMS, "invalid_address").field("address"),
-        Refusal::NoRemoteNodes => Row::new(CONFLICT, "no_remote_nodes").hint(
+        NodeRefusal::Name(_) => Row::new(INVALID_PARAMS, "invalid_node").field("node"),
+        NodeRefusal::Address(_) => Row::new(INVALID_PARAMS, "invalid_address").field("address"),
+        NodeRefusal::NoRemoteNodes => Row::new(CONFLICT, "no_remote_nodes").hint(
             "the operator adds one, such as `listen = [\"unix:/run/webgateway/feed.sock\", \"[::]:7443\"]`",
         ),
-        Refusal::NoAddress => Row::new(INVALID_PARAMS, "address_missing").field("address"),
-        Refusal::Ttl => Row::new(INVALID_PARAMS, "invalid_ttl").field("ttl"),
-        Refusal::NodeTaken(_) => Row::new(CONFLICT, "node_taken")
+        NodeRefusal::NoAddress => Row::new(INVALID_PARAMS, "address_missing").field("address"),
+        NodeRefusal::Ttl => Row::new(INVALID_PARAMS, "invalid_ttl").field("ttl"),
+        NodeRefusal::Taken(_) => Row::new(CONFLICT, "node_taken")
             .field("node")
             .hint("choose another name, or remove that node with `nodes.remove`"),
-        Refusal::NoNode(_) => {
+        NodeRefusal::Unknown(_) => {
             Row::new(NOT_FOUND, "node_not_found").field("node").hint("`nodes.list` shows the nodes")
         }
-        Refusal::NoMember(_) => Row::new(NOT_FOUND, "node_not_found")
+        NodeRefusal::NoMember(_) => Row::new(NOT_FOUND, "node_not_found")
             .field("node")
             .hint("a node of the controlplane's own machine is stopped there"),
-        other => {
-            error!(failure = %other, "a fault of our own");
+        NodeRefusal::NoRandomness => {
+            error!(failure = %refusal, "a fault of our own");
             Row::new(INTERNAL_ERROR, "internal")
         }
     }

@@ -16,7 +16,7 @@ pub use self::caller::Caller;
 pub use self::certificates::Certified;
 pub use self::host::{HostPolicy, Named};
 pub use self::nodes::{Answered, Awaited, Invitations, NodeDirectory, Settled};
-pub use self::refusal::Refusal;
+pub use self::refusal::{NodeRefusal, Refusal};
 pub use self::routes::{Obstacle, Shown};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};

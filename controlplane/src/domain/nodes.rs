@@ -13,7 +13,7 @@ use webgateway_proto::feed::Explanation;
 use webgateway_proto::model::{Host, JoinToken, NodeName, RemoteAddress, RouteId};
 use zeroize::Zeroizing;
 
-use super::{Caller, Domain, Refusal};
+use super::{Caller, Domain, NodeRefusal, Refusal};
 use crate::store::audit::{self, Entry};
 use crate::store::invites::{self, Invite};
 use crate::store::nodes::{self, NodeRecord};
@@ -82,18 +82,18 @@ impl Domain {
     /// Makes a token by which one node of this name can join.
     pub async fn invite_node(&self, caller: &Caller, wanted: &NodeInvite) -> Result<NodeInvitation, Refusal> {
         caller.require_admin()?;
-        let offered = self.invitations.as_ref().ok_or(Refusal::NoRemoteNodes)?;
-        let name: NodeName = wanted.node.parse()?;
-        let given = wanted.address.as_deref().map(str::parse).transpose()?;
-        let address = given.or_else(|| offered.address.clone()).ok_or(Refusal::NoAddress)?;
+        let offered = self.invitations.as_ref().ok_or(NodeRefusal::NoRemoteNodes)?;
+        let name: NodeName = wanted.node.parse().map_err(NodeRefusal::Name)?;
+        let given = wanted.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?;
+        let address = given.or_else(|| offered.address.clone()).ok_or(NodeRefusal::NoAddress)?;
         let ttl = wanted.ttl.unwrap_or(TTL);
         if !(SHORTEST_TTL..=LONGEST_TTL).contains(&ttl) {
-            return Err(Refusal::Ttl);
+            return Err(NodeRefusal::Ttl.into());
         }
         let now = self.clock.now();
         let expires_at = now + Duration::from_secs(ttl);
         let mut secret = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| Refusal::NoRandomness)?;
+        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| NodeRefusal::NoRandomness)?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &*secret).as_ref());
         let entry = caller.entry(now, method::NODES_INVITE, format!("node/{name}"));
@@ -102,7 +102,7 @@ impl Domain {
             .write(method::NODES_INVITE, move |tx| {
                 let known = nodes::find(tx, invite.name.as_str())?;
                 if known.is_some_and(|node| node.member.is_some() && !node.removed) {
-                    return Err(Refusal::NodeTaken(invite.name));
+                    return Err(Refusal::from(NodeRefusal::Taken(invite.name)));
                 }
                 invites::insert(tx, &hash, &invite, now)?;
                 Ok(audit::insert(tx, &entry)?)
@@ -151,7 +151,7 @@ impl Domain {
             .write(method::NODES_DRAIN, move |tx| {
                 let known = nodes::find(tx, &name)?.filter(|node| !node.removed);
                 if known.is_none() && !seen {
-                    return Err(Refusal::NoNode(shown(&name)));
+                    return Err(Refusal::from(NodeRefusal::Unknown(shown(&name))));
                 }
                 if known.is_some_and(|node| node.drained) != drain {
                     nodes::set_drained(tx, &name, drain)?;
@@ -172,7 +172,9 @@ impl Domain {
         self.store
             .write(method::NODES_REMOVE, move |tx| {
                 let known = nodes::find(tx, &name)?.filter(|node| node.member.is_some());
-                let Some(node) = known else { return Err(Refusal::NoMember(shown(&name))) };
+                let Some(node) = known else {
+                    return Err(Refusal::from(NodeRefusal::NoMember(shown(&name))));
+                };
                 if !node.removed {
                     nodes::remove(tx, &name, now)?;
                     audit::insert(tx, &entry)?;

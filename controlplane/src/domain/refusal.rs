@@ -92,12 +92,26 @@ pub enum Refusal {
     /// The admin.
     #[error("the admin cannot be suspended")]
     SuspendAdmin,
+    /// Something about nodes.
+    #[error(transparent)]
+    Node(#[from] NodeRefusal),
+    /// More at a time than there may be, or nothing.
+    #[error("`limit` is from 1 to {0}")]
+    Limit(u32),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why something about nodes is refused.
+#[derive(Debug, Error)]
+pub enum NodeRefusal {
     /// A node's name that is none.
     #[error(transparent)]
-    NodeName(#[from] InvalidNodeName),
+    Name(#[from] InvalidNodeName),
     /// An address that is none.
     #[error(transparent)]
-    RemoteAddress(#[from] InvalidRemoteAddress),
+    Address(#[from] InvalidRemoteAddress),
     /// Nodes from afar cannot come.
     #[error("this gateway takes no nodes from afar: `[feed] listen` has no address:port")]
     NoRemoteNodes,
@@ -112,17 +126,11 @@ pub enum Refusal {
     NoRandomness,
     /// A node of this name has joined.
     #[error("a node `{0}` has joined")]
-    NodeTaken(NodeName),
+    Taken(NodeName),
     /// No node of this name is known.
     #[error("there is no node `{0}`")]
-    NoNode(String),
+    Unknown(String),
     /// No node of this name has joined.
     #[error("no node `{0}` has joined, so there is no certificate to refuse")]
     NoMember(String),
-    /// More at a time than there may be, or nothing.
-    #[error("`limit` is from 1 to {0}")]
-    Limit(u32),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
