@@ -51,7 +51,7 @@ pub(crate) struct Global {
     /// Show the request, what was signed, and the response on stderr
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// How to print the answer; with json, errors and warnings are JSON lines on stderr
+    /// How to print the answer; with json or yaml, errors and warnings are JSON lines on stderr
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
 }
@@ -63,6 +63,8 @@ pub(crate) enum Format {
     Table,
     /// For programs
     Json,
+    /// For both
+    Yaml,
 }
 
 /// What to do.
@@ -362,30 +364,4 @@ pub(crate) enum Method {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_definitions_agree_with_each_other() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn pass_through_can_be_switched_on_and_off() {
-        let update = |flags: &[&str]| {
-            let line = ["gwctl", "routes", "update", "-r", "x"].iter().chain(flags).copied();
-            match Cli::try_parse_from(line).unwrap().command {
-                Command::Routes(Routes::Update(update)) => update.tls_pass,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(update(&[]), None);
-        assert_eq!(update(&["-t"]), Some(true));
-        assert_eq!(update(&["-t", "-m", "random"]), Some(true));
-        assert_eq!(update(&["-t=false"]), Some(false));
-        assert_eq!(update(&["--tls-pass=on"]), Some(true));
-        assert_eq!(update(&["--tls-pass=off"]), Some(false));
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! What went wrong, in the user's words, and the one table of exit codes.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 use webgateway_proto::httpsig::InvalidKey;
@@ -114,9 +116,9 @@ pub(crate) struct Fault {
     /// What was wrong.
     pub(crate) message: String,
     /// The param the gateway names.
-    pub(crate) field: Option<String>,
+    pub(crate) field: Option<Box<str>>,
     /// The flag that is at fault.
-    pub(crate) flag: Option<&'static str>,
+    pub(crate) flag: Option<Cow<'static, str>>,
     /// What to do next.
     pub(crate) hint: Option<String>,
 }
@@ -135,8 +137,8 @@ impl Fault {
         }
     }
 
-    pub(crate) fn flag(self, flag: &'static str) -> Self {
-        Self { flag: Some(flag), ..self }
+    pub(crate) fn flag(self, flag: impl Into<Cow<'static, str>>) -> Self {
+        Self { flag: Some(flag.into()), ..self }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
@@ -219,10 +221,10 @@ impl From<ErrorObject> for Fault {
     fn from(error: ErrorObject) -> Self {
         let fault = Self::new(Kind::of_code(error.code), in_flags(&error.message));
         let Some(data) = error.data else { return fault };
-        let field = data.field.map(|field| field.into_owned());
+        let field = data.field.map(|field| field.into_owned().into_boxed_str());
         Self {
             word: data.kind.into_owned(),
-            flag: field.as_deref().and_then(flag_of),
+            flag: field.as_deref().and_then(flag_of).map(Cow::Borrowed),
             field,
             hint: data.hint.map(|hint| in_flags(&hint)).or(fault.hint),
             ..fault

@@ -10,28 +10,21 @@ mod import;
 mod keys;
 mod output;
 mod printable;
+mod syntax;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::Action;
-use crate::cli::Cli;
+use crate::cli::{Cli, Format};
 use crate::commands::Manner;
 use crate::fault::{Fault, Kind};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are such errors too, and go to stdout. Without anybody who reads, so be it.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(Kind::Usage.exit_code())
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(error) => return not_understood(&error),
     };
     let manner = Manner { format: cli.global.output, verbose: cli.global.verbose };
     match run(cli, manner) {
@@ -41,6 +34,18 @@ fn main() -> ExitCode {
             ExitCode::from(fault.kind.exit_code())
         }
     }
+}
+
+/// Says what clap says. Help and version are such errors too, and go to stdout.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let format = syntax::asked_format(std::env::args_os());
+    if error.use_stderr() && format != Format::Table {
+        output::fault(format, &syntax::fault(error));
+    } else {
+        // Without anybody who reads, so be it.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
 }
 
 fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {

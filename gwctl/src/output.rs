@@ -1,4 +1,4 @@
-//! Printing: answers on stdout, as text or JSON; errors and warnings on stderr.
+//! Printing: answers on stdout, as text, JSON or YAML; errors and warnings on stderr.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -51,6 +51,9 @@ impl Report {
                 Fault::new(Kind::Unexpected, message)
             })?,
             Format::Json => format!("{:#}", self.json),
+            Format::Yaml => serde_saphyr::to_string(&self.json).map_err(|error| {
+                Fault::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
+            })?,
         };
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
@@ -66,7 +69,7 @@ impl Report {
 pub(crate) fn fault(format: Format, fault: &Fault) {
     let text = match format {
         Format::Table => fault_text(fault),
-        Format::Json => json!({ "error": fault_json(fault) }).to_string(),
+        Format::Json | Format::Yaml => json!({ "error": fault_json(fault) }).to_string(),
     };
     say(&text);
 }
@@ -75,7 +78,7 @@ pub(crate) fn fault(format: Format, fault: &Fault) {
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
         Format::Table => say(&format!("warning: {}", printable(message))),
-        Format::Json => say(&json!({ "warning": message }).to_string()),
+        Format::Json | Format::Yaml => say(&json!({ "warning": message }).to_string()),
     }
 }
 
@@ -103,7 +106,7 @@ pub(crate) fn details(properties: &[(&str, String)]) -> String {
 
 fn fault_text(fault: &Fault) -> String {
     let mut text = "error: ".to_owned();
-    if let Some(at) = fault.flag.or(fault.field.as_deref()) {
+    if let Some(at) = fault.flag.as_deref().or(fault.field.as_deref()) {
         text += &format!("{}: ", printable(at));
     }
     text += &printable(&fault.message);
@@ -119,7 +122,8 @@ fn fault_json(fault: &Fault) -> Value {
         "kind": fault.word,
         "message": fault.message,
     });
-    let more = [("field", fault.field.as_deref()), ("flag", fault.flag), ("hint", fault.hint.as_deref())];
+    let more =
+        [("field", fault.field.as_deref()), ("flag", fault.flag.as_deref()), ("hint", fault.hint.as_deref())];
     for (name, value) in more {
         if let Some(value) = value {
             error[name] = value.into();
@@ -141,7 +145,7 @@ mod tests {
         Fault {
             word: "host_taken".into(),
             field: Some("subdomain".into()),
-            flag: Some("-s/--subdomain"),
+            flag: Some("-s/--subdomain".into()),
             hint: Some("choose another".into()),
             ..Fault::new(Kind::Conflict, "a.gw.example is taken\u{1b}[2J")
         }

@@ -103,3 +103,15 @@ fn a_result_of_another_shape_is_said_so() {
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("is not understood"), "{}", ended.stderr);
 }
+
+#[test]
+fn yaml_says_the_same_as_json() {
+    let route =
+        json!({ "routes": [{ "id": "0", "host": "yes", "backends": ["[400::1]:80"], "note": "a: #b\n c" }] });
+    let gateway = Gateway::with_result(route.clone());
+    let ended = Program::new().call(&gateway.url(), &["routes", "list", "-o", "yaml"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert_ne!(ended.stdout.chars().next(), Some('{'));
+    let read: serde_json::Value = serde_saphyr::from_str(&ended.stdout).unwrap();
+    assert_eq!(read, route, "{}", ended.stdout);
+}

@@ -90,3 +90,16 @@ fn in_json_an_error_is_one_json_line() {
     assert_eq!((&error["exit_code"], &error["flag"]), (&json!(2), &json!("-r/--route")));
     assert!(error["message"].as_str().unwrap().contains("`42`"));
 }
+
+#[test]
+fn in_json_a_command_line_that_is_not_understood_is_one_json_line_too() {
+    for words in [&["routes", "lst", "-o", "json"][..], &["-o", "yaml", "routes", "get"], &["-ojson"]] {
+        let ended = Program::new().run(words);
+        assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1), "{}", ended.stderr);
+        let error = ended.error();
+        assert_eq!((&error["kind"], &error["exit_code"]), (&json!("usage"), &json!(2)));
+        assert!(error["message"].is_string() && error["hint"].is_string(), "{error}");
+    }
+    let help = Program::new().run(&["-o", "json", "--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+}

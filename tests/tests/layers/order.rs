@@ -219,6 +219,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "client",
             "import",
             "fault",
+            "syntax",
             "output",
             "commands",
         ],

@@ -1,0 +1,27 @@
+//! The definitions, and what flags mean.
+
+use clap::CommandFactory;
+
+use super::*;
+
+#[test]
+fn the_definitions_agree_with_each_other() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn pass_through_can_be_switched_on_and_off() {
+    let update = |flags: &[&str]| {
+        let line = ["gwctl", "routes", "update", "-r", "x"].iter().chain(flags).copied();
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Routes(Routes::Update(update)) => update.tls_pass,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(update(&[]), None);
+    assert_eq!(update(&["-t"]), Some(true));
+    assert_eq!(update(&["-t", "-m", "random"]), Some(true));
+    assert_eq!(update(&["-t=false"]), Some(false));
+    assert_eq!(update(&["--tls-pass=on"]), Some(true));
+    assert_eq!(update(&["--tls-pass=off"]), Some(false));
+}

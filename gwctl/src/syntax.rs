@@ -1,0 +1,101 @@
+//! A command line that is not understood, as a fault for programs.
+
+use std::ffi::OsStr;
+
+use clap::ValueEnum;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::Format;
+use crate::fault::{Fault, Kind};
+
+/// The format that a command line asks for with `-o`, as far as that can be told of one that has no other meaning.
+pub(crate) fn asked_format<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Format {
+    let words: Vec<String> =
+        words.into_iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
+    let mut rest = words.iter().skip(1).take_while(|word| *word != "--");
+    let mut format = Format::Table;
+    while let Some(word) = rest.next() {
+        let value = match word.strip_prefix("--output") {
+            Some("") => rest.next().map(String::as_str),
+            Some(value) => value.strip_prefix('='),
+            None => match word.strip_prefix("-vo").or_else(|| word.strip_prefix("-o")) {
+                Some("") => rest.next().map(String::as_str),
+                Some(value) => Some(value.strip_prefix('=').unwrap_or(value)),
+                None => None,
+            },
+        };
+        format = value.and_then(|value| Format::from_str(value, false).ok()).unwrap_or(format);
+    }
+    format
+}
+
+/// What clap says, without its layout.
+pub(crate) fn fault(error: &clap::Error) -> Fault {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Fault::new(Kind::Usage, "a command is missing").hint("`gwctl --help` lists them");
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(one_line);
+    let message = paragraphs.next().unwrap_or_default();
+    let told = |paragraph: &String| paragraph.starts_with("tip: ") || paragraph.starts_with("Usage: ");
+    let hint = paragraphs.find(told);
+    let hint = hint.map(|hint| hint.strip_prefix("tip: ").map(str::to_owned).unwrap_or(hint));
+    let fault = Fault::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
+    let fault = fault.hint(hint.unwrap_or_else(|| "`--help` after a command shows its flags".to_owned()));
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) => fault.flag(flag.clone()),
+        Some(ContextValue::Strings(flags)) => fault.flag(flags.join(", ")),
+        Some(_) | None => fault,
+    }
+}
+
+fn one_line(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn the_format_is_found_wherever_it_stands() {
+        for (line, format) in [
+            ("gwctl", Format::Table),
+            ("gwctl -o json routes lst", Format::Json),
+            ("gwctl routes lst -ojson", Format::Json),
+            ("gwctl routes lst -vo json", Format::Json),
+            ("gwctl routes lst -o=yaml", Format::Yaml),
+            ("gwctl routes --output json", Format::Json),
+            ("gwctl routes --output=json", Format::Json),
+            ("gwctl routes --output=xml", Format::Table),
+            ("gwctl routes -- -o json", Format::Table),
+            ("gwctl routes -o", Format::Table),
+        ] {
+            assert_eq!(asked_format(line.split(' ')), format, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_one_line_a_flag_and_a_hint() {
+        for (line, message, flag, hint) in [
+            ("gwctl", "a command is missing", None, "`gwctl --help`"),
+            ("gwctl routes lst", "unrecognized subcommand 'lst'", None, "'list'"),
+            (
+                "gwctl routes list --colour",
+                "unexpected argument '--colour' found",
+                Some("--colour"),
+                "Usage: ",
+            ),
+            ("gwctl routes get", "were not provided: --route <ID>", Some("--route <ID>"), "Usage: "),
+        ] {
+            let fault = fault(&Cli::try_parse_from(line.split(' ')).unwrap_err());
+            assert!(fault.message.contains(message), "{line}: {fault:?}");
+            assert_eq!(fault.flag.as_deref(), flag, "{line}: {fault:?}");
+            assert!(fault.hint.as_ref().is_some_and(|told| told.contains(hint)), "{line}: {fault:?}");
+            assert_eq!(fault.kind, Kind::Usage);
+        }
+    }
+}
