@@ -39,21 +39,31 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The API's URL
-    #[arg(short, long, global = true, env = "WEBGATEWAY_URL", default_value = "http://localhost:8080/rpc")]
-    pub(crate) url: String,
+    /// The API's URL [default: http://localhost:8080/rpc]
+    #[arg(short, long, global = true, env = "WEBGATEWAY_URL")]
+    pub(crate) url: Option<String>,
     /// The key's id with the operator, such as user1.pub [default: the key file's name with .pub]
     #[arg(short, long, global = true, env = "WEBGATEWAY_ID", value_name = "KEY_ID")]
     pub(crate) id: Option<String>,
     /// The private key's file, such as user1.priv
     #[arg(short, long, global = true, env = "WEBGATEWAY_KEY", value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// What `gwctl login` kept under this name; it says what is not given [default: the file's `default`]
+    #[arg(long, global = true, env = "WEBGATEWAY_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// Show the request, what was signed, and the response on stderr
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
     /// How to print the answer; with json or yaml, errors and warnings are JSON lines on stderr
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+impl Global {
+    /// The API's URL as it was given.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("http://localhost:8080/rpc")
+    }
 }
 
 /// How answers are printed.
@@ -92,6 +102,8 @@ pub(crate) enum Command {
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Check that the gateway takes the key, and keep both as a profile: later commands need no flags
+    Login,
     /// Turn the predecessor's caddy.json into controlplane.toml and dataplane.toml
     Import(Import),
 }

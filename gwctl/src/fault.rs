@@ -9,6 +9,7 @@ use webgateway_proto::httpsig::InvalidKey;
 use crate::args::InvalidArg;
 use crate::client::{CallFault, NotRpc, TransportFault};
 use crate::keys::KeyFault;
+use crate::profiles::ProfileFault;
 
 /// The kinds of failure a script can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +172,24 @@ impl From<KeyFault> for Fault {
                 .flag("NAME")
                 .hint("its directory must exist, and be writable for the user who runs gwctl"),
             KeyFault::Random => Self::new(Kind::Unexpected, &error),
+        }
+    }
+}
+
+impl From<ProfileFault> for Fault {
+    fn from(error: ProfileFault) -> Self {
+        let usage = |hint| Self::new(Kind::Usage, &error).flag("--profile").hint(hint);
+        match &error {
+            ProfileFault::NoHome => usage("set HOME, or give -u, -i and -k without --profile"),
+            ProfileFault::Unreadable { .. } => usage("the file must be readable for the user who runs gwctl"),
+            ProfileFault::Invalid { .. } => {
+                usage("correct the file, or move it away; `gwctl login` writes a new one")
+            }
+            ProfileFault::Unknown { .. } => {
+                usage("`gwctl login --profile NAME -u URL -i user1.pub -k user1.priv` makes one")
+            }
+            ProfileFault::Unwritable { .. } => Self::new(Kind::Unexpected, &error)
+                .hint("its directory must be writable for the user who runs gwctl"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod output;
 mod printable;
+mod profiles;
 mod syntax;
 
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Action;
-use crate::cli::{Cli, Format};
+use crate::cli::{Audit, Cli, Command, Format};
 use crate::commands::Manner;
 use crate::fault::{Fault, Kind};
 
@@ -49,6 +50,12 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
-    let action = Action::parse(&cli.global, cli.command)?;
+    let global = match &cli.command {
+        // These need no gateway, or say themselves which one.
+        Command::Keys(_) | Command::Import(_) | Command::Login => cli.global,
+        Command::Audit(Audit::Verify { file: Some(_), .. }) => cli.global,
+        _ => profiles::complete(cli.global)?,
+    };
+    let action = Action::parse(&global, cli.command)?;
     commands::run(action, manner)
 }

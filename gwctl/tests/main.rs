@@ -7,5 +7,6 @@ mod flags;
 mod gateway;
 mod keys;
 mod network;
+mod profiles;
 mod program;
 mod signed;

@@ -52,9 +52,18 @@ impl Program {
     /// Runs `gwctl` with these words and variables.
     pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gwctl"));
-        for name in ["WEBGATEWAY_URL", "WEBGATEWAY_ID", "WEBGATEWAY_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        for name in [
+            "WEBGATEWAY_URL",
+            "WEBGATEWAY_ID",
+            "WEBGATEWAY_KEY",
+            "WEBGATEWAY_PROFILE",
+            "XDG_CONFIG_HOME",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+        ] {
             command.env_remove(name);
         }
+        command.env("HOME", self.folder());
         command.args(words).envs(variables.iter().copied()).current_dir(self.folder()).stdin(Stdio::null());
         command.output().unwrap().into()
     }

@@ -110,8 +110,8 @@ impl InvalidArg {
                  WEBGATEWAY_ID",
             ),
             Self::KeyMissing => Some(
-                "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key \
-                 if you have none",
+                "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key if you have \
+                 none, `gwctl login -u URL -k user1.priv` keeps it for later commands",
             ),
             Self::Fqdn(_) | Self::Host(_) => None,
             Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),

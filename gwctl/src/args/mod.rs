@@ -26,6 +26,7 @@ pub(crate) use self::invalid::InvalidArg;
 pub(crate) use self::key_name::KeyName;
 pub(crate) use crate::cli::Import;
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
+use crate::profiles::DEFAULT_NAME;
 
 /// What to do, with all that it needs.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) enum Action {
     Health(Endpoint),
     /// Show the versions.
     Version(Endpoint),
+    /// Keep gateway and key under a name.
+    Login(Endpoint, Credentials, String),
     /// Call a method that must be signed.
     Signed(Endpoint, Credentials, Call),
 }
@@ -99,8 +102,13 @@ impl Action {
                 return Ok(Self::VerifyAudit(file, head));
             }
             Command::Audit(command) => audit_call(command),
-            Command::Health => return Ok(Self::Health(Endpoint::parse(&global.url)?)),
-            Command::Version => return Ok(Self::Version(Endpoint::parse(&global.url)?)),
+            Command::Health => return Ok(Self::Health(Endpoint::parse(global.url())?)),
+            Command::Version => return Ok(Self::Version(Endpoint::parse(global.url())?)),
+            Command::Login => {
+                let (endpoint, credentials) = signed(global)?;
+                let name = global.profile.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+                return Ok(Self::Login(endpoint, credentials, name));
+            }
             Command::Routes(command) => route_call(command)?,
             Command::Certificates(command) => certificate_call(command)?,
             Command::Nodes(command) => nodes::call(command)?,
@@ -109,8 +117,8 @@ impl Action {
                 Call::Unsuspend(user_ref(&user)?).awaited(&user.wait)
             }
         };
-        let endpoint = Endpoint::parse(&global.url)?;
-        Ok(Self::Signed(endpoint, Credentials::parse(global.id.as_deref(), global.key.as_deref())?, call))
+        let (endpoint, credentials) = signed(global)?;
+        Ok(Self::Signed(endpoint, credentials, call))
     }
 }
 
@@ -121,6 +129,11 @@ impl Call {
             None => self,
         }
     }
+}
+
+fn signed(global: &Global) -> Result<(Endpoint, Credentials), InvalidArg> {
+    let endpoint = Endpoint::parse(global.url())?;
+    Ok((endpoint, Credentials::parse(global.id.as_deref(), global.key.as_deref())?))
 }
 
 fn route_call(command: Routes) -> Result<Call, InvalidArg> {

@@ -6,6 +6,7 @@ mod certificates;
 mod explain;
 mod import;
 mod keys;
+mod login;
 mod nodes;
 mod routes;
 mod status;
@@ -34,6 +35,10 @@ pub(crate) fn run(action: Action, manner: Manner) -> Result<(), Fault> {
         Action::Import(request) => import::run(&request),
         Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)),
         Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format),
+        Action::Login(endpoint, credentials, name) => {
+            let client = signed(endpoint.clone(), credentials.clone(), manner)?;
+            login::login(&client, (endpoint, credentials), &name)
+        }
         Action::Signed(endpoint, credentials, call) => {
             let caller = credentials.id.clone();
             let client = signed(endpoint, credentials, manner)?;

@@ -214,6 +214,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "clock",
             "printable",
             "cli",
+            "profiles",
             "args",
             "keys",
             "client",

@@ -1,0 +1,29 @@
+//! `gwctl login`
+
+use serde_json::json;
+use webgateway_proto::api::method;
+
+use crate::args::{Credentials, Endpoint};
+use crate::client::Client;
+use crate::fault::{Fault, Kind};
+use crate::output::Report;
+use crate::printable::printable;
+use crate::profiles::{self, Profile};
+
+/// Has the gateway take the key, then keeps both as a profile; a refusal keeps nothing.
+pub(super) fn login(
+    client: &Client,
+    (endpoint, credentials): (Endpoint, Credentials),
+    name: &str,
+) -> Result<Report, Fault> {
+    client.call(method::ROUTES_LIST, &json!({}))?;
+    let key = std::path::absolute(&credentials.key_file).map_err(|error| {
+        Fault::new(Kind::Unexpected, format!("where this folder is, is not known: {error}"))
+    })?;
+    let (url, id) = (endpoint.to_string(), credentials.id.to_string());
+    let profile = Profile { url: Some(url.clone()), id: Some(id.clone()), key: Some(key) };
+    let file = profiles::keep(name, profile)?.display().to_string();
+    let json = json!({ "profile": name, "url": url, "id": id, "file": file });
+    let name = printable(name);
+    Ok(Report::new(json, format!("{url} takes the key {id}. Kept as profile {name} in {file}.")))
+}

@@ -1,0 +1,129 @@
+//! Profiles: gateways and keys by name, in `webgateway/config.toml` of the user's configuration directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use crate::cli::Global;
+
+/// The name of the profile that `gwctl login` writes if none is given.
+pub(crate) const DEFAULT_NAME: &str = "default";
+/// The largest file read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+const DIR_MODE: u32 = 0o700;
+
+/// Why there are no profiles, or not the one that is meant.
+#[derive(Debug, Error)]
+pub(crate) enum ProfileFault {
+    /// Neither `XDG_CONFIG_HOME` nor `HOME`.
+    #[error("there is no place for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
+    NoHome,
+    /// The file cannot be read.
+    #[error("the profiles in {} cannot be read: {source}", .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file is not what `gwctl login` writes.
+    #[error("the profiles in {} are not understood: {message}", .path.display())]
+    Invalid { path: PathBuf, message: String },
+    /// No such profile.
+    #[error("there is no profile `{name}` in {}", .path.display())]
+    Unknown { name: String, path: PathBuf },
+    /// The file cannot be written.
+    #[error("the profiles in {} cannot be written: {source}", .path.display())]
+    Unwritable { path: PathBuf, source: io::Error },
+}
+
+/// One gateway and the key for it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    pub(crate) url: Option<String>,
+    pub(crate) id: Option<String>,
+    /// The private key's file; a relative one is beside the profiles.
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Profiles {
+    default: Option<String>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// The flags, with what neither they nor the variables say taken from the profile.
+pub(crate) fn complete(global: Global) -> Result<Global, ProfileFault> {
+    if global.profile.is_none() && global.url.is_some() && global.key.is_some() {
+        return Ok(global);
+    }
+    let path = match path() {
+        Err(ProfileFault::NoHome) if global.profile.is_none() => return Ok(global),
+        path => path?,
+    };
+    let mut all = read(&path)?;
+    let Some(name) = global.profile.clone().or(all.default) else { return Ok(global) };
+    let Some(profile) = all.profiles.remove(&name) else {
+        return Err(ProfileFault::Unknown { name, path });
+    };
+    let beside = |key: PathBuf| path.parent().unwrap_or(Path::new("")).join(key);
+    // A profile's id belongs to its key, and not to another that is given.
+    let id = if global.key.is_none() { global.id.or(profile.id) } else { global.id };
+    Ok(Global {
+        url: global.url.or(profile.url),
+        id,
+        key: global.key.or_else(|| profile.key.map(beside)),
+        ..global
+    })
+}
+
+/// Keeps a profile beside the others, and tells the file. The first one becomes the default.
+pub(crate) fn keep(name: &str, profile: Profile) -> Result<PathBuf, ProfileFault> {
+    let path = path()?;
+    let mut all = read(&path)?;
+    all.profiles.insert(name.to_owned(), profile);
+    all.default.get_or_insert_with(|| name.to_owned());
+    let text = toml::to_string(&all)
+        .map_err(|error| ProfileFault::Invalid { path: path.clone(), message: error.to_string() })?;
+    match replace(&path, &text) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(ProfileFault::Unwritable { path, source }),
+    }
+}
+
+fn path() -> Result<PathBuf, ProfileFault> {
+    let dir = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = dir("XDG_CONFIG_HOME").or_else(|| dir("HOME").map(|home| home.join(".config")));
+    Ok(config.ok_or(ProfileFault::NoHome)?.join("webgateway/config.toml"))
+}
+
+fn read(path: &Path) -> Result<Profiles, ProfileFault> {
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Profiles::default()),
+        Err(source) => return Err(ProfileFault::Unreadable { path: path.to_owned(), source }),
+        Ok(_) => {}
+    }
+    let invalid = |error: toml::de::Error| ProfileFault::Invalid {
+        path: path.to_owned(),
+        message: error.message().to_owned(),
+    };
+    toml::from_str(&text).map_err(invalid)
+}
+
+/// Replaces the file as a whole. A temporary file is made with 0600.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
+    // A link stays one: what it leads to is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(dir))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(&path)?;
+    Ok(())
+}

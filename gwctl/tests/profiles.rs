@@ -1,0 +1,73 @@
+//! `gwctl login`, and what the profiles are taken for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, Reply};
+use crate::program::Program;
+
+const FILE: &str = ".config/webgateway/config.toml";
+
+#[test]
+fn after_a_login_no_flags_are_needed() {
+    let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
+    let login = program.call(&gateway.url(), &["login"]);
+    assert_eq!(login.code, 0, "{}", login.stderr);
+    assert!(login.stdout.contains("profile default in"), "{}", login.stdout);
+    let mode = |name: &str| fs::metadata(program.folder().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(FILE), mode(".config/webgateway")), (0o600, 0o700));
+    let list = program.run(&["routes", "list"]);
+    assert_eq!(list.code, 0, "{}", list.stderr);
+    assert_eq!(gateway.received().len(), 2);
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_profile() {
+    let program = Program::new();
+    let gateways = [(); 3].map(|()| Gateway::with_result(json!({ "routes": [] })));
+    let [first, second, third] = gateways.each_ref();
+    assert_eq!(program.call(&first.url(), &["login"]).code, 0);
+    assert_eq!(program.call(&second.url(), &["login", "--profile", "two"]).code, 0);
+    assert_eq!(program.run(&["routes", "list"]).code, 0);
+    assert_eq!(program.run_with(&["routes", "list"], &[("WEBGATEWAY_PROFILE", "two")]).code, 0);
+    assert_eq!(program.run(&["routes", "list", "--profile", "two"]).code, 0);
+    let variables = [("WEBGATEWAY_URL", &*third.url()), ("WEBGATEWAY_PROFILE", "two")];
+    assert_eq!(program.run_with(&["routes", "list"], &variables).code, 0);
+    assert_eq!(program.run_with(&["routes", "list", "-u", &first.url()], &variables).code, 0);
+    assert_eq!([first, second, third].map(|gateway| gateway.received().len()), [3, 3, 1]);
+}
+
+#[test]
+fn another_key_does_not_take_the_profiles_id() {
+    let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
+    assert_eq!(program.call(&gateway.url(), &["login"]).code, 0);
+    fs::copy(program.folder().join("user1.priv"), program.folder().join("user2.priv")).unwrap();
+    assert_eq!(program.run(&["routes", "list", "-k", "user2.priv"]).code, 0);
+    let input = gateway.received()[1].headers["signature-input"].to_str().unwrap().to_owned();
+    assert!(input.contains("user2.pub"), "{input}");
+}
+
+#[test]
+fn a_refused_key_is_not_kept() {
+    let program = Program::new();
+    let gateway = Gateway::start(|_| Reply::error(401, -32001, json!({ "kind": "k" })));
+    assert_eq!(program.call(&gateway.url(), &["login"]).code, 4);
+    assert!(!program.folder().join(FILE).exists());
+}
+
+#[test]
+fn what_is_wrong_with_the_profiles_is_said() {
+    let program = Program::new();
+    let unknown = program.run(&["routes", "list", "--profile", "nine"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.starts_with("error: --profile: there is no profile `nine`"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("gwctl login --profile"), "{}", unknown.stderr);
+    fs::create_dir_all(program.folder().join(".config/webgateway")).unwrap();
+    program.write(FILE, "[profiles.a]\nurk = 1\n", 0o600);
+    let broken = program.run(&["routes", "list"]);
+    assert_eq!(broken.code, 2);
+    assert!(broken.stderr.contains("urk"), "{}", broken.stderr);
+    assert_eq!(program.run(&["keys", "generate", "user3"]).code, 0);
+}
