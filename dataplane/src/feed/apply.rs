@@ -190,22 +190,29 @@ impl Applied {
     }
 
     fn put(&mut self, resource: Resource, tickets: &Arc<dyn ProducesTickets>, now: i64) {
-        let name = resource.name().to_string();
+        let name = resource.name();
         match resource {
             Resource::Settings(settings) => self.snapshot.settings = Some(Arc::new(settings)),
             Resource::Route(route) => self.snapshot.routes.insert(route),
             Resource::Certificate(cert) => match ServedCert::load(&cert, tickets, now) {
                 Ok(cert) => self.snapshot.certs.insert(cert),
-                Err(error) => return self.reject(name, error.to_string()),
+                Err(error) => return self.reject(name.to_string(), error.to_string()),
             },
             Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
-                    return self.reject(name, error.to_string());
+                    return self.reject(name.to_string(), error.to_string());
                 }
             }
         }
-        self.snapshot.rejected.remove(&name);
+        self.forgive(&name);
+    }
+
+    /// What is put right or gone is not rejected any more. Mostly nothing is: a name is not written for that.
+    fn forgive(&mut self, name: &ResourceName) {
+        if !self.snapshot.rejected.is_empty() {
+            self.snapshot.rejected.remove(&name.to_string());
+        }
     }
 
     fn reject(&mut self, name: String, reason: String) {
@@ -214,7 +221,7 @@ impl Applied {
     }
 
     fn remove(&mut self, name: &ResourceName, at_once: bool) {
-        self.snapshot.rejected.remove(&name.to_string());
+        self.forgive(name);
         match name {
             // There is always a base domain; a controlplane that takes it back is not obeyed.
             ResourceName::Settings | ResourceName::TicketKeys => {}
