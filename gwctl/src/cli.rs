@@ -1,10 +1,14 @@
 //! The command line's syntax: commands, flags, variables and their help.
 
+mod lists;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::lists::{Mode, RouteFilter};
 
 /// What follows the help: how to begin, and the exit codes.
 pub(crate) const AFTER_HELP: &str = "\
@@ -124,7 +128,7 @@ pub(crate) enum Routes {
     /// Create a route
     Create(Create),
     /// List one's own routes; the admin's list has all
-    List,
+    List(RouteFilter),
     /// Show one route
     Get(Route),
     /// Change one route; what is left out stays as it is

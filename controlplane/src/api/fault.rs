@@ -98,6 +98,9 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::SuspendAdmin => Row::new(FORBIDDEN, "suspend_admin").field("user"),
         Refusal::Node(refusal) => node(refusal),
         Refusal::Limit(_) => Row::new(INVALID_PARAMS, "invalid_limit").field("limit"),
+        Refusal::Cursor => Row::new(INVALID_PARAMS, "invalid_cursor")
+            .field("cursor")
+            .hint("give the `next_cursor` of the page before as it is, or leave it out for the first page"),
         Refusal::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())

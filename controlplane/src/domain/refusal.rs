@@ -98,6 +98,9 @@ pub enum Refusal {
     /// More at a time than there may be, or nothing.
     #[error("`limit` is from 1 to {0}")]
     Limit(u32),
+    /// A cursor that no page gave.
+    #[error("`cursor` is not one that a page gave")]
+    Cursor,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,12 +1,10 @@
 //! What may be done to routes. A caller's own routes exist for them, the admin's eyes see all.
 
-use std::collections::HashSet;
-
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::api::{DnsRecord, HealthSpec, RouteCreate, RouteState, RouteUpdate, method};
-use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, KeyId, Mode, Probe, Route, RouteId};
+use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
 use super::{Caller, Domain, Named, Refusal};
@@ -64,20 +62,6 @@ impl Domain {
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, now, &base);
         let created = self.store.write(method::ROUTES_CREATE, write).await;
         created.inspect(|shown| tell("a route was created", caller, &shown.route))
-    }
-
-    /// The routes that exist for the caller, by host.
-    pub async fn list_routes(&self, caller: &Caller) -> Result<Vec<Shown>, Refusal> {
-        let (caller, base) = (caller.clone(), self.hosts.base().clone());
-        self.store
-            .read(method::ROUTES_LIST, move |tx| {
-                let suspended = users::suspended(tx)?;
-                let all = routes::list(tx, caller.own())?;
-                all.into_iter()
-                    .map(|route| show(tx, route, &suspended, &base).map_err(Refusal::from))
-                    .collect()
-            })
-            .await
     }
 
     /// One route.
@@ -235,12 +219,7 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
 }
 
 pub(super) fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
-    let suspended = users::is_suspended(tx, &route.owner)?.then(|| route.owner.clone());
-    show(tx, route, &suspended.into_iter().collect(), base)
-}
-
-fn show(tx: &mut Tx<'_>, route: Route, suspended: &HashSet<KeyId>, base: &Host) -> Result<Shown, StoreError> {
-    let state = if suspended.contains(&route.owner) {
+    let state = if users::is_suspended(tx, &route.owner)? {
         RouteState::Suspended
     } else if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
         RouteState::Active

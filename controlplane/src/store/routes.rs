@@ -50,6 +50,47 @@ pub fn list(tx: &mut Tx<'_>, owner: Option<&KeyId>) -> Result<Vec<Route>, StoreE
     query.load(tx.conn)?.into_iter().map(Row::read).collect()
 }
 
+/// Which routes are meant; with nothing given, all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those that exist for this user.
+    pub seen_by: Option<KeyId>,
+    /// Those of this owner.
+    pub owner: Option<String>,
+    /// Those whose host begins with this.
+    pub host: Option<String>,
+    /// Those of this mode.
+    pub mode: Option<Mode>,
+}
+
+/// The first routes by host after the host `after`, at most `limit`.
+pub fn page(
+    tx: &mut Tx<'_>,
+    filter: &Filter,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Route>, StoreError> {
+    let mut query =
+        routes::table.select(Row::as_select()).order(routes::host).limit(limit.into()).into_boxed();
+    if let Some(after) = after {
+        query = query.filter(routes::host.gt(after));
+    }
+    if let Some(user) = &filter.seen_by {
+        query = query.filter(routes::owner.eq(user.as_str()));
+    }
+    if let Some(owner) = &filter.owner {
+        query = query.filter(routes::owner.eq(owner));
+    }
+    if let Some(start) = &filter.host {
+        // A range, which the index has; hosts are ASCII.
+        query = query.filter(routes::host.ge(start)).filter(routes::host.lt(format!("{start}{}", char::MAX)));
+    }
+    if let Some(mode) = filter.mode {
+        query = query.filter(routes::mode.eq(mode.as_str()));
+    }
+    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+}
+
 /// How many routes this user owns.
 pub fn count(tx: &mut Tx<'_>, owner: &KeyId) -> Result<u64, StoreError> {
     let count: i64 = routes::table.filter(routes::owner.eq(owner.as_str())).count().get_result(tx.conn)?;

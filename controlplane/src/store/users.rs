@@ -1,7 +1,5 @@
 //! The users this gateway has seen, and whether they are suspended.
 
-use std::collections::HashSet;
-
 use diesel::prelude::*;
 use time::OffsetDateTime;
 use webgateway_proto::model::KeyId;
@@ -21,13 +19,6 @@ pub fn is_suspended(tx: &mut Tx<'_>, user: &KeyId) -> Result<bool, StoreError> {
     let found: Option<bool> =
         users::table.find(user.as_str()).select(users::suspended).first(tx.conn).optional()?;
     Ok(found.unwrap_or(false))
-}
-
-/// Every suspended user.
-pub fn suspended(tx: &mut Tx<'_>) -> Result<HashSet<KeyId>, StoreError> {
-    let ids: Vec<String> = users::table.filter(users::suspended).select(users::key_id).load(tx.conn)?;
-    let parse = |id: String| id.parse().map_err(|e| StoreError::damaged("users", &id, e));
-    ids.into_iter().map(parse).collect()
 }
 
 /// Adds a user on first sight; does nothing for one that is known.

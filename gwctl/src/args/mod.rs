@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use webgateway_proto::api::{
-    AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate, RouteRef,
-    RouteUpdate, UserRef,
+    AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate,
+    RouteListParams, RouteRef, RouteUpdate, UserRef,
 };
 use webgateway_proto::model::KeyId;
 
@@ -52,8 +52,8 @@ pub(crate) enum Action {
 pub(crate) enum Call {
     /// `routes.create`
     Create(RouteCreate),
-    /// `routes.list`
-    List,
+    /// `routes.list`, all its pages; with a limit, as many routes at most.
+    List(RouteListParams),
     /// `routes.get`
     Get(RouteRef),
     /// `routes.update`
@@ -139,7 +139,7 @@ fn signed(global: &Global) -> Result<(Endpoint, Credentials), InvalidArg> {
 fn route_call(command: Routes) -> Result<Call, InvalidArg> {
     match command {
         Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).awaited(&create.wait)),
-        Routes::List => Ok(Call::List),
+        Routes::List(filter) => Ok(Call::List(routes::filter(filter))),
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
         Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
         Routes::Delete(flags) => Ok(Call::Delete(routes::reference(&flags.route)?).awaited(&flags.wait)),

@@ -1,7 +1,7 @@
 //! The flags of `gwctl routes …` as params of the API.
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use webgateway_proto::api::{ExplainParams, HealthSpec, RouteCreate, RouteRef, RouteUpdate};
+use webgateway_proto::api::{ExplainParams, HealthSpec, RouteCreate, RouteListParams, RouteRef, RouteUpdate};
 use webgateway_proto::model::{
     Backends, Balance, HealthCheck, Host, InvalidBackends, InvalidHealthCheck, Mode, Prefixes, RouteId,
 };
@@ -44,6 +44,20 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
     let expected_version = None;
     let update = RouteUpdate { id, fqdn, subdomain, backends, balance, mode, health, expected_version };
     if update == unchanged { Err(InvalidArg::NoChange) } else { Ok(update) }
+}
+
+/// `gwctl routes list`
+pub(super) fn filter(flags: cli::RouteFilter) -> RouteListParams {
+    let cli::RouteFilter { host, owner, mode, limit } = flags;
+    let mode = mode.map(mode_of);
+    RouteListParams { host, owner, mode, limit, cursor: None }
+}
+
+const fn mode_of(chosen: cli::Mode) -> Mode {
+    match chosen {
+        cli::Mode::Terminate => Mode::Terminate,
+        cli::Mode::Passthrough => Mode::Passthrough,
+    }
 }
 
 /// `--route`

@@ -8,6 +8,7 @@ mod import;
 mod keys;
 mod login;
 mod nodes;
+mod pages;
 mod routes;
 mod status;
 mod wait;
@@ -58,7 +59,7 @@ pub(crate) fn run(action: Action, manner: Manner) -> Result<(), Fault> {
 fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, Fault> {
     match call {
         Call::Create(params) => routes::create(client, params),
-        Call::List => routes::list(client, caller),
+        Call::List(params) => routes::list(client, caller, params),
         Call::Get(params) => routes::get(client, &params),
         Call::Update(params) => routes::update(client, &params),
         Call::Delete(params) => routes::delete(client, &params),

@@ -7,6 +7,7 @@ use webgateway_proto::api::{
 use webgateway_proto::model::{KeyId, Mode};
 
 use super::certificates::to_create;
+use super::pages;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::{Report, details, table};
@@ -23,8 +24,10 @@ pub(super) fn create(client: &Client, params: RouteCreate) -> Result<Report, Fau
 }
 
 /// `gwctl routes list`
-pub(super) fn list(client: &Client, caller: &KeyId) -> Result<Report, Fault> {
-    let result = client.call(method::ROUTES_LIST, &RouteListParams {})?;
+pub(super) fn list(client: &Client, caller: &KeyId, params: RouteListParams) -> Result<Report, Fault> {
+    let result = pages::all("routes", params.limit, |limit, cursor| {
+        client.call(method::ROUTES_LIST, &RouteListParams { limit: Some(limit), cursor, ..params.clone() })
+    })?;
     Ok(Report::of(result, |list| listed(&list, caller)))
 }
 
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn the_owner_is_shown_when_it_is_not_always_the_caller() {
         let caller = "me.pub".parse().unwrap();
-        let list = |owner| RouteList { routes: vec![route(owner, RouteState::Active)] };
+        let list = |owner| RouteList { routes: vec![route(owner, RouteState::Active)], next_cursor: None };
         let own = listed(&list("me.pub"), &caller);
         let expected = "\
 ID                                    HOST            MODE       METHOD       BACKENDS                 STATE
@@ -150,7 +153,7 @@ ID                                    HOST            MODE       METHOD       BA
         let others = listed(&list("you.pub"), &caller);
         assert!(others.lines().next().unwrap().ends_with("STATE   OWNER"), "{others}");
         assert!(others.ends_with("active  you.pub"), "{others}");
-        assert_eq!(listed(&RouteList { routes: vec![] }, &caller), NONE_YET);
+        assert_eq!(listed(&RouteList { routes: vec![], next_cursor: None }, &caller), NONE_YET);
     }
 
     #[test]

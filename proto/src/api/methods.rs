@@ -81,11 +81,6 @@ pub struct RouteCreate {
     pub id: Option<Uuid>,
 }
 
-/// Params of `routes.list`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RouteListParams {}
-
 /// Params of `routes.get` and `routes.delete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -179,13 +174,6 @@ impl RouteState {
             Self::Suspended => "suspended",
         }
     }
-}
-
-/// Result of `routes.list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RouteList {
-    /// The routes, by host.
-    pub routes: Vec<RouteView>,
 }
 
 /// Params of `admin.suspend` and `admin.unsuspend`.

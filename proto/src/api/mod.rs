@@ -5,6 +5,7 @@ mod certificates;
 mod explain;
 mod health;
 pub mod jsonrpc;
+mod lists;
 mod methods;
 mod nodes;
 
@@ -17,9 +18,9 @@ pub use explain::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
 };
 pub use health::HealthSpec;
+pub use lists::{MAX_PAGE, RouteList, RouteListParams};
 pub use methods::{
-    BuildInfo, Health, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView,
-    UserRef, UserState, method,
+    BuildInfo, Health, RouteCreate, RouteRef, RouteState, RouteUpdate, RouteView, UserRef, UserState, method,
 };
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 

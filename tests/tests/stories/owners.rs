@@ -27,6 +27,7 @@ stories![
     a_host_is_taken_once,
     two_claims_at_once_have_one_winner,
     a_list_for_people,
+    a_list_is_cut_and_filtered,
     verbose_shows_what_was_signed,
 ];
 
@@ -206,6 +207,31 @@ async fn a_list_for_people(scene: &Scene) -> Result<()> {
     for word in [&*id, "hello.gw.example", "[400::1]:8080", "active"] {
         ensure!(list.stdout.contains(word), "{word}: {list:?}");
     }
+    Ok(())
+}
+
+async fn a_list_is_cut_and_filtered(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    for label in ["blog", "shop", "shopping"] {
+        world.alice.create_route(&format!("-s {label} -b [400::1]:8080")).await?;
+    }
+    world.alice.create_route("-f shop.example.org -t -b [400::1]:443").await?;
+    let all = ["blog.gw.example", "shop.example.org", "shop.gw.example", "shopping.gw.example"];
+    for (flags, expected) in [
+        ("", &all[..]),
+        ("--limit 2", &all[..2]),
+        ("--host shop", &all[1..]),
+        ("--host SHOP. --mode terminate", &all[2..3]),
+        ("--owner alice.pub --mode passthrough", &all[1..2]),
+        ("--owner bob.pub", &[]),
+    ] {
+        let list = world.admin.json(["routes", "list"].into_iter().chain(flags.split_whitespace())).await?;
+        let hosts: Vec<_> =
+            list["routes"].as_array().into_iter().flatten().filter_map(|r| r["host"].as_str()).collect();
+        ensure!(hosts == expected, "{flags}: {list}");
+    }
+    let refused = world.alice.gwctl(["routes", "list", "--limit", "0"]).await?;
+    ensure!(refused.code == Some(2) && refused.stderr.contains("--limit"), "{refused:?}");
     Ok(())
 }
 

@@ -29,14 +29,15 @@ impl Method for Create {
 
 impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
-    const SUMMARY: &'static str = "Lists the caller's routes; the admin's list has everybody's";
+    const SUMMARY: &'static str =
+        "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
     type Who = Caller;
     type Params = RouteListParams;
     type Outcome = RouteList;
 
-    async fn call(services: &Services, who: Caller, _: RouteListParams) -> Result<RouteList, Refusal> {
-        let routes = services.domain.list_routes(&who).await?;
-        Ok(RouteList { routes: routes.into_iter().map(view).collect() })
+    async fn call(services: &Services, who: Caller, params: RouteListParams) -> Result<RouteList, Refusal> {
+        let page = services.domain.list_routes(&who, params).await?;
+        Ok(RouteList { routes: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
     }
 }
 

@@ -125,13 +125,13 @@ async fn a_route_that_waits_says_why_and_which_record_is_missing() {
     scene.failed(OWN).await;
     scene.failed("gw.example").await;
     scene.create("user1.pub", "covered").await.unwrap();
-    let routes = scene.domain.list_routes(&scene.caller("user1.pub")).await.unwrap();
+    let routes = scene.list(&scene.caller("user1.pub")).await.unwrap();
     let told: Vec<_> = routes.into_iter().map(|route| route.obstacle.unwrap()).collect();
     assert_eq!((told[0].reason.as_str(), told[0].records[0].kind.as_str()), ("no such name", "CNAME"));
     assert!(told[1].reason.contains("the operator's to see to: no such name"), "{}", told[1].reason);
     assert!(told[1].records.is_empty(), "not the owner's to create");
     scene.issued(OWN, scene.domain.clock.now() + time::Duration::DAY).await;
-    let routes = scene.domain.list_routes(&scene.caller("user1.pub")).await.unwrap();
+    let routes = scene.list(&scene.caller("user1.pub")).await.unwrap();
     assert_eq!((routes[0].state, &routes[0].obstacle), (RouteState::Active, &None));
 }
 

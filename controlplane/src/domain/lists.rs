@@ -1,0 +1,72 @@
+//! Lists, a page at a time: each page costs what it has, however many entries there are.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use webgateway_proto::api::{MAX_PAGE, RouteListParams, method};
+
+use super::routes::show_one;
+use super::{Caller, Domain, Refusal, Shown};
+use crate::store::routes::{self, Filter};
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Paged<T> {
+    /// What is on it.
+    pub entries: Vec<T>,
+    /// The cursor of the next one, if there is one.
+    pub next: Option<String>,
+}
+
+/// Which page is asked for.
+struct Page {
+    limit: u32,
+    after: Option<String>,
+}
+
+impl Domain {
+    /// The routes that exist for the caller, by host.
+    pub async fn list_routes(
+        &self,
+        caller: &Caller,
+        params: RouteListParams,
+    ) -> Result<Paged<Shown>, Refusal> {
+        let page = Page::parse(params.limit, params.cursor.as_deref())?;
+        let filter = Filter {
+            seen_by: caller.own().cloned(),
+            owner: params.owner,
+            host: params.host.map(|start| start.to_ascii_lowercase()),
+            mode: params.mode,
+        };
+        let base = self.hosts.base().clone();
+        self.store
+            .read(method::ROUTES_LIST, move |tx| {
+                let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
+                let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
+                let shown = entries.into_iter().map(|route| show_one(tx, route, &base));
+                Ok(Paged { entries: shown.collect::<Result<_, _>>()?, next })
+            })
+            .await
+    }
+}
+
+impl Page {
+    fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Refusal> {
+        let limit = limit.unwrap_or(MAX_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(Refusal::Limit(MAX_PAGE));
+        }
+        let read =
+            |cursor: &str| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|key| String::from_utf8(key).ok());
+        let after = cursor.map(|cursor| read(cursor).ok_or(Refusal::Cursor)).transpose()?;
+        Ok(Self { limit, after })
+    }
+
+    /// The page, of what was found for it and one more.
+    fn cut<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Paged<T> {
+        let limit = self.limit as usize;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
+        Paged { entries: found, next }
+    }
+}
