@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +21,7 @@ use super::members::Members;
 use super::peer::Peer;
 use super::preface::{Guarded, Transport};
 use super::socket::{ACCEPT_PAUSE, FeedSocket, NoFeedSocket};
+use super::strangers::{Place, Strangers};
 use crate::config::FeedAddress;
 use crate::pki::authority::member;
 
@@ -90,9 +91,9 @@ impl Doors {
         for socket in self.local {
             threshold.tasks.spawn("feed socket", threshold.clone().local(socket, queue.clone()));
         }
-        let room = Arc::new(Semaphore::new(STRANGERS));
+        let strangers = Strangers::new(STRANGERS);
         for listener in self.remote {
-            let door = threshold.clone().remote(listener, Arc::clone(&room), queue.clone());
+            let door = threshold.clone().remote(listener, strangers.clone(), queue.clone());
             threshold.tasks.spawn("feed listener", door);
         }
         ReceiverStream::new(connections).map(Ok)
@@ -117,7 +118,7 @@ impl Threshold {
         }
     }
 
-    async fn remote(self, listener: TcpListener, room: Arc<Semaphore>, queue: Queue) {
+    async fn remote(self, listener: TcpListener, strangers: Strangers, queue: Queue) {
         let stop = self.tasks.stop().clone();
         loop {
             let accepted = tokio::select! {
@@ -125,16 +126,15 @@ impl Threshold {
                 () = stop.begun() => return,
             };
             match accepted {
-                Ok((stream, address)) => match Arc::clone(&room).try_acquire_owned() {
-                    Ok(room) => {
-                        let welcome = self.clone().welcome(stream, address, room, queue.clone());
-                        self.tasks.spawn("feed handshake", welcome);
-                    }
-                    Err(_) => {
+                Ok((stream, address)) => {
+                    let (place, full) = strangers.enter(address.ip());
+                    if full {
                         self.garbage.inc();
-                        debug!(%address, "too many connections from afar that are no node's");
+                        debug!(%address, "too many connections from afar that are no node's, one is cut");
                     }
-                },
+                    let welcome = self.clone().welcome((stream, address), place, queue.clone());
+                    self.tasks.spawn("feed handshake", welcome);
+                }
                 Err(error) => {
                     warn!(%error, "cannot accept a node");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -143,7 +143,7 @@ impl Threshold {
         }
     }
 
-    async fn welcome(self, stream: TcpStream, address: SocketAddr, room: OwnedSemaphorePermit, queue: Queue) {
+    async fn welcome(self, (stream, address): (TcpStream, SocketAddr), mut place: Place, queue: Queue) {
         let Some(tls) = self.tls.clone() else { return };
         let handshake = async {
             stream.set_nodelay(true)?;
@@ -161,6 +161,7 @@ impl Threshold {
                     return debug!(%address, "a handshake took too long");
                 }
             },
+            () = place.lost() => return,
             () = self.tasks.stop().begun() => return,
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -168,7 +169,7 @@ impl Threshold {
         let guarded = Guarded::new(Transport::Tls(Box::new(stream)), peer, self.limit, self.garbage.clone());
         let guarded = match self.members.admit(&peer) {
             Ok(_) => guarded,
-            Err(_) => guarded.stranger(room),
+            Err(_) => guarded.stranger(place),
         };
         // Nobody takes it when the process stops.
         let _ = queue.send(guarded).await;

@@ -16,3 +16,4 @@ mod samples;
 pub mod server;
 pub mod session;
 pub mod socket;
+mod strangers;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::peer::Peer;
+use super::strangers::Place;
 
 /// What every HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,7 +33,7 @@ pub(super) struct Guarded {
     peer: Peer,
     seen: usize,
     limit: Option<Pin<Box<Sleep>>>,
-    stranger: Option<(Pin<Box<Sleep>>, OwnedSemaphorePermit)>,
+    stranger: Option<(Pin<Box<Sleep>>, Place)>,
     garbage: Counter,
 }
 
@@ -42,9 +42,9 @@ impl Guarded {
         Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), stranger: None, garbage }
     }
 
-    /// The same, of somebody who has no place on the list: it ends soon, and gives `room` back then.
-    pub(super) fn stranger(mut self, room: OwnedSemaphorePermit) -> Self {
-        self.stranger = Some((Box::pin(sleep(STRANGER)), room));
+    /// The same, of somebody who has no place on the list: it ends soon, sooner if it loses its place.
+    pub(super) fn stranger(mut self, place: Place) -> Self {
+        self.stranger = Some((Box::pin(sleep(STRANGER)), place));
         self
     }
 
@@ -71,8 +71,8 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some((life, _)) = &mut self.stranger
-            && life.as_mut().poll(cx).is_ready()
+        if let Some((life, place)) = &mut self.stranger
+            && (life.as_mut().poll(cx).is_ready() || place.poll_lost(cx).is_ready())
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

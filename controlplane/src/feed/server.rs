@@ -35,6 +35,8 @@ const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
 const QUEUE: usize = 256;
 /// How many streams and calls one connection may have at once.
 const MAX_STREAMS: u32 = 1024;
+/// How long open connections may take to end at a stop.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Answers an API call that came through a node.
 pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
@@ -146,14 +148,19 @@ impl FeedService {
             let service = wire::enrolment_server::EnrolmentServer::new(enrolment);
             service.max_decoding_message_size(enrolment::MAX_MESSAGE)
         });
-        tonic::transport::Server::builder()
+        let begun = stop.clone();
+        let served = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(heartbeat))
             .http2_keepalive_timeout(Some(silence.saturating_sub(heartbeat)))
             .max_concurrent_streams(MAX_STREAMS)
             .add_service(service)
             .add_optional_service(enrolment)
-            .serve_with_incoming_shutdown(incoming, async move { stop.begun().await })
-            .await
+            .serve_with_incoming_shutdown(incoming, async move { begun.begun().await });
+        // Who does not read never ends its connection.
+        tokio::select! {
+            served = served => served,
+            () = stop.begun_for(FAREWELL) => Ok(()),
+        }
     }
 
     /// Who asks, if they may.

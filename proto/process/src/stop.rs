@@ -1,5 +1,7 @@
 //! Stopping, as a type: first no new work, then, when patience is over, none at all.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 /// Tells every part of the process that it is to stop. Clones are the same signal.
@@ -36,6 +38,12 @@ impl Stop {
     /// Resolves when stopping begins.
     pub async fn begun(&self) {
         self.begin.cancelled().await;
+    }
+
+    /// Resolves when stopping began `patience` ago.
+    pub async fn begun_for(&self, patience: Duration) {
+        self.begun().await;
+        tokio::time::sleep(patience).await;
     }
 
     /// Resolves when everything is to end at once.

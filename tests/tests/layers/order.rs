@@ -100,6 +100,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "feed::nodes",
             "feed::challenges",
             "feed::load",
+            "feed::strangers",
             "feed::preface",
             "feed::socket",
             "feed::doors",

@@ -221,3 +221,14 @@ async fn stopping_ends_the_streams_and_takes_the_socket_away() {
     plane.tasks.run_until_stopped(LIMIT).await.unwrap();
     assert!(!plane.path.exists());
 }
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_node_that_does_not_read() {
+    let plane = Controlplane::start(Patience::default());
+    let mut frozen = UnixStream::connect(&plane.path).await.unwrap();
+    frozen.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    frozen.read_u8().await.unwrap();
+    plane.tasks.stop().begin();
+    let stopped = plane.tasks.run_until_stopped(Duration::from_secs(3600));
+    timeout(FAREWELL * 2, stopped).await.expect("it stops").unwrap();
+}
