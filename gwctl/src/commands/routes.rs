@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 use webgateway_proto::api::{
-    HealthSpec, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, method,
+    HealthSpec, MAX_PAGE, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate,
+    RouteView, method,
 };
 use webgateway_proto::model::{KeyId, Mode};
 
@@ -26,7 +27,9 @@ pub(super) fn create(client: &Client, params: RouteCreate) -> Result<Report, Fau
 /// `gwctl routes list`
 pub(super) fn list(client: &Client, caller: &KeyId, params: RouteListParams) -> Result<Report, Fault> {
     let result = pages::all("routes", params.limit, |limit, cursor| {
-        client.call(method::ROUTES_LIST, &RouteListParams { limit: Some(limit), cursor, ..params.clone() })
+        // What is meant anyway is not said: an older gateway does not know it.
+        let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
+        client.call(method::ROUTES_LIST, &RouteListParams { limit, cursor, ..params.clone() })
     })?;
     Ok(Report::of(result, |list| listed(&list, caller)))
 }
