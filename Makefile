@@ -42,13 +42,13 @@ audit:
 # Clients of other people, that the API must understand. Where python3 or node is missing, their stories are left out.
 interop:
 	@mkdir -p target/interop && cp tests/interop/client.mjs tests/interop/package.json target/interop/
-	@if [ -x target/interop/venv/bin/python ]; then :; \
-	elif python3 -c 'import venv, ensurepip' 2>/dev/null; then python3 -m venv target/interop/venv \
-	    && target/interop/venv/bin/pip -q --disable-pip-version-check install -r tests/interop/requirements.txt; \
-	else echo "the story of the Python client is left out: sudo apt-get install python3-venv"; fi
-	@if [ -d target/interop/node_modules ]; then :; \
-	elif command -v npm >/dev/null; then cd target/interop && npm install --silent --no-audit --no-fund; \
-	else echo "the stories of the Node clients are left out: sudo apt-get install npm"; fi
+	@cd target/interop && if [ -e venv/complete ]; then :; \
+	elif rm -rf venv && python3 -m venv venv 2>/dev/null && venv/bin/pip -q --disable-pip-version-check install \
+	    -r ../../tests/interop/requirements.txt; then touch venv/complete; \
+	else rm -rf venv; echo "the story of the Python client is left out: it needs python3-venv and PyPI"; fi
+	@cd target/interop && if [ -e node_modules/complete ]; then :; \
+	elif command -v npm >/dev/null && npm install --silent --no-audit --no-fund; then touch node_modules/complete; \
+	else rm -rf node_modules; echo "the stories of the Node clients are left out: they need npm and its registry"; fi
 
 # The stories put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
 needs:
