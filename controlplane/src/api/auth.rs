@@ -8,7 +8,7 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
-use webgateway_proto::httpsig::{Evidence, FRESHNESS, Failure, Message, Presented, PublicKeys, check_digest};
+use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, PublicKeys, Signed, check_digest};
 use webgateway_proto::model::{Host, KeyId};
 
 use super::keys::{KeyServerFailed, KeyStore, UnusableKey};
@@ -32,12 +32,12 @@ pub enum Origin {
 }
 
 /// Who signed a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Verified {
     /// The key that did.
     pub key_id: KeyId,
     /// What it signed.
-    pub evidence: Evidence,
+    pub signed: Signed,
     nonce: Option<String>,
 }
 
@@ -99,9 +99,9 @@ impl Authenticator {
         let message = Message { method: request.method(), uri: &uri, headers };
         self.admit_authority(&message, origin)?;
         check_digest(headers, request.body())?;
-        let evidence = self.admit_signature(&presented, &message, request.body()).await?;
+        let signed = self.admit_signature(&presented, &message).await?;
         let nonce = presented.nonce()?.map(str::to_owned);
-        Ok(Verified { key_id: presented.key_id().clone(), evidence, nonce })
+        Ok(Verified { key_id: presented.key_id().clone(), signed, nonce })
     }
 
     /// Uses the nonce up. What changes something needs one, remembered on the disk; what does not may have one.
@@ -131,12 +131,9 @@ impl Authenticator {
         &self,
         presented: &Presented,
         message: &Message<'_>,
-        body: &[u8],
-    ) -> Result<Evidence, AuthFailure> {
+    ) -> Result<Signed, AuthFailure> {
         let id = presented.key_id();
-        let verify = |keys: &PublicKeys| -> Result<Evidence, AuthFailure> {
-            Ok(Evidence::new(&presented.verify_any(message, keys)?, body))
-        };
+        let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthFailure::from);
         let unusable = |error| match error {
             UnusableKey::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
             other => AuthFailure::UnusableKey(id.clone(), other),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
-use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Failure};
+use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
 
 use super::auth::{AuthFailure, Authenticator, Origin};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
@@ -138,7 +138,12 @@ impl Api {
         let mutates = body.calls().any(|call| found(call).is_some_and(|method| method.mutates));
         self.0.auth.spend_nonce(&verified, mutates).await?;
         let caller = self.0.services.domain.caller(verified.key_id, client);
-        let caller = if mutates { caller.asking(verified.evidence) } else { caller };
+        // For the audit; what changes nothing has no record there.
+        let evidence = mutates.then(|| Evidence::new(&verified.signed, request.body()));
+        let caller = match evidence {
+            Some(evidence) => caller.asking(evidence),
+            None => caller,
+        };
         Ok(Admitted { body, caller: Some(caller) })
     }
 

@@ -51,12 +51,12 @@ pub enum NoEvidence {
 impl Evidence {
     /// What was verified, with its body.
     #[must_use]
-    pub fn new(signed: &Signed<'_>, body: &[u8]) -> Self {
+    pub fn new(signed: &Signed, body: &[u8]) -> Self {
         Self {
             key: signed.key.to_pem(),
             algorithm: signed.algorithm.as_str().to_owned(),
             base: signed.base.clone(),
-            signature: STANDARD.encode(signed.signature),
+            signature: STANDARD.encode(&signed.signature),
             // What is executed is JSON, and so UTF-8.
             body: String::from_utf8_lossy(body).into_owned(),
         }

@@ -76,15 +76,15 @@ pub struct Presented {
 
 /// A signature that was verified.
 #[derive(Debug)]
-pub struct Signed<'a> {
+pub struct Signed {
     /// The key that signed.
-    pub key: &'a PublicKey,
+    pub key: PublicKey,
     /// How.
     pub algorithm: Algorithm,
     /// What (RFC 9421 §2.5).
     pub base: String,
     /// The signature.
-    pub signature: &'a [u8],
+    pub signature: Vec<u8>,
 }
 
 impl Presented {
@@ -146,7 +146,7 @@ impl Presented {
     }
 
     /// What `key` signed over `message`.
-    pub fn verify<'a>(&'a self, message: &Message<'_>, key: &'a PublicKey) -> Result<Signed<'a>, Failure> {
+    pub fn verify(&self, message: &Message<'_>, key: &PublicKey) -> Result<Signed, Failure> {
         let named = text(&self.input, "alg")?;
         let fits = |algorithm: &&Algorithm| named.is_none_or(|alg| alg == algorithm.as_str());
         let mut algorithms = key.algorithms().iter().filter(fits).peekable();
@@ -154,15 +154,11 @@ impl Presented {
         let base = message.base(&self.input)?;
         let algorithm = algorithms.find(|algorithm| key.verifies(**algorithm, &base, &self.signature));
         let algorithm = *algorithm.ok_or(Failure::Forged)?;
-        Ok(Signed { key, algorithm, base, signature: &self.signature })
+        Ok(Signed { key: key.clone(), algorithm, base, signature: self.signature.clone() })
     }
 
     /// Which of `keys` signed this over `message`, and what; else the failure that tells most.
-    pub fn verify_any<'a>(
-        &'a self,
-        message: &Message<'_>,
-        keys: &'a PublicKeys,
-    ) -> Result<Signed<'a>, Failure> {
+    pub fn verify_any(&self, message: &Message<'_>, keys: &PublicKeys) -> Result<Signed, Failure> {
         let mut failure = Failure::Algorithm;
         for key in keys.iter() {
             match self.verify(message, key) {
