@@ -8,7 +8,7 @@ use webgateway_proto::api::jsonrpc::code;
 use super::methods::{Entry, TABLE};
 
 const ABOUT: &str = "Routes of a webgateway: one host and where it goes. Requests are signed with HTTP Message \
-    Signatures (RFC 9421, ed25519), except for methods tagged `unsigned`: covered are `@method`, the target \
+    Signatures (RFC 9421; ed25519, rsa-pss-sha512 or rsa-v1_5-sha256), except for methods tagged `unsigned`: covered are `@method`, the target \
     (`@target-uri`, or `@authority` with `@path`) and `content-digest` (RFC 9530); `created` is within 300 s, \
     `keyid` names the key, and a method tagged `nonce` needs a `nonce` that was not used before. \
     The `data` of an error has `kind` (a stable word), `field` and `hint`.";
