@@ -55,6 +55,8 @@ pub struct Node {
     pub connections: u64,
     /// The requests it has answered, as it last said.
     pub requests: u64,
+    /// Whether it drains, as it last said.
+    pub draining: bool,
     /// Backends that are out, as it sees them, and why.
     pub down: BTreeMap<Backend, String>,
 }
@@ -163,6 +165,7 @@ impl Nodes {
             rejects: BTreeMap::new(),
             connections: 0,
             requests: 0,
+            draining: false,
             down: BTreeMap::new(),
         };
         state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone(), asker: None });
@@ -240,6 +243,7 @@ fn view(node: Node) -> NodeView {
         address: node.address,
         connections: node.connections,
         requests: node.requests,
+        draining: node.draining,
         backends_down: node.down.len() as u64,
         ..NodeView::default()
     }
@@ -282,8 +286,10 @@ impl Connected {
     }
 
     /// Takes over what the node says of itself.
-    pub fn reported(&self, connections: u64, requests: u64) {
-        self.update(|node| (node.connections, node.requests) = (connections, requests));
+    pub fn reported(&self, connections: u64, requests: u64, draining: bool) {
+        self.update(|node| {
+            (node.connections, node.requests, node.draining) = (connections, requests, draining)
+        });
     }
 
     /// Can be asked through this from now on.

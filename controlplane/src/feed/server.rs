@@ -278,7 +278,9 @@ fn hear(
             session.reject(resource, &reason);
             connected.progressed(session);
         }
-        FromNode::Status { connections, requests, .. } => connected.reported(connections, requests),
+        FromNode::Status { connections, requests, draining } => {
+            connected.reported(connections, requests, draining);
+        }
         FromNode::Health(changed) => connected.sees(changed),
         FromNode::Explanation(explanation) => questions.answered(*explanation),
         FromNode::Heartbeat | FromNode::Unknown => {}

@@ -68,6 +68,7 @@ fn listed(list: &NodeList) -> String {
         "LAG",
         "CONNECTIONS",
         "REQUESTS",
+        "BACKENDS OUT",
         "CERTIFICATE UNTIL",
     ];
     let mut text = table(head, list.nodes.iter().map(row));
@@ -80,7 +81,7 @@ fn listed(list: &NodeList) -> String {
     text
 }
 
-fn row(node: &NodeView) -> [String; 10] {
+fn row(node: &NodeView) -> [String; 11] {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     let when = |known: bool, number: u64| if known { number.to_string() } else { "-".to_owned() };
     let (known, connected) = (!node.build.is_empty(), node.connected);
@@ -94,6 +95,7 @@ fn row(node: &NodeView) -> [String; 10] {
         when(known, node.lag),
         when(connected, node.connections),
         when(connected, node.requests),
+        when(connected, node.backends_down),
         node.certificate_not_after.clone().unwrap_or_else(|| "-".to_owned()),
     ]
 }
@@ -101,7 +103,9 @@ fn row(node: &NodeView) -> [String; 10] {
 fn state(node: &NodeView) -> String {
     let words = [
         if node.connected { "connected" } else { "away" },
-        if node.drained { "drained" } else { "" },
+        if node.draining { "draining" } else { "" },
+        // Told, but it has not said yet that it does; or it is away.
+        if node.drained && !node.draining { "to drain" } else { "" },
         if node.removed { "removed" } else { "" },
     ];
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",")
@@ -127,14 +131,16 @@ mod tests {
             connections: 3,
             requests: 9,
             drained: true,
+            draining: true,
+            backends_down: 4,
             certificate_not_after: Some("2026-02-01T00:00:00Z".into()),
             ..NodeView::default()
         };
         let gone = NodeView { node: "old".into(), removed: true, ..NodeView::default() };
         let expected = "\
-NAME   STATE              SINCE                 ADDRESS    BUILD  VERSION  LAG  CONNECTIONS  REQUESTS  CERTIFICATE UNTIL
-fra-1  connected,drained  2026-01-01T00:00:00Z  192.0.2.1  0.1.0  40       2    3            9         2026-02-01T00:00:00Z
-old    away,removed       -                     -          -      -        -    -            -         -
+NAME   STATE               SINCE                 ADDRESS    BUILD  VERSION  LAG  CONNECTIONS  REQUESTS  BACKENDS OUT  CERTIFICATE UNTIL
+fra-1  connected,draining  2026-01-01T00:00:00Z  192.0.2.1  0.1.0  40       2    3            9         4             2026-02-01T00:00:00Z
+old    away,removed        -                     -          -      -        -    -            -         -             -
 
 fra-1 cannot use route/1: no key\\u{1b}";
         assert_eq!(listed(&NodeList { version: 42, nodes: vec![node, gone] }), expected);

@@ -45,6 +45,9 @@ pub struct NodeView {
     /// Whether it is to be drained.
     #[serde(default)]
     pub drained: bool,
+    /// Whether it drains, as it last said.
+    #[serde(default)]
+    pub draining: bool,
     /// Whether it was removed: its certificate is refused.
     #[serde(default)]
     pub removed: bool,

@@ -330,7 +330,11 @@ async fn a_drained_node_is_told_and_remembered(scene: &Scene) -> Result<()> {
     world.controller.process().kill()?;
     let terms = Terms { remote: REMOTE.to_owned(), ..Terms::default() };
     world.controller = Controller::start_on(scene, &terms).await?;
-    world.until_listed("node2", |node| node["connected"] == true && node["drained"] == true).await?;
+    world
+        .until_listed("node2", |node| {
+            node["connected"] == true && node["drained"] == true && node["draining"] == true
+        })
+        .await?;
     let back = world.admin.json(["nodes", "drain", "node2", "--undo"]).await?;
     ensure!(back["drained"] == false, "{back}");
     let missing = world.admin.gwctl(["nodes", "drain", "nobody"]).await?;
