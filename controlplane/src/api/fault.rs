@@ -15,17 +15,18 @@ use crate::store::StoreError;
 
 type Text = Cow<'static, str>;
 
-/// An error without its message: code, kind, field, hint.
+/// An error without its message.
 struct Row {
     code: i64,
     kind: &'static str,
     field: Option<Text>,
     hint: Option<Text>,
+    retry_after: Option<u64>,
 }
 
 impl Row {
     const fn new(code: i64, kind: &'static str) -> Self {
-        Self { code, kind, field: None, hint: None }
+        Self { code, kind, field: None, hint: None, retry_after: None }
     }
 
     fn field(mut self, field: &'static str) -> Self {
@@ -43,6 +44,7 @@ impl Row {
             kind: self.kind.into(),
             field: self.field,
             hint: self.hint,
+            retry_after: self.retry_after,
             more: serde_json::Map::new(),
         };
         ErrorObject { code: self.code, message: message.into(), data: Some(data) }

@@ -53,6 +53,9 @@ pub struct ErrorData {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Cow<'static, str>>,
+    /// When to try again, in seconds from now; with `rate_limited`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// Anything else a newer controlplane says.
     #[serde(flatten, default)]
     pub more: serde_json::Map<String, Value>,
