@@ -1,5 +1,7 @@
 //! Signed JSON-RPC requests, made by hand so that they can be wrong in one place.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -45,6 +47,16 @@ impl Signer {
     /// Signs with a private key, PEM, as this key id.
     pub fn new(pem: &str, id: &str) -> Result<Self> {
         Ok(Self { key: PrivateKey::parse(pem)?, id: id.parse::<KeyId>()? })
+    }
+
+    /// Signs with the key that this seed makes: as many callers as a story wants.
+    pub fn from_seed(seed: [u8; 32], id: &str) -> Result<Self> {
+        Ok(Self { key: PrivateKey::from_seed(&seed), id: id.parse::<KeyId>()? })
+    }
+
+    /// Puts the public key where a controlplane looks for it.
+    pub fn publish(&self, keys: &Path) -> Result<()> {
+        Ok(std::fs::write(keys.join(self.id.as_str()), self.key.public().to_pem())?)
     }
 
     /// A POST of `body` to `url`.

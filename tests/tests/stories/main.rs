@@ -8,6 +8,7 @@ mod certificates;
 mod certified;
 mod changes;
 mod complete;
+mod concurrency;
 mod configuration;
 mod dns;
 mod endurance;
@@ -57,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         feed::stories(),
         dns::stories(),
         owners::stories(),
+        concurrency::stories(),
         operators::stories(),
         base_domain::stories(),
         signatures::stories(),
