@@ -4,10 +4,12 @@ use std::fmt::{self, Display, Write};
 
 use serde_json::Value;
 
-const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-    pre{overflow:auto;padding:.7rem 1rem;background:#8882}table{border-collapse:collapse;width:100%}\
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
+    overflow-wrap:anywhere}pre{overflow:auto;padding:.7rem 1rem;background:#8882;overflow-wrap:normal}\
+    table{border-collapse:collapse;width:100%}summary{cursor:pointer}details{margin:.6rem 0}\
     td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}\
-    section{margin-top:2.5rem}h2,h3{margin-bottom:.2rem}code{white-space:nowrap}.tag{font-size:.8rem;opacity:.7}";
+    section{margin-top:2.5rem}h2,h3,h4{margin-bottom:.2rem}.tag{font-size:.8rem;opacity:.7}.hint{opacity:.8}\
+    td:first-child code{overflow-wrap:normal}:target{background:#fc03}";
 
 /// Text that may stand in HTML.
 struct Escaped<'a>(&'a str);
@@ -63,7 +65,11 @@ fn write_page(page: &mut String, document: &Value, base: &str) -> fmt::Result {
     for method in list(document, "methods") {
         write_method(page, document, method)?;
     }
-    page.push_str("<section><h2 id=\"types\">Types</h2>\n");
+    page.push_str(
+        "<section><h2 id=\"errors\">Errors of any request</h2>\n<p>Before a method is called:</p>\n",
+    );
+    write_errors(page, document, list(document, "x-errors"))?;
+    page.push_str("</section>\n<section><h2 id=\"types\">Types</h2>\n");
     for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
         write_schema(page, name, schema)?;
     }
@@ -77,7 +83,7 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     for tag in list(method, "tags") {
         write!(page, " <span class=\"tag\">{}</span>", text(tag, "name"))?;
     }
-    writeln!(page, "</h2>\n<p>{}.</p>", text(method, "summary"))?;
+    writeln!(page, "</h2>\n<p>{}.</p>\n<p>{}</p>", text(method, "summary"), text(method, "description"))?;
     let params = list(method, "params");
     if !params.is_empty() {
         page.push_str("<table><tr><th>Param<th>Type<th>\n");
@@ -85,7 +91,7 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
             let needed = if param["required"] == true { " <b>needed</b>" } else { "" };
             write!(page, "<tr><td><code>{}</code>{needed}<td>", text(param, "name"))?;
             write_type(page, &param["schema"])?;
-            writeln!(page, "<td>{}", text(param, "summary"))?;
+            writeln!(page, "<td>{}", text(param, "description"))?;
         }
         page.push_str("</table>\n");
     }
@@ -95,13 +101,29 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     for example in list(method, "examples") {
         write_example(page, method, example)?;
     }
-    page.push_str("<p>Errors: ");
-    for (at, error) in list(method, "errors").iter().enumerate() {
+    page.push_str("<details><summary>Errors</summary>\n");
+    write_errors(page, document, list(method, "x-errors"))?;
+    page.push_str("</details></section>\n");
+    Ok(())
+}
+
+/// A table of errors: the word, what an answer says, and what to do.
+fn write_errors(page: &mut String, document: &Value, errors: &[Value]) -> fmt::Result {
+    page.push_str("<table><tr><th>Kind<th>Code<th>For example\n");
+    for error in errors {
         let error = resolved(document, error);
-        let comma = if at == 0 { "" } else { "; " };
-        write!(page, "{comma}<code>{}</code> {}", error["code"], text(error, "message"))?;
+        let data = &error["data"];
+        write!(page, "<tr><td><code>{}</code><td>{}<td>", text(data, "kind"), error["code"])?;
+        if data["field"].is_string() {
+            write!(page, "<code>{}</code>: ", text(data, "field"))?;
+        }
+        write!(page, "{}", text(error, "message"))?;
+        if data["hint"].is_string() {
+            write!(page, " <span class=\"hint\">({})</span>", text(data, "hint"))?;
+        }
+        page.push('\n');
     }
-    page.push_str("</p></section>\n");
+    page.push_str("</table>\n");
     Ok(())
 }
 
@@ -112,7 +134,9 @@ fn write_example(page: &mut String, method: &Value, example: &Value) -> fmt::Res
         .collect();
     let call = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method["name"], "params": params });
     let result = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": example["result"]["value"] });
-    writeln!(page, "<pre>{}\n\n{}</pre>", Escaped(&format!("{call:#}")), Escaped(&format!("{result:#}")))
+    let (name, call, result) = (text(example, "name"), format!("{call:#}"), format!("{result:#}"));
+    writeln!(page, "<details><summary>Example: {name}</summary>")?;
+    writeln!(page, "<pre>{}</pre>\n<pre>{}</pre></details>", Escaped(&call), Escaped(&result))
 }
 
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
@@ -188,6 +212,13 @@ mod tests {
             for param in list(method, "params") {
                 assert!(page.contains(&format!("<code>{}</code>", param["name"].as_str().unwrap())));
             }
+            for example in list(method, "examples") {
+                assert!(page.contains(&format!("Example: {}", text(example, "name"))), "{name}");
+            }
+        }
+        for error in document["components"]["errors"].as_object().unwrap().values() {
+            let message = text(error, "message").to_string();
+            assert!(page.contains(&message), "{message}");
         }
         let mut links = 0;
         for link in page.split("href=\"#").skip(1) {
@@ -201,9 +232,16 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_for_markup() {
-        let method =
-            json!({ "name": "a<b", "summary": "\"&<script>", "params": [], "result": { "schema": {} } });
-        let page = page(&json!({ "info": {}, "methods": [method], "components": {} }), "x<y");
+        let bad = "\"&<script>";
+        let value = json!({ "name": bad, "value": { bad: bad } });
+        let example = json!({ "name": bad, "params": [value], "result": value });
+        let error = json!({ "code": 1, "message": bad, "data": { "kind": bad, "field": bad, "hint": bad } });
+        let param = json!({ "name": bad, "description": bad, "schema": { "type": bad } });
+        let method = json!({ "name": "a<b", "summary": bad, "description": bad, "params": [param],
+            "result": { "schema": {} }, "examples": [example], "x-errors": [error] });
+        let document = json!({ "info": {}, "methods": [method], "x-errors": [error],
+            "components": { "schemas": { bad: { "description": bad, "properties": { bad: { "type": bad } } } } } });
+        let page = page(&document, "x<y");
         assert!(!page.contains("<script>") && !page.contains("a<b") && !page.contains("x<y"));
         assert!(page.contains("&quot;&amp;&lt;script&gt;"));
     }

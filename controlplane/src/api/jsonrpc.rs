@@ -145,6 +145,11 @@ fn is_id(raw: &str) -> bool {
 }
 
 impl Malformed {
+    /// Params by position, in a call that nobody in particular made.
+    pub(super) fn by_position() -> Self {
+        Self::Positional(RawId(None))
+    }
+
     /// The id to answer to: `None` if the call was a notification.
     pub(super) fn id(&self) -> Option<Box<RawValue>> {
         match self {

@@ -5,21 +5,30 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use webgateway_proto::api::jsonrpc::code;
 
-use super::methods::{Entry, TABLE};
+use super::fault::Kind;
+use super::methods::{Entry, Example, TABLE};
 
 const ABOUT: &str = "Routes of a webgateway: one host and where it goes. Requests are signed with HTTP Message \
     Signatures (RFC 9421; ed25519, rsa-pss-sha512 or rsa-v1_5-sha256), except for methods tagged `unsigned`: covered are `@method`, the target \
     (`@target-uri`, or `@authority` with `@path`) and `content-digest` (RFC 9530); `created` is within 300 s, \
     `keyid` names the key, and a method tagged `nonce` needs a `nonce` that was not used before. \
-    The `data` of an error has `kind` (a stable word), `field` and `hint`.";
+    The `data` of an error has `kind` (a stable word), `field` and `hint`. A method's `errors` have each code once, \
+    with the `data` of one error; its `x-errors` have every error, those of the document what a request may come to \
+    before any method is called.";
 
-const ERRORS: [(&str, i64, &str); 6] = [
-    ("InvalidParams", code::INVALID_PARAMS, "The params do not fit the method"),
-    ("InternalError", code::INTERNAL_ERROR, "The gateway's fault"),
-    ("Forbidden", code::FORBIDDEN, "The caller may not do that"),
-    ("NotFound", code::NOT_FOUND, "There is no such thing, or not for this caller"),
-    ("Conflict", code::CONFLICT, "It clashes with what is there"),
-    ("Unavailable", code::UNAVAILABLE, "Not now"),
+/// What the codes mean.
+const CODES: [(i64, &str); 11] = [
+    (code::PARSE_ERROR, "The body is not JSON"),
+    (code::INVALID_REQUEST, "The request is not a call"),
+    (code::METHOD_NOT_FOUND, "There is no such method"),
+    (code::INVALID_PARAMS, "The params do not fit the method"),
+    (code::INTERNAL_ERROR, "The gateway's fault"),
+    (code::UNAUTHENTICATED, "The request is not signed, or not well"),
+    (code::FORBIDDEN, "The caller may not do that"),
+    (code::NOT_FOUND, "There is no such thing, or not for this caller"),
+    (code::CONFLICT, "It clashes with what is there"),
+    (code::TOO_LARGE, "It is too much"),
+    (code::UNAVAILABLE, "It cannot be done now"),
 ];
 
 /// The document, the same for every gateway.
@@ -37,10 +46,9 @@ pub fn document() -> Value {
     let methods: Vec<Value> = TABLE.iter().map(|entry| method(entry, &mut params, &mut results)).collect();
     let mut schemas: Map<String, Value> = params.take_definitions(true);
     schemas.extend(results.take_definitions(true));
-    let errors: Map<String, Value> = ERRORS
-        .iter()
-        .map(|(name, code, message)| ((*name).to_owned(), json!({ "code": code, "message": message })))
-        .collect();
+    let errors: Map<String, Value> =
+        Kind::ALL.iter().map(|kind| (kind.word().to_owned(), written(*kind))).collect();
+    let any_request = Kind::ANY_REQUEST.iter().chain(Kind::SIGNED_REQUEST).copied();
     let mut document = json!({
         "openrpc": "1.3.2",
         "info": {
@@ -55,6 +63,7 @@ pub fn document() -> Value {
             { "name": "local", "url": "http://localhost:8080/rpc" },
         ],
         "methods": methods,
+        "x-errors": any_request.map(reference).collect::<Vec<_>>(),
         "components": { "schemas": schemas, "errors": errors },
     });
     // The same whichever map serde_json was built with.
@@ -70,26 +79,53 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
     if entry.mutates {
         tags.push(json!({ "name": "nonce" }));
     }
-    let mut errors: Vec<&str> = vec!["InvalidParams", "InternalError", "Unavailable"];
-    if entry.signed {
-        errors.extend(["Forbidden", "NotFound", "Conflict"]);
-    }
-    let errors: Vec<Value> =
-        errors.iter().map(|name| json!({ "$ref": format!("#/components/errors/{name}") })).collect();
-    let result = (entry.result)(results);
+    let (result, examples) = ((entry.result)(results), (entry.examples)());
+    let before = entry.signed.then_some(Kind::Unsigned);
     json!({
         "name": entry.name,
         "summary": entry.summary,
+        "description": entry.description,
         "tags": tags,
         "paramStructure": "by-name",
-        "params": descriptors((entry.params)(params).as_value()),
+        "params": descriptors((entry.params)(params).as_value(), &examples),
         "result": { "name": "result", "schema": result },
-        "errors": errors,
+        "errors": by_code(before.into_iter().chain(entry.errors())),
+        "x-errors": entry.errors().map(reference).collect::<Vec<_>>(),
+        "examples": examples.iter().map(pairing).collect::<Vec<_>>(),
     })
 }
 
-/// One content descriptor per field of the params' object schema, required ones first.
-fn descriptors(schema: &Value) -> Vec<Value> {
+/// The error, as a client gets it. What cannot be written is null; a test looks.
+fn written(kind: Kind) -> Value {
+    serde_json::to_value(kind.example()).unwrap_or_default()
+}
+
+fn reference(kind: Kind) -> Value {
+    json!({ "$ref": format!("#/components/errors/{}", kind.word()) })
+}
+
+/// One error per code, as the specification asks for: what the code means, and the `data` of the first of its kinds.
+fn by_code(kinds: impl Iterator<Item = Kind>) -> Vec<Value> {
+    let mut errors: Vec<Value> = Vec::new();
+    for kind in kinds {
+        let code = kind.code();
+        let meaning = CODES.iter().find(|(one, _)| *one == code);
+        if let Some((_, meaning)) = meaning.filter(|_| errors.iter().all(|error| error["code"] != code)) {
+            errors.push(json!({ "code": code, "message": meaning, "data": written(kind)["data"] }));
+        }
+    }
+    errors
+}
+
+fn pairing(example: &Example) -> Value {
+    let params = example.params.as_object().into_iter().flatten();
+    let params: Vec<Value> = params.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    json!({ "name": example.name, "params": params, "result": { "name": "result", "value": example.result } })
+}
+
+/// One content descriptor per field of the params' object schema, required ones first; its schema has the examples'
+/// values of it.
+fn descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
     let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
     let required = |name: &str| {
         schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
@@ -97,17 +133,35 @@ fn descriptors(schema: &Value) -> Vec<Value> {
     let mut all: Vec<Value> = properties
         .iter()
         .map(|(name, schema)| {
-            let mut schema = schema.clone();
-            let summary = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            json!({ "name": name, "summary": summary, "required": required(name), "schema": schema })
+            // Beside a `$ref` nothing counts in draft 07.
+            let mut schema = match schema.get("$ref") {
+                Some(_) => json!({ "allOf": [schema] }),
+                None => schema.clone(),
+            };
+            let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            schema["examples"] = values(name, examples);
+            json!({ "name": name, "description": description, "required": required(name), "schema": schema })
         })
         .collect();
     all.sort_by_key(|one| (one["required"] != true, one["name"].as_str().unwrap_or_default().to_owned()));
     all
 }
 
+/// What the param of this name is in the examples, each value once.
+fn values(name: &str, examples: &[Example]) -> Value {
+    let mut values: Vec<Value> = Vec::new();
+    for value in examples.iter().filter_map(|example| example.params.get(name)) {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    values.into()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// `UPDATE=1 cargo test -p webgateway-controlplane openrpc` writes the file anew.
@@ -144,6 +198,37 @@ mod tests {
         for reference in found {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn methods_params_results_and_errors_have_descriptions_and_examples() {
+        let document = document();
+        let list = |value: &Value, name: &str| value[name].as_array().unwrap().clone();
+        let said = |value: &Value| value.as_str().is_some_and(|text| text.len() > 10);
+        for method in list(&document, "methods") {
+            let name = &method["name"];
+            assert!(said(&method["summary"]) && said(&method["description"]), "{name}");
+            for param in list(&method, "params") {
+                assert!(said(&param["description"]), "{name}: {param}");
+                assert!(!list(&param["schema"], "examples").is_empty(), "{name}: no example has {param}");
+            }
+            let examples = list(&method, "examples");
+            assert!(
+                !examples.is_empty() && examples.iter().all(|one| !one["result"]["value"].is_null()),
+                "{name}"
+            );
+            let errors = list(&method, "errors");
+            let codes: BTreeSet<i64> = errors.iter().map(|error| error["code"].as_i64().unwrap()).collect();
+            assert_eq!(codes.len(), errors.len(), "{name}: codes are unique");
+            assert!(errors.iter().all(|error| said(&error["message"]) && error["data"]["kind"].is_string()));
+            for error in list(&method, "x-errors") {
+                let named = document.pointer(&error["$ref"].as_str().unwrap()[1..]).unwrap();
+                assert!(codes.contains(&named["code"].as_i64().unwrap()), "{name}: {error}");
+            }
+        }
+        for (word, error) in document["components"]["errors"].as_object().unwrap() {
+            assert_eq!(error["data"]["kind"], *word);
         }
     }
 

@@ -118,7 +118,12 @@ impl Scene {
         assert_eq!(status, StatusCode::OK, "{answer}");
         match answer["error"].take() {
             Value::Null => Ok(answer["result"].take()),
-            error => Err(error),
+            error => {
+                let is_declared =
+                    |entry: &methods::Entry| entry.errors().any(|kind| error["data"]["kind"] == kind.word());
+                assert!(methods::find(method).is_none_or(is_declared), "{method} does not declare {error}");
+                Err(error)
+            }
         }
     }
 

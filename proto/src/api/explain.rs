@@ -37,7 +37,7 @@ pub struct WaitState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainParams {
-    /// The host.
+    /// The host, such as `app.example.org`.
     pub host: String,
 }
 

@@ -2,7 +2,8 @@
 
 use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditListParams, method};
 
-use super::{Method, Services};
+use super::{Example, Method, Services, samples};
+use crate::api::fault::Kind;
 use crate::domain::{Caller, Refusal};
 
 pub(super) struct List;
@@ -12,9 +13,16 @@ impl Method for List {
     const NAME: &'static str = method::AUDIT_LIST;
     const SUMMARY: &'static str =
         "Lists what the caller changed, newest first; the admin's list has everybody's";
+    const DESCRIPTION: &'static str =
+        "Who, when, from where, before and after. The next page is asked for with `before`.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit];
     type Who = Caller;
     type Params = AuditListParams;
     type Outcome = AuditList;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![samples::audit()]
+    }
 
     async fn call(services: &Services, who: Caller, params: AuditListParams) -> Result<AuditList, Refusal> {
         Ok(AuditList { records: services.domain.audit(&who, params).await? })
@@ -25,9 +33,15 @@ impl Method for Export {
     const NAME: &'static str = method::AUDIT_EXPORT;
     const SUMMARY: &'static str =
         "The whole audit with what was signed, oldest first, a page at a time; for the admin";
+    const DESCRIPTION: &'static str = "Each record has the hash of the one before it, and the signed request it came from: a third party can check both.";
+    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidLimit];
     type Who = Caller;
     type Params = AuditExportParams;
     type Outcome = AuditExport;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![samples::export()]
+    }
 
     async fn call(
         services: &Services,

@@ -7,7 +7,8 @@ use webgateway_proto::api::{
 };
 
 use super::system::NoParams;
-use super::{Method, Services};
+use super::{Example, Method, Services, samples};
+use crate::api::fault::Kind;
 use crate::domain::{Caller, Certified, Refusal};
 
 pub(super) struct List;
@@ -19,9 +20,19 @@ impl Method for List {
     const NAME: &'static str = method::CERTIFICATES_LIST;
     const SUMMARY: &'static str =
         "Lists the certificates that the caller's routes need; the admin's list has all";
+    const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees.";
+    const ERRORS: &'static [Kind] = &[];
     type Who = Caller;
     type Params = CertificateListParams;
     type Outcome = CertificateList;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example {
+            name: "All there are",
+            params: CertificateListParams {},
+            result: CertificateList { certificates: vec![samples::certificate()] },
+        }]
+    }
 
     async fn call(
         services: &Services,
@@ -37,9 +48,19 @@ impl Method for Get {
     const NAME: &'static str = method::CERTIFICATES_GET;
     const SUMMARY: &'static str =
         "Shows one certificate: its state, the next attempt, why the last one failed";
+    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin.";
+    const ERRORS: &'static [Kind] = &[Kind::CertificateNotFound];
     type Who = Caller;
     type Params = CertificateRef;
     type Outcome = CertificateView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example {
+            name: "A certificate",
+            params: samples::certificate_ref(),
+            result: samples::certificate(),
+        }]
+    }
 
     async fn call(
         services: &Services,
@@ -53,10 +74,20 @@ impl Method for Get {
 impl Method for Renew {
     const NAME: &'static str = method::CERTIFICATES_RENEW;
     const SUMMARY: &'static str = "Has one certificate renewed, as soon as the CA's limits allow";
+    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin. It returns at once; `certificates.get` shows how it goes.";
+    const ERRORS: &'static [Kind] = &[Kind::Suspended, Kind::CertificateNotFound];
     const MUTATES: bool = true;
     type Who = Caller;
     type Params = CertificateRef;
     type Outcome = CertificateView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example {
+            name: "A renewal",
+            params: samples::certificate_ref(),
+            result: samples::certificate(),
+        }]
+    }
 
     async fn call(
         services: &Services,
@@ -70,9 +101,15 @@ impl Method for Renew {
 impl Method for Root {
     const NAME: &'static str = method::CERTIFICATES_ROOT;
     const SUMMARY: &'static str = "Returns the root of the internal CA, for development";
+    const DESCRIPTION: &'static str = "For everybody whose request is signed, where certificates are the gateway's own. Public CAs are trusted without.";
+    const ERRORS: &'static [Kind] = &[Kind::NoInternalCa];
     type Who = Caller;
     type Params = NoParams;
     type Outcome = RootCertificate;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example { name: "A root for development", params: NoParams {}, result: samples::root() }]
+    }
 
     async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, Refusal> {
         services.domain.root().await.map(|pem| RootCertificate { pem })

@@ -11,7 +11,8 @@ use webgateway_proto::api::{
 use webgateway_proto::model::{Host, Route};
 
 use super::routes::view;
-use super::{Method, Services};
+use super::{Example, Method, Services, samples};
+use crate::api::fault::Kind;
 use crate::domain::{Answered, Awaited, Caller, Refusal, explain};
 
 /// A node tries its backends for 2 s.
@@ -25,9 +26,15 @@ pub(super) struct Wait;
 impl Method for Explain {
     const NAME: &'static str = method::ROUTES_EXPLAIN;
     const SUMMARY: &'static str = "Tells how a host looks from every node, and the first thing that is wrong";
+    const DESCRIPTION: &'static str = "Every connected node is asked at once, and tries the route's backends. A host that is not the caller's looks like one that has no route.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidHost];
     type Who = Caller;
     type Params = ExplainParams;
     type Outcome = Explained;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![samples::explain()]
+    }
 
     async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
         let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
@@ -74,9 +81,15 @@ fn seen(route: Option<&Route>, answered: Answered, now: i64) -> NodeExplained {
 impl Method for Wait {
     const NAME: &'static str = method::NODES_WAIT;
     const SUMMARY: &'static str = "Waits until every connected node has acknowledged a version";
+    const DESCRIPTION: &'static str = "Any user may: they get numbers, the admin names too. It answers as soon as there is news, at the latest after `timeout`.";
+    const ERRORS: &'static [Kind] = &[];
     type Who = Caller;
     type Params = WaitParams;
     type Outcome = WaitState;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![samples::wait()]
+    }
 
     async fn call(services: &Services, who: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
         let route = match &params.route {

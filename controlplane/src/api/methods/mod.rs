@@ -6,6 +6,7 @@ mod certificates;
 mod explain;
 mod nodes;
 mod routes;
+mod samples;
 mod system;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
-use super::fault::{self, Unfit};
+use super::fault::{self, Kind, Unfit};
 use super::keys::KeyStore;
 use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
 
@@ -37,20 +38,44 @@ trait Method: 'static {
     const NAME: &'static str;
     /// What it does, in a line.
     const SUMMARY: &'static str;
+    /// What there is to know about it besides: who may call it, what comes of it.
+    const DESCRIPTION: &'static str;
+    /// What it refuses, apart from what any method does: params that do not fit, and faults of ours.
+    const ERRORS: &'static [Kind];
     /// Whether it changes something; a nonce is needed then.
     const MUTATES: bool = false;
     /// Who may call it: nobody in particular, or a [`Caller`].
     type Who: Admission;
     /// Its params, by name.
-    type Params: DeserializeOwned + JsonSchema + Send;
+    type Params: Serialize + DeserializeOwned + JsonSchema + Send;
     /// Its result.
     type Outcome: Serialize + JsonSchema;
+
+    /// Calls and what they return, for the document: every param is in one of them.
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>>;
 
     fn call(
         services: &Services,
         who: Self::Who,
         params: Self::Params,
     ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
+}
+
+/// A call and what it returns.
+pub(super) struct Example<P = Value, O = Value> {
+    /// What it shows.
+    pub(super) name: &'static str,
+    pub(super) params: P,
+    pub(super) result: O,
+}
+
+impl<P: Serialize, O: Serialize> Example<P, O> {
+    fn written(self) -> Example {
+        // What cannot be written is null, which no params are: a test looks.
+        let written = |value: serde_json::Result<Value>| value.unwrap_or_default();
+        let (params, result) = (serde_json::to_value(self.params), serde_json::to_value(self.result));
+        Example { name: self.name, params: written(params), result: written(result) }
+    }
 }
 
 /// Whom a method lets in.
@@ -85,6 +110,12 @@ type Run = for<'a> fn(
 pub(super) struct Entry {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
+    pub(super) description: &'static str,
+    pub(super) examples: fn() -> Vec<Example>,
+    /// Whether these are params of it.
+    #[cfg(test)]
+    fits: fn(&Value) -> Result<(), String>,
+    errors: &'static [Kind],
     /// Whether only a signed request may call it.
     pub(super) signed: bool,
     pub(super) mutates: bool,
@@ -119,6 +150,18 @@ pub(super) static TABLE: [Entry; 22] = [
     entry::<system::Discover>(),
 ];
 
+impl Entry {
+    /// Every kind of error that a call of it may come to once it is let in.
+    pub(super) fn errors(&self) -> impl Iterator<Item = Kind> {
+        let store = self.signed.then_some(Kind::Unavailable);
+        [Kind::InvalidParams]
+            .into_iter()
+            .chain(self.errors.iter().copied())
+            .chain([Kind::Internal])
+            .chain(store)
+    }
+}
+
 /// The method of this name.
 pub(super) fn find(name: &str) -> Option<&'static Entry> {
     TABLE.iter().find(|entry| entry.name == name)
@@ -128,6 +171,11 @@ const fn entry<M: Method>() -> Entry {
     Entry {
         name: M::NAME,
         summary: M::SUMMARY,
+        description: M::DESCRIPTION,
+        examples: || M::examples().into_iter().map(Example::written).collect(),
+        errors: M::ERRORS,
+        #[cfg(test)]
+        fits: |params| read::<M::Params>(&params.to_string()).map(drop).map_err(|unfit| unfit.message),
         signed: <M::Who as Admission>::SIGNED,
         mutates: M::MUTATES,
         params: |generator| generator.root_schema_for::<M::Params>(),
@@ -207,6 +255,27 @@ mod tests {
             assert!(error.message.contains(word), "{text}: {}", error.message);
         }
         assert!(read::<RouteCreate>(r#"{"backends":[]}"#).is_ok());
+    }
+
+    #[test]
+    fn examples_are_calls_that_would_be_taken() {
+        for entry in &TABLE {
+            for example in (entry.examples)() {
+                assert_eq!((entry.fits)(&example.params), Ok(()), "{}: {}", entry.name, example.params);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_error_belongs_to_a_request_or_a_method() {
+        let given: Vec<Kind> = TABLE.iter().flat_map(Entry::errors).collect();
+        for kind in Kind::ALL {
+            let is_requests = Kind::ANY_REQUEST.contains(kind) || Kind::SIGNED_REQUEST.contains(kind);
+            assert!(
+                is_requests != given.contains(kind),
+                "{kind:?} is of a request, or in the ERRORS of a method"
+            );
+        }
     }
 
     #[test]

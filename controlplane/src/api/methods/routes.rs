@@ -5,7 +5,8 @@ use webgateway_proto::api::{
     HealthSpec, RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView, method,
 };
 
-use super::{Method, Services};
+use super::{Example, Method, Services, samples};
+use crate::api::fault::Kind;
 use crate::domain::{Caller, Refusal, Shown};
 
 pub(super) struct Create;
@@ -17,10 +18,31 @@ pub(super) struct Delete;
 impl Method for Create {
     const NAME: &'static str = method::ROUTES_CREATE;
     const SUMMARY: &'static str = "Creates a route: one host and where it goes";
+    const DESCRIPTION: &'static str = "A subdomain is served at once, under the gateway's own certificate. A host of one's own is terminated as soon as it has a certificate, or passed through as it is. With an `id` made by the client the call can be repeated: it returns the same route.";
+    const ERRORS: &'static [Kind] = &[
+        Kind::HostMissing,
+        Kind::TwoHosts,
+        Kind::InvalidHost,
+        Kind::HostReserved,
+        Kind::PassthroughNeedsFqdn,
+        Kind::BackendMissing,
+        Kind::TooManyBackends,
+        Kind::DuplicateBackend,
+        Kind::InvalidBackend,
+        Kind::InvalidHealth,
+        Kind::PassthroughHealth,
+        Kind::Suspended,
+        Kind::HostTaken,
+        Kind::IdTaken,
+    ];
     const MUTATES: bool = true;
     type Who = Caller;
     type Params = RouteCreate;
     type Outcome = RouteView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![samples::create(), samples::create_passthrough()]
+    }
 
     async fn call(services: &Services, who: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
         services.domain.create_route(&who, &params).await.map(view)
@@ -31,9 +53,15 @@ impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
     const SUMMARY: &'static str =
         "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
+    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit, Kind::InvalidCursor];
     type Who = Caller;
     type Params = RouteListParams;
     type Outcome = RouteList;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        samples::list()
+    }
 
     async fn call(services: &Services, who: Caller, params: RouteListParams) -> Result<RouteList, Refusal> {
         let page = services.domain.list_routes(&who, params).await?;
@@ -44,9 +72,16 @@ impl Method for List {
 impl Method for Get {
     const NAME: &'static str = method::ROUTES_GET;
     const SUMMARY: &'static str = "Shows one route";
+    const DESCRIPTION: &'static str =
+        "For its owner and the admin. To everybody else there is no such route.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidId, Kind::RouteNotFound];
     type Who = Caller;
     type Params = RouteRef;
     type Outcome = RouteView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example { name: "A route", params: samples::route_ref(), result: samples::route() }]
+    }
 
     async fn call(services: &Services, who: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
         services.domain.route(&who, &params.id).await.map(view)
@@ -56,10 +91,32 @@ impl Method for Get {
 impl Method for Update {
     const NAME: &'static str = method::ROUTES_UPDATE;
     const SUMMARY: &'static str = "Changes what is given of one route; the rest stays";
+    const DESCRIPTION: &'static str = "For its owner and the admin. With `expected_version` nothing that somebody else changed meanwhile is overwritten.";
+    const ERRORS: &'static [Kind] = &[
+        Kind::InvalidId,
+        Kind::TwoHosts,
+        Kind::InvalidHost,
+        Kind::HostReserved,
+        Kind::PassthroughNeedsFqdn,
+        Kind::BackendMissing,
+        Kind::TooManyBackends,
+        Kind::DuplicateBackend,
+        Kind::InvalidBackend,
+        Kind::InvalidHealth,
+        Kind::PassthroughHealth,
+        Kind::Suspended,
+        Kind::RouteNotFound,
+        Kind::HostTaken,
+        Kind::StaleVersion,
+    ];
     const MUTATES: bool = true;
     type Who = Caller;
     type Params = RouteUpdate;
     type Outcome = RouteView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        samples::updates()
+    }
 
     async fn call(services: &Services, who: Caller, params: RouteUpdate) -> Result<RouteView, Refusal> {
         services.domain.update_route(&who, params).await.map(view)
@@ -69,10 +126,20 @@ impl Method for Update {
 impl Method for Delete {
     const NAME: &'static str = method::ROUTES_DELETE;
     const SUMMARY: &'static str = "Deletes one route and returns what it was";
+    const DESCRIPTION: &'static str = "For its owner and the admin. The version returned is that of the deletion: what `nodes.wait` waits for.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidId, Kind::Suspended, Kind::RouteNotFound];
     const MUTATES: bool = true;
     type Who = Caller;
     type Params = RouteRef;
     type Outcome = RouteView;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example {
+            name: "A route that is not needed any more",
+            params: samples::route_ref(),
+            result: samples::deleted(),
+        }]
+    }
 
     async fn call(services: &Services, who: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
         services.domain.delete_route(&who, &params.id).await.map(view)

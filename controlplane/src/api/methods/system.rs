@@ -1,12 +1,13 @@
 //! `health`, `version` and `rpc.discover`: for everybody, unsigned.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::error;
 use webgateway_proto::api::{BuildInfo, Health, method};
 
-use super::{Method, Services};
+use super::{Example, Method, Services, samples};
+use crate::api::fault::Kind;
 use crate::domain::Refusal;
 
 pub(super) struct Healthy;
@@ -14,16 +15,26 @@ pub(super) struct Version;
 pub(super) struct Discover;
 
 /// No params.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
 
 impl Method for Healthy {
     const NAME: &'static str = method::HEALTH;
     const SUMMARY: &'static str = "Says whether the controlplane works";
+    const DESCRIPTION: &'static str = "For everybody, unsigned.";
+    const ERRORS: &'static [Kind] = &[];
     type Who = ();
     type Params = NoParams;
     type Outcome = Health;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example {
+            name: "All is well",
+            params: NoParams {},
+            result: Health { status: "ok".to_owned(), nodes: 2 },
+        }]
+    }
 
     async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
         let status = match services.domain.revision().await {
@@ -41,9 +52,15 @@ impl Method for Healthy {
 impl Method for Version {
     const NAME: &'static str = method::VERSION;
     const SUMMARY: &'static str = "Says which build this is";
+    const DESCRIPTION: &'static str = "For everybody, unsigned.";
+    const ERRORS: &'static [Kind] = &[];
     type Who = ();
     type Params = NoParams;
     type Outcome = BuildInfo;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
+    }
 
     async fn call(_: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
         let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
@@ -54,9 +71,16 @@ impl Method for Version {
 impl Method for Discover {
     const NAME: &'static str = method::DISCOVER;
     const SUMMARY: &'static str = "Returns this document";
+    const DESCRIPTION: &'static str =
+        "For everybody, unsigned. It is an OpenRPC 1.3 document, the same as at `/openrpc.json`.";
+    const ERRORS: &'static [Kind] = &[];
     type Who = ();
     type Params = NoParams;
     type Outcome = Value;
+
+    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+        vec![Example { name: "The head of it", params: NoParams {}, result: samples::document() }]
+    }
 
     async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
         Ok(services.document.clone())

@@ -1,0 +1,170 @@
+//! What the examples of the document are about: one user with a few routes on a gateway with two nodes.
+
+mod gateway;
+
+use uuid::Uuid;
+use webgateway_proto::api::{
+    BackendSeen, CertificateSeen, ExplainParams, Explained, HealthSpec, NodeExplained, Problem, RouteCreate,
+    RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams, WaitState,
+};
+use webgateway_proto::model::{Balance, Mode};
+
+pub(super) use self::gateway::{
+    audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root, user,
+    user_ref,
+};
+use super::Example;
+
+const ROUTE: Uuid = Uuid::from_u128(0x019c_ade2_11c0_7d6f_8a3b_5c2d_9e4f_1a60);
+const USER: &str = "user1.pub";
+const BACKEND: &str = "[54f:b680:ba6e:7ced:355f:346f:d97b:eecb]:8080";
+const OTHER: &str = "[54f:b680:ba6e:7ced:355f:346f:d97b:eecb]:8081";
+const CREATED: &str = "2026-03-02T09:30:00.000Z";
+const UPDATED: &str = "2026-03-02T10:05:12.418Z";
+
+pub(super) fn route() -> RouteView {
+    RouteView {
+        id: ROUTE.to_string(),
+        owner: USER.to_owned(),
+        host: "myapp.gateway.example.com".to_owned(),
+        mode: Mode::Terminate,
+        balance: Balance::RoundRobin,
+        backends: vec![BACKEND.to_owned()],
+        health: None,
+        state: RouteState::Active,
+        reason: None,
+        records: Vec::new(),
+        version: 1207,
+        created_at: CREATED.to_owned(),
+        updated_at: CREATED.to_owned(),
+    }
+}
+
+pub(super) fn route_ref() -> RouteRef {
+    RouteRef { id: ROUTE.to_string() }
+}
+
+/// The route after an update, at that version.
+fn updated(version: u64) -> RouteView {
+    let backends = vec![BACKEND.to_owned(), OTHER.to_owned()];
+    RouteView { backends, balance: Balance::Random, version, updated_at: UPDATED.to_owned(), ..route() }
+}
+
+pub(super) fn deleted() -> RouteView {
+    RouteView { host: "app.example.org".to_owned(), ..updated(1214) }
+}
+
+pub(super) fn create() -> Example<RouteCreate, RouteView> {
+    let params = RouteCreate {
+        subdomain: Some("myapp".to_owned()),
+        backends: vec![BACKEND.to_owned()],
+        id: Some(ROUTE),
+        ..RouteCreate::default()
+    };
+    Example { name: "A subdomain", params, result: route() }
+}
+
+pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
+    let health = HealthSpec { interval: 30, ..HealthSpec::default() };
+    let params = RouteCreate {
+        fqdn: Some("vault.example.org".to_owned()),
+        backends: vec![BACKEND.to_owned()],
+        mode: Mode::Passthrough,
+        health: Some(health.clone()),
+        ..RouteCreate::default()
+    };
+    let result = RouteView {
+        id: "019cade3-5b08-7a41-9d27-80c6e2f4b913".to_owned(),
+        host: "vault.example.org".to_owned(),
+        mode: Mode::Passthrough,
+        health: Some(health),
+        version: 1208,
+        ..route()
+    };
+    Example { name: "A host of one's own, passed through", params, result }
+}
+
+pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
+    let filtered = RouteListParams {
+        host: Some("my".to_owned()),
+        owner: Some(USER.to_owned()),
+        mode: Some(Mode::Terminate),
+        limit: Some(1),
+        cursor: None,
+    };
+    // The host of the page's last route, base64url without padding.
+    let cursor = "bXlhcHAuZ2F0ZXdheS5leGFtcGxlLmNvbQ".to_owned();
+    let next = RouteListParams { cursor: Some(cursor.clone()), ..filtered.clone() };
+    let page = RouteList { routes: vec![route()], next_cursor: Some(cursor) };
+    vec![
+        Example { name: "A page of some routes", params: filtered, result: page },
+        Example {
+            name: "The page after it",
+            params: next,
+            result: RouteList { routes: Vec::new(), next_cursor: None },
+        },
+    ]
+}
+
+pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
+    let this = || RouteUpdate { id: ROUTE.to_string(), ..RouteUpdate::default() };
+    let health = HealthSpec { path: Some("/healthz".to_owned()), ..HealthSpec::default() };
+    let backends = RouteUpdate {
+        backends: Some(vec![BACKEND.to_owned(), OTHER.to_owned()]),
+        balance: Some(Balance::Random),
+        health: Some(Some(health.clone())),
+        expected_version: Some(1207),
+        ..this()
+    };
+    let renamed = RouteUpdate { subdomain: Some("shop".to_owned()), health: Some(None), ..this() };
+    let own = RouteUpdate { fqdn: Some("app.example.org".to_owned()), mode: Some(Mode::Terminate), ..this() };
+    let shop = RouteView { host: "shop.gateway.example.com".to_owned(), ..updated(1210) };
+    let waiting = RouteView {
+        host: "app.example.org".to_owned(),
+        state: RouteState::WaitingForCertificate,
+        ..updated(1211)
+    };
+    vec![
+        Example {
+            name: "Another backend, and checks",
+            params: backends,
+            result: RouteView { health: Some(health), ..updated(1209) },
+        },
+        Example { name: "Another name, and no checks", params: renamed, result: shop },
+        Example { name: "A host of one's own", params: own, result: waiting },
+    ]
+}
+
+pub(super) fn explain() -> Example<ExplainParams, Explained> {
+    let problem = Problem {
+        message: format!("{OTHER} does not answer: connection refused"),
+        hint: Some("start the service there, or take the backend out".to_owned()),
+    };
+    let seen = |backend: &str, reason: Option<&str>| BackendSeen {
+        backend: backend.to_owned(),
+        up: reason.is_none(),
+        reason: reason.map(str::to_owned),
+    };
+    let node = NodeExplained {
+        node: "edge1".to_owned(),
+        version: Some(1211),
+        certificate: Some(CertificateSeen {
+            id: "app.example.org".to_owned(),
+            not_after: gateway::NOT_AFTER.to_owned(),
+            fingerprint: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4".to_owned(),
+        }),
+        backends: vec![seen(BACKEND, None), seen(OTHER, Some("connection refused"))],
+        problem: Some(problem.clone()),
+    };
+    let problem = Problem { message: format!("edge1: {}", problem.message), ..problem };
+    let host = "app.example.org".to_owned();
+    let route = RouteView { host: host.clone(), ..updated(1211) };
+    let result =
+        Explained { host: host.clone(), route: Some(route), problem: Some(problem), nodes: vec![node] };
+    Example { name: "A backend that is down", params: ExplainParams { host }, result }
+}
+
+pub(super) fn wait() -> Example<WaitParams, WaitState> {
+    let params = WaitParams { version: 1207, route: Some(ROUTE.to_string()), known: Some(0), timeout: 10 };
+    Example { name: "Half way", params, result: WaitState { nodes: 2, acked: 1, rejects: Vec::new() } }
+}
