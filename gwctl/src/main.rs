@@ -2,16 +2,14 @@
 
 mod args;
 mod cli;
-mod client;
-mod clock;
 mod commands;
 mod fault;
 mod import;
-mod keys;
 mod output;
 mod printable;
 mod profiles;
 mod syntax;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -50,12 +48,28 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
-    let global = match &cli.command {
-        // These need no gateway, or say themselves which one.
-        Command::Keys(_) | Command::Import(_) | Command::Login => cli.global,
-        Command::Audit(Audit::Verify { file: Some(_), .. }) => cli.global,
-        _ => profiles::complete(cli.global)?,
-    };
+    let global = if takes_profile(&cli.command) { profiles::complete(cli.global)? } else { cli.global };
     let action = Action::parse(&global, cli.command)?;
-    commands::run(action, manner)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Fault::new(Kind::Unexpected, format!("gwctl cannot start: {error}")))?;
+    let done = runtime.block_on(commands::run(action, manner));
+    // A name that is still being looked up shall not hold the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// Whether a profile may say which gateway and key are meant. The others need none, or make one.
+fn takes_profile(command: &Command) -> bool {
+    match command {
+        Command::Keys(_) | Command::Import(_) | Command::Login => false,
+        Command::Audit(Audit::Verify { file, .. }) => file.is_none(),
+        Command::Audit(Audit::List { .. } | Audit::Export { .. })
+        | Command::Routes(_)
+        | Command::Certificates(_)
+        | Command::Admin(_)
+        | Command::Nodes(_)
+        | Command::Health
+        | Command::Version => true,
+    }
 }

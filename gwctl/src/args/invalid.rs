@@ -1,13 +1,12 @@
 //! What can be wrong with the arguments: which flag, why, and what to do.
 
+use gwctl::InvalidUrl;
+use gwctl::keys::InvalidKeyName;
 use thiserror::Error;
 use webgateway_proto::model::{
     InvalidBackend, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
     InvalidRemoteAddress, InvalidRouteId,
 };
-
-use super::endpoint::InvalidUrl;
-use super::key_name::InvalidKeyName;
 
 /// A flag that is wrong or missing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -2,9 +2,7 @@
 
 mod certificates;
 mod credentials;
-mod endpoint;
 mod invalid;
-mod key_name;
 mod nodes;
 mod routes;
 
@@ -14,6 +12,8 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gwctl::Endpoint;
+use gwctl::keys::KeyName;
 use webgateway_proto::api::{
     AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate,
     RouteListParams, RouteRef, RouteUpdate, UserRef,
@@ -21,9 +21,7 @@ use webgateway_proto::api::{
 use webgateway_proto::model::KeyId;
 
 pub(crate) use self::credentials::Credentials;
-pub(crate) use self::endpoint::{Endpoint, is_localhost};
 pub(crate) use self::invalid::InvalidArg;
-pub(crate) use self::key_name::KeyName;
 pub(crate) use crate::cli::Import;
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 use crate::profiles::DEFAULT_NAME;

@@ -110,13 +110,3 @@ fn the_id_comes_from_the_key_files_name() {
     assert_eq!(credentials(Some("me"), "id_ed25519").unwrap().id.as_str(), "me");
     assert_eq!(Credentials::parse(None, None), Err(InvalidArg::KeyMissing));
 }
-
-#[test]
-fn a_key_name_may_have_a_folder_but_no_ending() {
-    let name = KeyName::parse("keys/user1".as_ref()).unwrap();
-    assert_eq!((name.id.as_str(), name.private.to_str()), ("user1.pub", Some("keys/user1.priv")));
-    assert_eq!(KeyName::parse("a.b".as_ref()).unwrap().public.to_str(), Some("a.b.pub"));
-    for bad in ["", "/", "..", "user1.pub", "user1.priv", ".hidden", "a b"] {
-        assert!(KeyName::parse(bad.as_ref()).is_err(), "{bad}");
-    }
-}

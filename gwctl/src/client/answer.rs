@@ -8,29 +8,22 @@ use http::{HeaderName, Response, StatusCode};
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 
+use super::error::CallError;
+
 /// The longest part of a foreign answer that is repeated, in characters.
 const MAX_DETAIL: usize = 200;
 
-/// Why there is no result.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The gateway's error.
-    Rpc(Box<ErrorObject>),
-    /// Not JSON-RPC: a proxy's, another server's.
-    NotRpc(NotRpc),
-}
-
-/// An answer that is not JSON-RPC.
+/// An answer that is not JSON-RPC: a proxy's, another server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) struct NotRpc {
+pub struct NotRpc {
     /// Its status.
-    pub(crate) status: StatusCode,
+    pub status: StatusCode,
     /// Where it points, if it is a redirect.
-    pub(crate) location: Option<String>,
+    pub location: Option<String>,
     /// What a plain text says beside the status, or the Proxy-Status.
-    pub(crate) detail: Option<String>,
+    pub detail: Option<String>,
     /// Whether a gateway says that it reached nobody (Proxy-Status, RFC 9209).
-    pub(crate) is_gateways: bool,
+    pub is_gateways: bool,
 }
 
 impl fmt::Display for NotRpc {
@@ -44,15 +37,15 @@ impl fmt::Display for NotRpc {
 }
 
 /// The result of a call.
-pub(super) fn read(response: &Response<Bytes>) -> Result<Value, Refusal> {
-    let not_rpc = || Refusal::NotRpc(describe(response));
+pub(super) fn read(response: &Response<Bytes>) -> Result<Value, CallError> {
+    let not_rpc = || CallError::NotRpc(describe(response));
     let body: Value = serde_json::from_slice(response.body()).map_err(|_| not_rpc())?;
     let Value::Object(mut members) = body else { return Err(not_rpc()) };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(not_rpc());
     }
     if let Some(Value::Object(error)) = members.remove("error") {
-        return Err(Refusal::Rpc(Box::new(error_object(error))));
+        return Err(CallError::Refused(Box::new(error_object(error))));
     }
     match members.remove("result") {
         Some(result) if response.status().is_success() => Ok(result),
@@ -96,7 +89,7 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, kind: &str, body: &'static str) -> Result<Value, Refusal> {
+    fn answer(status: u16, kind: &str, body: &'static str) -> Result<Value, CallError> {
         let response = Response::builder().status(status).header(CONTENT_TYPE, kind);
         read(&response.body(Bytes::from_static(body.as_bytes())).unwrap())
     }
@@ -120,7 +113,7 @@ mod tests {
             (200, r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"no","data":"x"},"id":1}"#, false),
         ] {
             match answer(status, "application/json", body) {
-                Err(Refusal::Rpc(error)) => {
+                Err(CallError::Refused(error)) => {
                     assert_eq!((error.code, error.data.is_some()), (-32001, data));
                     assert_eq!(error.message, "no");
                 }
@@ -144,7 +137,7 @@ mod tests {
             (200, "application/json", r#"{"jsonrpc":"2.0"}"#, "the answer is HTTP 200 OK, not JSON-RPC"),
         ] {
             match answer(status, kind, body) {
-                Err(Refusal::NotRpc(answer)) => assert_eq!(answer.to_string(), text),
+                Err(CallError::NotRpc(answer)) => assert_eq!(answer.to_string(), text),
                 other => panic!("{other:?}"),
             }
         }

@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use tower::util::ServiceFn;
 use tower::{Service, ServiceExt, service_fn};
 
-use crate::args::{Endpoint, is_localhost};
+use super::error::ErrorKind;
+use crate::endpoint::{Endpoint, is_localhost};
 
 /// Name, connection and TLS handshake together.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,53 +39,89 @@ type Tcp = HttpConnector<ServiceFn<fn(Name) -> Resolving>>;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(crate) enum TransportFault {
+pub enum TransportError {
     /// No certificates to trust.
     #[error("the trusted certificates cannot be read: {0}")]
     Trust(io::Error),
     /// No connection.
     #[error("cannot connect to {authority}: {cause}")]
-    Connect { authority: String, cause: String },
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// What the system says.
+        cause: String,
+    },
     /// A certificate that is not trusted, or is another host's.
     #[error("the certificate of {authority} is not accepted: {cause}")]
-    Certificate { authority: String, cause: String },
+    Certificate {
+        /// Host and port.
+        authority: String,
+        /// What the system says.
+        cause: String,
+    },
     /// No TLS.
     #[error("no TLS with {authority}: {cause}")]
-    Tls { authority: String, cause: String },
-    /// No connection within [`CONNECT`].
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// No connection within 5 s.
     #[error("cannot connect to {0} within {t} s", t = CONNECT.as_secs())]
     ConnectTimeout(String),
     /// The connection broke after the request was sent, or while it was.
     #[error("the connection to {authority} was lost before the answer: {cause}")]
-    Lost { authority: String, cause: String },
+    Lost {
+        /// Host and port.
+        authority: String,
+        /// What the system says.
+        cause: String,
+    },
     /// Something else than HTTP came back.
     #[error("{0} does not answer with HTTP")]
     NotHttp(String),
-    /// No whole answer within [`WHOLE`].
+    /// No whole answer within 30 s.
     #[error("no answer within {t} s", t = WHOLE.as_secs())]
     Timeout,
-    /// Over [`MAX_ANSWER`].
+    /// Over 16 MiB.
     #[error("the answer of {0} is larger than {mib} MiB", mib = MAX_ANSWER / 1024 / 1024)]
     TooLarge(String),
 }
 
+impl TransportError {
+    pub(super) const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Trust(_)
+            | Self::Connect { .. }
+            | Self::Certificate { .. }
+            | Self::Tls { .. }
+            | Self::ConnectTimeout(_)
+            | Self::Lost { .. }
+            | Self::NotHttp(_)
+            | Self::Timeout => ErrorKind::Unreachable,
+            Self::TooLarge(_) => ErrorKind::Unexpected,
+        }
+    }
+}
+
 /// Lets a call take [`WHOLE`] at most.
-pub(super) async fn within_limit<T>(call: impl Future<Output = T>) -> Result<T, TransportFault> {
-    timeout(WHOLE, call).await.map_err(|_| TransportFault::Timeout)
+pub(super) async fn within_limit<T>(call: impl Future<Output = T>) -> Result<T, TransportError> {
+    timeout(WHOLE, call).await.map_err(|_| TransportError::Timeout)
 }
 
 /// Sends a request, whose URI is a path, on a connection of its own and returns the whole answer.
 pub(super) async fn exchange(
     endpoint: &Endpoint,
     request: Request<Bytes>,
-) -> Result<Response<Bytes>, TransportFault> {
+) -> Result<Response<Bytes>, TransportError> {
     let tcp = tcp();
     if !endpoint.is_tls() {
         return converse(connect(tcp, endpoint).await?, request, endpoint).await;
     }
     let tls = HttpsConnectorBuilder::new()
         .with_provider_and_platform_verifier(default_provider())
-        .map_err(TransportFault::Trust)?;
+        .map_err(TransportError::Trust)?;
     let tls = tls.https_only().enable_http1().wrap_connector(tcp);
     converse(connect(tls, endpoint).await?, request, endpoint).await
 }
@@ -110,7 +147,7 @@ async fn resolve(name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
     Ok(addresses.into_iter())
 }
 
-async fn connect<C>(connector: C, endpoint: &Endpoint) -> Result<C::Response, TransportFault>
+async fn connect<C>(connector: C, endpoint: &Endpoint) -> Result<C::Response, TransportError>
 where
     C: Service<Uri>,
     C::Error: Into<BoxError>,
@@ -119,7 +156,7 @@ where
     match timeout(CONNECT, connector.oneshot(endpoint.uri().clone())).await {
         Ok(Ok(io)) => Ok(io),
         Ok(Err(error)) => Err(not_connected(authority, &*error.into())),
-        Err(_) => Err(TransportFault::ConnectTimeout(authority)),
+        Err(_) => Err(TransportError::ConnectTimeout(authority)),
     }
 }
 
@@ -127,7 +164,7 @@ async fn converse<I>(
     io: I,
     request: Request<Bytes>,
     endpoint: &Endpoint,
-) -> Result<Response<Bytes>, TransportFault>
+) -> Result<Response<Bytes>, TransportError>
 where
     I: Read + Write + Unpin,
 {
@@ -139,7 +176,7 @@ where
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| match error
             .downcast::<LengthLimitError>()
         {
-            Ok(_) => TransportFault::TooLarge(endpoint.authority().to_owned()),
+            Ok(_) => TransportError::TooLarge(endpoint.authority().to_owned()),
             Err(error) => lost(endpoint.authority().to_owned(), &*error),
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))
@@ -153,26 +190,26 @@ where
     exchange.await
 }
 
-fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportFault {
+fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportError {
     let cause = causes(error);
     // Only a handshake reads anything while connecting.
     let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
     if chain(error).filter_map(|error| error.downcast_ref()).any(is_eof) {
-        return TransportFault::Tls { authority, cause };
+        return TransportError::Tls { authority, cause };
     }
     match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_)) => TransportFault::Certificate { authority, cause },
-        Some(_) => TransportFault::Tls { authority, cause },
-        None => TransportFault::Connect { authority, cause },
+        Some(rustls::Error::InvalidCertificate(_)) => TransportError::Certificate { authority, cause },
+        Some(_) => TransportError::Tls { authority, cause },
+        None => TransportError::Connect { authority, cause },
     }
 }
 
-fn not_answered(authority: String, error: &hyper::Error) -> TransportFault {
-    if error.is_parse() { TransportFault::NotHttp(authority) } else { lost(authority, error) }
+fn not_answered(authority: String, error: &hyper::Error) -> TransportError {
+    if error.is_parse() { TransportError::NotHttp(authority) } else { lost(authority, error) }
 }
 
-fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportFault {
-    TransportFault::Lost { authority, cause: causes(error) }
+fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportError {
+    TransportError::Lost { authority, cause: causes(error) }
 }
 
 /// An error and what caused it, each message once.

@@ -1,20 +1,20 @@
 //! `gwctl admin …`
 
+use gwctl::Client;
 use webgateway_proto::api::{UserRef, UserState, method};
 
-use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::Report;
 use crate::printable::printable;
 
 /// `gwctl admin suspend`
-pub(super) fn suspend(client: &Client, params: &UserRef) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ADMIN_SUSPEND, params)?, |state| text(&state)))
+pub(super) async fn suspend(client: &Client, params: &UserRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ADMIN_SUSPEND, params).await?, |state| text(&state)))
 }
 
 /// `gwctl admin unsuspend`
-pub(super) fn unsuspend(client: &Client, params: &UserRef) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ADMIN_UNSUSPEND, params)?, |state| text(&state)))
+pub(super) async fn unsuspend(client: &Client, params: &UserRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ADMIN_UNSUSPEND, params).await?, |state| text(&state)))
 }
 
 fn text(state: &UserState) -> String {

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
+use gwctl::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditListParams, method};
 use webgateway_proto::audit::{AuditRecord, Broken};
 use webgateway_proto::httpsig::Evidence;
 
-use crate::client::Client;
 use crate::fault::{Fault, Kind};
 use crate::output::{Report, table};
 use crate::printable::printable;
@@ -28,12 +28,12 @@ enum Line {
 }
 
 /// `gwctl audit list`
-pub(super) fn list(client: &Client, params: &AuditListParams) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::AUDIT_LIST, params)?, |list| listed(&list)))
+pub(super) async fn list(client: &Client, params: &AuditListParams) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::AUDIT_LIST, params).await?, |list| listed(&list)))
 }
 
 /// `gwctl audit export`: JSON lines on stdout or in a file.
-pub(super) fn export(client: &Client, out: Option<&Path>) -> Result<Report, Fault> {
+pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report, Fault> {
     let unwritable = |error: io::Error| {
         Fault::new(Kind::Unexpected, format!("the export cannot be written: {error}")).flag("--out")
     };
@@ -53,7 +53,8 @@ pub(super) fn export(client: &Client, out: Option<&Path>) -> Result<Report, Faul
             written += 1;
         }
         Ok(())
-    })?;
+    })
+    .await?;
     sink.flush().map_err(unwritable)?;
     Ok(match out {
         Some(path) => {
@@ -68,12 +69,13 @@ pub(super) fn export(client: &Client, out: Option<&Path>) -> Result<Report, Faul
 }
 
 /// `gwctl audit verify`: what the gateway holds.
-pub(super) fn verify(client: &Client, head: Option<&str>) -> Result<Report, Fault> {
+pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report, Fault> {
     let mut chain = Chain::default();
     pages(client, |page| {
         chain.requests = page.requests;
         page.records.into_iter().try_for_each(|record| chain.take(&record))
-    })?;
+    })
+    .await?;
     chain.finish(head)
 }
 
@@ -98,14 +100,11 @@ pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, Fau
 }
 
 /// Every page of the export, until there is none.
-fn pages(client: &Client, mut take: impl FnMut(AuditExport) -> Result<(), Fault>) -> Result<(), Fault> {
+async fn pages(client: &Client, mut take: impl FnMut(AuditExport) -> Result<(), Fault>) -> Result<(), Fault> {
     let mut after = 0;
     loop {
         let params = AuditExportParams { after, limit: None };
-        let result = client.call(method::AUDIT_EXPORT, &params)?;
-        let page: AuditExport = serde_json::from_value(result).map_err(|error| {
-            Fault::new(Kind::Unexpected, format!("the gateway's answer is not understood: {error}"))
-        })?;
+        let page: AuditExport = client.call(method::AUDIT_EXPORT, &params).await?;
         match page.records.last().map(|record| record.id) {
             Some(last) if last > after => after = last,
             Some(_) | None => return Ok(()),

@@ -1,12 +1,12 @@
 //! `gwctl certificates …`
 
+use gwctl::Client;
 use serde_json::json;
 use webgateway_proto::api::{
     CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord, RootCertificate,
     method,
 };
 
-use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
@@ -14,19 +14,19 @@ use crate::printable::printable;
 const NONE_YET: &str = "No certificates: only terminated routes with a host of their own (-f) need one.";
 
 /// `gwctl certificates list`
-pub(super) fn list(client: &Client) -> Result<Report, Fault> {
-    let result = client.call(method::CERTIFICATES_LIST, &CertificateListParams {})?;
+pub(super) async fn list(client: &Client) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_LIST, &CertificateListParams {}).await?;
     Ok(Report::of(result, |list| listed(&list)))
 }
 
 /// `gwctl certificates get`
-pub(super) fn get(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::CERTIFICATES_GET, params)?, |view| shown(&view)))
+pub(super) async fn get(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::CERTIFICATES_GET, params).await?, |view| shown(&view)))
 }
 
 /// `gwctl certificates renew`
-pub(super) fn renew(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
-    let result = client.call(method::CERTIFICATES_RENEW, params)?;
+pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_RENEW, params).await?;
     let id = printable(&params.id).into_owned();
     let text =
         format!("It is renewed as soon as the CA allows. See how it goes: gwctl certificates get -c {id}");
@@ -34,8 +34,8 @@ pub(super) fn renew(client: &Client, params: &CertificateRef) -> Result<Report, 
 }
 
 /// `gwctl certificates root`: the PEM as it is, to be written to a file.
-pub(super) fn root(client: &Client) -> Result<Report, Fault> {
-    let result = client.call(method::CERTIFICATES_ROOT, &json!({}))?;
+pub(super) async fn root(client: &Client) -> Result<Report, Fault> {
+    let result = client.call(method::CERTIFICATES_ROOT, &json!({})).await?;
     Ok(Report::of(result, |root: RootCertificate| {
         let lines: Vec<_> = root.pem.lines().map(printable).collect();
         lines.join("\n")

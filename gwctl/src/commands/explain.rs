@@ -1,18 +1,18 @@
 //! `gwctl routes explain`: how a host looks from every node, and what is wrong.
 
+use gwctl::Client;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, method,
 };
 
 use super::certificates::to_create;
-use crate::client::Client;
 use crate::fault::{Fault, in_flags};
 use crate::output::{Report, table};
 use crate::printable::printable;
 
 /// `gwctl routes explain HOST`
-pub(super) fn explain(client: &Client, params: &ExplainParams) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ROUTES_EXPLAIN, params)?, |explained| text(&explained)))
+pub(super) async fn explain(client: &Client, params: &ExplainParams) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_EXPLAIN, params).await?, |explained| text(&explained)))
 }
 
 fn text(explained: &Explained) -> String {

@@ -1,10 +1,9 @@
 //! `gwctl keys …`
 
+use gwctl::keys::{self, KeyName};
 use serde_json::json;
 
-use crate::args::KeyName;
 use crate::fault::Fault;
-use crate::keys;
 use crate::output::Report;
 
 /// `gwctl keys generate NAME`

@@ -1,22 +1,22 @@
 //! `gwctl login`
 
-use serde_json::json;
+use gwctl::{Client, Endpoint};
+use serde_json::{Value, json};
 use webgateway_proto::api::method;
 
-use crate::args::{Credentials, Endpoint};
-use crate::client::Client;
+use crate::args::Credentials;
 use crate::fault::{Fault, Kind};
 use crate::output::Report;
 use crate::printable::printable;
 use crate::profiles::{self, Profile};
 
 /// Has the gateway take the key, then keeps both as a profile; a refusal keeps nothing.
-pub(super) fn login(
+pub(super) async fn login(
     client: &Client,
     (endpoint, credentials): (Endpoint, Credentials),
     name: &str,
 ) -> Result<Report, Fault> {
-    client.call(method::ROUTES_LIST, &json!({}))?;
+    client.call::<_, Value>(method::ROUTES_LIST, &json!({})).await?;
     let key = std::path::absolute(&credentials.key_file).map_err(|error| {
         Fault::new(Kind::Unexpected, format!("where this folder is, is not known: {error}"))
     })?;

@@ -1,37 +1,37 @@
 //! `gwctl nodes …`
 
+use gwctl::Client;
 use serde_json::json;
 use webgateway_proto::api::{
     NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, method,
 };
 
-use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::{Report, table};
 use crate::printable::printable;
 
 /// `gwctl nodes list`
-pub(super) fn list(client: &Client) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::NODES_LIST, &json!({}))?, |list| listed(&list)))
+pub(super) async fn list(client: &Client) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::NODES_LIST, &json!({})).await?, |list| listed(&list)))
 }
 
 /// `gwctl nodes invite`
-pub(super) fn invite(client: &Client, params: &NodeInvite) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::NODES_INVITE, params)?, |invitation| invited(&invitation)))
+pub(super) async fn invite(client: &Client, params: &NodeInvite) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::NODES_INVITE, params).await?, |invitation| invited(&invitation)))
 }
 
 /// `gwctl nodes drain`
-pub(super) fn drain(client: &Client, params: &NodeDrain) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::NODES_DRAIN, params)?, |state| drained(&state)))
+pub(super) async fn drain(client: &Client, params: &NodeDrain) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::NODES_DRAIN, params).await?, |state| drained(&state)))
 }
 
 /// `gwctl nodes remove`
-pub(super) fn remove(client: &Client, params: &NodeRef) -> Result<Report, Fault> {
+pub(super) async fn remove(client: &Client, params: &NodeRef) -> Result<Report, Fault> {
     let said = |state: NodeState| {
         let node = printable(&state.node).into_owned();
         format!("{node} is removed: its certificate is refused. Bring it back: gwctl nodes invite {node}")
     };
-    Ok(Report::of(client.call(method::NODES_REMOVE, params)?, said))
+    Ok(Report::of(client.call(method::NODES_REMOVE, params).await?, said))
 }
 
 fn invited(invitation: &NodeInvitation) -> String {

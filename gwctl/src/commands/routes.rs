@@ -1,5 +1,6 @@
 //! `gwctl routes …`
 
+use gwctl::Client;
 use uuid::Uuid;
 use webgateway_proto::api::{
     HealthSpec, MAX_PAGE, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate,
@@ -9,7 +10,6 @@ use webgateway_proto::model::{KeyId, Mode};
 
 use super::certificates::to_create;
 use super::pages;
-use crate::client::Client;
 use crate::fault::Fault;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
@@ -17,36 +17,37 @@ use crate::printable::printable;
 const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
 
 /// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
-pub(super) fn create(client: &Client, params: RouteCreate) -> Result<Report, Fault> {
+pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, Fault> {
     let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
     let is_own_host = params.fqdn.is_some();
-    let result = client.call(method::ROUTES_CREATE, &params)?;
+    let result = client.call(method::ROUTES_CREATE, &params).await?;
     Ok(Report::of(result, |route| created(&route, is_own_host)))
 }
 
 /// `gwctl routes list`
-pub(super) fn list(client: &Client, caller: &KeyId, params: RouteListParams) -> Result<Report, Fault> {
-    let result = pages::all("routes", params.limit, |limit, cursor| {
+pub(super) async fn list(client: &Client, caller: &KeyId, params: RouteListParams) -> Result<Report, Fault> {
+    let result = pages::all("routes", params.limit, async |limit, cursor| {
         // What is meant anyway is not said: an older gateway does not know it.
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
-        client.call(method::ROUTES_LIST, &RouteListParams { limit, cursor, ..params.clone() })
-    })?;
+        client.call(method::ROUTES_LIST, &RouteListParams { limit, cursor, ..params.clone() }).await
+    })
+    .await?;
     Ok(Report::of(result, |list| listed(&list, caller)))
 }
 
 /// `gwctl routes get`
-pub(super) fn get(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ROUTES_GET, params)?, |route| shown(&route)))
+pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_GET, params).await?, |route| shown(&route)))
 }
 
 /// `gwctl routes update`
-pub(super) fn update(client: &Client, params: &RouteUpdate) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ROUTES_UPDATE, params)?, |route| shown(&route)))
+pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, Fault> {
+    Ok(Report::of(client.call(method::ROUTES_UPDATE, params).await?, |route| shown(&route)))
 }
 
 /// `gwctl routes delete`
-pub(super) fn delete(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
-    let result = client.call(method::ROUTES_DELETE, params)?;
+pub(super) async fn delete(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+    let result = client.call(method::ROUTES_DELETE, params).await?;
     Ok(Report::new(result, format!("Deleted route {}", params.id)))
 }
 

@@ -1,17 +1,17 @@
 //! `gwctl health` and `gwctl version`
 
+use gwctl::Client;
 use serde_json::{Value, json};
 use webgateway_proto::api::{BuildInfo, Health, method};
 
 use crate::cli::Format;
-use crate::client::Client;
 use crate::fault::{Fault, Kind};
 use crate::output::{self, Report};
 use crate::printable::printable;
 
 /// `gwctl health`; anything but `ok` is a failure.
-pub(super) fn health(client: &Client) -> Result<Report, Fault> {
-    let result = client.call(method::HEALTH, &json!({}))?;
+pub(super) async fn health(client: &Client) -> Result<Report, Fault> {
+    let result: Value = client.call(method::HEALTH, &json!({})).await?;
     match result.get("status").and_then(Value::as_str) {
         Some("ok") | None => Ok(Report::of(result, |health: Health| {
             let nodes = if health.nodes == 1 { "node" } else { "nodes" };
@@ -22,9 +22,9 @@ pub(super) fn health(client: &Client) -> Result<Report, Fault> {
 }
 
 /// `gwctl version`; a controlplane that cannot be asked is a warning.
-pub(super) fn version(client: &Client, format: Format) -> Result<Report, Fault> {
+pub(super) async fn version(client: &Client, format: Format) -> Result<Report, Fault> {
     let own = BuildInfo { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() };
-    let theirs = match client.call(method::VERSION, &json!({})) {
+    let theirs = match client.call(method::VERSION, &json!({})).await {
         Ok(result) => result,
         Err(error) => {
             let message = format!("the controlplane's version is not known: {}", Fault::from(error).message);

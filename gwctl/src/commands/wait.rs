@@ -3,19 +3,24 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use gwctl::Client;
 use serde_json::Value;
 use webgateway_proto::api::{WaitParams, WaitState, method};
 
 use super::Manner;
 use crate::cli::Format;
-use crate::client::Client;
 use crate::fault::{Fault, Kind};
 
 /// How long one call waits, in seconds; the gateway answers sooner when there is news.
 const AT_ONCE: u64 = 10;
 
 /// Waits until the nodes hold what a mutation returned, for `limit` at most.
-pub(super) fn wait(client: &Client, result: &Value, limit: Duration, manner: Manner) -> Result<(), Fault> {
+pub(super) async fn wait(
+    client: &Client,
+    result: &Value,
+    limit: Duration,
+    manner: Manner,
+) -> Result<(), Fault> {
     let Some(version) = result.get("version").and_then(Value::as_u64) else {
         return Err(Fault::new(Kind::Unexpected, "the gateway's answer has no version to wait for"));
     };
@@ -28,10 +33,7 @@ pub(super) fn wait(client: &Client, result: &Value, limit: Duration, manner: Man
         // The first answer comes at once, so that there is something to show.
         let timeout = if known.is_some() { left.as_secs().min(AT_ONCE) } else { 0 };
         let params = WaitParams { version, route: route.clone(), known, timeout };
-        let state = client.call(method::NODES_WAIT, &params)?;
-        let state: WaitState = serde_json::from_value(state).map_err(|error| {
-            Fault::new(Kind::Unexpected, format!("the gateway's answer is not understood: {error}"))
-        })?;
+        let state: WaitState = client.call(method::NODES_WAIT, &params).await?;
         progress.show(&state);
         match judge(&state, version, left.is_zero().then_some(limit)) {
             Some(Ok(())) => return Ok(()),
@@ -39,7 +41,7 @@ pub(super) fn wait(client: &Client, result: &Value, limit: Duration, manner: Man
                 progress.end();
                 return Err(fault);
             }
-            None if timeout == 0 => std::thread::sleep(left.min(Duration::from_millis(100))),
+            None if timeout == 0 => tokio::time::sleep(left.min(Duration::from_millis(100))).await,
             None => {}
         }
         known = Some(state.acked);

@@ -212,14 +212,19 @@ pub(crate) const CRATES: &[Layers] = &[
     Layers {
         src: "gwctl/src",
         modules: &[
+            // The library.
             "clock",
+            "endpoint",
+            "keys",
+            "client",
+            // The command line.
             "printable",
+            "trace",
             "cli",
             "profiles",
             "args",
-            "keys",
-            "client",
             "import",
+            "fault::kind",
             "fault",
             "syntax",
             "output",

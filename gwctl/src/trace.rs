@@ -3,53 +3,41 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use gwctl::Observer;
 use http::{HeaderMap, Request, Response};
 
 use crate::printable::printable;
 
-/// Shows requests and responses, or does not.
+/// Shows requests and responses.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trace {
-    verbose: bool,
-}
+pub(crate) struct Trace;
 
-impl Trace {
-    /// A trace that shows if `verbose`.
-    pub(crate) fn new(verbose: bool) -> Self {
-        Self { verbose }
-    }
-
-    /// A remark.
-    pub(super) fn note(self, text: &str) {
-        self.show("*", &[text.to_owned()]);
-    }
-
-    /// A request, and the signature base if it is signed.
-    pub(super) fn request(self, request: &Request<Bytes>, base: Option<&str>) {
+impl Observer for Trace {
+    fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
         let mut lines = vec![format!("{} {} {:?}", request.method(), request.uri(), request.version())];
         lines.extend(message(request.headers(), request.body()));
-        self.show(">", &lines);
+        show(">", &lines);
         if let Some(base) = base {
             self.note("signature base:");
-            self.show("|", &base.lines().map(str::to_owned).collect::<Vec<_>>());
+            show("|", &base.lines().map(str::to_owned).collect::<Vec<_>>());
         }
     }
 
-    /// A response.
-    pub(super) fn response(self, response: &Response<Bytes>) {
+    fn response(&self, response: &Response<Bytes>) {
         let mut lines = vec![format!("{:?} {}", response.version(), response.status())];
         lines.extend(message(response.headers(), response.body()));
-        self.show("<", &lines);
+        show("<", &lines);
     }
 
-    fn show(self, mark: &str, lines: &[String]) {
-        if !self.verbose {
-            return;
-        }
-        let text: String = lines.iter().map(|line| format!("{mark} {}\n", printable(line))).collect();
-        // Without stderr there is nobody to tell.
-        let _ = io::stderr().write_all(text.as_bytes());
+    fn note(&self, text: &str) {
+        show("*", &[text.to_owned()]);
     }
+}
+
+fn show(mark: &str, lines: &[String]) {
+    let text: String = lines.iter().map(|line| format!("{mark} {}\n", printable(line))).collect();
+    // Without stderr there is nobody to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn message(headers: &HeaderMap, body: &Bytes) -> Vec<String> {

@@ -10,7 +10,7 @@ use webgateway_proto::api::RPC_PATH;
 
 /// Where the API answers: an absolute http or https URL, host in lower case, no default port, with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     uri: Uri,
     authority: Authority,
     tls: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Endpoint {
 
 /// Why a text is not an [`Endpoint`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum InvalidUrl {
+pub enum InvalidUrl {
     /// No URL at all.
     #[error("`{0}` is not a URL")]
     Malformed(String),
@@ -37,8 +37,11 @@ pub(crate) enum InvalidUrl {
 }
 
 impl Endpoint {
-    /// Parses a URL; without a path it is the API's own.
-    pub(crate) fn parse(text: &str) -> Result<Self, InvalidUrl> {
+    /// Parses a URL; without a path it is the API's own, `/rpc`.
+    ///
+    /// # Errors
+    /// No URL, or one that cannot be the API's.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let text = text.trim();
         let malformed = || InvalidUrl::Malformed(text.to_owned());
         // Said first, so that no later error repeats a password.
@@ -66,23 +69,27 @@ impl Endpoint {
     }
 
     /// The URL, absolute.
-    pub(crate) fn uri(&self) -> &Uri {
+    #[must_use]
+    pub const fn uri(&self) -> &Uri {
         &self.uri
     }
 
     /// Host and port, as in the Host field.
-    pub(crate) fn authority(&self) -> &str {
+    #[must_use]
+    pub fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
     /// Whether it is https.
-    pub(crate) fn is_tls(&self) -> bool {
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
         self.tls
     }
 
     /// Whether others on the way could read the answers and change them: plain http that leaves this machine
     /// other than through the overlay, which encrypts by itself.
-    pub(crate) fn is_exposed(&self) -> bool {
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
         let host = self.authority.host();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         !self.tls && !is_localhost(host) && !bare.parse().is_ok_and(is_private_path)

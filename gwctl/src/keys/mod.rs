@@ -1,5 +1,7 @@
 //! Key files: made, and read.
 
+mod name;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -7,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 use thiserror::Error;
-use webgateway_proto::httpsig::{InvalidKey, PrivateKey};
+use webgateway_proto::httpsig::InvalidKey;
 use zeroize::Zeroizing;
 
-use crate::args::KeyName;
+pub use self::name::{InvalidKeyName, KeyName};
+pub use webgateway_proto::httpsig::PrivateKey;
 
 /// The largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -21,25 +24,40 @@ const OTHERS: u32 = 0o077;
 
 /// Why a key file cannot be made or read.
 #[derive(Debug, Error)]
-pub(crate) enum KeyFault {
+pub enum KeyError {
     /// No such file.
     #[error("there is no key file {}", .0.display())]
     NotFound(PathBuf),
     /// It cannot be read.
     #[error("the key file {} cannot be read: {source}", .path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    /// Over [`MAX_KEY_FILE`].
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Larger than 64 KiB.
     #[error("{} is larger than any key", .0.display())]
     TooLarge(PathBuf),
     /// It holds no private key.
     #[error("{}: {source}", .path.display())]
-    Invalid { path: PathBuf, source: InvalidKey },
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its text.
+        source: InvalidKey,
+    },
     /// A file is there already.
     #[error("{} is there already and is not overwritten", .0.display())]
     Exists(PathBuf),
     /// It cannot be written.
     #[error("{} cannot be written: {source}", .path.display())]
-    Unwritable { path: PathBuf, source: io::Error },
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system has no randomness.
     #[error("the system gives no random bytes")]
     Random,
@@ -47,20 +65,25 @@ pub(crate) enum KeyFault {
 
 /// A private key and who else may read it.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) key: PrivateKey,
+pub struct Loaded {
+    /// The key.
+    pub key: PrivateKey,
     /// The file's mode, if it lets others in.
-    pub(crate) exposed: Option<u32>,
+    pub exposed: Option<u32>,
 }
 
-/// Makes a key pair and writes both halves; either both files are new and whole, or none is left.
-pub(crate) fn generate(name: &KeyName) -> Result<(), KeyFault> {
+/// Makes a key pair and writes both halves; either both files are new and whole, or none is left. The private half
+/// gets mode 0600.
+///
+/// # Errors
+/// A file is there already, cannot be written, or there is no randomness.
+pub fn generate(name: &KeyName) -> Result<(), KeyError> {
     let mut seed = Zeroizing::new([0; 32]);
-    rand::fill(seed.as_mut_slice()).map_err(|_| KeyFault::Random)?;
+    rand::fill(seed.as_mut_slice()).map_err(|_| KeyError::Random)?;
     let key = PrivateKey::from_seed(&seed);
     // Looked at first, so that the common refusal writes nothing at all.
     if fs::symlink_metadata(&name.public).is_ok() {
-        return Err(KeyFault::Exists(name.public.clone()));
+        return Err(KeyError::Exists(name.public.clone()));
     }
     write_new(&name.private, PRIVATE_MODE, &key.to_pem())?;
     let written = write_new(&name.public, PUBLIC_MODE, &key.public().to_pem());
@@ -71,30 +94,33 @@ pub(crate) fn generate(name: &KeyName) -> Result<(), KeyFault> {
     written
 }
 
-/// Reads a private key.
-pub(crate) fn load(path: &Path) -> Result<Loaded, KeyFault> {
+/// Reads a private key: ed25519 or RSA, PEM or OpenSSH, from a file of 64 KiB at most.
+///
+/// # Errors
+/// The file is not there, cannot be read, or holds no private key.
+pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     let unreadable = |source: io::Error| match source.kind() {
-        ErrorKind::NotFound => KeyFault::NotFound(path.to_owned()),
-        _ => KeyFault::Unreadable { path: path.to_owned(), source },
+        ErrorKind::NotFound => KeyError::NotFound(path.to_owned()),
+        _ => KeyError::Unreadable { path: path.to_owned(), source },
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX_KEY_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_KEY_FILE) {
-        return Err(KeyFault::TooLarge(path.to_owned()));
+        return Err(KeyError::TooLarge(path.to_owned()));
     }
     let key = PrivateKey::parse(&text);
-    let key = key.map_err(|source| KeyFault::Invalid { path: path.to_owned(), source })?;
+    let key = key.map_err(|source| KeyError::Invalid { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
     let exposed = (metadata.is_file() && mode & OTHERS != 0).then_some(mode);
     Ok(Loaded { key, exposed })
 }
 
-fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyFault> {
+fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     let fault = |source: io::Error| match source.kind() {
-        ErrorKind::AlreadyExists => KeyFault::Exists(path.to_owned()),
-        _ => KeyFault::Unwritable { path: path.to_owned(), source },
+        ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+        _ => KeyError::Unwritable { path: path.to_owned(), source },
     };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(fault)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());

@@ -1,0 +1,129 @@
+//! The syntax of `gwctl routes …`
+
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+
+use super::lists::RouteFilter;
+use super::wait::Wait;
+
+/// `gwctl routes …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Routes {
+    /// Create a route
+    Create(Create),
+    /// List one's own routes; the admin's list has all
+    List(RouteFilter),
+    /// Show one route
+    Get(Route),
+    /// Change one route; what is left out stays as it is
+    Update(Update),
+    /// Delete one route
+    Delete(Delete),
+    /// Tell how a host looks from every node, and what is wrong
+    Explain {
+        /// The host, such as myapp.gateway.example.org
+        host: String,
+    },
+}
+
+/// The route that is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Route {
+    /// The route's id, as `gwctl routes list` shows it
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) route: String,
+}
+
+/// The flags of `gwctl routes create`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("host").args(["fqdn", "subdomain"]).required(true))]
+pub(crate) struct Create {
+    /// A host name of your own, such as app.example.org
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) fqdn: Option<String>,
+    /// A name below the gateway's base domain, such as myapp
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) subdomain: Option<String>,
+    /// Where it goes, such as [54f:1::2]:8080; repeat it for more
+    #[arg(short, long = "backend", required = true, value_name = "ADDRESS")]
+    pub(crate) backend: Vec<String>,
+    /// How a backend is chosen
+    #[arg(short, long, value_enum, default_value_t = Method::RoundRobin)]
+    pub(crate) method: Method,
+    /// Pass TLS through to the backend untouched (needs --fqdn)
+    #[arg(short, long)]
+    pub(crate) tls_pass: bool,
+    #[command(flatten)]
+    pub(crate) checks: Checks,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// The flags of `gwctl routes delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) route: Route,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// The flags of `gwctl routes update`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("host").args(["fqdn", "subdomain"]))]
+pub(crate) struct Update {
+    #[command(flatten)]
+    pub(crate) route: Route,
+    /// Another host name of your own
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) fqdn: Option<String>,
+    /// Another name below the gateway's base domain
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) subdomain: Option<String>,
+    /// All its backends from now on; repeat it for more
+    #[arg(short, long = "backend", value_name = "ADDRESS")]
+    pub(crate) backend: Vec<String>,
+    /// Another way to choose a backend
+    #[arg(short, long, value_enum)]
+    pub(crate) method: Option<Method>,
+    /// Pass TLS through to the backend (-t), or terminate it (-t=false)
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) tls_pass: Option<bool>,
+    #[command(flatten)]
+    pub(crate) checks: Checks,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// Judge the backends by the traffic alone again
+    #[arg(long, conflicts_with = "health")]
+    pub(crate) no_health: bool,
+}
+
+/// How the backends are checked.
+#[derive(Debug, Args)]
+pub(crate) struct Checks {
+    /// Have every node check the backends: `tcp` connects, a path such as /healthz is asked for with GET
+    #[arg(long, value_name = "tcp|PATH")]
+    pub(crate) health: Option<String>,
+    /// How often, from 1s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "health", value_parser = humantime::parse_duration)]
+    pub(crate) health_interval: Option<Duration>,
+    /// How many good checks in a row bring a backend back [default: 2]
+    #[arg(long, value_name = "N", requires = "health")]
+    pub(crate) health_rise: Option<u32>,
+    /// How many bad checks in a row take a backend out [default: 3]
+    #[arg(long, value_name = "N", requires = "health")]
+    pub(crate) health_fall: Option<u32>,
+}
+
+/// How a backend is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Method {
+    /// One after the other
+    RoundRobin,
+    /// Any of them
+    Random,
+}
