@@ -1,7 +1,6 @@
 //! The nodes' gRPC service: one task per stream drives its session; API calls are handed on.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
