@@ -3,6 +3,7 @@
 mod http;
 mod rpc;
 mod signatures;
+mod specification;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,31 +1,6 @@
-//! JSON-RPC: the examples of the specification's section 7, and what the methods do.
+//! What the methods do and refuse, alone and in batches.
 
 use super::*;
-
-#[tokio::test]
-async fn the_specifications_examples() {
-    let scene = Scene::new();
-    let parse_error = (-32700, Value::Null);
-    let invalid = (-32600, Value::Null);
-    for (body, answers) in [
-        (r#"{"jsonrpc": "2.0", "method": "foobar", "id": "1"}"#, vec![(-32601, json!("1"))]),
-        (r#"{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]"#, vec![parse_error.clone()]),
-        (r#"{"jsonrpc": "2.0", "method": 1, "params": "bar"}"#, vec![invalid.clone()]),
-        (r#"[{"jsonrpc": "2.0", "method": "x", "id": "1"},{"jsonrpc": "2.0", "method""#, vec![parse_error]),
-        ("[]", vec![invalid.clone()]),
-        ("[1]", vec![invalid.clone()]),
-        ("[1,2,3]", vec![invalid.clone(), invalid.clone(), invalid]),
-    ] {
-        let (status, answer) = scene.post("user1.pub", body).await;
-        assert_eq!(status, StatusCode::OK);
-        let is_list = answer.is_array();
-        let list = if is_list { answer.as_array().unwrap().clone() } else { vec![answer] };
-        let said: Vec<_> =
-            list.iter().map(|a| (a["error"]["code"].as_i64().unwrap(), a["id"].clone())).collect();
-        assert_eq!(said, answers, "{body}");
-        assert_eq!(is_list, body.starts_with("[1"), "{body}");
-    }
-}
 
 #[tokio::test]
 async fn a_mixed_batch_is_answered_call_by_call() {
