@@ -18,7 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [url, key_file, backend] = args.as_slice() else {
         return Err("give the API's URL, the private key's file and a backend".into());
     };
-    let name = Path::new(key_file).file_stem().and_then(|name| name.to_str()).ok_or("a key file has a name")?;
+    let name =
+        Path::new(key_file).file_stem().and_then(|name| name.to_str()).ok_or("a key file has a name")?;
     let signer = Signer::new(format!("{name}.pub").parse()?, keys::load(key_file.as_ref())?.key);
     let client = Client::new(Endpoint::parse(url)?).signed_by(signer);
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Action;
-use crate::cli::{Audit, Cli, Command, Format};
+use crate::cli::{Audit, Cli, Command, Format, Global};
 use crate::commands::Manner;
 use crate::fault::{Fault, Kind};
 
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
-    let manner = Manner { format: cli.global.output, verbose: cli.global.verbose };
+    let Global { output: format, verbose, retry_for, .. } = cli.global;
+    let manner = Manner { format, verbose, retry_for };
     match run(cli, manner) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -1,16 +1,45 @@
 //! What `--verbose` shows, on stderr. The private key is never within reach here.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use gwctl::Observer;
+use gwctl::{CallError, Observer};
 use http::{HeaderMap, Request, Response};
 
+use crate::cli::Format;
+use crate::output;
 use crate::printable::printable;
 
-/// Shows requests and responses.
+/// From when on a call is so long in coming that its user is told why.
+const LONG: Duration = Duration::from_secs(2);
+
+/// Shows requests, responses and further attempts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trace;
+
+/// Says once that a call is tried again, if that takes long.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    format: Format,
+    said: AtomicBool,
+}
+
+impl Patience {
+    /// Says it in this format.
+    pub(crate) const fn new(format: Format) -> Self {
+        Self { format, said: AtomicBool::new(false) }
+    }
+}
+
+impl Observer for Patience {
+    fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
+        if elapsed + pause >= LONG && !self.said.swap(true, Ordering::Relaxed) {
+            output::warn(self.format, &format!("{error}: still trying"));
+        }
+    }
+}
 
 impl Observer for Trace {
     fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
@@ -18,7 +47,7 @@ impl Observer for Trace {
         lines.extend(message(request.headers(), request.body()));
         show(">", &lines);
         if let Some(base) = base {
-            self.note("signature base:");
+            show("*", &["signature base:".to_owned()]);
             show("|", &base.lines().map(str::to_owned).collect::<Vec<_>>());
         }
     }
@@ -29,8 +58,8 @@ impl Observer for Trace {
         show("<", &lines);
     }
 
-    fn note(&self, text: &str) {
-        show("*", &[text.to_owned()]);
+    fn retry(&self, error: &CallError, pause: Duration, _: Duration) {
+        show("*", &[format!("{error}: once more in {:.1} s", pause.as_secs_f64())]);
     }
 }
 

@@ -97,9 +97,17 @@ impl Gateway {
 
     fn serve(
         tls: Option<Arc<ServerConfig>>,
+        answer: impl FnMut(&Received) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::listening(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, answer)
+    }
+
+    /// Serves those who come to `listener`.
+    pub(crate) fn listening(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
         mut answer: impl FnMut(&Received) -> Reply + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&received);

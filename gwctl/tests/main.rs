@@ -9,4 +9,5 @@ mod keys;
 mod network;
 mod profiles;
 mod program;
+mod retries;
 mod signed;

@@ -13,10 +13,8 @@ use socket2::{Domain, Socket, Type};
 use crate::gateway::{Gateway, Reply};
 use crate::program::{Program, public_key};
 
-const ID: &str = "01999999-9999-7999-8999-999999999999";
-
 /// A port that is taken but not listened on, so that connections to it are refused.
-fn deaf_port() -> (Socket, u16) {
+pub(crate) fn deaf_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket().unwrap().port();
@@ -46,34 +44,6 @@ fn localhost_is_tried_at_every_address() {
     for host in ["localhost", "gw.localhost", "LOCALHOST"] {
         let ended = program.run(&["-u", &format!("http://{host}:{}", gateway.port), "health"]);
         assert_eq!((ended.code, ended.stdout.as_str()), (0, "ok, 1 node connected\n"), "{}", ended.stderr);
-    }
-}
-
-#[test]
-fn a_lost_answer_is_asked_for_once_more_with_the_same_id() {
-    let mut calls = 0;
-    let gateway = Gateway::start(move |_| {
-        calls += 1;
-        if calls == 1 { Reply::Nothing } else { Reply::error(200, -32004, json!({ "kind": "k" })) }
-    });
-    let ended = Program::new().call(&gateway.url(), &["routes", "create", "-s", "a", "-b", "[400::1]:80"]);
-    assert_eq!(ended.code, 6, "{}", ended.stderr);
-    let [first, second] = gateway.received().try_into().unwrap();
-    assert_eq!(first.body, second.body);
-    let nonce = |request: &crate::gateway::Received| {
-        request.verify("http", &public_key()).unwrap().nonce().unwrap().unwrap().to_owned()
-    };
-    assert_ne!(nonce(&first), nonce(&second));
-}
-
-#[test]
-fn a_lost_answer_stays_lost_after_the_second_time_and_for_a_deletion() {
-    for (words, times) in [(["routes", "get", "-r", ID], 2), (["routes", "delete", "-r", ID], 1)] {
-        let gateway = Gateway::start(|_| Reply::Nothing);
-        let ended = Program::new().call(&gateway.url(), &words);
-        assert_eq!((ended.code, gateway.received().len()), (3, times), "{}", ended.stderr);
-        assert!(ended.stderr.contains("was lost before the answer"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("gwctl routes list"), "{}", ended.stderr);
     }
 }
 

@@ -51,21 +51,28 @@ impl Program {
 
     /// Runs `gwctl` with these words and variables.
     pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Ended {
+        self.command(words, variables).output().unwrap().into()
+    }
+
+    /// `gwctl` with these words and variables, to be run.
+    pub(crate) fn command(&self, words: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gwctl"));
         for name in [
             "WEBGATEWAY_URL",
             "WEBGATEWAY_ID",
             "WEBGATEWAY_KEY",
             "WEBGATEWAY_PROFILE",
+            "NO_COLOR",
             "XDG_CONFIG_HOME",
             "SSL_CERT_FILE",
             "SSL_CERT_DIR",
         ] {
             command.env_remove(name);
         }
-        command.env("HOME", self.folder());
+        // What is refused is refused: who tests retries says so.
+        command.env("HOME", self.folder()).env("WEBGATEWAY_RETRY_FOR", "0s");
         command.args(words).envs(variables.iter().copied()).current_dir(self.folder()).stdin(Stdio::null());
-        command.output().unwrap().into()
+        command
     }
 }
 

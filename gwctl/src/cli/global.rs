@@ -1,6 +1,7 @@
 //! The flags of every command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -20,6 +21,10 @@ pub(crate) struct Global {
     /// What `gwctl login` kept under this name; it says what is not given [default: the file's `default`]
     #[arg(long, global = true, env = "WEBGATEWAY_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// How long to go on trying while the gateway cannot be reached or is not available; 0s for once
+    #[arg(long, global = true, env = "WEBGATEWAY_RETRY_FOR", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) retry_for: Duration,
     /// Show the request, what was signed, and the response on stderr
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,

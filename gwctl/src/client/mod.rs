@@ -3,23 +3,28 @@
 mod answer;
 mod error;
 mod observer;
+mod retry;
 mod transport;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Request, Response, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::sleep;
 use uuid::Uuid;
-use webgateway_proto::api::{jsonrpc, method};
+use webgateway_proto::api::jsonrpc;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::KeyId;
 
 pub use self::answer::NotRpc;
 pub use self::error::{CallError, ErrorKind};
 pub use self::observer::Observer;
+use self::retry::{Outlook, Pauses};
 pub use self::transport::TransportError;
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -35,12 +40,14 @@ pub struct Signer {
 
 /// A client of one gateway. Without a signer it can call what needs no signature.
 ///
-/// Each call has a connection of its own, 30 s for all of it, and takes an answer of 16 MiB at most.
+/// Each attempt at a call has a connection of its own, a nonce of its own and 30 s for all of it, and takes an answer of
+/// 16 MiB at most.
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
     signer: Option<Signer>,
     observer: Option<Arc<dyn Observer>>,
+    retry_for: Duration,
 }
 
 impl Signer {
@@ -55,7 +62,7 @@ impl Client {
     /// A client that does not sign.
     #[must_use]
     pub const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, signer: None, observer: None }
+        Self { endpoint, signer: None, observer: None, retry_for: Duration::ZERO }
     }
 
     /// The same, and signs every request.
@@ -70,10 +77,21 @@ impl Client {
         Self { observer: Some(Arc::new(observer)), ..self }
     }
 
+    /// The same, and begins further attempts at a call until this long after its first; without it there is one.
+    ///
+    /// Tried again is what may pass: a refused or lost connection, no answer, HTTP 502, 503 and 504, and the kinds of
+    /// error by which the gateway says "not now". The pauses grow from 0.1 s to 5 s, or are as long as the gateway
+    /// asks for. What may have been done already is repeated only where that does no harm: never `routes.delete`, a
+    /// `routes.create` with an `id` alone, a `routes.update` without `expected_version` alone.
+    #[must_use]
+    pub fn retry_for(self, retry_for: Duration) -> Self {
+        Self { retry_for, ..self }
+    }
+
     /// Calls a method of [`api::method`](crate::api::method) and returns its result, typed or as a
     /// [`serde_json::Value`] with all that a newer gateway may say.
     ///
-    /// A connection that is lost after the request was sent is tried once more where a repetition does no harm.
+    /// What may pass is tried again for as long as [`retry_for`](Self::retry_for) says.
     ///
     /// # Errors
     /// No answer, an answer that is not the API's, the gateway's error, or a result of another shape.
@@ -82,25 +100,45 @@ impl Client {
         P: Serialize + Sync + ?Sized,
         R: DeserializeOwned,
     {
+        let params = serde_json::to_value(params).map_err(CallError::Encode)?;
+        let is_repeatable = retry::is_repeatable(method, &params);
         let request = jsonrpc::Request { jsonrpc: "2.0", method, params, id: 1 };
         let body = Bytes::from(serde_json::to_vec(&request).map_err(CallError::Encode)?);
-        let answer = transport::within_limit(self.attempts(method, &body)).await??;
-        serde_json::from_value(answer::read(&answer)?).map_err(CallError::Decode)
+        let result = self.attempts(body, is_repeatable).await?;
+        serde_json::from_value(result).map_err(CallError::Decode)
     }
 
-    async fn attempts(&self, method: &str, body: &Bytes) -> Result<Response<Bytes>, CallError> {
-        match self.attempt(body.clone()).await {
-            Err(CallError::Transport(lost @ TransportError::Lost { .. })) if is_repeatable(method) => {
-                if let Some(observer) = &self.observer {
-                    observer.note("the connection was lost before the answer: once more");
-                }
-                match self.attempt(body.clone()).await {
-                    // The first one may have been done: that is what the caller must know.
-                    Err(CallError::Transport(_)) => Err(lost.into()),
-                    answer => answer,
-                }
+    async fn attempts(&self, body: Bytes, is_repeatable: bool) -> Result<Value, CallError> {
+        let began = Instant::now();
+        let (mut pauses, mut in_doubt) = (Pauses::new(), None);
+        loop {
+            let answer = transport::within_limit(self.attempt(body.clone())).await;
+            let error =
+                match answer.map_err(CallError::from).flatten().and_then(|answer| answer::read(&answer)) {
+                    Ok(result) => return Ok(result),
+                    Err(error) => error,
+                };
+            let outlook = Outlook::of(&error);
+            let least = match outlook {
+                Outlook::NotDone(least) => Some(least),
+                Outlook::InDoubt if is_repeatable => Some(Duration::ZERO),
+                Outlook::InDoubt | Outlook::Lasting => None,
+            };
+            let pause = least
+                .map(|least| pauses.next(least))
+                .filter(|pause| began.elapsed() + *pause <= self.retry_for);
+            let Some(pause) = pause else {
+                // An earlier attempt may have been done: that is what the caller must know.
+                let unanswered = matches!(error, CallError::Transport(_));
+                return Err(in_doubt.filter(|_| unanswered).unwrap_or(error));
+            };
+            if let Some(observer) = &self.observer {
+                observer.retry(&error, pause, began.elapsed());
             }
-            answer => answer,
+            if outlook == Outlook::InDoubt {
+                in_doubt.get_or_insert(error);
+            }
+            sleep(pause).await;
         }
     }
 
@@ -131,9 +169,4 @@ impl Client {
         }
         Ok(response)
     }
-}
-
-/// Whether doing it twice is as good as once. A second `routes.delete` would be answered "not found".
-fn is_repeatable(method: &str) -> bool {
-    method != method::ROUTES_DELETE
 }

@@ -50,6 +50,8 @@ pub enum TransportError {
         authority: String,
         /// What the system says.
         cause: String,
+        /// Whether it may pass: nobody listens, or there is no way to it now.
+        passing: bool,
     },
     /// A certificate that is not trusted, or is another host's.
     #[error("the certificate of {authority} is not accepted: {cause}")]
@@ -200,8 +202,27 @@ fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportE
     match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => TransportError::Certificate { authority, cause },
         Some(_) => TransportError::Tls { authority, cause },
-        None => TransportError::Connect { authority, cause },
+        None => {
+            let passes = |error: &io::Error| may_pass(error.kind());
+            let passing = chain(error).filter_map(|error| error.downcast_ref()).any(passes);
+            TransportError::Connect { authority, cause, passing }
+        }
     }
+}
+
+/// Whether a connection refused this way may be taken later.
+fn may_pass(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
 }
 
 fn not_answered(authority: String, error: &hyper::Error) -> TransportError {

@@ -13,6 +13,8 @@ mod routes;
 mod status;
 mod wait;
 
+use std::time::Duration;
+
 use gwctl::{Client, Endpoint, Signer};
 use webgateway_proto::model::KeyId;
 
@@ -20,13 +22,15 @@ use crate::args::{Action, Call, Credentials};
 use crate::cli::Format;
 use crate::fault::Fault;
 use crate::output::{self, Report};
-use crate::trace::Trace;
+use crate::trace::{Patience, Trace};
 
 /// How to talk while a command runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) format: Format,
     pub(crate) verbose: bool,
+    /// How long a call is tried again.
+    pub(crate) retry_for: Duration,
 }
 
 /// Does what was asked for, and prints what came of it.
@@ -82,9 +86,10 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
     }
 }
 
+/// What needs no key says how it is now: it is not tried again.
 fn unsigned(endpoint: Endpoint, manner: Manner) -> Client {
     let client = Client::new(endpoint);
-    if manner.verbose { client.observed_by(Trace) } else { client }
+    if manner.verbose { client.observed_by(Trace) } else { client.observed_by(Patience::new(manner.format)) }
 }
 
 fn signed(endpoint: Endpoint, credentials: Credentials, manner: Manner) -> Result<Client, Fault> {
@@ -99,5 +104,6 @@ fn signed(endpoint: Endpoint, credentials: Credentials, manner: Manner) -> Resul
             format!("-u/--url: {endpoint} is plain http: answers can be read and changed on the way");
         output::warn(manner.format, &message);
     }
-    Ok(unsigned(endpoint, manner).signed_by(Signer::new(credentials.id, loaded.key)))
+    let client = unsigned(endpoint, manner).signed_by(Signer::new(credentials.id, loaded.key));
+    Ok(client.retry_for(manner.retry_for))
 }

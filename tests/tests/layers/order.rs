@@ -219,7 +219,6 @@ pub(crate) const CRATES: &[Layers] = &[
             "client",
             // The command line.
             "printable",
-            "trace",
             "cli",
             "profiles",
             "args",
@@ -228,6 +227,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "fault",
             "syntax",
             "output",
+            "trace",
             "commands",
         ],
     },
