@@ -33,7 +33,7 @@ use crate::dns::answers::Answers;
 use crate::dns::resolver::{NoResolver, Resolver};
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{NoZone, Zone};
-use crate::domain::{Domain, HostPolicy, Invitations};
+use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
 use crate::feed::enrolment::{Enrolment, attempts};
@@ -48,6 +48,7 @@ use crate::reconcile::{self, Reconciler};
 use crate::seal::{NoSecretKey, SecretKey};
 use crate::sockets::{NotListening, Sockets};
 use crate::store::{OpenError, Store, StoreError};
+use crate::suspensions::Suspensions;
 use crate::tickets::{NotRotated, Rotation};
 
 /// How long open connections may take to end.
@@ -126,6 +127,8 @@ pub struct App {
     loader: Loader,
     certificates: Certificates,
     tickets: Rotation,
+    suspensions: Suspensions,
+    suspended: watch::Receiver<u64>,
     registry: Arc<Registry>,
     metrics: Metrics,
     tasks: Tasks,
@@ -153,18 +156,19 @@ impl App {
         let mut tickets =
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
+        let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
+        let domain = domain(&config, store.clone(), &authority);
+        domain.load_quotas().await?;
+        let suspended = domain.suspensions.subscribe();
+        let mut suspensions = Suspensions::new(domain.clone());
+        // Before the catalog is read: who comes back is in it.
+        suspensions.pass().await?;
         let loader = loader(&config, &store, &key, challenges);
         let catalog = loader.load().await?;
         let members = Members::new(Clock::system());
         members.load(&store).await?;
-        let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let api = Api::new(Parts {
-            domain: domain(&config, store, &authority),
-            keys,
-            nodes: Arc::new(nodes.clone()),
-            metrics: metrics.clone(),
-        });
+        let api = Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone() });
         let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
         let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
         Ok(Self {
@@ -178,6 +182,8 @@ impl App {
             loader,
             certificates,
             tickets,
+            suspensions,
+            suspended,
             registry,
             metrics,
             tasks,
@@ -221,6 +227,8 @@ impl App {
         // Nothing but time changes them; the sender stays, or that would be an end.
         let (_poke, never) = watch::channel(0);
         tasks.essential("ticket keys", reconcile::run("ticket keys", self.tickets, never, stop()));
+        let ends = reconcile::run("suspensions", self.suspensions, self.suspended, stop());
+        tasks.essential("suspensions", ends);
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
         info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
         notify::ready();
@@ -339,6 +347,8 @@ fn domain(config: &Config, store: Store, authority: &NodeAuthority) -> Domain {
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
         invitations: config.feed.is_remote().then(told),
+        quotas: Quotas::new(config.quotas),
+        suspensions: watch::Sender::new(0),
         clock: Clock::system(),
     }
 }

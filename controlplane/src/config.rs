@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use webgateway_process::settings::Program;
+use webgateway_proto::api::QuotaView;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
 
 pub use self::acme::{CaConfig, Eab, InvalidAcme};
@@ -55,6 +56,8 @@ pub struct Config {
     pub rpc_listen: SocketAddr,
     /// How often the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
+    /// What each user may have by default; none: no limit.
+    pub quotas: QuotaView,
     /// How the dataplanes come to it.
     pub feed: FeedConfig,
     /// Where the DNS server listens.
@@ -163,6 +166,11 @@ impl Settings {
             keys: keys(self.pub_key_store)?,
             rpc_listen: self.rpc.listen,
             ticket_rotation: self.feed.ticket_rotation,
+            quotas: QuotaView {
+                routes: self.quotas.routes,
+                backends: self.quotas.backends,
+                mutations_per_minute: self.quotas.mutations_per_minute,
+            },
             feed: self.feed.resolve()?,
             dns_listen: self.dns.listen,
             resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,

@@ -24,6 +24,7 @@ pub mod feed;
 pub mod dns;
 
 pub mod reconcile;
+pub mod suspensions;
 
 pub mod certs;
 

@@ -1,5 +1,6 @@
 //! The command line's syntax: commands, flags, variables and their help.
 
+mod admin;
 mod audit;
 mod global;
 mod lists;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::admin::{Admin, Quota, Suspend, User, UserFilter};
 pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
 pub(crate) use self::lists::{Mode, RouteFilter};
@@ -101,15 +103,6 @@ pub(crate) enum Certificates {
     Root,
 }
 
-/// `gwctl admin …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Admin {
-    /// Stop serving a user's routes, at once
-    Suspend(User),
-    /// Serve them again
-    Unsuspend(User),
-}
-
 /// `gwctl keys …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
@@ -126,16 +119,6 @@ pub(crate) struct Certificate {
     /// The certificate's id, its first host, as `gwctl certificates list` shows it
     #[arg(short, long, value_name = "HOST")]
     pub(crate) certificate: String,
-}
-
-/// The user that is meant.
-#[derive(Debug, Args)]
-pub(crate) struct User {
-    /// The user's key id, such as user1.pub
-    #[arg(long, value_name = "KEY_ID")]
-    pub(crate) user: String,
-    #[command(flatten)]
-    pub(crate) wait: Wait,
 }
 
 #[cfg(test)]

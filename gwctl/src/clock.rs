@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, in Unix seconds.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
-pub(crate) fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

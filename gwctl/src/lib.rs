@@ -37,7 +37,7 @@
 //! Without the feature `cli`, which is on by default, only what this library needs is built.
 
 mod client;
-mod clock;
+pub mod clock;
 mod endpoint;
 pub mod keys;
 

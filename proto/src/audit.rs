@@ -13,6 +13,9 @@ use thiserror::Error;
 use crate::httpsig::{Evidence, NoEvidence};
 use crate::model::KeyId;
 
+/// The caller of what the gateway does by itself; no key has such a name.
+pub const GATEWAY: &str = "(gateway)";
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
@@ -20,9 +23,9 @@ pub struct AuditRecord {
     pub id: u64,
     /// When (RFC 3339, UTC, milliseconds).
     pub at: String,
-    /// The key id of who asked for it.
+    /// The key id of who asked for it, or `(gateway)`, which does by itself what somebody asked for earlier.
     pub caller: String,
-    /// The address they came from.
+    /// The address they came from; `-` for the gateway itself.
     pub client: String,
     /// The method that was called.
     pub method: String,
@@ -34,7 +37,8 @@ pub struct AuditRecord {
     pub after: Value,
     /// The store's revision of the change.
     pub revision: u64,
-    /// The hash of the signed request, lower-case hex; absent in records from before requests were kept.
+    /// The hash of the signed request, lower-case hex; absent in those of the gateway itself, and from before requests
+    /// were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// Its own hash, lower-case hex; absent in records from before the chain.
@@ -51,6 +55,9 @@ pub enum Broken {
     /// No hash where the chain has begun.
     #[error("it has no hash, though the chain has begun before it")]
     Unchained,
+    /// A caller who signed nothing.
+    #[error("it names no request that its caller signed")]
+    Unsigned,
     /// The request it names is not there.
     #[error("the request it came from is missing")]
     NoRequest,
@@ -87,7 +94,9 @@ impl AuditRecord {
             Some(hash) if *hash != self.link(previous) => return Err(Broken::Hash),
             Some(_) => {}
         }
-        let Some(named) = &self.request else { return Ok(()) };
+        let Some(named) = &self.request else {
+            return if self.caller == GATEWAY { Ok(()) } else { Err(Broken::Unsigned) };
+        };
         let request = request.ok_or(Broken::NoRequest)?;
         if request_hash(request) != *named {
             return Err(Broken::OtherRequest);

@@ -104,26 +104,27 @@ impl Authenticator {
         Ok(Verified { key_id: presented.key_id().clone(), signed, nonce })
     }
 
-    /// Uses the nonce up. What changes something needs one, remembered on the disk; what does not may have one.
-    pub async fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthFailure> {
-        let Some(nonce) = signed.nonce.clone() else {
+    /// Uses the nonce up, as far as this process remembers. What changes something needs one, what does not may have
+    /// one.
+    pub fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthFailure> {
+        let Some(nonce) = &signed.nonce else {
             return if mutates { Err(AuthFailure::NonceNeeded) } else { Ok(()) };
         };
+        let now = self.now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.spend(&signed.key_id, nonce, now, now + NONCE_LIFE) {
+            true => Ok(()),
+            false => Err(AuthFailure::Replayed),
+        }
+    }
+
+    /// Remembers the nonce of what changes something on the disk.
+    pub async fn keep_nonce(&self, signed: &Verified) -> Result<(), AuthFailure> {
+        let nonce = signed.nonce.clone().ok_or(AuthFailure::NonceNeeded)?;
         let (now, key_id) = (self.now(), signed.key_id.clone());
-        let expires_at = now + NONCE_LIFE;
-        let is_new = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.spend(&key_id, &nonce, now, expires_at)
-        };
-        if !is_new {
-            return Err(AuthFailure::Replayed);
-        }
-        if mutates {
-            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &key_id, &nonce, now, expires_at);
-            let is_new: Result<bool, StoreError> = self.store.write("nonce", spend).await;
-            return if is_new? { Ok(()) } else { Err(AuthFailure::Replayed) };
-        }
-        Ok(())
+        let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &key_id, &nonce, now, now + NONCE_LIFE);
+        let is_new: Result<bool, StoreError> = self.store.write("nonce", spend).await;
+        if is_new? { Ok(()) } else { Err(AuthFailure::Replayed) }
     }
 
     /// A key that was replaced a moment ago may be known here by its old self: looked for once more.

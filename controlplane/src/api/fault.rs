@@ -13,7 +13,7 @@ use webgateway_proto::model::InvalidBackends;
 pub(super) use self::kind::Kind;
 use super::auth::AuthFailure;
 use super::jsonrpc::Malformed;
-use crate::domain::{NodeRefusal, Refusal};
+use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
 
 type Text = Cow<'static, str>;
@@ -38,6 +38,11 @@ impl Row {
 
     fn hint(mut self, hint: impl Into<Text>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -89,12 +94,8 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         }
         Refusal::NoRoot => Row::new(Kind::NoInternalCa)
             .hint("a public CA's root is in every trust store; the operator's own CA gives its root itself"),
-        Refusal::Suspended(_) => Row::new(Kind::Suspended).hint("ask the operator"),
         Refusal::AdminOnly => Row::new(Kind::AdminOnly),
-        Refusal::NoUser(_) => Row::new(Kind::UserNotFound)
-            .field("user")
-            .hint("users are named by their key, such as `user1.pub`"),
-        Refusal::SuspendAdmin => Row::new(Kind::SuspendAdmin).field("user"),
+        Refusal::User(refusal) => user(refusal),
         Refusal::Node(refusal) => node(refusal),
         Refusal::Limit(_) => Row::new(Kind::InvalidLimit).field("limit"),
         Refusal::Cursor => Row::new(Kind::InvalidCursor)
@@ -103,6 +104,33 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())
+}
+
+/// What is refused about users.
+fn user(refusal: &UserRefusal) -> Row {
+    let more = "delete what you do not need, or ask the operator for more";
+    match refusal {
+        UserRefusal::Suspended { suspension, .. } if suspension.until.is_some() => {
+            Row::new(Kind::Suspended).hint("it ends by itself then; the operator can end it before")
+        }
+        UserRefusal::Suspended { .. } => Row::new(Kind::Suspended).hint("ask the operator"),
+        UserRefusal::Unknown(_) => Row::new(Kind::UserNotFound)
+            .field("user")
+            .hint("users are named by their key, such as `user1.pub`"),
+        UserRefusal::SuspendAdmin => Row::new(Kind::SuspendAdmin).field("user"),
+        UserRefusal::Reason(_) => Row::new(Kind::InvalidReason).field("reason"),
+        UserRefusal::Until | UserRefusal::UntilOver(_) => Row::new(Kind::InvalidUntil).field("until"),
+        UserRefusal::QuotaAdmin => Row::new(Kind::QuotaAdmin).field("user"),
+        UserRefusal::Routes { .. } => Row::new(Kind::QuotaExceeded).field("routes").hint(more),
+        UserRefusal::Backends { .. } => Row::new(Kind::QuotaExceeded).field("backends").hint(more),
+        UserRefusal::TooFast { most: 0, .. } => {
+            Row::new(Kind::QuotaExceeded).field("mutations_per_minute").hint("ask the operator")
+        }
+        UserRefusal::TooFast { retry_after, .. } => {
+            let row = Row::new(Kind::RateLimited).field("mutations_per_minute");
+            row.hint(format!("go on in {retry_after} s")).retry_after(*retry_after)
+        }
+    }
 }
 
 /// What is refused about nodes.

@@ -17,7 +17,7 @@ use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::keys::KeyStore;
 use super::methods::{self, Services};
 use super::{docs, fault, openrpc};
-use crate::domain::{Caller, Domain, NodeDirectory};
+use crate::domain::{Caller, Domain, Granted, NodeDirectory};
 use crate::metrics::Metrics;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -101,7 +101,7 @@ impl Api {
             return self.refuse(fault::not_json());
         }
         match self.admit(&request, origin, client).await {
-            Ok(Admitted { body, caller }) => self.run(body, caller).await,
+            Ok(admitted) => self.run(admitted).await,
             Err(Turned::Away(failure)) => {
                 let mut refused = self.refuse(fault::unauthenticated(&failure));
                 if refused.status() == StatusCode::UNAUTHORIZED {
@@ -133,30 +133,35 @@ impl Api {
             let is_open = body.calls().count() <= MAX_UNSIGNED
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
             let unsigned = || AuthFailure::Signature(Failure::Unsigned);
-            return if is_open { Ok(Admitted { body, caller: None }) } else { Err(unsigned().into()) };
+            return if is_open {
+                Ok(Admitted { body, caller: None, granted: Granted::all(0) })
+            } else {
+                Err(unsigned().into())
+            };
         };
-        let mutates = body.calls().any(|call| found(call).is_some_and(|method| method.mutates));
-        self.0.auth.spend_nonce(&verified, mutates).await?;
-        let caller = self.0.services.domain.caller(verified.key_id, client);
+        let mutations = body.calls().filter(|call| found(call).is_some_and(|method| method.mutates)).count();
+        self.0.auth.spend_nonce(&verified, mutations > 0)?;
+        let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
+        let granted = self.0.services.domain.grant(&caller, mutations);
+        if !granted.any() {
+            return Ok(Admitted { body, caller: Some(caller), granted });
+        }
+        self.0.auth.keep_nonce(&verified).await?;
         // For the audit; what changes nothing has no record there.
-        let evidence = mutates.then(|| Evidence::new(&verified.signed, request.body()));
-        let caller = match evidence {
-            Some(evidence) => caller.asking(evidence),
-            None => caller,
-        };
-        Ok(Admitted { body, caller: Some(caller) })
+        let evidence = Evidence::new(&verified.signed, request.body());
+        Ok(Admitted { body, caller: Some(caller.asking(evidence)), granted })
     }
 
-    async fn run(&self, body: Body, caller: Option<Caller>) -> Response<Bytes> {
+    async fn run(&self, Admitted { body, caller, mut granted }: Admitted) -> Response<Bytes> {
         match body {
-            Body::Single(entry) => match self.run_entry(entry, caller.as_ref()).await {
+            Body::Single(entry) => match self.run_entry(entry, caller.as_ref(), &mut granted).await {
                 Some(answer) => json(StatusCode::OK, &answer),
                 None => nothing(),
             },
             Body::Batch(entries) => {
                 let mut answers = Vec::with_capacity(entries.len());
                 for entry in entries {
-                    answers.extend(self.run_entry(entry, caller.as_ref()).await);
+                    answers.extend(self.run_entry(entry, caller.as_ref(), &mut granted).await);
                 }
                 if answers.is_empty() { nothing() } else { json(StatusCode::OK, &answers) }
             }
@@ -164,7 +169,12 @@ impl Api {
     }
 
     /// Runs one call; `None` if nobody waits for its answer.
-    async fn run_entry(&self, entry: Entry, caller: Option<&Caller>) -> Option<Answer> {
+    async fn run_entry(
+        &self,
+        entry: Entry,
+        caller: Option<&Caller>,
+        granted: &mut Granted,
+    ) -> Option<Answer> {
         let call = match entry {
             Ok(call) => call,
             Err(malformed) => {
@@ -172,16 +182,25 @@ impl Api {
                 return Some(Answer::new(Err(fault::malformed(&malformed)), malformed.id()?));
             }
         };
-        let outcome = self.run_call(&call, caller).await;
+        let outcome = self.run_call(&call, caller, granted).await;
         Some(Answer::new(outcome, call.id?))
     }
 
-    async fn run_call(&self, call: &Call, caller: Option<&Caller>) -> Result<Box<RawValue>, ErrorObject> {
+    async fn run_call(
+        &self,
+        call: &Call,
+        caller: Option<&Caller>,
+        granted: &mut Granted,
+    ) -> Result<Box<RawValue>, ErrorObject> {
         let Some(method) = methods::find(&call.method) else {
             self.0.metrics.call("unknown", "method_not_found");
             return Err(fault::no_method(&call.method));
         };
-        let outcome = (method.run)(&self.0.services, caller, call.params.as_deref()).await;
+        let allowed = if method.mutates { granted.spend() } else { Ok(()) };
+        let outcome = match allowed {
+            Ok(()) => (method.run)(&self.0.services, caller, call.params.as_deref()).await,
+            Err(refusal) => Err(fault::refused(&refusal)),
+        };
         let word = outcome.as_ref().map_or_else(reason, |_| "ok");
         self.0.metrics.call(method.name, word);
         outcome
@@ -192,6 +211,7 @@ impl Api {
 struct Admitted {
     body: Body,
     caller: Option<Caller>,
+    granted: Granted,
 }
 
 /// A request that is not executed.

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(create["name"], "routes.create");
         let names: Vec<_> = create["params"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
         assert_eq!(names[0], "backends");
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 8);
         assert_eq!(create["params"][0]["required"], true);
     }
 }

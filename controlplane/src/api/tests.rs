@@ -17,6 +17,7 @@ use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use webgateway_proto::api::NodeView;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::{Host, Prefixes};
@@ -25,7 +26,7 @@ use super::keys::KeyStore;
 use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
-use crate::domain::{Answered, Awaited, Domain, HostPolicy, NodeDirectory, Settled};
+use crate::domain::{Answered, Awaited, Domain, HostPolicy, NodeDirectory, Quotas, Settled};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -84,6 +85,8 @@ impl Scene {
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
             invitations: None,
+            quotas: Quotas::default(),
+            suspensions: watch::Sender::new(0),
             clock: Clock::system(),
         };
         let keys = KeyStore::open(&KeySource::Directory(keys)).unwrap();

@@ -19,6 +19,10 @@ const fn list(path: &'static str, help: &'static str) -> Key {
     Key { path, kind: Kind::List, help }
 }
 
+const fn number(path: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::Integer, help }
+}
+
 pub(super) const KEYS: &[Key] = &[
     text("base_domain", "The gateway's own domain (needed)"),
     list("public_ip", "The gateway's public addresses"),
@@ -45,6 +49,9 @@ pub(super) const KEYS: &[Key] = &[
     text("feed.address", "Where dataplanes from afar find it, HOST:PORT (the address listened on)"),
     text("feed.node_lifetime", "How long their certificates are good; they renew them themselves (30days)"),
     text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
+    number("quotas.routes", "How many routes each user may have (no limit)"),
+    number("quotas.backends", "How many backends each user may have, in all routes together (no limit)"),
+    number("quotas.mutations_per_minute", "How many changes each user may make in a minute (no limit)"),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
     list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
     text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
@@ -75,6 +82,7 @@ pub struct Settings {
     pub(super) pub_key_store: PubKeyStore,
     pub(super) rpc: Rpc,
     pub(super) feed: Feed,
+    pub(super) quotas: Quotas,
     pub(super) dns: Dns,
     pub(super) certificates: Certificates,
     pub(super) acme: AcmeSettings,
@@ -116,6 +124,15 @@ pub(super) struct Rpc {
     pub(super) listen: SocketAddr,
 }
 
+/// What each user may have, unless the admin gives them a quota of their own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Quotas {
+    pub(super) routes: Option<u32>,
+    pub(super) backends: Option<u32>,
+    pub(super) mutations_per_minute: Option<u32>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
@@ -155,6 +172,7 @@ impl Default for Settings {
             pub_key_store: PubKeyStore::default(),
             rpc: Rpc::default(),
             feed: Feed::default(),
+            quotas: Quotas::default(),
             dns: Dns::default(),
             certificates: Certificates::default(),
             acme: AcmeSettings::default(),

@@ -28,6 +28,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.feed.listen, [FeedAddress::Unix("/run/webgateway/feed.sock".into())]);
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
+    assert_eq!(config.quotas, QuotaView::default(), "no limits");
 }
 
 #[test]
@@ -47,12 +48,17 @@ fn every_key_is_taken() {
         "--feed-listen=unix:feed.sock,[::]:7443",
         "--feed-address=control.example.com:7443",
         "--feed-node-lifetime=7days",
+        "--quotas-routes=10",
+        "--quotas-backends=20",
+        "--quotas-mutations-per-minute=30",
         "--dns-listen=127.0.0.1:5353",
         "--dns-resolver=9.9.9.9,127.0.0.1:8053,::1",
         "--admin-listen=127.0.0.1:0",
     ])
     .unwrap();
     assert_eq!(config.public_ip.len(), 2);
+    let quotas = config.quotas;
+    assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
     assert_eq!(config.resolvers, ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap()));
     assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
     assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));

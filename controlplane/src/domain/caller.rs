@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use webgateway_proto::httpsig::Evidence;
 use webgateway_proto::model::KeyId;
 
-use super::{Domain, Refusal};
+use super::{Domain, Refusal, UserRefusal};
 use crate::store::audit::Entry;
 use crate::store::{Tx, users};
 
@@ -81,9 +81,12 @@ impl Caller {
 
     /// Refuses the suspended.
     pub fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
-        if !self.is_admin && users::is_suspended(tx, &self.key_id)? {
-            return Err(Refusal::Suspended(self.key_id.clone()));
+        let Some(user) = self.own() else { return Ok(()) };
+        match users::suspension(tx, user)? {
+            Some(suspension) => {
+                Err(UserRefusal::Suspended { user: user.clone(), suspension: Box::new(suspension) }.into())
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }

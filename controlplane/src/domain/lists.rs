@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use webgateway_proto::api::{MAX_PAGE, RouteListParams, method};
+use webgateway_proto::api::{MAX_PAGE, RouteListParams, UserListParams, UserView, method};
 
 use super::routes::show_one;
+use super::users::show;
 use super::{Caller, Domain, Refusal, Shown};
 use crate::store::routes::{self, Filter};
+use crate::store::users;
 
 /// One page of a list.
 #[derive(Debug)]
@@ -44,6 +46,25 @@ impl Domain {
                 let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
                 let shown = entries.into_iter().map(|route| show_one(tx, route, &base));
                 Ok(Paged { entries: shown.collect::<Result<_, _>>()?, next })
+            })
+            .await
+    }
+
+    /// The users this gateway has seen, by key; for the admin.
+    pub async fn list_users(
+        &self,
+        caller: &Caller,
+        params: UserListParams,
+    ) -> Result<Paged<UserView>, Refusal> {
+        caller.require_admin()?;
+        let page = Page::parse(params.limit, params.cursor.as_deref())?;
+        let (quotas, admin) = (self.quotas.clone(), self.admin.clone());
+        self.store
+            .read(method::ADMIN_USERS, move |tx| {
+                let found = users::page(tx, params.suspended, page.after.as_deref(), page.limit + 1)?;
+                let Paged { entries, next } = page.cut(found, |user| user.id.as_str());
+                let shown = entries.into_iter().map(|user| show(user, &quotas, &admin));
+                Ok(Paged { entries: shown.collect(), next })
             })
             .await
     }

@@ -7,10 +7,13 @@ pub mod explain;
 mod host;
 mod lists;
 mod nodes;
+mod quotas;
 mod refusal;
 mod routes;
+mod suspension;
 mod users;
 
+use tokio::sync::watch;
 use webgateway_proto::model::{KeyId, Prefixes};
 
 pub use self::caller::Caller;
@@ -18,7 +21,8 @@ pub use self::certificates::Certified;
 pub use self::host::{HostPolicy, Named};
 pub use self::lists::Paged;
 pub use self::nodes::{Answered, Awaited, Invitations, NodeDirectory, Settled};
-pub use self::refusal::{NodeRefusal, Refusal};
+pub use self::quotas::{Granted, Quotas};
+pub use self::refusal::{NodeRefusal, Refusal, UserRefusal};
 pub use self::routes::{Obstacle, Shown};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
@@ -36,6 +40,10 @@ pub struct Domain {
     pub admin: KeyId,
     /// What new nodes are told; `None` if none can come from afar.
     pub invitations: Option<Invitations>,
+    /// What users may have, and how often they may change something.
+    pub quotas: Quotas,
+    /// Counts the suspensions that were said, for who sees to their ends.
+    pub suspensions: watch::Sender<u64>,
     /// The time.
     pub clock: Clock,
 }

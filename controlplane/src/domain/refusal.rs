@@ -2,11 +2,13 @@
 
 use thiserror::Error;
 use webgateway_proto::model::{
-    Host, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
+    Host, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
     InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId,
 };
 
+use super::suspension::told;
 use crate::store::StoreError;
+use crate::store::users::Suspension;
 
 /// Why the rules, or the store, refuse.
 #[derive(Debug, Error)]
@@ -80,18 +82,12 @@ pub enum Refusal {
     /// Another CA issues.
     #[error("the certificates are not from the internal CA, so there is no root to show")]
     NoRoot,
-    /// The caller is suspended.
-    #[error("`{0}` is suspended and cannot change anything")]
-    Suspended(KeyId),
     /// Only the admin may.
     #[error("only the admin may do this")]
     AdminOnly,
-    /// Neither a key nor a route of theirs.
-    #[error("there is no user `{0}`")]
-    NoUser(KeyId),
-    /// The admin.
-    #[error("the admin cannot be suspended")]
-    SuspendAdmin,
+    /// Something about users.
+    #[error(transparent)]
+    User(#[from] UserRefusal),
     /// Something about nodes.
     #[error(transparent)]
     Node(#[from] NodeRefusal),
@@ -104,6 +100,63 @@ pub enum Refusal {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why something about users is refused.
+#[derive(Debug, Error)]
+pub enum UserRefusal {
+    /// The caller is suspended.
+    #[error("`{user}` is suspended and cannot change anything{}", told(suspension))]
+    Suspended {
+        /// Who.
+        user: KeyId,
+        /// Why and until when.
+        suspension: Box<Suspension>,
+    },
+    /// Neither a key nor a route of theirs.
+    #[error("there is no user `{0}`")]
+    Unknown(KeyId),
+    /// The admin.
+    #[error("the admin cannot be suspended")]
+    SuspendAdmin,
+    /// A reason that is none.
+    #[error(transparent)]
+    Reason(#[from] InvalidReason),
+    /// A time that is none.
+    #[error("`until` is not a time: write it as RFC 3339 says, such as 2030-01-31T12:00:00Z")]
+    Until,
+    /// A time that is over.
+    #[error("`until` is not in the future: the gateway's clock says {0}")]
+    UntilOver(String),
+    /// The admin.
+    #[error("the admin has no quotas")]
+    QuotaAdmin,
+    /// More routes than the caller may have.
+    #[error("you have {have} of {most} routes")]
+    Routes {
+        /// What they have.
+        have: u64,
+        /// What they may have.
+        most: u32,
+    },
+    /// More backends than the caller may have.
+    #[error("you have {have} of {most} backends, and this adds {more}")]
+    Backends {
+        /// What they have.
+        have: u64,
+        /// What they may have.
+        most: u32,
+        /// How many more it would be.
+        more: u64,
+    },
+    /// More mutations than the caller may make in this minute.
+    #[error("you have made {most} of {most} changes in this minute")]
+    TooFast {
+        /// What they may make.
+        most: u32,
+        /// When they may go on, in seconds.
+        retry_after: u64,
+    },
 }
 
 /// Why something about nodes is refused.

@@ -7,7 +7,9 @@ use webgateway_proto::api::{DnsRecord, HealthSpec, RouteCreate, RouteState, Rout
 use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
-use super::{Caller, Domain, Named, Refusal};
+use super::quotas::More;
+use super::suspension::told;
+use super::{Caller, Domain, Named, Quotas, Refusal};
 use crate::store::audit::{self, Entry};
 use crate::store::{StoreError, Tx, WriteTx, coverage, routes, users};
 
@@ -47,7 +49,26 @@ struct Change {
     params: RouteUpdate,
 }
 
+/// What holds while something is done.
+struct Given {
+    now: OffsetDateTime,
+    base: Host,
+    quotas: Quotas,
+}
+
 impl Domain {
+    fn given(&self) -> Given {
+        Given { now: self.clock.now(), base: self.hosts.base().clone(), quotas: self.quotas.clone() }
+    }
+
+    /// Does it, or only what it would be.
+    async fn change<F>(&self, method: &'static str, dry_run: bool, work: F) -> Result<Shown, Refusal>
+    where
+        F: FnOnce(&mut WriteTx<'_>) -> Result<Shown, Refusal> + Send + 'static,
+    {
+        if dry_run { self.store.rehearse(method, work).await } else { self.store.write(method, work).await }
+    }
+
     /// Creates a route. With an id that the caller made, the same call again returns the same route.
     pub async fn create_route(&self, caller: &Caller, params: &RouteCreate) -> Result<Shown, Refusal> {
         let named = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
@@ -57,11 +78,13 @@ impl Domain {
         let destination = Destination { mode: params.mode, balance: params.balance, backends, health };
         check_fits(&destination)?;
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
-        let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
-        let wanted = Wanted { id, host, destination };
-        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, now, &base);
-        let created = self.store.write(method::ROUTES_CREATE, write).await;
-        created.inspect(|shown| tell("a route was created", caller, &shown.route))
+        let (by, given, wanted) = (caller.clone(), self.given(), Wanted { id, host, destination });
+        let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, &given);
+        let created = self.change(method::ROUTES_CREATE, params.dry_run, write).await?;
+        if !params.dry_run {
+            tell("a route was created", caller, &created.route);
+        }
+        Ok(created)
     }
 
     /// One route.
@@ -82,10 +105,13 @@ impl Domain {
         let health = |spec: &Option<HealthSpec>| spec.as_ref().map(HealthCheck::try_from).transpose();
         let health = params.health.as_ref().map(health).transpose()?;
         let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, health, params };
-        let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
-        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, now, &base);
-        let updated = self.store.write(method::ROUTES_UPDATE, write).await;
-        updated.inspect(|shown| tell("a route was updated", caller, &shown.route))
+        let (by, given, dry_run) = (caller.clone(), self.given(), change.params.dry_run);
+        let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &given);
+        let updated = self.change(method::ROUTES_UPDATE, dry_run, write).await?;
+        if !dry_run {
+            tell("a route was updated", caller, &updated.route);
+        }
+        Ok(updated)
     }
 
     /// Deletes a route and returns what it was, at the version of its deletion.
@@ -119,8 +145,7 @@ fn create(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     wanted: Wanted,
-    now: OffsetDateTime,
-    base: &Host,
+    Given { now, base, quotas }: &Given,
 ) -> Result<Shown, Refusal> {
     caller.require_active(tx)?;
     if let Some(id) = wanted.id
@@ -132,18 +157,20 @@ fn create(
         return if same { Ok(show_one(tx, route, base)?) } else { Err(Refusal::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &wanted.host)?;
+    let backends = wanted.destination.backends.as_slice().len() as u64;
+    quotas.admit(tx, caller, &More { routes: 1, backends })?;
     let route = Route {
         id: wanted.id.unwrap_or_else(RouteId::generate),
         owner: caller.key_id().clone(),
         host: wanted.host,
         destination: wanted.destination,
         version: tx.revise()?,
-        created_at: now,
-        updated_at: now,
+        created_at: *now,
+        updated_at: *now,
     };
-    users::ensure(tx, &route.owner, now)?;
+    users::ensure(tx, &route.owner, *now)?;
     routes::insert(tx, &route)?;
-    record(tx, caller, Done { at: now, method: method::ROUTES_CREATE }, (None, Some(&route)))?;
+    record(tx, caller, Done { at: *now, method: method::ROUTES_CREATE }, (None, Some(&route)))?;
     Ok(show_one(tx, route, base)?)
 }
 
@@ -151,8 +178,7 @@ fn update(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     change: Change,
-    now: OffsetDateTime,
-    base: &Host,
+    Given { now, base, quotas }: &Given,
 ) -> Result<Shown, Refusal> {
     caller.require_active(tx)?;
     let before = owned(tx, caller, change.id)?;
@@ -168,10 +194,13 @@ fn update(
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
     }
+    let size = |route: &Route| route.destination.backends.as_slice().len() as u64;
+    let backends = size(&route).saturating_sub(size(&before));
+    quotas.admit(tx, caller, &More { routes: 0, backends })?;
     route.version = tx.revise()?;
-    route.updated_at = now;
+    route.updated_at = *now;
     routes::update(tx, &route)?;
-    record(tx, caller, Done { at: now, method: method::ROUTES_UPDATE }, (Some(&before), Some(&route)))?;
+    record(tx, caller, Done { at: *now, method: method::ROUTES_UPDATE }, (Some(&before), Some(&route)))?;
     Ok(show_one(tx, route, base)?)
 }
 
@@ -219,9 +248,13 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
 }
 
 pub(super) fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
-    let state = if users::is_suspended(tx, &route.owner)? {
-        RouteState::Suspended
-    } else if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
+    if let Some(suspension) = users::suspension(tx, &route.owner)? {
+        let told = told(&suspension);
+        let reason = Some(format!("suspended{told}")).filter(|_| !told.is_empty());
+        let obstacle = reason.map(|reason| Obstacle { reason, records: Vec::new() });
+        return Ok(Shown { route, state: RouteState::Suspended, obstacle });
+    }
+    let state = if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
         RouteState::Active
     } else {
         RouteState::WaitingForCertificate

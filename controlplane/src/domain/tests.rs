@@ -2,6 +2,7 @@
 
 mod certificates;
 mod lists;
+mod users;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use webgateway_proto::api::{HealthSpec, RouteCreate, RouteListParams, RouteState, RouteUpdate};
+use webgateway_proto::api::{HealthSpec, RouteCreate, RouteListParams, RouteState, RouteUpdate, UserSuspend};
 use webgateway_proto::model::{Balance, Host, Mode};
 
 use super::*;
@@ -33,6 +34,8 @@ impl Scene {
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
             invitations: None,
+            quotas: Quotas::default(),
+            suspensions: watch::Sender::new(0),
             clock: Clock::system(),
         };
         Self { domain, _dir: dir }
@@ -59,7 +62,11 @@ impl Scene {
         user: &str,
         suspended: bool,
     ) -> Result<webgateway_proto::api::UserState, Refusal> {
-        self.domain.set_suspended(&self.caller("admin.pub"), user.parse().unwrap(), suspended, false).await
+        let admin = self.caller("admin.pub");
+        match suspended {
+            true => self.domain.suspend(&admin, &suspension(user), false).await,
+            false => self.domain.unsuspend(&admin, user.parse().unwrap(), false).await,
+        }
     }
 
     fn revision(&self) -> u64 {
@@ -79,6 +86,10 @@ fn wanted(subdomain: &str) -> RouteCreate {
         backends: vec!["[400::1]:80".to_owned()],
         ..RouteCreate::default()
     }
+}
+
+fn suspension(user: &str) -> UserSuspend {
+    UserSuspend { user: user.to_owned(), ..UserSuspend::default() }
 }
 
 fn passed_through(fqdn: &str) -> RouteCreate {
@@ -228,10 +239,19 @@ async fn the_suspended_read_and_change_nothing() {
     let user = scene.caller("user1.pub");
     assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::Suspended);
     assert_eq!(scene.list(&user).await.unwrap()[0].state, RouteState::Suspended);
-    assert!(matches!(scene.create("user1.pub", "more").await, Err(Refusal::Suspended(_))));
-    assert!(matches!(scene.domain.delete_route(&user, &id).await, Err(Refusal::Suspended(_))));
+    assert!(matches!(
+        scene.create("user1.pub", "more").await,
+        Err(Refusal::User(UserRefusal::Suspended { .. }))
+    ));
+    assert!(matches!(
+        scene.domain.delete_route(&user, &id).await,
+        Err(Refusal::User(UserRefusal::Suspended { .. }))
+    ));
     let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
-    assert!(matches!(scene.update("user1.pub", update).await, Err(Refusal::Suspended(_))));
+    assert!(matches!(
+        scene.update("user1.pub", update).await,
+        Err(Refusal::User(UserRefusal::Suspended { .. }))
+    ));
 
     assert!(!scene.suspend("user1.pub", false).await.unwrap().suspended);
     assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::WaitingForCertificate);
@@ -242,16 +262,16 @@ async fn the_suspended_read_and_change_nothing() {
 #[tokio::test]
 async fn only_known_users_are_suspended_and_only_by_the_admin() {
     let scene = Scene::new();
-    assert!(matches!(scene.suspend("nobody.pub", true).await, Err(Refusal::NoUser(_))));
-    assert!(matches!(scene.suspend("admin.pub", true).await, Err(Refusal::SuspendAdmin)));
+    assert!(matches!(scene.suspend("nobody.pub", true).await, Err(Refusal::User(UserRefusal::Unknown(_)))));
+    assert!(matches!(scene.suspend("admin.pub", true).await, Err(Refusal::User(UserRefusal::SuspendAdmin))));
     scene.create("user1.pub", "app").await.unwrap();
     let by = scene.caller("user1.pub");
-    let refused = scene.domain.set_suspended(&by, "user1.pub".parse().unwrap(), true, true).await;
+    let refused = scene.domain.suspend(&by, &suspension("user1.pub"), true).await;
     assert!(matches!(refused, Err(Refusal::AdminOnly)));
     let admin = scene.caller("admin.pub");
-    let early = scene.domain.set_suspended(&admin, "new.pub".parse().unwrap(), true, true).await;
+    let early = scene.domain.suspend(&admin, &suspension("new.pub"), true).await;
     assert!(early.unwrap().suspended);
-    assert!(matches!(scene.create("new.pub", "x").await, Err(Refusal::Suspended(_))));
+    assert!(matches!(scene.create("new.pub", "x").await, Err(Refusal::User(UserRefusal::Suspended { .. }))));
 }
 
 #[tokio::test]

@@ -1,59 +1,78 @@
-//! What may be done to users: their routes leave the feed, or come back.
+//! What the admin sees of users, and which quotas they give them.
 
+use serde_json::json;
 use tracing::info;
-use webgateway_proto::api::{UserState, method};
+use webgateway_proto::api::{Limit, UserQuota, UserView, method};
 use webgateway_proto::model::KeyId;
 
-use super::{Caller, Domain, Refusal};
+use super::suspension::{require_known, target, time, view};
+use super::{Caller, Domain, Quotas, Refusal, UserRefusal};
+use crate::store::WriteTx;
 use crate::store::audit::{self, Entry};
-use crate::store::{WriteTx, routes, users};
+use crate::store::users::{self, OwnQuota, User};
 
 impl Domain {
-    /// Suspends a user, or lifts the suspension; doing it again changes nothing. A user is known by a route of
-    /// theirs, or by their key: `has_key`.
-    pub async fn set_suspended(
+    /// Gives a user other quotas; what they have already stays. A user is known by a route of theirs, or by their key:
+    /// `has_key`.
+    pub async fn set_quota(
         &self,
         caller: &Caller,
-        user: KeyId,
-        suspended: bool,
+        wanted: UserQuota,
         has_key: bool,
-    ) -> Result<UserState, Refusal> {
+    ) -> Result<UserView, Refusal> {
         caller.require_admin()?;
-        if suspended && user == self.admin {
-            return Err(Refusal::SuspendAdmin);
+        let user: KeyId = wanted.user.parse()?;
+        if user == self.admin {
+            return Err(UserRefusal::QuotaAdmin.into());
         }
-        let method = if suspended { method::ADMIN_SUSPEND } else { method::ADMIN_UNSUSPEND };
-        let now = self.clock.now();
-        let entry = Entry {
-            before: Some(written(!suspended)),
-            after: Some(written(suspended)),
-            ..caller.entry(now, method, format!("user/{user}"))
+        let (now, id) = (self.clock.now(), user.clone());
+        let entry = caller.entry(now, method::ADMIN_QUOTA, target(&user));
+        let write = move |tx: &mut WriteTx<'_>| {
+            require_known(tx, &id, has_key)?;
+            let known = users::find(tx, &id)?;
+            if known.is_none() {
+                users::ensure(tx, &id, now)?;
+            }
+            let before = known.map(|user| user.quota).unwrap_or_default();
+            let after = OwnQuota {
+                routes: wanted.routes.unwrap_or(before.routes),
+                backends: wanted.backends.unwrap_or(before.backends),
+                mutations: wanted.mutations_per_minute.unwrap_or(before.mutations),
+            };
+            if before != after {
+                users::set_quota(tx, &id, &after)?;
+                let (before, after) = (Some(written(&before)), Some(written(&after)));
+                audit::insert(tx, &Entry { before, after, ..entry })?;
+            }
+            users::find(tx, &id)?.ok_or_else(|| Refusal::from(UserRefusal::Unknown(id)))
         };
-        let changed = self
-            .store
-            .write(method, move |tx| {
-                if !has_key && !users::exists(tx, &user)? {
-                    return Err(Refusal::NoUser(user));
-                }
-                if users::is_suspended(tx, &user)? != suspended {
-                    users::ensure(tx, &user, now)?;
-                    users::set_suspended(tx, &user, suspended)?;
-                    audit::insert(tx, &entry)?;
-                }
-                state(tx, &user, suspended)
-            })
-            .await;
-        changed.inspect(|state| {
-            info!(user = state.user, suspended, routes = state.routes, by = %caller.key_id(), "a user's state was set");
-        })
+        let set = self.store.write(method::ADMIN_QUOTA, write).await?;
+        self.quotas.set_rate(user, set.quota.mutations);
+        info!(user = %set.id, by = %caller.key_id(), "a user's quotas were set");
+        Ok(show(set, &self.quotas, &self.admin))
     }
 }
 
-fn state(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<UserState, Refusal> {
-    let (routes, version) = (routes::count(tx, user)?, tx.revision()?);
-    Ok(UserState { user: user.to_string(), suspended, routes, version })
+/// As the API shows them.
+pub(super) fn show(user: User, quotas: &Quotas, admin: &KeyId) -> UserView {
+    let quota =
+        if user.id == *admin { Quotas::default().of(&OwnQuota::default()) } else { quotas.of(&user.quota) };
+    UserView {
+        user: user.id.to_string(),
+        first_seen: time(user.first_seen),
+        suspended: user.suspension.is_some(),
+        suspension: user.suspension.map(view),
+        routes: user.routes,
+        backends: user.backends,
+        quota,
+    }
 }
 
-fn written(suspended: bool) -> String {
-    serde_json::json!({ "suspended": suspended }).to_string()
+fn written(quota: &OwnQuota) -> String {
+    let OwnQuota { routes, backends, mutations } = quota;
+    let limit = |own: &Option<Limit>| json!(own);
+    json!({
+        "routes": limit(routes), "backends": limit(backends), "mutations_per_minute": limit(mutations),
+    })
+    .to_string()
 }

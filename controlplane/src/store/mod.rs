@@ -136,6 +136,26 @@ impl Store {
         let run = move || inner.write(name, slot, work);
         spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
     }
+
+    /// What [`write`](Self::write) would return, and nothing of it is kept.
+    pub async fn rehearse<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let rolled_back = self.write(name, |tx| Err::<(), _>(Rehearsed(work(tx)))).await;
+        rolled_back.map_or_else(|Rehearsed(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
+    }
+}
+
+/// An outcome that a transaction fails with, so that it is rolled back.
+struct Rehearsed<T, E>(Result<T, E>);
+
+impl<T, E: From<StoreError>> From<StoreError> for Rehearsed<T, E> {
+    fn from(error: StoreError) -> Self {
+        Self(Err(error.into()))
+    }
 }
 
 impl Inner {

@@ -15,7 +15,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::OpenError;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The first bytes of every SQLite file (its file format §1.2).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 

@@ -91,12 +91,6 @@ pub fn page(
     query.load(tx.conn)?.into_iter().map(Row::read).collect()
 }
 
-/// How many routes this user owns.
-pub fn count(tx: &mut Tx<'_>, owner: &KeyId) -> Result<u64, StoreError> {
-    let count: i64 = routes::table.filter(routes::owner.eq(owner.as_str())).count().get_result(tx.conn)?;
-    Ok(count.cast_unsigned())
-}
-
 /// Adds a route; an id that was deleted before lives again.
 pub fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;

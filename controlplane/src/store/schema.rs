@@ -20,6 +20,14 @@ diesel::table! {
         suspended -> Bool,
         version -> BigInt,
         first_seen -> BigInt,
+        suspended_reason -> Nullable<Text>,
+        suspended_since -> Nullable<BigInt>,
+        suspended_until -> Nullable<BigInt>,
+        quota_routes -> Nullable<BigInt>,
+        quota_backends -> Nullable<BigInt>,
+        quota_mutations -> Nullable<BigInt>,
+        route_count -> BigInt,
+        backend_count -> BigInt,
     }
 }
 

@@ -1,24 +1,105 @@
-//! The users this gateway has seen, and whether they are suspended.
+//! The users this gateway has seen: whether they are suspended, what they have and what they may have.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use time::OffsetDateTime;
-use webgateway_proto::model::KeyId;
+use webgateway_proto::api::Limit;
+use webgateway_proto::model::{KeyId, Reason};
 
-use super::routes::to_millis;
+use super::routes::{from_millis, to_millis};
 use super::schema::users;
 use super::{StoreError, Tx, WriteTx};
 
-/// Whether this user was ever seen.
-pub fn exists(tx: &mut Tx<'_>, user: &KeyId) -> Result<bool, StoreError> {
-    let query = users::table.find(user.as_str());
-    Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)
+/// Stands for no limit.
+const NO_LIMIT: i64 = -1;
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Their key.
+    pub id: KeyId,
+    /// When they were first seen.
+    pub first_seen: OffsetDateTime,
+    /// If they are suspended.
+    pub suspension: Option<Suspension>,
+    /// How many routes they own.
+    pub routes: u64,
+    /// How many backends these have together.
+    pub backends: u64,
+    /// Their own quotas.
+    pub quota: OwnQuota,
 }
 
-/// Whether this user is suspended; a user never seen is not.
-pub fn is_suspended(tx: &mut Tx<'_>, user: &KeyId) -> Result<bool, StoreError> {
-    let found: Option<bool> =
-        users::table.find(user.as_str()).select(users::suspended).first(tx.conn).optional()?;
-    Ok(found.unwrap_or(false))
+/// Why and how long a user is suspended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// Why.
+    pub reason: Option<Reason>,
+    /// When it began.
+    pub since: OffsetDateTime,
+    /// When it ends by itself.
+    pub until: Option<OffsetDateTime>,
+}
+
+/// The quotas that are a user's own; `None` where the gateway's default holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnQuota {
+    /// Routes.
+    pub routes: Option<Limit>,
+    /// Backends, in all routes together.
+    pub backends: Option<Limit>,
+    /// Mutations in a minute.
+    pub mutations: Option<Limit>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct Row {
+    key_id: String,
+    suspended: bool,
+    first_seen: i64,
+    suspended_reason: Option<String>,
+    suspended_since: Option<i64>,
+    suspended_until: Option<i64>,
+    quota_routes: Option<i64>,
+    quota_backends: Option<i64>,
+    quota_mutations: Option<i64>,
+    route_count: i64,
+    backend_count: i64,
+}
+
+/// This user, if they were ever seen.
+pub fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
+    let row: Option<Row> =
+        users::table.find(user.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// The suspension of this user; a user never seen has none.
+pub fn suspension(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<Suspension>, StoreError> {
+    Ok(find(tx, user)?.and_then(|user| user.suspension))
+}
+
+/// The first users by key after the key `after`, at most `limit`: all, the suspended, or the others.
+pub fn page(
+    tx: &mut Tx<'_>,
+    suspended: Option<bool>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    let mut query =
+        users::table.select(Row::as_select()).order(users::key_id).limit(limit.into()).into_boxed();
+    if let Some(after) = after {
+        query = query.filter(users::key_id.gt(after));
+    }
+    match suspended {
+        // Written out, so that SQLite takes the index of these few.
+        Some(true) => query = query.filter(sql::<Bool>("users.suspended = 1")),
+        Some(false) => query = query.filter(users::suspended.eq(false)),
+        None => {}
+    }
+    query.load(tx.conn)?.into_iter().map(Row::read).collect()
 }
 
 /// Adds a user on first sight; does nothing for one that is known.
@@ -35,11 +116,112 @@ pub fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) -> Result
     Ok(())
 }
 
-/// Suspends a known user, or lifts the suspension; the user's version becomes this change's.
+/// Suspends a known user, or changes why and how long. The user's version becomes this change's if they were served
+/// until now.
+pub fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspension) -> Result<(), StoreError> {
+    set_suspended(tx, user, true)?;
+    diesel::update(users::table.find(user.as_str()))
+        .set((
+            users::suspended_reason.eq(suspension.reason.as_ref().map(Reason::as_str)),
+            users::suspended_since.eq(to_millis(suspension.since)),
+            users::suspended_until.eq(suspension.until.map(to_millis)),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Lifts a suspension; the user's version becomes this change's.
+pub fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreError> {
+    set_suspended(tx, user, false)?;
+    let nothing = (None::<String>, None::<i64>, None::<i64>);
+    diesel::update(users::table.find(user.as_str()))
+        .set((
+            users::suspended_reason.eq(nothing.0),
+            users::suspended_since.eq(nothing.1),
+            users::suspended_until.eq(nothing.2),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Says that a known user is suspended, or is not; their version becomes this change's if they were not so.
 pub fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
-    diesel::update(users::table.find(user.as_str()))
+    let other = users::table.find(user.as_str()).filter(users::suspended.ne(suspended));
+    diesel::update(other)
         .set((users::suspended.eq(suspended), users::version.eq(version)))
         .execute(tx.conn)?;
     Ok(())
 }
+
+/// The suspended user whose suspension ends first by itself.
+pub fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+    let row: Option<Row> = users::table
+        .filter(users::suspended_until.is_not_null())
+        .order(users::suspended_until)
+        .select(Row::as_select())
+        .first(tx.conn)
+        .optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// Gives a known user other quotas.
+pub fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result<(), StoreError> {
+    diesel::update(users::table.find(user.as_str()))
+        .set((
+            users::quota_routes.eq(quota.routes.map(written)),
+            users::quota_backends.eq(quota.backends.map(written)),
+            users::quota_mutations.eq(quota.mutations.map(written)),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The users who have a limit of mutations of their own.
+pub fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
+    let rows: Vec<Row> =
+        users::table.filter(users::quota_mutations.is_not_null()).select(Row::as_select()).load(tx.conn)?;
+    let users = rows.into_iter().map(Row::read);
+    users
+        .filter_map(|user| user.map(|user| user.quota.mutations.map(|own| (user.id, own))).transpose())
+        .collect()
+}
+
+fn written(limit: Limit) -> i64 {
+    limit.number().map_or(NO_LIMIT, i64::from)
+}
+
+impl Row {
+    fn read(self) -> Result<User, StoreError> {
+        let damaged = |what: &str| StoreError::damaged("users", &self.key_id, what);
+        let time = |millis, what| from_millis(millis).ok_or_else(|| damaged(what));
+        let limit = |stored: Option<i64>| match stored {
+            Some(NO_LIMIT) => Ok(Some(Limit::NONE)),
+            Some(most) => {
+                u32::try_from(most).map(|most| Some(Limit::Most(most))).map_err(|_| damaged("a quota"))
+            }
+            None => Ok(None),
+        };
+        let reason = self.suspended_reason.as_deref().map(str::parse).transpose();
+        let suspension = Suspension {
+            reason: reason.map_err(|_| damaged("suspended_reason"))?,
+            since: time(self.suspended_since.unwrap_or(self.first_seen), "suspended_since")?,
+            until: self.suspended_until.map(|until| time(until, "suspended_until")).transpose()?,
+        };
+        Ok(User {
+            id: self.key_id.parse().map_err(|_| damaged("key_id"))?,
+            first_seen: time(self.first_seen, "first_seen")?,
+            suspension: self.suspended.then_some(suspension),
+            routes: self.route_count.cast_unsigned(),
+            backends: self.backend_count.cast_unsigned(),
+            quota: OwnQuota {
+                routes: limit(self.quota_routes)?,
+                backends: limit(self.quota_backends)?,
+                mutations: limit(self.quota_mutations)?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

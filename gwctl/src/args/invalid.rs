@@ -5,7 +5,7 @@ use gwctl::keys::InvalidKeyName;
 use thiserror::Error;
 use webgateway_proto::model::{
     InvalidBackend, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
-    InvalidRemoteAddress, InvalidRouteId,
+    InvalidReason, InvalidRemoteAddress, InvalidRouteId,
 };
 
 /// A flag that is wrong or missing.
@@ -58,6 +58,18 @@ pub(crate) enum InvalidArg {
     /// `--user`
     #[error(transparent)]
     User(InvalidKeyId),
+    /// `--reason`
+    #[error(transparent)]
+    Reason(#[from] InvalidReason),
+    /// `--until`
+    #[error("`{0}` is not a time")]
+    Until(String),
+    /// `--for`
+    #[error("that is too short or too long: give such as 12h or 7d")]
+    For,
+    /// `admin quota --…`
+    #[error("`{1}` is not a quota")]
+    Quota(&'static str, String),
     /// `nodes … NAME`
     #[error(transparent)]
     NodeName(#[from] InvalidNodeName),
@@ -90,7 +102,11 @@ impl InvalidArg {
             Self::Route(_) => "-r/--route",
             Self::Certificate(_) => "-c/--certificate",
             Self::NoChange => "-f, -s, -b, -m, -t, --health",
-            Self::User(_) => "--user",
+            Self::User(_) => "USER",
+            Self::Reason(_) => "--reason",
+            Self::Until(_) => "--until",
+            Self::For => "--for",
+            Self::Quota(flag, _) => flag,
             Self::KeyName(_) | Self::NodeName(_) => "NAME",
             Self::Address(_) => "--address",
             Self::Ttl(_) => "--ttl",
@@ -123,12 +139,22 @@ impl InvalidArg {
                 Some("write --health tcp, or --health /healthz with the path the backend answers")
             }
             Self::PassthroughHealth => Some("write --health tcp"),
-            Self::Health(_) | Self::Route(_) | Self::NodeName(_) | Self::Address(_) | Self::Ttl(_) => None,
+            Self::Reason(_)
+            | Self::For
+            | Self::Health(_)
+            | Self::Route(_)
+            | Self::NodeName(_)
+            | Self::Address(_)
+            | Self::Ttl(_) => None,
             Self::Certificate(_) => {
                 Some("a certificate is named by its first host, as `gwctl certificates list` shows it")
             }
             Self::NoChange => Some("give at least one of them with its new value"),
-            Self::User(_) => Some("a user is named by the key's id, such as --user user1.pub"),
+            Self::User(_) => Some("a user is named by the key's id, such as user1.pub"),
+            Self::Until(_) => {
+                Some("write it as RFC 3339 says, such as 2030-01-31T12:00:00Z, or give --for 7d")
+            }
+            Self::Quota(..) => Some("give a number, `none` for no limit, or `default` for the gateway's"),
             Self::KeyName(_) => Some("such as `gwctl keys generate user1`"),
         }
     }

@@ -1,5 +1,6 @@
 //! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
 
+mod admin;
 mod certificates;
 mod credentials;
 mod invalid;
@@ -16,9 +17,8 @@ use gwctl::Endpoint;
 use gwctl::keys::KeyName;
 use webgateway_proto::api::{
     AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate,
-    RouteListParams, RouteRef, RouteUpdate, UserRef,
+    RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
 };
-use webgateway_proto::model::KeyId;
 
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::invalid::InvalidArg;
@@ -85,9 +85,13 @@ pub(crate) enum Call {
     /// `audit.export`, to be kept.
     ExportAudit(Option<PathBuf>),
     /// `admin.suspend`
-    Suspend(UserRef),
+    Suspend(UserSuspend),
     /// `admin.unsuspend`
     Unsuspend(UserRef),
+    /// `admin.users`, all its pages; with a limit, as many users at most.
+    Users(UserListParams),
+    /// `admin.quota`
+    Quota(UserQuota),
 }
 
 impl Action {
@@ -110,10 +114,7 @@ impl Action {
             Command::Routes(command) => route_call(command)?,
             Command::Certificates(command) => certificate_call(command)?,
             Command::Nodes(command) => nodes::call(command)?,
-            Command::Admin(cli::Admin::Suspend(user)) => Call::Suspend(user_ref(&user)?).awaited(&user.wait),
-            Command::Admin(cli::Admin::Unsuspend(user)) => {
-                Call::Unsuspend(user_ref(&user)?).awaited(&user.wait)
-            }
+            Command::Admin(command) => admin::call(command)?,
         };
         let (endpoint, credentials) = signed(global)?;
         Ok(Self::Signed(endpoint, credentials, call))
@@ -162,9 +163,4 @@ fn audit_call(command: Audit) -> Call {
         Audit::Verify { head, .. } => Call::VerifyAudit(head),
         Audit::Export { out } => Call::ExportAudit(out),
     }
-}
-
-fn user_ref(user: &cli::User) -> Result<UserRef, InvalidArg> {
-    let id: KeyId = user.user.parse().map_err(InvalidArg::User)?;
-    Ok(UserRef { user: id.into() })
 }

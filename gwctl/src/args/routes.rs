@@ -23,6 +23,7 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, InvalidArg> {
         mode: mode(flags.tls_pass),
         health: health(&flags.checks, flags.tls_pass)?,
         id: None,
+        dry_run: flags.dry_run,
     })
 }
 
@@ -40,10 +41,12 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
         Some(spec) => Some(Some(spec)),
         None => flags.no_health.then_some(None),
     };
-    let unchanged = RouteUpdate { id: id.clone(), ..RouteUpdate::default() };
-    let expected_version = None;
-    let update = RouteUpdate { id, fqdn, subdomain, backends, balance, mode, health, expected_version };
-    if update == unchanged { Err(InvalidArg::NoChange) } else { Ok(update) }
+    let unchanged = RouteUpdate { id, ..RouteUpdate::default() };
+    let update = RouteUpdate { fqdn, subdomain, backends, balance, mode, health, ..unchanged.clone() };
+    if update == unchanged {
+        return Err(InvalidArg::NoChange);
+    }
+    Ok(RouteUpdate { dry_run: flags.dry_run, ..update })
 }
 
 /// `gwctl routes list`

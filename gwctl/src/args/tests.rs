@@ -91,8 +91,11 @@ fn the_wrong_flag_is_named() {
         ("gwctl routes list -i ../admin.pub", "-i/--id"),
         ("gwctl certificates get -c a..b", "-c/--certificate"),
         ("gwctl certificates renew -c *.example.org", "-c/--certificate"),
-        ("gwctl admin suspend --user a/b", "--user"),
-        ("gwctl admin unsuspend --user ..", "--user"),
+        ("gwctl admin suspend --user a/b", "USER"),
+        ("gwctl admin unsuspend ..", "USER"),
+        ("gwctl admin suspend u.pub --until tomorrow", "--until"),
+        ("gwctl admin suspend u.pub --for 0s", "--for"),
+        ("gwctl admin quota u.pub --mutations some", "--mutations"),
     ] {
         let error = call(line).expect_err(line);
         assert_eq!(error.flag(), flag, "{line}: {error}");

@@ -55,6 +55,9 @@ pub(crate) struct Create {
     /// Pass TLS through to the backend untouched (needs --fqdn)
     #[arg(short, long)]
     pub(crate) tls_pass: bool,
+    /// Check everything and show the route as it would be; do nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) checks: Checks,
     #[command(flatten)]
@@ -92,6 +95,9 @@ pub(crate) struct Update {
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) tls_pass: Option<bool>,
+    /// Check everything and show the route as it would be; do nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) checks: Checks,
     #[command(flatten)]

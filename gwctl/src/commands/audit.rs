@@ -243,7 +243,7 @@ mod tests {
         let mut record = AuditRecord {
             id,
             at: "2026-11-23T12:00:00Z".into(),
-            caller: "admin.pub".into(),
+            caller: webgateway_proto::audit::GATEWAY.into(),
             client: "::1".into(),
             method: "routes.update".into(),
             target: "route/x".into(),
@@ -273,7 +273,7 @@ mod tests {
         let changed = String::from_utf8(lines).unwrap().replace("::1", "::2");
         std::fs::write(&path, &changed).unwrap();
         let broken = verify_file(&path, None).unwrap_err();
-        assert!(broken.message.starts_with("record 1 (routes.update by admin.pub)"), "{}", broken.message);
+        assert!(broken.message.starts_with("record 1 (routes.update by (gateway))"), "{}", broken.message);
         std::fs::write(&path, "{}").unwrap();
         assert!(verify_file(&path, None).unwrap_err().message.contains("line 1"));
     }

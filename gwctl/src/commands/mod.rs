@@ -82,6 +82,8 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::ExportAudit(out) => audit::export(client, out.as_deref()).await,
         Call::Suspend(params) => admin::suspend(client, &params).await,
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
+        Call::Users(params) => admin::users(client, &params).await,
+        Call::Quota(params) => admin::quota(client, &params).await,
         Call::Awaited(call, _) => Box::pin(run_call(client, caller, *call)).await,
     }
 }

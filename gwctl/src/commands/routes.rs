@@ -21,7 +21,10 @@ pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Repor
     let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
     let is_own_host = params.fqdn.is_some();
     let result = client.call(method::ROUTES_CREATE, &params).await?;
-    Ok(Report::of(result, |route| created(&route, is_own_host)))
+    Ok(Report::of(result, |route| match params.dry_run {
+        true => would_be(&route),
+        false => created(&route, is_own_host),
+    }))
 }
 
 /// `gwctl routes list`
@@ -42,13 +45,20 @@ pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, Fa
 
 /// `gwctl routes update`
 pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, Fault> {
-    Ok(Report::of(client.call(method::ROUTES_UPDATE, params).await?, |route| shown(&route)))
+    Ok(Report::of(client.call(method::ROUTES_UPDATE, params).await?, |route| match params.dry_run {
+        true => would_be(&route),
+        false => shown(&route),
+    }))
 }
 
 /// `gwctl routes delete`
 pub(super) async fn delete(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
     let result = client.call(method::ROUTES_DELETE, params).await?;
     Ok(Report::new(result, format!("Deleted route {}", params.id)))
+}
+
+fn would_be(route: &RouteView) -> String {
+    format!("Nothing was done. Without --dry-run the route would be:\n\n{}", shown(route))
 }
 
 fn created(route: &RouteView, is_own_host: bool) -> String {
@@ -79,7 +89,11 @@ fn listed(list: &RouteList, caller: &KeyId) -> String {
     let columns = |route: &RouteView| {
         let (mode, method) = (route.mode.to_string(), route.balance.to_string());
         let backends = route.backends.join(",");
-        [route.id.clone(), route.host.clone(), mode, method, backends, route.state.as_str().to_owned()]
+        let state = match (&route.reason, route.state) {
+            (Some(reason), RouteState::Suspended) => reason.clone(),
+            (Some(_) | None, state) => state.as_str().to_owned(),
+        };
+        [route.id.clone(), route.host.clone(), mode, method, backends, state]
     };
     let head = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
     if list.routes.iter().all(|route| route.owner == caller.as_str()) {

@@ -25,6 +25,10 @@ pub mod method {
     pub const ADMIN_SUSPEND: &str = "admin.suspend";
     /// Lifts a suspension.
     pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
+    /// Lists the users.
+    pub const ADMIN_USERS: &str = "admin.users";
+    /// Sets a user's quotas.
+    pub const ADMIN_QUOTA: &str = "admin.quota";
     /// Lists the certificates of the caller's routes, the admin's list has all.
     pub const CERTIFICATES_LIST: &str = "certificates.list";
     /// Shows one certificate.
@@ -79,6 +83,9 @@ pub struct RouteCreate {
     /// An id made by the client: a retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
+    /// Checks everything and shows the route as it would be, and does nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// Params of `routes.get` and `routes.delete`.
@@ -116,6 +123,9 @@ pub struct RouteUpdate {
     /// Refuses the update if the route is at another version by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
+    /// Checks everything and shows the route as it would be, and does nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// A route as the API shows it.
@@ -174,27 +184,6 @@ impl RouteState {
             Self::Suspended => "suspended",
         }
     }
-}
-
-/// Params of `admin.suspend` and `admin.unsuspend`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UserRef {
-    /// The user's key id, such as `user1.pub`.
-    pub user: String,
-}
-
-/// Result of `admin.suspend` and `admin.unsuspend`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct UserState {
-    /// The user's key id.
-    pub user: String,
-    /// Whether they are suspended now.
-    pub suspended: bool,
-    /// How many routes they own.
-    pub routes: u64,
-    /// The store's revision now.
-    pub version: u64,
 }
 
 /// Result of `health`.

@@ -8,6 +8,7 @@ pub mod jsonrpc;
 mod lists;
 mod methods;
 mod nodes;
+mod users;
 
 pub use audit::{AuditExport, AuditExportParams, AuditList, AuditListParams, MAX_RECORDS};
 pub use certificates::{
@@ -19,10 +20,12 @@ pub use explain::{
 };
 pub use health::HealthSpec;
 pub use lists::{MAX_PAGE, RouteList, RouteListParams};
-pub use methods::{
-    BuildInfo, Health, RouteCreate, RouteRef, RouteState, RouteUpdate, RouteView, UserRef, UserState, method,
-};
+pub use methods::{BuildInfo, Health, RouteCreate, RouteRef, RouteState, RouteUpdate, RouteView, method};
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
+pub use users::{
+    Limit, NoLimit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,
+    UserSuspend, UserView,
+};
 
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";

@@ -6,6 +6,7 @@ mod health;
 mod host;
 mod id;
 mod node;
+mod reason;
 mod route;
 mod token;
 
@@ -15,5 +16,6 @@ pub use health::{HealthCheck, InvalidHealthCheck, Probe};
 pub use host::{Host, InvalidHost, MAX_HOST};
 pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
 pub use node::{InvalidNodeName, InvalidRemoteAddress, NodeName, RemoteAddress};
+pub use reason::{InvalidReason, MAX_REASON, Reason};
 pub use route::{Balance, Destination, Mode, Route};
 pub use token::{InvalidToken, JoinToken};

@@ -113,6 +113,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "dns::answers",
             "dns",
             "reconcile",
+            "suspensions",
             "tickets",
             "certs::schedule",
             "certs::internal",

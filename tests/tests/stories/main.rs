@@ -36,6 +36,7 @@ mod standalone;
 mod stopping;
 mod terminated;
 mod upgrade;
+mod users;
 mod websockets;
 
 fn main() -> anyhow::Result<()> {
@@ -60,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         owners::stories(),
         concurrency::stories(),
         operators::stories(),
+        users::stories(),
         base_domain::stories(),
         signatures::stories(),
         interop::stories(),

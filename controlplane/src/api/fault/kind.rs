@@ -3,21 +3,23 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 use webgateway_proto::api::{MAX_BODY, MAX_PAGE};
 use webgateway_proto::httpsig::{Failure, UnknownComponent};
+use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
     Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes,
 };
-use webgateway_proto::model::{RemoteAddress, RouteId};
 
 use super::without_store;
 use super::{Unfit, malformed, no_method, not_json, of_our_own, refused, too_large, too_slow, turned, unfit};
 use crate::api::auth::AuthFailure;
 use crate::api::jsonrpc::Malformed;
 use crate::api::keys::{KeyServerFailed, UnusableKey};
-use crate::domain::{NodeRefusal, Refusal};
+use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
+use crate::store::users::Suspension;
 
 /// Declares the kinds, each with its word, its code and an example: the error itself, or what is refused with it.
 macro_rules! kinds {
@@ -89,10 +91,15 @@ kinds! {
 
     // Who may.
     AdminOnly = "admin_only", FORBIDDEN, Err(Refusal::AdminOnly);
-    Suspended = "suspended", FORBIDDEN, Err(Refusal::Suspended(USER.parse()?));
-    SuspendAdmin = "suspend_admin", FORBIDDEN, Err(Refusal::SuspendAdmin);
-    InvalidUser = "invalid_user", INVALID_PARAMS, Err(KeyId::from_str("../user1").map_or_else(Refusal::from, Refusal::NoUser));
-    UserNotFound = "user_not_found", NOT_FOUND, Err(Refusal::NoUser(USER.parse()?));
+    Suspended = "suspended", FORBIDDEN, Err(suspended()?.into());
+    SuspendAdmin = "suspend_admin", FORBIDDEN, Err(UserRefusal::SuspendAdmin.into());
+    InvalidUser = "invalid_user", INVALID_PARAMS, Err(KeyId::from_str("../user1").map_or_else(Refusal::from, unknown));
+    UserNotFound = "user_not_found", NOT_FOUND, Err(unknown(USER.parse()?));
+    InvalidReason = "invalid_reason", INVALID_PARAMS, Err(UserRefusal::Reason(model::InvalidReason::Long).into());
+    InvalidUntil = "invalid_until", INVALID_PARAMS, Err(UserRefusal::Until.into());
+    QuotaAdmin = "quota_admin", FORBIDDEN, Err(UserRefusal::QuotaAdmin.into());
+    QuotaExceeded = "quota_exceeded", FORBIDDEN, Err(UserRefusal::Routes { have: 10, most: 10 }.into());
+    RateLimited = "rate_limited", UNAVAILABLE, Err(UserRefusal::TooFast { most: 60, retry_after: 37 }.into());
 
     // Routes.
     InvalidId = "invalid_id", INVALID_PARAMS, Err(RouteId::from_str("myapp").map_or_else(Refusal::from, Refusal::NoRoute));
@@ -135,6 +142,17 @@ const ROUTE: &str = "019cade2-11c0-7d6f-8a3b-5c2d9e4f1a60";
 
 fn away(failure: impl Into<AuthFailure>) -> Result<ErrorObject, Refusal> {
     Ok(turned(&failure.into()).1)
+}
+
+fn unknown(user: KeyId) -> Refusal {
+    UserRefusal::Unknown(user).into()
+}
+
+fn suspended() -> Result<UserRefusal, Refusal> {
+    let reason = Some("the bill of January".parse().map_err(UserRefusal::Reason)?);
+    let since = OffsetDateTime::UNIX_EPOCH;
+    let suspension = Box::new(Suspension { reason, since, until: None });
+    Ok(UserRefusal::Suspended { user: USER.parse()?, suspension })
 }
 
 fn host(text: &str) -> Result<Host, Refusal> {

@@ -125,7 +125,7 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 22] = [
+pub(super) static TABLE: [Entry; 24] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
@@ -138,6 +138,8 @@ pub(super) static TABLE: [Entry; 22] = [
     entry::<certificates::Root>(),
     entry::<admin::Suspend>(),
     entry::<admin::Unsuspend>(),
+    entry::<admin::Users>(),
+    entry::<admin::Quota>(),
     entry::<nodes::List>(),
     entry::<nodes::Invite>(),
     entry::<nodes::Drain>(),
@@ -154,9 +156,11 @@ impl Entry {
     /// Every kind of error that a call of it may come to once it is let in.
     pub(super) fn errors(&self) -> impl Iterator<Item = Kind> {
         let store = self.signed.then_some(Kind::Unavailable);
+        let quotas = if self.mutates { &[Kind::QuotaExceeded, Kind::RateLimited][..] } else { &[] };
         [Kind::InvalidParams]
             .into_iter()
             .chain(self.errors.iter().copied())
+            .chain(quotas.iter().copied())
             .chain([Kind::Internal])
             .chain(store)
     }

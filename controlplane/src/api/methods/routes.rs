@@ -41,7 +41,7 @@ impl Method for Create {
     type Outcome = RouteView;
 
     fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![samples::create(), samples::create_passthrough()]
+        vec![samples::create(), samples::create_passthrough(), samples::create_dry_run()]
     }
 
     async fn call(services: &Services, who: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {

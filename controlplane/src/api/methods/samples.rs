@@ -1,6 +1,7 @@
 //! What the examples of the document are about: one user with a few routes on a gateway with two nodes.
 
 mod gateway;
+mod users;
 
 use uuid::Uuid;
 use webgateway_proto::api::{
@@ -10,9 +11,9 @@ use webgateway_proto::api::{
 use webgateway_proto::model::{Balance, Mode};
 
 pub(super) use self::gateway::{
-    audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root, user,
-    user_ref,
+    audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
 };
+pub(super) use self::users::{quotas, suspend, unsuspended, user_ref, users};
 use super::Example;
 
 const ROUTE: Uuid = Uuid::from_u128(0x019c_ade2_11c0_7d6f_8a3b_5c2d_9e4f_1a60);
@@ -84,6 +85,11 @@ pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
     Example { name: "A host of one's own, passed through", params, result }
 }
 
+pub(super) fn create_dry_run() -> Example<RouteCreate, RouteView> {
+    let params = RouteCreate { dry_run: true, ..create().params };
+    Example { name: "Whether it could be created", params, result: route() }
+}
+
 pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
     let filtered = RouteListParams {
         host: Some("my".to_owned()),
@@ -131,7 +137,12 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
             result: RouteView { health: Some(health), ..updated(1209) },
         },
         Example { name: "Another name, and no checks", params: renamed, result: shop },
-        Example { name: "A host of one's own", params: own, result: waiting },
+        Example { name: "A host of one's own", params: own.clone(), result: waiting.clone() },
+        Example {
+            name: "Whether it could have that host",
+            params: RouteUpdate { dry_run: true, ..own },
+            result: waiting,
+        },
     ]
 }
 

@@ -179,3 +179,67 @@ async fn owners_wait_for_numbers_of_nodes_and_the_admin_reads_their_names() {
     let bad = scene.call("user1.pub", "routes.explain", json!({ "host": "a..b" })).await.unwrap_err();
     assert_eq!(bad["data"]["field"], "host");
 }
+
+#[tokio::test]
+async fn changes_that_come_too_fast_are_told_when_to_go_on() {
+    let scene = Scene::new();
+    let quota = json!({ "user": "user1.pub", "mutations_per_minute": 2 });
+    let set = scene.call("admin.pub", "admin.quota", quota).await.unwrap();
+    assert_eq!(set["quota"], json!({ "routes": null, "backends": null, "mutations_per_minute": 2 }));
+    let call = |id: u32| json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route(&format!("a{id}")), "id": id });
+    let list = json!({ "jsonrpc": "2.0", "method": "routes.list", "id": "list" });
+    let (_, answer) = scene.post("user1.pub", &json!([call(1), list, call(2), call(3)]).to_string()).await;
+    assert_eq!(answer[0]["result"]["host"], "a1.gw.example");
+    assert_eq!(answer[2]["result"]["host"], "a2.gw.example");
+    let error = &answer[3]["error"];
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32050), &json!("rate_limited")));
+    assert_eq!(error["message"], "you have made 2 of 2 changes in this minute");
+    assert!((1..=60).contains(&error["data"]["retry_after"].as_u64().unwrap()), "{error}");
+
+    // Without a transaction; what changes nothing is still done, and a replay is still one.
+    let kept = |scene: &Scene| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &scene.registry).unwrap();
+        text.lines()
+            .filter(|line| line.contains("name=\"nonce\"") && line.contains("_count"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = kept(&scene);
+    assert!(!before.is_empty());
+    let body = json!([call(4), json!({ "jsonrpc": "2.0", "method": "routes.list", "id": 5 })]).to_string();
+    let request = scene.signed("user1.pub", URL, &body);
+    let again = request.clone();
+    let (_, answer) = read(scene.send(request).await);
+    assert_eq!(answer[0]["error"]["data"]["kind"], "rate_limited");
+    assert_eq!(answer[1]["result"]["routes"].as_array().unwrap().len(), 2);
+    assert_eq!(kept(&scene), before);
+    assert_eq!(scene.send(again).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(scene.call("user2.pub", "routes.create", route("b")).await.is_ok(), "everybody for themselves");
+}
+
+#[tokio::test]
+async fn params_about_users_are_refused_by_name() {
+    let scene = Scene::new();
+    for (method, params, code, kind, field) in [
+        ("admin.suspend", json!({ "user": "user1.pub", "reason": "" }), -32602, "invalid_reason", "reason"),
+        ("admin.suspend", json!({ "user": "user1.pub", "until": "soon" }), -32602, "invalid_until", "until"),
+        ("admin.suspend", json!({ "user": "../x" }), -32602, "invalid_user", "user"),
+        ("admin.suspend", json!({ "user": "nobody.pub" }), -32004, "user_not_found", "user"),
+        ("admin.quota", json!({ "user": "user1.pub", "routes": -1 }), -32602, "invalid_params", "routes"),
+        ("admin.quota", json!({ "user": "admin.pub", "routes": 1 }), -32003, "quota_admin", "user"),
+        ("admin.users", json!({ "limit": 0 }), -32602, "invalid_limit", "limit"),
+    ] {
+        let error = scene.call("admin.pub", method, params.clone()).await.unwrap_err();
+        let (told, at) = (&error["data"]["kind"], &error["data"]["field"]);
+        assert_eq!((&error["code"], told, at), (&json!(code), &json!(kind), &json!(field)), "{params}");
+    }
+    let quota = json!({ "user": "user1.pub", "routes": 0 });
+    scene.call("admin.pub", "admin.quota", quota).await.unwrap();
+    let error = scene.call("user1.pub", "routes.create", route("a")).await.unwrap_err();
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32003), &json!("quota_exceeded")));
+    assert_eq!(
+        (&error["message"], &error["data"]["field"]),
+        (&json!("you have 0 of 0 routes"), &json!("routes"))
+    );
+}

@@ -195,6 +195,8 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
         allowed_backends: Prefixes::default(),
         admin: "admin.pub".parse().unwrap(),
         invitations: None,
+        quotas: Quotas::default(),
+        suspensions: watch::Sender::new(0),
         clock: Clock::system(),
     };
     let keys = KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap();

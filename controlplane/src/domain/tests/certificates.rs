@@ -100,7 +100,7 @@ async fn renewal_is_asked_for_by_the_owner_and_audited() {
     assert_eq!(scene.audited(format!("certificate/{OWN}")).await, 1);
     scene.suspend("user1.pub", true).await.unwrap();
     let refused = scene.domain.renew_certificate(&scene.caller("user1.pub"), OWN).await;
-    assert!(matches!(refused, Err(Refusal::Suspended(_))));
+    assert!(matches!(refused, Err(Refusal::User(UserRefusal::Suspended { .. }))));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn create(store: &Store, owner: &'static str, host: &'static str) -> Route
             created_at: now,
             updated_at: now,
         };
-        if !users::exists(tx, &route.owner)? {
+        if users::find(tx, &route.owner)?.is_none() {
             users::ensure(tx, &route.owner, now)?;
         }
         routes::insert(tx, &route)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use webgateway_proto::api::{
     AuditExport, AuditExportParams, AuditList, AuditListParams, BuildInfo, CertificateRef, CertificateState,
     CertificateView, NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView,
-    RootCertificate, UserRef, UserState, method,
+    RootCertificate, method,
 };
 use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
@@ -39,14 +39,6 @@ pub(in crate::api::methods) fn certificate_ref() -> CertificateRef {
 pub(in crate::api::methods) fn root() -> RootCertificate {
     let pem = "-----BEGIN CERTIFICATE-----\nMIIBnjCCAUSgAwIBAgIUcTJ9…\n-----END CERTIFICATE-----\n";
     RootCertificate { pem: pem.to_owned() }
-}
-
-pub(in crate::api::methods) fn user_ref() -> UserRef {
-    UserRef { user: USER.to_owned() }
-}
-
-pub(in crate::api::methods) fn user(suspended: bool) -> UserState {
-    UserState { user: USER.to_owned(), suspended, routes: 2, version: 1212 }
 }
 
 pub(in crate::api::methods) fn nodes() -> NodeList {

@@ -1,0 +1,14 @@
+DROP TRIGGER routes_discounted;
+DROP TRIGGER routes_recounted;
+DROP TRIGGER routes_counted;
+DROP INDEX users_quota_mutations;
+DROP INDEX users_suspended_until;
+DROP INDEX users_suspended;
+ALTER TABLE users DROP COLUMN backend_count;
+ALTER TABLE users DROP COLUMN route_count;
+ALTER TABLE users DROP COLUMN quota_mutations;
+ALTER TABLE users DROP COLUMN quota_backends;
+ALTER TABLE users DROP COLUMN quota_routes;
+ALTER TABLE users DROP COLUMN suspended_until;
+ALTER TABLE users DROP COLUMN suspended_since;
+ALTER TABLE users DROP COLUMN suspended_reason;
