@@ -2,6 +2,7 @@
 
 mod args;
 mod cli;
+mod colour;
 mod commands;
 mod fault;
 mod import;
@@ -13,7 +14,7 @@ mod trace;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::args::Action;
 use crate::cli::{Audit, Cli, Command, Format, Global};
@@ -21,7 +22,11 @@ use crate::commands::Manner;
 use crate::fault::{Fault, Kind};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let color = syntax::asked(std::env::args_os(), "--color", None).unwrap_or(ColorChoice::Auto);
+    colour::choose(color);
+    let parsed =
+        Cli::command().color(color).try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
@@ -38,7 +43,7 @@ fn main() -> ExitCode {
 
 /// Says what clap says. Help and version are such errors too, and go to stdout.
 fn not_understood(error: &clap::Error) -> ExitCode {
-    let format = syntax::asked_format(std::env::args_os());
+    let format = syntax::asked(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
     if error.use_stderr() && format != Format::Table {
         output::fault(format, &syntax::fault(error));
     } else {

@@ -8,8 +8,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::cli::Format;
+use crate::colour::{self, Ink};
 use crate::fault::{Fault, Kind};
 use crate::printable::printable;
+
+/// The column, or property, that has colours.
+const STATE: &str = "STATE";
 
 /// An answer in both forms. The JSON is the gateway's own, so that nothing a newer one says is lost.
 #[derive(Debug)]
@@ -77,41 +81,53 @@ pub(crate) fn fault(format: Format, fault: &Fault) {
 /// Prints a warning on stderr.
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
-        Format::Table => say(&format!("warning: {}", printable(message))),
+        Format::Table => {
+            say(&format!("{} {}", colour::complain(Ink::Warning, "warning:"), printable(message)));
+        }
         Format::Json | Format::Yaml => say(&json!({ "warning": message }).to_string()),
     }
 }
 
-/// One line per row, in columns without borders, so that it reads well and is easily cut.
+/// One line per row, in columns without borders, so that it reads well and is easily cut. What is called STATE has
+/// its colour.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head);
-    for row in rows {
-        table.add_row(row.map(|cell| printable(&cell).into_owned()));
-    }
+    let rows: Vec<[String; N]> = rows.map(|row| row.map(|cell| printable(&cell).into_owned())).collect();
+    table.add_rows(rows.iter().cloned());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    if let Some(at) = head.iter().position(|name| *name == STATE) {
+        for (line, row) in lines.iter_mut().skip(1).zip(&rows) {
+            *line = colour::state_in(line, &row[..at], &row[at]);
+        }
+    }
     lines.join("\n")
 }
 
 /// One line per property of one thing.
 pub(crate) fn details(properties: &[(&str, String)]) -> String {
     let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    let lines: Vec<String> =
-        properties.iter().map(|(name, value)| format!("{name:width$}{}", printable(value))).collect();
+    let line = |(name, value): &(&str, String)| {
+        let value = printable(value);
+        let value = if *name == STATE { colour::state(&value).into() } else { value };
+        format!("{name:width$}{value}")
+    };
+    let lines: Vec<String> = properties.iter().map(line).collect();
     lines.join("\n")
 }
 
 fn fault_text(fault: &Fault) -> String {
-    let mut text = "error: ".to_owned();
+    let mut text = colour::complain(Ink::Error, "error:") + " ";
     if let Some(at) = fault.flag.as_deref().or(fault.field.as_deref()) {
         text += &format!("{}: ", printable(at));
     }
     text += &printable(&fault.message);
     if let Some(hint) = &fault.hint {
-        text += &format!("\n  hint: {}", printable(hint));
+        text += "\n  ";
+        text += &colour::complain(Ink::Hint, &format!("hint: {}", printable(hint)));
     }
     text
 }

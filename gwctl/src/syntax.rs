@@ -5,28 +5,35 @@ use std::ffi::OsStr;
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::cli::Format;
 use crate::fault::{Fault, Kind};
 
-/// The format that a command line asks for with `-o`, as far as that can be told of one that has no other meaning.
-pub(crate) fn asked_format<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Format {
+/// What a command line chooses with a flag, as far as that can be told of one that has no other meaning.
+pub(crate) fn asked<V: ValueEnum>(
+    words: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    long: &str,
+    short: Option<char>,
+) -> Option<V> {
     let words: Vec<String> =
         words.into_iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
     let mut rest = words.iter().skip(1).take_while(|word| *word != "--");
-    let mut format = Format::Table;
+    let mut chosen = None;
     while let Some(word) = rest.next() {
-        let value = match word.strip_prefix("--output") {
+        let value = match word.strip_prefix(long) {
             Some("") => rest.next().map(String::as_str),
             Some(value) => value.strip_prefix('='),
-            None => match word.strip_prefix("-vo").or_else(|| word.strip_prefix("-o")) {
-                Some("") => rest.next().map(String::as_str),
-                Some(value) => Some(value.strip_prefix('=').unwrap_or(value)),
+            // -v may stand before it.
+            None => match word.strip_prefix("-v").or_else(|| word.strip_prefix('-')).zip(short) {
+                Some((flag, short)) => match flag.strip_prefix(short) {
+                    Some("") => rest.next().map(String::as_str),
+                    Some(value) => Some(value.strip_prefix('=').unwrap_or(value)),
+                    None => None,
+                },
                 None => None,
             },
         };
-        format = value.and_then(|value| Format::from_str(value, false).ok()).unwrap_or(format);
+        chosen = value.and_then(|value| V::from_str(value, false).ok()).or(chosen);
     }
-    format
+    chosen
 }
 
 /// What clap says, without its layout.
@@ -58,7 +65,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::{Cli, Format};
 
     #[test]
     fn the_format_is_found_wherever_it_stands() {
@@ -74,7 +81,8 @@ mod tests {
             ("gwctl routes -- -o json", Format::Table),
             ("gwctl routes -o", Format::Table),
         ] {
-            assert_eq!(asked_format(line.split(' ')), format, "{line}");
+            let asked = asked(line.split(' '), "--output", Some('o'));
+            assert_eq!(asked.unwrap_or(Format::Table), format, "{line}");
         }
     }
 
@@ -84,9 +92,9 @@ mod tests {
             ("gwctl", "a command is missing", None, "`gwctl --help`"),
             ("gwctl routes lst", "unrecognized subcommand 'lst'", None, "'list'"),
             (
-                "gwctl routes list --colour",
-                "unexpected argument '--colour' found",
-                Some("--colour"),
+                "gwctl routes list --frobnicate",
+                "unexpected argument '--frobnicate' found",
+                Some("--frobnicate"),
                 "Usage: ",
             ),
             ("gwctl routes get", "were not provided: --route <ID>", Some("--route <ID>"), "Usage: "),

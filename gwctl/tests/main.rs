@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod answers;
+mod colours;
 mod flags;
 mod gateway;
 mod keys;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ColorChoice, ValueEnum};
 
 /// The flags of every command.
 #[derive(Debug, Args)]
@@ -28,6 +28,9 @@ pub(crate) struct Global {
     /// Show the request, what was signed, and the response on stderr
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
     /// How to print the answer; with json or yaml, errors and warnings are JSON lines on stderr
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,

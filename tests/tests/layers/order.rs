@@ -224,6 +224,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "profiles",
             "args",
             "import",
+            "colour",
             "fault::kind",
             "fault",
             "syntax",

@@ -1,0 +1,70 @@
+//! Colours: where they are asked for, and nowhere else.
+
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+use crate::program::Program;
+
+const ESCAPE: char = '\u{1b}';
+
+fn routes() -> Value {
+    let route = |host: &str, state: &str| {
+        json!({
+            "id": "01999999-9999-7999-8999-999999999999", "owner": "user1.pub", "host": host, "mode": "terminate",
+            "balance": "random", "backends": ["[400::1]:80"], "state": state, "version": 7,
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        })
+    };
+    let states = ["active", "waiting_for_certificate", "suspended"];
+    json!({ "routes": states.map(|state| route("active.gw.example", state)) })
+}
+
+#[test]
+fn only_a_terminal_gets_colours_by_itself() {
+    let gateway = Gateway::with_result(routes());
+    let program = Program::new();
+    for variables in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")], &[("TERM", "xterm")]] {
+        let list = ["-u", &gateway.url(), "-k", "user1.priv", "routes", "list"];
+        let ended = program.run_with(&list, variables);
+        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
+        for wrong in [&["routes", "list"][..], &["routes", "lst"], &["--help"]] {
+            let ended = program.run_with(wrong, variables);
+            assert!(!ended.stderr.contains(ESCAPE) && !ended.stdout.contains(ESCAPE), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn states_and_errors_have_colours_where_they_are_asked_for() {
+    let gateway = Gateway::with_result(routes());
+    let program = Program::new();
+    let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always"]);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(!lines[0].contains(ESCAPE), "{lines:?}");
+    for (line, end) in lines[1..].iter().zip([
+        "\u{1b}[32mactive\u{1b}[0m",
+        "\u{1b}[33mwaiting for certificate\u{1b}[0m",
+        "\u{1b}[31msuspended\u{1b}[0m",
+    ]) {
+        assert!(line.ends_with(end) && line.matches(ESCAPE).count() == 2, "{line:?}");
+    }
+    let ended = program.run(&["--color=always", "routes", "list"]);
+    assert!(ended.stderr.starts_with("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m -k/--key: "), "{:?}", ended.stderr);
+    assert!(ended.stderr.contains("\n  \u{1b}[2mhint: "), "{:?}", ended.stderr);
+    assert!(program.run(&["routes", "lst", "--color", "always"]).stderr.contains(ESCAPE));
+    assert!(program.run(&["--help", "--color", "always"]).stdout.contains(ESCAPE));
+}
+
+#[test]
+fn json_and_yaml_never_have_any() {
+    let gateway = Gateway::with_result(routes());
+    let program = Program::new();
+    for format in ["json", "yaml"] {
+        let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always", "-o", format]);
+        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
+        let ended = program.run(&["routes", "list", "--color", "always", "-o", format]);
+        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
+        let ended = program.run(&["routes", "lst", "--color", "always", "-o", format]);
+        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
+    }
+}
