@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev sim test lint audit build release needs interop
+.PHONY: dev sim bench-api optimised test lint audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -12,10 +12,17 @@ dev: build
 
 # Plays nodes against a real controlplane and prints what a change and a sync take, e.g.
 # make sim SIM="--nodes 100 --routes 1000000". It needs optimised binaries, not the slowest to build.
-sim:
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	    $(CARGO) build --workspace --locked --release --target-dir target/sim
+sim: optimised
 	target/sim/release/webgateway-sim $(SIM)
+
+# Asks the API of a real controlplane at a fixed rate, and prints how long the answers take, e.g.
+# make bench-api ROUTES=1000000 SECONDS=10 BENCH="--reads 4000"
+bench-api: optimised
+	target/sim/release/webgateway-bench --routes $(or $(ROUTES),1000000) --seconds $(or $(SECONDS),10) $(BENCH)
+
+optimised:
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_STRIP=none \
+	    $(CARGO) build --workspace --locked --release --target-dir target/sim
 
 # The stories run the binaries, so these are built first.
 test: needs interop build

@@ -133,13 +133,9 @@ impl Process {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
-    /// The CPU time it has used so far, in clock ticks of 10 ms (proc(5), `utime` and `stime`).
+    /// The CPU time it has used so far, in clock ticks of 10 ms.
     pub fn cpu_ticks(&self) -> Result<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit(')').next().context("no name in stat")?;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |index: usize| -> Result<u64> { Ok(fields.get(index).context("short stat")?.parse()?) };
-        Ok(ticks(11)? + ticks(12)?)
+        cpu_ticks_of(self.child.id())
     }
 
     /// Its resident memory (proc(5), `VmRSS` and `VmHWM`).
@@ -181,6 +177,15 @@ pub struct Memory {
     pub now: u64,
     /// The most it took so far.
     pub most: u64,
+}
+
+/// The CPU time a process has used so far, in clock ticks of 10 ms (proc(5), `utime` and `stime`).
+pub fn cpu_ticks_of(id: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let after_name = stat.rsplit(')').next().context("no name in stat")?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<u64> { Ok(fields.get(index).context("short stat")?.parse()?) };
+    Ok(ticks(11)? + ticks(12)?)
 }
 
 /// What a finished command printed.

@@ -181,7 +181,7 @@ fn without_store(failure: &StoreError) -> ErrorObject {
         StoreError::Connection(_) | StoreError::Interrupted => {
             Row::new(Kind::Unavailable).hint(again).say("the store is not available now")
         }
-        StoreError::Database(_) | StoreError::Damaged { .. } => {
+        StoreError::Database(_) | StoreError::NotCommitted(_) | StoreError::Damaged { .. } => {
             Row::new(Kind::Internal).hint(again).say("the store failed")
         }
     }

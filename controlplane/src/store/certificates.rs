@@ -128,7 +128,7 @@ pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Ve
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
-        .filter(routes::mode.eq("terminate").and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
         .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
         .select(routes::host)
         .load(tx.conn)?;
@@ -137,7 +137,7 @@ pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Ve
             .inner_join(routes::table)
             .filter(users::version.gt(after))
             .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
-            .filter(routes::mode.eq("terminate").and(users::suspended.eq(false)))
+            .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
             .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
             .select(routes::host)
             .load(tx.conn)?;

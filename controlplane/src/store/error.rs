@@ -75,6 +75,9 @@ pub enum StoreError {
     /// No connection within the time allowed.
     #[error("no connection to the database: {0}")]
     Connection(String),
+    /// SQLite could not put it on the disk.
+    #[error("the database did not commit: {0}")]
+    NotCommitted(String),
     /// A row that this program cannot have written.
     #[error("the row `{key}` of {table} is damaged: {reason}")]
     Damaged {

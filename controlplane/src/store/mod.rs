@@ -6,6 +6,7 @@ pub mod budgets;
 pub mod certificates;
 pub mod challenges;
 pub mod change;
+mod checkpoint;
 pub mod coverage;
 mod error;
 pub mod feed;
@@ -23,6 +24,7 @@ pub mod tickets;
 pub mod tombstones;
 mod transaction;
 pub mod users;
+mod writer;
 
 use std::fs::File;
 use std::path::Path;
@@ -30,14 +32,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
-use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 pub use self::error::{OpenError, StoreError};
 use self::history::History;
 pub use self::transaction::{Tx, WriteTx};
+use self::writer::Writer;
 use crate::metrics::Metrics;
 
 /// How many transactions read at once.
@@ -45,6 +47,8 @@ const READERS: u32 = 4;
 /// How long a reader waits for its connection.
 const READER_WAIT: Duration = Duration::from_secs(5);
 
+/// Whether a route is terminated. The sign keeps SQLite from taking the index of the modes, which is nearly all routes.
+const TERMINATED: &str = "+routes.mode = 'terminate'";
 /// Whether a route has not changed after a version. The sign keeps SQLite from taking the index of the versions, which
 /// is nearly all routes here, instead of the owners'.
 const OLDER: &str = "+routes.version <= ";
@@ -56,12 +60,9 @@ type Readers = Pool<ConnectionManager<SqliteConnection>>;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    path: String,
     history: Arc<History>,
-    /// Empty after a transaction that panicked or could not be rolled back; the next one opens it anew.
-    writer: Arc<Mutex<Option<SqliteConnection>>>,
+    writer: Arc<Writer>,
     readers: Readers,
-    changed: watch::Sender<u64>,
     metrics: Metrics,
     _lock: File,
 }
@@ -83,11 +84,9 @@ impl Store {
             .map_err(|e| failed(e.to_string()))?;
         metrics.revision(revision);
         Ok(Self(Arc::new(Inner {
-            path: opened.path,
             history: Arc::new(history),
-            writer: Arc::new(Mutex::new(Some(opened.writer))),
+            writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
             readers,
-            changed: watch::Sender::new(revision),
             metrics,
             _lock: opened.lock,
         })))
@@ -102,7 +101,7 @@ impl Store {
     /// The revision after each commit that made one, beginning with the one now.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.writer.changed()
     }
 
     /// Runs `work` over one consistent state of the database.
@@ -123,18 +122,15 @@ impl Store {
         spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
     }
 
-    /// Runs `work` alone. When this returns `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to
-    /// its end even if the future is dropped.
+    /// Runs `work` with nobody else writing. When this returns `Ok`, what it wrote is on the disk; else nothing of it
+    /// is kept. Runs to its end even if the future is dropped.
     pub async fn write<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
-        let slot = Arc::clone(&self.0.writer).lock_owned().await;
-        let inner = Arc::clone(&self.0);
-        let run = move || inner.write(name, slot, work);
-        spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
+        self.0.writer.write(name, work).await
     }
 
     /// What [`write`](Self::write) would return, and nothing of it is kept.
@@ -158,34 +154,9 @@ impl<T, E: From<StoreError>> From<StoreError> for Rehearsed<T, E> {
     }
 }
 
-impl Inner {
-    fn write<T, E: From<StoreError>>(
-        &self,
-        name: &'static str,
-        mut slot: OwnedMutexGuard<Option<SqliteConnection>>,
-        work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let started = Instant::now();
-        let mut conn = match slot.take() {
-            Some(conn) => conn,
-            None => open::writer(&self.path).map_err(StoreError::Connection)?,
-        };
-        let outcome = transaction::write(&mut conn, work);
-        let broken = AnsiTransactionManager::is_broken_transaction_manager(&mut conn);
-        *slot = (!broken).then_some(conn);
-        // Said while the writer is still held, so that revisions are seen in their order.
-        if let Ok((_, Some(revision))) = &outcome {
-            self.changed.send_replace(*revision);
-            self.metrics.revision(*revision);
-        }
-        self.metrics.transaction("write", name, started.elapsed());
-        outcome.map(|(value, _)| value)
-    }
-}
-
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Store").field("path", &self.0.writer.path()).finish_non_exhaustive()
     }
 }
 

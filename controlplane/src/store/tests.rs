@@ -12,6 +12,7 @@ use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode,
 
 use super::*;
 use crate::clock::Clock;
+use crate::seal::SecretKey;
 
 fn metrics() -> Metrics {
     Metrics::register(&mut Registry::default())
@@ -110,6 +111,84 @@ async fn a_panic_in_a_transaction_costs_that_transaction_only() {
         .await;
     assert!(matches!(panicked, Err(StoreError::Interrupted)));
     add(&store, "a.example").await;
+}
+
+#[tokio::test]
+async fn what_is_written_together_fails_each_for_itself() {
+    let (_dir, path) = fresh();
+    let store = open(&path).unwrap();
+    let owner = add(&store, "first.example").await.owner;
+    let write = |n: usize| {
+        let (store, owner) = (store.clone(), owner.clone());
+        async move {
+            let work = move |tx: &mut WriteTx<'_>| {
+                let route = Route { owner, ..route(&format!("r{n}.example"), tx.revise()?) };
+                routes::insert(tx, &route)?;
+                match n % 4 {
+                    0 => Ok(route.version),
+                    1 => Err(StoreError::Interrupted),
+                    2 => panic!("on purpose"),
+                    _ => {
+                        routes::insert(tx, &route)?;
+                        Ok(route.version)
+                    }
+                }
+            };
+            store.write("test", work).await
+        }
+    };
+    let outcomes = futures_util::future::join_all((0..200).map(write)).await;
+    let mut versions: Vec<u64> =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied()).collect();
+    let in_order = versions.clone();
+    versions.sort_unstable();
+    versions.dedup();
+    assert_eq!((versions.len(), &versions), (50, &in_order), "a number each, as they were asked for");
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(outcome.is_ok(), n % 4 == 0, "{n}: {outcome:?}");
+    }
+    assert_eq!(*store.changed().borrow(), versions[49]);
+    drop(store);
+    let store = open(&path).unwrap();
+    let kept = store.read::<_, StoreError, _>("test", |tx| routes::list(tx, None)).await.unwrap();
+    assert_eq!(kept.len(), 51);
+    assert!(
+        kept.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))
+    );
+}
+
+/// Looking at a revision after which nothing changed is compared with reading everything, which is what a walk costs.
+#[tokio::test]
+async fn what_changed_is_found_without_walking_what_there_is() {
+    let (_dir, path) = fresh();
+    let store = open(&path).unwrap();
+    let owner = add(&store, "first.example").await.owner;
+    let fill = move |tx: &mut WriteTx<'_>| -> Result<u64, StoreError> {
+        let sql = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+             INSERT INTO routes SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
+             'terminate', 'random', '[\"[400::1]:80\"]', i, 0, 0, NULL FROM n; UPDATE revision SET value = 20000"
+        );
+        tx.conn.batch_execute(&sql)?;
+        tx.revision()
+    };
+    let now = store.write("test", fill).await.unwrap();
+    let key = SecretKey::new(&[1; 32]).unwrap();
+    let base: Host = "gw.example".parse().unwrap();
+    let timed = move |tx: &mut Tx<'_>, version: u64| -> Result<[Duration; 2], StoreError> {
+        let begun = Instant::now();
+        let hosts = certificates::terminated_hosts(tx, version, &base)?.len();
+        let first = begun.elapsed();
+        let begun = Instant::now();
+        let changed = feed::changes_since(tx, version, &key)?.changed.len();
+        assert_eq!((hosts > 1, changed > 1), (version == 0, version == 0));
+        Ok([first, begun.elapsed()])
+    };
+    let read = move |tx: &mut Tx<'_>| Ok::<_, StoreError>((timed(tx, 0)?, timed(tx, now)?, timed(tx, now)?));
+    let (all, _, none) = store.read("test", read).await.unwrap();
+    for (all, none) in all.into_iter().zip(none) {
+        assert!(none * 20 < all, "{none:?} for nothing, {all:?} for all of 20,000");
+    }
 }
 
 #[tokio::test]

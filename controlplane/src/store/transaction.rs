@@ -1,6 +1,7 @@
 //! One transaction: what may be done inside it, and how it ends.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::prelude::*;
 
@@ -65,17 +66,33 @@ pub(super) fn read<T, E: From<StoreError>>(
     outcome.map_err(Abort::into_error)
 }
 
-/// Also gives the new revision, if there is one.
+/// A transaction of its own. Also gives the new revision, if there is one.
 pub(super) fn write<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
-    let outcome = conn.immediate_transaction(|conn| {
-        let mut tx = WriteTx { tx: Tx { conn }, revised: None };
-        let value = work(&mut tx).map_err(Abort::Work)?;
-        Ok((value, tx.revised))
-    });
-    outcome.map_err(Abort::into_error)
+    conn.immediate_transaction(|conn| attempt(conn, work)).map_err(Abort::into_error)
+}
+
+/// The same inside a transaction of many: what fails, by a panic too, is undone alone.
+pub(super) fn within<T, E: From<StoreError>>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+) -> Result<(T, Option<u64>), E> {
+    let caught = |conn: &mut SqliteConnection| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| attempt(conn, work)));
+        outcome.unwrap_or_else(|_| Err(Abort::Work(StoreError::Interrupted.into())))
+    };
+    conn.transaction(caught).map_err(Abort::into_error)
+}
+
+fn attempt<T, E: From<StoreError>>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+) -> Result<(T, Option<u64>), Abort<E>> {
+    let mut tx = WriteTx { tx: Tx { conn }, revised: None };
+    let value = work(&mut tx).map_err(Abort::Work)?;
+    Ok((value, tx.revised))
 }
 
 /// Why a transaction is rolled back: Diesel's reason, or the work's own.

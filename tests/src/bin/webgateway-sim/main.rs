@@ -2,7 +2,6 @@
 
 mod nodes;
 mod report;
-mod seed;
 mod world;
 
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use webgateway_tests::process;
+use webgateway_tests::{process, seed};
 
 use crate::nodes::Fleet;
 use crate::report::Report;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use webgateway_tests::process::Memory;
+use webgateway_tests::quantiles::{millis, quantiles};
 
 use crate::world::Memories;
 
@@ -68,21 +69,6 @@ impl Report {
 
 type Side = (&'static str, fn(&Memories) -> Memory);
 const SIDES: [Side; 2] = [("controlplane", |m| m.controlplane), ("dataplane", |m| m.dataplane)];
-
-fn quantiles(times: &[Duration]) -> String {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let at = |per_cent: usize| sorted.get((sorted.len() * per_cent / 100).min(sorted.len() - 1)).copied();
-    if sorted.is_empty() {
-        return "-".to_owned();
-    }
-    let [p50, p99, max] = [50, 99, 100].map(|p| millis(at(p).unwrap_or_default()));
-    format!("{p50:.1} / {p99:.1} / {max:.1} ms")
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
 
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())

@@ -8,13 +8,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use webgateway_tests::client::Connection;
+use webgateway_tests::feed_file::BASE_DOMAIN;
 use webgateway_tests::process::{self, Memory, Process};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
-
-/// The operator's domain.
-pub(crate) const BASE_DOMAIN: &str = "gw.example";
 
 const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(20);

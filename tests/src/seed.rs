@@ -6,16 +6,20 @@ use anyhow::{Context, Result};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 
-use crate::world::BASE_DOMAIN;
+use crate::feed_file::BASE_DOMAIN;
 
 /// How many users own them.
-const OWNERS: u64 = 1000;
+pub const OWNERS: u64 = 1000;
+
+// Multipliers of odd value permute the numbers, so that hosts come in no order and none twice.
+const STEP: u64 = 2_654_435_761;
+const SHIFT: u64 = 40_503;
+const MASK: u64 = 0xffff_ffff;
 
 /// Adds `count` terminated routes with a backend each, every one with a version of its own.
-pub(crate) fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
+pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
-    // A multiplier of odd value permutes the numbers, so that hosts come in no order and none twice.
-    let mixed = format!("((i * 2654435761 + {seed} * 40503) & 0xffffffff)");
+    let mixed = format!("((i * {STEP} + {seed} * {SHIFT}) & {MASK})");
     let sql = format!(
         "PRAGMA cache_size = -500000; PRAGMA synchronous = OFF;
          BEGIN;
@@ -35,4 +39,17 @@ pub(crate) fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     );
     conn.batch_execute(&sql)?;
     Ok(())
+}
+
+/// The id of the `n`th route.
+#[must_use]
+pub fn id(n: u64, seed: u64) -> String {
+    let mixed = n.wrapping_mul(STEP).wrapping_add(seed.wrapping_mul(SHIFT)) & MASK;
+    format!("{mixed:08x}-0000-7000-8000-{n:012x}")
+}
+
+/// The key id of the `n`th route's owner.
+#[must_use]
+pub fn owner(n: u64) -> String {
+    format!("owner{}.pub", n % OWNERS)
 }

@@ -1,0 +1,171 @@
+//! The one writer. What waits while it writes is written together next, on the disk at the price of one, and each
+//! piece of work fails for itself.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+use super::checkpoint::Checkpoints;
+use super::{StoreError, WriteTx, open, transaction};
+use crate::metrics::Metrics;
+
+/// How much is written together at most, so that nobody waits for long behind others.
+const TOGETHER: usize = 64;
+
+/// Writes, in the order in which it was asked to.
+pub(super) struct Writer {
+    path: String,
+    metrics: Metrics,
+    changed: watch::Sender<u64>,
+    checkpoints: Arc<Checkpoints>,
+    queue: Mutex<Queue>,
+    /// Empty after a transaction that could not be rolled back; the next one opens it anew.
+    conn: Mutex<Option<SqliteConnection>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Work>,
+    /// Whether somebody is writing, and will look here again.
+    busy: bool,
+}
+
+/// Done inside a transaction of many.
+type Work = Box<dyn FnOnce(&mut SqliteConnection) -> Done + Send>;
+
+/// What was done, before it is on the disk.
+struct Done {
+    revised: Option<u64>,
+    /// Tells whoever waits whether it is on the disk.
+    tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+type Answer = Box<dyn FnOnce() + Send>;
+
+impl Writer {
+    pub(super) fn new(path: &str, conn: SqliteConnection, revision: u64, metrics: Metrics) -> Self {
+        Self {
+            path: path.to_owned(),
+            metrics,
+            changed: watch::Sender::new(revision),
+            checkpoints: Checkpoints::new(path),
+            queue: Mutex::default(),
+            conn: Mutex::new(Some(conn)),
+        }
+    }
+
+    /// The database.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The revision after each commit that made one, beginning with the one now.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Runs `work` alone; when this returns `Ok`, what it wrote is on the disk.
+    pub(super) async fn write<T, E, F>(self: &Arc<Self>, name: &'static str, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let metrics = self.metrics.clone();
+        let run = move |conn: &mut SqliteConnection| {
+            let started = Instant::now();
+            let (outcome, revised) = match transaction::within(conn, work) {
+                Ok((value, revised)) => (Ok(value), revised),
+                Err(error) => (Err(error), None),
+            };
+            let tell = move |committed: Result<(), StoreError>| {
+                metrics.transaction("write", name, started.elapsed());
+                // Whoever asked may be gone: it was done all the same.
+                drop(sender.send(outcome.and_then(|value| committed.map(|()| value).map_err(E::from))));
+            };
+            Done { revised, tell: Box::new(tell) }
+        };
+        let is_idle = {
+            let mut queue = self.queue();
+            queue.waiting.push(Box::new(run));
+            !mem::replace(&mut queue.busy, true)
+        };
+        if is_idle {
+            let writer = Arc::clone(self);
+            drop(spawn_blocking(move || writer.run()));
+        }
+        receiver.await.map_err(|_| StoreError::Interrupted)?
+    }
+
+    /// Writes until nobody waits.
+    fn run(self: Arc<Self>) {
+        loop {
+            let work: Vec<Work> = {
+                let mut queue = self.queue();
+                let most = queue.waiting.len().min(TOGETHER);
+                queue.waiting.drain(..most).collect()
+            };
+            let answers = self.commit(work);
+            self.checkpoints.written(answers.len());
+            let is_over = {
+                let mut queue = self.queue();
+                queue.busy = !queue.waiting.is_empty();
+                !queue.busy
+            };
+            if is_over {
+                // Whoever got the last answer may close the database.
+                drop(self);
+                return answers.into_iter().for_each(|answer| answer());
+            }
+            answers.into_iter().for_each(|answer| answer());
+        }
+    }
+
+    /// One transaction; gives what is to be said of it. What is dropped unanswered counts as interrupted.
+    fn commit(&self, work: Vec<Work>) -> Vec<Answer> {
+        let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut conn = match slot.take().map_or_else(|| open::writer(&self.path), Ok) {
+            Ok(conn) => conn,
+            Err(reason) => {
+                error!(reason, "the database cannot be opened again");
+                return Vec::new();
+            }
+        };
+        let mut done = Vec::with_capacity(work.len());
+        let committed = conn.immediate_transaction(|conn| {
+            for work in work {
+                done.push(work(conn));
+                if AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth().is_err() {
+                    return Err(diesel::result::Error::BrokenTransactionManager);
+                }
+            }
+            Ok(())
+        });
+        let is_broken = AnsiTransactionManager::is_broken_transaction_manager(&mut conn);
+        *slot = (!is_broken).then_some(conn);
+        let revision = done.iter().filter_map(|done| done.revised).max();
+        if let Some(revision) = revision.filter(|_| committed.is_ok()) {
+            self.changed.send_replace(revision);
+            self.metrics.revision(revision);
+        }
+        let reason = committed.err().map(|error| error.to_string());
+        let told = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
+        done.into_iter()
+            .map(|Done { tell, .. }| -> Answer {
+                let told = told();
+                Box::new(move || tell(told))
+            })
+            .collect()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,87 @@
+//! Asks at fixed times: an answer that is late delays no other question, and is measured from when it was due.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use webgateway_tests::client::{Connection, Reply};
+
+/// A request, and how long after the start it is due.
+pub(crate) struct Due {
+    /// After the start.
+    pub(crate) after: Duration,
+    /// Signed, in the form of HTTP/1.1.
+    pub(crate) request: Request<Full<Bytes>>,
+}
+
+/// What came of many.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// From when each was due to its whole answer.
+    pub(crate) took: Vec<Duration>,
+    /// When the last answer was there, after the start.
+    pub(crate) over: Duration,
+    /// How many were not answered with a result.
+    pub(crate) failed: usize,
+    /// The first of these.
+    pub(crate) first_failure: Option<String>,
+}
+
+type Queue = Rc<RefCell<std::vec::IntoIter<Due>>>;
+
+/// Sends all, each when it is due or as soon after as one of the connections is free.
+pub(crate) async fn drive(
+    api: SocketAddr,
+    requests: Vec<Due>,
+    connections: usize,
+    start: Instant,
+) -> Result<Outcome> {
+    let mut workers = JoinSet::new();
+    let connections = connections.min(requests.len());
+    let queue: Queue = Rc::new(RefCell::new(requests.into_iter()));
+    for _ in 0..connections {
+        workers.spawn_local(work(Connection::plain(api).await?, Rc::clone(&queue), start));
+    }
+    let mut all = Outcome::default();
+    while let Some(ended) = workers.join_next().await {
+        all.add(ended??);
+    }
+    Ok(all)
+}
+
+async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    loop {
+        let Some(Due { after, request }) = queue.borrow_mut().next() else { return Ok(outcome) };
+        let due = start + after;
+        sleep_until(due.into()).await;
+        let reply = connection.send(request).await?;
+        outcome.took.push(due.elapsed());
+        outcome.over = start.elapsed();
+        if !is_result(&reply) {
+            outcome.failed += 1;
+            outcome.first_failure.get_or_insert_with(|| format!("{} {}", reply.status, reply.text()));
+        }
+    }
+}
+
+/// Told from the first bytes: reading all of it would cost the machine more than answering it.
+fn is_result(reply: &Reply) -> bool {
+    reply.status == 200 && reply.body.starts_with(br#"{"jsonrpc":"2.0","result":"#)
+}
+
+impl Outcome {
+    fn add(&mut self, other: Self) {
+        self.took.extend(other.took);
+        self.over = self.over.max(other.over);
+        self.failed += other.failed;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+    }
+}

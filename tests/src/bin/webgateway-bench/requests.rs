@@ -1,0 +1,112 @@
+//! What is asked: a mix of reads, and a mix of mutations, of 1,000 users; all signed ahead, so that it costs no time.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http::header::HOST;
+use http::{HeaderValue, Request, Uri};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use webgateway_tests::seed::{self, OWNERS};
+use webgateway_tests::signer::{Signer, Stamp, call};
+
+use crate::drive::Due;
+use crate::world::{ADMIN, World};
+
+/// What is measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of 10: 7 `routes.get`, 2 lists of one's own routes, 1 list by the admin of one owner's; 50 routes each.
+    Read,
+    /// Of 4: 1 `routes.create`, 2 `routes.update`, 1 `routes.delete`.
+    Mutation,
+}
+
+/// The users, and how much they have done.
+pub(crate) struct Callers {
+    owners: Vec<Signer>,
+    admin: Signer,
+    url: String,
+    routes: u64,
+    seed: u64,
+    asked: u64,
+}
+
+impl Callers {
+    /// Makes their keys known to the controlplane.
+    pub(crate) fn new(world: &World, routes: u64, seed: u64) -> Result<Self> {
+        let made = |number: u64, id: &str| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            let signer = Signer::from_seed(bytes, id)?;
+            signer.publish(&world.keys())?;
+            anyhow::Ok(signer)
+        };
+        let owners = (0..OWNERS).map(|n| made(n, &seed::owner(n))).collect::<Result<_>>()?;
+        let admin = made(OWNERS, ADMIN)?;
+        Ok(Self { owners, admin, url: world.url(), routes, seed, asked: 0 })
+    }
+
+    /// Requests at `rate` per second, for so many seconds.
+    pub(crate) fn sign(&mut self, kind: Kind, rate: u64, seconds: u64) -> Result<Vec<Due>> {
+        let due = |n: u64| Duration::from_secs_f64(n as f64 / rate as f64);
+        (0..rate * seconds).map(|n| Ok(Due { after: due(n), request: self.request(kind)? })).collect()
+    }
+
+    fn request(&mut self, kind: Kind) -> Result<Request<Full<bytes::Bytes>>> {
+        self.asked += 1;
+        let (signer, method, params) = match kind {
+            Kind::Read => self.read(),
+            Kind::Mutation => self.mutation(),
+        };
+        let body = call(method, params).to_string();
+        let (mut head, body) = signer.post(&self.url, &body, &Stamp::fresh())?.into_parts();
+        let authority = head.uri.authority().context("an absolute URI")?.to_string();
+        head.headers.insert(HOST, HeaderValue::from_str(&authority)?);
+        head.uri = Uri::from_static("/rpc");
+        Ok(Request::from_parts(head, Full::from(body)))
+    }
+
+    fn read(&self) -> (&Signer, &'static str, Value) {
+        let route = self.somewhere();
+        let owner = self.owner(route);
+        match self.asked % 10 {
+            0..7 => (owner, "routes.get", json!({"id": seed::id(route, self.seed)})),
+            7 | 8 => (owner, "routes.list", json!({"limit": 50})),
+            _ => (&self.admin, "routes.list", json!({"limit": 50, "owner": seed::owner(route)})),
+        }
+    }
+
+    fn mutation(&self) -> (&Signer, &'static str, Value) {
+        let n = self.asked;
+        let backends = [format!("[54f::{:x}:{:x}]:8080", n >> 16, n & 0xffff)];
+        match n % 4 {
+            0 => {
+                let params =
+                    json!({"id": Uuid::now_v7(), "subdomain": format!("new-{n}"), "backends": backends});
+                (self.owner(n), "routes.create", params)
+            }
+            1 => {
+                // From the end, each once: what is read and updated is before the last quarter.
+                let route = self.routes - 1 - n / 4;
+                (self.owner(route), "routes.delete", json!({"id": seed::id(route, self.seed)}))
+            }
+            _ => {
+                let route = self.somewhere();
+                let params = json!({"id": seed::id(route, self.seed), "backends": backends});
+                (self.owner(route), "routes.update", params)
+            }
+        }
+    }
+
+    /// Some route of the first three quarters, another one each time.
+    fn somewhere(&self) -> u64 {
+        self.asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (self.routes * 3 / 4)
+    }
+
+    fn owner(&self, route: u64) -> &Signer {
+        // There are OWNERS of them.
+        &self.owners[(route % OWNERS) as usize]
+    }
+}
