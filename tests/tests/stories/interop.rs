@@ -14,6 +14,7 @@ stories![
     npm_http_message_signatures,
     npm_http_message_sig,
     a_foreign_signature_over_too_little_says_so,
+    the_document_is_openrpc,
 ];
 
 const EVERY_WAY: [&str; 3] = [
@@ -134,5 +135,22 @@ async fn a_foreign_signature_over_too_little_says_so(scene: &Scene) -> Result<()
         let field = reply.pointer("/answer/error/data/field").and_then(Value::as_str);
         ensure!(reply["status"] == 401 && field == Some(missing), "{covered}: {reply}");
     }
+    Ok(())
+}
+
+/// Valid against the meta-schema, and read whole, by the library of OpenRPC's authors.
+async fn the_document_is_openrpc(scene: &Scene) -> Result<()> {
+    let (Some(_), Some(script)) =
+        (installed("node_modules/@open-rpc/schema-utils-js"), installed("openrpc.mjs"))
+    else {
+        return Ok(());
+    };
+    let controller = Controller::start(scene).await?;
+    let url = controller.url().replace("/rpc", "/openrpc.json");
+    let output = Command::new("node").arg(script).arg(url).output().context("node does not start")?;
+    let found: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    ensure!(found["valid"] == true && found["brokenIsValid"] == false, "{found}");
+    ensure!(found["methods"].as_u64() >= Some(22), "{found}");
     Ok(())
 }
