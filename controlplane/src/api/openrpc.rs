@@ -34,7 +34,8 @@ const CODES: [(i64, &str); 11] = [
 /// The document, the same for every gateway.
 #[must_use]
 pub fn document() -> Value {
-    // Params and results are one schema each in the two directions; a type in both is the same in both.
+    // Params are described as they are read, results as they are written; a type in both as it is read, since what
+    // has a default may be left out there and is always written.
     let settings = || {
         SchemaSettings::draft07().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
@@ -44,8 +45,8 @@ pub fn document() -> Value {
     let mut params = settings().into_generator();
     let mut results = settings().for_serialize().into_generator();
     let methods: Vec<Value> = TABLE.iter().map(|entry| method(entry, &mut params, &mut results)).collect();
-    let mut schemas: Map<String, Value> = params.take_definitions(true);
-    schemas.extend(results.take_definitions(true));
+    let mut schemas: Map<String, Value> = results.take_definitions(true);
+    schemas.extend(params.take_definitions(true));
     let errors: Map<String, Value> =
         Kind::ALL.iter().map(|kind| (kind.word().to_owned(), written(*kind))).collect();
     let any_request = Kind::ANY_REQUEST.iter().chain(Kind::SIGNED_REQUEST).copied();
@@ -80,6 +81,8 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
         tags.push(json!({ "name": "nonce" }));
     }
     let (result, examples) = ((entry.result)(results), (entry.examples)());
+    let params = descriptors((entry.params)(params).as_value(), &examples);
+    let pairings: Vec<Value> = examples.iter().map(|example| pairing(example, &params)).collect();
     let before = entry.signed.then_some(Kind::Unsigned);
     json!({
         "name": entry.name,
@@ -87,11 +90,11 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
         "description": entry.description,
         "tags": tags,
         "paramStructure": "by-name",
-        "params": descriptors((entry.params)(params).as_value(), &examples),
+        "params": params,
         "result": { "name": "result", "schema": result },
         "errors": by_code(before.into_iter().chain(entry.errors())),
         "x-errors": entry.errors().map(reference).collect::<Vec<_>>(),
-        "examples": examples.iter().map(pairing).collect::<Vec<_>>(),
+        "examples": pairings,
     })
 }
 
@@ -117,9 +120,13 @@ fn by_code(kinds: impl Iterator<Item = Kind>) -> Vec<Value> {
     errors
 }
 
-fn pairing(example: &Example) -> Value {
-    let params = example.params.as_object().into_iter().flatten();
-    let params: Vec<Value> = params.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+/// An example, its params in the order of the method's.
+fn pairing(example: &Example, params: &[Value]) -> Value {
+    let given = |param: &Value| {
+        let value = example.params.get(param["name"].as_str()?)?;
+        Some(json!({ "name": param["name"], "value": value }))
+    };
+    let params: Vec<Value> = params.iter().filter_map(given).collect();
     json!({ "name": example.name, "params": params, "result": { "name": "result", "value": example.result } })
 }
 

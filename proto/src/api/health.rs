@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::model::{HealthCheck, InvalidHealthCheck, Probe};
 
@@ -61,6 +63,20 @@ impl From<&HealthCheck> for HealthSpec {
     }
 }
 
+/// Reads checks from an object: serde takes a list for a struct, too.
+pub(super) fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HealthSpec>, D::Error> {
+    let fields: Option<Map<String, Value>> = Option::deserialize(deserializer)?;
+    let spec = fields.map(|fields| HealthSpec::deserialize(Value::Object(fields)));
+    spec.transpose().map_err(D::Error::custom)
+}
+
+/// The same where checks may be left out, or be `null`, which is something else.
+pub(super) fn given_object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<HealthSpec>>, D::Error> {
+    object(deserializer).map(Some)
+}
+
 /// Reads a field that may be left out, or be `null`, which is something else.
 pub(super) fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
@@ -93,6 +109,7 @@ mod tests {
         assert_eq!(update(r#"{"id":"x"}"#).health, None);
         assert_eq!(update(r#"{"id":"x","health":null}"#).health, Some(None));
         assert_eq!(update(r#"{"id":"x","health":{}}"#).health, Some(Some(HealthSpec::default())));
+        assert!(serde_json::from_str::<RouteUpdate>(r#"{"id":"x","health":["/up"]}"#).is_err());
         for text in [r#"{"id":"x"}"#, r#"{"id":"x","health":null}"#] {
             assert_eq!(serde_json::to_string(&update(text)).unwrap(), text);
         }

@@ -78,7 +78,7 @@ pub struct RouteCreate {
     #[serde(default)]
     pub mode: Mode,
     /// Active checks of the backends; without them they are judged by the traffic alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "health::object", skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSpec>,
     /// An id made by the client: a retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,7 @@ pub struct RouteUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Other checks of the backends; `null` for none.
-    #[serde(default, deserialize_with = "health::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "health::given_object", skip_serializing_if = "Option::is_none")]
     pub health: Option<Option<HealthSpec>>,
     /// Refuses the update if the route is at another version by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -217,13 +217,14 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
         let message = as_text.to_string();
         return Err(Unfit { field: quoted(&message), message });
     };
-    // The field without which that is no longer the complaint.
+    // What is missing is at fault itself; else it is the field without which that is no longer the complaint.
+    let missing = quoted(&message).filter(|_| message.starts_with("missing field "));
     let guilty = map.keys().find(|key| {
         let mut without = map.clone();
         without.remove(*key);
         complaint(&without).as_ref() != Some(&message)
     });
-    let field = guilty.cloned().or_else(|| quoted(&message));
+    let field = missing.or_else(|| guilty.cloned()).or_else(|| quoted(&message));
     let message = match &field {
         Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),
         Some(_) | None => message,
@@ -239,7 +240,7 @@ fn quoted(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use webgateway_proto::api::RouteCreate;
+    use webgateway_proto::api::{NodeDrain, RouteCreate};
 
     use super::*;
 
@@ -251,6 +252,8 @@ mod tests {
             (r#"{"backends":["[400::1]:80", 2]}"#, "backends", "invalid type"),
             (r#"{"backends":[],"mode":"tunnel"}"#, "mode", "unknown variant"),
             (r#"{"backends":[],"id":"42"}"#, "id", "UUID"),
+            (r#"{"backends":[],"health":[]}"#, "health", "invalid type"),
+            (r#"{"backends":[],"health":{"intervall":1}}"#, "health", "unknown field `intervall`"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
             (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),
         ] {
@@ -259,6 +262,8 @@ mod tests {
             assert!(error.message.contains(word), "{text}: {}", error.message);
         }
         assert!(read::<RouteCreate>(r#"{"backends":[]}"#).is_ok());
+        let second = read::<NodeDrain>(r#"{"node":"edge2"}"#).unwrap_err();
+        assert_eq!(second.field.as_deref(), Some("drain"), "of two that are required");
     }
 
     #[test]
