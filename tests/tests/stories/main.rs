@@ -10,6 +10,7 @@ mod changes;
 mod complete;
 mod concurrency;
 mod configuration;
+mod coverage;
 mod dns;
 mod endurance;
 mod failing_backends;
@@ -65,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         base_domain::stories(),
         signatures::stories(),
         interop::stories(),
+        coverage::stories(),
         bad_input::stories(),
         certificates::stories(),
         adversity::stories(),
