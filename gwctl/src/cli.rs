@@ -9,6 +9,7 @@ mod routes;
 mod wait;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -119,6 +120,11 @@ pub(crate) struct Certificate {
     /// The certificate's id, its first host, as `gwctl certificates list` shows it
     #[arg(short, long, value_name = "HOST")]
     pub(crate) certificate: String,
+}
+
+/// A time as it is written, such as `30s`, `5m` or `1h`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "a time is needed, such as 30s, 5m or 1h")
 }
 
 #[cfg(test)]

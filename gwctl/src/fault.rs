@@ -15,6 +15,7 @@ pub(crate) use self::kind::Kind;
 use self::words::flag_of;
 pub(crate) use self::words::in_flags;
 use crate::args::InvalidArg;
+use crate::mycelium::AddressFault;
 use crate::profiles::ProfileFault;
 
 /// A failure as it is shown.
@@ -103,6 +104,22 @@ impl From<ProfileFault> for Fault {
     }
 }
 
+impl From<AddressFault> for Fault {
+    fn from(error: AddressFault) -> Self {
+        let fault = Self::new(Kind::Unexpected, &error);
+        match error {
+            AddressFault::Url(_) => Self::new(Kind::Usage, &error).flag("--mycelium-api"),
+            AddressFault::Silent { .. } => fault.flag("-b/--backend").hint(
+                "is mycelium running? If its API is elsewhere, give --mycelium-api URL; or write the address \
+                 yourself, which `mycelium inspect --json` shows",
+            ),
+            AddressFault::Foreign(_) => fault.flag("-b/--backend").hint(
+                "is it Mycelium, and not too old? Write the address yourself, which `mycelium inspect --json` shows",
+            ),
+        }
+    }
+}
+
 impl From<CallError> for Fault {
     fn from(error: CallError) -> Self {
         match error {
@@ -131,11 +148,11 @@ impl From<TransportError> for Fault {
                 fault.hint("does the gateway know this host, and is the port an https port? http:// is plain")
             }
             TransportError::Lost { .. } => fault.hint(
-                "a change may have been made: look with `gwctl routes list` before you repeat it. An https port \
-                 needs https:// in -u",
+                "if it was a change, it may have been made: look with `gwctl routes list` before you repeat it. \
+                 An https port needs https:// in -u",
             ),
             TransportError::Timeout => fault
-                .hint("a change may have been made: look with `gwctl routes list` before you repeat it"),
+                .hint("if it was a change, it may have been made: look with `gwctl routes list` before you repeat it"),
             TransportError::NotHttp(_) => fault.hint("is it an https port? Then write https:// in -u"),
             TransportError::TooLarge(_) => {
                 Self { kind: Kind::Unexpected, word: Kind::Unexpected.as_str().to_owned(), ..fault }

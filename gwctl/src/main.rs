@@ -6,6 +6,7 @@ mod colour;
 mod commands;
 mod fault;
 mod import;
+mod mycelium;
 mod output;
 mod printable;
 mod profiles;
@@ -55,11 +56,14 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
     let global = if takes_profile(&cli.command) { profiles::complete(cli.global)? } else { cli.global };
-    let action = Action::parse(&global, cli.command)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Fault::new(Kind::Unexpected, format!("gwctl cannot start: {error}")))?;
-    let done = runtime.block_on(commands::run(action, manner));
+    let mut command = cli.command;
+    let done = runtime.block_on(async {
+        mycelium::fill(&mut command).await?;
+        commands::run(Action::parse(&global, command)?, manner).await
+    });
     // A name that is still being looked up shall not hold the process.
     runtime.shutdown_background();
     done

@@ -63,6 +63,7 @@ impl Program {
             "WEBGATEWAY_KEY",
             "WEBGATEWAY_PROFILE",
             "NO_COLOR",
+            "MYCELIUM_API",
             "XDG_CONFIG_HOME",
             "SSL_CERT_FILE",
             "SSL_CERT_DIR",

@@ -132,7 +132,9 @@ impl InvalidArg {
             Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),
             Self::Backends(InvalidBackends::Backend(
                 InvalidBackend::NoPort(_) | InvalidBackend::NoPortBracketed(_) | InvalidBackend::Malformed(_),
-            )) => Some("quote the brackets: -b '[54f:1::2]:8080'; names are not looked up"),
+            )) => Some(
+                "quote the brackets: -b '[54f:1::2]:8080'; names are not looked up, but self:8080 is this machine",
+            ),
             Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
             Self::Health(InvalidHealthCheck::Path) => {

@@ -43,7 +43,7 @@ pub(crate) struct Suspend {
     #[arg(long, value_name = "TIME", conflicts_with = "for")]
     pub(crate) until: Option<String>,
     /// After how long it ends by itself, such as 12h or 7d
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::duration)]
     pub(crate) r#for: Option<Duration>,
     #[command(flatten)]
     pub(crate) wait: Wait,

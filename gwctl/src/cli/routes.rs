@@ -46,7 +46,7 @@ pub(crate) struct Create {
     /// A name below the gateway's base domain, such as myapp
     #[arg(short, long, value_name = "NAME")]
     pub(crate) subdomain: Option<String>,
-    /// Where it goes, such as [54f:1::2]:8080; repeat it for more
+    /// Where it goes, such as [54f:1::2]:8080, or self:8080 for this machine; repeat it for more
     #[arg(short, long = "backend", required = true, value_name = "ADDRESS")]
     pub(crate) backend: Vec<String>,
     /// How a backend is chosen
@@ -60,6 +60,8 @@ pub(crate) struct Create {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) checks: Checks,
+    #[command(flatten)]
+    pub(crate) overlay: Overlay,
     #[command(flatten)]
     pub(crate) wait: Wait,
 }
@@ -101,10 +103,20 @@ pub(crate) struct Update {
     #[command(flatten)]
     pub(crate) checks: Checks,
     #[command(flatten)]
+    pub(crate) overlay: Overlay,
+    #[command(flatten)]
     pub(crate) wait: Wait,
     /// Judge the backends by the traffic alone again
     #[arg(long, conflicts_with = "health")]
     pub(crate) no_health: bool,
+}
+
+/// What `self` among the backends stands for.
+#[derive(Debug, Args)]
+pub(crate) struct Overlay {
+    /// Where this machine's Mycelium daemon tells its address, for `-b self:PORT` [default: http://127.0.0.1:8989]
+    #[arg(long, env = "MYCELIUM_API", value_name = "URL")]
+    pub(crate) mycelium_api: Option<String>,
 }
 
 /// How the backends are checked.
@@ -114,7 +126,7 @@ pub(crate) struct Checks {
     #[arg(long, value_name = "tcp|PATH")]
     pub(crate) health: Option<String>,
     /// How often, from 1s to 1h [default: 10s]
-    #[arg(long, value_name = "TIME", requires = "health", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", requires = "health", value_parser = super::duration)]
     pub(crate) health_interval: Option<Duration>,
     /// How many good checks in a row bring a backend back [default: 2]
     #[arg(long, value_name = "N", requires = "health")]

@@ -82,7 +82,9 @@ pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report
 /// `gwctl audit verify --file`: an exported file; needs no gateway and no key.
 pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, Fault> {
     let unfit = |what: String| Fault::new(Kind::Usage, format!("{}: {what}", path.display())).flag("--file");
-    let mut reader = BufReader::new(File::open(path).map_err(|error| unfit(error.to_string()))?);
+    let mut reader = BufReader::new(File::open(path).map_err(|error| {
+        unfit(error.to_string()).hint("`gwctl audit export --out FILE` writes such a file")
+    })?);
     let (mut chain, mut number) = (Chain::default(), 0_u64);
     loop {
         let mut line = String::new();

@@ -11,6 +11,8 @@ use crate::fault::{Fault, Kind};
 use crate::import::{Imported, NotImportable, import};
 use crate::output::Report;
 
+/// What to import.
+const PREDECESSORS: &str = "give the JSON that the predecessor is started with, such as caddy.json";
 /// The largest configuration read, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -47,14 +49,14 @@ fn read(file: &Path) -> Result<String, Fault> {
         Ok(text)
     };
     read().map_err(|error| {
-        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag("FILE")
+        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display()))
+            .flag("FILE")
+            .hint(PREDECESSORS)
     })
 }
 
 fn unfit(error: &NotImportable) -> Fault {
-    Fault::new(Kind::Usage, error)
-        .flag("FILE")
-        .hint("give the JSON that the predecessor is started with, such as caddy.json")
+    Fault::new(Kind::Usage, error).flag("FILE").hint(PREDECESSORS)
 }
 
 fn write_new(path: &PathBuf, text: &str) -> Result<(), Fault> {

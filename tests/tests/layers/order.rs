@@ -224,6 +224,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "printable",
             "cli",
             "profiles",
+            "mycelium",
             "args",
             "import",
             "colour",

@@ -1,0 +1,101 @@
+//! This machine's address on the overlay, as its Mycelium daemon tells it: what `-b self:PORT` stands for.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gwctl::Endpoint;
+use http::Request;
+use http::header::HOST;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::{Command, Routes};
+
+/// Where the daemon's HTTP API is unless it was told otherwise.
+const STANDARD: &str = "http://127.0.0.1:8989";
+/// The path of what it says about itself.
+const INFO: &str = "/api/v1/admin";
+const WITHIN: Duration = Duration::from_secs(3);
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Why the address is not known.
+#[derive(Debug, Error)]
+pub(crate) enum AddressFault {
+    /// The URL is none, or not plain http.
+    #[error("`{0}` is not the URL of Mycelium's HTTP API, such as {STANDARD}")]
+    Url(String),
+    /// No answer.
+    #[error("Mycelium does not answer at {at}: {cause}")]
+    Silent { at: String, cause: String },
+    /// Something else answers.
+    #[error("{0} does not tell a node's address (`nodeIp`)")]
+    Foreign(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    node_ip: Ipv6Addr,
+}
+
+/// Writes this machine's address for every `self` among the backends of a command.
+pub(crate) async fn fill(command: &mut Command) -> Result<(), AddressFault> {
+    let (backends, api) = match command {
+        Command::Routes(Routes::Create(flags)) => (&mut flags.backend, &flags.overlay.mycelium_api),
+        Command::Routes(Routes::Update(flags)) => (&mut flags.backend, &flags.overlay.mycelium_api),
+        _ => return Ok(()),
+    };
+    if backends.iter().all(|backend| port_of_self(backend).is_none()) {
+        return Ok(());
+    }
+    let address = ask(api.as_deref().unwrap_or(STANDARD)).await?;
+    for backend in backends {
+        if let Some(port) = port_of_self(backend) {
+            *backend = format!("[{address}]:{port}");
+        }
+    }
+    Ok(())
+}
+
+fn port_of_self(backend: &str) -> Option<&str> {
+    backend.strip_prefix("self:")
+}
+
+/// Asks the daemon at `url`.
+async fn ask(url: &str) -> Result<Ipv6Addr, AddressFault> {
+    let invalid = || AddressFault::Url(url.to_owned());
+    let at = Endpoint::parse(&format!("{}{INFO}", url.trim_end_matches('/'))).map_err(|_| invalid())?;
+    if at.is_tls() {
+        return Err(invalid());
+    }
+    let silent = |cause: String| AddressFault::Silent { at: at.authority().to_owned(), cause };
+    let body =
+        timeout(WITHIN, get(&at)).await.map_err(|_| silent(format!("not within {} s", WITHIN.as_secs())))?;
+    let body = body.map_err(|error| silent(error.to_string()))?;
+    match serde_json::from_slice::<Info>(&body) {
+        Ok(info) => Ok(info.node_ip),
+        Err(_) => Err(AddressFault::Foreign(at.to_string())),
+    }
+}
+
+async fn get(at: &Endpoint) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let authority = at.authority();
+    let tcp = match at.uri().port_u16() {
+        Some(_) => TcpStream::connect(authority).await?,
+        None => TcpStream::connect(format!("{authority}:80")).await?,
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
+    let request = Request::get(INFO).header(HOST, authority).body(Empty::<Bytes>::new())?;
+    let answer = async move {
+        Limited::new(sender.send_request(request).await?.into_body(), MAX_ANSWER).collect().await
+    };
+    let (answer, _) = tokio::join!(answer, connection);
+    Ok(answer?.to_bytes())
+}

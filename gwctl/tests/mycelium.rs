@@ -1,0 +1,68 @@
+//! `-b self:PORT`, with an HTTP server in the daemon's place.
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, Reply};
+use crate::network::deaf_port;
+use crate::program::{Ended, Program};
+
+const ID: &str = "01999999-9999-7999-8999-999999999999";
+
+fn daemon(reply: impl Fn() -> Reply + Send + 'static) -> (Gateway, String) {
+    let daemon = Gateway::start(move |_| reply());
+    let url = format!("http://127.0.0.1:{}", daemon.port);
+    (daemon, url)
+}
+
+fn create(gateway: &Gateway, api: &str) -> Ended {
+    let words = ["routes", "create", "-s", "a", "-b", "self:8080", "--mycelium-api", api];
+    Program::new().call(&gateway.url(), &words)
+}
+
+#[test]
+fn self_is_the_address_that_the_daemon_tells() {
+    let info = json!({
+        "nodeSubnet": "55c:a0f:1:2::/64", "nodeIp": "55c:a0f:1:2:3:4:5:6", "nodePubkey": "aa", "nodeStartTime": 7,
+    });
+    let (daemon, api) = daemon(move || Reply::Http(200, "application/json", vec![], info.to_string()));
+    let gateway = Gateway::start(|_| Reply::error(200, -32004, json!({ "kind": "k" })));
+    assert_eq!(create(&gateway, &api).code, 6);
+    let update = ["routes", "update", "-r", ID, "-b", "self:80", "-b", "[400::1]:80"];
+    let list = ["-u", &gateway.url(), "-k", "user1.priv"];
+    Program::new().run_with(&[list.as_slice(), &update].concat(), &[("MYCELIUM_API", &format!("{api}/"))]);
+    let backends: Vec<_> =
+        gateway.received().iter().map(|request| request.json()["params"]["backends"].clone()).collect();
+    let own = "[55c:a0f:1:2:3:4:5:6]";
+    assert_eq!(backends, [json!([format!("{own}:8080")]), json!([format!("{own}:80"), "[400::1]:80"])]);
+    let asked = daemon.received();
+    assert!(
+        asked.iter().all(|request| request.method == "GET" && request.path == "/api/v1/admin"),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_daemon_that_tells_nothing_is_named_and_nothing_is_sent() {
+    let gateway = Gateway::with_result(json!({}));
+    let (_socket, port) = deaf_port();
+    let ended = create(&gateway, &format!("http://127.0.0.1:{port}"));
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.starts_with("error: -b/--backend: Mycelium does not answer at 127.0.0.1:"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("is mycelium running?"), "{}", ended.stderr);
+    let big = || Reply::Http(200, "application/json", vec![], " ".repeat(100_000));
+    let other = || Reply::Http(404, "text/html", vec![], "<h1>no</h1>".into());
+    for (reply, why) in [(big as fn() -> Reply, "length limit"), (other, "does not tell a node's address")] {
+        let (_daemon, api) = daemon(reply);
+        let ended = create(&gateway, &api);
+        assert!(ended.code == 1 && ended.stderr.contains(why), "{}", ended.stderr);
+    }
+    for url in ["https://127.0.0.1:8989", "nonsense"] {
+        let ended = create(&gateway, url);
+        assert!(ended.code == 2 && ended.stderr.starts_with("error: --mycelium-api: "), "{}", ended.stderr);
+    }
+    assert!(gateway.received().is_empty());
+}

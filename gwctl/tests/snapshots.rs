@@ -1,0 +1,150 @@
+//! Every help page and the texts of common errors, word for word, as files under `snapshots/`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, Reply};
+use crate::network::deaf_port;
+use crate::program::{Ended, Program};
+
+/// Compares a text with its file, or writes it when UPDATE is set.
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        return fs::write(&path, text).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let end = Some("<the end>");
+    let lines = || kept.lines().map(Some).chain([end]).zip(text.lines().map(Some).chain([end]));
+    let differs = lines().position(|(kept, new)| kept != new);
+    let differing = differs.and_then(|at| Some((at + 1, lines().nth(at)?)));
+    assert!(
+        differing.is_none(),
+        "{} differs, first in (line, (kept, new)): {:?}\nIf it is meant: UPDATE=1 cargo test --workspace --test gwctl snapshots",
+        path.display(),
+        differing.unwrap()
+    );
+}
+
+/// What gwctl says without any variable, for clap shows what is set.
+fn said(program: &Program, words: &[&str]) -> Ended {
+    let mut command = program.command(words, &[("COLUMNS", "100")]);
+    command.env_remove("WEBGATEWAY_RETRY_FOR").output().unwrap().into()
+}
+
+/// The names of the commands a help page lists.
+fn commands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let entries = listed.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names = entries.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn help_pages() {
+    let program = Program::new();
+    let mut pages: Vec<Vec<String>> = vec![vec![]];
+    let mut text = String::new();
+    while let Some(page) = pages.pop() {
+        let words: Vec<&str> = page.iter().map(String::as_str).chain(["--help"]).collect();
+        let ended = said(&program, &words);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{words:?}");
+        writeln!(text, "$ gwctl {}\n{}", words.join(" "), ended.stdout).unwrap();
+        pages.extend(
+            commands(&ended.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
+        );
+    }
+    assert!(text.matches("$ gwctl ").count() > 25, "{text}");
+    check("help.txt", &text);
+}
+
+/// What a newcomer types, and is told.
+#[test]
+fn mistakes_on_the_command_line() {
+    let program = Program::new();
+    program.write("text.priv", "hello", 0o600);
+    program.write("open", "x", 0o600);
+    let mut text = String::new();
+    for line in [
+        "routes list",
+        "-k user2.priv routes list",
+        "-k text.priv routes list",
+        "-k user1.priv -i ../user1.pub routes list",
+        "-k open routes list",
+        "-k user1.priv -u gw.example.org routes list",
+        "-k user1.priv -u ftp://gw.example.org routes list",
+        "--profile work routes list",
+        "routes",
+        "routes lst",
+        "routes list --lmit 3",
+        "routes create -s a",
+        "routes create -b [400::1]:80",
+        "routes create -s a -f a.example.org -b [400::1]:80",
+        "routes create -s a -b [400::1]",
+        "routes create -s a -b self",
+        "routes create -s a -b example.org:80",
+        "routes create -s a.b -b [400::1]:80",
+        "routes create -f *.example.org -b [400::1]:80",
+        "routes create -s a -b [400::1]:80 -t",
+        "routes create -s a -b [400::1]:80 -m fastest",
+        "routes create -s a -b [400::1]:80 --wait soon",
+        "routes get -r 42",
+        "routes update -r 01999999-9999-7999-8999-999999999999",
+        "certificates get -c *.example.org",
+        "admin suspend --user a/b",
+        "nodes invite Fra --ttl 1y",
+        "keys generate user1.pub",
+        "keys generate user1",
+        "audit verify --file absent.jsonl",
+        "import absent.json",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ended = said(&program, &words);
+        let said = ended.stderr.replace(program.folder().to_str().unwrap(), "~");
+        writeln!(text, "$ gwctl {line}\n{said}[{}]\n", ended.code).unwrap();
+    }
+    check("mistakes.txt", &text);
+}
+
+type Answer = Box<dyn Fn() -> Reply + Send>;
+
+/// What the gateway, or what is in its place, makes gwctl say.
+#[test]
+fn failures_of_calls() {
+    let error =
+        |status, code, kind: &'static str| move || Reply::error(status, code, json!({ "kind": kind }));
+    let http = |status| move || Reply::Http(status, "text/html", vec![], String::new());
+    let cases: Vec<(&str, Answer)> = vec![
+        ("unauthenticated", Box::new(error(401, -32001, "signature_invalid"))),
+        ("forbidden", Box::new(error(200, -32003, "admin_only"))),
+        ("not found", Box::new(error(200, -32004, "route_not_found"))),
+        ("conflict", Box::new(error(200, -32009, "host_taken"))),
+        ("invalid params", Box::new(error(200, -32602, "backend_not_allowed"))),
+        ("unavailable", Box::new(error(503, -32050, "unavailable"))),
+        ("internal", Box::new(error(200, -32603, "internal"))),
+        ("HTTP 404", Box::new(http(404))),
+        ("HTTP 413", Box::new(http(413))),
+        ("HTTP 429", Box::new(http(429))),
+        ("HTTP 503", Box::new(http(503))),
+        ("a lost connection", Box::new(|| Reply::Nothing)),
+        ("not HTTP", Box::new(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"))),
+        ("a foreign result", Box::new(|| Reply::result(json!({ "routes": 7 })))),
+    ];
+    let program = Program::new();
+    let (_socket, deaf) = deaf_port();
+    let mut text = String::new();
+    let mut say = |name: &str, port: u16| {
+        let ended = program.call(&format!("http://127.0.0.1:{port}/rpc"), &["routes", "list"]);
+        let said = ended.stderr.replace(&port.to_string(), "PORT");
+        writeln!(text, "# {name}\n{said}[{}]\n", ended.code).unwrap();
+    };
+    say("nobody listens", deaf);
+    for (name, reply) in cases {
+        say(name, Gateway::start(move |_| reply()).port);
+    }
+    check("failures.txt", &text);
+}
