@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::admin::{Admin, Quota, Suspend, User, UserFilter};
 pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
-pub(crate) use self::lists::{Mode, RouteFilter};
+pub(crate) use self::lists::{Mode, Most, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::routes::{Checks, Create, Method, Route, Routes, Update};
 pub(crate) use self::wait::Wait;
@@ -95,7 +95,7 @@ pub(crate) struct Import {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificates {
     /// List the certificates of one's own routes; the admin's list has all
-    List,
+    List(Most),
     /// Show one certificate: its state, the next attempt, and why the last one failed
     Get(Certificate),
     /// Have one certificate renewed now

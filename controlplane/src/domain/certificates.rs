@@ -1,10 +1,13 @@
 //! Which certificates exist for a caller: those that their own terminated routes need; for the admin all.
 
-use time::OffsetDateTime;
-use webgateway_proto::api::{CertificateState, method};
-use webgateway_proto::model::{CertName, Host, Mode, Route};
+use std::ops::ControlFlow;
 
-use super::{Caller, Domain, Refusal};
+use time::OffsetDateTime;
+use webgateway_proto::api::{CertificateListParams, CertificateState, method};
+use webgateway_proto::model::{CertName, Host, Mode};
+
+use super::lists::Page;
+use super::{Caller, Domain, Paged, Refusal};
 use crate::store::audit;
 use crate::store::certificates::{self, Validity};
 use crate::store::issuance::{self, Issuance};
@@ -27,15 +30,18 @@ pub struct Certified {
 
 impl Domain {
     /// The certificates that exist for the caller, by id.
-    pub async fn list_certificates(&self, caller: &Caller) -> Result<Vec<Certified>, Refusal> {
+    pub async fn list_certificates(
+        &self,
+        caller: &Caller,
+        params: CertificateListParams,
+    ) -> Result<Paged<Certified>, Refusal> {
+        let page = Page::parse(params.limit, params.cursor.as_deref())?;
         let (caller, base, now) = (caller.clone(), self.hosts.base().clone(), self.clock.now());
         self.store
             .read(method::CERTIFICATES_LIST, move |tx| {
-                let mut ids: Vec<Host> =
-                    routes::list(tx, caller.own())?.iter().filter_map(|route| own(route, &base)).collect();
-                ids.extend(caller.own().is_none().then(|| base.clone()));
-                ids.sort_unstable();
-                ids.into_iter().map(|id| Ok(certified(tx, id, &base, now)?)).collect()
+                let Paged { entries, next } = ids(tx, &caller, &base, &page)?;
+                let certified = entries.into_iter().map(|id| certified(tx, id, &base, now));
+                Ok(Paged { entries: certified.collect::<Result<_, _>>()?, next })
             })
             .await
     }
@@ -81,6 +87,8 @@ impl Domain {
     }
 }
 
+/// How many routes are looked at for one page.
+const SEEN: u32 = 20_000;
 /// The word for the internal CA in the store.
 const INTERNAL: &str = "internal";
 
@@ -90,10 +98,27 @@ pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issua
     issuance::find(tx, &id.into())
 }
 
-/// The certificate that this route alone needs: none if it is passed through, or covered by the base domain's.
-fn own(route: &Route, base: &Host) -> Option<Host> {
-    let needs_one = route.destination.mode == Mode::Terminate && !route.host.is_child_of(base);
-    needs_one.then(|| route.host.clone())
+/// A page of their ids. Most routes need none of their own: a page ends early after some that do not.
+fn ids(tx: &mut Tx<'_>, caller: &Caller, base: &Host, page: &Page) -> Result<Paged<Host>, StoreError> {
+    let (mut ids, after) = (Vec::new(), page.after.as_deref());
+    let seen = routes::visit(tx, caller.own(), after, SEEN, |host, mode| {
+        ids.extend(needs_own(&host, mode, base).then_some(host));
+        if ids.len() > page.limit as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    // The base domain's is not a route's.
+    let is_here =
+        after.is_none_or(|after| after < base.as_str()) && seen.as_ref().is_none_or(|seen| base < seen);
+    if caller.own().is_none() && is_here {
+        ids.push(base.clone());
+        ids.sort_unstable();
+    }
+    let Paged { entries, next } = page.cut(ids, Host::as_str);
+    Ok(Paged { entries, next: next.or_else(|| seen.map(|seen| Page::cursor(seen.as_str()))) })
+}
+
+/// Whether a route needs a certificate of its own: not if it is passed through, or covered by the base domain's.
+fn needs_own(host: &Host, mode: Mode, base: &Host) -> bool {
+    mode == Mode::Terminate && !host.is_child_of(base)
 }
 
 /// The id, if it is that of a certificate that exists for the caller.
@@ -104,7 +129,8 @@ fn needed(tx: &mut Tx<'_>, caller: &Caller, id: &str, base: &Host) -> Result<Hos
         return Ok(host);
     }
     let route = routes::find_by_host(tx, &host)?.filter(|route| caller.sees(&route.owner));
-    route.and_then(|route| own(&route, base)).ok_or_else(unknown)
+    let own = route.filter(|route| needs_own(&route.host, route.destination.mode, base));
+    own.map(|route| route.host).ok_or_else(unknown)
 }
 
 fn certified(tx: &mut Tx<'_>, id: Host, base: &Host, now: OffsetDateTime) -> Result<Certified, StoreError> {

@@ -20,9 +20,10 @@ pub struct Paged<T> {
 }
 
 /// Which page is asked for.
-struct Page {
-    limit: u32,
-    after: Option<String>,
+pub(super) struct Page {
+    pub(super) limit: u32,
+    /// The key of the entry before it.
+    pub(super) after: Option<String>,
 }
 
 impl Domain {
@@ -71,7 +72,7 @@ impl Domain {
 }
 
 impl Page {
-    fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Refusal> {
         let limit = limit.unwrap_or(MAX_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(Refusal::Limit(MAX_PAGE));
@@ -83,11 +84,16 @@ impl Page {
     }
 
     /// The page, of what was found for it and one more.
-    fn cut<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Paged<T> {
+    pub(super) fn cut<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Paged<T> {
         let limit = self.limit as usize;
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
+        let next = found.last().filter(|_| more).map(|last| Self::cursor(key(last)));
         Paged { entries: found, next }
+    }
+
+    /// The cursor of what comes after this key.
+    pub(super) fn cursor(key: &str) -> String {
+        URL_SAFE_NO_PAD.encode(key)
     }
 }

@@ -1,7 +1,9 @@
 //! Routes as rows, and what is left of those that were deleted.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use time::OffsetDateTime;
@@ -91,6 +93,40 @@ pub fn page(
     query.load(tx.conn)?.into_iter().map(Row::read).collect()
 }
 
+/// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `visit` has
+/// enough or `most` were seen. Tells the last host seen, if there may be more.
+pub fn visit(
+    tx: &mut Tx<'_>,
+    owner: Option<&KeyId>,
+    after: Option<&str>,
+    most: u32,
+    mut visit: impl FnMut(Host, Mode) -> ControlFlow<()>,
+) -> Result<Option<Host>, StoreError> {
+    let mut query = routes::table
+        .select((routes::host, routes::mode))
+        .order(routes::host)
+        .limit(most.into())
+        .into_boxed();
+    if let Some(owner) = owner {
+        query = query.filter(routes::owner.eq(owner.as_str()));
+    }
+    if let Some(after) = after {
+        query = query.filter(routes::host.gt(after));
+    }
+    let (mut seen, mut last) = (0, None);
+    for row in query.load_iter::<(String, String), DefaultLoadingMode>(tx.conn)? {
+        let (host, mode) = row?;
+        let host = Host::parse(&host).map_err(|e| StoreError::damaged("routes", &host, e))?;
+        let mode = parse_mode(&mode, host.as_str())?;
+        seen += 1;
+        last = Some(host.clone());
+        if visit(host, mode).is_break() {
+            return Ok(last);
+        }
+    }
+    Ok(last.filter(|_| seen == most))
+}
+
 /// Adds a route; an id that was deleted before lives again.
 pub fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
@@ -130,7 +166,12 @@ impl Row {
         // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
         let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
         let health = health(&self)?.map(Box::new);
-        let destination = Destination { mode: mode(&self)?, balance: balance(&self)?, backends, health };
+        let destination = Destination {
+            mode: parse_mode(&self.mode, &self.id)?,
+            balance: balance(&self)?,
+            backends,
+            health,
+        };
         Ok(Route {
             id: self.id.parse().map_err(|e| damaged(format!("{e}")))?,
             owner: self.owner.parse().map_err(|e| damaged(format!("{e}")))?,
@@ -164,9 +205,9 @@ impl Row {
     }
 }
 
-fn mode(row: &Row) -> Result<Mode, StoreError> {
-    let known = [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.as_str() == row.mode);
-    known.ok_or_else(|| StoreError::damaged("routes", &row.id, format!("mode `{}`", row.mode)))
+fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
+    let known = [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.as_str() == text);
+    known.ok_or_else(|| StoreError::damaged("routes", key, format!("mode `{text}`")))
 }
 
 fn balance(row: &Row) -> Result<Balance, StoreError> {

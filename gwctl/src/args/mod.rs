@@ -16,8 +16,8 @@ use std::time::Duration;
 use gwctl::Endpoint;
 use gwctl::keys::KeyName;
 use webgateway_proto::api::{
-    AuditListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef, RouteCreate,
-    RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
+    AuditListParams, CertificateListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef,
+    RouteCreate, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
 };
 
 pub(crate) use self::credentials::Credentials;
@@ -62,8 +62,8 @@ pub(crate) enum Call {
     Explain(ExplainParams),
     /// A mutation that is to be on every node within this.
     Awaited(Box<Call>, Duration),
-    /// `certificates.list`
-    Certificates,
+    /// `certificates.list`, all its pages; with a limit, as many certificates at most.
+    Certificates(CertificateListParams),
     /// `certificates.get`
     Certificate(CertificateRef),
     /// `certificates.renew`
@@ -148,7 +148,9 @@ fn route_call(command: Routes) -> Result<Call, InvalidArg> {
 
 fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
     match command {
-        Certificates::List => Ok(Call::Certificates),
+        Certificates::List(most) => {
+            Ok(Call::Certificates(CertificateListParams { limit: most.limit, cursor: None }))
+        }
         Certificates::Get(certificate) => certificates::reference(&certificate).map(Call::Certificate),
         Certificates::Renew(certificate) => certificates::reference(&certificate).map(Call::Renew),
         Certificates::Root => Ok(Call::Root),

@@ -19,6 +19,14 @@ pub(crate) struct RouteFilter {
     pub(crate) limit: Option<u32>,
 }
 
+/// How long a list may be.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Most {
+    /// How many at most [default: all]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+}
+
 /// How TLS is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {

@@ -86,6 +86,8 @@ pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
         | method::NODES_DRAIN
         | method::NODES_REMOVE
         | method::NODES_WAIT
+        | method::ADMIN_USERS
+        | method::ADMIN_QUOTA
         | method::ADMIN_SUSPEND
         | method::ADMIN_UNSUSPEND
         | method::HEALTH

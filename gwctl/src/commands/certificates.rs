@@ -3,10 +3,11 @@
 use gwctl::Client;
 use serde_json::json;
 use webgateway_proto::api::{
-    CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord, RootCertificate,
-    method,
+    CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord, MAX_PAGE,
+    RootCertificate, method,
 };
 
+use super::pages;
 use crate::fault::Fault;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
@@ -14,8 +15,12 @@ use crate::printable::printable;
 const NONE_YET: &str = "No certificates: only terminated routes with a host of their own (-f) need one.";
 
 /// `gwctl certificates list`
-pub(super) async fn list(client: &Client) -> Result<Report, Fault> {
-    let result = client.call(method::CERTIFICATES_LIST, &CertificateListParams {}).await?;
+pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Result<Report, Fault> {
+    let result = pages::all("certificates", params.limit, async |limit, cursor| {
+        let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
+        client.call(method::CERTIFICATES_LIST, &CertificateListParams { limit, cursor }).await
+    })
+    .await?;
     Ok(Report::of(result, |list| listed(&list)))
 }
 
@@ -141,7 +146,7 @@ DNS records to create:
         let expected = "\
 ID               NAMES            CA    STATE  EXPIRES               NEXT ATTEMPT  LAST ERROR
 app.example.org  app.example.org  acme  valid  2026-03-01T00:00:00Z  -             -";
-        assert_eq!(listed(&CertificateList { certificates: vec![valid] }), expected);
-        assert_eq!(listed(&CertificateList { certificates: vec![] }), NONE_YET);
+        assert_eq!(listed(&CertificateList { certificates: vec![valid], next_cursor: None }), expected);
+        assert_eq!(listed(&CertificateList { certificates: vec![], next_cursor: None }), NONE_YET);
     }
 }

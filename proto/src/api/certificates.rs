@@ -3,10 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Params of `certificates.list`.
+/// Params of `certificates.list`: what is left out selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CertificateListParams {}
+pub struct CertificateListParams {
+    /// How many certificates at most, from 1 to 1000, which it is if it is left out. A page may have fewer, or none:
+    /// the last one is that without `next_cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
 
 /// Params of `certificates.get` and `certificates.renew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +29,9 @@ pub struct CertificateRef {
 pub struct CertificateList {
     /// The certificates that the caller's routes need; the admin's list has all. By id.
     pub certificates: Vec<CertificateView>,
+    /// The `cursor` of the next page, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// A certificate, wanted or held. Its private key is never shown.

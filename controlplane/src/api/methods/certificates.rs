@@ -20,27 +20,38 @@ impl Method for List {
     const NAME: &'static str = method::CERTIFICATES_LIST;
     const SUMMARY: &'static str =
         "Lists the certificates that the caller's routes need; the admin's list has all";
-    const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees.";
-    const ERRORS: &'static [Kind] = &[];
+    const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees. A page may have fewer than `limit`, or none: the last one is that without `next_cursor`.";
+    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit, Kind::InvalidCursor];
     type Who = Caller;
     type Params = CertificateListParams;
     type Outcome = CertificateList;
 
     fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![Example {
-            name: "All there are",
-            params: CertificateListParams {},
-            result: CertificateList { certificates: vec![samples::certificate()] },
-        }]
+        // The last host of the page, base64url without padding.
+        let cursor = "YXBwLmV4YW1wbGUub3Jn".to_owned();
+        let result = |certificates, next_cursor| CertificateList { certificates, next_cursor };
+        vec![
+            Example {
+                name: "A page",
+                params: CertificateListParams { limit: Some(1), cursor: None },
+                result: result(vec![samples::certificate()], Some(cursor.clone())),
+            },
+            Example {
+                name: "The page after it",
+                params: CertificateListParams { limit: Some(1), cursor: Some(cursor) },
+                result: result(Vec::new(), None),
+            },
+        ]
     }
 
     async fn call(
         services: &Services,
         who: Caller,
-        _: CertificateListParams,
+        params: CertificateListParams,
     ) -> Result<CertificateList, Refusal> {
-        let certificates = services.domain.list_certificates(&who).await?;
-        Ok(CertificateList { certificates: certificates.into_iter().map(view).collect() })
+        let page = services.domain.list_certificates(&who, params).await?;
+        let certificates = page.entries.into_iter().map(view).collect();
+        Ok(CertificateList { certificates, next_cursor: page.next })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who sees which certificate, and what a route that waits for one says.
 
 use time::OffsetDateTime;
-use webgateway_proto::api::{CertificateState, DnsRecord};
+use webgateway_proto::api::{CertificateListParams, CertificateState, DnsRecord};
 use webgateway_proto::model::CertificateId;
 
 use super::*;
@@ -19,8 +19,9 @@ impl Scene {
     }
 
     async fn ids(&self, who: &str) -> Vec<String> {
-        let certificates = self.domain.list_certificates(&self.caller(who)).await.unwrap();
-        certificates.iter().map(|certified| certified.id.to_string()).collect()
+        let all = CertificateListParams::default();
+        let certificates = self.domain.list_certificates(&self.caller(who), all).await.unwrap();
+        certificates.entries.iter().map(|certified| certified.id.to_string()).collect()
     }
 
     async fn write(&self, work: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send + 'static) {
@@ -145,4 +146,58 @@ async fn the_root_is_shown_while_the_internal_ca_issues() {
     assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)), "it has issued nothing");
     scene.issued("gw.example", scene.domain.clock.now()).await;
     assert_eq!(scene.domain.root().await.unwrap(), "PEM");
+}
+
+#[tokio::test]
+async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
+    let scene = Scene::new();
+    for (who, host) in [("u1", "a.example"), ("u2", "b.example"), ("u1", "h.example"), ("u1", "z.example")] {
+        scene.create_own(who, host).await;
+    }
+    scene.create("u1", "app").await.unwrap();
+    scene.domain.create_route(&scene.caller("u1"), &passed_through("own.example")).await.unwrap();
+    let all = ["a.example", "b.example", "gw.example", "h.example", "z.example"];
+    for limit in 1..=6 {
+        for (who, expected) in [("admin.pub", &all[..]), ("u1", &["a.example", "h.example", "z.example"])] {
+            let (mut ids, mut cursor) = (Vec::new(), None);
+            loop {
+                let params = CertificateListParams { limit: Some(limit), cursor };
+                let page = scene.domain.list_certificates(&scene.caller(who), params).await.unwrap();
+                assert!(page.entries.len() <= limit as usize);
+                ids.extend(page.entries.into_iter().map(|certified| certified.id.to_string()));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(ids, expected, "{who}, {limit} a page");
+        }
+    }
+    let page = CertificateListParams { limit: Some(0), cursor: None };
+    let refused = scene.domain.list_certificates(&scene.caller("u1"), page).await;
+    assert!(matches!(refused, Err(Refusal::Limit(1000))));
+}
+
+#[tokio::test]
+async fn a_page_ends_early_after_many_routes_that_need_none() {
+    let scene = Scene::new();
+    scene.create("u1", "zz").await.unwrap();
+    let owner = "u1".parse().unwrap();
+    let seen: Result<_, StoreError> = scene
+        .domain
+        .store
+        .read("test", move |tx| {
+            let mut hosts = Vec::new();
+            let mut visit = |most| {
+                crate::store::routes::visit(tx, Some(&owner), None, most, |host, _| {
+                    hosts.push(host.to_string());
+                    std::ops::ControlFlow::Continue(())
+                })
+            };
+            Ok((visit(1)?, visit(2)?, hosts))
+        })
+        .await;
+    let (cut, whole, hosts) = seen.unwrap();
+    assert_eq!((cut.unwrap().as_str(), whole), ("zz.gw.example", None));
+    assert_eq!(hosts, ["zz.gw.example", "zz.gw.example"]);
 }
