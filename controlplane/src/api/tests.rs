@@ -1,6 +1,7 @@
 //! The API in process, with real keys and signatures; the specification's examples; each way to be refused.
 
 mod http;
+mod refusals;
 mod rpc;
 mod signatures;
 mod specification;
@@ -26,7 +27,7 @@ use super::keys::KeyStore;
 use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
-use crate::domain::{Answered, Awaited, Domain, HostPolicy, NodeDirectory, Quotas, Settled};
+use crate::domain::{Answered, Awaited, Domain, HostPolicy, Invitations, NodeDirectory, Quotas, Settled};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -37,6 +38,7 @@ const URL: &str = "http://localhost:8080/rpc";
 
 struct Scene {
     api: Api,
+    store: Store,
     metrics: Metrics,
     registry: Registry,
     dir: TempDir,
@@ -71,6 +73,11 @@ impl NodeDirectory for OneNode {
 impl Scene {
     /// An API that knows the keys `admin.pub`, `user1.pub` and `user2.pub`.
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The same, that invites nodes.
+    fn with(invitations: Option<Invitations>) -> Self {
         let dir = TempDir::new().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -84,14 +91,15 @@ impl Scene {
             hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
-            invitations: None,
+            invitations,
             quotas: Quotas::default(),
             suspensions: watch::Sender::new(0),
             clock: Clock::system(),
         };
+        let store = domain.store.clone();
         let keys = KeyStore::open(&KeySource::Directory(keys)).unwrap();
         let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics: metrics.clone() });
-        Self { api, metrics, registry, dir, nonces: AtomicU64::default() }
+        Self { api, store, metrics, registry, dir, nonces: AtomicU64::default() }
     }
 
     fn nonce(&self) -> String {

@@ -157,12 +157,8 @@ impl Entry {
     pub(super) fn errors(&self) -> impl Iterator<Item = Kind> {
         let store = self.signed.then_some(Kind::Unavailable);
         let quotas = if self.mutates { &[Kind::QuotaExceeded, Kind::RateLimited][..] } else { &[] };
-        [Kind::InvalidParams]
-            .into_iter()
-            .chain(self.errors.iter().copied())
-            .chain(quotas.iter().copied())
-            .chain([Kind::Internal])
-            .chain(store)
+        let own = self.errors.iter().chain(quotas).copied();
+        [Kind::InvalidParams].into_iter().chain(own).chain([Kind::Internal]).chain(store)
     }
 }
 

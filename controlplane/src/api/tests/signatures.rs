@@ -186,8 +186,8 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
     let scene = Scene::new();
     let request = scene.signed("user1.pub", URL, &create("a"));
     assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
-    let Scene { api, dir, .. } = scene;
-    drop(api);
+    let Scene { api, store, dir, .. } = scene;
+    drop((api, store));
     let metrics = Metrics::register(&mut Registry::default());
     let domain = Domain {
         store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
