@@ -6,6 +6,7 @@ mod global;
 mod lists;
 mod nodes;
 mod routes;
+mod shell;
 mod wait;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use self::global::{Format, Global};
 pub(crate) use self::lists::{Mode, Most, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::routes::{Checks, Create, Method, Route, Routes, Update};
+pub(crate) use self::shell::{Completions, Manual, Shell};
 pub(crate) use self::wait::Wait;
 
 /// What follows the help: how to begin, and the exit codes.
@@ -79,6 +81,10 @@ pub(crate) enum Command {
     Login,
     /// Turn the predecessor's caddy.json into controlplane.toml and dataplane.toml
     Import(Import),
+    /// Print what a shell reads to complete commands, flags and route ids
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands
+    Man(Manual),
 }
 
 /// The flags of `gwctl import`.

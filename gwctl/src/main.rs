@@ -4,6 +4,7 @@ mod args;
 mod cli;
 mod colour;
 mod commands;
+mod completion;
 mod fault;
 mod import;
 mod mycelium;
@@ -23,6 +24,9 @@ use crate::commands::Manner;
 use crate::fault::{Fault, Kind};
 
 fn main() -> ExitCode {
+    if let Some(answered) = completion::answer() {
+        return ExitCode::from(u8::from(answered.is_err()));
+    }
     let color = syntax::asked(std::env::args_os(), "--color", None).unwrap_or(ColorChoice::Auto);
     colour::choose(color);
     let parsed =
@@ -72,7 +76,11 @@ fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
 /// Whether a profile may say which gateway and key are meant. The others need none, or make one.
 fn takes_profile(command: &Command) -> bool {
     match command {
-        Command::Keys(_) | Command::Import(_) | Command::Login => false,
+        Command::Keys(_)
+        | Command::Import(_)
+        | Command::Login
+        | Command::Completions(_)
+        | Command::Man(_) => false,
         Command::Audit(Audit::Verify { file, .. }) => file.is_none(),
         Command::Audit(Audit::List { .. } | Audit::Export { .. })
         | Command::Routes(_)

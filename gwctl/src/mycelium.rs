@@ -1,6 +1,6 @@
 //! This machine's address on the overlay, as its Mycelium daemon tells it: what `-b self:PORT` stands for.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::header::HOST;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use ipnet::Ipv6Net;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -35,14 +36,32 @@ pub(crate) enum AddressFault {
     #[error("Mycelium does not answer at {at}: {cause}")]
     Silent { at: String, cause: String },
     /// Something else answers.
-    #[error("{0} does not tell a node's address (`nodeIp`)")]
+    #[error("{0} does not tell a node's address (`nodeIp`, `nodeSubnet`)")]
     Foreign(String),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Info {
-    node_ip: Ipv6Addr,
+    /// Its address; older daemons do not say it.
+    node_ip: Option<Ipv6Addr>,
+    /// The network it is in.
+    node_subnet: Ipv6Net,
+}
+
+impl Info {
+    /// The node's address, or the one by which this machine is in the node's network.
+    fn address(&self) -> Option<Ipv6Addr> {
+        self.node_ip.or_else(|| {
+            // Nothing is sent: the system chooses the address it would send from.
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+            socket.connect((self.node_subnet.network(), 9)).ok()?;
+            match socket.local_addr().ok()?.ip() {
+                IpAddr::V6(address) if self.node_subnet.contains(&address) => Some(address),
+                IpAddr::V6(_) | IpAddr::V4(_) => None,
+            }
+        })
+    }
 }
 
 /// Writes this machine's address for every `self` among the backends of a command.
@@ -79,10 +98,8 @@ async fn ask(url: &str) -> Result<Ipv6Addr, AddressFault> {
     let body =
         timeout(WITHIN, get(&at)).await.map_err(|_| silent(format!("not within {} s", WITHIN.as_secs())))?;
     let body = body.map_err(|error| silent(error.to_string()))?;
-    match serde_json::from_slice::<Info>(&body) {
-        Ok(info) => Ok(info.node_ip),
-        Err(_) => Err(AddressFault::Foreign(at.to_string())),
-    }
+    let info = serde_json::from_slice::<Info>(&body).ok();
+    info.and_then(|info| info.address()).ok_or_else(|| AddressFault::Foreign(at.to_string()))
 }
 
 async fn get(at: &Endpoint) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {

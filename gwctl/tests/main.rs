@@ -4,6 +4,7 @@
 
 mod answers;
 mod colours;
+mod completions;
 mod flags;
 mod gateway;
 mod keys;

@@ -42,6 +42,19 @@ fn self_is_the_address_that_the_daemon_tells() {
 }
 
 #[test]
+fn an_older_daemon_tells_the_network_alone() {
+    let gateway = Gateway::start(|_| Reply::error(200, -32004, json!({ "kind": "k" })));
+    for (subnet, exit) in [("::1/128", 6), ("55c:a0f:1:2::/64", 1)] {
+        let info = json!({ "nodeSubnet": subnet, "nodePubkey": "aa" });
+        let (_daemon, api) = daemon(move || Reply::Http(200, "application/json", vec![], info.to_string()));
+        let ended = create(&gateway, &api);
+        assert_eq!(ended.code, exit, "{}", ended.stderr);
+    }
+    let [request] = gateway.received().try_into().unwrap();
+    assert_eq!(request.json()["params"]["backends"], json!(["[::1]:8080"]));
+}
+
+#[test]
 fn a_daemon_that_tells_nothing_is_named_and_nothing_is_sent() {
     let gateway = Gateway::with_result(json!({}));
     let (_socket, port) = deaf_port();

@@ -22,8 +22,8 @@ use webgateway_proto::api::{
 
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::invalid::InvalidArg;
-pub(crate) use crate::cli::Import;
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
+pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;
 
 /// What to do, with all that it needs.
@@ -33,6 +33,10 @@ pub(crate) enum Action {
     GenerateKey(KeyName),
     /// Turn the predecessor's configuration into ours.
     Import(Import),
+    /// Print what a shell reads.
+    Completions(Shell),
+    /// Print the manual, or write it.
+    Manual(Option<PathBuf>),
     /// Check an exported audit, by an earlier head.
     VerifyAudit(PathBuf, Option<String>),
     /// Ask whether the gateway works.
@@ -100,6 +104,8 @@ impl Action {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
             Command::Import(import) => return Ok(Self::Import(import)),
+            Command::Completions(flags) => return Ok(Self::Completions(flags.shell)),
+            Command::Man(flags) => return Ok(Self::Manual(flags.out)),
             Command::Audit(Audit::Verify { file: Some(file), head }) => {
                 return Ok(Self::VerifyAudit(file, head));
             }

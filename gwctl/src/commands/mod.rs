@@ -10,6 +10,7 @@ mod login;
 mod nodes;
 mod pages;
 mod routes;
+mod shell;
 mod status;
 mod wait;
 
@@ -39,6 +40,8 @@ pub(crate) async fn run(action: Action, manner: Manner) -> Result<(), Fault> {
         Action::GenerateKey(name) => keys::generate(&name),
         Action::VerifyAudit(file, head) => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
+        Action::Completions(name) => shell::completions(name),
+        Action::Manual(out) => shell::man(out.as_deref()),
         Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)).await,
         Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format).await,
         Action::Login(endpoint, credentials, name) => {

@@ -226,6 +226,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "profiles",
             "mycelium",
             "args",
+            "completion",
             "import",
             "colour",
             "fault::kind",
