@@ -9,7 +9,8 @@ const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;mar
     table{border-collapse:collapse;width:100%}summary{cursor:pointer}details{margin:.6rem 0}\
     td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}\
     section{margin-top:2.5rem}h2,h3,h4{margin-bottom:.2rem}.tag{font-size:.8rem;opacity:.7}.hint{opacity:.8}\
-    td:first-child code{overflow-wrap:normal}:target{background:#fc03}";
+    td:first-child code{overflow-wrap:normal}:target{background:#fc03}\
+    @media(max-width:40rem){tr,td,th{display:block;border:0;padding:0}tr{padding:.4rem 0;border-bottom:1px solid #8884}}";
 
 /// Text that may stand in HTML.
 struct Escaped<'a>(&'a str);
@@ -27,6 +28,29 @@ impl Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Text with `code` in it, as HTML.
+struct Prose<'a>(&'a str);
+
+impl Display for Prose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<&str> = self.0.split('`').collect();
+        if parts.len() % 2 == 0 {
+            return Escaped(self.0).fmt(f);
+        }
+        for (at, part) in parts.into_iter().enumerate() {
+            match at % 2 {
+                0 => Escaped(part).fmt(f)?,
+                _ => write!(f, "<code>{}</code>", Escaped(part))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn prose<'a>(value: &'a Value, name: &str) -> Prose<'a> {
+    Prose(value[name].as_str().unwrap_or_default())
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Escaped<'a> {
@@ -53,15 +77,17 @@ fn write_page(page: &mut String, document: &Value, base: &str) -> fmt::Result {
          <title>The API of {base}</title>\n<style>{STYLE}</style>\n<h1>The API of {base}</h1>\n<p>{}</p>\n\
          <p>JSON-RPC 2.0 by POST to <code>https://{base}/rpc</code>; version {}; for programs: \
          <a href=\"/openrpc.json\">/openrpc.json</a>.</p>\n",
-        text(info, "description"),
+        prose(info, "description"),
         text(info, "version"),
     )?;
     page.push_str("<table>\n");
     for method in list(document, "methods") {
-        let (name, summary) = (text(method, "name"), text(method, "summary"));
+        let (name, summary) = (text(method, "name"), prose(method, "summary"));
         writeln!(page, "<tr><td><a href=\"#{name}\"><code>{name}</code></a><td>{summary}")?;
     }
-    page.push_str("</table>\n");
+    page.push_str(
+        "</table>\n<p><a href=\"#errors\">Errors of any request</a>, <a href=\"#types\">types</a></p>\n",
+    );
     for method in list(document, "methods") {
         write_method(page, document, method)?;
     }
@@ -83,7 +109,7 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     for tag in list(method, "tags") {
         write!(page, " <span class=\"tag\">{}</span>", text(tag, "name"))?;
     }
-    writeln!(page, "</h2>\n<p>{}.</p>\n<p>{}</p>", text(method, "summary"), text(method, "description"))?;
+    writeln!(page, "</h2>\n<p>{}.</p>\n<p>{}</p>", prose(method, "summary"), prose(method, "description"))?;
     let params = list(method, "params");
     if !params.is_empty() {
         page.push_str("<table><tr><th>Param<th>Type<th>\n");
@@ -91,7 +117,7 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
             let needed = if param["required"] == true { " <b>needed</b>" } else { "" };
             write!(page, "<tr><td><code>{}</code>{needed}<td>", text(param, "name"))?;
             write_type(page, &param["schema"])?;
-            writeln!(page, "<td>{}", text(param, "description"))?;
+            writeln!(page, "<td>{}", prose(param, "description"))?;
         }
         page.push_str("</table>\n");
     }
@@ -103,7 +129,7 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     }
     page.push_str("<details><summary>Errors</summary>\n");
     write_errors(page, document, list(method, "x-errors"))?;
-    page.push_str("</details></section>\n");
+    page.push_str("<p>And those of <a href=\"#errors\">any request</a>.</p></details></section>\n");
     Ok(())
 }
 
@@ -117,9 +143,9 @@ fn write_errors(page: &mut String, document: &Value, errors: &[Value]) -> fmt::R
         if data["field"].is_string() {
             write!(page, "<code>{}</code>: ", text(data, "field"))?;
         }
-        write!(page, "{}", text(error, "message"))?;
+        write!(page, "{}", prose(error, "message"))?;
         if data["hint"].is_string() {
-            write!(page, " <span class=\"hint\">({})</span>", text(data, "hint"))?;
+            write!(page, " <span class=\"hint\">({})</span>", prose(data, "hint"))?;
         }
         page.push('\n');
     }
@@ -180,17 +206,17 @@ fn write_type(page: &mut String, schema: &Value) -> fmt::Result {
 
 fn write_schema(page: &mut String, name: &str, schema: &Value) -> fmt::Result {
     let name = Escaped(name);
-    writeln!(page, "<h3 id=\"type-{name}\">{name}</h3>\n<p>{}</p>", text(schema, "description"))?;
+    writeln!(page, "<h3 id=\"type-{name}\">{name}</h3>\n<p>{}</p>", prose(schema, "description"))?;
     page.push_str("<table>\n");
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         write!(page, "<tr><td><code>{}</code><td>", Escaped(name))?;
         write_type(page, property)?;
-        writeln!(page, "<td>{}", text(property, "description"))?;
+        writeln!(page, "<td>{}", prose(property, "description"))?;
     }
     for one in list(schema, "oneOf") {
         page.push_str("<tr><td>");
         write_type(page, one)?;
-        writeln!(page, "<td>{}", text(one, "description"))?;
+        writeln!(page, "<td>{}", prose(one, "description"))?;
     }
     page.push_str("</table>\n");
     Ok(())
@@ -217,7 +243,7 @@ mod tests {
             }
         }
         for error in document["components"]["errors"].as_object().unwrap().values() {
-            let message = text(error, "message").to_string();
+            let message = prose(error, "message").to_string();
             assert!(page.contains(&message), "{message}");
         }
         let mut links = 0;
@@ -244,5 +270,7 @@ mod tests {
         let page = page(&document, "x<y");
         assert!(!page.contains("<script>") && !page.contains("a<b") && !page.contains("x<y"));
         assert!(page.contains("&quot;&amp;&lt;script&gt;"));
+        assert_eq!(Prose("a `<b>` c").to_string(), "a <code>&lt;b&gt;</code> c");
+        assert_eq!(Prose("`<b> c").to_string(), "`&lt;b&gt; c");
     }
 }

@@ -77,6 +77,8 @@ fn of_routes() -> Vec<Row> {
         ("user1.pub", "routes.list", json!({ "limit": 0 }), Kind::InvalidLimit),
         ("user1.pub", "routes.list", json!({ "cursor": "!" }), Kind::InvalidCursor),
         ("user1.pub", "routes.explain", json!({ "host": "a..b" }), Kind::InvalidHost),
+        ("user1.pub", "certificates.list", json!({ "limit": 0 }), Kind::InvalidLimit),
+        ("user1.pub", "certificates.list", json!({ "cursor": "!" }), Kind::InvalidCursor),
         ("user1.pub", "certificates.get", id("theirs.example.org"), Kind::CertificateNotFound),
         ("user1.pub", "certificates.renew", id("theirs.example.org"), Kind::CertificateNotFound),
         ("user2.pub", "certificates.renew", id("theirs.example.org"), Kind::Suspended),
@@ -151,7 +153,11 @@ async fn every_declared_error_can_be_come_to() {
     found.insert(("nodes.invite", "no_remote_nodes"));
     for entry in &methods::TABLE {
         for kind in entry.errors().filter(|kind| !is_apart(*kind)) {
-            assert!(found.contains(&(entry.name, kind.word())), "{} cannot come to {kind:?}", entry.name);
+            assert!(
+                found.contains(&(entry.name, kind.word())),
+                "no row here has {} come to {kind:?}",
+                entry.name
+            );
         }
     }
 }
