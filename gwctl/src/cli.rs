@@ -19,7 +19,7 @@ pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
 pub(crate) use self::lists::{Mode, Most, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
-pub(crate) use self::routes::{Checks, Create, Method, Route, Routes, Update};
+pub(crate) use self::routes::{Apply, Checks, Create, Method, Route, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
 pub(crate) use self::wait::Wait;
 

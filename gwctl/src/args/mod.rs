@@ -22,6 +22,7 @@ use webgateway_proto::api::{
 
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::invalid::InvalidArg;
+pub(crate) use self::routes::{backends, label};
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;
@@ -62,6 +63,8 @@ pub(crate) enum Call {
     Update(RouteUpdate),
     /// `routes.delete`
     Delete(RouteRef),
+    /// Make the routes what a file says.
+    Apply(cli::Apply),
     /// `routes.explain`
     Explain(ExplainParams),
     /// A mutation that is to be on every node within this.
@@ -148,6 +151,7 @@ fn route_call(command: Routes) -> Result<Call, InvalidArg> {
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
         Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
         Routes::Delete(flags) => Ok(Call::Delete(routes::reference(&flags.route)?).awaited(&flags.wait)),
+        Routes::Apply(flags) => Ok(Call::Apply(flags)),
         Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
     }
 }

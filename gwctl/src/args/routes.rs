@@ -84,7 +84,7 @@ fn host(fqdn: Option<&str>, subdomain: Option<&str>) -> Result<(Option<String>, 
 }
 
 /// One label as it is below any base domain; which one that is only the gateway knows.
-fn label(text: &str) -> Result<String, InvalidArg> {
+pub(crate) fn label(text: &str) -> Result<String, InvalidArg> {
     let invalid = || InvalidArg::Subdomain(text.to_owned());
     let host = Host::parse("base.example").and_then(|base| base.child(text)).map_err(|_| invalid())?;
     let (label, _) = host.as_str().split_once('.').ok_or_else(invalid)?;
@@ -92,7 +92,7 @@ fn label(text: &str) -> Result<String, InvalidArg> {
 }
 
 /// The backends in their normal form; which prefixes are allowed only the gateway knows.
-fn backends(texts: &[String]) -> Result<Vec<String>, InvalidBackends> {
+pub(crate) fn backends(texts: &[String]) -> Result<Vec<String>, InvalidBackends> {
     let any = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
     let backends = Backends::parse(texts, &any)?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())

@@ -1,5 +1,6 @@
 //! The syntax of `gwctl routes …`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -21,6 +22,8 @@ pub(crate) enum Routes {
     Update(Update),
     /// Delete one route
     Delete(Delete),
+    /// Make one's own routes what a file says: show the plan, ask, and do it
+    Apply(Apply),
     /// Tell how a host looks from every node, and what is wrong
     Explain {
         /// The host, such as myapp.gateway.example.org
@@ -64,6 +67,23 @@ pub(crate) struct Create {
     pub(crate) overlay: Overlay,
     #[command(flatten)]
     pub(crate) wait: Wait,
+}
+
+/// The flags of `gwctl routes apply`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Apply {
+    /// The routes in YAML or JSON, as `gwctl routes list -o yaml` shows them; `-` reads stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Delete one's own routes that are not in the file
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Do not ask
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show the plan; do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// The flags of `gwctl routes delete`.

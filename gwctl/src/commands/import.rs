@@ -19,7 +19,8 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// `gwctl import FILE`: writes our two files; both are new, or none is written.
 pub(super) fn run(request: &Import) -> Result<Report, Fault> {
     let Imported { controlplane, dataplane, notes } =
-        import(&read(&request.file)?).map_err(|error| unfit(&error))?;
+        import(&read(&request.file, "FILE").map_err(|fault| fault.hint(PREDECESSORS))?)
+            .map_err(|error| unfit(&error))?;
     let files = [("controlplane.toml", controlplane), ("dataplane.toml", dataplane)];
     let files = files.map(|(name, text)| (request.out.join(name), text));
     if let Some((taken, _)) = files.iter().find(|(path, _)| fs::symlink_metadata(path).is_ok()) {
@@ -40,7 +41,8 @@ pub(super) fn run(request: &Import) -> Result<Report, Fault> {
     Ok(Report::new(json!({ "controlplane": paths[0], "dataplane": paths[1], "notes": notes }), text))
 }
 
-fn read(file: &Path) -> Result<String, Fault> {
+/// A file, or stdin if it is `-`, for a flag.
+pub(super) fn read(file: &Path, flag: &'static str) -> Result<String, Fault> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         let source: Box<dyn Read> =
@@ -49,9 +51,7 @@ fn read(file: &Path) -> Result<String, Fault> {
         Ok(text)
     };
     read().map_err(|error| {
-        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display()))
-            .flag("FILE")
-            .hint(PREDECESSORS)
+        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag(flag)
     })
 }
 

@@ -1,6 +1,7 @@
 //! The commands: each makes a report, or fails.
 
 mod admin;
+mod apply;
 mod audit;
 mod certificates;
 mod explain;
@@ -51,6 +52,9 @@ pub(crate) async fn run(action: Action, manner: Manner) -> Result<(), Fault> {
         Action::Signed(endpoint, credentials, call) => {
             let caller = credentials.id.clone();
             let client = signed(endpoint, credentials, manner)?;
+            if let Call::Apply(flags) = &call {
+                return apply::apply(&client, &caller, flags, manner.format).await;
+            }
             let Call::Awaited(call, limit) = call else {
                 return run_call(&client, &caller, call).await?.print(manner.format);
             };
@@ -87,6 +91,8 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
         Call::Users(params) => admin::users(client, &params).await,
         Call::Quota(params) => admin::quota(client, &params).await,
+        // It asks in between, and ends with what failed: it is begun above.
+        Call::Apply(_) => Ok(Report::silent()),
         Call::Awaited(call, _) => Box::pin(run_call(client, caller, *call)).await,
     }
 }

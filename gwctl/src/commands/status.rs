@@ -23,7 +23,8 @@ pub(super) async fn health(client: &Client) -> Result<Report, Fault> {
 
 /// `gwctl version`; a controlplane that cannot be asked is a warning.
 pub(super) async fn version(client: &Client, format: Format) -> Result<Report, Fault> {
-    let own = BuildInfo { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() };
+    let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let own = BuildInfo { name, version, base_domain: None };
     let theirs = match client.call(method::VERSION, &json!({})).await {
         Ok(result) => result,
         Err(error) => {

@@ -202,4 +202,7 @@ pub struct BuildInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The domain below which every `subdomain` is, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_domain: Option<String>,
 }

@@ -228,6 +228,8 @@ pub(crate) const CRATES: &[Layers] = &[
             "args",
             "completion",
             "import",
+            "manifest",
+            "plan",
             "colour",
             "fault::kind",
             "fault",

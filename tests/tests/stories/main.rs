@@ -11,6 +11,7 @@ mod complete;
 mod concurrency;
 mod configuration;
 mod coverage;
+mod declarative;
 mod dns;
 mod endurance;
 mod failing_backends;
@@ -61,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         dns::stories(),
         owners::stories(),
         concurrency::stories(),
+        declarative::stories(),
         operators::stories(),
         users::stories(),
         base_domain::stories(),

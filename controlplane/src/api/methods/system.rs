@@ -51,7 +51,7 @@ impl Method for Healthy {
 
 impl Method for Version {
     const NAME: &'static str = method::VERSION;
-    const SUMMARY: &'static str = "Says which build this is";
+    const SUMMARY: &'static str = "Says which build this is, and of which domain";
     const DESCRIPTION: &'static str = "For everybody, unsigned.";
     const ERRORS: &'static [Kind] = &[];
     type Who = ();
@@ -62,9 +62,9 @@ impl Method for Version {
         vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
     }
 
-    async fn call(_: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
-        let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        Ok(BuildInfo { name: name.to_owned(), version: version.to_owned() })
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
+        let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Ok(BuildInfo { name, version, base_domain: Some(services.domain.hosts.base().to_string()) })
     }
 }
 

@@ -132,7 +132,11 @@ pub(in crate::api::methods) fn export() -> Example<AuditExportParams, AuditExpor
 }
 
 pub(in crate::api::methods) fn build() -> BuildInfo {
-    BuildInfo { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    BuildInfo {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        base_domain: Some("gateway.example.org".to_owned()),
+    }
 }
 
 pub(in crate::api::methods) fn document() -> Value {

@@ -1,0 +1,122 @@
+//! Plans, and what is there once they are carried out.
+
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use webgateway_proto::api::RouteState;
+use webgateway_proto::model::{Balance, Mode};
+
+use super::*;
+use crate::manifest::Place;
+
+fn wanted(host: &str, port: u16) -> Desired {
+    Desired {
+        place: Place::Host(host.to_owned()),
+        backends: vec![format!("[400::1]:{port}")],
+        balance: Balance::RoundRobin,
+        mode: Mode::Terminate,
+        health: None,
+    }
+}
+
+fn made(wanted: &Desired, version: u64) -> RouteView {
+    RouteView {
+        id: format!("id of {}", wanted.place.text()),
+        owner: "user1.pub".to_owned(),
+        host: wanted.place.text().to_owned(),
+        mode: wanted.mode,
+        balance: wanted.balance,
+        backends: wanted.backends.clone(),
+        health: wanted.health.clone(),
+        state: RouteState::Active,
+        reason: None,
+        records: Vec::new(),
+        version,
+        created_at: String::new(),
+        updated_at: String::new(),
+    }
+}
+
+/// Does what the gateway does.
+fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
+    for step in &plan.steps {
+        match step {
+            Step::Create(wanted) => {
+                assert!(routes.iter().all(|route| route.host != wanted.place.text()), "the host is taken");
+                routes.push(made(wanted, 9));
+            }
+            Step::Update(route, wanted) => {
+                let update = update(route, wanted);
+                let found = routes.iter_mut().find(|route| route.id == update.id).unwrap();
+                assert_eq!(update.expected_version, Some(found.version));
+                found.backends = update.backends.unwrap_or(found.backends.clone());
+                found.balance = update.balance.unwrap_or(found.balance);
+                found.mode = update.mode.unwrap_or(found.mode);
+                found.health = update.health.unwrap_or(found.health.clone());
+                found.version += 1;
+            }
+            Step::Delete(route) => routes.retain(|other| other.id != delete(route).id),
+        }
+    }
+    routes
+}
+
+#[test]
+fn each_step_reads_well() {
+    let desired = [wanted("a.example", 80), wanted("b.example", 81), wanted("c.example", 82)];
+    let there = [wanted("b.example", 80), wanted("c.example", 82), wanted("d.example", 83)];
+    let actual: Vec<RouteView> = there.iter().map(|route| made(route, 1)).collect();
+    let plan = plan(&desired, &actual, true);
+    let lines: Vec<String> = plan.steps.iter().map(Step::line).collect();
+    assert_eq!(
+        lines,
+        [
+            "+ create a.example → [400::1]:80",
+            "~ update b.example: backends: [400::1]:80 → [400::1]:81",
+            "- delete d.example",
+        ]
+    );
+    assert_eq!(plan.unchanged, 1);
+    assert_eq!(plan.steps[1].json()["changes"]["backends"]["to"], "[400::1]:81");
+}
+
+prop_compose! {
+    fn route(host: &'static str)(
+        ports in prop::collection::btree_set(1..5_u16, 1..4),
+        random in any::<bool>(),
+        passthrough in any::<bool>(),
+        interval in prop::option::of(1..3_u64),
+    ) -> Desired {
+        Desired {
+            place: Place::Host(host.to_owned()),
+            backends: ports.into_iter().map(|port| format!("[400::1]:{port}")).collect(),
+            balance: if random { Balance::Random } else { Balance::RoundRobin },
+            mode: if passthrough { Mode::Passthrough } else { Mode::Terminate },
+            health: interval.map(|interval| HealthSpec { interval, ..HealthSpec::default() }),
+        }
+    }
+}
+
+fn some_routes() -> impl Strategy<Value = Vec<Desired>> {
+    let hosts = vec!["a.example", "b.example", "c.example", "d.example", "e.example"];
+    subsequence(hosts, 0..=5)
+        .prop_flat_map(|hosts| hosts.into_iter().map(route).collect::<Vec<_>>())
+        .prop_shuffle()
+}
+
+proptest! {
+    #[test]
+    fn what_is_planned_makes_what_is_wanted(desired in some_routes(), there in some_routes(), prune: bool) {
+        let actual: Vec<RouteView> = there.iter().map(|route| made(route, 1)).collect();
+        let first = plan(&desired, &actual, prune);
+        let after = carry_out(&first, actual.clone());
+        for wanted in &desired {
+            let found = after.iter().find(|route| route.host == wanted.place.text()).unwrap();
+            prop_assert_eq!(&made(wanted, found.version), found);
+        }
+        let kept = actual.iter().filter(|route| desired.iter().all(|wanted| wanted.place.text() != route.host));
+        let kept = if prune { 0 } else { kept.count() };
+        prop_assert_eq!(after.len(), desired.len() + kept);
+        let again = plan(&desired, &after, prune);
+        prop_assert_eq!(again, Plan { steps: Vec::new(), unchanged: desired.len() });
+    }
+}

@@ -1,0 +1,118 @@
+//! A file says which routes there shall be, and gwctl makes it so.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use webgateway_tests::controller::Controller;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+stories![
+    a_file_is_planned_applied_and_then_there_is_nothing_to_do,
+    one_that_fails_keeps_nobody_back,
+    a_list_is_a_file,
+    a_file_that_is_wrong_changes_nothing,
+];
+
+const TWO: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:80']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
+                   backends: ['[400::1]:443', '[400::2]:443']\n";
+const OTHER: &str =
+    "routes:\n- subdomain: shop\n  balance: random\n  backends: ['[400::9]:80']\n  health: {path: /up}\n";
+
+async fn alice(scene: &Scene) -> Result<(Controller, User)> {
+    let controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    Ok((controller, alice))
+}
+
+async fn apply(user: &User, scene: &Scene, file: &str, flags: &str) -> Result<Value> {
+    let file = scene.write("routes.yaml", file)?.display().to_string();
+    user.json(["routes", "apply", "-f", &file].into_iter().chain(flags.split_whitespace())).await
+}
+
+async fn hosts(user: &User) -> Result<Vec<String>> {
+    let list = user.json(["routes", "list"]).await?;
+    let routes = list["routes"].as_array().into_iter().flatten();
+    Ok(routes.filter_map(|route| route["host"].as_str().map(str::to_owned)).collect())
+}
+
+async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(scene: &Scene) -> Result<()> {
+    let (_controller, alice) = alice(scene).await?;
+    let file = scene.write("routes.yaml", TWO)?.display().to_string();
+    let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
+    let plan = "+ create shop.gw.example → [400::1]:80\n\
+                + create mail.example.org → [400::1]:443, [400::2]:443\n= 0 unchanged\n";
+    ensure!(shown.code == Some(0) && shown.stdout == plan, "{shown:?}");
+    let refused = alice.gwctl(["routes", "apply", "-f", &file]).await?;
+    ensure!(refused.code == Some(2) && refused.stderr.contains("--yes"), "nobody can be asked: {refused:?}");
+    ensure!(hosts(&alice).await?.is_empty(), "nothing was done so far");
+
+    let done = alice.gwctl(["routes", "apply", "-f", &file, "--yes"]).await?;
+    let told = done.stdout.ends_with("2 created, 0 updated, 0 deleted, 0 unchanged\n");
+    ensure!(done.code == Some(0) && told, "{done:?}");
+    ensure!(hosts(&alice).await? == ["mail.example.org", "shop.gw.example"]);
+    let again = apply(&alice, scene, TWO, "--yes").await?;
+    ensure!(again["unchanged"] == 2 && again["plan"] == serde_json::json!([]), "{again}");
+
+    let kept = apply(&alice, scene, OTHER, "--yes").await?;
+    ensure!(kept["plan"].as_array().map(Vec::len) == Some(1), "without --prune nothing goes: {kept}");
+    let change = &kept["plan"][0]["changes"];
+    ensure!(
+        change["backends"]["to"] == "[400::9]:80" && change["balance"]["from"] == "round_robin",
+        "{kept}"
+    );
+    ensure!(kept["results"][0]["route"]["health"]["path"] == "/up", "{kept}");
+    let pruned = apply(&alice, scene, OTHER, "--yes --prune").await?;
+    ensure!(pruned["unchanged"] == 1 && pruned["plan"][0]["action"] == "delete", "{pruned}");
+    ensure!(hosts(&alice).await? == ["shop.gw.example"]);
+    Ok(())
+}
+
+async fn one_that_fails_keeps_nobody_back(scene: &Scene) -> Result<()> {
+    let (controller, alice) = alice(scene).await?;
+    let bob = User::create(&controller, scene.dir(), "bob").await?;
+    bob.create_route("-s taken -b [400::1]:80").await?;
+    let file = "{routes: [{subdomain: taken, backends: ['[400::1]:80']}, {subdomain: free, backends: ['[400::1]:80']}]}";
+    let file = scene.write("routes.yaml", file)?.display().to_string();
+    let some = alice.gwctl(["routes", "apply", "-f", &file, "-y"]).await?;
+    ensure!(some.code == Some(7) && some.stderr.contains("1 of 2 changes failed"), "{some:?}");
+    ensure!(some.stdout.contains("! taken.gw.example:") && !some.stderr.contains("bob"), "{some:?}");
+    ensure!(hosts(&alice).await? == ["free.gw.example"] && hosts(&bob).await? == ["taken.gw.example"]);
+    let pruned = bob.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
+    ensure!(pruned.code == Some(7), "{pruned:?}");
+    ensure!(hosts(&alice).await? == ["free.gw.example"], "somebody else's are not in the plan");
+    Ok(())
+}
+
+async fn a_list_is_a_file(scene: &Scene) -> Result<()> {
+    let (_controller, alice) = alice(scene).await?;
+    alice.create_route("-s shop -b [400::1]:80 --health /up").await?;
+    alice.create_route("-f mail.example.org -t -b [400::1]:443 -m random").await?;
+    let list = alice.gwctl(["routes", "list", "-o", "yaml"]).await?;
+    let same = apply(&alice, scene, &list.stdout, "--prune").await?;
+    ensure!(same["unchanged"] == 2 && same["plan"] == serde_json::json!([]), "{same}");
+    let id = alice.json(["routes", "list"]).await?["routes"][0]["id"].clone();
+    alice.gwctl(["routes", "delete", "-r", id.as_str().unwrap_or_default()]).await?;
+    let restored = apply(&alice, scene, &list.stdout, "--yes").await?;
+    ensure!(restored["plan"][0]["host"] == "mail.example.org" && restored["unchanged"] == 1, "{restored}");
+    Ok(())
+}
+
+async fn a_file_that_is_wrong_changes_nothing(scene: &Scene) -> Result<()> {
+    let (_controller, alice) = alice(scene).await?;
+    for (file, word) in [
+        ("routes:\n- subdomain: shop\n  backend: '[400::1]:80'\n", "line 3"),
+        ("routes:\n- subdomain: shop\n  backends: ['nowhere']\n", "route 1 (shop)"),
+        (
+            "routes:\n- {subdomain: a, backends: ['[400::1]:80']}\n- {host: a.gw.example, backends: ['[400::1]:80']}\n",
+            "twice",
+        ),
+        ("", "routes"),
+    ] {
+        let path = scene.write("routes.yaml", file)?.display().to_string();
+        let refused = alice.gwctl(["routes", "apply", "-f", &path, "--yes"]).await?;
+        ensure!(refused.code == Some(2) && refused.stderr.contains(word), "{file}: {refused:?}");
+    }
+    ensure!(hosts(&alice).await?.is_empty());
+    Ok(())
+}
