@@ -95,7 +95,7 @@ impl AuditRecord {
             Some(_) => {}
         }
         let Some(named) = &self.request else {
-            return if self.caller == GATEWAY { Ok(()) } else { Err(Broken::Unsigned) };
+            return if self.is_by_itself() { Ok(()) } else { Err(Broken::Unsigned) };
         };
         let request = request.ok_or(Broken::NoRequest)?;
         if request_hash(request) != *named {
@@ -110,6 +110,13 @@ impl AuditRecord {
         } else {
             Err(Broken::OtherMethod(self.method.clone()))
         }
+    }
+}
+
+impl AuditRecord {
+    /// Whether it is what the gateway may do by itself: end a suspension that was to end.
+    fn is_by_itself(&self) -> bool {
+        self.caller == GATEWAY && self.method == "admin.unsuspend" && self.before["until"].is_string()
     }
 }
 
@@ -187,6 +194,30 @@ mod tests {
         let unchained = AuditRecord { hash: None, ..first.clone() };
         assert_eq!(unchained.check(None, None), Ok(()), "from before the chain");
         assert_eq!(unchained.check(first.hash.as_deref(), None), Err(Broken::Unchained));
+    }
+
+    #[test]
+    fn nobody_signs_for_the_end_of_a_suspension_and_for_nothing_else() {
+        let ended = AuditRecord {
+            caller: GATEWAY.into(),
+            client: "-".into(),
+            method: "admin.unsuspend".into(),
+            before: json!({ "suspended": true, "until": "2026-11-23T12:00:00Z" }),
+            request: None,
+            ..record(1, &request("routes.create"), None)
+        };
+        let check = |record: AuditRecord| {
+            let hash = Some(record.link(None));
+            AuditRecord { hash, ..record }.check(None, None)
+        };
+        assert_eq!(check(ended.clone()), Ok(()));
+        for forged in [
+            AuditRecord { caller: "user1.pub".into(), ..ended.clone() },
+            AuditRecord { method: "routes.delete".into(), ..ended.clone() },
+            AuditRecord { before: json!({ "suspended": true, "until": null }), ..ended.clone() },
+        ] {
+            assert_eq!(check(forged.clone()), Err(Broken::Unsigned), "{forged:?}");
+        }
     }
 
     #[test]

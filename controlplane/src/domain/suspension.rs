@@ -118,12 +118,9 @@ fn set(
 }
 
 fn written(suspension: Option<Suspension>) -> String {
-    match suspension.map(view) {
-        Some(SuspensionView { reason, until, .. }) => {
-            json!({ "suspended": true, "reason": reason, "until": until }).to_string()
-        }
-        None => json!({ "suspended": false }).to_string(),
-    }
+    let suspended = suspension.is_some();
+    let (reason, until) = suspension.map(view).map_or((None, None), |view| (view.reason, view.until));
+    json!({ "suspended": suspended, "reason": reason, "until": until }).to_string()
 }
 
 pub(super) fn target(user: &KeyId) -> String {

@@ -247,10 +247,10 @@ mod tests {
             at: "2026-11-23T12:00:00Z".into(),
             caller: webgateway_proto::audit::GATEWAY.into(),
             client: "::1".into(),
-            method: "routes.update".into(),
+            method: "admin.unsuspend".into(),
             target: "route/x".into(),
-            before: json!({ "host": "a", "balance": "random", "version": 1 }),
-            after: json!({ "host": "b", "balance": "random", "version": 2 }),
+            before: json!({ "suspended": true, "until": "2026-11-23T12:00:00Z" }),
+            after: json!({ "suspended": false }),
             revision: id,
             request: None,
             hash: None,
@@ -275,14 +275,16 @@ mod tests {
         let changed = String::from_utf8(lines).unwrap().replace("::1", "::2");
         std::fs::write(&path, &changed).unwrap();
         let broken = verify_file(&path, None).unwrap_err();
-        assert!(broken.message.starts_with("record 1 (routes.update by (gateway))"), "{}", broken.message);
+        assert!(broken.message.starts_with("record 1 (admin.unsuspend by (gateway))"), "{}", broken.message);
         std::fs::write(&path, "{}").unwrap();
         assert!(verify_file(&path, None).unwrap_err().message.contains("line 1"));
     }
 
     #[test]
     fn a_change_reads_in_a_few_words() {
-        let update = record(1, None);
+        let before = json!({ "host": "a", "balance": "random", "version": 1 });
+        let after = json!({ "host": "b", "balance": "random", "version": 2 });
+        let update = AuditRecord { before, after, ..record(1, None) };
         assert_eq!(change(&update), "host: a -> b");
         assert_eq!(change(&AuditRecord { before: Value::Null, ..update.clone() }), "+ b");
         assert_eq!(change(&AuditRecord { after: Value::Null, ..update.clone() }), "- a");

@@ -39,7 +39,12 @@ async fn a_chain_is_made_kept_and_exported_whole() {
     let store = Store::open(&dir.path().join("a.db"), Metrics::register(&mut Registry::default())).unwrap();
     let call = r#"{"jsonrpc":"2.0","method":"routes.create","id":1}"#;
     let (one, two) = (evidence(call), evidence(&format!("[{call}]")));
-    let by_itself = Entry { caller: webgateway_proto::audit::GATEWAY.into(), ..entry("d", None) };
+    let by_itself = Entry {
+        caller: webgateway_proto::audit::GATEWAY.into(),
+        method: "admin.unsuspend",
+        before: Some(r#"{"until":"2026-01-01T00:00:00Z"}"#.into()),
+        ..entry("d", None)
+    };
     let entries = [entry("a", Some(&one)), entry("b", Some(&two)), entry("c", Some(&two)), by_itself];
     for entry in entries {
         store.write::<_, StoreError, _>("test", move |tx| insert(tx, &entry)).await.unwrap();
