@@ -124,9 +124,10 @@ impl Client {
                 Outlook::InDoubt if is_repeatable => Some(Duration::ZERO),
                 Outlook::InDoubt | Outlook::Lasting => None,
             };
-            let pause = least
-                .map(|least| pauses.next(least))
-                .filter(|pause| began.elapsed() + *pause <= self.retry_for);
+            // The last attempt is made when the time is over, not before.
+            let left = self.retry_for.saturating_sub(began.elapsed());
+            let least = least.filter(|least| !left.is_zero() && *least <= left);
+            let pause = least.map(|least| pauses.next(least).min(left));
             let Some(pause) = pause else {
                 // An earlier attempt may have been done: that is what the caller must know.
                 let unanswered = matches!(error, CallError::Transport(_));
