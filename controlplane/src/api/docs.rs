@@ -36,7 +36,7 @@ struct Prose<'a>(&'a str);
 impl Display for Prose<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<&str> = self.0.split('`').collect();
-        if parts.len() % 2 == 0 {
+        if parts.len().is_multiple_of(2) {
             return Escaped(self.0).fmt(f);
         }
         for (at, part) in parts.into_iter().enumerate() {
