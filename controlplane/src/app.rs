@@ -168,9 +168,12 @@ impl App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let api = Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone() });
+        let tasks = Tasks::new(Stop::new());
+        let stop = tasks.stop().clone();
+        let api =
+            Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone(), stop });
         let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
-        let (registry, tasks) = (Arc::new(registry), Tasks::new(Stop::new()));
+        let registry = Arc::new(registry);
         Ok(Self {
             sockets,
             api,

@@ -59,6 +59,13 @@ pub(crate) fn state(text: &str) -> String {
     paint(ink_of(text).filter(|_| is_on), text)
 }
 
+/// The sign of a change, in its colour.
+pub(crate) fn sign(text: &str) -> String {
+    let inks = [("+", Ink::Good), ("~", Ink::Waiting), ("-", Ink::Bad)];
+    let ink = inks.into_iter().find(|(sign, _)| *sign == text).map(|(_, ink)| ink);
+    paint(ink.filter(|_| ANSWERS.load(Ordering::Relaxed)), text)
+}
+
 /// What a state is to its reader; one state may be several words with commas.
 fn ink_of(state: &str) -> Option<Ink> {
     // More may follow a word, such as why.

@@ -5,6 +5,7 @@ mod cli;
 mod colour;
 mod commands;
 mod completion;
+mod difference;
 mod fault;
 mod import;
 mod manifest;

@@ -56,6 +56,8 @@ pub(crate) enum Place {
 #[serde(deny_unknown_fields)]
 struct File {
     routes: Vec<Entry>,
+    #[serde(default, rename = "version")]
+    _version: IgnoredAny,
 }
 
 /// The fields of `routes.create`, and those that `routes.list` shows beyond them, which nobody can set.

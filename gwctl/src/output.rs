@@ -55,17 +55,27 @@ impl Report {
                 Fault::new(Kind::Unexpected, message)
             })?,
             Format::Json => format!("{:#}", self.json),
-            Format::Yaml => serde_saphyr::to_string(&self.json).map_err(|error| {
-                Fault::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
-            })?,
+            Format::Yaml => yaml(&self.json)?,
         };
-        let mut stdout = io::stdout().lock();
-        match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
-            // Whoever reads has enough, such as `head`.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Fault::new(Kind::Unexpected, format!("the answer cannot be printed: {error}"))),
-            Ok(()) => Ok(()),
-        }
+        put(&format!("{}\n", text.trim_end())).map(drop)
+    }
+}
+
+/// An answer as YAML.
+pub(crate) fn yaml(answer: &Value) -> Result<String, Fault> {
+    serde_saphyr::to_string(answer).map_err(|error| {
+        Fault::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
+    })
+}
+
+/// Writes on stdout what is seen at once; whether anybody reads it.
+pub(crate) fn put(text: &str) -> Result<bool, Fault> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has enough, such as `head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Fault::new(Kind::Unexpected, format!("the answer cannot be printed: {error}"))),
+        Ok(()) => Ok(true),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `--verbose` shows, on stderr. The private key is never within reach here.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -30,6 +31,35 @@ impl Patience {
     /// Says it in this format.
     pub(crate) const fn new(format: Format) -> Self {
         Self { format, said: AtomicBool::new(false) }
+    }
+}
+
+/// Says once that the gateway is away, and once that it is back.
+#[derive(Debug, Clone)]
+pub(crate) struct Vigil {
+    format: Format,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Vigil {
+    /// Says it in this format.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, is_away: Arc::default() }
+    }
+
+    /// Takes that a call was answered.
+    pub(crate) fn answered(&self) {
+        if self.is_away.swap(false, Ordering::Relaxed) {
+            output::warn(self.format, "the gateway answers again");
+        }
+    }
+}
+
+impl Observer for Vigil {
+    fn retry(&self, error: &CallError, _: Duration, _: Duration) {
+        if !self.is_away.swap(true, Ordering::Relaxed) {
+            output::warn(self.format, &format!("{error}: still trying"));
+        }
     }
 }
 

@@ -42,6 +42,7 @@ fn each_wrong_flag_is_named_and_nothing_is_sent() {
         (vec!["routes", "list", "-i", "keys/user1.pub"], "-i/--id"),
         (vec!["routes", "list", "-u", "gw.example.org"], "-u/--url"),
         (vec!["routes", "list", "-o", "xml"], "--output"),
+        (vec!["routes", "list", "-w", "-n", "1"], "--limit"),
         (vec!["routes", "list", "--colour"], "--colour"),
         (vec!["routes", "lst"], "lst"),
         (vec!["keys", "generate", "user1.pub"], "NAME"),

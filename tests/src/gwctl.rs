@@ -51,11 +51,17 @@ impl User {
         &self.key
     }
 
+    /// The variables that make `gwctl` this user's.
+    pub fn env(&self) -> Result<[(&'static str, String); 3]> {
+        let (url, id) = (self.url.clone(), self.id.clone());
+        Ok([("WEBGATEWAY_URL", url), ("WEBGATEWAY_ID", id), ("WEBGATEWAY_KEY", text(&self.key)?)])
+    }
+
     /// Runs `gwctl` as this user.
     pub async fn gwctl<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
-        let key = text(&self.key)?;
-        let env = [("WEBGATEWAY_URL", &*self.url), ("WEBGATEWAY_ID", &*self.id), ("WEBGATEWAY_KEY", &*key)];
-        process::run("gwctl", &words(args), &env).await
+        let env = self.env()?;
+        process::run("gwctl", &words(args), &env.each_ref().map(|(name, value)| (*name, value.as_str())))
+            .await
     }
 
     /// Runs it with `-o json`, fails unless it succeeds, and returns what it printed.

@@ -16,6 +16,9 @@ use super::jsonrpc::Malformed;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
 
+/// When to look again whether there is a place to wait, in seconds.
+const CROWDED: u64 = 5;
+
 type Text = Cow<'static, str>;
 
 /// An error without its message: kind (which has its code), field, hint.
@@ -101,6 +104,11 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Cursor => Row::new(Kind::InvalidCursor)
             .field("cursor")
             .hint("give the `next_cursor` of the page before as it is, or leave it out for the first page"),
+        Refusal::Wait => Row::new(Kind::InvalidWait).field("wait"),
+        Refusal::Crowded => Row::new(Kind::RateLimited)
+            .field("wait")
+            .hint(format!("go on in {CROWDED} s, or without `wait`"))
+            .retry_after(CROWDED),
         Refusal::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())

@@ -8,6 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use webgateway_process::Stop;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
@@ -16,6 +17,7 @@ use super::auth::{AuthFailure, Authenticator, Origin};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::keys::KeyStore;
 use super::methods::{self, Services};
+use super::waiting::Waiting;
 use super::{docs, fault, openrpc};
 use crate::domain::{Caller, Domain, Granted, NodeDirectory};
 use crate::metrics::Metrics;
@@ -48,13 +50,15 @@ pub struct Parts {
     pub nodes: Arc<dyn NodeDirectory>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Ends what waits.
+    pub stop: Stop,
 }
 
 impl Api {
     /// Puts the API together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { domain, keys, nodes, metrics } = parts;
+        let Parts { domain, keys, nodes, metrics, stop } = parts;
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
         let auth = Authenticator::new(keys.clone(), base.clone(), domain.store.clone(), domain.clock);
         let page = include_str!("page.html").replace("{base}", base.as_str());
@@ -65,7 +69,7 @@ impl Api {
             document: document.to_string().into(),
             page: page.into(),
             docs: docs.into(),
-            services: Services { domain, keys, nodes, document },
+            services: Services { domain, keys, nodes, waiting: Waiting::new(stop), document },
         }))
     }
 

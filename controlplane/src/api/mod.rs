@@ -9,6 +9,8 @@ mod fault;
 
 mod jsonrpc;
 
+mod waiting;
+
 mod methods;
 
 mod openrpc;

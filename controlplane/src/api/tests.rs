@@ -5,6 +5,7 @@ mod refusals;
 mod rpc;
 mod signatures;
 mod specification;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use webgateway_process::Stop;
 use webgateway_proto::api::NodeView;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::{Host, Prefixes};
@@ -41,6 +43,7 @@ struct Scene {
     store: Store,
     metrics: Metrics,
     registry: Registry,
+    stop: Stop,
     dir: TempDir,
     nonces: AtomicU64,
 }
@@ -98,8 +101,9 @@ impl Scene {
         };
         let store = domain.store.clone();
         let keys = KeyStore::open(&KeySource::Directory(keys)).unwrap();
-        let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics: metrics.clone() });
-        Self { api, store, metrics, registry, dir, nonces: AtomicU64::default() }
+        let (nodes, stop) = (Arc::new(OneNode), Stop::new());
+        let api = Api::new(Parts { domain, keys, nodes, metrics: metrics.clone(), stop: stop.clone() });
+        Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::default() }
     }
 
     fn nonce(&self) -> String {

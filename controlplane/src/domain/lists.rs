@@ -27,12 +27,12 @@ pub(super) struct Page {
 }
 
 impl Domain {
-    /// The routes that exist for the caller, by host.
+    /// The revision at which they are read, and the routes that exist for the caller, by host.
     pub async fn list_routes(
         &self,
         caller: &Caller,
         params: RouteListParams,
-    ) -> Result<Paged<Shown>, Refusal> {
+    ) -> Result<(u64, Paged<Shown>), Refusal> {
         let page = Page::parse(params.limit, params.cursor.as_deref())?;
         let filter = Filter {
             seen_by: caller.own().cloned(),
@@ -46,7 +46,8 @@ impl Domain {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
                 let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
                 let shown = entries.into_iter().map(|route| show_one(tx, route, &base));
-                Ok(Paged { entries: shown.collect::<Result<_, _>>()?, next })
+                let entries = shown.collect::<Result<_, _>>()?;
+                Ok((tx.revision()?, Paged { entries, next }))
             })
             .await
     }

@@ -1,6 +1,7 @@
 //! Why something is not done. Nothing was changed then.
 
 use thiserror::Error;
+use webgateway_proto::api::LONGEST_WAIT;
 use webgateway_proto::model::{
     Host, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
     InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId,
@@ -97,6 +98,12 @@ pub enum Refusal {
     /// A cursor that no page gave.
     #[error("`cursor` is not one that a page gave")]
     Cursor,
+    /// A wait that is too long, or for nothing.
+    #[error("`wait` is from 1 to {LONGEST_WAIT} seconds, and goes with `newer_than`")]
+    Wait,
+    /// There is no place for one more who waits.
+    #[error("too many calls wait at once")]
+    Crowded,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -50,7 +50,7 @@ impl Scene {
     }
 
     async fn list(&self, who: &Caller) -> Result<Vec<Shown>, Refusal> {
-        self.domain.list_routes(who, RouteListParams::default()).await.map(|page| page.entries)
+        self.domain.list_routes(who, RouteListParams::default()).await.map(|(_, page)| page.entries)
     }
 
     async fn update(&self, who: &str, params: RouteUpdate) -> Result<Shown, Refusal> {

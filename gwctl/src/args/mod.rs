@@ -57,6 +57,8 @@ pub(crate) enum Call {
     Create(RouteCreate),
     /// `routes.list`, all its pages; with a limit, as many routes at most.
     List(RouteListParams),
+    /// The same, and then each change of it.
+    Watch(RouteListParams),
     /// `routes.get`
     Get(RouteRef),
     /// `routes.update`
@@ -147,7 +149,8 @@ fn signed(global: &Global) -> Result<(Endpoint, Credentials), InvalidArg> {
 fn route_call(command: Routes) -> Result<Call, InvalidArg> {
     match command {
         Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).awaited(&create.wait)),
-        Routes::List(filter) => Ok(Call::List(routes::filter(filter))),
+        Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
+        Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
         Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
         Routes::Delete(flags) => Ok(Call::Delete(routes::reference(&flags.route)?).awaited(&flags.wait)),

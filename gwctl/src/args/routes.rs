@@ -51,9 +51,9 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
 
 /// `gwctl routes list`
 pub(super) fn filter(flags: cli::RouteFilter) -> RouteListParams {
-    let cli::RouteFilter { host, owner, mode, limit } = flags;
+    let cli::RouteFilter { host, owner, mode, limit, .. } = flags;
     let mode = mode.map(mode_of);
-    RouteListParams { host, owner, mode, limit, cursor: None }
+    RouteListParams { host, owner, mode, limit, ..RouteListParams::default() }
 }
 
 const fn mode_of(chosen: cli::Mode) -> Mode {

@@ -17,6 +17,9 @@ pub(crate) struct RouteFilter {
     /// How many routes at most [default: all]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
+    /// Go on and print each change of them: + is new, ~ is another now, - is gone
+    #[arg(short, long, conflicts_with = "limit")]
+    pub(crate) watch: bool,
 }
 
 /// How long a list may be.

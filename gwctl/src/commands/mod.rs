@@ -14,6 +14,7 @@ mod routes;
 mod shell;
 mod status;
 mod wait;
+mod watch;
 
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub(crate) async fn run(action: Action, manner: Manner) -> Result<(), Fault> {
             if let Call::Apply(flags) = &call {
                 return apply::apply(&client, &caller, flags, manner.format).await;
             }
+            if let Call::Watch(params) = call {
+                return watch::watch(client, &caller, params, manner).await;
+            }
             let Call::Awaited(call, limit) = call else {
                 return run_call(&client, &caller, call).await?.print(manner.format);
             };
@@ -91,8 +95,8 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
         Call::Users(params) => admin::users(client, &params).await,
         Call::Quota(params) => admin::quota(client, &params).await,
-        // It asks in between, and ends with what failed: it is begun above.
-        Call::Apply(_) => Ok(Report::silent()),
+        // They print in between, and end with what failed: they are begun above.
+        Call::Apply(_) | Call::Watch(_) => Ok(Report::silent()),
         Call::Awaited(call, _) => Box::pin(run_call(client, caller, *call)).await,
     }
 }

@@ -16,6 +16,9 @@ use crate::printable::printable;
 
 const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
 
+/// What a list shows of a route; the state is the last.
+pub(super) const HEAD: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
+
 /// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
 pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, Fault> {
     let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
@@ -86,25 +89,26 @@ fn listed(list: &RouteList, caller: &KeyId) -> String {
     if list.routes.is_empty() {
         return NONE_YET.to_owned();
     }
-    let columns = |route: &RouteView| {
-        let (mode, method) = (route.mode.to_string(), route.balance.to_string());
-        let backends = route.backends.join(",");
-        let state = match (&route.reason, route.state) {
-            (Some(reason), RouteState::Suspended) => reason.clone(),
-            (Some(_) | None, state) => state.as_str().to_owned(),
-        };
-        [route.id.clone(), route.host.clone(), mode, method, backends, state]
-    };
-    let head = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
     if list.routes.iter().all(|route| route.owner == caller.as_str()) {
-        return table(head, list.routes.iter().map(columns));
+        return table(HEAD, list.routes.iter().map(columns));
     }
-    let [id, host, mode, method, backends, state] = head;
+    let [id, host, mode, method, backends, state] = HEAD;
     let rows = list.routes.iter().map(|route| {
         let [id, host, mode, method, backends, state] = columns(route);
         [id, host, mode, method, backends, state, route.owner.clone()]
     });
     table([id, host, mode, method, backends, state, "OWNER"], rows)
+}
+
+/// What a list shows of a route, below [`HEAD`].
+pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
+    let (mode, method) = (route.mode.to_string(), route.balance.to_string());
+    let backends = route.backends.join(",");
+    let state = match (&route.reason, route.state) {
+        (Some(reason), RouteState::Suspended) => reason.clone(),
+        (Some(_) | None, state) => state.as_str().to_owned(),
+    };
+    [route.id.clone(), route.host.clone(), mode, method, backends, state]
 }
 
 fn shown(route: &RouteView) -> String {
@@ -162,7 +166,11 @@ mod tests {
     #[test]
     fn the_owner_is_shown_when_it_is_not_always_the_caller() {
         let caller = "me.pub".parse().unwrap();
-        let list = |owner| RouteList { routes: vec![route(owner, RouteState::Active)], next_cursor: None };
+        let list = |owner| RouteList {
+            routes: vec![route(owner, RouteState::Active)],
+            next_cursor: None,
+            version: 7,
+        };
         let own = listed(&list("me.pub"), &caller);
         let expected = "\
 ID                                    HOST            MODE       METHOD       BACKENDS                 STATE
@@ -171,7 +179,7 @@ ID                                    HOST            MODE       METHOD       BA
         let others = listed(&list("you.pub"), &caller);
         assert!(others.lines().next().unwrap().ends_with("STATE   OWNER"), "{others}");
         assert!(others.ends_with("active  you.pub"), "{others}");
-        assert_eq!(listed(&RouteList { routes: vec![], next_cursor: None }, &caller), NONE_YET);
+        assert_eq!(listed(&RouteList { routes: vec![], next_cursor: None, version: 7 }, &caller), NONE_YET);
     }
 
     #[test]

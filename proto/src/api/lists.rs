@@ -9,6 +9,9 @@ use crate::model::Mode;
 /// How many entries one page has at most.
 pub const MAX_PAGE: u32 = 1000;
 
+/// How long a call may wait for news, in seconds: clients, and the nodes that hand calls on, give up after 30.
+pub const LONGEST_WAIT: u64 = 20;
+
 /// Params of `routes.list`: what is left out selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +31,13 @@ pub struct RouteListParams {
     /// The `next_cursor` of the page before, whose params are to be given again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// The `version` of an earlier answer: with `wait` the answer comes as soon as there is a newer one, without it at
+    /// once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_than: Option<u64>,
+    /// How many seconds to wait for a version that is `newer_than`, from 1 to 20; after that the answer is as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<u64>,
 }
 
 /// Result of `routes.list`.
@@ -38,4 +48,7 @@ pub struct RouteList {
     /// The `cursor` of the next page, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// The store's revision when they were read. Whatever changes, here or anywhere else, makes a higher one.
+    #[serde(default)]
+    pub version: u64,
 }

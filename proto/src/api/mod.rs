@@ -19,7 +19,7 @@ pub use explain::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
 };
 pub use health::HealthSpec;
-pub use lists::{MAX_PAGE, RouteList, RouteListParams};
+pub use lists::{LONGEST_WAIT, MAX_PAGE, RouteList, RouteListParams};
 pub use methods::{BuildInfo, Health, RouteCreate, RouteRef, RouteState, RouteUpdate, RouteView, method};
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 pub use users::{

@@ -39,6 +39,7 @@ mod stopping;
 mod terminated;
 mod upgrade;
 mod users;
+mod watching;
 mod websockets;
 
 fn main() -> anyhow::Result<()> {
@@ -63,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         owners::stories(),
         concurrency::stories(),
         declarative::stories(),
+        watching::stories(),
         operators::stories(),
         users::stories(),
         base_domain::stories(),

@@ -121,6 +121,7 @@ kinds! {
 
     // Lists.
     InvalidLimit = "invalid_limit", INVALID_PARAMS, Err(Refusal::Limit(MAX_PAGE));
+    InvalidWait = "invalid_wait", INVALID_PARAMS, Err(Refusal::Wait);
     InvalidCursor = "invalid_cursor", INVALID_PARAMS, Err(Refusal::Cursor);
 
     // Certificates.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
-    method,
+    BackendSeen, CertificateSeen, ExplainParams, Explained, LONGEST_WAIT, NodeExplained, Problem, WaitParams,
+    WaitState, method,
 };
 use webgateway_proto::model::{Host, Route};
 
@@ -17,8 +17,6 @@ use crate::domain::{Answered, Awaited, Caller, Refusal, explain};
 
 /// A node tries its backends for 2 s.
 const ANSWER: Duration = Duration::from_secs(4);
-/// The longest a call may wait, in seconds: clients give up after 30.
-const LONGEST: u64 = 20;
 
 pub(super) struct Explain;
 pub(super) struct Wait;
@@ -98,7 +96,7 @@ impl Method for Wait {
             None => None,
         };
         let awaited = Awaited { version: params.version, route, known: params.known };
-        let limit = Duration::from_secs(params.timeout.min(LONGEST));
+        let limit = Duration::from_secs(params.timeout.min(LONGEST_WAIT));
         let settled = services.nodes.settle(&awaited, limit).await;
         let told = |(node, reason): (String, String)| match who.own() {
             None => format!("{node}: {reason}"),

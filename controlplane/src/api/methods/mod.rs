@@ -21,6 +21,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 
 use super::fault::{self, Kind, Unfit};
 use super::keys::KeyStore;
+use super::waiting::Waiting;
 use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
 
 /// What methods work with.
@@ -28,6 +29,8 @@ pub(super) struct Services {
     pub(super) domain: Domain,
     pub(super) keys: KeyStore,
     pub(super) nodes: Arc<dyn NodeDirectory>,
+    /// Who waits for a change.
+    pub(super) waiting: Waiting,
     /// The OpenRPC document.
     pub(super) document: Value,
 }

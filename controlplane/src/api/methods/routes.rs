@@ -1,8 +1,11 @@
 //! `routes.*`
 
+use std::time::Duration;
+
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    HealthSpec, RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView, method,
+    HealthSpec, LONGEST_WAIT, RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView,
+    method,
 };
 
 use super::{Example, Method, Services, samples};
@@ -53,8 +56,9 @@ impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
     const SUMMARY: &'static str =
         "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
-    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit, Kind::InvalidCursor];
+    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them. To follow changes, call it again with the answer's `version` as `newer_than` and a `wait`: it answers as soon as anything is newer. A caller may have eight such calls at once.";
+    const ERRORS: &'static [Kind] =
+        &[Kind::InvalidLimit, Kind::InvalidCursor, Kind::InvalidWait, Kind::RateLimited];
     type Who = Caller;
     type Params = RouteListParams;
     type Outcome = RouteList;
@@ -64,8 +68,17 @@ impl Method for List {
     }
 
     async fn call(services: &Services, who: Caller, params: RouteListParams) -> Result<RouteList, Refusal> {
-        let page = services.domain.list_routes(&who, params).await?;
-        Ok(RouteList { routes: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
+        if let Some(limit) = params.wait {
+            let known = params.newer_than.ok_or(Refusal::Wait)?;
+            if !(1..=LONGEST_WAIT).contains(&limit) {
+                return Err(Refusal::Wait);
+            }
+            let (changed, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
+            services.waiting.until_above(who.key_id(), changed, known, limit).await?;
+        }
+        let (version, page) = services.domain.list_routes(&who, params).await?;
+        let routes = page.entries.into_iter().map(view).collect();
+        Ok(RouteList { routes, next_cursor: page.next, version })
     }
 }
 

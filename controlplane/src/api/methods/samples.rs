@@ -96,18 +96,24 @@ pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
         owner: Some(USER.to_owned()),
         mode: Some(Mode::Terminate),
         limit: Some(1),
-        cursor: None,
+        ..RouteListParams::default()
     };
     // The host of the page's last route, base64url without padding.
     let cursor = "bXlhcHAuZ2F0ZXdheS5leGFtcGxlLmNvbQ".to_owned();
     let next = RouteListParams { cursor: Some(cursor.clone()), ..filtered.clone() };
-    let page = RouteList { routes: vec![route()], next_cursor: Some(cursor) };
+    let page = RouteList { routes: vec![route()], next_cursor: Some(cursor), version: 1207 };
     vec![
         Example { name: "A page of some routes", params: filtered, result: page },
         Example {
             name: "The page after it",
             params: next,
-            result: RouteList { routes: Vec::new(), next_cursor: None },
+            result: RouteList { routes: Vec::new(), next_cursor: None, version: 1207 },
+        },
+        Example {
+            name: "As soon as anything has changed",
+            // Any gateway's is above it: whoever tries the example has an answer at once.
+            params: RouteListParams { newer_than: Some(0), wait: Some(20), ..RouteListParams::default() },
+            result: RouteList { routes: vec![route()], next_cursor: None, version: 1207 },
         },
     ]
 }

@@ -200,7 +200,7 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
         clock: Clock::system(),
     };
     let keys = KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap();
-    let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics });
+    let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics, stop: Stop::new() });
     assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
 }
 

@@ -9,7 +9,7 @@ async fn pages(scene: &Scene, who: &str, params: RouteListParams) -> Vec<Vec<Str
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
         let params = RouteListParams { cursor, ..params.clone() };
-        let page = scene.domain.list_routes(&scene.caller(who), params).await.unwrap();
+        let (_, page) = scene.domain.list_routes(&scene.caller(who), params).await.unwrap();
         let label = |shown: &Shown| shown.route.host.as_str().split('.').next().unwrap().to_owned();
         pages.push(page.entries.iter().map(label).collect());
         cursor = page.next;
@@ -43,11 +43,11 @@ async fn what_comes_and_goes_between_pages_shifts_nothing() {
         scene.create("u", label).await.unwrap();
     }
     let caller = scene.caller("u");
-    let first = scene.domain.list_routes(&caller, by(2)).await.unwrap();
+    let (_, first) = scene.domain.list_routes(&caller, by(2)).await.unwrap();
     let gone = first.entries[1].route.id.to_string();
     scene.domain.delete_route(&caller, &gone).await.unwrap();
     scene.create("u", "a").await.unwrap();
-    let second =
+    let (_, second) =
         scene.domain.list_routes(&caller, RouteListParams { cursor: first.next, ..by(2) }).await.unwrap();
     let hosts: Vec<_> = second.entries.iter().map(|shown| shown.route.host.as_str()).collect();
     assert_eq!(hosts, ["f.gw.example"]);

@@ -1,0 +1,208 @@
+//! `gwctl routes list --watch`: what happens is seen as it happens, whatever happens to the gateway meanwhile.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use webgateway_proto::api::LONGEST_WAIT;
+use webgateway_tests::client::Connection;
+use webgateway_tests::controller::Controller;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::process::{Process, find};
+use webgateway_tests::scene::Scene;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
+
+use crate::complete::Complete;
+
+stories![
+    every_change_is_a_line,
+    a_gateway_that_restarts_is_waited_for,
+    a_wait_ends_with_the_process,
+    a_client_that_goes_away_makes_room,
+    through_a_node_the_longest_wait_is_answered,
+    a_reader_that_has_enough_ends_it,
+    what_will_not_pass_ends_it,
+];
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// A `gwctl` that watches, and what it has printed.
+struct Watch(Process);
+
+impl Watch {
+    fn start(scene: &Scene, user: &User, flags: &[&str]) -> Result<Self> {
+        let args = [&["routes", "list", "--watch"], flags].concat();
+        let log = scene.path("watch.log");
+        fs::write(&log, "")?;
+        Ok(Self(Process::start_with("gwctl", &args, &user.env()?, &log)?))
+    }
+
+    /// Waits until a line has all these words.
+    async fn says(&mut self, words: &[&str]) -> Result<()> {
+        eventually(&format!("it says {words:?}"), SOON, async || {
+            self.0.must_run()?;
+            let told = self.0.logged()?;
+            let is_said = told.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            ensure!(is_said, "{told}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let (alice, admin) = (&world.alice, &world.admin);
+    alice.create_route("-s first -b [400::1]:80").await?;
+    let mut json = Watch::start(scene, alice, &["-o", "json"])?;
+    json.says(&[r#""event":"listed""#, "first.gw.example"]).await?;
+    let id = alice.create_route("-s second -b [400::1]:80").await?;
+    json.says(&[r#""event":"created""#, "second.gw.example"]).await?;
+    alice.json(["routes", "update", "-r", &id, "-b", "[400::9]:80"]).await?;
+    json.says(&[r#""event":"changed""#, "[400::9]:80"]).await?;
+    admin.json(["admin", "suspend", "alice.pub"]).await?;
+    json.says(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
+    admin.json(["admin", "unsuspend", "alice.pub"]).await?;
+    eventually("it is active again", SOON, async || {
+        let told = json.0.logged()?;
+        let last = told.lines().rfind(|line| line.contains("first.gw.example")).context("nothing")?;
+        ensure!(last.contains(r#""event":"changed""#) && last.contains(r#""state":"active""#), "{told}");
+        Ok(())
+    })
+    .await?;
+    alice.json(["routes", "delete", "-r", &id]).await?;
+    json.says(&[r#""event":"deleted""#, &id]).await?;
+    let told = json.0.logged()?;
+    let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
+    json.0.signal(Signal::SIGINT)?;
+    json.0.end(SOON).await?;
+    ensure!(json.0.logged()? == told, "it ends without a word");
+
+    let mut table = Watch::start(scene, admin, &[])?;
+    table.says(&["   ID  ", "HOST", "STATE"]).await?;
+    let id = alice.create_route("-f own.example.org -b [400::1]:80").await?;
+    table.says(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
+    alice.json(["routes", "delete", "-r", &id]).await?;
+    table.says(&["-  ", &id]).await
+}
+
+async fn a_gateway_that_restarts_is_waited_for(scene: &Scene) -> Result<()> {
+    let mut controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    alice.create_route("-s kept -b [400::1]:80").await?;
+    let mut watch = Watch::start(scene, &alice, &[])?;
+    watch.says(&["kept.gw.example"]).await?;
+    controller.process().kill()?;
+    watch.says(&["warning:", "still trying"]).await?;
+    let mut controller = Controller::start(scene).await?;
+    watch.says(&["warning:", "answers again"]).await?;
+    alice.create_route("-s new -b [400::1]:80").await?;
+    watch.says(&["+  ", "new.gw.example"]).await?;
+    let told = watch.0.logged()?;
+    let times = |word: &str| told.matches(word).count();
+    ensure!(times("warning:") == 2 && times("kept.gw.example") == 1, "once each: {told}");
+    // Gracefully too.
+    controller.process().signal(Signal::SIGTERM)?;
+    controller.process().end(SOON).await?;
+    let _controller = Controller::start(scene).await?;
+    alice.create_route("-s newer -b [400::1]:80").await?;
+    watch.says(&["+  ", "newer.gw.example"]).await
+}
+
+/// A call that waits, over a connection of its own.
+async fn waiting(rpc: SocketAddr, signer: Rc<Signer>) -> Result<Value> {
+    let mut api = Connection::plain(rpc).await?;
+    let params = json!({ "newer_than": u64::MAX, "wait": 20 });
+    signer.call(&mut api, &format!("http://{rpc}/rpc"), "routes.list", params).await?.json()
+}
+
+/// What a call that waits is answered in half a second; nothing if it waits.
+async fn at_once(rpc: SocketAddr, signer: &Rc<Signer>) -> Result<Option<Value>> {
+    timeout(Duration::from_millis(500), waiting(rpc, Rc::clone(signer))).await.ok().transpose()
+}
+
+async fn a_wait_ends_with_the_process(scene: &Scene) -> Result<()> {
+    let mut controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let (rpc, signer) = (controller.rpc()?, Rc::new(Signer::of(&alice)?));
+    let mut wait = Box::pin(waiting(rpc, signer));
+    let early = timeout(Duration::from_secs(1), &mut wait).await;
+    ensure!(early.is_err(), "it waits: {early:?}");
+    controller.process().signal(Signal::SIGTERM)?;
+    let answer = timeout(Duration::from_secs(5), wait).await.context("it still waits")??;
+    ensure!(answer["result"]["version"].is_u64(), "{answer}");
+    let status = controller.process().end(Duration::from_secs(5)).await?;
+    ensure!(status.code() == Some(0), "{status}");
+    Ok(())
+}
+
+async fn a_client_that_goes_away_makes_room(scene: &Scene) -> Result<()> {
+    let controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let (rpc, signer) = (controller.rpc()?, Rc::new(Signer::of(&alice)?));
+    let mut waits = JoinSet::new();
+    for _ in 0..8 {
+        waits.spawn_local(waiting(rpc, Rc::clone(&signer)));
+    }
+    eventually("there is no room", SOON, async || {
+        let answer = at_once(rpc, &signer).await?.context("it waits")?;
+        let data = &answer["error"]["data"];
+        ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
+        Ok(())
+    })
+    .await?;
+    waits.shutdown().await;
+    eventually("there is room", Duration::from_secs(5), async || {
+        let answer = at_once(rpc, &signer).await?;
+        ensure!(answer.is_none(), "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn through_a_node_the_longest_wait_is_answered(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let signer = Signer::of(&world.alice)?;
+    let mut api = world.visitor()?.connect("gw.example").await?;
+    let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
+    let reply = signer.call(&mut api, "https://gw.example/rpc", "routes.list", params).await?;
+    let answer = reply.expect(200)?.json()?;
+    ensure!(answer["result"]["version"].is_u64(), "{answer}");
+    Ok(())
+}
+
+async fn a_reader_that_has_enough_ends_it(scene: &Scene) -> Result<()> {
+    let controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let gwctl = find("gwctl")?.display().to_string();
+    let line = format!("set -o pipefail; {gwctl} routes list -w | head -1");
+    let mut piped = Process::start_with("bash", &["-c", &line], &alice.env()?, &scene.path("watch.log"))?;
+    let status = piped.end(Duration::from_secs(10)).await?;
+    let told = piped.logged()?;
+    ensure!(status.code() == Some(0) && told.lines().count() == 1, "{status}: {told}");
+    ensure!(told.starts_with("   ID "), "{told}");
+    Ok(())
+}
+
+async fn what_will_not_pass_ends_it(scene: &Scene) -> Result<()> {
+    let controller = Controller::start(scene).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let bob = User::create(&controller, scene.dir(), "bob").await?;
+    let mut watch = Watch::start(scene, &alice, &[])?;
+    watch.says(&["   ID "]).await?;
+    fs::remove_file(controller.keys().join("alice.pub"))?;
+    bob.create_route("-s news -b [400::1]:80").await?;
+    let status = watch.0.end(SOON).await?;
+    let told = watch.0.logged()?;
+    ensure!(status.code() == Some(4) && told.contains("error:"), "{status}: {told}");
+    Ok(())
+}
