@@ -23,7 +23,7 @@ pub use tokio_rustls::client::TlsStream;
 
 use crate::authority::roots;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects by TLS to one address, whatever the name.
 #[derive(Debug, Clone)]

@@ -3,14 +3,15 @@
 mod lines;
 
 use std::future::pending;
-use std::io;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::{io, os::fd::AsFd};
 
 use gwctl::Client;
 use serde_json::Value;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
+#[cfg(target_os = "linux")]
+use tokio::{io::Interest, net::unix::pipe::Sender};
 use webgateway_proto::api::{LONGEST_WAIT, MAX_PAGE, RouteListParams, method};
 use webgateway_proto::model::KeyId;
 
@@ -25,6 +26,8 @@ use crate::trace::Vigil;
 const MOST: u32 = 10_000;
 /// How often the list is read at most: changes may come in hundreds.
 const PACE: Duration = Duration::from_secs(1);
+/// How long a gateway is left alone that was away, or had no place for one more who waits.
+const LENIENCE: Duration = Duration::from_secs(5);
 
 /// The routes at one version.
 struct Listing {
@@ -51,20 +54,29 @@ async fn follow(
     params: RouteListParams,
     manner: Manner,
 ) -> Result<(), Fault> {
-    let mut at = Instant::now();
+    let mut at = Instant::now() + PACE;
     let mut known = list(&client, &params, None).await?;
     let mut lines = Lines::new(manner.format, caller);
     let listed = known.routes.iter().map(|route| Event { happened: Happened::Listed, route: route.clone() });
     let mut goes_on = output::put(&lines.listed(&listed.collect::<Vec<_>>())?)?;
-    // That it is there and takes the key is known now: from here on whatever may pass is waited for.
     let vigil = Vigil::new(manner.format);
-    let client = client.retry_for(Duration::MAX);
-    let client = if manner.verbose { client } else { client.observed_by(vigil.clone()) };
+    let (once, patient) = (client.clone().retry_for(Duration::ZERO), client.retry_for(Duration::MAX));
+    let patient = if manner.verbose { patient } else { patient.observed_by(vigil.clone()) };
     while goes_on {
-        sleep_until(at + PACE).await;
-        let seen = list(&client, &params, Some(known.version)).await?;
-        at = Instant::now();
-        vigil.answered();
+        sleep_until(at).await;
+        let seen = match list(&once, &params, Some(known.version)).await {
+            Ok(seen) => {
+                at = Instant::now() + PACE;
+                seen
+            }
+            // What will not pass fails again; after what does the list is here at once, whatever its version.
+            Err(_) => {
+                let seen = list(&patient, &params, None).await?;
+                vigil.answered();
+                at = Instant::now() + LENIENCE;
+                seen
+            }
+        };
         goes_on = output::put(&lines.of(&difference(&known.routes, &seen.routes))?)?;
         known = seen;
     }
@@ -96,10 +108,18 @@ async fn list(client: &Client, params: &RouteListParams, newer_than: Option<u64>
 }
 
 /// Resolves when stdout is a pipe and its reader has gone, such as `head`.
+#[cfg(target_os = "linux")]
 async fn reader_gone() {
     // What cannot be watched, such as a file, has nobody who could go.
-    let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) else { return pending().await };
-    if stdout.ready(Interest::ERROR).await.is_err() {
-        pending().await
+    let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
+    match stdout {
+        Ok(stdout) if stdout.ready(Interest::ERROR).await.is_ok() => {}
+        Ok(_) | Err(_) => pending().await,
     }
+}
+
+/// Elsewhere it is the next line that nobody takes.
+#[cfg(not(target_os = "linux"))]
+async fn reader_gone() {
+    pending().await
 }
