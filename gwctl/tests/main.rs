@@ -15,3 +15,4 @@ mod program;
 mod retries;
 mod signed;
 mod snapshots;
+mod watching;

@@ -1,0 +1,26 @@
+//! `gwctl routes list --watch` where it cannot begin.
+
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+use crate::program::{Ended, Program};
+
+fn watch(result: Value) -> Ended {
+    Program::new().call(&Gateway::with_result(result).url(), &["routes", "list", "-w"])
+}
+
+#[test]
+fn too_many_routes_are_not_watched() {
+    let routes: Vec<Value> = (0..=10_000).map(|id| json!({ "id": id.to_string() })).collect();
+    let ended = watch(json!({ "routes": routes, "version": 7 }));
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("-w/--watch: there are more than 10000 routes"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--owner, --host or --mode"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_gateway_that_is_too_old_is_not_watched() {
+    let ended = watch(json!({ "routes": [] }));
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("too old to be watched"), "{}", ended.stderr);
+}
