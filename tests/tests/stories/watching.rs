@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use webgateway_proto::api::LONGEST_WAIT;
-use webgateway_tests::client::Connection;
+use webgateway_tests::client::{Client, Connection};
 use webgateway_tests::controller::Controller;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::process::{Process, find};
@@ -91,6 +91,7 @@ async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
     table.says(&["   ID  ", "HOST", "STATE"]).await?;
     let id = alice.create_route("-f own.example.org -b [400::1]:80").await?;
     table.says(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
+    table.says(&[&id, "active"]).await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
     table.says(&["-  ", &id]).await
 }
@@ -118,23 +119,37 @@ async fn a_gateway_that_restarts_is_waited_for(scene: &Scene) -> Result<()> {
     watch.says(&["+  ", "newer.gw.example"]).await
 }
 
-/// A call that waits, over a connection of its own.
-async fn waiting(rpc: SocketAddr, signer: Rc<Signer>) -> Result<Value> {
-    let mut api = Connection::plain(rpc).await?;
-    let params = json!({ "newer_than": u64::MAX, "wait": 20 });
-    signer.call(&mut api, &format!("http://{rpc}/rpc"), "routes.list", params).await?.json()
+/// Where the API is reached.
+enum Door {
+    Rpc(SocketAddr),
+    Node(Client),
 }
 
-/// What a call that waits is answered in half a second; nothing if it waits.
-async fn at_once(rpc: SocketAddr, signer: &Rc<Signer>) -> Result<Option<Value>> {
-    timeout(Duration::from_millis(500), waiting(rpc, Rc::clone(signer))).await.ok().transpose()
+impl Door {
+    /// A call that waits, over a connection of its own.
+    async fn wait(self: Rc<Self>, signer: Rc<Signer>) -> Result<Value> {
+        let (mut api, url) = match &*self {
+            Self::Rpc(address) => (Connection::plain(*address).await?, format!("http://{address}/rpc")),
+            Self::Node(visitor) => {
+                (visitor.connect("gw.example").await?, "https://gw.example/rpc".to_owned())
+            }
+        };
+        let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
+        signer.call(&mut api, &url, "routes.list", params).await?.expect(200)?.json()
+    }
+
+    /// What a call that waits is answered in half a second; nothing if it waits.
+    async fn at_once(self: &Rc<Self>, signer: &Rc<Signer>) -> Result<Option<Value>> {
+        let wait = Rc::clone(self).wait(Rc::clone(signer));
+        timeout(Duration::from_millis(500), wait).await.ok().transpose()
+    }
 }
 
 async fn a_wait_ends_with_the_process(scene: &Scene) -> Result<()> {
     let mut controller = Controller::start(scene).await?;
     let alice = User::create(&controller, scene.dir(), "alice").await?;
-    let (rpc, signer) = (controller.rpc()?, Rc::new(Signer::of(&alice)?));
-    let mut wait = Box::pin(waiting(rpc, signer));
+    let (door, signer) = (Rc::new(Door::Rpc(controller.rpc()?)), Rc::new(Signer::of(&alice)?));
+    let mut wait = Box::pin(door.wait(signer));
     let early = timeout(Duration::from_secs(1), &mut wait).await;
     ensure!(early.is_err(), "it waits: {early:?}");
     controller.process().signal(Signal::SIGTERM)?;
@@ -146,34 +161,33 @@ async fn a_wait_ends_with_the_process(scene: &Scene) -> Result<()> {
 }
 
 async fn a_client_that_goes_away_makes_room(scene: &Scene) -> Result<()> {
-    let controller = Controller::start(scene).await?;
-    let alice = User::create(&controller, scene.dir(), "alice").await?;
-    let (rpc, signer) = (controller.rpc()?, Rc::new(Signer::of(&alice)?));
-    let mut waits = JoinSet::new();
-    for _ in 0..9 {
-        waits.spawn_local(waiting(rpc, Rc::clone(&signer)));
+    let world = Complete::start(scene).await?;
+    let signer = Rc::new(Signer::of(&world.alice)?);
+    for door in [Door::Rpc(world.controller.rpc()?), Door::Node(world.visitor()?)] {
+        let (door, mut waits) = (Rc::new(door), JoinSet::new());
+        for _ in 0..9 {
+            waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
+        }
+        // Eight wait: whichever is the ninth is told so.
+        let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
+        let data = &answer["error"]["data"];
+        ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
+        ensure!(door.at_once(&signer).await?.is_some(), "there is no room");
+        waits.shutdown().await;
+        eventually("there is room", Duration::from_secs(5), async || {
+            let answer = door.at_once(&signer).await?;
+            ensure!(answer.is_none(), "{answer:?}");
+            Ok(())
+        })
+        .await?;
     }
-    // Eight wait: whichever is the ninth is told so.
-    let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
-    let data = &answer["error"]["data"];
-    ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
-    ensure!(at_once(rpc, &signer).await?.is_some(), "there is no room");
-    waits.shutdown().await;
-    eventually("there is room", Duration::from_secs(5), async || {
-        let answer = at_once(rpc, &signer).await?;
-        ensure!(answer.is_none(), "{answer:?}");
-        Ok(())
-    })
-    .await
+    Ok(())
 }
 
 async fn through_a_node_the_longest_wait_is_answered(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
-    let signer = Signer::of(&world.alice)?;
-    let mut api = world.visitor()?.connect("gw.example").await?;
-    let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
-    let reply = signer.call(&mut api, "https://gw.example/rpc", "routes.list", params).await?;
-    let answer = reply.expect(200)?.json()?;
+    let door = Rc::new(Door::Node(world.visitor()?));
+    let answer = door.wait(Rc::new(Signer::of(&world.alice)?)).await?;
     ensure!(answer["result"]["version"].is_u64(), "{answer}");
     Ok(())
 }
