@@ -31,8 +31,7 @@ pub struct RouteListParams {
     /// The `next_cursor` of the page before, whose params are to be given again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// The `version` of an earlier answer: with `wait` the answer comes as soon as there is a newer one, without it at
-    /// once.
+    /// The `version` of an earlier answer, for `wait`; without that it says nothing, and the answer comes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer_than: Option<u64>,
     /// How many seconds to wait for a version that is `newer_than`, from 1 to 20; after that the answer is as it is.
