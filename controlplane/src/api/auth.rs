@@ -1,6 +1,7 @@
 //! Whether a request is signed as it must be: the head, the digest of the raw body, the key, the signature, the nonce.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,8 @@ use webgateway_proto::model::{Host, KeyId};
 use super::keys::{KeyServerFailed, KeyStore, UnusableKey};
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError, WriteTx, nonces};
+use crate::store::nonces::{self, FirstUse};
+use crate::store::{Store, StoreError, WriteTx};
 
 /// How long a nonce must be remembered, in seconds: `created` may be that far off, both ways.
 const NONCE_LIFE: i64 = 2 * FRESHNESS + 1;
@@ -40,6 +42,17 @@ pub struct Verified {
     pub signed: Signed,
     nonce: Option<String>,
 }
+
+/// A nonce on its way to the disk.
+pub struct Keeping {
+    /// Whether it is new, to whoever writes after it.
+    pub first_use: FirstUse,
+    /// When it is there.
+    pub kept: Kept,
+}
+
+/// Ends when a nonce is on the disk, or with why it is not.
+pub type Kept = Pin<Box<dyn Future<Output = Result<(), AuthFailure>> + Send>>;
 
 /// Which requirement a request failed.
 #[derive(Debug, Error)]
@@ -70,7 +83,16 @@ pub enum AuthFailure {
     Replayed,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for AuthFailure {
+    fn from(failure: StoreError) -> Self {
+        match failure {
+            StoreError::Replayed => Self::Replayed,
+            failure => Self::Store(failure),
+        }
+    }
 }
 
 /// Verifies requests.
@@ -118,13 +140,16 @@ impl Authenticator {
         }
     }
 
-    /// Remembers the nonce of what changes something on the disk.
-    pub async fn keep_nonce(&self, signed: &Verified) -> Result<(), AuthFailure> {
+    /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
+    pub fn keep_nonce(&self, signed: &Verified) -> Result<Keeping, AuthFailure> {
         let nonce = signed.nonce.clone().ok_or(AuthFailure::NonceNeeded)?;
         let (now, key_id) = (self.now(), signed.key_id.clone());
-        let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &key_id, &nonce, now, now + NONCE_LIFE);
-        let is_new: Result<bool, StoreError> = self.store.write("nonce", spend).await;
-        if is_new? { Ok(()) } else { Err(AuthFailure::Replayed) }
+        let first_use = FirstUse::default();
+        let told = first_use.clone();
+        let spend = move |tx: &mut WriteTx<'_>| {
+            nonces::spend(tx, (&key_id, &nonce), (now, now + NONCE_LIFE), &told).map_err(AuthFailure::from)
+        };
+        Ok(Keeping { first_use, kept: Box::pin(self.store.write("nonce", spend)) })
     }
 
     /// A key that was replaced a moment ago may be known here by its old self: looked for once more.

@@ -186,6 +186,7 @@ fn store(failure: &StoreError) -> ErrorObject {
 fn without_store(failure: &StoreError) -> ErrorObject {
     let again = "nothing was changed; try again, and tell the operator if it stays so";
     match failure {
+        StoreError::Replayed => replayed().say(failure.to_string()),
         StoreError::Connection(_) | StoreError::Interrupted => {
             Row::new(Kind::Unavailable).hint(again).say("the store is not available now")
         }
@@ -305,10 +306,14 @@ fn turned(failure: &AuthFailure) -> (StatusCode, ErrorObject) {
             return (StatusCode::SERVICE_UNAVAILABLE, row.say(failure.to_string()));
         }
         AuthFailure::NonceNeeded => Row::new(Kind::NonceMissing).field("nonce"),
-        AuthFailure::Replayed => Row::new(Kind::Replayed).field("nonce").hint("sign every request anew"),
+        AuthFailure::Replayed => replayed(),
         AuthFailure::Store(failure) => return (StatusCode::SERVICE_UNAVAILABLE, without_store(failure)),
     };
     (StatusCode::UNAUTHORIZED, row.say(failure.to_string()))
+}
+
+fn replayed() -> Row {
+    Row::new(Kind::Replayed).field("nonce").hint("sign every request anew")
 }
 
 fn signature(failure: &Failure) -> Row {

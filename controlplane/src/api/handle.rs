@@ -13,7 +13,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
 
-use super::auth::{AuthFailure, Authenticator, Origin};
+use super::auth::{AuthFailure, Authenticator, Keeping, Kept, Origin};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::keys::KeyStore;
 use super::methods::{self, Services};
@@ -21,6 +21,7 @@ use super::waiting::Waiting;
 use super::{docs, fault, openrpc};
 use crate::domain::{Caller, Domain, Granted, NodeDirectory};
 use crate::metrics::Metrics;
+use crate::store::audit::SignedRequest;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -104,8 +105,8 @@ impl Api {
         if !is_json(request.headers()) {
             return self.refuse(fault::not_json());
         }
-        match self.admit(&request, origin, client).await {
-            Ok(admitted) => self.run(admitted).await,
+        match self.answer(&request, origin, client).await {
+            Ok(answer) => answer,
             Err(Turned::Away(failure)) => {
                 let mut refused = self.refuse(fault::unauthenticated(&failure));
                 if refused.status() == StatusCode::UNAUTHORIZED {
@@ -115,6 +116,21 @@ impl Api {
             }
             Err(Turned::NoCalls(error)) => json(StatusCode::OK, &Answer::error(error)),
         }
+    }
+
+    async fn answer(
+        &self,
+        request: &Request<Bytes>,
+        origin: Origin,
+        client: IpAddr,
+    ) -> Result<Response<Bytes>, Turned> {
+        let Admitted { body, caller, granted, kept } = self.admit(request, origin, client).await?;
+        let answer = self.run(body, caller, granted).await;
+        // The calls did not wait for the nonce to be on the disk; their answer does.
+        if let Some(kept) = kept {
+            kept.await?;
+        }
+        Ok(answer)
     }
 
     /// The body of a request that may be executed: signed, or with nothing in it that needs to be.
@@ -138,7 +154,7 @@ impl Api {
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
             let unsigned = || AuthFailure::Signature(Failure::Unsigned);
             return if is_open {
-                Ok(Admitted { body, caller: None, granted: Granted::all(0) })
+                Ok(Admitted { body, caller: None, granted: Granted::all(0), kept: None })
             } else {
                 Err(unsigned().into())
             };
@@ -148,15 +164,16 @@ impl Api {
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
         let granted = self.0.services.domain.grant(&caller, mutations);
         if !granted.any() {
-            return Ok(Admitted { body, caller: Some(caller), granted });
+            return Ok(Admitted { body, caller: Some(caller), granted, kept: None });
         }
-        self.0.auth.keep_nonce(&verified).await?;
         // For the audit; what changes nothing has no record there.
         let evidence = Evidence::new(&verified.signed, request.body());
-        Ok(Admitted { body, caller: Some(caller.asking(evidence)), granted })
+        let Keeping { first_use, kept } = self.0.auth.keep_nonce(&verified)?;
+        let caller = caller.asking(SignedRequest { evidence, first_use });
+        Ok(Admitted { body, caller: Some(caller), granted, kept: Some(kept) })
     }
 
-    async fn run(&self, Admitted { body, caller, mut granted }: Admitted) -> Response<Bytes> {
+    async fn run(&self, body: Body, caller: Option<Caller>, mut granted: Granted) -> Response<Bytes> {
         match body {
             Body::Single(entry) => match self.run_entry(entry, caller.as_ref(), &mut granted).await {
                 Some(answer) => json(StatusCode::OK, &answer),
@@ -216,6 +233,7 @@ struct Admitted {
     body: Body,
     caller: Option<Caller>,
     granted: Granted,
+    kept: Option<Kept>,
 }
 
 /// A request that is not executed.

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use webgateway_proto::httpsig::Evidence;
 use webgateway_proto::model::KeyId;
 
 use super::{Domain, Refusal, UserRefusal};
-use crate::store::audit::Entry;
+use crate::store::audit::{Entry, SignedRequest};
 use crate::store::{Tx, users};
 
 /// Somebody whose signature was verified.
@@ -17,7 +16,7 @@ pub struct Caller {
     key_id: KeyId,
     is_admin: bool,
     client: IpAddr,
-    request: Option<Arc<Evidence>>,
+    request: Option<Arc<SignedRequest>>,
 }
 
 impl Domain {
@@ -41,9 +40,9 @@ impl Caller {
         self.client
     }
 
-    /// With what they signed, for the audit.
+    /// With what they signed: what this caller changes has it in the audit, and fails if it was asked for before.
     #[must_use]
-    pub fn asking(self, request: Evidence) -> Self {
+    pub fn asking(self, request: SignedRequest) -> Self {
         Self { request: Some(Arc::new(request)), ..self }
     }
 

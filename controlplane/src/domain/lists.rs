@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use webgateway_proto::api::{MAX_PAGE, RouteListParams, UserListParams, UserView, method};
 
-use super::routes::show_one;
+use super::routes::show_all;
 use super::users::show;
 use super::{Caller, Domain, Refusal, Shown};
 use crate::store::routes::{self, Filter};
@@ -45,8 +45,7 @@ impl Domain {
             .read(method::ROUTES_LIST, move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
                 let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
-                let shown = entries.into_iter().map(|route| show_one(tx, route, &base));
-                let entries = shown.collect::<Result<_, _>>()?;
+                let entries = show_all(tx, entries, &base)?;
                 Ok((tx.revision()?, Paged { entries, next }))
             })
             .await

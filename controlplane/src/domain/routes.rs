@@ -1,17 +1,20 @@
 //! What may be done to routes. A caller's own routes exist for them, the admin's eyes see all.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
 use webgateway_proto::api::{DnsRecord, HealthSpec, RouteCreate, RouteState, RouteUpdate, method};
-use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, Mode, Probe, Route, RouteId};
+use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, KeyId, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
 use super::quotas::More;
 use super::suspension::told;
 use super::{Caller, Domain, Named, Quotas, Refusal};
 use crate::store::audit::{self, Entry};
-use crate::store::{StoreError, Tx, WriteTx, coverage, routes, users};
+use crate::store::users::{self, Suspension};
+use crate::store::{StoreError, Tx, WriteTx, coverage, routes};
 
 /// A route and whether it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,23 +250,43 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
     }
 }
 
+/// A route as it is served, or what stands in its way.
 pub(super) fn show_one(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<Shown, StoreError> {
-    if let Some(suspension) = users::suspension(tx, &route.owner)? {
-        let told = told(&suspension);
+    let suspension = users::suspension(tx, &route.owner)?;
+    show_owned(tx, route, suspension.as_ref(), base)
+}
+
+/// The same for many, whose owners are few.
+pub(super) fn show_all(tx: &mut Tx<'_>, routes: Vec<Route>, base: &Host) -> Result<Vec<Shown>, StoreError> {
+    let mut suspensions: HashMap<KeyId, Option<Suspension>> = HashMap::new();
+    let mut shown = Vec::with_capacity(routes.len());
+    for route in routes {
+        if !suspensions.contains_key(&route.owner) {
+            suspensions.insert(route.owner.clone(), users::suspension(tx, &route.owner)?);
+        }
+        let suspension = suspensions.get(&route.owner).and_then(Option::as_ref);
+        shown.push(show_owned(tx, route, suspension, base)?);
+    }
+    Ok(shown)
+}
+
+fn show_owned(
+    tx: &mut Tx<'_>,
+    route: Route,
+    suspension: Option<&Suspension>,
+    base: &Host,
+) -> Result<Shown, StoreError> {
+    if let Some(suspension) = suspension {
+        let told = told(suspension);
         let reason = Some(format!("suspended{told}")).filter(|_| !told.is_empty());
         let obstacle = reason.map(|reason| Obstacle { reason, records: Vec::new() });
         return Ok(Shown { route, state: RouteState::Suspended, obstacle });
     }
-    let state = if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
-        RouteState::Active
-    } else {
-        RouteState::WaitingForCertificate
-    };
-    let obstacle = match state {
-        RouteState::WaitingForCertificate => Some(obstacle(tx, &route.host, base)?),
-        RouteState::Active | RouteState::Suspended => None,
-    };
-    Ok(Shown { route, state, obstacle })
+    if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
+        return Ok(Shown { route, state: RouteState::Active, obstacle: None });
+    }
+    let obstacle = Some(obstacle(tx, &route.host, base)?);
+    Ok(Shown { route, state: RouteState::WaitingForCertificate, obstacle })
 }
 
 /// Why a host has no certificate yet. The records of the base domain's are the operator's to create.

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use webgateway_proto::audit::{AuditRecord, request_hash};
 use webgateway_proto::httpsig::Evidence;
 
+use super::nonces::FirstUse;
 use super::routes::{from_millis, to_millis};
 use super::schema::{audit, audit_requests};
 use super::{StoreError, Tx, WriteTx};
@@ -32,8 +33,17 @@ pub struct Entry {
     pub before: Option<String>,
     /// How it is, as JSON; `None` if it is no more.
     pub after: Option<String>,
-    /// What they signed.
-    pub request: Option<Arc<Evidence>>,
+    /// How they asked for it.
+    pub request: Option<Arc<SignedRequest>>,
+}
+
+/// A request that asks for changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// What was signed.
+    pub evidence: Evidence,
+    /// Whether it was made before; then nothing is changed.
+    pub first_use: FirstUse,
 }
 
 /// Which records are meant; with nothing given, all.
@@ -61,13 +71,13 @@ struct Row {
     hash: Option<String>,
 }
 
-/// Adds a row for this change.
+/// Adds a row for this change. Fails if the request that asks for it was made before.
 pub fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
     let revision = tx.revise()?;
     let last: Option<(i64, Option<String>)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
     let (last, previous) = last.map_or((0, None), |(id, hash)| (id, hash));
-    let request = entry.request.as_deref().map(|evidence| keep(tx, evidence)).transpose()?;
+    let request = entry.request.as_deref().map(|request| keep(tx, request)).transpose()?;
     let row = Row {
         id: last + 1,
         at: to_millis(entry.at),
@@ -88,7 +98,9 @@ pub fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
 }
 
 /// Keeps a request, once however many changes came of it.
-fn keep(tx: &mut WriteTx<'_>, evidence: &Evidence) -> Result<String, StoreError> {
+fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
+    let SignedRequest { evidence, first_use } = request;
+    first_use.require()?;
     let hash = request_hash(evidence);
     let text =
         serde_json::to_string(evidence).map_err(|e| StoreError::damaged("audit_requests", &hash, e))?;

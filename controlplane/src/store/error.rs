@@ -88,6 +88,9 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The request that asks for it was made before.
+    #[error("the nonce was used before")]
+    Replayed,
     /// The transaction's code panicked, or the process is stopping.
     #[error("the transaction was interrupted")]
     Interrupted,

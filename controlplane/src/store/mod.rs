@@ -33,8 +33,9 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 pub use self::error::{OpenError, StoreError};
 use self::history::History;
@@ -63,6 +64,8 @@ struct Inner {
     history: Arc<History>,
     writer: Arc<Writer>,
     readers: Readers,
+    /// One permit for each of them, so that who waits for one holds no thread.
+    reading: Arc<Semaphore>,
     metrics: Metrics,
     _lock: File,
 }
@@ -79,6 +82,7 @@ impl Store {
             .max_size(READERS)
             .min_idle(Some(0))
             .connection_timeout(READER_WAIT)
+            .test_on_check_out(false)
             .connection_customizer(Box::new(ReadOnly))
             .build(ConnectionManager::new(&opened.path))
             .map_err(|e| failed(e.to_string()))?;
@@ -87,6 +91,7 @@ impl Store {
             history: Arc::new(history),
             writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
             readers,
+            reading: Arc::new(Semaphore::new(READERS as usize)),
             metrics,
             _lock: opened.lock,
         })))
@@ -112,8 +117,12 @@ impl Store {
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         let inner = Arc::clone(&self.0);
+        let started = Instant::now();
+        let permit = timeout(READER_WAIT, Arc::clone(&inner.reading).acquire_owned()).await;
+        let busy = || StoreError::Connection("all readers are busy".to_owned());
+        let permit = permit.map_err(|_| busy())?.map_err(|_| StoreError::Interrupted)?;
         let run = move || {
-            let started = Instant::now();
+            let _permit = permit;
             let mut conn = inner.readers.get().map_err(|e| StoreError::Connection(e.to_string()))?;
             let outcome = transaction::read(&mut conn, work);
             inner.metrics.transaction("read", name, started.elapsed());
@@ -122,15 +131,19 @@ impl Store {
         spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
     }
 
-    /// Runs `work` with nobody else writing. When this returns `Ok`, what it wrote is on the disk; else nothing of it
-    /// is kept. Runs to its end even if the future is dropped.
-    pub async fn write<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    /// Runs `work` with nobody else writing, after the writes that were asked for before this call. When this gives
+    /// `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to its end even if the future is dropped.
+    pub fn write<T, E, F>(
+        &self,
+        name: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
-        self.0.writer.write(name, work).await
+        self.0.writer.write(name, work)
     }
 
     /// What [`write`](Self::write) would return, and nothing of it is kept.

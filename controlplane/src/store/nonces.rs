@@ -1,20 +1,39 @@
 //! Nonces of signed mutations: each counts once, also over a restart.
 
+use std::sync::{Arc, OnceLock};
+
 use diesel::prelude::*;
 use webgateway_proto::model::KeyId;
 
 use super::schema::nonces;
 use super::{StoreError, WriteTx};
 
-/// Remembers a nonce until `expires_at`; `false` if it is remembered already. Forgets what expired before `now`.
+/// Whether a request is the first with its nonce. Who asks for the nonce to be remembered need not wait for it: what
+/// the request changes is written after it, and only if it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FirstUse(Arc<OnceLock<bool>>);
+
+impl FirstUse {
+    /// Says whether it is; once.
+    pub(super) fn tell(&self, is_first: bool) {
+        // Only the work that spends the nonce tells, and it is done once.
+        let _ = self.0.set(is_first);
+    }
+
+    /// Fails unless it is known to be.
+    pub(super) fn require(&self) -> Result<(), StoreError> {
+        if self.0.get() == Some(&true) { Ok(()) } else { Err(StoreError::Replayed) }
+    }
+}
+
+/// Remembers a nonce until `expires_at`; fails if it is remembered already. Forgets what expired before `now`.
 /// Both in Unix seconds.
 pub fn spend(
     tx: &mut WriteTx<'_>,
-    key_id: &KeyId,
-    nonce: &str,
-    now: i64,
-    expires_at: i64,
-) -> Result<bool, StoreError> {
+    (key_id, nonce): (&KeyId, &str),
+    (now, expires_at): (i64, i64),
+    first_use: &FirstUse,
+) -> Result<(), StoreError> {
     diesel::delete(nonces::table.filter(nonces::expires_at.lt(now))).execute(tx.conn)?;
     let added = diesel::insert_or_ignore_into(nonces::table)
         .values((
@@ -23,5 +42,6 @@ pub fn spend(
             nonces::expires_at.eq(expires_at),
         ))
         .execute(tx.conn)?;
-    Ok(added == 1)
+    first_use.tell(added == 1);
+    first_use.require()
 }

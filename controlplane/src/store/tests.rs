@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId};
 
+use super::nonces::FirstUse;
 use super::*;
 use crate::clock::Clock;
 use crate::seal::SecretKey;
@@ -268,9 +269,14 @@ async fn a_nonce_counts_once() {
         let store = Arc::clone(&store);
         async move {
             let key: KeyId = "user1.pub".parse().unwrap();
-            let spent: Result<bool, StoreError> =
-                store.write("test", move |tx| nonces::spend(tx, &key, "n", now, now + 10)).await;
-            spent.unwrap()
+            let times = (now, now + 10);
+            let spend =
+                move |tx: &mut WriteTx<'_>| nonces::spend(tx, (&key, "n"), times, &FirstUse::default());
+            match store.write("test", spend).await {
+                Ok(()) => true,
+                Err(StoreError::Replayed) => false,
+                Err(other) => panic!("{other}"),
+            }
         }
     };
     assert!(spend(100).await);

@@ -70,8 +70,12 @@ impl Writer {
         self.changed.subscribe()
     }
 
-    /// Runs `work` alone; when this returns `Ok`, what it wrote is on the disk.
-    pub(super) async fn write<T, E, F>(self: &Arc<Self>, name: &'static str, work: F) -> Result<T, E>
+    /// Runs `work` alone, after what was asked for before; when this gives `Ok`, what it wrote is on the disk.
+    pub(super) fn write<T, E, F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -101,7 +105,7 @@ impl Writer {
             let writer = Arc::clone(self);
             drop(spawn_blocking(move || writer.run()));
         }
-        receiver.await.map_err(|_| StoreError::Interrupted)?
+        async { receiver.await.map_err(|_| StoreError::Interrupted)? }
     }
 
     /// Writes until nobody waits.

@@ -4,6 +4,7 @@ use ::http::header::{HOST, HeaderValue};
 use ::http::{Method, Uri};
 
 use super::*;
+use crate::store::{Tx, routes};
 
 const LIST: &str = r#"{"jsonrpc":"2.0","method":"routes.list","id":1}"#;
 
@@ -184,13 +185,19 @@ async fn a_request_counts_once() {
 #[tokio::test]
 async fn a_mutation_is_not_replayed_after_a_restart() {
     let scene = Scene::new();
-    let request = scene.signed("user1.pub", URL, &create("a"));
+    let id = "01998c00-0000-7000-8000-000000000001";
+    let params = json!({ "id": id, "subdomain": "a", "backends": ["[400::1]:80"] });
+    scene.call("user1.pub", "routes.create", params.clone()).await.unwrap();
+    let delete = json!({ "jsonrpc": "2.0", "method": "routes.delete", "params": { "id": id }, "id": 1 });
+    let request = scene.signed("user1.pub", URL, &delete.to_string());
     assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
+    scene.call("user1.pub", "routes.create", params).await.unwrap();
     let Scene { api, store, dir, .. } = scene;
     drop((api, store));
     let metrics = Metrics::register(&mut Registry::default());
+    let store = Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap();
     let domain = Domain {
-        store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
+        store: store.clone(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
         admin: "admin.pub".parse().unwrap(),
@@ -201,7 +208,9 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
     };
     let keys = KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap();
     let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics, stop: Stop::new() });
+    let there = |tx: &mut Tx<'_>| routes::find(tx, id.parse().unwrap());
     assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
+    assert!(store.read("test", there).await.unwrap().is_some());
 }
 
 /// A peer that signs without a nonce may read, not change.

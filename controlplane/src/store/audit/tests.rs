@@ -9,7 +9,7 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-fn evidence(body: &str) -> Arc<Evidence> {
+fn evidence(body: &str) -> Arc<SignedRequest> {
     let key = PrivateKey::from_seed(&[1; 32]);
     let request = http::Request::post("https://gw.example/rpc");
     let mut request = request.body(Bytes::from(body.to_owned())).unwrap();
@@ -17,10 +17,13 @@ fn evidence(body: &str) -> Arc<Evidence> {
     let presented = Presented::read(request.headers()).unwrap();
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let keys = PublicKeys::from(key.public());
-    Arc::new(Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body()))
+    let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());
+    let first_use = FirstUse::default();
+    first_use.tell(true);
+    Arc::new(SignedRequest { evidence, first_use })
 }
 
-fn entry(target: &str, request: Option<&Arc<Evidence>>) -> Entry {
+fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> Entry {
     Entry {
         at: OffsetDateTime::UNIX_EPOCH,
         caller: "user1.pub".into(),
