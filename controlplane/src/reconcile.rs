@@ -5,13 +5,15 @@ use std::fmt::Display;
 use std::future::{Future, pending};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::watch::{self, error::RecvError};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use webgateway_process::Stop;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Between the beginnings of two passes at least: pokes that come one after another are seen to together.
+const APART: Duration = Duration::from_millis(50);
 
 /// Something that can be brought to what it should be. Doing it twice does it once.
 pub trait Reconciler: Send {
@@ -39,6 +41,7 @@ pub async fn run<R: Reconciler>(
     let mut retry = FIRST_RETRY;
     loop {
         pokes.mark_unchanged();
+        let began = Instant::now();
         let pause = match reconciler.pass().await {
             Ok(pause) => {
                 if retry != FIRST_RETRY {
@@ -55,12 +58,19 @@ pub async fn run<R: Reconciler>(
             }
         };
         tokio::select! {
-            changed = pokes.changed() => if changed.is_err() { return Ok(()) },
+            changed = poked(&mut pokes, began + APART) => if changed.is_err() { return Ok(()) },
             () = sleep_until(Instant::now() + pause) => {}
             () = reconciler.woken() => {}
             () = stop.begun() => return Ok(()),
         }
     }
+}
+
+/// Waits for a poke, and not less than until `earliest`.
+async fn poked(pokes: &mut watch::Receiver<u64>, earliest: Instant) -> Result<(), RecvError> {
+    pokes.changed().await?;
+    sleep_until(earliest).await;
+    Ok(())
 }
 
 #[cfg(test)]

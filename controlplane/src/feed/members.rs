@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::error;
 use uuid::Uuid;
 use webgateway_process::Stop;
@@ -17,6 +18,8 @@ use crate::store::{Store, StoreError};
 
 /// How long to wait before a store that failed is read again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at least: changes that come one after another are read together.
+const APART: Duration = Duration::from_millis(50);
 /// How long a change may take to get here from the store.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
@@ -133,10 +136,16 @@ impl Members {
         let mut changed = store.changed();
         loop {
             changed.mark_unchanged();
+            let began = Instant::now();
             let failed =
                 self.load(&store).await.inspect_err(|error| error!(%error, "the nodes' list")).is_err();
             tokio::select! {
-                gone = changed.changed(), if !failed => if gone.is_err() { return Ok(()) },
+                gone = changed.changed(), if !failed => {
+                    if gone.is_err() {
+                        return Ok(());
+                    }
+                    tokio::time::sleep_until(began + APART).await;
+                }
                 () = tokio::time::sleep(AGAIN), if failed => {}
                 () = stop.begun() => return Ok(()),
             }

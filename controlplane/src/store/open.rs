@@ -21,8 +21,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// `busy_timeout` comes first: the ones after it may have to wait. Checkpoints are made elsewhere.
 const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
-/// What a reader keeps in memory it forgets with every change: it reads from the file as mapped, which costs no copy.
-const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA mmap_size = 536870912;";
+/// The file is not mapped: with every change that others make, a mapping is undone and its pages faulted in again.
+const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
 
 /// A database that is ours, up to date, and nobody else's while this lives.
 pub(super) struct Opened {
