@@ -31,6 +31,7 @@ impl Domain {
         let reason = wanted.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
         let until = wanted.until.as_deref().map(|text| end(text, now)).transpose()?;
         let entry = caller.entry(now, method::ADMIN_SUSPEND, target(&user));
+        let suspensions = self.suspensions.clone();
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &user, has_key)?;
             let before = users::suspension(tx, &user)?;
@@ -39,11 +40,11 @@ impl Domain {
             if before != after {
                 users::ensure(tx, &user, now)?;
                 set(tx, &user, (before, after), entry)?;
+                tx.then(move || suspensions.send_modify(|said| *said += 1));
             }
             state(tx, &user)
         };
         let state = self.store.write(method::ADMIN_SUSPEND, write).await?;
-        self.suspensions.send_modify(|said| *said += 1);
         info!(user = state.user, routes = state.routes, by = %caller.key_id(), "a user is suspended");
         Ok(state)
     }

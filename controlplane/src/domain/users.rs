@@ -27,6 +27,7 @@ impl Domain {
         }
         let (now, id) = (self.clock.now(), user.clone());
         let entry = caller.entry(now, method::ADMIN_QUOTA, target(&user));
+        let quotas = self.quotas.clone();
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &id, has_key)?;
             let known = users::find(tx, &id)?;
@@ -41,13 +42,13 @@ impl Domain {
             };
             if before != after {
                 users::set_quota(tx, &id, &after)?;
+                tx.then(move || quotas.set_rate(user, after.mutations));
                 let (before, after) = (Some(written(&before)), Some(written(&after)));
                 audit::insert(tx, &Entry { before, after, ..entry })?;
             }
             users::find(tx, &id)?.ok_or_else(|| Refusal::from(UserRefusal::Unknown(id)))
         };
         let set = self.store.write(method::ADMIN_QUOTA, write).await?;
-        self.quotas.set_rate(user, set.quota.mutations);
         info!(user = %set.id, by = %caller.key_id(), "a user's quotas were set");
         Ok(show(set, &self.quotas, &self.admin))
     }

@@ -56,6 +56,7 @@ impl Checkpoints {
     }
 
     fn run(&self) {
+        let _over = Over(self);
         let conn = {
             let mut state = self.state();
             state.written = 0;
@@ -66,8 +67,7 @@ impl Checkpoints {
             Ok(conn)
         });
         let conn = done.inspect_err(|reason| warn!(reason, "the log is not carried into the database")).ok();
-        let mut state = self.state();
-        (state.conn, state.running) = (conn, false);
+        self.state().conn = conn;
     }
 
     fn open(&self) -> Result<SqliteConnection, String> {
@@ -80,6 +80,15 @@ impl Checkpoints {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets there be another one, also if this one panicked.
+struct Over<'c>(&'c Checkpoints);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.state().running = false;
     }
 }
 

@@ -368,3 +368,14 @@ fn an_older_database_is_copied_before_it_is_migrated() {
         diesel::dsl::sql::<diesel::sql_types::Integer>("SELECT x FROM old").get_result(&mut conn).unwrap();
     assert_eq!(kept, 42);
 }
+
+/// See .cargo/config.toml.
+#[test]
+fn sqlite_is_built_without_shared_locks_and_keeps_statements_prepared() {
+    let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    let options = diesel::dsl::sql::<diesel::sql_types::Text>("PRAGMA compile_options");
+    let options: Vec<String> = options.load(&mut conn).unwrap();
+    let has = |option: &str| options.iter().any(|other| other == option);
+    assert!(has("THREADSAFE=2") && has("DEFAULT_MEMSTATUS=0") && has("ENABLE_QPSG"), "{options:?}");
+    assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+}

@@ -16,7 +16,16 @@ pub struct Tx<'c> {
 /// A transaction that is alone in writing.
 pub struct WriteTx<'c> {
     tx: Tx<'c>,
-    revised: Option<u64>,
+    written: Written,
+}
+
+/// What comes of a transaction once it is committed.
+#[derive(Default)]
+pub(super) struct Written {
+    /// The revision it made.
+    pub(super) revised: Option<u64>,
+    /// What is to be done then.
+    pub(super) then: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tx<'_> {
@@ -31,7 +40,7 @@ impl WriteTx<'_> {
     /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
     /// are to learn of carries it as its version.
     pub fn revise(&mut self) -> Result<u64, StoreError> {
-        if let Some(revised) = self.revised {
+        if let Some(revised) = self.written.revised {
             return Ok(revised);
         }
         let next: i64 = diesel::update(revision::table)
@@ -39,8 +48,14 @@ impl WriteTx<'_> {
             .returning(revision::value)
             .get_result(self.tx.conn)?;
         let next = next.cast_unsigned();
-        self.revised = Some(next);
+        self.written.revised = Some(next);
         Ok(next)
+    }
+
+    /// Does this once it is on the disk, in the order of the commits, whether or not anybody still waits; what is
+    /// rolled back is not followed by it. For what is held in memory of the store.
+    pub fn then(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.written.then.push(Box::new(work));
     }
 }
 
@@ -66,19 +81,21 @@ pub(super) fn read<T, E: From<StoreError>>(
     outcome.map_err(Abort::into_error)
 }
 
-/// A transaction of its own. Also gives the new revision, if there is one.
+/// A transaction of its own. Also gives the new revision, if there is one; does nothing after it.
 pub(super) fn write<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
-    conn.immediate_transaction(|conn| attempt(conn, work)).map_err(Abort::into_error)
+    let (value, written) =
+        conn.immediate_transaction(|conn| attempt(conn, work)).map_err(Abort::into_error)?;
+    Ok((value, written.revised))
 }
 
 /// The same inside a transaction of many: what fails, by a panic too, is undone alone.
 pub(super) fn within<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Option<u64>), E> {
+) -> Result<(T, Written), E> {
     let caught = |conn: &mut SqliteConnection| {
         let outcome = catch_unwind(AssertUnwindSafe(|| attempt(conn, work)));
         outcome.unwrap_or_else(|_| Err(Abort::Work(StoreError::Interrupted.into())))
@@ -89,10 +106,10 @@ pub(super) fn within<T, E: From<StoreError>>(
 fn attempt<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Option<u64>), Abort<E>> {
-    let mut tx = WriteTx { tx: Tx { conn }, revised: None };
+) -> Result<(T, Written), Abort<E>> {
+    let mut tx = WriteTx { tx: Tx { conn }, written: Written::default() };
     let value = work(&mut tx).map_err(Abort::Work)?;
-    Ok((value, tx.revised))
+    Ok((value, tx.written))
 }
 
 /// Why a transaction is rolled back: Diesel's reason, or the work's own.

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::result::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::error;
 
 use super::checkpoint::Checkpoints;
+use super::transaction::Written;
 use super::{StoreError, WriteTx, open, transaction};
 use crate::metrics::Metrics;
 
@@ -41,7 +43,7 @@ type Work = Box<dyn FnOnce(&mut SqliteConnection) -> Done + Send>;
 
 /// What was done, before it is on the disk.
 struct Done {
-    revised: Option<u64>,
+    written: Written,
     /// Tells whoever waits whether it is on the disk.
     tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
@@ -85,16 +87,16 @@ impl Writer {
         let metrics = self.metrics.clone();
         let run = move |conn: &mut SqliteConnection| {
             let started = Instant::now();
-            let (outcome, revised) = match transaction::within(conn, work) {
-                Ok((value, revised)) => (Ok(value), revised),
-                Err(error) => (Err(error), None),
+            let (outcome, written) = match transaction::within(conn, work) {
+                Ok((value, written)) => (Ok(value), written),
+                Err(error) => (Err(error), Written::default()),
             };
             let tell = move |committed: Result<(), StoreError>| {
                 metrics.transaction("write", name, started.elapsed());
-                // Whoever asked may be gone: it was done all the same.
-                drop(sender.send(outcome.and_then(|value| committed.map(|()| value).map_err(E::from))));
+                // A refusal too may rest on what was not committed. Whoever asked may be gone: it was done all the same.
+                drop(sender.send(committed.map_err(E::from).and(outcome)));
             };
-            Done { revised, tell: Box::new(tell) }
+            Done { written, tell: Box::new(tell) }
         };
         let is_idle = {
             let mut queue = self.queue();
@@ -110,6 +112,7 @@ impl Writer {
 
     /// Writes until nobody waits.
     fn run(self: Arc<Self>) {
+        let _panicked = Panicked(Arc::clone(&self));
         loop {
             let work: Vec<Work> = {
                 let mut queue = self.queue();
@@ -146,20 +149,21 @@ impl Writer {
         let committed = conn.immediate_transaction(|conn| {
             for work in work {
                 done.push(work(conn));
-                if AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth().is_err() {
-                    return Err(diesel::result::Error::BrokenTransactionManager);
+                if !is_within(conn) {
+                    return Err(Error::NotInTransaction);
                 }
             }
             Ok(())
         });
         let is_broken = AnsiTransactionManager::is_broken_transaction_manager(&mut conn);
         *slot = (!is_broken).then_some(conn);
-        let revision = done.iter().filter_map(|done| done.revised).max();
-        if let Some(revision) = revision.filter(|_| committed.is_ok()) {
-            self.changed.send_replace(revision);
-            self.metrics.revision(revision);
+        if committed.is_ok() {
+            self.committed(&mut done);
         }
-        let reason = committed.err().map(|error| error.to_string());
+        let reason = committed.err().map(|error| match error {
+            Error::NotInTransaction => "SQLite undid it; is the disk full?".to_owned(),
+            other => other.to_string(),
+        });
         let told = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
         done.into_iter()
             .map(|Done { tell, .. }| -> Answer {
@@ -169,7 +173,37 @@ impl Writer {
             .collect()
     }
 
+    /// Tells of what is on the disk now, before it is answered.
+    fn committed(&self, done: &mut [Done]) {
+        done.iter_mut().flat_map(|done| done.written.then.drain(..)).for_each(|then| then());
+        if let Some(revision) = done.iter().filter_map(|done| done.written.revised).max() {
+            self.changed.send_replace(revision);
+            self.metrics.revision(revision);
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Whether the transaction of many is still open. After some errors SQLite rolls it back by itself; each piece of work
+/// would be a transaction of its own then, and done, though the one who asked is told that it is not.
+fn is_within(conn: &mut SqliteConnection) -> bool {
+    let depth = AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth();
+    depth.is_ok_and(|depth| depth.is_some_and(|depth| depth.get() == 1))
+}
+
+/// Lets the next one write if this one panics.
+struct Panicked(Arc<Writer>);
+
+impl Drop for Panicked {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue().busy = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What is written together, and what becomes of it when SQLite gives up in the middle.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::schema::{audit_requests, meta};
+use crate::store::{Store, Tx};
+
+fn store() -> (TempDir, Store) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("controlplane.db");
+    let store = Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
+    (dir, store)
+}
+
+fn note(key: &'static str) -> impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send {
+    move |tx| {
+        let row = (meta::key.eq(key), meta::value.eq("there"));
+        diesel::insert_into(meta::table).values(row).execute(tx.conn)?;
+        Ok(())
+    }
+}
+
+/// As on a full disk: no page more than there are now, and a row that needs many.
+fn fill(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    tx.conn.batch_execute("PRAGMA max_page_count = 1")?;
+    let row =
+        (audit_requests::hash.eq("h"), audit_requests::evidence.eq(format!("\"{}\"", "x".repeat(300_000))));
+    // This keeps no journal of its own: SQLite can only undo the whole transaction.
+    diesel::insert_or_ignore_into(audit_requests::table).values(row).execute(tx.conn)?;
+    Ok(())
+}
+
+async fn noted(store: &Store) -> Vec<String> {
+    let read = |tx: &mut Tx<'_>| {
+        let noted = meta::table.filter(meta::value.eq("there")).select(meta::key).order(meta::key);
+        Ok::<_, StoreError>(noted.load(tx.conn)?)
+    };
+    store.read("test", read).await.unwrap()
+}
+
+/// Has what `then` queues written together, by keeping the writer busy meanwhile.
+async fn together<T>(store: &Store, then: impl FnOnce() -> T) -> T {
+    let (go, wait) = mpsc::channel::<()>();
+    let (began, begun) = oneshot::channel();
+    let busy = store.write("busy", move |_| {
+        began.send(()).unwrap();
+        wait.recv().unwrap();
+        Ok::<_, StoreError>(())
+    });
+    begun.await.unwrap();
+    let queued = then();
+    go.send(()).unwrap();
+    busy.await.unwrap();
+    queued
+}
+
+#[tokio::test]
+async fn nothing_is_done_of_what_sqlite_undid_nor_after_it() {
+    let (_dir, store) = store();
+    let followed = Arc::new(AtomicU64::new(0));
+    let follow = {
+        let followed = Arc::clone(&followed);
+        move |tx: &mut WriteTx<'_>| {
+            tx.then(move || followed.store(1, Ordering::SeqCst));
+            note("a")(tx)
+        }
+    };
+    let queue = || {
+        [
+            Box::pin(store.write("a", follow)) as Outcome,
+            Box::pin(store.write("b", fill)),
+            Box::pin(store.write("c", note("c"))),
+        ]
+    };
+    let [a, b, c] = together(&store, queue).await;
+    assert!(matches!(a.await, Err(StoreError::NotCommitted(_))));
+    assert!(matches!(b.await, Err(StoreError::NotCommitted(_))));
+    assert!(matches!(c.await, Err(StoreError::Interrupted)));
+    assert_eq!(noted(&store).await, Vec::<String>::new());
+    assert_eq!(followed.load(Ordering::SeqCst), 0);
+
+    let again = |tx: &mut WriteTx<'_>| {
+        tx.conn.batch_execute("PRAGMA max_page_count = 4294967294")?;
+        note("d")(tx)
+    };
+    store.write("d", again).await.unwrap();
+    assert_eq!(noted(&store).await, ["d"]);
+}
+
+type Outcome = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+#[tokio::test]
+async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though_nobody_waits() {
+    let (_dir, store) = store();
+    let last = Arc::new(AtomicU64::new(0));
+    let following = |number: u64| {
+        let last = Arc::clone(&last);
+        move |tx: &mut WriteTx<'_>| {
+            tx.then(move || last.store(number, Ordering::SeqCst));
+            Ok::<_, StoreError>(())
+        }
+    };
+    let fails = {
+        let follow = following(99);
+        move |tx: &mut WriteTx<'_>| follow(tx).and(Err::<(), _>(StoreError::Interrupted))
+    };
+    let (gone, refused, answered) = together(&store, || {
+        let gone = store.write("one", following(1));
+        drop(gone);
+        (last.load(Ordering::SeqCst), store.write("two", fails), store.write("three", following(3)))
+    })
+    .await;
+    assert_eq!(gone, 0, "not before it is written");
+    assert!(refused.await.is_err());
+    answered.await.unwrap();
+    assert_eq!(last.load(Ordering::SeqCst), 3);
+    store.write("four", following(4)).await.unwrap();
+    assert_eq!(last.load(Ordering::SeqCst), 4);
+    assert!(store.rehearse("five", following(5)).await.is_ok());
+    assert_eq!(last.load(Ordering::SeqCst), 4, "what is only tried has no effect");
+}
