@@ -134,7 +134,7 @@ impl Authenticator {
         };
         let now = self.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.spend(&signed.key_id, nonce, now, now + NONCE_LIFE) {
+        match seen.spend((&signed.key_id, nonce), mutates, (now, now + NONCE_LIFE)) {
             true => Ok(()),
             false => Err(AuthFailure::Replayed),
         }

@@ -4,33 +4,58 @@ use std::collections::{HashSet, VecDeque};
 
 use webgateway_proto::model::KeyId;
 
-/// How many are remembered; beyond that the oldest is forgotten.
+/// How many of each kind are remembered; beyond that the oldest is forgotten.
 const CAPACITY: usize = 65_536;
 
 type Nonce = (KeyId, Box<str>);
 
-/// Nonces and when they may be forgotten.
+/// The nonces of reads and of what changes something: many reads do not make the others forgotten.
 #[derive(Debug, Default)]
 pub(super) struct SeenNonces {
-    seen: HashSet<Nonce>,
+    reads: Seen,
+    changes: Seen,
+}
+
+/// Nonces and when they may be forgotten.
+#[derive(Debug, Default)]
+struct Seen {
+    nonces: HashSet<Nonce>,
     /// Oldest first.
     order: VecDeque<(i64, Nonce)>,
 }
 
 impl SeenNonces {
     /// Remembers a nonce until `expires_at`; `false` if it is remembered already. Both times in Unix seconds.
-    pub(super) fn spend(&mut self, key_id: &KeyId, nonce: &str, now: i64, expires_at: i64) -> bool {
-        while self.order.front().is_some_and(|(expires, _)| *expires < now) || self.order.len() >= CAPACITY {
-            if let Some((_, oldest)) = self.order.pop_front() {
-                self.seen.remove(&oldest);
-            }
-        }
+    pub(super) fn spend(
+        &mut self,
+        (key_id, nonce): (&KeyId, &str),
+        mutates: bool,
+        (now, expires_at): (i64, i64),
+    ) -> bool {
+        self.reads.forget(now);
+        self.changes.forget(now);
         let nonce: Nonce = (key_id.clone(), nonce.into());
-        if !self.seen.insert(nonce.clone()) {
+        if self.reads.nonces.contains(&nonce) || self.changes.nonces.contains(&nonce) {
             return false;
         }
-        self.order.push_back((expires_at, nonce));
+        let seen = if mutates { &mut self.changes } else { &mut self.reads };
+        seen.remember(nonce, expires_at);
         true
+    }
+}
+
+impl Seen {
+    fn forget(&mut self, now: i64) {
+        while self.order.front().is_some_and(|(expires, _)| *expires < now) || self.order.len() >= CAPACITY {
+            if let Some((_, oldest)) = self.order.pop_front() {
+                self.nonces.remove(&oldest);
+            }
+        }
+    }
+
+    fn remember(&mut self, nonce: Nonce, expires_at: i64) {
+        self.nonces.insert(nonce.clone());
+        self.order.push_back((expires_at, nonce));
     }
 }
 
@@ -42,19 +67,26 @@ mod tests {
     fn a_nonce_counts_once_per_key_until_it_expires() {
         let (a, b): (KeyId, KeyId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut seen = SeenNonces::default();
-        assert!(seen.spend(&a, "n", 100, 110));
-        assert!(!seen.spend(&a, "n", 110, 120));
-        assert!(seen.spend(&b, "n", 110, 120));
-        assert!(seen.spend(&a, "n", 111, 121));
+        for mutates in [false, true] {
+            let nonce = if mutates { "n" } else { "m" };
+            assert!(seen.spend((&a, nonce), mutates, (100, 110)));
+            assert!(!seen.spend((&a, nonce), mutates, (110, 120)));
+            assert!(!seen.spend((&a, nonce), !mutates, (110, 120)));
+            assert!(seen.spend((&b, nonce), mutates, (110, 120)));
+            assert!(seen.spend((&a, nonce), mutates, (111, 121)));
+            seen = SeenNonces::default();
+        }
     }
 
     #[test]
-    fn it_stays_bounded() {
+    fn it_stays_bounded_and_reads_do_not_make_changes_forgotten() {
         let key: KeyId = "a".parse().unwrap();
         let mut seen = SeenNonces::default();
+        assert!(seen.spend((&key, "change"), true, (0, 10)));
         for i in 0..CAPACITY + 10 {
-            assert!(seen.spend(&key, &i.to_string(), 0, 10));
+            assert!(seen.spend((&key, &i.to_string()), false, (0, 10)));
         }
-        assert_eq!((seen.seen.len(), seen.order.len()), (CAPACITY, CAPACITY));
+        assert_eq!((seen.reads.nonces.len(), seen.reads.order.len()), (CAPACITY, CAPACITY));
+        assert!(!seen.spend((&key, "change"), true, (0, 10)));
     }
 }

@@ -83,7 +83,8 @@ async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
     let told = json.0.logged()?;
     let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
-    json.0.signal(Signal::SIGINT)?;
+    // Not SIGINT: tests that run in the background inherit that it is ignored.
+    json.0.signal(Signal::SIGTERM)?;
     json.0.end(SOON).await?;
     ensure!(json.0.logged()? == told, "it ends without a word");
 
