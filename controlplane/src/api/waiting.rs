@@ -1,10 +1,9 @@
-//! Waiting for a change: few at a time, and over at once when the process stops.
+//! Calls that wait for something: few at a time, and over at once when the process stops.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
 use webgateway_process::Stop;
 use webgateway_proto::model::KeyId;
@@ -14,7 +13,7 @@ use crate::domain::Refusal;
 /// How many calls wait at once: each keeps a connection.
 const MOST: usize = 256;
 /// How many of them are one caller's, so that nobody keeps the others out.
-const MOST_OF_ONE: usize = 8;
+const MOST_OF_ONE: usize = 16;
 
 /// Who waits. Waiting takes a place here, and neither a thread nor a connection of the store.
 pub(super) struct Waiting {
@@ -34,23 +33,19 @@ impl Waiting {
         Self { stop, callers: Arc::default() }
     }
 
-    /// Waits until `revision` is above `known`, for `limit` at most; no longer once the process stops.
-    pub(super) async fn until_above(
+    /// Waits for `news`, for `limit` at most; no longer once the process stops. `None` if they did not come.
+    pub(super) async fn wait<T>(
         &self,
         caller: &KeyId,
-        mut revision: watch::Receiver<u64>,
-        known: u64,
         limit: Duration,
-    ) -> Result<(), Refusal> {
+        news: impl Future<Output = T>,
+    ) -> Result<Option<T>, Refusal> {
         let _place = self.take(caller)?;
-        // Fails if the store is gone: whoever reads it next is told.
-        let risen = async { revision.wait_for(|now| *now > known).await.is_ok() };
         tokio::select! {
-            _ = risen => {}
-            () = self.stop.begun() => {}
-            () = sleep(limit) => {}
+            news = news => Ok(Some(news)),
+            () = self.stop.begun() => Ok(None),
+            () = sleep(limit) => Ok(None),
         }
-        Ok(())
     }
 
     fn take(&self, caller: &KeyId) -> Result<Place, Refusal> {
@@ -80,6 +75,8 @@ fn lock(callers: &Mutex<BTreeMap<KeyId, usize>>) -> MutexGuard<'_, BTreeMap<KeyI
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
 
     fn key(number: usize) -> KeyId {
@@ -105,22 +102,24 @@ mod tests {
         let waiting = Waiting::new(stop.clone());
         let caller = key(1);
         let (long, began) = (Duration::from_secs(1000), tokio::time::Instant::now());
-        let wait = |known, limit| waiting.until_above(&caller, revision.subscribe(), known, limit);
-        wait(6, long).await.unwrap();
-        assert!(began.elapsed() < long, "what is newer already is not waited for");
-        wait(7, Duration::from_millis(20)).await.unwrap();
+        let wait = async |known, limit| {
+            let mut revision = revision.subscribe();
+            let risen = async { *revision.wait_for(|now| *now > known).await.unwrap() };
+            waiting.wait(&caller, limit, risen).await.unwrap()
+        };
+        assert_eq!(wait(6, long).await, Some(7), "what is newer already is not waited for");
+        assert_eq!(wait(7, Duration::from_millis(20)).await, None);
         assert!(began.elapsed() >= Duration::from_millis(20));
         let change = async {
             tokio::task::yield_now().await;
             revision.send_replace(8);
         };
-        let (waited, ()) = tokio::join!(wait(7, long), change);
-        assert!(waited.is_ok() && began.elapsed() < long);
+        assert_eq!(tokio::join!(wait(7, long), change).0, Some(8));
         let end = async {
             tokio::task::yield_now().await;
             stop.begin();
         };
-        let (waited, ()) = tokio::join!(wait(8, long), end);
-        assert!(waited.is_ok() && began.elapsed() < long);
+        assert_eq!(tokio::join!(wait(8, long), end).0, None);
+        assert!(began.elapsed() < long);
     }
 }

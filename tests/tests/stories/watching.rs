@@ -129,14 +129,18 @@ enum Door {
 impl Door {
     /// A call that waits, over a connection of its own.
     async fn wait(self: Rc<Self>, signer: Rc<Signer>) -> Result<Value> {
+        let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
+        self.call(signer, "routes.list", params).await
+    }
+
+    async fn call(self: Rc<Self>, signer: Rc<Signer>, method: &str, params: Value) -> Result<Value> {
         let (mut api, url) = match &*self {
             Self::Rpc(address) => (Connection::plain(*address).await?, format!("http://{address}/rpc")),
             Self::Node(visitor) => {
                 (visitor.connect("gw.example").await?, "https://gw.example/rpc".to_owned())
             }
         };
-        let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
-        signer.call(&mut api, &url, "routes.list", params).await?.expect(200)?.json()
+        signer.call(&mut api, &url, method, params).await?.expect(200)?.json()
     }
 
     /// What a call that waits is answered in half a second; nothing if it waits.
@@ -147,16 +151,18 @@ impl Door {
 }
 
 async fn a_wait_ends_with_the_process(scene: &Scene) -> Result<()> {
-    let mut controller = Controller::start(scene).await?;
-    let alice = User::create(&controller, scene.dir(), "alice").await?;
-    let (door, signer) = (Rc::new(Door::Rpc(controller.rpc()?)), Rc::new(Signer::of(&alice)?));
-    let mut wait = Box::pin(door.wait(signer));
-    let early = timeout(Duration::from_secs(1), &mut wait).await;
-    ensure!(early.is_err(), "it waits: {early:?}");
-    controller.process().signal(Signal::SIGTERM)?;
-    let answer = timeout(Duration::from_secs(5), wait).await.context("it still waits")??;
-    ensure!(answer["result"]["version"].is_u64(), "{answer}");
-    let status = controller.process().end(Duration::from_secs(5)).await?;
+    let mut world = Complete::start(scene).await?;
+    let (door, signer) = (Rc::new(Door::Rpc(world.controller.rpc()?)), Rc::new(Signer::of(&world.alice)?));
+    let for_routes = Rc::clone(&door).wait(Rc::clone(&signer));
+    let for_nodes = door.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
+    let mut waits = Box::pin(async { tokio::try_join!(for_routes, for_nodes) });
+    let early = timeout(Duration::from_secs(1), &mut waits).await;
+    ensure!(early.is_err(), "they wait: {early:?}");
+    world.controller.process().signal(Signal::SIGTERM)?;
+    let answers = timeout(Duration::from_secs(5), waits).await.context("they still wait")??;
+    let (routes, nodes) = &answers;
+    ensure!(routes["result"]["version"].is_u64() && nodes["result"]["acked"] == 0, "{answers:?}");
+    let status = world.controller.process().end(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}");
     Ok(())
 }
@@ -166,10 +172,10 @@ async fn a_client_that_goes_away_makes_room(scene: &Scene) -> Result<()> {
     let signer = Rc::new(Signer::of(&world.alice)?);
     for door in [Door::Rpc(world.controller.rpc()?), Door::Node(world.visitor()?)] {
         let (door, mut waits) = (Rc::new(door), JoinSet::new());
-        for _ in 0..9 {
+        for _ in 0..17 {
             waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
         }
-        // Eight wait: whichever is the ninth is told so.
+        // 16 wait: whichever comes last is told so.
         let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
         let data = &answer["error"]["data"];
         ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");

@@ -79,8 +79,8 @@ fn seen(route: Option<&Route>, answered: Answered, now: i64) -> NodeExplained {
 impl Method for Wait {
     const NAME: &'static str = method::NODES_WAIT;
     const SUMMARY: &'static str = "Waits until every connected node has acknowledged a version";
-    const DESCRIPTION: &'static str = "Any user may: they get numbers, the admin names too. It answers as soon as there is news, at the latest after `timeout`.";
-    const ERRORS: &'static [Kind] = &[];
+    const DESCRIPTION: &'static str = "Any user may: they get numbers, the admin names too. It answers as soon as there is news, at the latest after `timeout`. A caller may have 16 calls that wait at once.";
+    const ERRORS: &'static [Kind] = &[Kind::RateLimited];
     type Who = Caller;
     type Params = WaitParams;
     type Outcome = WaitState;
@@ -97,7 +97,11 @@ impl Method for Wait {
         };
         let awaited = Awaited { version: params.version, route, known: params.known };
         let limit = Duration::from_secs(params.timeout.min(LONGEST_WAIT));
-        let settled = services.nodes.settle(&awaited, limit).await;
+        let settle = services.nodes.settle(&awaited, limit);
+        let settled = match services.waiting.wait(who.key_id(), limit, settle).await? {
+            Some(settled) => settled,
+            None => services.nodes.settle(&awaited, Duration::ZERO).await,
+        };
         let told = |(node, reason): (String, String)| match who.own() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,

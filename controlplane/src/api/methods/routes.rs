@@ -56,7 +56,7 @@ impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
     const SUMMARY: &'static str =
         "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
-    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them. To follow changes, call it again with the answer's `version` as `newer_than` and a `wait`: it answers as soon as anything is newer. A caller may have eight such calls at once.";
+    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them. To follow changes, call it again with the answer's `version` as `newer_than` and a `wait`: it answers as soon as anything is newer. A caller may have 16 calls that wait at once.";
     const ERRORS: &'static [Kind] =
         &[Kind::InvalidLimit, Kind::InvalidCursor, Kind::InvalidWait, Kind::RateLimited];
     type Who = Caller;
@@ -73,8 +73,10 @@ impl Method for List {
             if !(1..=LONGEST_WAIT).contains(&limit) {
                 return Err(Refusal::Wait);
             }
-            let (changed, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
-            services.waiting.until_above(who.key_id(), changed, known, limit).await?;
+            let (mut revision, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
+            // Fails if the store is gone: whoever reads it next is told.
+            let risen = async { revision.wait_for(|now| *now > known).await.is_ok() };
+            services.waiting.wait(who.key_id(), limit, risen).await?;
         }
         let (version, page) = services.domain.list_routes(&who, params).await?;
         let routes = page.entries.into_iter().map(view).collect();

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use futures_util::poll;
+use futures_util::{future::join_all, poll};
 use tokio::time::Instant;
 
 use super::*;
@@ -62,10 +62,8 @@ async fn whoever_waits_too_often_is_told_when_to_come_again_and_who_goes_makes_r
     let scene = Scene::new();
     let known = version(&scene).await;
     let mut calls: Vec<_> =
-        (0..8).map(|_| Box::pin(scene.call("user1.pub", "routes.list", newer_than(known)))).collect();
-    for call in &mut calls {
-        begins(call).await;
-    }
+        (0..16).map(|_| Box::pin(scene.call("user1.pub", "routes.list", newer_than(known)))).collect();
+    join_all(calls.iter_mut().map(begins)).await;
     let error = scene.call("user1.pub", "routes.list", newer_than(known)).await.unwrap_err();
     assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32050), &json!("rate_limited")));
     assert_eq!((&error["data"]["field"], &error["data"]["retry_after"]), (&json!("wait"), &json!(5)));
