@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use webgateway_proto::api::{CertificateListParams, CertificateState, method};
 use webgateway_proto::model::{CertName, Host, Mode};
 
-use super::lists::Page;
+use super::page::Page;
 use super::{Caller, Domain, Paged, Refusal};
 use crate::store::audit;
 use crate::store::certificates::{self, Validity};
