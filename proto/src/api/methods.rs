@@ -83,7 +83,7 @@ pub struct RouteCreate {
     /// An id made by the client: a retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// Checks everything and shows the route as it would be, and does nothing.
+    /// Checks everything and shows the route as it would be, and does nothing; it counts among the changes of the minute.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
@@ -123,7 +123,7 @@ pub struct RouteUpdate {
     /// Refuses the update if the route is at another version by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
-    /// Checks everything and shows the route as it would be, and does nothing.
+    /// Checks everything and shows the route as it would be, and does nothing; it counts among the changes of the minute.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
