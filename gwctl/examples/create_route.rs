@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use gwctl::api::{RouteCreate, RouteList, RouteListParams, RouteRef, RouteView, method};
+use gwctl::api::{RouteCreate, RouteDelete, RouteList, RouteListParams, RouteView, method};
 use gwctl::{Client, Endpoint, Signer, keys};
 use serde_json::Value;
 use uuid::Uuid;
@@ -40,7 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("listed:  {} leads to {}, {}", route.host, route.backends.join(", "), route.state.as_str());
     }
 
-    let _: Value = client.call(method::ROUTES_DELETE, &RouteRef { id: route.id }).await?;
+    let _: Value =
+        client.call(method::ROUTES_DELETE, &RouteDelete { id: route.id, expected_version: None }).await?;
     println!("deleted: {}", route.host);
     Ok(())
 }

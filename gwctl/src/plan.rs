@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use webgateway_proto::api::{HealthSpec, RouteRef, RouteUpdate, RouteView};
+use webgateway_proto::api::{HealthSpec, RouteDelete, RouteUpdate, RouteView};
 
 use crate::manifest::Desired;
 
@@ -127,9 +127,9 @@ pub(crate) fn update(route: &RouteView, wanted: &Desired) -> RouteUpdate {
     }
 }
 
-/// What deletes `route`.
-pub(crate) fn delete(route: &RouteView) -> RouteRef {
-    RouteRef { id: route.id.clone() }
+/// What deletes `route`, unless it has changed meanwhile.
+pub(crate) fn delete(route: &RouteView) -> RouteDelete {
+    RouteDelete { id: route.id.clone(), expected_version: Some(route.version) }
 }
 
 #[cfg(test)]

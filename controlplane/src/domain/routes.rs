@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
-use webgateway_proto::api::{DnsRecord, HealthSpec, RouteCreate, RouteState, RouteUpdate, method};
+use webgateway_proto::api::{
+    DnsRecord, HealthSpec, RouteCreate, RouteDelete, RouteState, RouteUpdate, method,
+};
 use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, KeyId, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
@@ -117,15 +119,17 @@ impl Domain {
         Ok(updated)
     }
 
-    /// Deletes a route and returns what it was, at the version of its deletion.
-    pub async fn delete_route(&self, caller: &Caller, id: &str) -> Result<Shown, Refusal> {
-        let (by, id, now) = (caller.clone(), id.parse()?, self.clock.now());
+    /// Deletes a route and returns what it was, at the version of its deletion. Refuses if the caller expects another
+    /// version than there is.
+    pub async fn delete_route(&self, caller: &Caller, params: &RouteDelete) -> Result<Shown, Refusal> {
+        let (by, id, now) = (caller.clone(), params.id.parse()?, self.clock.now());
+        let expected = params.expected_version;
         let base = self.hosts.base().clone();
         let deleted = self
             .store
             .write(method::ROUTES_DELETE, move |tx| {
                 by.require_active(tx)?;
-                let route = owned(tx, &by, id)?;
+                let route = expect(owned(tx, &by, id)?, expected)?;
                 let mut last = show_one(tx, route, &base)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version, now)?;
@@ -184,12 +188,7 @@ fn update(
     Given { now, base, quotas }: &Given,
 ) -> Result<Shown, Refusal> {
     caller.require_active(tx)?;
-    let before = owned(tx, caller, change.id)?;
-    if let Some(expected) = change.params.expected_version
-        && expected != before.version
-    {
-        return Err(Refusal::Stale { expected, actual: before.version });
-    }
+    let before = expect(owned(tx, caller, change.id)?, change.params.expected_version)?;
     let mut route = changed(&before, change, base)?;
     if route == before {
         return Ok(show_one(tx, before, base)?);
@@ -238,6 +237,14 @@ fn check_fits(destination: &Destination) -> Result<(), Refusal> {
 fn owned(tx: &mut Tx<'_>, caller: &Caller, id: RouteId) -> Result<Route, Refusal> {
     let found = routes::find(tx, id)?.filter(|route| caller.sees(&route.owner));
     found.ok_or(Refusal::NoRoute(id))
+}
+
+/// The route, if it is at the version expected.
+fn expect(route: Route, version: Option<u64>) -> Result<Route, Refusal> {
+    match version.filter(|expected| *expected != route.version) {
+        Some(expected) => Err(Refusal::Stale { expected, actual: route.version }),
+        None => Ok(route),
+    }
 }
 
 fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Refusal> {

@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use webgateway_proto::api::{HealthSpec, RouteCreate, RouteListParams, RouteState, RouteUpdate, UserSuspend};
+use webgateway_proto::api::{
+    HealthSpec, RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate, UserSuspend,
+};
 use webgateway_proto::model::{Balance, Host, Mode};
 
 use super::*;
@@ -88,6 +90,10 @@ fn wanted(subdomain: &str) -> RouteCreate {
     }
 }
 
+fn deletion(id: &str) -> RouteDelete {
+    RouteDelete { id: id.to_owned(), expected_version: None }
+}
+
 fn suspension(user: &str) -> UserSuspend {
     UserSuspend { user: user.to_owned(), ..UserSuspend::default() }
 }
@@ -140,12 +146,12 @@ async fn routes_exist_for_their_owner_and_the_admin_alone() {
     }
     assert!(scene.list(&other).await.unwrap().is_empty());
     assert!(matches!(scene.domain.route(&other, &id).await, Err(Refusal::NoRoute(_))));
-    assert!(matches!(scene.domain.delete_route(&other, &id).await, Err(Refusal::NoRoute(_))));
+    assert!(matches!(scene.domain.delete_route(&other, &deletion(&id)).await, Err(Refusal::NoRoute(_))));
     let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
     assert!(matches!(scene.update("user2.pub", update.clone()).await, Err(Refusal::NoRoute(_))));
     let updated = scene.update("admin.pub", update).await.unwrap();
     assert_eq!(updated.route.owner, *owner.key_id());
-    assert!(scene.domain.delete_route(&admin, &id).await.is_ok());
+    assert!(scene.domain.delete_route(&admin, &deletion(&id)).await.is_ok());
     assert!(matches!(scene.domain.route(&owner, &id).await, Err(Refusal::NoRoute(_))));
     assert_eq!(scene.audited(format!("route/{id}")).await, 3);
 }
@@ -244,7 +250,7 @@ async fn the_suspended_read_and_change_nothing() {
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
     assert!(matches!(
-        scene.domain.delete_route(&user, &id).await,
+        scene.domain.delete_route(&user, &deletion(&id)).await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
     let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
@@ -255,7 +261,7 @@ async fn the_suspended_read_and_change_nothing() {
 
     assert!(!scene.suspend("user1.pub", false).await.unwrap().suspended);
     assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::WaitingForCertificate);
-    assert!(scene.domain.delete_route(&user, &id).await.is_ok());
+    assert!(scene.domain.delete_route(&user, &deletion(&id)).await.is_ok());
     assert_eq!(scene.audited("user/user1.pub".into()).await, 2);
 }
 
@@ -301,7 +307,7 @@ async fn checks_are_set_changed_and_removed() {
     let tcp = domain.update_route(&owner, update(Some(Some(HealthSpec::default())))).await.unwrap().route;
     assert_eq!(shown(&tcp), Some(HealthSpec::default()));
     assert!(made.version < none.version && none.version < tcp.version);
-    let gone = domain.delete_route(&owner, &id).await.unwrap().route;
+    let gone = domain.delete_route(&owner, &deletion(&id)).await.unwrap().route;
     assert!(gone.version > tcp.version, "the version of the deletion, which a client can wait for");
     let bad = RouteCreate { health: Some(HealthSpec { rise: 0, ..spec.clone() }), ..wanted("app") };
     assert!(matches!(domain.create_route(&owner, &bad).await, Err(Refusal::Health(_))));

@@ -17,7 +17,8 @@ use gwctl::Endpoint;
 use gwctl::keys::KeyName;
 use webgateway_proto::api::{
     AuditListParams, CertificateListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef,
-    RouteCreate, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef, UserSuspend,
+    RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef,
+    UserSuspend,
 };
 
 pub(crate) use self::credentials::Credentials;
@@ -64,7 +65,7 @@ pub(crate) enum Call {
     /// `routes.update`
     Update(RouteUpdate),
     /// `routes.delete`
-    Delete(RouteRef),
+    Delete(RouteDelete),
     /// Make the routes what a file says.
     Apply(cli::Apply),
     /// `routes.explain`
@@ -153,7 +154,7 @@ fn route_call(command: Routes) -> Result<Call, InvalidArg> {
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
         Routes::Get(route) => routes::reference(&route).map(Call::Get),
         Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
-        Routes::Delete(flags) => Ok(Call::Delete(routes::reference(&flags.route)?).awaited(&flags.wait)),
+        Routes::Delete(flags) => Ok(Call::Delete(routes::delete(&flags.route)?).awaited(&flags.wait)),
         Routes::Apply(flags) => Ok(Call::Apply(flags)),
         Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
     }

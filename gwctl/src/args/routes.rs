@@ -1,7 +1,9 @@
 //! The flags of `gwctl routes …` as params of the API.
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use webgateway_proto::api::{ExplainParams, HealthSpec, RouteCreate, RouteListParams, RouteRef, RouteUpdate};
+use webgateway_proto::api::{
+    ExplainParams, HealthSpec, RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate,
+};
 use webgateway_proto::model::{
     Backends, Balance, HealthCheck, Host, InvalidBackends, InvalidHealthCheck, Mode, Prefixes, RouteId,
 };
@@ -67,6 +69,11 @@ const fn mode_of(chosen: cli::Mode) -> Mode {
 pub(super) fn reference(flags: &cli::Route) -> Result<RouteRef, InvalidArg> {
     let id: RouteId = flags.route.parse()?;
     Ok(RouteRef { id: id.to_string() })
+}
+
+/// `gwctl routes delete`
+pub(super) fn delete(flags: &cli::Route) -> Result<RouteDelete, InvalidArg> {
+    Ok(RouteDelete { id: reference(flags)?.id, expected_version: None })
 }
 
 /// `gwctl routes explain`

@@ -81,8 +81,9 @@ impl Client {
     ///
     /// Tried again is what may pass: a refused or lost connection, no answer, HTTP 502, 503 and 504, and the kinds of
     /// error by which the gateway says "not now". The pauses grow from 0.1 s to 5 s, or are as long as the gateway
-    /// asks for. What may have been done already is repeated only where that does no harm: never `routes.delete`, a
-    /// `routes.create` with an `id` alone, a `routes.update` without `expected_version` alone.
+    /// asks for. What may have been done already is repeated only where twice is as good as once: never `routes.delete` and
+    /// `certificates.renew`, a `routes.create` with an `id` alone, a `routes.update` without `expected_version` alone
+    /// (which overwrites what somebody else did between the two).
     #[must_use]
     pub fn retry_for(self, retry_for: Duration) -> Self {
         Self { retry_for, ..self }

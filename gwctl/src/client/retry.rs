@@ -69,8 +69,8 @@ impl Outlook {
     }
 }
 
-/// Whether a call done twice leaves everything as it is after one, and is answered alike. What this client does
-/// not know is not.
+/// Whether a call done twice leaves everything as it is after one, and is answered alike, if nobody else changed it
+/// in between. What this client does not know is not.
 pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
     match method {
         method::ROUTES_LIST
@@ -78,7 +78,6 @@ pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
         | method::ROUTES_EXPLAIN
         | method::CERTIFICATES_LIST
         | method::CERTIFICATES_GET
-        | method::CERTIFICATES_RENEW
         | method::CERTIFICATES_ROOT
         | method::AUDIT_LIST
         | method::AUDIT_EXPORT
@@ -97,7 +96,7 @@ pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
         method::ROUTES_CREATE => params["id"].is_string(),
         // Once done, the version is another.
         method::ROUTES_UPDATE => params["expected_version"].is_null(),
-        // A second deletion finds nothing, a second invitation is another token.
+        // A second deletion finds nothing; a second invitation is another token, a second renewal another certificate.
         _ => false,
     }
 }

@@ -20,7 +20,8 @@ use crate::printable::printable;
 
 const FLAG: &str = "-f/--file";
 
-/// `gwctl routes apply`. One change that fails does not keep back the others; the first failure gives the exit code.
+/// `gwctl routes apply`. One change that fails keeps back the deletions, which come last, and no other; the first
+/// failure gives the exit code.
 pub(super) async fn apply(
     client: &Client,
     caller: &KeyId,
@@ -43,6 +44,10 @@ pub(super) async fn apply(
     }
     let mut results = Vec::new();
     for step in &plan.steps {
+        // What was to come in its place may be what failed.
+        if matches!(step, Step::Delete(_)) && results.iter().any(Result::is_err) {
+            break;
+        }
         let result = carry_out(client, step).await;
         // Where nobody answers, the others would only wait as long.
         let is_away = result.as_ref().is_err_and(|fault| fault.kind == Kind::Unreachable);

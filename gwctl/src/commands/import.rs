@@ -47,8 +47,9 @@ pub(super) fn read(file: &Path, flag: &'static str) -> Result<String, Fault> {
         let mut text = String::new();
         let source: Box<dyn Read> =
             if file == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
-        source.take(MAX_FILE).read_to_string(&mut text)?;
-        Ok(text)
+        let read = source.take(MAX_FILE + 1).read_to_string(&mut text)? as u64;
+        let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB");
+        if read > MAX_FILE { Err(too_large()) } else { Ok(text) }
     };
     read().map_err(|error| {
         Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag(flag)

@@ -3,8 +3,8 @@
 use gwctl::Client;
 use uuid::Uuid;
 use webgateway_proto::api::{
-    HealthSpec, MAX_PAGE, RouteCreate, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate,
-    RouteView, method,
+    HealthSpec, MAX_PAGE, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteState,
+    RouteUpdate, RouteView, method,
 };
 use webgateway_proto::model::{KeyId, Mode};
 
@@ -55,7 +55,7 @@ pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Repo
 }
 
 /// `gwctl routes delete`
-pub(super) async fn delete(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+pub(super) async fn delete(client: &Client, params: &RouteDelete) -> Result<Report, Fault> {
     let result = client.call(method::ROUTES_DELETE, params).await?;
     Ok(Report::new(result, format!("Deleted route {}", params.id)))
 }

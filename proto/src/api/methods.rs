@@ -88,12 +88,23 @@ pub struct RouteCreate {
     pub dry_run: bool,
 }
 
-/// Params of `routes.get` and `routes.delete`.
+/// Params of `routes.get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteRef {
     /// The route's id.
     pub id: String,
+}
+
+/// Params of `routes.delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDelete {
+    /// The route's id.
+    pub id: String,
+    /// Refuses the deletion if the route is at another version by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<u64>,
 }
 
 /// Params of `routes.update`: what is left out stays as it is.

@@ -20,7 +20,9 @@ pub use explain::{
 };
 pub use health::HealthSpec;
 pub use lists::{LONGEST_WAIT, MAX_PAGE, RouteList, RouteListParams};
-pub use methods::{BuildInfo, Health, RouteCreate, RouteRef, RouteState, RouteUpdate, RouteView, method};
+pub use methods::{
+    BuildInfo, Health, RouteCreate, RouteDelete, RouteRef, RouteState, RouteUpdate, RouteView, method,
+};
 pub use nodes::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject};
 pub use users::{
     Limit, NoLimit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState,

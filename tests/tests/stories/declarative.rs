@@ -10,6 +10,7 @@ use webgateway_tests::stories;
 stories![
     a_file_is_planned_applied_and_then_there_is_nothing_to_do,
     one_that_fails_keeps_nobody_back,
+    nothing_is_deleted_where_what_comes_in_its_place_failed,
     a_list_is_a_file,
     a_file_that_is_wrong_changes_nothing,
 ];
@@ -84,6 +85,29 @@ async fn one_that_fails_keeps_nobody_back(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// A new name for a route is a creation and a deletion.
+async fn nothing_is_deleted_where_what_comes_in_its_place_failed(scene: &Scene) -> Result<()> {
+    let (controller, alice) = alice(scene).await?;
+    let bob = User::create(&controller, scene.dir(), "bob").await?;
+    bob.create_route("-s new -b [400::1]:80").await?;
+    alice.create_route("-s old -b [400::1]:80").await?;
+    let file = scene.write("routes.yaml", "routes: [{subdomain: new, backends: ['[400::1]:80']}]")?;
+    let file = file.display().to_string();
+    let failed = alice.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
+    let told = failed.stderr.contains("1 of 2 changes failed, 1 were not tried");
+    ensure!(failed.code == Some(7) && told && failed.stdout.contains("0 deleted"), "{failed:?}");
+    ensure!(hosts(&alice).await? == ["old.gw.example"]);
+    bob.gwctl(["routes", "delete", "-r", &bob_route(&bob).await?]).await?;
+    let done = alice.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
+    ensure!(done.code == Some(0) && hosts(&alice).await? == ["new.gw.example"], "{done:?}");
+    Ok(())
+}
+
+async fn bob_route(bob: &User) -> Result<String> {
+    let list = bob.json(["routes", "list"]).await?;
+    Ok(list["routes"][0]["id"].as_str().unwrap_or_default().to_owned())
+}
+
 async fn a_list_is_a_file(scene: &Scene) -> Result<()> {
     let (_controller, alice) = alice(scene).await?;
     alice.create_route("-s shop -b [400::1]:80 --health /up").await?;
@@ -113,6 +137,16 @@ async fn a_file_that_is_wrong_changes_nothing(scene: &Scene) -> Result<()> {
         let refused = alice.gwctl(["routes", "apply", "-f", &path, "--yes"]).await?;
         ensure!(refused.code == Some(2) && refused.stderr.contains(word), "{file}: {refused:?}");
     }
-    ensure!(hosts(&alice).await?.is_empty());
+    let kept = alice.create_route("-s kept -b [400::1]:80").await?;
+    let one = "- subdomain: shop\n  backends: ['[400::1]:80']\n";
+    let long = format!(
+        "routes:\n{one}{}- subdomain: kept\n  backends: ['[400::1]:80']\n",
+        "# and so on\n".repeat(350_000)
+    );
+    let path = scene.write("routes.yaml", &long)?.display().to_string();
+    let refused = alice.gwctl(["routes", "apply", "-f", &path, "--yes", "--prune"]).await?;
+    ensure!(refused.code == Some(2) && refused.stderr.contains("more than 4 MiB"), "{refused:?}");
+    let list = alice.json(["routes", "list"]).await?;
+    ensure!(list["routes"][0]["id"] == kept.as_str() && list["routes"][1].is_null(), "{list}");
     Ok(())
 }

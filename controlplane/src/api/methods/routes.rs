@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    HealthSpec, LONGEST_WAIT, RouteCreate, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView,
-    method,
+    HealthSpec, LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate,
+    RouteView, method,
 };
 
 use super::{Example, Method, Services, samples};
@@ -141,23 +141,24 @@ impl Method for Update {
 impl Method for Delete {
     const NAME: &'static str = method::ROUTES_DELETE;
     const SUMMARY: &'static str = "Deletes one route and returns what it was";
-    const DESCRIPTION: &'static str = "For its owner and the admin. The version returned is that of the deletion: what `nodes.wait` waits for.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidId, Kind::Suspended, Kind::RouteNotFound];
+    const DESCRIPTION: &'static str = "For its owner and the admin. The version returned is that of the deletion: what `nodes.wait` waits for. With `expected_version` nothing that somebody else made of it meanwhile is deleted.";
+    const ERRORS: &'static [Kind] =
+        &[Kind::InvalidId, Kind::Suspended, Kind::RouteNotFound, Kind::StaleVersion];
     const MUTATES: bool = true;
     type Who = Caller;
-    type Params = RouteRef;
+    type Params = RouteDelete;
     type Outcome = RouteView;
 
     fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
         vec![Example {
             name: "A route that is not needed any more",
-            params: samples::route_ref(),
+            params: samples::delete(),
             result: samples::deleted(),
         }]
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
-        services.domain.delete_route(&who, &params.id).await.map(view)
+    async fn call(services: &Services, who: Caller, params: RouteDelete) -> Result<RouteView, Refusal> {
+        services.domain.delete_route(&who, &params).await.map(view)
     }
 }
 

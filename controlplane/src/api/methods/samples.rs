@@ -6,7 +6,8 @@ mod users;
 use uuid::Uuid;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, HealthSpec, NodeExplained, Problem, RouteCreate,
-    RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams, WaitState,
+    RouteDelete, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams,
+    WaitState,
 };
 use webgateway_proto::model::{Balance, Mode};
 
@@ -43,6 +44,10 @@ pub(super) fn route() -> RouteView {
 
 pub(super) fn route_ref() -> RouteRef {
     RouteRef { id: ROUTE.to_string() }
+}
+
+pub(super) fn delete() -> RouteDelete {
+    RouteDelete { id: ROUTE.to_string(), expected_version: Some(1211) }
 }
 
 /// The route after an update, at that version.

@@ -74,6 +74,7 @@ fn of_routes() -> Vec<Row> {
         ("user1.pub", "routes.create", named("other.example.org"), Kind::IdTaken),
         ("user2.pub", "routes.create", named("other.example.org"), Kind::Suspended),
         ("user1.pub", "routes.update", json!({ "id": MINE, "expected_version": 0 }), Kind::StaleVersion),
+        ("user1.pub", "routes.delete", json!({ "id": MINE, "expected_version": 0 }), Kind::StaleVersion),
         ("user1.pub", "routes.list", json!({ "limit": 0 }), Kind::InvalidLimit),
         ("user1.pub", "routes.list", json!({ "cursor": "!" }), Kind::InvalidCursor),
         ("user1.pub", "routes.list", json!({ "wait": 1 }), Kind::InvalidWait),

@@ -45,7 +45,7 @@ async fn what_comes_and_goes_between_pages_shifts_nothing() {
     let caller = scene.caller("u");
     let (_, first) = scene.domain.list_routes(&caller, by(2)).await.unwrap();
     let gone = first.entries[1].route.id.to_string();
-    scene.domain.delete_route(&caller, &gone).await.unwrap();
+    scene.domain.delete_route(&caller, &deletion(&gone)).await.unwrap();
     scene.create("u", "a").await.unwrap();
     let (_, second) =
         scene.domain.list_routes(&caller, RouteListParams { cursor: first.next, ..by(2) }).await.unwrap();

@@ -156,7 +156,7 @@ async fn many_creates_at_once_stay_within_the_quota() {
         assert_eq!(refused.unwrap_err().to_string(), "you have 10 of 10 routes");
     }
     let gone = made.into_iter().next().unwrap().unwrap().route;
-    scene.domain.delete_route(&scene.caller("u.pub"), &gone.id.to_string()).await.unwrap();
+    scene.domain.delete_route(&scene.caller("u.pub"), &deletion(&gone.id.to_string())).await.unwrap();
     let again = RouteCreate { id: Some(uuid::Uuid::now_v7()), ..wanted("last") };
     for _ in 0..3 {
         scene.domain.create_route(&scene.caller("u.pub"), &again).await.expect("a retry counts once");
