@@ -54,7 +54,15 @@ fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
                 found.health = update.health.unwrap_or(found.health.clone());
                 found.version += 1;
             }
-            Step::Delete(route) => routes.retain(|other| other.id != delete(route).id),
+            Step::Delete(route) => {
+                let delete = delete(route);
+                let is_it = |other: &RouteView| other.id == delete.id;
+                assert_eq!(
+                    delete.expected_version,
+                    routes.iter().find(|other| is_it(other)).map(|it| it.version)
+                );
+                routes.retain(|other| !is_it(other));
+            }
         }
     }
     routes
