@@ -61,7 +61,7 @@ interop:
 
 # The stories put addresses on a loopback of their own with `ip`, and get certificates from `pebble`.
 needs:
-	@for need in ip:iproute2 pebble:pebble; do \
+	@for need in ip:iproute2 pebble:pebble script:bsdutils; do \
 	    command -v "$${need%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \

@@ -1,44 +1,16 @@
 //! Reading an HTTP answer: a result, the gateway's error, or something that is not the API's.
 
-use std::fmt;
-
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderName, Response, StatusCode};
+use http::Response;
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 
 use super::error::CallError;
-
-/// The longest part of a foreign answer that is repeated, in characters.
-const MAX_DETAIL: usize = 200;
-
-/// An answer that is not JSON-RPC: a proxy's, another server's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct NotRpc {
-    /// Its status.
-    pub status: StatusCode,
-    /// Where it points, if it is a redirect.
-    pub location: Option<String>,
-    /// What a plain text says beside the status, or the Proxy-Status.
-    pub detail: Option<String>,
-    /// Whether a gateway says that it reached nobody (Proxy-Status, RFC 9209).
-    pub is_gateways: bool,
-}
-
-impl fmt::Display for NotRpc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer is HTTP {}, not JSON-RPC", self.status)?;
-        match &self.detail {
-            Some(detail) => write!(f, ": {detail}"),
-            None => Ok(()),
-        }
-    }
-}
+use super::not_rpc::NotRpc;
 
 /// The result of a call.
 pub(super) fn read(response: &Response<Bytes>) -> Result<Value, CallError> {
-    let not_rpc = || CallError::NotRpc(describe(response));
+    let not_rpc = || CallError::NotRpc(NotRpc::of(response));
     let body: Value = serde_json::from_slice(response.body()).map_err(|_| not_rpc())?;
     let Value::Object(mut members) = body else { return Err(not_rpc()) };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
@@ -66,27 +38,10 @@ fn error_object(mut error: Map<String, Value>) -> ErrorObject {
     ErrorObject { code, message, data: None }
 }
 
-fn describe(response: &Response<Bytes>) -> NotRpc {
-    let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
-    let proxy_status = header(HeaderName::from_static("proxy-status"));
-    let text = std::str::from_utf8(response.body()).ok().filter(|_| is_plain);
-    let is_news = |line: &&str| !line.starts_with(response.status().as_str()) && !line.trim().is_empty();
-    let detail = text.and_then(|text| text.lines().find(is_news)).or(proxy_status);
-    NotRpc {
-        status: response.status(),
-        location: header(LOCATION).filter(|_| response.status().is_redirection()).map(str::to_owned),
-        detail: detail.map(str::trim).filter(|text| !text.is_empty()).map(cut),
-        is_gateways: proxy_status.is_some(),
-    }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(MAX_DETAIL).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
+
     use super::*;
 
     fn answer(status: u16, kind: &str, body: &'static str) -> Result<Value, CallError> {

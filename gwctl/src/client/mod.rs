@@ -2,6 +2,8 @@
 
 mod answer;
 mod error;
+mod kind;
+mod not_rpc;
 mod observer;
 mod retry;
 mod transport;
@@ -21,8 +23,9 @@ use webgateway_proto::api::jsonrpc;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::KeyId;
 
-pub use self::answer::NotRpc;
-pub use self::error::{CallError, ErrorKind};
+pub use self::error::CallError;
+pub use self::kind::ErrorKind;
+pub use self::not_rpc::NotRpc;
 pub use self::observer::Observer;
 use self::retry::{Outlook, Pauses};
 pub use self::transport::TransportError;

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tower::util::ServiceFn;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::error::ErrorKind;
+use super::kind::ErrorKind;
 use crate::endpoint::{Endpoint, is_localhost};
 
 /// Name, connection and TLS handshake together.

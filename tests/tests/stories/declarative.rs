@@ -1,15 +1,19 @@
 //! A file says which routes there shall be, and gwctl makes it so.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use webgateway_tests::controller::Controller;
 use webgateway_tests::gwctl::User;
+use webgateway_tests::process::{Process, find};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
 
 stories![
     a_file_is_planned_applied_and_then_there_is_nothing_to_do,
     one_that_fails_keeps_nobody_back,
+    on_a_terminal_it_asks,
     nothing_is_deleted_where_what_comes_in_its_place_failed,
     a_list_is_a_file,
     a_file_that_is_wrong_changes_nothing,
@@ -82,6 +86,24 @@ async fn one_that_fails_keeps_nobody_back(scene: &Scene) -> Result<()> {
     let pruned = bob.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
     ensure!(pruned.code == Some(7), "{pruned:?}");
     ensure!(hosts(&alice).await? == ["free.gw.example"], "somebody else's are not in the plan");
+    Ok(())
+}
+
+async fn on_a_terminal_it_asks(scene: &Scene) -> Result<()> {
+    let (_controller, alice) = alice(scene).await?;
+    let file = scene.write("routes.yaml", TWO)?.display().to_string();
+    let gwctl = find("gwctl")?.display().to_string();
+    for (answer, says, made) in
+        [("no", "Nothing was changed.", 0), ("", "Nothing was changed.", 0), ("y", "2 created", 2)]
+    {
+        let line = format!("echo {answer} | script -qec '{gwctl} routes apply -f {file}' /dev/null");
+        let log = scene.path("terminal.log");
+        let mut terminal = Process::start_with("bash", &["-c", &line], &alice.env()?, &log)?;
+        let status = terminal.end(Duration::from_secs(15)).await?;
+        let told = terminal.logged()?;
+        ensure!(status.success() && told.contains("Apply? [y/N]") && told.contains(says), "{status}: {told}");
+        ensure!(hosts(&alice).await?.len() == made, "{told}");
+    }
     Ok(())
 }
 
