@@ -2,7 +2,7 @@
 //! piece of work fails for itself.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use diesel::SqliteConnection;
@@ -112,7 +112,7 @@ impl Writer {
 
     /// Writes until nobody waits.
     fn run(self: Arc<Self>) {
-        let _panicked = Panicked(Arc::clone(&self));
+        let _panicked = Panicked(Arc::downgrade(&self));
         loop {
             let work: Vec<Work> = {
                 let mut queue = self.queue();
@@ -194,13 +194,13 @@ fn is_within(conn: &mut SqliteConnection) -> bool {
     depth.is_ok_and(|depth| depth.is_some_and(|depth| depth.get() == 1))
 }
 
-/// Lets the next one write if this one panics.
-struct Panicked(Arc<Writer>);
+/// Lets the next one write if this one panics. Weak: whoever got the last answer may close the database.
+struct Panicked(Weak<Writer>);
 
 impl Drop for Panicked {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.queue().busy = false;
+        if let Some(writer) = self.0.upgrade().filter(|_| std::thread::panicking()) {
+            writer.queue().busy = false;
         }
     }
 }
