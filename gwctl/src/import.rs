@@ -1,16 +1,12 @@
 //! The configuration of the predecessor, a Caddy with the `mycelium` module, turned into ours.
 
-mod duration;
-mod toml_text;
-
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
+use toml_edit::{Array, DocumentMut, Table};
 use webgateway_proto::model::{Host, KeyId};
-
-use self::duration::go_duration;
-use self::toml_text::TomlText;
 
 /// How long changes are gathered at most; the predecessor's was the pause between two looks at its store.
 const LONGEST_DELAY_MS: u128 = 10_000;
@@ -72,6 +68,36 @@ fn dotted(path: &str) -> String {
     if path.is_empty() { path } else { path + "." }
 }
 
+/// A file that says where it is from.
+fn document() -> DocumentMut {
+    let mut file = DocumentMut::new();
+    file.decor_mut().set_prefix("# Made by `gwctl import` from the predecessor's configuration.\n");
+    file
+}
+
+/// Writes a key, if there is a value.
+fn put(table: &mut Table, key: &str, value: Option<impl Into<toml_edit::Value>>) {
+    if let Some(value) = value {
+        table.insert(key, toml_edit::value(value));
+    }
+}
+
+/// A table that names a module.
+fn module_table(module: &str) -> Table {
+    let mut table = Table::new();
+    put(&mut table, "module", Some(module));
+    table
+}
+
+/// Returns the milliseconds of a duration in Caddy's JSON: `"1m30s"`, or a whole number of nanoseconds.
+fn milliseconds(value: &Value) -> Option<u128> {
+    let duration = match value.as_u64() {
+        Some(nanoseconds) => Duration::from_nanos(nanoseconds),
+        None => humantime::parse_duration(value.as_str()?).ok()?,
+    };
+    Some(duration.as_millis())
+}
+
 /// What is not read yet, and what was said meanwhile.
 struct Reader {
     left: Map<String, Value>,
@@ -80,25 +106,24 @@ struct Reader {
 
 impl Reader {
     fn files(&mut self) -> Result<(String, String), NotImportable> {
-        let mut file = TomlText::new("Made by `gwctl import` from the predecessor's configuration.");
+        let mut file = document();
         let parsed = |text: &str| Host::parse(text).is_ok();
         let base = self.text("base_domain", "a domain such as gateway.example.com", parsed)?;
-        file.text("base_domain", base.as_deref());
-        file.list("public_ip", &self.addresses()?);
-        file.text(
-            "admin_id",
-            self.text("admin_id", "a key id such as admin.pub", |t| t.parse::<KeyId>().is_ok())?.as_deref(),
-        );
-        file.text("log_level", self.log_level()?.as_deref());
-        file.text("load_delay", self.load_delay()?.as_deref());
-        file.text("local_acme", self.text("local_acme", "the URL of a directory", |_| true)?.as_deref());
-        file.text("local_acme_root", self.text("local_acme_root", "a path", |_| true)?.as_deref());
+        put(&mut file, "base_domain", base);
+        put(&mut file, "public_ip", Some(self.addresses()?).filter(|addresses| !addresses.is_empty()));
+        let admin = self.text("admin_id", "a key id such as admin.pub", |id| id.parse::<KeyId>().is_ok())?;
+        put(&mut file, "admin_id", admin);
+        put(&mut file, "log_level", self.log_level()?);
+        put(&mut file, "load_delay", self.load_delay()?);
+        put(&mut file, "local_acme", self.text("local_acme", "the URL of a directory", |_| true)?);
+        put(&mut file, "local_acme_root", self.text("local_acme_root", "a path", |_| true)?);
         self.storage(&mut file)?;
         self.keys(&mut file)?;
-        let mut dataplane = TomlText::new("Made by `gwctl import` from the predecessor's configuration.");
-        dataplane.number("https_port", self.port("https_port")?);
-        dataplane.number("http_port", self.port("http_port")?);
-        Ok((file.finish(), dataplane.finish()))
+        let mut dataplane = document();
+        for key in ["https_port", "http_port"] {
+            put(&mut dataplane, key, self.port(key)?.map(i64::from));
+        }
+        Ok((file.to_string(), dataplane.to_string()))
     }
 
     fn text(
@@ -116,7 +141,7 @@ impl Reader {
     }
 
     /// One address, or a list.
-    fn addresses(&mut self) -> Result<Vec<String>, NotImportable> {
+    fn addresses(&mut self) -> Result<Array, NotImportable> {
         let found = self.left.remove("public_ip").unwrap_or(Value::Null);
         let texts: Vec<&Value> = match &found {
             Value::Null => Vec::new(),
@@ -150,18 +175,18 @@ impl Reader {
         let Some(found) = self.left.remove("load_delay").filter(|found| !found.is_null()) else {
             return Ok(None);
         };
-        let milliseconds = go_duration(&found).ok_or_else(|| NotImportable::Value {
+        let delay = milliseconds(&found).ok_or_else(|| NotImportable::Value {
             key: "load_delay",
             found: found.to_string(),
             expected: "a duration such as 60s",
         })?;
-        if milliseconds > LONGEST_DELAY_MS {
+        if delay > LONGEST_DELAY_MS {
             self.notes.push(format!(
                 "`load_delay`: {found} was the pause between two looks at the store; changes are published at once now, and it was left out"
             ));
             return Ok(None);
         }
-        Ok(Some(format!("{milliseconds}ms")))
+        Ok(Some(format!("{delay}ms")))
     }
 
     fn port(&mut self, key: &'static str) -> Result<Option<u16>, NotImportable> {
@@ -188,16 +213,16 @@ impl Reader {
     }
 
     /// The old database is another one: its path stays free, and its routes have to be created anew.
-    fn storage(&mut self, file: &mut TomlText) -> Result<(), NotImportable> {
+    fn storage(&mut self, file: &mut DocumentMut) -> Result<(), NotImportable> {
         let Some(storage) = self.module("services_storage")? else { return Ok(()) };
         let text = |key: &str| storage.get(key).and_then(Value::as_str);
         let module = text("module").unwrap_or_default();
         match (module, text("db_path").or_else(|| text("path"))) {
             ("sqlite", Some(path)) => {
                 let ours = std::path::Path::new(path).with_file_name("controlplane.db");
-                file.table("services_storage");
-                file.text("module", Some("sqlite"));
-                file.text("db_path", ours.to_str());
+                let mut table = module_table("sqlite");
+                put(&mut table, "db_path", ours.to_str());
+                file.insert("services_storage", table.into());
                 self.notes.push(format!(
                     "`services_storage.db_path`: {path} is not read; the database is {}, and routes are created anew (gwctl routes apply)",
                     ours.display()
@@ -210,31 +235,30 @@ impl Reader {
         Ok(())
     }
 
-    fn keys(&mut self, file: &mut TomlText) -> Result<(), NotImportable> {
+    fn keys(&mut self, file: &mut DocumentMut) -> Result<(), NotImportable> {
         let Some(store) = self.module("pub_key_store")? else { return Ok(()) };
         let text = |key: &str| store.get(key).and_then(Value::as_str);
         let place = |keys: &[&str]| keys.iter().find_map(|key| text(key)).map(str::to_owned);
         match text("module").unwrap_or_default() {
             module @ ("directory" | "file" | "filesystem") => {
-                file.table("pub_key_store");
-                file.text("module", Some("directory"));
-                file.text("path", place(&["path", "dir", "directory"]).as_deref());
+                let mut table = module_table("directory");
+                put(&mut table, "path", place(&["path", "dir", "directory"]));
+                file.insert("pub_key_store", table.into());
                 if module != "directory" {
                     self.notes.push(format!("`pub_key_store.module`: \"{module}\" is called \"directory\" now"));
                 }
             }
             "http" => {
                 let uri = place(&["uri", "url"]).unwrap_or_default();
-                file.table("pub_key_store");
-                file.text("module", Some("http"));
                 let has_place = uri.contains("{id}");
                 let ours = if has_place { uri } else { format!("{}/{{id}}", uri.trim_end_matches('/')) };
                 if !has_place {
                     self.notes.push(format!("`pub_key_store.uri`: the key id goes where {{id}} stands: {ours}"));
                 }
-                file.text("uri", Some(&ours));
-                let ttl = store.get("ttl").and_then(go_duration).map(|ms| format!("{ms}ms"));
-                file.text("ttl", ttl.as_deref());
+                let mut table = module_table("http");
+                put(&mut table, "uri", Some(ours));
+                put(&mut table, "ttl", store.get("ttl").and_then(milliseconds).map(|ms| format!("{ms}ms")));
+                file.insert("pub_key_store", table.into());
             }
             module => self.notes.push(format!(
                 "`pub_key_store`: module \"{module}\" has no counterpart; keys are read from /etc/webgateway/keys"

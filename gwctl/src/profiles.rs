@@ -6,9 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
+use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
 
 use crate::cli::Global;
 
@@ -39,7 +40,7 @@ pub(crate) enum ProfileFault {
 }
 
 /// One gateway and the key for it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) url: Option<String>,
@@ -48,7 +49,7 @@ pub(crate) struct Profile {
     pub(crate) key: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Profiles {
     default: Option<String>,
@@ -65,7 +66,7 @@ pub(crate) fn complete(global: Global) -> Result<Global, ProfileFault> {
         Err(ProfileFault::NoHome) if global.profile.is_none() => return Ok(global),
         path => path?,
     };
-    let mut all = read(&path)?;
+    let mut all = parse(&path, read(&path)?)?;
     let Some(name) = global.profile.clone().or(all.default) else { return Ok(global) };
     let Some(profile) = all.profiles.remove(&name) else {
         return Err(ProfileFault::Unknown { name, path });
@@ -81,17 +82,51 @@ pub(crate) fn complete(global: Global) -> Result<Global, ProfileFault> {
     })
 }
 
-/// Keeps a profile beside the others, and tells the file. The first one becomes the default.
-pub(crate) fn keep(name: &str, profile: Profile) -> Result<PathBuf, ProfileFault> {
+/// Keeps a profile beside the others, and returns the file. The first one becomes the default; comments and order stay.
+pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileFault> {
     let path = path()?;
-    let mut all = read(&path)?;
-    all.profiles.insert(name.to_owned(), profile);
-    all.default.get_or_insert_with(|| name.to_owned());
-    let text = toml::to_string(&all)
-        .map_err(|error| ProfileFault::Invalid { path: path.clone(), message: error.to_string() })?;
-    match replace(&path, &text) {
+    let invalid = |message: &str| ProfileFault::Invalid { path: path.clone(), message: message.to_owned() };
+    let mut file = read(&path)?;
+    let has_default = parse(&path, file.clone())?.default.is_some();
+    let key = match profile.key.as_deref().map(Path::to_str) {
+        Some(None) => return Err(invalid("the path of the key is not UTF-8")),
+        key => key.flatten(),
+    };
+    if !has_default {
+        set(file.as_table_mut(), "default", name);
+    }
+    let mut table: &mut dyn TableLike = file.as_table_mut();
+    for (name, is_implicit) in [("profiles", true), (name, false)] {
+        if !table.contains_key(name) {
+            let mut new = Table::new();
+            new.set_implicit(is_implicit);
+            table.insert(name, Item::Table(new));
+        }
+        let inner = table.get_mut(name).and_then(Item::as_table_like_mut);
+        table = inner.ok_or_else(|| invalid(&format!("`{name}` is not a table")))?;
+    }
+    for (name, text) in [("url", profile.url.as_deref()), ("id", profile.id.as_deref()), ("key", key)] {
+        if let Some(text) = text {
+            set(table, name, text);
+        }
+    }
+    match replace(&path, &file.to_string()) {
         Ok(()) => Ok(path),
         Err(source) => Err(ProfileFault::Unwritable { path, source }),
+    }
+}
+
+/// Sets a key; a comment beside it stays.
+fn set(table: &mut dyn TableLike, key: &str, text: &str) {
+    let mut value = Value::from(text);
+    match table.get_mut(key) {
+        Some(item) => {
+            if let Some(before) = item.as_value() {
+                *value.decor_mut() = before.decor().clone();
+            }
+            *item = Item::Value(value);
+        }
+        None => drop(table.insert(key, Item::Value(value))),
     }
 }
 
@@ -101,18 +136,26 @@ fn path() -> Result<PathBuf, ProfileFault> {
     Ok(config.ok_or(ProfileFault::NoHome)?.join("webgateway/config.toml"))
 }
 
-fn read(path: &Path) -> Result<Profiles, ProfileFault> {
+/// The file as it stands; empty if there is none.
+fn read(path: &Path) -> Result<DocumentMut, ProfileFault> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Profiles::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DocumentMut::new()),
         Err(source) => return Err(ProfileFault::Unreadable { path: path.to_owned(), source }),
         Ok(_) => {}
     }
-    let invalid = |error: toml::de::Error| ProfileFault::Invalid {
+    text.parse().map_err(|error: TomlError| ProfileFault::Invalid {
+        path: path.to_owned(),
+        message: error.message().to_owned(),
+    })
+}
+
+fn parse(path: &Path, file: DocumentMut) -> Result<Profiles, ProfileFault> {
+    let invalid = |error: toml_edit::de::Error| ProfileFault::Invalid {
         path: path.to_owned(),
         message: error.message().to_owned(),
     };
-    toml::from_str(&text).map_err(invalid)
+    toml_edit::de::from_document(file).map_err(invalid)
 }
 
 /// Replaces the file as a whole. A temporary file is made with 0600.

@@ -40,6 +40,53 @@ fn flags_win_over_variables_and_those_over_the_profile() {
 }
 
 #[test]
+fn a_login_keeps_the_comments_and_the_order_of_the_file() {
+    let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
+    let url = gateway.url();
+    let key = |name: &str| program.folder().join(name).display().to_string();
+    let by_hand = "\
+# The work gateway is the usual one.
+default = 'work' # not home
+
+[profiles.work]
+key = 'work.priv' # beside this file
+url = 'https://gateway.example.com/rpc' # the public one
+
+# At home.
+[profiles.alpha]
+url = \"https://home.example/rpc\"
+";
+    fs::create_dir_all(program.folder().join(".config/webgateway")).unwrap();
+    program.write(FILE, by_hand, 0o600);
+    assert_eq!(program.call(&url, &["login", "--profile", "new"]).code, 0);
+    let user1 = key("user1.priv");
+    let added = format!("\n[profiles.new]\nurl = \"{url}\"\nid = \"user1.pub\"\nkey = \"{user1}\"\n");
+    assert_eq!(fs::read_to_string(program.folder().join(FILE)).unwrap(), format!("{by_hand}{added}"));
+    fs::copy(program.folder().join("user1.priv"), program.folder().join("user2.priv")).unwrap();
+    assert_eq!(program.run(&["login", "--profile", "work", "-u", &url, "-k", "user2.priv"]).code, 0);
+    let changed = by_hand
+        .replace("'work.priv'", &format!("\"{}\"", key("user2.priv")))
+        .replace("'https://gateway.example.com/rpc'", &format!("\"{url}\""))
+        .replace("# the public one\n", "# the public one\nid = \"user2.pub\"\n");
+    assert_eq!(fs::read_to_string(program.folder().join(FILE)).unwrap(), format!("{changed}{added}"));
+    assert_eq!(program.run(&["routes", "list"]).code, 0);
+    assert_eq!(gateway.received().len(), 3);
+}
+
+#[test]
+fn profiles_written_in_one_line_stay_so() {
+    let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
+    fs::create_dir_all(program.folder().join(".config/webgateway")).unwrap();
+    program.write(FILE, "profiles = { a = { url = 'https://a.example/rpc' } } # few\n", 0o600);
+    assert_eq!(program.call(&gateway.url(), &["login", "--profile", "b"]).code, 0);
+    let text = fs::read_to_string(program.folder().join(FILE)).unwrap();
+    assert!(text.starts_with("profiles = { a = { url = 'https://a.example/rpc' }"), "{text}");
+    assert!(text.contains(", b = { url = "), "{text}");
+    assert!(text.contains("# few\n") && text.contains("default = \"b\""), "{text}");
+    assert_eq!(program.run(&["routes", "list"]).code, 0);
+}
+
+#[test]
 fn another_key_does_not_take_the_profiles_id() {
     let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
     assert_eq!(program.call(&gateway.url(), &["login"]).code, 0);

@@ -22,7 +22,7 @@ pub(super) async fn login(
     })?;
     let (url, id) = (endpoint.to_string(), credentials.id.to_string());
     let profile = Profile { url: Some(url.clone()), id: Some(id.clone()), key: Some(key) };
-    let file = profiles::keep(name, profile)?.display().to_string();
+    let file = profiles::keep(name, &profile)?.display().to_string();
     let json = json!({ "profile": name, "url": url, "id": id, "file": file });
     let name = printable(name);
     Ok(Report::new(json, format!("{url} takes the key {id}. Kept as profile {name} in {file}.")))

@@ -25,27 +25,26 @@ fn every_key_comes_over() {
         "local_acme_root": "pebble.pem",
     })))
     .unwrap();
-    let controlplane: toml::Table = imported.controlplane.parse().unwrap();
-    let expected: toml::Table = r#"
-        base_domain = "gateway.example.com"
-        public_ip = ["192.0.2.10"]
-        admin_id = "root.pub"
-        log_level = "debug"
-        load_delay = "500ms"
-        local_acme = "https://localhost:14000/dir"
-        local_acme_root = "pebble.pem"
-        [services_storage]
-        module = "sqlite"
-        db_path = "/srv/gw/controlplane.db"
-        [pub_key_store]
-        module = "http"
-        uri = "https://keys.example.com/{id}"
-        ttl = "60000ms""#
-        .parse()
-        .unwrap();
-    assert_eq!(controlplane, expected);
-    let dataplane: toml::Table = imported.dataplane.parse().unwrap();
-    assert_eq!(dataplane, "https_port = 8443\nhttp_port = 80".parse::<toml::Table>().unwrap());
+    let made = "# Made by `gwctl import` from the predecessor's configuration.\n";
+    let expected = r#"base_domain = "gateway.example.com"
+public_ip = ["192.0.2.10"]
+admin_id = "root.pub"
+log_level = "debug"
+load_delay = "500ms"
+local_acme = "https://localhost:14000/dir"
+local_acme_root = "pebble.pem"
+
+[services_storage]
+module = "sqlite"
+db_path = "/srv/gw/controlplane.db"
+
+[pub_key_store]
+module = "http"
+uri = "https://keys.example.com/{id}"
+ttl = "60000ms"
+"#;
+    assert_eq!(imported.controlplane, format!("{made}{expected}"));
+    assert_eq!(imported.dataplane, format!("{made}https_port = 8443\nhttp_port = 80\n"));
     assert_eq!(imported.notes.len(), 1);
     assert!(imported.notes[0].contains("routes are created anew"), "{:?}", imported.notes);
 }
@@ -104,5 +103,23 @@ fn a_wrong_value_names_its_key() {
     ] {
         let error = import(&caddy(json!({ "module": "mycelium", key: value }))).unwrap_err().to_string();
         assert!(error.starts_with(&format!("`{key}` is")), "{error}");
+    }
+}
+
+#[test]
+fn durations_are_read_as_caddy_reads_them() {
+    for (value, expected) in [
+        (json!("60s"), 60_000),
+        (json!("1m30s"), 90_000),
+        (json!("1.5s"), 1_500),
+        (json!("250ms"), 250),
+        (json!("2h"), 7_200_000),
+        (json!("5d"), 432_000_000),
+        (json!(20_000_000), 20),
+    ] {
+        assert_eq!(milliseconds(&value), Some(expected), "{value}");
+    }
+    for value in [json!(""), json!("soon"), json!("10"), json!("s"), json!(true), json!(-1), json!("1..2s")] {
+        assert_eq!(milliseconds(&value), None, "{value}");
     }
 }
