@@ -1,9 +1,9 @@
-//! Colours: whether there are any, and what has which.
+//! Colours: whether there are any, and what has which. anstream decides the former, as it does for clap's help.
 
-use std::ffi::OsStr;
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstream::AutoStream;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 
@@ -29,23 +29,17 @@ pub(crate) enum Ink {
     Hint,
 }
 
-/// Takes what `--color` says; `auto` means a terminal, without `NO_COLOR`, that is not a dumb one.
+/// Takes what `--color` says; `auto` means a terminal that is not a dumb one, and what `NO_COLOR`, `CLICOLOR` and
+/// `CLICOLOR_FORCE` ask for.
 pub(crate) fn choose(choice: ColorChoice) {
-    let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
-    let decide = |is_terminal| decide(choice, is_terminal, no_color.as_deref(), term.as_deref());
-    ANSWERS.store(decide(stdout().is_terminal()), Ordering::Relaxed);
-    COMPLAINTS.store(decide(stderr().is_terminal()), Ordering::Relaxed);
-}
-
-fn decide(choice: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
-    match choice {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-        // An empty NO_COLOR says nothing (no-color.org).
-        ColorChoice::Auto => {
-            is_terminal && no_color.is_none_or(OsStr::is_empty) && term.is_some_and(|term| term != "dumb")
-        }
-    }
+    let choice = match choice {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+    ANSWERS.store(AutoStream::choice(&stdout()) != anstream::ColorChoice::Never, Ordering::Relaxed);
+    COMPLAINTS.store(AutoStream::choice(&stderr()) != anstream::ColorChoice::Never, Ordering::Relaxed);
 }
 
 /// A part of an error or a warning, in its colour.
@@ -108,23 +102,6 @@ fn paint(ink: Option<Ink>, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_terminal_has_colours_unless_somebody_says_no() {
-        let (xterm, dumb, one) = (Some(OsStr::new("xterm")), Some(OsStr::new("dumb")), Some(OsStr::new("1")));
-        for (choice, is_terminal, no_color, term, coloured) in [
-            (ColorChoice::Auto, true, None, xterm, true),
-            (ColorChoice::Auto, true, Some(OsStr::new("")), xterm, true),
-            (ColorChoice::Auto, true, one, xterm, false),
-            (ColorChoice::Auto, true, None, dumb, false),
-            (ColorChoice::Auto, true, None, None, false),
-            (ColorChoice::Auto, false, None, xterm, false),
-            (ColorChoice::Always, false, one, dumb, true),
-            (ColorChoice::Never, true, None, xterm, false),
-        ] {
-            assert_eq!(decide(choice, is_terminal, no_color, term), coloured, "{choice} {is_terminal}");
-        }
-    }
 
     #[test]
     fn a_state_has_the_colour_of_its_worst_word() {

@@ -1,5 +1,9 @@
 //! Colours: where they are asked for, and nowhere else.
 
+use std::fs::File;
+use std::io::Read;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
@@ -17,6 +21,48 @@ fn routes() -> Value {
     };
     let states = ["active", "waiting_for_certificate", "suspended"];
     json!({ "routes": states.map(|state| route("active.gw.example", state)) })
+}
+
+/// What `gwctl` writes on a terminal, on stdout or on stderr.
+fn on_a_terminal(program: &Program, words: &[&str], variables: &[(&str, &str)], is_stderr: bool) -> String {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().write(true).open(name).unwrap();
+    let mut command = program.command(words, variables);
+    let _ = if is_stderr { command.stderr(terminal) } else { command.stdout(terminal) }.status().unwrap();
+    drop(command);
+    let mut written = Vec::new();
+    // The end of a terminal is an error (EIO), once all is read.
+    let _ = File::from(master).read_to_end(&mut written);
+    String::from_utf8(written).unwrap()
+}
+
+#[test]
+fn a_terminal_has_colours_unless_somebody_says_no() {
+    let gateway = Gateway::with_result(routes());
+    let program = Program::new();
+    let list = ["-u", &gateway.url(), "-k", "user1.priv", "routes", "list", "--color"];
+    for (choice, no_color, term, coloured) in [
+        ("auto", None, Some("xterm"), true),
+        ("auto", Some(""), Some("xterm"), true),
+        ("auto", Some("1"), Some("xterm"), false),
+        ("auto", None, Some("dumb"), false),
+        ("auto", None, None, false),
+        ("always", Some("1"), Some("dumb"), true),
+        ("never", None, Some("xterm"), false),
+    ] {
+        let mut variables = Vec::new();
+        variables.extend(no_color.map(|value| ("NO_COLOR", value)));
+        variables.extend(term.map(|value| ("TERM", value)));
+        let refused = ["routes", "list", "--color", choice];
+        for (words, is_stderr) in [([&list[..], &[choice]].concat(), false), (refused.to_vec(), true)] {
+            let written = on_a_terminal(&program, &words, &variables, is_stderr);
+            assert!(written.len() > 20, "{written:?}");
+            assert_eq!(written.contains(ESCAPE), coloured, "{choice} {variables:?}: {written:?}");
+        }
+    }
 }
 
 #[test]
