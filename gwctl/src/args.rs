@@ -1,7 +1,6 @@
 //! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
 
 mod admin;
-mod certificates;
 mod credentials;
 mod invalid;
 mod nodes;
@@ -20,6 +19,7 @@ use webgateway_proto::api::{
     RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef,
     UserSuspend,
 };
+use webgateway_proto::model::Host;
 
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::invalid::InvalidArg;
@@ -39,16 +39,16 @@ pub(crate) enum Action {
     Completions(Shell),
     /// Print the manual, or write it.
     Manual(Option<PathBuf>),
-    /// Check an exported audit, by an earlier head.
-    VerifyAudit(PathBuf, Option<String>),
+    /// Check an exported audit, and that it holds an earlier head.
+    VerifyAudit { file: PathBuf, head: Option<String> },
     /// Ask whether the gateway works.
     Health(Endpoint),
     /// Show the versions.
     Version(Endpoint),
     /// Keep gateway and key under a name.
-    Login(Endpoint, Credentials, String),
+    Login { endpoint: Endpoint, credentials: Credentials, profile: String },
     /// Call a method that must be signed.
-    Signed(Endpoint, Credentials, Call),
+    Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
 }
 
 /// A signed call and its params.
@@ -113,15 +113,15 @@ impl Action {
             Command::Completions(flags) => return Ok(Self::Completions(flags.shell)),
             Command::Man(flags) => return Ok(Self::Manual(flags.out)),
             Command::Audit(Audit::Verify { file: Some(file), head }) => {
-                return Ok(Self::VerifyAudit(file, head));
+                return Ok(Self::VerifyAudit { file, head });
             }
             Command::Audit(command) => audit_call(command),
             Command::Health => return Ok(Self::Health(Endpoint::parse(global.url())?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(global.url())?)),
             Command::Login => {
                 let (endpoint, credentials) = signed(global)?;
-                let name = global.profile.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
-                return Ok(Self::Login(endpoint, credentials, name));
+                let profile = global.profile.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+                return Ok(Self::Login { endpoint, credentials, profile });
             }
             Command::Routes(command) => route_call(command)?,
             Command::Certificates(command) => certificate_call(command)?,
@@ -129,7 +129,7 @@ impl Action {
             Command::Admin(command) => admin::call(command)?,
         };
         let (endpoint, credentials) = signed(global)?;
-        Ok(Self::Signed(endpoint, credentials, call))
+        Ok(Self::Signed { endpoint, credentials, call })
     }
 }
 
@@ -165,10 +165,16 @@ fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
         Certificates::List(most) => {
             Ok(Call::Certificates(CertificateListParams { limit: most.limit, cursor: None }))
         }
-        Certificates::Get(certificate) => certificates::reference(&certificate).map(Call::Certificate),
-        Certificates::Renew(certificate) => certificates::reference(&certificate).map(Call::Renew),
+        Certificates::Get(certificate) => certificate_ref(&certificate).map(Call::Certificate),
+        Certificates::Renew(certificate) => certificate_ref(&certificate).map(Call::Renew),
         Certificates::Root => Ok(Call::Root),
     }
+}
+
+/// `--certificate`
+fn certificate_ref(flags: &cli::Certificate) -> Result<CertificateRef, InvalidArg> {
+    let id = Host::parse(&flags.certificate).map_err(InvalidArg::Certificate)?;
+    Ok(CertificateRef { id: id.to_string() })
 }
 
 fn audit_call(command: Audit) -> Call {

@@ -4,10 +4,10 @@ mod answer;
 mod error;
 mod kind;
 mod not_rpc;
-mod observer;
 mod retry;
 mod transport;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,7 @@ use webgateway_proto::model::KeyId;
 
 pub use self::error::CallError;
 pub use self::kind::ErrorKind;
-pub use self::not_rpc::NotRpc;
-pub use self::observer::Observer;
+pub use self::not_rpc::NotRpcError;
 use self::retry::{Outlook, Pauses};
 pub use self::transport::TransportError;
 use crate::clock;
@@ -51,6 +50,24 @@ pub struct Client {
     signer: Option<Signer>,
     observer: Option<Arc<dyn Observer>>,
     retry_for: Duration,
+}
+
+/// A witness of every request and response of a [`Client`], and of every retry. It never sees the private key.
+pub trait Observer: Debug + Send + Sync {
+    /// A request about to be sent, its URI absolute, and its signature base (RFC 9421 §2.5) if it is signed.
+    fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
+        let _ = (request, base);
+    }
+
+    /// The whole response, after it was received.
+    fn response(&self, response: &Response<Bytes>) {
+        let _ = response;
+    }
+
+    /// A failure after which the call is made again once `pause` has passed; `elapsed` is since its first attempt.
+    fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
+        let _ = (error, pause, elapsed);
+    }
 }
 
 impl Signer {

@@ -1,4 +1,4 @@
-//! Colours: whether there are any, and what has which. anstream decides the former, as it does for clap's help.
+//! The colours of answers and messages. anstream decides whether there are any, as it does for clap's help.
 
 use std::io::{stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +7,12 @@ use anstream::AutoStream;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 
-/// Whether answers have colours. Decided once, before anything is printed.
-static ANSWERS: AtomicBool = AtomicBool::new(false);
-/// Whether errors and warnings have.
-static COMPLAINTS: AtomicBool = AtomicBool::new(false);
+/// True if stdout shows colours. Decided once, before anything is printed.
+static STDOUT: AtomicBool = AtomicBool::new(false);
+/// True if stderr shows colours.
+static STDERR: AtomicBool = AtomicBool::new(false);
 
-/// What is coloured.
+/// A meaning that has a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ink {
     /// All is well.
@@ -38,29 +38,29 @@ pub(crate) fn choose(choice: ColorChoice) {
         ColorChoice::Never => anstream::ColorChoice::Never,
     };
     choice.write_global();
-    ANSWERS.store(AutoStream::choice(&stdout()) != anstream::ColorChoice::Never, Ordering::Relaxed);
-    COMPLAINTS.store(AutoStream::choice(&stderr()) != anstream::ColorChoice::Never, Ordering::Relaxed);
+    STDOUT.store(AutoStream::choice(&stdout()) != anstream::ColorChoice::Never, Ordering::Relaxed);
+    STDERR.store(AutoStream::choice(&stderr()) != anstream::ColorChoice::Never, Ordering::Relaxed);
 }
 
-/// A part of an error or a warning, in its colour.
-pub(crate) fn complain(ink: Ink, text: &str) -> String {
-    paint(COMPLAINTS.load(Ordering::Relaxed).then_some(ink), text)
+/// Returns a part of an error or a warning in its colour.
+pub(crate) fn on_stderr(ink: Ink, text: &str) -> String {
+    paint(STDERR.load(Ordering::Relaxed).then_some(ink), text)
 }
 
-/// The word for a state, in its colour.
+/// Returns the word for a state in its colour.
 pub(crate) fn state(text: &str) -> String {
-    let is_on = ANSWERS.load(Ordering::Relaxed);
+    let is_on = STDOUT.load(Ordering::Relaxed);
     paint(ink_of(text).filter(|_| is_on), text)
 }
 
-/// The sign of a change, in its colour.
+/// Returns the sign of a change in its colour.
 pub(crate) fn sign(text: &str) -> String {
     let inks = [("+", Ink::Good), ("~", Ink::Waiting), ("-", Ink::Bad)];
     let ink = inks.into_iter().find(|(sign, _)| *sign == text).map(|(_, ink)| ink);
-    paint(ink.filter(|_| ANSWERS.load(Ordering::Relaxed)), text)
+    paint(ink.filter(|_| STDOUT.load(Ordering::Relaxed)), text)
 }
 
-/// What a state is to its reader; one state may be several words with commas.
+/// Returns the colour of a state; one state may be several words with commas.
 fn ink_of(state: &str) -> Option<Ink> {
     // More may follow a word, such as why.
     let begins = |part: &str, word: &str| {
@@ -75,7 +75,7 @@ fn ink_of(state: &str) -> Option<Ink> {
     inks.into_iter().find(|(_, words)| says(words)).map(|(ink, _)| ink)
 }
 
-/// One line of a table, in which the state stands behind the cells `before` it.
+/// Returns one line of a table with its state in colour; the state stands behind the cells `before` it.
 pub(crate) fn state_in(line: &str, before: &[String], state: &str) -> String {
     let mut start = 0;
     for cell in before.iter().map(String::as_str).chain([state]) {

@@ -23,13 +23,13 @@ use webgateway_proto::model::KeyId;
 
 use crate::args::{Action, Call, Credentials};
 use crate::cli::Format;
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::{self, Report};
-use crate::trace::{Patience, Trace};
+use crate::trace::{RetryNotice, Trace};
 
 /// How to talk while a command runs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct OutputOptions {
     pub(crate) format: Format,
     pub(crate) verbose: bool,
     /// How long a call is tried again.
@@ -37,42 +37,42 @@ pub(crate) struct Manner {
 }
 
 /// Does what was asked for, and prints what came of it.
-pub(crate) async fn run(action: Action, manner: Manner) -> Result<(), Fault> {
+pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), CommandError> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
-        Action::VerifyAudit(file, head) => audit::verify_file(&file, head.as_deref()),
+        Action::VerifyAudit { file, head } => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
         Action::Completions(name) => shell::completions(name),
         Action::Manual(out) => shell::man(out.as_deref()),
-        Action::Health(endpoint) => status::health(&unsigned(endpoint, manner)).await,
-        Action::Version(endpoint) => status::version(&unsigned(endpoint, manner), manner.format).await,
-        Action::Login(endpoint, credentials, name) => {
-            let client = signed(endpoint.clone(), credentials.clone(), manner)?;
-            login::login(&client, (endpoint, credentials), &name).await
+        Action::Health(endpoint) => status::health(&unsigned(endpoint, options)).await,
+        Action::Version(endpoint) => status::version(&unsigned(endpoint, options), options.format).await,
+        Action::Login { endpoint, credentials, profile } => {
+            let client = signed(endpoint.clone(), credentials.clone(), options)?;
+            login::login(&client, &endpoint, &credentials, &profile).await
         }
-        Action::Signed(endpoint, credentials, call) => {
+        Action::Signed { endpoint, credentials, call } => {
             let caller = credentials.id.clone();
-            let client = signed(endpoint, credentials, manner)?;
+            let client = signed(endpoint, credentials, options)?;
             if let Call::Apply(flags) = &call {
-                return apply::apply(&client, &caller, flags, manner.format).await;
+                return apply::apply(&client, &caller, flags, options.format).await;
             }
             if let Call::Watch(params) = call {
-                return watch::watch(client, &caller, params, manner).await;
+                return watch::watch(client, &caller, params, options).await;
             }
             let Call::Awaited(call, limit) = call else {
-                return run_call(&client, &caller, call).await?.print(manner.format);
+                return run_call(&client, &caller, call).await?.print(options.format);
             };
             let report = run_call(&client, &caller, *call).await?;
             let result = report.json().clone();
             // It is done, whatever becomes of the wait.
-            report.print(manner.format)?;
-            return wait::wait(&client, &result, limit, manner).await;
+            report.print(options.format)?;
+            return wait::wait(&client, &result, limit, options).await;
         }
     };
-    report?.print(manner.format)
+    report?.print(options.format)
 }
 
-async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, Fault> {
+async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report, CommandError> {
     match call {
         Call::Create(params) => routes::create(client, params).await,
         Call::List(params) => routes::list(client, caller, params).await,
@@ -102,23 +102,31 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
 }
 
 /// What needs no key says how it is now: it is not tried again.
-fn unsigned(endpoint: Endpoint, manner: Manner) -> Client {
+fn unsigned(endpoint: Endpoint, options: OutputOptions) -> Client {
     let client = Client::new(endpoint);
-    if manner.verbose { client.observed_by(Trace) } else { client.observed_by(Patience::new(manner.format)) }
+    if options.verbose {
+        client.observed_by(Trace)
+    } else {
+        client.observed_by(RetryNotice::if_long(options.format))
+    }
 }
 
-fn signed(endpoint: Endpoint, credentials: Credentials, manner: Manner) -> Result<Client, Fault> {
+fn signed(
+    endpoint: Endpoint,
+    credentials: Credentials,
+    options: OutputOptions,
+) -> Result<Client, CommandError> {
     let loaded = gwctl::keys::load(&credentials.key_file)?;
     if let Some(mode) = loaded.exposed {
         let file = credentials.key_file.display();
         let message = format!("-k/--key: {file} is open to others (mode {mode:04o}): chmod 600 {file}");
-        output::warn(manner.format, &message);
+        output::warn(options.format, &message);
     }
     if endpoint.is_exposed() {
         let message =
             format!("-u/--url: {endpoint} is plain http: answers can be read and changed on the way");
-        output::warn(manner.format, &message);
+        output::warn(options.format, &message);
     }
-    let client = unsigned(endpoint, manner).signed_by(Signer::new(credentials.id, loaded.key));
-    Ok(client.retry_for(manner.retry_for))
+    let client = unsigned(endpoint, options).signed_by(Signer::new(credentials.id, loaded.key));
+    Ok(client.retry_for(options.retry_for))
 }

@@ -1,4 +1,7 @@
-//! What has changed between two lists of routes.
+//! The changes between two lists of routes.
+//!
+//! Our own: routes are compared by id, whatever their order; a library for differences, such as similar, aligns
+//! sequences.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +9,7 @@ use serde_json::{Value, json};
 
 /// What has become of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happened {
+pub(crate) enum ChangeKind {
     /// It was there when the watch began.
     Listed,
     /// It is new.
@@ -20,19 +23,19 @@ pub(crate) enum Happened {
 /// A route, as the gateway shows it or showed it last, and what has become of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
-    pub(crate) happened: Happened,
+    pub(crate) kind: ChangeKind,
     pub(crate) route: Value,
 }
 
 /// Compares by id. What is gone comes first: its host may be another route's now. The rest is in the order of `after`.
 pub(crate) fn difference(before: &[Value], after: &[Value]) -> Vec<Event> {
-    let of = |happened| move |route: &Value| Event { happened, route: route.clone() };
+    let of = |kind| move |route: &Value| Event { kind, route: route.clone() };
     let (old, new) = (by_id(before), by_id(after));
-    let gone = before.iter().filter(|route| !new.contains_key(id(route))).map(of(Happened::Deleted));
+    let gone = before.iter().filter(|route| !new.contains_key(id(route))).map(of(ChangeKind::Deleted));
     let rest = after.iter().filter_map(|route| match old.get(id(route)) {
-        None => Some(of(Happened::Created)(route)),
+        None => Some(of(ChangeKind::Created)(route)),
         Some(was) if *was == route => None,
-        Some(_) => Some(of(Happened::Changed)(route)),
+        Some(_) => Some(of(ChangeKind::Changed)(route)),
     });
     gone.chain(rest).collect()
 }
@@ -45,7 +48,7 @@ fn id(route: &Value) -> &str {
     route["id"].as_str().unwrap_or_default()
 }
 
-impl Happened {
+impl ChangeKind {
     /// The word for it.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -70,7 +73,7 @@ impl Happened {
 impl Event {
     /// For programs.
     pub(crate) fn json(&self) -> Value {
-        json!({ "event": self.happened.word(), "route": self.route })
+        json!({ "event": self.kind.word(), "route": self.route })
     }
 }
 
@@ -84,9 +87,7 @@ mod tests {
 
     fn told(before: &[Value], after: &[Value]) -> Vec<String> {
         let events = difference(before, after).into_iter();
-        events
-            .map(|event| format!("{}{}", event.happened.sign(), event.route["id"].as_str().unwrap()))
-            .collect()
+        events.map(|event| format!("{}{}", event.kind.sign(), event.route["id"].as_str().unwrap())).collect()
     }
 
     #[test]

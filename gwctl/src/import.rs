@@ -24,7 +24,7 @@ pub(crate) struct Imported {
 
 /// Why a text is not the predecessor's configuration.
 #[derive(Debug, Error)]
-pub(crate) enum NotImportable {
+pub(crate) enum ImportError {
     #[error("it is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     #[error("`admin.config.load.module` is not \"mycelium\": this is another Caddy's configuration")]
@@ -34,11 +34,11 @@ pub(crate) enum NotImportable {
 }
 
 /// Reads the predecessor's JSON.
-pub(crate) fn import(text: &str) -> Result<Imported, NotImportable> {
+pub(crate) fn import(text: &str) -> Result<Imported, ImportError> {
     let root: Value = serde_json::from_str(text)?;
     let load = root.pointer("/admin/config/load").and_then(Value::as_object);
     let load = load.filter(|load| load.get("module").is_some_and(|module| module == "mycelium"));
-    let mut reader = Reader { left: load.ok_or(NotImportable::NotMycelium)?.clone(), notes: Vec::new() };
+    let mut reader = Reader { left: load.ok_or(ImportError::NotMycelium)?.clone(), notes: Vec::new() };
     reader.left.remove("module");
     let (controlplane, dataplane) = reader.files()?;
     let mut notes = reader.notes;
@@ -105,7 +105,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn files(&mut self) -> Result<(String, String), NotImportable> {
+    fn files(&mut self) -> Result<(String, String), ImportError> {
         let mut file = document();
         let parsed = |text: &str| Host::parse(text).is_ok();
         let base = self.text("base_domain", "a domain such as gateway.example.com", parsed)?;
@@ -131,17 +131,17 @@ impl Reader {
         key: &'static str,
         expected: &'static str,
         fits: impl Fn(&str) -> bool,
-    ) -> Result<Option<String>, NotImportable> {
+    ) -> Result<Option<String>, ImportError> {
         match self.left.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
             Some(Value::String(text)) if fits(&text) => Ok(Some(text)),
-            Some(found) => Err(NotImportable::Value { key, found: found.to_string(), expected }),
+            Some(found) => Err(ImportError::Value { key, found: found.to_string(), expected }),
         }
     }
 
     /// One address, or a list.
-    fn addresses(&mut self) -> Result<Array, NotImportable> {
+    fn addresses(&mut self) -> Result<Array, ImportError> {
         let found = self.left.remove("public_ip").unwrap_or(Value::Null);
         let texts: Vec<&Value> = match &found {
             Value::Null => Vec::new(),
@@ -150,7 +150,7 @@ impl Reader {
         };
         let address =
             |value: &Value| value.as_str().filter(|text| text.parse::<IpAddr>().is_ok()).map(str::to_owned);
-        texts.into_iter().map(address).collect::<Option<_>>().ok_or_else(|| NotImportable::Value {
+        texts.into_iter().map(address).collect::<Option<_>>().ok_or_else(|| ImportError::Value {
             key: "public_ip",
             found: found.to_string(),
             expected: "an address or a list of them",
@@ -158,7 +158,7 @@ impl Reader {
     }
 
     /// Zap's words for it.
-    fn log_level(&mut self) -> Result<Option<String>, NotImportable> {
+    fn log_level(&mut self) -> Result<Option<String>, ImportError> {
         let level =
             self.text("log_level", "a level such as INFO", |_| true)?.map(|level| level.to_lowercase());
         Ok(match level.as_deref() {
@@ -171,11 +171,11 @@ impl Reader {
         })
     }
 
-    fn load_delay(&mut self) -> Result<Option<String>, NotImportable> {
+    fn load_delay(&mut self) -> Result<Option<String>, ImportError> {
         let Some(found) = self.left.remove("load_delay").filter(|found| !found.is_null()) else {
             return Ok(None);
         };
-        let delay = milliseconds(&found).ok_or_else(|| NotImportable::Value {
+        let delay = milliseconds(&found).ok_or_else(|| ImportError::Value {
             key: "load_delay",
             found: found.to_string(),
             expected: "a duration such as 60s",
@@ -189,22 +189,22 @@ impl Reader {
         Ok(Some(format!("{delay}ms")))
     }
 
-    fn port(&mut self, key: &'static str) -> Result<Option<u16>, NotImportable> {
+    fn port(&mut self, key: &'static str) -> Result<Option<u16>, ImportError> {
         match self.left.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(found) => {
                 let port = found.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
                 let expected = "a port from 1 to 65535";
-                port.map(Some).ok_or_else(|| NotImportable::Value { key, found: found.to_string(), expected })
+                port.map(Some).ok_or_else(|| ImportError::Value { key, found: found.to_string(), expected })
             }
         }
     }
 
-    fn module(&mut self, key: &'static str) -> Result<Option<Map<String, Value>>, NotImportable> {
+    fn module(&mut self, key: &'static str) -> Result<Option<Map<String, Value>>, ImportError> {
         match self.left.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(module)) => Ok(Some(module)),
-            Some(found) => Err(NotImportable::Value {
+            Some(found) => Err(ImportError::Value {
                 key,
                 found: found.to_string(),
                 expected: "an object with a `module`",
@@ -213,7 +213,7 @@ impl Reader {
     }
 
     /// The old database is another one: its path stays free, and its routes have to be created anew.
-    fn storage(&mut self, file: &mut DocumentMut) -> Result<(), NotImportable> {
+    fn storage(&mut self, file: &mut DocumentMut) -> Result<(), ImportError> {
         let Some(storage) = self.module("services_storage")? else { return Ok(()) };
         let text = |key: &str| storage.get(key).and_then(Value::as_str);
         let module = text("module").unwrap_or_default();
@@ -235,7 +235,7 @@ impl Reader {
         Ok(())
     }
 
-    fn keys(&mut self, file: &mut DocumentMut) -> Result<(), NotImportable> {
+    fn keys(&mut self, file: &mut DocumentMut) -> Result<(), ImportError> {
         let Some(store) = self.module("pub_key_store")? else { return Ok(()) };
         let text = |key: &str| store.get(key).and_then(Value::as_str);
         let place = |keys: &[&str]| keys.iter().find_map(|key| text(key)).map(str::to_owned);

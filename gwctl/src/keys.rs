@@ -118,15 +118,15 @@ pub fn load(path: &Path) -> Result<Loaded, KeyError> {
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
-    let fault = |source: io::Error| match source.kind() {
+    let failure = |source: io::Error| match source.kind() {
         ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
         _ => KeyError::Unwritable { path: path.to_owned(), source },
     };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(fault)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failure)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(|source| {
         // Half a key is of no use.
         let _ = fs::remove_file(path);
-        fault(source)
+        failure(source)
     })
 }

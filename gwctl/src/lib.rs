@@ -37,11 +37,11 @@
 //! Without the feature `cli`, which is on by default, only what this library needs is built.
 
 mod client;
-pub mod clock;
+mod clock;
 mod endpoint;
 pub mod keys;
 
 pub use webgateway_proto::{api, model};
 
-pub use self::client::{CallError, Client, ErrorKind, NotRpc, Observer, Signer, TransportError};
+pub use self::client::{CallError, Client, ErrorKind, NotRpcError, Observer, Signer, TransportError};
 pub use self::endpoint::{Endpoint, InvalidUrl};

@@ -2,11 +2,12 @@
 
 mod args;
 mod cli;
+mod clock;
 mod colour;
 mod commands;
 mod completion;
 mod difference;
-mod fault;
+mod error;
 mod import;
 mod manifest;
 mod mycelium;
@@ -23,8 +24,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::args::Action;
 use crate::cli::{Audit, Cli, Command, Format, Global};
-use crate::commands::Manner;
-use crate::fault::{Fault, Kind};
+use crate::commands::OutputOptions;
+use crate::error::{CommandError, Kind};
 
 fn main() -> ExitCode {
     if let Some(answered) = completion::answer() {
@@ -39,12 +40,12 @@ fn main() -> ExitCode {
         Err(error) => return not_understood(&error),
     };
     let Global { output: format, verbose, retry_for, .. } = cli.global;
-    let manner = Manner { format, verbose, retry_for };
-    match run(cli, manner) {
+    let options = OutputOptions { format, verbose, retry_for };
+    match run(cli, options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            output::fault(manner.format, &fault);
-            ExitCode::from(fault.kind.exit_code())
+        Err(failure) => {
+            output::error(options.format, &failure);
+            ExitCode::from(failure.kind.exit_code())
         }
     }
 }
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 fn not_understood(error: &clap::Error) -> ExitCode {
     let format = syntax::asked(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
     if error.use_stderr() && format != Format::Table {
-        output::fault(format, &syntax::fault(error));
+        output::error(format, &syntax::error(error));
     } else {
         // Without anybody who reads, so be it.
         let _ = error.print();
@@ -61,15 +62,15 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
 }
 
-fn run(cli: Cli, manner: Manner) -> Result<(), Fault> {
+fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
     let global = if takes_profile(&cli.command) { profiles::complete(cli.global)? } else { cli.global };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Fault::new(Kind::Unexpected, format!("gwctl cannot start: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| CommandError::new(Kind::Unexpected, format!("gwctl cannot start: {error}")))?;
     let mut command = cli.command;
     let done = runtime.block_on(async {
         mycelium::fill(&mut command).await?;
-        commands::run(Action::parse(&global, command)?, manner).await
+        commands::run(Action::parse(&global, command)?, options).await
     });
     // A name that is still being looked up shall not hold the process.
     runtime.shutdown_background();

@@ -1,4 +1,6 @@
-//! This machine's address on the overlay, as its Mycelium daemon tells it: what `-b self:PORT` stands for.
+//! This machine's address on the overlay, as its Mycelium daemon tells it, for `-b self:PORT`.
+//!
+//! The request is our own: hyper-util's `Client` would save ten lines, and bring a pool and HTTP/2 into the program.
 
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
@@ -28,7 +30,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why the address is not known.
 #[derive(Debug, Error)]
-pub(crate) enum AddressFault {
+pub(crate) enum AddressError {
     /// The URL is none, or not plain http.
     #[error("`{0}` is not the URL of Mycelium's HTTP API, such as {STANDARD}")]
     Url(String),
@@ -65,7 +67,7 @@ impl Info {
 }
 
 /// Writes this machine's address for every `self` among the backends of a command.
-pub(crate) async fn fill(command: &mut Command) -> Result<(), AddressFault> {
+pub(crate) async fn fill(command: &mut Command) -> Result<(), AddressError> {
     let (backends, api) = match command {
         Command::Routes(Routes::Create(flags)) => (&mut flags.backend, &flags.overlay.mycelium_api),
         Command::Routes(Routes::Update(flags)) => (&mut flags.backend, &flags.overlay.mycelium_api),
@@ -88,18 +90,18 @@ fn port_of_self(backend: &str) -> Option<&str> {
 }
 
 /// Asks the daemon at `url`.
-async fn ask(url: &str) -> Result<Ipv6Addr, AddressFault> {
-    let invalid = || AddressFault::Url(url.to_owned());
+async fn ask(url: &str) -> Result<Ipv6Addr, AddressError> {
+    let invalid = || AddressError::Url(url.to_owned());
     let at = Endpoint::parse(&format!("{}{INFO}", url.trim_end_matches('/'))).map_err(|_| invalid())?;
     if at.is_tls() {
         return Err(invalid());
     }
-    let silent = |cause: String| AddressFault::Silent { at: at.authority().to_owned(), cause };
+    let silent = |cause: String| AddressError::Silent { at: at.authority().to_owned(), cause };
     let body =
         timeout(WITHIN, get(&at)).await.map_err(|_| silent(format!("not within {} s", WITHIN.as_secs())))?;
     let body = body.map_err(|error| silent(error.to_string()))?;
     let info = serde_json::from_slice::<Info>(&body).ok();
-    info.and_then(|info| info.address()).ok_or_else(|| AddressFault::Foreign(at.to_string()))
+    info.and_then(|info| info.address()).ok_or_else(|| AddressError::Foreign(at.to_string()))
 }
 
 async fn get(at: &Endpoint) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Format;
 use crate::colour::{self, Ink};
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 use crate::printable::printable;
 
 /// The column, or property, that has colours.
@@ -45,14 +45,14 @@ impl Report {
     }
 
     /// Prints it on stdout.
-    pub(crate) fn print(self, format: Format) -> Result<(), Fault> {
+    pub(crate) fn print(self, format: Format) -> Result<(), CommandError> {
         if self.json.is_null() {
             return Ok(());
         }
         let text = match format {
             Format::Table => self.text.map_err(|error| {
                 let message = format!("the gateway's answer is not understood: {error}");
-                Fault::new(Kind::Unexpected, message)
+                CommandError::new(Kind::Unexpected, message)
             })?,
             Format::Json => format!("{:#}", self.json),
             Format::Yaml => yaml(&self.json)?,
@@ -62,28 +62,30 @@ impl Report {
 }
 
 /// An answer as YAML.
-pub(crate) fn yaml(answer: &Value) -> Result<String, Fault> {
+pub(crate) fn yaml(answer: &Value) -> Result<String, CommandError> {
     serde_saphyr::to_string(answer).map_err(|error| {
-        Fault::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
+        CommandError::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
     })
 }
 
 /// Writes on stdout what is seen at once; whether anybody reads it.
-pub(crate) fn put(text: &str) -> Result<bool, Fault> {
+pub(crate) fn put(text: &str) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever reads has enough, such as `head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Fault::new(Kind::Unexpected, format!("the answer cannot be printed: {error}"))),
+        Err(error) => {
+            Err(CommandError::new(Kind::Unexpected, format!("the answer cannot be printed: {error}")))
+        }
         Ok(()) => Ok(true),
     }
 }
 
 /// Prints a failure on stderr.
-pub(crate) fn fault(format: Format, fault: &Fault) {
+pub(crate) fn error(format: Format, error: &CommandError) {
     let text = match format {
-        Format::Table => fault_text(fault),
-        Format::Json | Format::Yaml => json!({ "error": fault_json(fault) }).to_string(),
+        Format::Table => error_text(error),
+        Format::Json | Format::Yaml => json!({ "error": error_json(error) }).to_string(),
     };
     say(&text);
 }
@@ -92,7 +94,7 @@ pub(crate) fn fault(format: Format, fault: &Fault) {
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
         Format::Table => {
-            say(&format!("{} {}", colour::complain(Ink::Warning, "warning:"), printable(message)));
+            say(&format!("{} {}", colour::on_stderr(Ink::Warning, "warning:"), printable(message)));
         }
         Format::Json | Format::Yaml => say(&json!({ "warning": message }).to_string()),
     }
@@ -129,27 +131,30 @@ pub(crate) fn details(properties: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-fn fault_text(fault: &Fault) -> String {
-    let mut text = colour::complain(Ink::Error, "error:") + " ";
-    if let Some(at) = fault.flag.as_deref().or(fault.field.as_deref()) {
+fn error_text(failure: &CommandError) -> String {
+    let mut text = colour::on_stderr(Ink::Error, "error:") + " ";
+    if let Some(at) = failure.flag.as_deref().or(failure.field.as_deref()) {
         text += &format!("{}: ", printable(at));
     }
-    text += &printable(&fault.message);
-    if let Some(hint) = &fault.hint {
+    text += &printable(&failure.message);
+    if let Some(hint) = &failure.hint {
         text += "\n  ";
-        text += &colour::complain(Ink::Hint, &format!("hint: {}", printable(hint)));
+        text += &colour::on_stderr(Ink::Hint, &format!("hint: {}", printable(hint)));
     }
     text
 }
 
-fn fault_json(fault: &Fault) -> Value {
+fn error_json(failure: &CommandError) -> Value {
     let mut error = json!({
-        "exit_code": fault.kind.exit_code(),
-        "kind": fault.word,
-        "message": fault.message,
+        "exit_code": failure.kind.exit_code(),
+        "kind": failure.word,
+        "message": failure.message,
     });
-    let more =
-        [("field", fault.field.as_deref()), ("flag", fault.flag.as_deref()), ("hint", fault.hint.as_deref())];
+    let more = [
+        ("field", failure.field.as_deref()),
+        ("flag", failure.flag.as_deref()),
+        ("hint", failure.hint.as_deref()),
+    ];
     for (name, value) in more {
         if let Some(value) = value {
             error[name] = value.into();
@@ -167,13 +172,13 @@ fn say(text: &str) {
 mod tests {
     use super::*;
 
-    fn taken() -> Fault {
-        Fault {
+    fn taken() -> CommandError {
+        CommandError {
             word: "host_taken".into(),
             field: Some("subdomain".into()),
             flag: Some("-s/--subdomain".into()),
             hint: Some("choose another".into()),
-            ..Fault::new(Kind::Conflict, "a.gw.example is taken\u{1b}[2J")
+            ..CommandError::new(Kind::Conflict, "a.gw.example is taken\u{1b}[2J")
         }
     }
 
@@ -194,8 +199,8 @@ mod tests {
     #[test]
     fn a_failure_names_the_flag_and_what_to_do() {
         let text = "error: -s/--subdomain: a.gw.example is taken\\u{1b}[2J\n  hint: choose another";
-        assert_eq!(fault_text(&taken()), text);
-        assert_eq!(fault_text(&Fault::new(Kind::Conflict, "x")), "error: x");
+        assert_eq!(error_text(&taken()), text);
+        assert_eq!(error_text(&CommandError::new(Kind::Conflict, "x")), "error: x");
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
             "exit_code": 7, "kind": "host_taken", "message": "a.gw.example is taken\u{1b}[2J",
             "field": "subdomain", "flag": "-s/--subdomain", "hint": "choose another",
         });
-        assert_eq!(fault_json(&taken()), expected);
+        assert_eq!(error_json(&taken()), expected);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const DIR_MODE: u32 = 0o700;
 
 /// Why there are no profiles, or not the one that is meant.
 #[derive(Debug, Error)]
-pub(crate) enum ProfileFault {
+pub(crate) enum ProfileError {
     /// Neither `XDG_CONFIG_HOME` nor `HOME`.
     #[error("there is no place for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
     NoHome,
@@ -58,18 +58,18 @@ struct Profiles {
 }
 
 /// The flags, with what neither they nor the variables say taken from the profile.
-pub(crate) fn complete(global: Global) -> Result<Global, ProfileFault> {
+pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
     if global.profile.is_none() && global.url.is_some() && global.key.is_some() {
         return Ok(global);
     }
     let path = match path() {
-        Err(ProfileFault::NoHome) if global.profile.is_none() => return Ok(global),
+        Err(ProfileError::NoHome) if global.profile.is_none() => return Ok(global),
         path => path?,
     };
     let mut all = parse(&path, read(&path)?)?;
     let Some(name) = global.profile.clone().or(all.default) else { return Ok(global) };
     let Some(profile) = all.profiles.remove(&name) else {
-        return Err(ProfileFault::Unknown { name, path });
+        return Err(ProfileError::Unknown { name, path });
     };
     let beside = |key: PathBuf| path.parent().unwrap_or(Path::new("")).join(key);
     // A profile's id belongs to its key, and not to another that is given.
@@ -83,9 +83,9 @@ pub(crate) fn complete(global: Global) -> Result<Global, ProfileFault> {
 }
 
 /// Keeps a profile beside the others, and returns the file. The first one becomes the default; comments and order stay.
-pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileFault> {
+pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileError> {
     let path = path()?;
-    let invalid = |message: &str| ProfileFault::Invalid { path: path.clone(), message: message.to_owned() };
+    let invalid = |message: &str| ProfileError::Invalid { path: path.clone(), message: message.to_owned() };
     let mut file = read(&path)?;
     let has_default = parse(&path, file.clone())?.default.is_some();
     let key = match profile.key.as_deref().map(Path::to_str) {
@@ -112,7 +112,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileFaul
     }
     match replace(&path, &file.to_string()) {
         Ok(()) => Ok(path),
-        Err(source) => Err(ProfileFault::Unwritable { path, source }),
+        Err(source) => Err(ProfileError::Unwritable { path, source }),
     }
 }
 
@@ -130,28 +130,28 @@ fn set(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
-fn path() -> Result<PathBuf, ProfileFault> {
+fn path() -> Result<PathBuf, ProfileError> {
     let dir = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = dir("XDG_CONFIG_HOME").or_else(|| dir("HOME").map(|home| home.join(".config")));
-    Ok(config.ok_or(ProfileFault::NoHome)?.join("webgateway/config.toml"))
+    Ok(config.ok_or(ProfileError::NoHome)?.join("webgateway/config.toml"))
 }
 
 /// The file as it stands; empty if there is none.
-fn read(path: &Path) -> Result<DocumentMut, ProfileFault> {
+fn read(path: &Path) -> Result<DocumentMut, ProfileError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DocumentMut::new()),
-        Err(source) => return Err(ProfileFault::Unreadable { path: path.to_owned(), source }),
+        Err(source) => return Err(ProfileError::Unreadable { path: path.to_owned(), source }),
         Ok(_) => {}
     }
-    text.parse().map_err(|error: TomlError| ProfileFault::Invalid {
+    text.parse().map_err(|error: TomlError| ProfileError::Invalid {
         path: path.to_owned(),
         message: error.message().to_owned(),
     })
 }
 
-fn parse(path: &Path, file: DocumentMut) -> Result<Profiles, ProfileFault> {
-    let invalid = |error: toml_edit::de::Error| ProfileFault::Invalid {
+fn parse(path: &Path, file: DocumentMut) -> Result<Profiles, ProfileError> {
+    let invalid = |error: toml_edit::de::Error| ProfileError::Invalid {
         path: path.to_owned(),
         message: error.message().to_owned(),
     };

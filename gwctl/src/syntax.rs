@@ -1,11 +1,13 @@
-//! A command line that is not understood, as a fault for programs.
+//! A command line that is not understood, as an error for programs.
+//!
+//! `--output` and `--color` are looked for by hand: clap, told to ignore errors, reads nothing after the first one.
 
 use std::ffi::OsStr;
 
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 
 /// What a command line chooses with a flag, as far as that can be told of one that has no other meaning.
 pub(crate) fn asked<V: ValueEnum>(
@@ -37,9 +39,9 @@ pub(crate) fn asked<V: ValueEnum>(
 }
 
 /// What clap says, without its layout.
-pub(crate) fn fault(error: &clap::Error) -> Fault {
+pub(crate) fn error(error: &clap::Error) -> CommandError {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Fault::new(Kind::Usage, "a command is missing").hint("`gwctl --help` lists them");
+        return CommandError::new(Kind::Usage, "a command is missing").hint("`gwctl --help` lists them");
     }
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(one_line);
@@ -47,12 +49,12 @@ pub(crate) fn fault(error: &clap::Error) -> Fault {
     let told = |paragraph: &String| paragraph.starts_with("tip: ") || paragraph.starts_with("Usage: ");
     let hint = paragraphs.find(told);
     let hint = hint.map(|hint| hint.strip_prefix("tip: ").map(str::to_owned).unwrap_or(hint));
-    let fault = Fault::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
-    let fault = fault.hint(hint.unwrap_or_else(|| "`--help` after a command shows its flags".to_owned()));
+    let failure = CommandError::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
+    let failure = failure.hint(hint.unwrap_or_else(|| "`--help` after a command shows its flags".to_owned()));
     match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) => fault.flag(flag.clone()),
-        Some(ContextValue::Strings(flags)) => fault.flag(flags.join(", ")),
-        Some(_) | None => fault,
+        Some(ContextValue::String(flag)) => failure.flag(flag.clone()),
+        Some(ContextValue::Strings(flags)) => failure.flag(flags.join(", ")),
+        Some(_) | None => failure,
     }
 }
 
@@ -99,11 +101,11 @@ mod tests {
             ),
             ("gwctl routes get", "were not provided: --route <ID>", Some("--route <ID>"), "Usage: "),
         ] {
-            let fault = fault(&Cli::try_parse_from(line.split(' ')).unwrap_err());
-            assert!(fault.message.contains(message), "{line}: {fault:?}");
-            assert_eq!(fault.flag.as_deref(), flag, "{line}: {fault:?}");
-            assert!(fault.hint.as_ref().is_some_and(|told| told.contains(hint)), "{line}: {fault:?}");
-            assert_eq!(fault.kind, Kind::Usage);
+            let failure = super::error(&Cli::try_parse_from(line.split(' ')).unwrap_err());
+            assert!(failure.message.contains(message), "{line}: {failure:?}");
+            assert_eq!(failure.flag.as_deref(), flag, "{line}: {failure:?}");
+            assert!(failure.hint.as_ref().is_some_and(|told| told.contains(hint)), "{line}: {failure:?}");
+            assert_eq!(failure.kind, Kind::Usage);
         }
     }
 }

@@ -13,59 +13,44 @@ use crate::cli::Format;
 use crate::output;
 use crate::printable::printable;
 
-/// From when on a call is so long in coming that its user is told why.
+/// The time after which the user is told why a call takes so long.
 const LONG: Duration = Duration::from_secs(2);
 
 /// Shows requests, responses and further attempts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trace;
 
-/// Says once that a call is tried again, if that takes long.
-#[derive(Debug)]
-pub(crate) struct Patience {
-    format: Format,
-    said: AtomicBool,
-}
-
-impl Patience {
-    /// Says it in this format.
-    pub(crate) const fn new(format: Format) -> Self {
-        Self { format, said: AtomicBool::new(false) }
-    }
-}
-
-/// Says once that the gateway is away, and once that it is back.
+/// Says once that the gateway cannot be reached, and once that it can be again.
 #[derive(Debug, Clone)]
-pub(crate) struct Vigil {
+pub(crate) struct RetryNotice {
     format: Format,
-    is_away: Arc<AtomicBool>,
+    /// The time that a call may take before anything is said.
+    after: Duration,
+    is_said: Arc<AtomicBool>,
 }
 
-impl Vigil {
-    /// Says it in this format.
+impl RetryNotice {
+    /// A notice of any retry.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, is_away: Arc::default() }
+        Self { format, after: Duration::ZERO, is_said: Arc::default() }
+    }
+
+    /// A notice of retries that take long.
+    pub(crate) fn if_long(format: Format) -> Self {
+        Self { after: LONG, ..Self::new(format) }
     }
 
     /// Takes that a call was answered.
     pub(crate) fn answered(&self) {
-        if self.is_away.swap(false, Ordering::Relaxed) {
+        if self.is_said.swap(false, Ordering::Relaxed) {
             output::warn(self.format, "the gateway answers again");
         }
     }
 }
 
-impl Observer for Vigil {
-    fn retry(&self, error: &CallError, _: Duration, _: Duration) {
-        if !self.is_away.swap(true, Ordering::Relaxed) {
-            output::warn(self.format, &format!("{error}: still trying"));
-        }
-    }
-}
-
-impl Observer for Patience {
+impl Observer for RetryNotice {
     fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
-        if elapsed + pause >= LONG && !self.said.swap(true, Ordering::Relaxed) {
+        if elapsed.saturating_add(pause) >= self.after && !self.is_said.swap(true, Ordering::Relaxed) {
             output::warn(self.format, &format!("{error}: still trying"));
         }
     }

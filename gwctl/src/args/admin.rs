@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use gwctl::clock;
 use webgateway_proto::api::{Limit, UserListParams, UserQuota, UserRef, UserSuspend};
 use webgateway_proto::model::{KeyId, Reason};
 
 use super::{Call, InvalidArg};
 use crate::cli::{Admin, Quota, Suspend, User, UserFilter};
+use crate::clock;
 
 /// The first second that RFC 3339 cannot write, in Unix seconds.
 const YEAR_10000: u64 = 253_402_300_800;

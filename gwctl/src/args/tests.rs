@@ -16,7 +16,7 @@ fn parse(line: &str) -> Result<Action, InvalidArg> {
 
 fn call(line: &str) -> Result<Call, InvalidArg> {
     match parse(&format!("{line} -k user1.priv"))? {
-        Action::Signed(_, _, call) => Ok(call),
+        Action::Signed { call, .. } => Ok(call),
         other => panic!("{other:?}"),
     }
 }

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 
 use super::error::CallError;
-use super::not_rpc::NotRpc;
+use super::not_rpc::NotRpcError;
 
 /// The result of a call.
 pub(super) fn read(response: &Response<Bytes>) -> Result<Value, CallError> {
-    let not_rpc = || CallError::NotRpc(NotRpc::of(response));
+    let not_rpc = || CallError::NotRpc(NotRpcError::of(response));
     let body: Value = serde_json::from_slice(response.body()).map_err(|_| not_rpc())?;
     let Value::Object(mut members) = body else { return Err(not_rpc()) };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {

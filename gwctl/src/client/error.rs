@@ -5,7 +5,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::httpsig::SignFailure;
 
 use super::kind::ErrorKind;
-use super::not_rpc::NotRpc;
+use super::not_rpc::NotRpcError;
 use super::transport::TransportError;
 
 /// Why a call has no result.
@@ -28,7 +28,7 @@ pub enum CallError {
     Refused(Box<ErrorObject>),
     /// An answer, but not the API's.
     #[error(transparent)]
-    NotRpc(NotRpc),
+    NotRpc(NotRpcError),
     /// A result of another shape.
     #[error("the gateway's answer is not understood: {0}")]
     Decode(#[source] serde_json::Error),

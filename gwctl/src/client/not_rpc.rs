@@ -11,7 +11,7 @@ const MAX_DETAIL: usize = 200;
 
 /// An answer that is not JSON-RPC: a proxy's, another server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct NotRpc {
+pub struct NotRpcError {
     /// Its status.
     pub status: StatusCode,
     /// Where it points, if it is a redirect.
@@ -22,7 +22,7 @@ pub struct NotRpc {
     pub is_gateways: bool,
 }
 
-impl NotRpc {
+impl NotRpcError {
     /// What can be said of this answer.
     pub(super) fn of(response: &Response<Bytes>) -> Self {
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -40,7 +40,7 @@ impl NotRpc {
     }
 }
 
-impl fmt::Display for NotRpc {
+impl fmt::Display for NotRpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the answer is HTTP {}, not JSON-RPC", self.status)?;
         match &self.detail {

@@ -1,4 +1,7 @@
 //! One HTTP/1.1 exchange over TCP or TLS, bounded in time and size.
+//!
+//! hyper-util connects; the exchange is our own. hyper-util's `Client` keeps connections in a pool, where a stale one
+//! would leave in doubt whether a change was made, and its HTTP/2 would make the program a good deal larger.
 
 use std::error::Error;
 use std::future::Future;
@@ -233,16 +236,18 @@ fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportError {
     TransportError::Lost { authority, cause: causes(error) }
 }
 
-/// An error and what caused it, each message once.
+/// Returns the messages of an error and of its causes, each once.
 fn causes(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
     texts.dedup();
     texts.join(": ")
 }
 
+/// Iterates over an error and its causes. Our own: an `io::Error` hides what it was made of from [`Error::source`], all
+/// that a library's chain follows.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        // An io::Error hides the error it was made of from `source`.
+        // An io::Error does not give the error it was made of as its source.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => error.source(),

@@ -7,22 +7,22 @@ use webgateway_proto::api::{
 };
 
 use super::pages;
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
 
 /// `gwctl admin suspend`
-pub(super) async fn suspend(client: &Client, params: &UserSuspend) -> Result<Report, Fault> {
+pub(super) async fn suspend(client: &Client, params: &UserSuspend) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ADMIN_SUSPEND, params).await?, |state| text(&state)))
 }
 
 /// `gwctl admin unsuspend`
-pub(super) async fn unsuspend(client: &Client, params: &UserRef) -> Result<Report, Fault> {
+pub(super) async fn unsuspend(client: &Client, params: &UserRef) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ADMIN_UNSUSPEND, params).await?, |state| text(&state)))
 }
 
 /// `gwctl admin users`
-pub(super) async fn users(client: &Client, params: &UserListParams) -> Result<Report, Fault> {
+pub(super) async fn users(client: &Client, params: &UserListParams) -> Result<Report, CommandError> {
     let result = pages::all("users", params.limit, async |limit, cursor| {
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
         client.call(method::ADMIN_USERS, &UserListParams { limit, cursor, ..params.clone() }).await
@@ -32,7 +32,7 @@ pub(super) async fn users(client: &Client, params: &UserListParams) -> Result<Re
 }
 
 /// `gwctl admin quota`
-pub(super) async fn quota(client: &Client, params: &UserQuota) -> Result<Report, Fault> {
+pub(super) async fn quota(client: &Client, params: &UserQuota) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ADMIN_QUOTA, params).await?, |user| shown(&user)))
 }
 

@@ -12,7 +12,7 @@ use webgateway_proto::model::KeyId;
 use super::import::read;
 use super::pages;
 use crate::cli::{Apply, Format};
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 use crate::manifest::{Desired, InvalidManifest, Place, parse, refuse_twins};
 use crate::output::Report;
 use crate::plan::{Plan, Step, delete, plan, update};
@@ -27,10 +27,10 @@ pub(super) async fn apply(
     caller: &KeyId,
     flags: &Apply,
     format: Format,
-) -> Result<(), Fault> {
-    let mut desired = parse(&read(&flags.file, FLAG)?).map_err(|error| unfit(&error))?;
+) -> Result<(), CommandError> {
+    let mut desired = parse(&read(&flags.file, FLAG)?).map_err(|error| invalid_manifest(&error))?;
     place(client, &mut desired).await?;
-    refuse_twins(&desired).map_err(|error| unfit(&error))?;
+    refuse_twins(&desired).map_err(|error| invalid_manifest(&error))?;
     let plan = plan(&desired, &own_routes(client, caller).await?, flags.prune);
     let is_for_people = format == Format::Table;
     if is_for_people {
@@ -50,7 +50,7 @@ pub(super) async fn apply(
         }
         let result = carry_out(client, step).await;
         // Where nobody answers, the others would only wait as long.
-        let is_away = result.as_ref().is_err_and(|fault| fault.kind == Kind::Unreachable);
+        let is_away = result.as_ref().is_err_and(|failure| failure.kind == Kind::Unreachable);
         results.push(result);
         if is_away {
             break;
@@ -61,14 +61,17 @@ pub(super) async fn apply(
 }
 
 /// Gives every place its whole host. Only the gateway knows what a subdomain is below.
-async fn place(client: &Client, desired: &mut [Desired]) -> Result<(), Fault> {
+async fn place(client: &Client, desired: &mut [Desired]) -> Result<(), CommandError> {
     if desired.iter().all(|route| matches!(route.place, Place::Host(_))) {
         return Ok(());
     }
     let build: BuildInfo = client.call(method::VERSION, &json!({})).await?;
     let base = build.base_domain.ok_or_else(|| {
-        Fault::new(Kind::Unexpected, "the gateway is too old to say which domain its subdomains are below")
-            .hint("write the whole host, as `host`, instead of `subdomain`")
+        CommandError::new(
+            Kind::Unexpected,
+            "the gateway is too old to say which domain its subdomains are below",
+        )
+        .hint("write the whole host, as `host`, instead of `subdomain`")
     })?;
     for route in desired {
         route.place = route.place.clone().under(&base);
@@ -76,23 +79,26 @@ async fn place(client: &Client, desired: &mut [Desired]) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn own_routes(client: &Client, caller: &KeyId) -> Result<Vec<webgateway_proto::api::RouteView>, Fault> {
+async fn own_routes(
+    client: &Client,
+    caller: &KeyId,
+) -> Result<Vec<webgateway_proto::api::RouteView>, CommandError> {
     let params = RouteListParams { owner: Some(caller.to_string()), ..RouteListParams::default() };
     let page = async |_, cursor| {
         client.call(method::ROUTES_LIST, &RouteListParams { cursor, ..params.clone() }).await
     };
     let list: Value = pages::all("routes", None, page).await?;
     let list: RouteList = serde_json::from_value(list).map_err(|error| {
-        Fault::new(Kind::Unexpected, format!("the gateway's answer is not understood: {error}"))
+        CommandError::new(Kind::Unexpected, format!("the gateway's answer is not understood: {error}"))
     })?;
     Ok(list.routes)
 }
 
 /// Asks on the terminal; who has none must have said `--yes`.
-fn agreed(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, Fault> {
+fn agreed(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, CommandError> {
     if file == Path::new("-") || !stdin().is_terminal() || !stderr().is_terminal() {
         let message = "there is no terminal to ask on, so nothing was done";
-        return Err(Fault::new(Kind::Usage, message)
+        return Err(CommandError::new(Kind::Usage, message)
             .flag("-y/--yes")
             .hint("give --yes to apply without being asked, or --dry-run to see the plan alone"));
     }
@@ -104,7 +110,7 @@ fn agreed(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, Fault> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn carry_out(client: &Client, step: &Step) -> Result<Value, Fault> {
+async fn carry_out(client: &Client, step: &Step) -> Result<Value, CommandError> {
     let done = match step {
         Step::Create(wanted) => {
             let params = RouteCreate { id: Some(Uuid::now_v7()), ..wanted.create() };
@@ -113,7 +119,7 @@ async fn carry_out(client: &Client, step: &Step) -> Result<Value, Fault> {
         Step::Update(route, wanted) => client.call(method::ROUTES_UPDATE, &update(route, wanted)).await,
         Step::Delete(route) => client.call(method::ROUTES_DELETE, &delete(route)).await,
     };
-    done.map_err(Fault::from)
+    done.map_err(CommandError::from)
 }
 
 fn text(plan: &Plan) -> String {
@@ -123,7 +129,7 @@ fn text(plan: &Plan) -> String {
 }
 
 /// The plan, and what came of it if it was carried out; for people, who saw the plan, the latter alone.
-fn report(plan: &Plan, results: Option<&[Result<Value, Fault>]>) -> Report {
+fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Report {
     let steps: Vec<Value> = plan.steps.iter().map(Step::json).collect();
     let mut json = json!({ "plan": steps, "unchanged": plan.unchanged, "applied": results.is_some() });
     let Some(results) = results else { return Report::new(json, "Nothing was changed.".to_owned()) };
@@ -133,9 +139,11 @@ fn report(plan: &Plan, results: Option<&[Result<Value, Fault>]>) -> Report {
         let (done, host) = (step.words().1, step.host());
         told.push(match result {
             Ok(route) => json!({ "host": host, "done": done, "route": route }),
-            Err(fault) => json!({ "host": host, "error": { "kind": fault.word, "message": fault.message } }),
+            Err(failure) => {
+                json!({ "host": host, "error": { "kind": failure.word, "message": failure.message } })
+            }
         });
-        lines.extend(result.as_ref().err().map(|fault| format!("! {host}: {}", fault.message)));
+        lines.extend(result.as_ref().err().map(|failure| format!("! {host}: {}", failure.message)));
     }
     json["results"] = told.into();
     let count = |word: &str| {
@@ -149,7 +157,7 @@ fn report(plan: &Plan, results: Option<&[Result<Value, Fault>]>) -> Report {
     Report::new(json, lines.join("\n"))
 }
 
-fn judge(plan: &Plan, results: Vec<Result<Value, Fault>>) -> Result<(), Fault> {
+fn judge(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
     let failed = results.iter().filter(|result| result.is_err()).count();
     let untried = plan.steps.len() - results.len();
     let hosts = plan.steps.iter().map(Step::host);
@@ -164,12 +172,12 @@ fn judge(plan: &Plan, results: Vec<Result<Value, Fault>>) -> Result<(), Fault> {
         first.message
     );
     let hint = first.hint.as_ref().map_or_else(String::new, |hint| format!("{hint}; "));
-    Err(Fault { message, field: None, flag: None, ..first }
+    Err(CommandError { message, field: None, flag: None, ..first }
         .hint(format!("{hint}what was done stays, and applying again does the rest")))
 }
 
-fn unfit(error: &InvalidManifest) -> Fault {
-    Fault::new(Kind::Usage, error)
+fn invalid_manifest(error: &InvalidManifest) -> CommandError {
+    CommandError::new(Kind::Usage, error)
         .flag(FLAG)
         .hint("such as: {routes: [{subdomain: myapp, backends: ['[54f:1::2]:8080']}]}, in YAML or JSON")
 }

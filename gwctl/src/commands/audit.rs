@@ -12,7 +12,7 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 use webgateway_proto::audit::{AuditRecord, Broken};
 use webgateway_proto::httpsig::Evidence;
 
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 use crate::output::{Report, table};
 use crate::printable::printable;
 
@@ -28,14 +28,14 @@ enum Line {
 }
 
 /// `gwctl audit list`
-pub(super) async fn list(client: &Client, params: &AuditListParams) -> Result<Report, Fault> {
+pub(super) async fn list(client: &Client, params: &AuditListParams) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::AUDIT_LIST, params).await?, |list| listed(&list)))
 }
 
 /// `gwctl audit export`: JSON lines on stdout or in a file.
-pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report, Fault> {
+pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report, CommandError> {
     let unwritable = |error: io::Error| {
-        Fault::new(Kind::Unexpected, format!("the export cannot be written: {error}")).flag("--out")
+        CommandError::new(Kind::Unexpected, format!("the export cannot be written: {error}")).flag("--out")
     };
     let mut sink: Box<dyn Write> = match out {
         Some(path) => Box::new(BufWriter::new(File::create_new(path).map_err(unwritable)?)),
@@ -69,7 +69,7 @@ pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report
 }
 
 /// `gwctl audit verify`: what the gateway holds.
-pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report, Fault> {
+pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report, CommandError> {
     let mut chain = Chain::default();
     pages(client, |page| {
         chain.requests = page.requests;
@@ -80,20 +80,21 @@ pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report
 }
 
 /// `gwctl audit verify --file`: an exported file; needs no gateway and no key.
-pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, Fault> {
-    let unfit = |what: String| Fault::new(Kind::Usage, format!("{}: {what}", path.display())).flag("--file");
+pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, CommandError> {
+    let invalid =
+        |what: String| CommandError::new(Kind::Usage, format!("{}: {what}", path.display())).flag("--file");
     let mut reader = BufReader::new(File::open(path).map_err(|error| {
-        unfit(error.to_string()).hint("`gwctl audit export --out FILE` writes such a file")
+        invalid(error.to_string()).hint("`gwctl audit export --out FILE` writes such a file")
     })?);
     let (mut chain, mut number) = (Chain::default(), 0_u64);
     loop {
         let mut line = String::new();
         let read =
-            io::Read::take(&mut reader, MAX_LINE).read_line(&mut line).map_err(|e| unfit(e.to_string()))?;
+            io::Read::take(&mut reader, MAX_LINE).read_line(&mut line).map_err(|e| invalid(e.to_string()))?;
         number += 1;
         match read {
             0 => return chain.finish(head),
-            _ => match serde_json::from_str(&line).map_err(|e| unfit(format!("line {number}: {e}")))? {
+            _ => match serde_json::from_str(&line).map_err(|e| invalid(format!("line {number}: {e}")))? {
                 Line::Request { hash, evidence } => drop(chain.requests.insert(hash, evidence)),
                 Line::Record(record) => chain.take(&record)?,
             },
@@ -102,7 +103,10 @@ pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, Fau
 }
 
 /// Every page of the export, until there is none.
-async fn pages(client: &Client, mut take: impl FnMut(AuditExport) -> Result<(), Fault>) -> Result<(), Fault> {
+async fn pages(
+    client: &Client,
+    mut take: impl FnMut(AuditExport) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let mut after = 0;
     loop {
         let params = AuditExportParams { after, limit: None };
@@ -133,7 +137,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn take(&mut self, record: &AuditRecord) -> Result<(), Fault> {
+    fn take(&mut self, record: &AuditRecord) -> Result<(), CommandError> {
         let request = record.request.as_ref().and_then(|hash| self.requests.get(hash));
         record.check(self.previous.as_deref(), request).map_err(|broken| refuse(record, &broken))?;
         self.records += 1;
@@ -148,14 +152,14 @@ impl Chain {
         Ok(())
     }
 
-    fn finish(self, remembered: Option<&str>) -> Result<Report, Fault> {
+    fn finish(self, remembered: Option<&str>) -> Result<Report, CommandError> {
         if let Some(head) = remembered.filter(|head| !self.heads.iter().any(|hash| hash == head)) {
             let message = format!(
                 "no record has the hash {head}: the end of the audit was cut off, or it is another one"
             );
-            return Err(Fault {
+            return Err(CommandError {
                 word: "audit_broken".to_owned(),
-                ..Fault::new(Kind::Conflict, message).flag("--head")
+                ..CommandError::new(Kind::Conflict, message).flag("--head")
             });
         }
         let head = self.previous.clone();
@@ -179,10 +183,10 @@ impl Chain {
     }
 }
 
-fn refuse(record: &AuditRecord, broken: &Broken) -> Fault {
+fn refuse(record: &AuditRecord, broken: &Broken) -> CommandError {
     let message = format!("record {} ({} by {}): {broken}", record.id, record.method, record.caller);
-    let fault = Fault::new(Kind::Conflict, message).hint("what comes before it is whole");
-    Fault { word: "audit_broken".to_owned(), ..fault }
+    let failure = CommandError::new(Kind::Conflict, message).hint("what comes before it is whole");
+    CommandError { word: "audit_broken".to_owned(), ..failure }
 }
 
 fn listed(list: &AuditList) -> String {

@@ -8,14 +8,14 @@ use webgateway_proto::api::{
 };
 
 use super::pages;
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
 
 const NONE_YET: &str = "No certificates: only terminated routes with a host of their own (-f) need one.";
 
 /// `gwctl certificates list`
-pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Result<Report, Fault> {
+pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Result<Report, CommandError> {
     let result = pages::all("certificates", params.limit, async |limit, cursor| {
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
         client.call(method::CERTIFICATES_LIST, &CertificateListParams { limit, cursor }).await
@@ -25,12 +25,12 @@ pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Res
 }
 
 /// `gwctl certificates get`
-pub(super) async fn get(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+pub(super) async fn get(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::CERTIFICATES_GET, params).await?, |view| shown(&view)))
 }
 
 /// `gwctl certificates renew`
-pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Report, Fault> {
+pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
     let result = client.call(method::CERTIFICATES_RENEW, params).await?;
     let id = printable(&params.id).into_owned();
     let text =
@@ -39,7 +39,7 @@ pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Re
 }
 
 /// `gwctl certificates root`: the PEM as it is, to be written to a file.
-pub(super) async fn root(client: &Client) -> Result<Report, Fault> {
+pub(super) async fn root(client: &Client) -> Result<Report, CommandError> {
     let result = client.call(method::CERTIFICATES_ROOT, &json!({})).await?;
     Ok(Report::of(result, |root: RootCertificate| {
         let lines: Vec<_> = root.pem.lines().map(printable).collect();

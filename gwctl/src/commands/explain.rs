@@ -6,12 +6,12 @@ use webgateway_proto::api::{
 };
 
 use super::certificates::to_create;
-use crate::fault::{Fault, in_flags};
+use crate::error::{CommandError, in_flags};
 use crate::output::{Report, table};
 use crate::printable::printable;
 
 /// `gwctl routes explain HOST`
-pub(super) async fn explain(client: &Client, params: &ExplainParams) -> Result<Report, Fault> {
+pub(super) async fn explain(client: &Client, params: &ExplainParams) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ROUTES_EXPLAIN, params).await?, |explained| text(&explained)))
 }
 

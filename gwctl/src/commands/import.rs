@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::args::Import;
-use crate::fault::{Fault, Kind};
-use crate::import::{Imported, NotImportable, import};
+use crate::error::{CommandError, Kind};
+use crate::import::{ImportError, Imported, import};
 use crate::output::Report;
 
 /// What to import.
@@ -17,15 +17,15 @@ const PREDECESSORS: &str = "give the JSON that the predecessor is started with, 
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// `gwctl import FILE`: writes our two files; both are new, or none is written.
-pub(super) fn run(request: &Import) -> Result<Report, Fault> {
+pub(super) fn run(request: &Import) -> Result<Report, CommandError> {
     let Imported { controlplane, dataplane, notes } =
-        import(&read(&request.file, "FILE").map_err(|fault| fault.hint(PREDECESSORS))?)
-            .map_err(|error| unfit(&error))?;
+        import(&read(&request.file, "FILE").map_err(|failure| failure.hint(PREDECESSORS))?)
+            .map_err(|error| not_importable(&error))?;
     let files = [("controlplane.toml", controlplane), ("dataplane.toml", dataplane)];
     let files = files.map(|(name, text)| (request.out.join(name), text));
     if let Some((taken, _)) = files.iter().find(|(path, _)| fs::symlink_metadata(path).is_ok()) {
         let message = format!("{} is there already and is not overwritten", taken.display());
-        return Err(Fault::new(Kind::Conflict, message)
+        return Err(CommandError::new(Kind::Conflict, message)
             .flag("--out")
             .hint("name another directory, or move it away"));
     }
@@ -42,7 +42,7 @@ pub(super) fn run(request: &Import) -> Result<Report, Fault> {
 }
 
 /// A file, or stdin if it is `-`, for a flag.
-pub(super) fn read(file: &Path, flag: &'static str) -> Result<String, Fault> {
+pub(super) fn read(file: &Path, flag: &'static str) -> Result<String, CommandError> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         let source: Box<dyn Read> =
@@ -52,22 +52,22 @@ pub(super) fn read(file: &Path, flag: &'static str) -> Result<String, Fault> {
         if read > MAX_FILE { Err(too_large()) } else { Ok(text) }
     };
     read().map_err(|error| {
-        Fault::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag(flag)
+        CommandError::new(Kind::Usage, format!("{} cannot be read: {error}", file.display())).flag(flag)
     })
 }
 
-fn unfit(error: &NotImportable) -> Fault {
-    Fault::new(Kind::Usage, error).flag("FILE").hint(PREDECESSORS)
+fn not_importable(error: &ImportError) -> CommandError {
+    CommandError::new(Kind::Usage, error).flag("FILE").hint(PREDECESSORS)
 }
 
-fn write_new(path: &PathBuf, text: &str) -> Result<(), Fault> {
+fn write_new(path: &PathBuf, text: &str) -> Result<(), CommandError> {
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        Fault::new(Kind::Unexpected, format!("{} cannot be written: {error}", path.display()))
+        CommandError::new(Kind::Unexpected, format!("{} cannot be written: {error}", path.display()))
             .flag("--out")
             .hint("its directory must exist, and be writable for the user who runs gwctl")
     })

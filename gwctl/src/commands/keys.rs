@@ -3,11 +3,11 @@
 use gwctl::keys::{self, KeyName};
 use serde_json::json;
 
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::Report;
 
 /// `gwctl keys generate NAME`
-pub(super) fn generate(name: &KeyName) -> Result<Report, Fault> {
+pub(super) fn generate(name: &KeyName) -> Result<Report, CommandError> {
     keys::generate(name)?;
     let (private, public) = (name.private.display().to_string(), name.public.display().to_string());
     let json = json!({ "id": name.id, "private": private, "public": public });

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use webgateway_proto::api::method;
 
 use crate::args::Credentials;
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 use crate::output::Report;
 use crate::printable::printable;
 use crate::profiles::{self, Profile};
@@ -13,12 +13,13 @@ use crate::profiles::{self, Profile};
 /// Has the gateway take the key, then keeps both as a profile; a refusal keeps nothing.
 pub(super) async fn login(
     client: &Client,
-    (endpoint, credentials): (Endpoint, Credentials),
+    endpoint: &Endpoint,
+    credentials: &Credentials,
     name: &str,
-) -> Result<Report, Fault> {
+) -> Result<Report, CommandError> {
     client.call::<_, Value>(method::ROUTES_LIST, &json!({})).await?;
     let key = std::path::absolute(&credentials.key_file).map_err(|error| {
-        Fault::new(Kind::Unexpected, format!("where this folder is, is not known: {error}"))
+        CommandError::new(Kind::Unexpected, format!("where this folder is, is not known: {error}"))
     })?;
     let (url, id) = (endpoint.to_string(), credentials.id.to_string());
     let profile = Profile { url: Some(url.clone()), id: Some(id.clone()), key: Some(key) };

@@ -6,27 +6,27 @@ use webgateway_proto::api::{
     NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, method,
 };
 
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::{Report, table};
 use crate::printable::printable;
 
 /// `gwctl nodes list`
-pub(super) async fn list(client: &Client) -> Result<Report, Fault> {
+pub(super) async fn list(client: &Client) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::NODES_LIST, &json!({})).await?, |list| listed(&list)))
 }
 
 /// `gwctl nodes invite`
-pub(super) async fn invite(client: &Client, params: &NodeInvite) -> Result<Report, Fault> {
+pub(super) async fn invite(client: &Client, params: &NodeInvite) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::NODES_INVITE, params).await?, |invitation| invited(&invitation)))
 }
 
 /// `gwctl nodes drain`
-pub(super) async fn drain(client: &Client, params: &NodeDrain) -> Result<Report, Fault> {
+pub(super) async fn drain(client: &Client, params: &NodeDrain) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::NODES_DRAIN, params).await?, |state| drained(&state)))
 }
 
 /// `gwctl nodes remove`
-pub(super) async fn remove(client: &Client, params: &NodeRef) -> Result<Report, Fault> {
+pub(super) async fn remove(client: &Client, params: &NodeRef) -> Result<Report, CommandError> {
     let said = |state: NodeState| {
         let node = printable(&state.node).into_owned();
         format!("{node} is removed: its certificate is refused. Bring it back: gwctl nodes invite {node}")

@@ -10,7 +10,7 @@ use webgateway_proto::model::{KeyId, Mode};
 
 use super::certificates::to_create;
 use super::pages;
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
 
@@ -20,7 +20,7 @@ const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp 
 pub(super) const HEAD: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
 
 /// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
-pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, Fault> {
+pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, CommandError> {
     let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
     let is_own_host = params.fqdn.is_some();
     let result = client.call(method::ROUTES_CREATE, &params).await?;
@@ -31,7 +31,11 @@ pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Repor
 }
 
 /// `gwctl routes list`
-pub(super) async fn list(client: &Client, caller: &KeyId, params: RouteListParams) -> Result<Report, Fault> {
+pub(super) async fn list(
+    client: &Client,
+    caller: &KeyId,
+    params: RouteListParams,
+) -> Result<Report, CommandError> {
     let result = pages::all("routes", params.limit, async |limit, cursor| {
         // What is meant anyway is not said: an older gateway does not know it.
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
@@ -42,12 +46,12 @@ pub(super) async fn list(client: &Client, caller: &KeyId, params: RouteListParam
 }
 
 /// `gwctl routes get`
-pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, Fault> {
+pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ROUTES_GET, params).await?, |route| shown(&route)))
 }
 
 /// `gwctl routes update`
-pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, Fault> {
+pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, CommandError> {
     Ok(Report::of(client.call(method::ROUTES_UPDATE, params).await?, |route| match params.dry_run {
         true => would_be(&route),
         false => shown(&route),
@@ -55,7 +59,7 @@ pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Repo
 }
 
 /// `gwctl routes delete`
-pub(super) async fn delete(client: &Client, params: &RouteDelete) -> Result<Report, Fault> {
+pub(super) async fn delete(client: &Client, params: &RouteDelete) -> Result<Report, CommandError> {
     let result = client.call(method::ROUTES_DELETE, params).await?;
     Ok(Report::new(result, format!("Deleted route {}", params.id)))
 }

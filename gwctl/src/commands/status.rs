@@ -5,30 +5,33 @@ use serde_json::{Value, json};
 use webgateway_proto::api::{BuildInfo, Health, method};
 
 use crate::cli::Format;
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 use crate::output::{self, Report};
 use crate::printable::printable;
 
 /// `gwctl health`; anything but `ok` is a failure.
-pub(super) async fn health(client: &Client) -> Result<Report, Fault> {
+pub(super) async fn health(client: &Client) -> Result<Report, CommandError> {
     let result: Value = client.call(method::HEALTH, &json!({})).await?;
     match result.get("status").and_then(Value::as_str) {
         Some("ok") | None => Ok(Report::of(result, |health: Health| {
             let nodes = if health.nodes == 1 { "node" } else { "nodes" };
             format!("{}, {} {nodes} connected", printable(&health.status), health.nodes)
         })),
-        Some(status) => Err(Fault::new(Kind::Unreachable, format!("the gateway is not well: {status}"))),
+        Some(status) => {
+            Err(CommandError::new(Kind::Unreachable, format!("the gateway is not well: {status}")))
+        }
     }
 }
 
 /// `gwctl version`; a controlplane that cannot be asked is a warning.
-pub(super) async fn version(client: &Client, format: Format) -> Result<Report, Fault> {
+pub(super) async fn version(client: &Client, format: Format) -> Result<Report, CommandError> {
     let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let own = BuildInfo { name, version, base_domain: None };
     let theirs = match client.call(method::VERSION, &json!({})).await {
         Ok(result) => result,
         Err(error) => {
-            let message = format!("the controlplane's version is not known: {}", Fault::from(error).message);
+            let message =
+                format!("the controlplane's version is not known: {}", CommandError::from(error).message);
             output::warn(format, &message);
             Value::Null
         }

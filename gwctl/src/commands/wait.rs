@@ -7,9 +7,9 @@ use gwctl::Client;
 use serde_json::Value;
 use webgateway_proto::api::{WaitParams, WaitState, method};
 
-use super::Manner;
+use super::OutputOptions;
 use crate::cli::Format;
-use crate::fault::{Fault, Kind};
+use crate::error::{CommandError, Kind};
 
 /// How long one call waits, in seconds; the gateway answers sooner when there is news.
 const AT_ONCE: u64 = 10;
@@ -19,14 +19,15 @@ pub(super) async fn wait(
     client: &Client,
     result: &Value,
     limit: Duration,
-    manner: Manner,
-) -> Result<(), Fault> {
+    options: OutputOptions,
+) -> Result<(), CommandError> {
     let Some(version) = result.get("version").and_then(Value::as_u64) else {
-        return Err(Fault::new(Kind::Unexpected, "the gateway's answer has no version to wait for"));
+        return Err(CommandError::new(Kind::Unexpected, "the gateway's answer has no version to wait for"));
     };
     let route = result.get("id").and_then(Value::as_str).map(str::to_owned);
     let until = Instant::now() + limit;
-    let mut progress = Progress { shown: manner.format == Format::Table && stderr().is_terminal(), width: 0 };
+    let mut progress =
+        Progress { shown: options.format == Format::Table && stderr().is_terminal(), width: 0 };
     let mut known = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -37,9 +38,9 @@ pub(super) async fn wait(
         progress.show(&state);
         match judge(&state, version, left.is_zero().then_some(limit)) {
             Some(Ok(())) => return Ok(()),
-            Some(Err(fault)) => {
+            Some(Err(failure)) => {
                 progress.end();
-                return Err(fault);
+                return Err(failure);
             }
             None if timeout == 0 => tokio::time::sleep(left.min(Duration::from_millis(100))).await,
             None => {}
@@ -49,25 +50,31 @@ pub(super) async fn wait(
 }
 
 /// Whether it is over, and how; `late` is the time that was given, once it has passed.
-fn judge(state: &WaitState, version: u64, late: Option<Duration>) -> Option<Result<(), Fault>> {
+fn judge(state: &WaitState, version: u64, late: Option<Duration>) -> Option<Result<(), CommandError>> {
     let WaitState { nodes, acked, rejects } = state;
-    let fault = |message: String, hint: &str| {
-        Some(Err(Fault { hint: Some(hint.to_owned()), ..Fault::new(Kind::NotEverywhere, message) }))
+    let failure = |message: String, hint: &str| {
+        Some(Err(CommandError {
+            hint: Some(hint.to_owned()),
+            ..CommandError::new(Kind::NotEverywhere, message)
+        }))
     };
     if let Some(reason) = rejects.first() {
         let message = format!("{} of {nodes} nodes cannot use it: {reason}", rejects.len());
-        return fault(message, "the change is stored, these nodes keep the last good one: update the route");
+        return failure(
+            message,
+            "the change is stored, these nodes keep the last good one: update the route",
+        );
     }
     if *nodes == 0 {
         let hint =
             "the change is stored, and a node takes it as soon as it is there: the operator must start one";
-        return fault("no node is connected".to_owned(), hint);
+        return failure("no node is connected".to_owned(), hint);
     }
     if acked == nodes {
         return Some(Ok(()));
     }
     let message = format!("after {} s {acked} of {nodes} nodes hold version {version}", late?.as_secs());
-    fault(
+    failure(
         message,
         "the change is stored, the others take it when they can; the operator sees them with `nodes.list`",
     )
@@ -114,8 +121,8 @@ mod tests {
             acked,
             rejects: rejects.iter().map(ToString::to_string).collect(),
         };
-        let (late, said) = (Some(Duration::from_secs(30)), |over: Option<Result<(), Fault>>| {
-            over.map(|over| over.map_err(|fault| (fault.kind.exit_code(), fault.message)))
+        let (late, said) = (Some(Duration::from_secs(30)), |over: Option<Result<(), CommandError>>| {
+            over.map(|over| over.map_err(|failure| (failure.kind.exit_code(), failure.message)))
         });
         assert_eq!(said(judge(&state(3, 3, &[]), 7, None)), Some(Ok(())));
         assert_eq!(said(judge(&state(2, 3, &[]), 7, None)), None);

@@ -16,11 +16,11 @@ use webgateway_proto::api::{LONGEST_WAIT, MAX_PAGE, RouteListParams, method};
 use webgateway_proto::model::KeyId;
 
 use self::lines::Lines;
-use super::{Manner, pages};
-use crate::difference::{Event, Happened, difference};
-use crate::fault::{Fault, Kind};
+use super::{OutputOptions, pages};
+use crate::difference::{ChangeKind, Event, difference};
+use crate::error::{CommandError, Kind};
 use crate::output;
-use crate::trace::Vigil;
+use crate::trace::RetryNotice;
 
 /// How many routes are watched at most.
 const MOST: u32 = 10_000;
@@ -40,10 +40,10 @@ pub(super) async fn watch(
     client: Client,
     caller: &KeyId,
     params: RouteListParams,
-    manner: Manner,
-) -> Result<(), Fault> {
+    options: OutputOptions,
+) -> Result<(), CommandError> {
     tokio::select! {
-        failed = follow(client, caller, params, manner) => failed,
+        failed = follow(client, caller, params, options) => failed,
         () = reader_gone() => Ok(()),
     }
 }
@@ -52,16 +52,16 @@ async fn follow(
     client: Client,
     caller: &KeyId,
     params: RouteListParams,
-    manner: Manner,
-) -> Result<(), Fault> {
+    options: OutputOptions,
+) -> Result<(), CommandError> {
     let mut at = Instant::now() + PACE;
     let mut known = list(&client, &params, None).await?;
-    let mut lines = Lines::new(manner.format, caller);
-    let listed = known.routes.iter().map(|route| Event { happened: Happened::Listed, route: route.clone() });
+    let mut lines = Lines::new(options.format, caller);
+    let listed = known.routes.iter().map(|route| Event { kind: ChangeKind::Listed, route: route.clone() });
     let mut goes_on = output::put(&lines.listed(&listed.collect::<Vec<_>>())?)?;
-    let vigil = Vigil::new(manner.format);
+    let notice = RetryNotice::new(options.format);
     let (once, patient) = (client.clone().retry_for(Duration::ZERO), client.retry_for(Duration::MAX));
-    let patient = if manner.verbose { patient } else { patient.observed_by(vigil.clone()) };
+    let patient = if options.verbose { patient } else { patient.observed_by(notice.clone()) };
     while goes_on {
         sleep_until(at).await;
         let seen = match list(&once, &params, Some(known.version)).await {
@@ -72,7 +72,7 @@ async fn follow(
             // What will not pass fails again; after what does the list is here at once, whatever its version.
             Err(_) => {
                 let seen = list(&patient, &params, None).await?;
-                vigil.answered();
+                notice.answered();
                 at = Instant::now() + LENIENCE;
                 seen
             }
@@ -84,7 +84,11 @@ async fn follow(
 }
 
 /// Reads all pages; with `newer_than`, as soon as there is something newer, or after a while all the same.
-async fn list(client: &Client, params: &RouteListParams, newer_than: Option<u64>) -> Result<Listing, Fault> {
+async fn list(
+    client: &Client,
+    params: &RouteListParams,
+    newer_than: Option<u64>,
+) -> Result<Listing, CommandError> {
     let page = async |limit, cursor: Option<String>| {
         // The first page waits; the others belong to it.
         let newer_than = newer_than.filter(|_| cursor.is_none());
@@ -95,12 +99,12 @@ async fn list(client: &Client, params: &RouteListParams, newer_than: Option<u64>
     };
     let mut list: Value = pages::all("routes", Some(MOST + 1), page).await?;
     let Some(version) = list["version"].as_u64() else {
-        return Err(Fault::new(Kind::Unexpected, "the gateway is too old to be watched")
+        return Err(CommandError::new(Kind::Unexpected, "the gateway is too old to be watched")
             .hint("ask again and again: gwctl routes list"));
     };
     let routes = list["routes"].as_array_mut().map(std::mem::take).unwrap_or_default();
     if routes.len() > MOST as usize {
-        return Err(Fault::new(Kind::Usage, format!("there are more than {MOST} routes to watch"))
+        return Err(CommandError::new(Kind::Usage, format!("there are more than {MOST} routes to watch"))
             .flag("-w/--watch")
             .hint("watch some of them: --owner, --host or --mode"));
     }

@@ -87,9 +87,9 @@ fn what_has_no_counterpart_is_named() {
 
 #[test]
 fn a_wrong_value_names_its_key() {
-    assert!(matches!(import("{"), Err(NotImportable::NotJson(_))));
-    assert!(matches!(import("{}"), Err(NotImportable::NotMycelium)));
-    assert!(matches!(import(&caddy(json!({ "module": "http" }))), Err(NotImportable::NotMycelium)));
+    assert!(matches!(import("{"), Err(ImportError::NotJson(_))));
+    assert!(matches!(import("{}"), Err(ImportError::NotMycelium)));
+    assert!(matches!(import(&caddy(json!({ "module": "http" }))), Err(ImportError::NotMycelium)));
     for (key, value) in [
         ("base_domain", json!("-")),
         ("public_ip", json!(["x"])),

@@ -9,7 +9,7 @@ use crate::cli::Format;
 use crate::colour;
 use crate::commands::routes::{HEAD, columns};
 use crate::difference::Event;
-use crate::fault::Fault;
+use crate::error::CommandError;
 use crate::output;
 use crate::printable::printable;
 
@@ -37,7 +37,7 @@ impl Lines {
     }
 
     /// What was there first; the table has a head.
-    pub(super) fn listed(&mut self, events: &[Event]) -> Result<String, Fault> {
+    pub(super) fn listed(&mut self, events: &[Event]) -> Result<String, CommandError> {
         let lines = self.of(events)?;
         Ok(match self.format {
             Format::Table => self.head(events) + &lines,
@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// The events' lines, each with its end.
-    pub(super) fn of(&mut self, events: &[Event]) -> Result<String, Fault> {
+    pub(super) fn of(&mut self, events: &[Event]) -> Result<String, CommandError> {
         match self.format {
             Format::Json => Ok(events.iter().map(|event| format!("{}\n", event.json())).collect()),
             Format::Yaml => {
@@ -56,7 +56,7 @@ impl Lines {
             }
             Format::Table => {
                 let rows: Vec<Row<'_>> =
-                    events.iter().map(|event| self.row(event)).collect::<Result<_, Fault>>()?;
+                    events.iter().map(|event| self.row(event)).collect::<Result<_, CommandError>>()?;
                 for row in &rows {
                     for (width, cell) in self.widths.iter_mut().zip(&row.columns) {
                         *width = (*width).max(cell.chars().count());
@@ -73,11 +73,11 @@ impl Lines {
         self.line(&Row { sign: "", columns: HEAD.map(str::to_owned), owner })
     }
 
-    fn row<'a>(&self, event: &Event) -> Result<Row<'a>, Fault> {
+    fn row<'a>(&self, event: &Event) -> Result<Row<'a>, CommandError> {
         let route: RouteView = read(&event.route)?;
         let safe = |cell: String| printable(&cell).into_owned();
         let owner = (route.owner != self.caller.as_str()).then(|| safe(route.owner.clone()));
-        Ok(Row { sign: event.happened.sign(), columns: columns(&route).map(safe), owner })
+        Ok(Row { sign: event.kind.sign(), columns: columns(&route).map(safe), owner })
     }
 
     fn line(&self, Row { sign, columns, owner }: &Row<'_>) -> String {
@@ -94,7 +94,7 @@ impl Lines {
     }
 }
 
-fn read(route: &Value) -> Result<RouteView, Fault> {
+fn read(route: &Value) -> Result<RouteView, CommandError> {
     serde_json::from_value(route.clone()).map_err(|error| CallError::Decode(error).into())
 }
 
@@ -103,22 +103,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::difference::Happened;
+    use crate::difference::ChangeKind;
 
-    fn event(happened: Happened, host: &str, owner: &str) -> Event {
+    fn event(kind: ChangeKind, host: &str, owner: &str) -> Event {
         let route = json!({
             "id": "01999999-9999-7999-8999-999999999999", "owner": owner, "host": host, "mode": "terminate",
             "balance": "random", "backends": ["[400::1]:80"], "state": "suspended", "reason": "suspended: spam\n",
             "version": 7, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
-        Event { happened, route }
+        Event { kind, route }
     }
 
     #[test]
     fn later_lines_stand_below_the_first_ones() {
         let mut lines = Lines::new(Format::Table, &"me.pub".parse().unwrap());
-        let listed = lines.listed(&[event(Happened::Listed, "a.gw.example", "me.pub")]).unwrap();
-        let changed = lines.of(&[event(Happened::Deleted, "b.gw.example", "you.pub")]).unwrap();
+        let listed = lines.listed(&[event(ChangeKind::Listed, "a.gw.example", "me.pub")]).unwrap();
+        let changed = lines.of(&[event(ChangeKind::Deleted, "b.gw.example", "you.pub")]).unwrap();
         let expected = "   ID                                    HOST                      MODE         METHOD       BACKENDS            STATE
    01999999-9999-7999-8999-999999999999  a.gw.example              terminate    random       [400::1]:80         suspended: spam\\n
 -  01999999-9999-7999-8999-999999999999  b.gw.example              terminate    random       [400::1]:80         suspended: spam\\n  you.pub
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn programs_read_a_line_or_a_document_each() {
-        let events = [event(Happened::Created, "a", "me.pub"), event(Happened::Changed, "a", "me.pub")];
+        let events = [event(ChangeKind::Created, "a", "me.pub"), event(ChangeKind::Changed, "a", "me.pub")];
         let of = |format| Lines::new(format, &"me.pub".parse().unwrap()).listed(&events).unwrap();
         let words: Vec<String> = of(Format::Json)
             .lines()

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use gwctl::api::jsonrpc::ErrorObject;
 use gwctl::keys::KeyError;
-use gwctl::{CallError, ErrorKind, NotRpc, TransportError};
+use gwctl::{CallError, ErrorKind, NotRpcError, TransportError};
 use http::StatusCode;
 use webgateway_proto::httpsig::InvalidKey;
 
@@ -15,12 +15,12 @@ pub(crate) use self::kind::Kind;
 use self::words::flag_of;
 pub(crate) use self::words::in_flags;
 use crate::args::InvalidArg;
-use crate::mycelium::AddressFault;
-use crate::profiles::ProfileFault;
+use crate::mycelium::AddressError;
+use crate::profiles::ProfileError;
 
 /// A failure as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct CommandError {
     pub(crate) kind: Kind,
     /// A stable word for it, such as `host_taken`.
     pub(crate) word: String,
@@ -34,7 +34,7 @@ pub(crate) struct Fault {
     pub(crate) hint: Option<String>,
 }
 
-impl Fault {
+impl CommandError {
     /// A failure of a kind, with the hint that fits the kind.
     pub(crate) fn new(kind: Kind, message: impl ToString) -> Self {
         let hint = kind.hint().map(str::to_owned);
@@ -57,14 +57,14 @@ impl Fault {
     }
 }
 
-impl From<InvalidArg> for Fault {
+impl From<InvalidArg> for CommandError {
     fn from(error: InvalidArg) -> Self {
-        let fault = Self::new(Kind::Usage, &error).flag(error.flag());
-        Self { hint: error.hint().map(str::to_owned), ..fault }
+        let failure = Self::new(Kind::Usage, &error).flag(error.flag());
+        Self { hint: error.hint().map(str::to_owned), ..failure }
     }
 }
 
-impl From<KeyError> for Fault {
+impl From<KeyError> for CommandError {
     fn from(error: KeyError) -> Self {
         let usage = |hint| Self::new(Kind::Usage, &error).flag("-k/--key").hint(hint);
         match &error {
@@ -86,111 +86,115 @@ impl From<KeyError> for Fault {
     }
 }
 
-impl From<ProfileFault> for Fault {
-    fn from(error: ProfileFault) -> Self {
+impl From<ProfileError> for CommandError {
+    fn from(error: ProfileError) -> Self {
         let usage = |hint| Self::new(Kind::Usage, &error).flag("--profile").hint(hint);
         match &error {
-            ProfileFault::NoHome => usage("set HOME, or give -u, -i and -k without --profile"),
-            ProfileFault::Unreadable { .. } => usage("the file must be readable for the user who runs gwctl"),
-            ProfileFault::Invalid { .. } => {
+            ProfileError::NoHome => usage("set HOME, or give -u, -i and -k without --profile"),
+            ProfileError::Unreadable { .. } => usage("the file must be readable for the user who runs gwctl"),
+            ProfileError::Invalid { .. } => {
                 usage("correct the file, or move it away; `gwctl login` writes a new one")
             }
-            ProfileFault::Unknown { .. } => {
+            ProfileError::Unknown { .. } => {
                 usage("`gwctl login --profile NAME -u URL -i user1.pub -k user1.priv` makes one")
             }
-            ProfileFault::Unwritable { .. } => Self::new(Kind::Unexpected, &error)
+            ProfileError::Unwritable { .. } => Self::new(Kind::Unexpected, &error)
                 .hint("its directory must be writable for the user who runs gwctl"),
         }
     }
 }
 
-impl From<AddressFault> for Fault {
-    fn from(error: AddressFault) -> Self {
-        let fault = Self::new(Kind::Unexpected, &error);
+impl From<AddressError> for CommandError {
+    fn from(error: AddressError) -> Self {
+        let failure = Self::new(Kind::Unexpected, &error);
         match error {
-            AddressFault::Url(_) => Self::new(Kind::Usage, &error).flag("--mycelium-api"),
-            AddressFault::Silent { .. } => fault.flag("-b/--backend").hint(
+            AddressError::Url(_) => Self::new(Kind::Usage, &error).flag("--mycelium-api"),
+            AddressError::Silent { .. } => failure.flag("-b/--backend").hint(
                 "is mycelium running? If its API is elsewhere, give --mycelium-api URL; or write the address \
                  yourself, which `mycelium inspect --json` shows",
             ),
-            AddressFault::Foreign(_) => fault.flag("-b/--backend").hint(
+            AddressError::Foreign(_) => failure.flag("-b/--backend").hint(
                 "is it Mycelium, and not too old? Write the address yourself, which `mycelium inspect --json` shows",
             ),
         }
     }
 }
 
-impl From<CallError> for Fault {
+impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Encode(_) | CallError::Build(_) | CallError::Sign(_) | CallError::Decode(_) => {
                 Self::new(error.kind().into(), error)
             }
-            CallError::Transport(fault) => fault.into(),
+            CallError::Transport(failure) => failure.into(),
             CallError::Refused(error) => (*error).into(),
             CallError::NotRpc(answer) => answer.into(),
         }
     }
 }
 
-impl From<TransportError> for Fault {
+impl From<TransportError> for CommandError {
     fn from(error: TransportError) -> Self {
-        let fault = Self::new(Kind::Unreachable, &error);
+        let failure = Self::new(Kind::Unreachable, &error);
         match error {
-            TransportError::Connect { .. } | TransportError::ConnectTimeout(_) => fault,
+            TransportError::Connect { .. } | TransportError::ConnectTimeout(_) => failure,
             TransportError::Trust(_) => {
-                fault.hint("install the ca-certificates package, or set SSL_CERT_FILE to a PEM file of CAs")
+                failure.hint("install the ca-certificates package, or set SSL_CERT_FILE to a PEM file of CAs")
             }
-            TransportError::Certificate { .. } => fault.hint(
+            TransportError::Certificate { .. } => failure.hint(
                 "is the host in -u right? If the gateway has a CA of its own, set SSL_CERT_FILE to that CA's PEM file",
             ),
             TransportError::Tls { .. } => {
-                fault.hint("does the gateway know this host, and is the port an https port? http:// is plain")
+                failure.hint("does the gateway know this host, and is the port an https port? http:// is plain")
             }
-            TransportError::Lost { .. } => fault.hint(
+            TransportError::Lost { .. } => failure.hint(
                 "if it was a change, it may have been made: look with `gwctl routes list` before you repeat it. \
                  An https port needs https:// in -u",
             ),
-            TransportError::Timeout => fault
+            TransportError::Timeout => failure
                 .hint("if it was a change, it may have been made: look with `gwctl routes list` before you repeat it"),
-            TransportError::NotHttp(_) => fault.hint("is it an https port? Then write https:// in -u"),
+            TransportError::NotHttp(_) => failure.hint("is it an https port? Then write https:// in -u"),
             TransportError::TooLarge(_) => {
-                Self { kind: Kind::Unexpected, word: Kind::Unexpected.as_str().to_owned(), ..fault }
+                Self { kind: Kind::Unexpected, word: Kind::Unexpected.as_str().to_owned(), ..failure }
                     .hint("is -u the API's URL?")
             }
         }
     }
 }
 
-impl From<ErrorObject> for Fault {
+impl From<ErrorObject> for CommandError {
     fn from(error: ErrorObject) -> Self {
-        let fault = Self::new(ErrorKind::of_code(error.code).into(), in_flags(&error.message));
-        let Some(data) = error.data else { return fault };
+        let failure = Self::new(ErrorKind::of_code(error.code).into(), in_flags(&error.message));
+        let Some(data) = error.data else { return failure };
         let field = data.field.map(|field| field.into_owned().into_boxed_str());
         Self {
             word: data.kind.into_owned(),
             flag: field.as_deref().and_then(flag_of).map(Cow::Borrowed),
             field,
-            hint: data.hint.map(|hint| in_flags(&hint)).or(fault.hint),
-            ..fault
+            hint: data.hint.map(|hint| in_flags(&hint)).or(failure.hint),
+            ..failure
         }
     }
 }
 
-impl From<NotRpc> for Fault {
-    fn from(answer: NotRpc) -> Self {
-        let fault = Self::new(ErrorKind::of_status(answer.status).into(), &answer);
+impl From<NotRpcError> for CommandError {
+    fn from(answer: NotRpcError) -> Self {
+        let failure = Self::new(ErrorKind::of_status(answer.status).into(), &answer);
         if let Some(location) = answer.location {
-            return fault.flag("-u/--url").hint(format!("it points to {location}: give that with -u"));
+            return failure.flag("-u/--url").hint(format!("it points to {location}: give that with -u"));
         }
         match answer.status {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                fault.hint("the request is too large for what stands at this URL")
+                failure.hint("the request is too large for what stands at this URL")
             }
-            StatusCode::TOO_MANY_REQUESTS => fault.hint("wait a while before you try again"),
-            _ if fault.kind == Kind::Unreachable && answer.is_gateways => fault.hint("try again in a while"),
-            _ if fault.hint.is_some() => fault,
-            _ => fault.hint("is -u the API's URL? It ends in /rpc, such as https://gateway.example.org/rpc"),
+            StatusCode::TOO_MANY_REQUESTS => failure.hint("wait a while before you try again"),
+            _ if failure.kind == Kind::Unreachable && answer.is_gateways => {
+                failure.hint("try again in a while")
+            }
+            _ if failure.hint.is_some() => failure,
+            _ => {
+                failure.hint("is -u the API's URL? It ends in /rpc, such as https://gateway.example.org/rpc")
+            }
         }
     }
 }
