@@ -139,10 +139,10 @@ mod tests {
     fn has_one_form() {
         for (text, uri) in [
             ("http://localhost:8080/rpc", "http://localhost:8080/rpc"),
-            ("https://GW.example.org", "https://gw.example.org/rpc"),
-            ("https://gw.example.org:443/", "https://gw.example.org/rpc"),
+            ("https://Gateway.Example.com", "https://gateway.example.com/rpc"),
+            ("https://gateway.example.com:443/", "https://gateway.example.com/rpc"),
             ("http://[::1]:80/rpc", "http://[::1]/rpc"),
-            ("https://gw.example.org:80/x/rpc?a=b", "https://gw.example.org:80/x/rpc?a=b"),
+            ("https://gateway.example.com:80/x/rpc?a=b", "https://gateway.example.com:80/x/rpc?a=b"),
         ] {
             assert_eq!(Endpoint::parse(text).unwrap().to_string(), uri, "{text}");
         }
@@ -153,15 +153,18 @@ mod tests {
         let text = |text: &str| text.to_owned();
         for (url, error) in [
             ("", InvalidUrl::Malformed(text(""))),
-            ("gw.example.org", InvalidUrl::NoScheme(text("gw.example.org"))),
+            ("gateway.example.com", InvalidUrl::NoScheme(text("gateway.example.com"))),
             ("localhost:8080/rpc", InvalidUrl::NoScheme(text("localhost:8080/rpc"))),
-            ("ftp://gw.example.org", InvalidUrl::Scheme(text("ftp://gw.example.org"))),
+            ("ftp://gateway.example.com", InvalidUrl::Scheme(text("ftp://gateway.example.com"))),
             ("https://", InvalidUrl::Malformed(text("https://"))),
             ("https://a b/", InvalidUrl::Malformed(text("https://a b/"))),
-            ("https://me:sesame@gw.example.org/", InvalidUrl::UserName),
-            ("https://gw.example.org:0/", InvalidUrl::Port(text("https://gw.example.org:0/"))),
-            ("https://gw.example.org:99999", InvalidUrl::Port(text("https://gw.example.org:99999"))),
-            ("https://gw.example.org:/", InvalidUrl::Port(text("https://gw.example.org:/"))),
+            ("https://me:sesame@gateway.example.com/", InvalidUrl::UserName),
+            ("https://gateway.example.com:0/", InvalidUrl::Port(text("https://gateway.example.com:0/"))),
+            (
+                "https://gateway.example.com:99999",
+                InvalidUrl::Port(text("https://gateway.example.com:99999")),
+            ),
+            ("https://gateway.example.com:/", InvalidUrl::Port(text("https://gateway.example.com:/"))),
         ] {
             assert_eq!(Endpoint::parse(url), Err(error), "{url}");
         }
@@ -177,9 +180,9 @@ mod tests {
             ("http://[54f:1::2]:8080", false),
             ("http://[600::1]:8080", true),
             ("http://192.168.1.1:8080", true),
-            ("http://gw.example.org", true),
+            ("http://gateway.example.com", true),
             ("http://notlocalhost", true),
-            ("https://gw.example.org", false),
+            ("https://gateway.example.com", false),
         ] {
             assert_eq!(Endpoint::parse(url).unwrap().is_exposed(), exposed, "{url}");
         }

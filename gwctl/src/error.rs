@@ -193,7 +193,7 @@ impl From<NotRpcError> for CommandError {
             }
             _ if failure.hint.is_some() => failure,
             _ => {
-                failure.hint("is -u the API's URL? It ends in /rpc, such as https://gateway.example.org/rpc")
+                failure.hint("is -u the API's URL? It ends in /rpc, such as https://gateway.example.com/rpc")
             }
         }
     }

@@ -76,10 +76,10 @@ fn a_gateways_503_says_why() {
 
 #[test]
 fn a_redirect_is_told_and_not_followed() {
-    let lines = vec!["location: https://gw.example.org/rpc".to_owned()];
+    let lines = vec!["location: https://gateway.example.com/rpc".to_owned()];
     let ended = list(move || Reply::Http(308, "text/html", lines.clone(), String::new()));
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("https://gw.example.org/rpc: give that with -u"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("https://gateway.example.com/rpc: give that with -u"), "{}", ended.stderr);
 }
 
 #[test]

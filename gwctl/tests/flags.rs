@@ -40,7 +40,7 @@ fn each_wrong_flag_is_named_and_nothing_is_sent() {
         (vec!["admin", "suspend", "--user", "../admin.pub"], "USER"),
         (vec!["admin", "unsuspend"], "USER"),
         (vec!["routes", "list", "-i", "keys/user1.pub"], "-i/--id"),
-        (vec!["routes", "list", "-u", "gw.example.org"], "-u/--url"),
+        (vec!["routes", "list", "-u", "gateway.example.com"], "-u/--url"),
         (vec!["routes", "list", "-o", "xml"], "--output"),
         (vec!["routes", "list", "-w", "-n", "1"], "--limit"),
         (vec!["routes", "list", "--colour"], "--colour"),

@@ -116,7 +116,7 @@ impl InvalidArg {
     /// What to do next, where the error does not say so itself.
     pub(crate) const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Url(_) => Some("write -u https://gateway.example.org/rpc, or set WEBGATEWAY_URL"),
+            Self::Url(_) => Some("write -u https://gateway.example.com/rpc, or set WEBGATEWAY_URL"),
             Self::Id(_) => {
                 Some("give the file name of the public key the operator has, such as -i user1.pub")
             }

@@ -87,7 +87,7 @@ fn the_wrong_flag_is_named() {
         ("gwctl routes get -r 42", "-r/--route"),
         ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "-r/--route"),
         ("gwctl routes update -r x -t", "-r/--route"),
-        ("gwctl routes list -u gw.example.org", "-u/--url"),
+        ("gwctl routes list -u gateway.example.com", "-u/--url"),
         ("gwctl routes list -i ../admin.pub", "-i/--id"),
         ("gwctl certificates get -c a..b", "-c/--certificate"),
         ("gwctl certificates renew -c *.example.org", "-c/--certificate"),

@@ -26,7 +26,7 @@ pub(crate) enum Routes {
     Apply(Apply),
     /// Tell how a host looks from every node, and what is wrong
     Explain {
-        /// The host, such as myapp.gateway.example.org
+        /// The host, such as myapp.gateway.example.com
         host: String,
     },
 }
