@@ -5,6 +5,7 @@ mod audit;
 mod global;
 mod lists;
 mod nodes;
+mod options;
 mod routes;
 mod shell;
 mod wait;
@@ -19,7 +20,8 @@ pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
 pub(crate) use self::lists::{Mode, Most, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
-pub(crate) use self::routes::{Apply, Checks, Create, Method, Route, Routes, Update};
+pub(crate) use self::options::OptionError;
+pub(crate) use self::routes::{Apply, Create, Route, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
 pub(crate) use self::wait::Wait;
 

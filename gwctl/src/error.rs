@@ -169,7 +169,7 @@ impl From<ErrorObject> for CommandError {
         let field = data.field.map(|field| field.into_owned().into_boxed_str());
         Self {
             word: data.kind.into_owned(),
-            flag: field.as_deref().and_then(flag_of).map(Cow::Borrowed),
+            flag: field.as_deref().and_then(flag_of),
             field,
             hint: data.hint.map(|hint| in_flags(&hint)).or(failure.hint),
             ..failure

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use thiserror::Error;
-use webgateway_proto::api::{HealthSpec, RouteCreate};
-use webgateway_proto::model::{Balance, HealthCheck, Host, Mode};
+use webgateway_proto::api::RouteCreate;
+use webgateway_proto::model::{Host, Mode, RouteOptions};
 
 use crate::args::{InvalidArg, backends, label};
 
@@ -38,9 +38,8 @@ pub(crate) enum Reason {
 pub(crate) struct Desired {
     pub(crate) place: Place,
     pub(crate) backends: Vec<String>,
-    pub(crate) balance: Balance,
     pub(crate) mode: Mode,
-    pub(crate) health: Option<HealthSpec>,
+    pub(crate) options: RouteOptions,
 }
 
 /// Where a route is.
@@ -69,10 +68,9 @@ struct Entry {
     host: Option<String>,
     backends: Vec<String>,
     #[serde(default)]
-    balance: Balance,
-    #[serde(default)]
     mode: Mode,
-    health: Option<HealthSpec>,
+    #[serde(flatten)]
+    options: RouteOptions,
     #[serde(default, rename = "id")]
     _id: IgnoredAny,
     #[serde(default, rename = "owner")]
@@ -123,7 +121,7 @@ pub(crate) fn refuse_twins(routes: &[Desired]) -> Result<(), InvalidManifest> {
 }
 
 fn desired(entry: Entry) -> Result<Desired, Reason> {
-    let Entry { mode, balance, health, .. } = entry;
+    let Entry { mode, options, .. } = entry;
     let place = match (entry.subdomain, entry.fqdn, entry.host) {
         (Some(name), None, None) => Place::Below(label(&name)?),
         (None, Some(host), None) | (None, None, Some(host)) => {
@@ -131,19 +129,12 @@ fn desired(entry: Entry) -> Result<Desired, Reason> {
         }
         _ => return Err(Reason::OneHost),
     };
-    if mode == Mode::Passthrough {
-        if matches!(place, Place::Below(_)) {
-            return Err(InvalidArg::PassthroughSubdomain.into());
-        }
-        if health.as_ref().is_some_and(|health| health.path.is_some()) {
-            return Err(InvalidArg::PassthroughHealth.into());
-        }
+    if mode == Mode::Passthrough && matches!(place, Place::Below(_)) {
+        return Err(InvalidArg::PassthroughSubdomain.into());
     }
-    if let Some(spec) = &health {
-        HealthCheck::try_from(spec).map_err(InvalidArg::from)?;
-    }
+    options.check_fits(mode).map_err(InvalidArg::from)?;
     let backends = backends(&entry.backends).map_err(InvalidArg::from)?;
-    Ok(Desired { place, backends, balance, mode, health })
+    Ok(Desired { place, backends, mode, options })
 }
 
 impl Place {
@@ -174,9 +165,8 @@ impl Desired {
             subdomain,
             fqdn,
             backends: self.backends.clone(),
-            balance: self.balance,
             mode: self.mode,
-            health: self.health.clone(),
+            options: self.options.clone(),
             ..RouteCreate::default()
         }
     }
@@ -184,6 +174,8 @@ impl Desired {
 
 #[cfg(test)]
 mod tests {
+    use webgateway_proto::model::Balance;
+
     use super::*;
 
     #[test]
@@ -194,12 +186,12 @@ mod tests {
         let routes = parse(yaml).unwrap();
         assert_eq!(routes[0].place, Place::Below("shop".into()));
         assert_eq!(routes[1].place, Place::Host("a.example.org".into()));
-        assert_eq!((routes[1].mode, routes[1].balance), (Mode::Passthrough, Balance::Random));
+        assert_eq!((routes[1].mode, routes[1].options.balance), (Mode::Passthrough, Balance::Random));
         assert_eq!(routes[1].backends, ["[400::2]:443"], "one spelling");
         let json =
             r#"{"routes":[{"fqdn":"a.example.org","backends":["[400::1]:80"],"health":{"path":"/up"}}]}"#;
         let routes = parse(json).unwrap();
-        assert_eq!(routes[0].health.as_ref().map(|health| health.interval), Some(10));
+        assert_eq!(routes[0].options.health.as_ref().map(|check| check.interval().as_secs()), Some(10));
         assert!(parse("routes: []").unwrap().is_empty());
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use webgateway_proto::api::{HealthSpec, RouteDelete, RouteUpdate, RouteView};
+use webgateway_proto::api::{RouteDelete, RouteUpdate, RouteView};
 
 use crate::manifest::Desired;
 
@@ -33,7 +33,7 @@ pub(crate) fn plan(desired: &[Desired], actual: &[RouteView], prune: bool) -> Pl
     for wanted in desired {
         match left.remove(wanted.place.text()) {
             None => plan.steps.push(Step::Create(wanted.clone())),
-            Some(route) if differences(route, wanted).is_empty() => plan.unchanged += 1,
+            Some(route) if is_met(route, wanted) => plan.unchanged += 1,
             Some(route) => plan.steps.push(Step::Update(Box::new(route.clone()), wanted.clone())),
         }
     }
@@ -43,26 +43,33 @@ pub(crate) fn plan(desired: &[Desired], actual: &[RouteView], prune: bool) -> Pl
     plan
 }
 
-/// A field, how it is, and how it shall be.
-type Difference = (&'static str, String, String);
-
-fn differences(route: &RouteView, wanted: &Desired) -> Vec<Difference> {
-    let all = [
-        ("backends", route.backends.join(", "), wanted.backends.join(", ")),
-        ("balance", route.balance.to_string(), wanted.balance.to_string()),
-        ("mode", route.mode.to_string(), wanted.mode.to_string()),
-        ("health", checked(route.health.as_ref()), checked(wanted.health.as_ref())),
-    ];
-    all.into_iter().filter(|(_, from, to)| from != to).collect()
+/// A field of a route that is to change.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    field: &'static str,
+    from: String,
+    to: String,
 }
 
-fn checked(health: Option<&HealthSpec>) -> String {
-    health.map_or_else(
-        || "none".to_owned(),
-        |HealthSpec { path, interval, rise, fall }| {
-            format!("{} every {interval} s, {rise} up, {fall} down", path.as_deref().unwrap_or("tcp"))
-        },
-    )
+fn differences(route: &RouteView, wanted: &Desired) -> Vec<Difference> {
+    let mut all = vec![
+        Difference { field: "backends", from: route.backends.join(", "), to: wanted.backends.join(", ") },
+        Difference { field: "mode", from: route.mode.to_string(), to: wanted.mode.to_string() },
+    ];
+    let options = route.options.describe().into_iter().zip(wanted.options.describe());
+    all.extend(options.map(|((field, from), (_, to))| Difference { field, from, to }));
+    all.retain(|difference| difference.from != difference.to);
+    all
+}
+
+/// Tells whether the route is what is wanted.
+fn is_met(route: &RouteView, wanted: &Desired) -> bool {
+    update(route, wanted) == unchanged(route)
+}
+
+/// The update that changes nothing, unless the route has changed meanwhile.
+fn unchanged(route: &RouteView) -> RouteUpdate {
+    RouteUpdate { id: route.id.clone(), expected_version: Some(route.version), ..RouteUpdate::default() }
 }
 
 impl Step {
@@ -91,7 +98,7 @@ impl Step {
             Self::Update(route, wanted) => {
                 let changes = differences(route, wanted).into_iter();
                 let changes: Vec<String> =
-                    changes.map(|(what, from, to)| format!("{what}: {from} → {to}")).collect();
+                    changes.map(|Difference { field, from, to }| format!("{field}: {from} → {to}")).collect();
                 format!("~ update {host}: {}", changes.join("; "))
             }
             Self::Delete(_) => format!("- delete {host}"),
@@ -104,7 +111,7 @@ impl Step {
         if let Self::Update(route, wanted) = self {
             let changes = differences(route, wanted).into_iter();
             let changes: serde_json::Map<String, Value> = changes
-                .map(|(what, from, to)| (what.to_owned(), json!({ "from": from, "to": to })))
+                .map(|Difference { field, from, to }| (field.to_owned(), json!({ "from": from, "to": to })))
                 .collect();
             step["changes"] = changes.into();
         }
@@ -112,18 +119,13 @@ impl Step {
     }
 }
 
-/// What makes `route` the one wanted, unless it has changed meanwhile.
+/// Returns what makes `route` the one wanted, unless it has changed meanwhile.
 pub(crate) fn update(route: &RouteView, wanted: &Desired) -> RouteUpdate {
-    let changed: Vec<&str> = differences(route, wanted).into_iter().map(|(what, ..)| what).collect();
-    let is = |what: &str| changed.contains(&what);
     RouteUpdate {
-        id: route.id.clone(),
-        backends: is("backends").then(|| wanted.backends.clone()),
-        balance: is("balance").then_some(wanted.balance),
-        mode: is("mode").then_some(wanted.mode),
-        health: is("health").then(|| wanted.health.clone()),
-        expected_version: Some(route.version),
-        ..RouteUpdate::default()
+        backends: (route.backends != wanted.backends).then(|| wanted.backends.clone()),
+        mode: (route.mode != wanted.mode).then_some(wanted.mode),
+        options: route.options.patch_to(&wanted.options),
+        ..unchanged(route)
     }
 }
 

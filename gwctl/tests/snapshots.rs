@@ -36,6 +36,18 @@ fn said(program: &Program, words: &[&str]) -> Ended {
     command.env_remove("WEBGATEWAY_RETRY_FOR").output().unwrap().into()
 }
 
+/// The help page without the flags of a route's options, which `docs/route-options.md` has word for word.
+fn without_route_options(help: &str) -> String {
+    let mut in_options = false;
+    let kept = help.split_inclusive('\n').filter(|line| {
+        if !line.starts_with(' ') && line.trim_end() != "" {
+            in_options = line.trim_end() == "Route options:";
+        }
+        !in_options
+    });
+    kept.collect()
+}
+
 /// The names of the commands a help page lists.
 fn commands(help: &str) -> Vec<String> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -53,7 +65,7 @@ fn help_pages() {
         let words: Vec<&str> = page.iter().map(String::as_str).chain(["--help"]).collect();
         let ended = said(&program, &words);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{words:?}");
-        writeln!(text, "$ gwctl {}\n{}", words.join(" "), ended.stdout).unwrap();
+        writeln!(text, "$ gwctl {}\n{}", words.join(" "), without_route_options(&ended.stdout)).unwrap();
         pages.extend(
             commands(&ended.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
         );

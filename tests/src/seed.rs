@@ -28,9 +28,9 @@ pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
          INSERT OR IGNORE INTO users (key_id, suspended, version, first_seen)
          SELECT printf('owner%d.pub', i), 0, at, 0 FROM n, base;
          WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
-         INSERT INTO routes (id, owner, host, mode, balance, backends, version, created_at, updated_at)
+         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at)
          SELECT printf('%08x-0000-7000-8000-%012x', {mixed}, i), printf('owner%d.pub', i % {OWNERS}),
-                printf('service-%08x.{BASE_DOMAIN}', {mixed}), 'terminate', 'round_robin',
+                printf('service-%08x.{BASE_DOMAIN}', {mixed}), 'terminate',
                 printf('[\"[54f:%x:%x::1]:8080\"]', i / 65536, i % 65536), at + 1 + i, 0, 0
          FROM n, base WHERE {count} > 0;
          UPDATE revision SET value = value + {count};

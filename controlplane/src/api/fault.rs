@@ -8,7 +8,7 @@ use http::StatusCode;
 use tracing::{error, warn};
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
 use webgateway_proto::httpsig::Failure;
-use webgateway_proto::model::InvalidBackends;
+use webgateway_proto::model::{InvalidBackends, UnsuitableOption};
 
 pub(super) use self::kind::Kind;
 use super::auth::AuthFailure;
@@ -75,8 +75,7 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Reserved(field, _) => Row::new(Kind::HostReserved).field(field).hint("choose another name"),
         Refusal::PassthroughSubdomain => Row::new(Kind::PassthroughNeedsFqdn).field("mode"),
         Refusal::Backends(invalid) => backends(invalid),
-        Refusal::Health(_) => Row::new(Kind::InvalidHealth).field("health"),
-        Refusal::HealthPath => Row::new(Kind::PassthroughHealth).field("health").hint("leave `path` out"),
+        Refusal::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
         Refusal::RouteId(_) => Row::new(Kind::InvalidId).field("id"),
         Refusal::KeyId(_) => Row::new(Kind::InvalidUser).field("user"),
         Refusal::HostTaken { own: None, .. } => {
@@ -177,6 +176,13 @@ fn backends(invalid: &InvalidBackends) -> Row {
     Row::new(kind).field("backends")
 }
 
+fn unsuitable_option(unsuitable: UnsuitableOption) -> Row {
+    let row = match unsuitable {
+        UnsuitableOption::HealthPath => Row::new(Kind::PassthroughHealth).hint("leave `path` out"),
+    };
+    row.field(unsuitable.option())
+}
+
 /// What the store could not do.
 fn store(failure: &StoreError) -> ErrorObject {
     error!(%failure, "the store failed");
@@ -229,13 +235,22 @@ pub(super) struct Unfit {
 impl Unfit {
     /// A param that the method does not have.
     fn unknown(field: &str) -> Self {
-        Self { field: Some(field.to_owned()), message: format!("unknown field `{field}`") }
+        Self::of(field, &format_args!("unknown field `{field}`"))
+    }
+
+    /// A param with this fault.
+    fn of(field: &str, message: &dyn std::fmt::Display) -> Self {
+        Self { field: Some(field.to_owned()), message: message.to_string() }
     }
 }
 
 /// Params that do not fit.
 pub(super) fn unfit(unfit: Unfit) -> ErrorObject {
-    let mut row = Row::new(Kind::InvalidParams);
+    let kind = match unfit.field.as_deref() {
+        Some("health") => Kind::InvalidHealth,
+        Some(_) | None => Kind::InvalidParams,
+    };
+    let mut row = Row::new(kind);
     row.field = unfit.field.map(Cow::Owned);
     row.say(unfit.message)
 }

@@ -108,7 +108,7 @@ fn backends(seen: &[BackendHealth]) -> Option<Problem> {
 mod tests {
     use time::OffsetDateTime;
     use webgateway_proto::feed::ServedCertificate;
-    use webgateway_proto::model::{Backends, Balance, CertificateId, Destination, Prefixes, RouteId};
+    use webgateway_proto::model::{Backends, CertificateId, Prefixes, RouteId};
 
     use super::*;
     use crate::domain::Obstacle;
@@ -118,12 +118,7 @@ mod tests {
             id: RouteId::from_bytes([1; 16]),
             owner: "a.pub".parse().unwrap(),
             host: Host::parse("a.example").unwrap(),
-            destination: Destination {
-                mode: Mode::Terminate,
-                balance: Balance::Random,
-                backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
-                health: None,
-            },
+            destination: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap().into(),
             version: 7,
             created_at: OffsetDateTime::UNIX_EPOCH,
             updated_at: OffsetDateTime::UNIX_EPOCH,

@@ -3,8 +3,8 @@
 use thiserror::Error;
 use webgateway_proto::api::LONGEST_WAIT;
 use webgateway_proto::model::{
-    Host, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
-    InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId,
+    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason, InvalidRemoteAddress,
+    InvalidRouteId, KeyId, NodeName, RouteId, UnsuitableOption,
 };
 
 use super::suspension::told;
@@ -41,14 +41,9 @@ pub enum Refusal {
     /// Backends that are none, or not allowed.
     #[error(transparent)]
     Backends(#[from] InvalidBackends),
-    /// A health check that is none.
+    /// An option that a route of this mode cannot have.
     #[error(transparent)]
-    Health(#[from] InvalidHealthCheck),
-    /// A GET where TLS is.
-    #[error(
-        "a passthrough route's backends speak TLS of their own: they are checked by connecting, without a path"
-    )]
-    HealthPath,
+    UnsuitableOption(#[from] UnsuitableOption),
     /// An id that is none.
     #[error(transparent)]
     RouteId(#[from] InvalidRouteId),

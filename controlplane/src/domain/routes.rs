@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
-use webgateway_proto::api::{
-    DnsRecord, HealthSpec, RouteCreate, RouteDelete, RouteState, RouteUpdate, method,
+use webgateway_proto::api::{DnsRecord, RouteCreate, RouteDelete, RouteState, RouteUpdate, method};
+use webgateway_proto::model::{
+    Backend, Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions,
 };
-use webgateway_proto::model::{Backends, Destination, HealthCheck, Host, KeyId, Mode, Probe, Route, RouteId};
 
 use super::certificates::awaited;
 use super::quotas::More;
@@ -50,7 +51,6 @@ struct Change {
     id: RouteId,
     host: Option<Named>,
     backends: Option<Backends>,
-    health: Option<Option<HealthCheck>>,
     params: RouteUpdate,
 }
 
@@ -79,9 +79,7 @@ impl Domain {
         let named = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let host = named.ok_or(Refusal::NoHost)?.in_mode(params.mode)?;
         let backends = Backends::parse(&params.backends, &self.allowed_backends)?;
-        let health = params.health.as_ref().map(HealthCheck::try_from).transpose()?.map(Box::new);
-        let destination = Destination { mode: params.mode, balance: params.balance, backends, health };
-        check_fits(&destination)?;
+        let destination = Destination::new(params.mode, backends, params.options.clone())?;
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
         let (by, given, wanted) = (caller.clone(), self.given(), Wanted { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, &given);
@@ -107,9 +105,7 @@ impl Domain {
     pub async fn update_route(&self, caller: &Caller, params: RouteUpdate) -> Result<Shown, Refusal> {
         let host = self.hosts.name(params.fqdn.as_deref(), params.subdomain.as_deref())?;
         let backends = params.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
-        let health = |spec: &Option<HealthSpec>| spec.as_ref().map(HealthCheck::try_from).transpose();
-        let health = params.health.as_ref().map(health).transpose()?;
-        let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, health, params };
+        let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, params };
         let (by, given, dry_run) = (caller.clone(), self.given(), change.params.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &given);
         let updated = self.change(method::ROUTES_UPDATE, dry_run, write).await?;
@@ -218,19 +214,10 @@ fn changed(before: &Route, change: Change, base: &Host) -> Result<Route, Refusal
         }
         None => before.host.clone(),
     };
-    let kept = before.destination.clone();
-    let balance = change.params.balance.unwrap_or(kept.balance);
-    let backends = change.backends.unwrap_or(kept.backends);
-    let health = change.health.map_or(kept.health, |health| health.map(Box::new));
-    route.destination = Destination { mode, balance, backends, health };
-    check_fits(&route.destination)?;
+    let backends = change.backends.unwrap_or_else(|| before.destination.backends.clone());
+    let options = before.destination.options.patched(change.params.options);
+    route.destination = Destination::new(mode, backends, options)?;
     Ok(route)
-}
-
-/// Behind a passthrough is TLS: a GET without it says nothing.
-fn check_fits(destination: &Destination) -> Result<(), Refusal> {
-    let asks = destination.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_)));
-    if asks && destination.mode == Mode::Passthrough { Err(Refusal::HealthPath) } else { Ok(()) }
 }
 
 /// The route, if it exists for the caller: somebody else's does not.
@@ -332,15 +319,27 @@ fn record(
     audit::insert(tx, &entry)
 }
 
+/// A route as the audit keeps it.
+#[derive(Serialize)]
+struct Written<'a> {
+    owner: &'a KeyId,
+    host: &'a Host,
+    mode: Mode,
+    backends: &'a [Backend],
+    #[serde(flatten)]
+    options: &'a RouteOptions,
+    version: u64,
+}
+
 fn written(route: &Route) -> String {
-    json!({
-        "owner": route.owner,
-        "host": route.host,
-        "mode": route.destination.mode,
-        "balance": route.destination.balance,
-        "backends": route.destination.backends.as_slice(),
-        "health": route.destination.health.as_deref().map(HealthSpec::from),
-        "version": route.version,
-    })
-    .to_string()
+    let Destination { mode, backends, options } = &route.destination;
+    let written = Written {
+        owner: &route.owner,
+        host: &route.host,
+        mode: *mode,
+        backends: backends.as_slice(),
+        options,
+        version: route.version,
+    };
+    json!(written).to_string()
 }

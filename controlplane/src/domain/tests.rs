@@ -11,13 +11,19 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use webgateway_proto::api::{
-    HealthSpec, RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate, UserSuspend,
+    RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate, UserSuspend,
 };
-use webgateway_proto::model::{Balance, Host, Mode};
+use webgateway_proto::model::{
+    Balance, HealthCheck, Host, Mode, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOption,
+};
 
 use super::*;
 use crate::metrics::Metrics;
 use crate::store::audit;
+
+fn random() -> RouteOptionsPatch {
+    RouteOptionsPatch { balance: Patch::Set(Balance::Random), ..RouteOptionsPatch::default() }
+}
 
 struct Scene {
     domain: Domain,
@@ -126,7 +132,7 @@ async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
     let revision = scene.revision();
     assert_eq!(scene.domain.create_route(&caller, &params).await.unwrap(), first);
     assert_eq!(scene.revision(), revision);
-    let other = RouteCreate { balance: Balance::Random, ..params.clone() };
+    let other = RouteCreate { options: RouteOptions::sample(), ..params.clone() };
     let refused = scene.domain.create_route(&caller, &other).await;
     assert!(matches!(refused, Err(Refusal::IdTaken(_))));
     let refused = scene.domain.create_route(&scene.caller("user2.pub"), &params).await;
@@ -147,7 +153,7 @@ async fn routes_exist_for_their_owner_and_the_admin_alone() {
     assert!(scene.list(&other).await.unwrap().is_empty());
     assert!(matches!(scene.domain.route(&other, &id).await, Err(Refusal::NoRoute(_))));
     assert!(matches!(scene.domain.delete_route(&other, &deletion(&id)).await, Err(Refusal::NoRoute(_))));
-    let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
+    let update = RouteUpdate { id: id.clone(), options: random(), ..RouteUpdate::default() };
     assert!(matches!(scene.update("user2.pub", update.clone()).await, Err(Refusal::NoRoute(_))));
     let updated = scene.update("admin.pub", update).await.unwrap();
     assert_eq!(updated.route.owner, *owner.key_id());
@@ -169,7 +175,7 @@ async fn an_update_changes_what_is_given_and_nothing_else() {
         ..RouteUpdate::default()
     };
     let after = scene.update("user1.pub", update.clone()).await.unwrap().route;
-    assert_eq!((&after.host, after.destination.balance), (&before.host, before.destination.balance));
+    assert_eq!((&after.host, &after.destination.options), (&before.host, &before.destination.options));
     assert_eq!(after.destination.backends.as_slice()[0].to_string(), "[400::2]:443");
     assert!(after.version > before.version);
 
@@ -253,7 +259,7 @@ async fn the_suspended_read_and_change_nothing() {
         scene.domain.delete_route(&user, &deletion(&id)).await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
-    let update = RouteUpdate { id: id.clone(), balance: Some(Balance::Random), ..RouteUpdate::default() };
+    let update = RouteUpdate { id: id.clone(), options: random(), ..RouteUpdate::default() };
     assert!(matches!(
         scene.update("user1.pub", update).await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
@@ -289,28 +295,29 @@ async fn a_passed_through_route_waits_for_no_certificate() {
 }
 
 #[tokio::test]
-async fn checks_are_set_changed_and_removed() {
+async fn options_are_set_kept_changed_and_reset() {
     let scene = Scene::new();
     let (domain, owner) = (&scene.domain, scene.caller("user1.pub"));
-    let spec = HealthSpec { path: Some("/up".into()), ..HealthSpec::default() };
-    let params = RouteCreate { health: Some(spec.clone()), ..wanted("app") };
+    let options = RouteOptions::sample();
+    let params = RouteCreate { options: options.clone(), ..wanted("app") };
     let made = domain.create_route(&owner, &params).await.unwrap().route;
-    let shown =
-        |route: &webgateway_proto::model::Route| route.destination.health.as_deref().map(HealthSpec::from);
-    assert_eq!(shown(&made), Some(spec.clone()));
+    assert_eq!(*made.destination.options, options);
     let id = made.id.to_string();
-    let update = |health| RouteUpdate { id: id.clone(), health, ..RouteUpdate::default() };
-    let kept = domain.update_route(&owner, update(None)).await.unwrap().route;
-    assert_eq!((shown(&kept), kept.version), (Some(spec.clone()), made.version), "nothing changed");
-    let none = domain.update_route(&owner, update(Some(None))).await.unwrap().route;
-    assert_eq!(shown(&domain.route(&owner, &id).await.unwrap().route), None);
-    let tcp = domain.update_route(&owner, update(Some(Some(HealthSpec::default())))).await.unwrap().route;
-    assert_eq!(shown(&tcp), Some(HealthSpec::default()));
-    assert!(made.version < none.version && none.version < tcp.version);
+    let update = |options| RouteUpdate { id: id.clone(), options, ..RouteUpdate::default() };
+    let kept = domain.update_route(&owner, update(RouteOptionsPatch::default())).await.unwrap().route;
+    assert_eq!((&*kept.destination.options, kept.version), (&options, made.version), "nothing changed");
+    let no_health = RouteOptionsPatch { health: Patch::Reset, ..RouteOptionsPatch::default() };
+    let none = domain.update_route(&owner, update(no_health)).await.unwrap().route;
+    let shown = domain.route(&owner, &id).await.unwrap().route;
+    assert_eq!(*shown.destination.options, RouteOptions { health: None, ..options.clone() });
+    let all = domain.update_route(&owner, update(options.patch_to(&RouteOptions::default()))).await.unwrap();
+    assert_eq!(*all.route.destination.options, RouteOptions::default());
+    assert!(made.version < none.version && none.version < all.route.version);
     let gone = domain.delete_route(&owner, &deletion(&id)).await.unwrap().route;
-    assert!(gone.version > tcp.version, "the version of the deletion, which a client can wait for");
-    let bad = RouteCreate { health: Some(HealthSpec { rise: 0, ..spec.clone() }), ..wanted("app") };
-    assert!(matches!(domain.create_route(&owner, &bad).await, Err(Refusal::Health(_))));
-    let tls = RouteCreate { health: Some(spec), ..passed_through("own.example") };
-    assert!(matches!(domain.create_route(&owner, &tls).await, Err(Refusal::HealthPath)));
+    assert!(gone.version > all.route.version, "the version of the deletion, which a client can wait for");
+    let health = Some(HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap());
+    let options = RouteOptions { health, ..RouteOptions::default() };
+    let tls = RouteCreate { options, ..passed_through("own.example") };
+    let refused = domain.create_route(&owner, &tls).await;
+    assert!(matches!(refused, Err(Refusal::UnsuitableOption(UnsuitableOption::HealthPath))));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName, Settings};
-use webgateway_proto::model::{Backend, Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
+use webgateway_proto::model::{Backend, Backends, Host, Prefixes, RouteId};
 
 use crate::store::change::{Change, Changed};
 use crate::store::history::History;
@@ -27,12 +27,7 @@ pub(crate) fn route(n: u64, version: u64) -> Resource {
     Resource::Route(FeedRoute {
         id: route_id(n),
         host: Host::parse(&format!("r{n}.gw.example")).unwrap(),
-        destination: Destination {
-            mode: Mode::Terminate,
-            balance: Balance::RoundRobin,
-            backends: Backends::new(vec![backend], &Prefixes::default()).unwrap(),
-            health: None,
-        },
+        destination: Backends::new(vec![backend], &Prefixes::default()).unwrap().into(),
     })
 }
 

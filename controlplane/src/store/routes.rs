@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Deserialize;
 use time::OffsetDateTime;
-use webgateway_proto::api::HealthSpec;
 use webgateway_proto::model::{
-    Backends, Balance, Destination, HealthCheck, Host, KeyId, Mode, Prefixes, Route, RouteId,
+    Backends, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId, RouteOptions, Words as _,
 };
 
 use super::schema::{routes, tombstones};
@@ -22,12 +22,19 @@ pub(super) struct Row {
     owner: String,
     host: String,
     mode: String,
-    balance: String,
     backends: String,
     version: i64,
     created_at: i64,
     updated_at: i64,
-    health: Option<String>,
+    options: String,
+}
+
+/// The options as they are stored; one that this build does not know is an error, not lost.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredOptions {
+    #[serde(flatten)]
+    options: RouteOptions,
 }
 
 /// The route of this id.
@@ -165,13 +172,10 @@ impl Row {
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
         let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
-        let health = health(&self)?.map(Box::new);
-        let destination = Destination {
-            mode: parse_mode(&self.mode, &self.id)?,
-            balance: balance(&self)?,
-            backends,
-            health,
-        };
+        let options: StoredOptions =
+            serde_json::from_str(&self.options).map_err(|e| damaged(e.to_string()))?;
+        let mode = parse_mode(&self.mode, &self.id)?;
+        let destination = Destination { mode, backends, options: options.options.share() };
         Ok(Route {
             id: self.id.parse().map_err(|e| damaged(format!("{e}")))?,
             owner: self.owner.parse().map_err(|e| damaged(format!("{e}")))?,
@@ -188,38 +192,23 @@ impl Row {
         let id = route.id.to_string();
         let damaged = |error| StoreError::damaged("routes", &id, error);
         let backends = serde_json::to_string(backends).map_err(damaged)?;
-        let health = route.destination.health.as_deref().map(HealthSpec::from);
-        let health = health.map(|spec| serde_json::to_string(&spec)).transpose().map_err(damaged)?;
+        let options = serde_json::to_string(&*route.destination.options).map_err(damaged)?;
         Ok(Self {
             id,
             owner: route.owner.to_string(),
             host: route.host.to_string(),
             mode: route.destination.mode.to_string(),
-            balance: route.destination.balance.to_string(),
             backends,
             version: route.version.cast_signed(),
             created_at: to_millis(route.created_at),
             updated_at: to_millis(route.updated_at),
-            health,
+            options,
         })
     }
 }
 
 fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
-    let known = [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.as_str() == text);
-    known.ok_or_else(|| StoreError::damaged("routes", key, format!("mode `{text}`")))
-}
-
-fn balance(row: &Row) -> Result<Balance, StoreError> {
-    let known = [Balance::RoundRobin, Balance::Random].into_iter().find(|b| b.as_str() == row.balance);
-    known.ok_or_else(|| StoreError::damaged("routes", &row.id, format!("balance `{}`", row.balance)))
-}
-
-fn health(row: &Row) -> Result<Option<HealthCheck>, StoreError> {
-    let Some(text) = &row.health else { return Ok(None) };
-    let damaged = |reason: String| StoreError::damaged("routes", &row.id, reason);
-    let spec: HealthSpec = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-    HealthCheck::try_from(&spec).map(Some).map_err(|e| damaged(e.to_string()))
+    Mode::parse(text).map_err(|_| StoreError::damaged("routes", key, format!("mode `{text}`")))
 }
 
 fn everywhere() -> Prefixes {

@@ -37,12 +37,11 @@ diesel::table! {
         owner -> Text,
         host -> Text,
         mode -> Text,
-        balance -> Text,
         backends -> Text,
         version -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
-        health -> Nullable<Text>,
+        options -> Text,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The store over real SQLite files.
 
+mod route_options;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -8,7 +10,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId};
+use webgateway_proto::model::{
+    Backends, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId, RouteOptions,
+};
 
 use super::nonces::FirstUse;
 use super::*;
@@ -36,12 +40,7 @@ fn route(host: &str, version: u64) -> Route {
         id: RouteId::generate(),
         owner: "user1.pub".parse().unwrap(),
         host: Host::parse(host).unwrap(),
-        destination: Destination {
-            mode: Mode::Passthrough,
-            balance: Balance::Random,
-            backends,
-            health: None,
-        },
+        destination: Destination::new(Mode::Terminate, backends, RouteOptions::sample()).unwrap(),
         version,
         created_at: now,
         updated_at: now,
@@ -167,8 +166,8 @@ async fn what_changed_is_found_without_walking_what_there_is() {
     let fill = move |tx: &mut WriteTx<'_>| -> Result<u64, StoreError> {
         let sql = format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-             INSERT INTO routes SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
-             'terminate', 'random', '[\"[400::1]:80\"]', i, 0, 0, NULL FROM n; UPDATE revision SET value = 20000"
+             INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at) SELECT printf('00000000-0000-7000-8000-%012x', i), '{owner}', printf('h%d.example', i),
+             'terminate', '[\"[400::1]:80\"]', i, 0, 0 FROM n; UPDATE revision SET value = 20000"
         );
         tx.conn.batch_execute(&sql)?;
         tx.revision()

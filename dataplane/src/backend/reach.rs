@@ -59,9 +59,9 @@ impl Reach {
     pub fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
-        let turn = self.turns.next(route.id, destination.balance, backends.len());
+        let turn = self.turns.next(route.id, destination.options.balance, backends.len());
         let mut down = self.down.borrow_mut();
-        let (down, check) = (down.load(), destination.health.as_deref());
+        let (down, check) = (down.load(), destination.options.health.as_ref());
         candidates(backends, turn, |backend| !down.is_out(backend, check)).into_iter().flatten()
     }
 
@@ -108,7 +108,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use webgateway_proto::feed::FeedRoute;
-    use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
+    use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
     use super::super::down::Subject;
     use super::*;
@@ -125,12 +125,7 @@ mod tests {
         let route = FeedRoute {
             id: RouteId::from_bytes([1; 16]),
             host: Host::parse("a.gw.example").unwrap(),
-            destination: Destination {
-                mode: Mode::Terminate,
-                balance: Balance::RoundRobin,
-                backends: Backends::parse(&backends, &Prefixes::default()).unwrap(),
-                health: None,
-            },
+            destination: Backends::parse(&backends, &Prefixes::default()).unwrap().into(),
         };
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
         let down = Arc::new(ArcSwap::from_pointee(Down::default()));

@@ -189,7 +189,7 @@ impl Watchlist {
 
 /// What a route has looked at.
 fn subjects(route: &FeedRoute) -> impl Iterator<Item = Subject> {
-    let check = route.destination.health.as_deref().cloned().map(Arc::new);
+    let check = route.destination.options.health.clone().map(Arc::new);
     let backends = route.destination.backends.as_slice().iter();
     backends.filter_map(move |backend| {
         Some(Subject { backend: *backend, check: Some(Arc::clone(check.as_ref()?)) })

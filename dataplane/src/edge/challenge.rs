@@ -6,7 +6,7 @@ use std::rc::Rc;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::{Destination, Mode};
+use webgateway_proto::model::Mode;
 
 use crate::http::body::ResponseBody;
 use crate::http::error::Fault;
@@ -36,7 +36,7 @@ pub fn asked(snapshot: &Snapshot, host: &str, method: &Method, path: &str) -> Op
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
         let backends = route.destination.backends.at_port(HTTP_PORT);
-        let destination = Destination { backends, health: None, ..route.destination.clone() };
+        let destination = backends.into();
         return Some(Asked::Theirs(Box::new(FeedRoute { destination, ..FeedRoute::clone(route) })));
     }
     match snapshot.challenges.lookup(host).map(AsRef::as_ref) {
@@ -84,7 +84,7 @@ pub async fn theirs(
 #[cfg(test)]
 mod tests {
     use webgateway_proto::feed::{Challenge, ChallengeResponse};
-    use webgateway_proto::model::{Backends, Balance, Host, Prefixes, RouteId};
+    use webgateway_proto::model::{Backends, Destination, Host, Prefixes, RouteId};
 
     use super::*;
 
@@ -98,12 +98,7 @@ mod tests {
         snapshot.routes.insert(FeedRoute {
             id: RouteId::generate(),
             host: Host::parse("pass.example").unwrap(),
-            destination: Destination {
-                mode: Mode::Passthrough,
-                balance: Balance::RoundRobin,
-                backends,
-                health: None,
-            },
+            destination: Destination { mode: Mode::Passthrough, ..backends.into() },
         });
         let ask = |host, method: Method, path| asked(&snapshot, host, &method, path);
         let expected = Some(Asked::Ours("tok.key".into()));

@@ -63,7 +63,7 @@ fn is_ours(snapshot: &Snapshot, sni: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use webgateway_proto::feed::{Challenge, ChallengeResponse, Settings};
-    use webgateway_proto::model::{Backends, Balance, Destination, Host, Prefixes};
+    use webgateway_proto::model::{Backends, Destination, Host, Prefixes};
 
     use super::*;
     use crate::http::error::Fault;
@@ -91,9 +91,7 @@ mod tests {
                 host: Host::parse(host).unwrap(),
                 destination: Destination {
                     mode,
-                    balance: Balance::RoundRobin,
-                    backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
-                    health: None,
+                    ..Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap().into()
                 },
             });
         }

@@ -58,7 +58,7 @@ impl Sight {
     }
 
     async fn look_at(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
-        let check = route.destination.health.as_deref();
+        let check = route.destination.options.health.as_ref();
         let how = check.map_or(&Probe::Tcp, |check| check.probe());
         let down = match probe(backend, how, route.host.as_str(), LIMIT, &self.ourselves).await {
             Err(ill) => Some(ill.to_string()),

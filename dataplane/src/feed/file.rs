@@ -9,11 +9,10 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use webgateway_process::Stop;
-use webgateway_proto::api::HealthSpec;
 use webgateway_proto::feed::{FeedRoute, Held, Resource, Settings, ToNode};
 use webgateway_proto::model::{
-    Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Host, InvalidBackends,
-    InvalidCertificate, InvalidHealthCheck, InvalidHost, InvalidRouteId, Mode, Prefixes,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
+    InvalidHost, InvalidRouteId, Mode, Prefixes, RouteOptions, UnsuitableOption,
 };
 
 use super::Publisher;
@@ -50,9 +49,9 @@ pub enum InvalidFile {
     /// A route's backends.
     #[error("route {0}: {1}")]
     Backends(String, InvalidBackends),
-    /// A route's health check.
+    /// A route's options.
     #[error("route {0}: {1}")]
-    Health(String, InvalidHealthCheck),
+    Options(String, UnsuitableOption),
     /// A certificate.
     #[error("certificate {0}: {1}")]
     Certificate(String, InvalidCertificate),
@@ -96,11 +95,9 @@ struct FileRoute {
     host: String,
     #[serde(default)]
     mode: Mode,
-    #[serde(default)]
-    balance: Balance,
     backends: Vec<String>,
-    #[serde(default)]
-    health: Option<HealthSpec>,
+    #[serde(flatten)]
+    options: RouteOptions,
 }
 
 /// Loads `path` at the start, and again on SIGHUP; fails only if it cannot be used at the start.
@@ -151,18 +148,13 @@ fn put(resource: Resource) -> ToNode {
 
 fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, InvalidFile> {
     let name = route.host.clone();
-    let health = route.health.as_ref().map(HealthCheck::try_from).transpose();
-    let health = health.map_err(|e| InvalidFile::Health(name.clone(), e))?.map(Box::new);
+    let backends = Backends::parse(&route.backends, allowed);
+    let backends = backends.map_err(|e| InvalidFile::Backends(name.clone(), e))?;
     Ok(FeedRoute {
         id: route.id.parse().map_err(|e| InvalidFile::RouteId(name.clone(), e))?,
         host: Host::parse(&route.host).map_err(|e| InvalidFile::Host(name.clone(), e))?,
-        destination: Destination {
-            mode: route.mode,
-            balance: route.balance,
-            backends: Backends::parse(&route.backends, allowed)
-                .map_err(|e| InvalidFile::Backends(name, e))?,
-            health,
-        },
+        destination: Destination::new(route.mode, backends, route.options)
+            .map_err(|e| InvalidFile::Options(name, e))?,
     })
 }
 

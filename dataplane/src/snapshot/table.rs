@@ -168,7 +168,7 @@ impl Table {
             self.forget_host(&old);
             self.forget_check(&old);
         }
-        if route.destination.health.is_some() {
+        if route.destination.options.health.is_some() {
             self.checked.insert(route.id, Arc::clone(&route));
         }
         let hash = self.hasher.hash_one(route.host.as_str());
@@ -184,7 +184,7 @@ impl Table {
     }
 
     fn forget_check(&mut self, old: &FeedRoute) {
-        if old.destination.health.is_some() {
+        if old.destination.options.health.is_some() {
             self.checked.remove(&old.id);
         }
     }
@@ -204,7 +204,7 @@ mod tests {
     use std::collections::HashMap as Model;
 
     use proptest::prelude::*;
-    use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes};
+    use webgateway_proto::model::{Backends, Host, Mode, Prefixes};
 
     use super::*;
 
@@ -212,12 +212,7 @@ mod tests {
         FeedRoute {
             id: RouteId::from_bytes([id; 16]),
             host: Host::parse(&format!("h{host}.gw.example")).unwrap(),
-            destination: Destination {
-                mode: Mode::Terminate,
-                balance: Balance::Random,
-                backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
-                health: None,
-            },
+            destination: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap().into(),
         }
     }
 

@@ -4,9 +4,11 @@ use gwctl::InvalidUrl;
 use gwctl::keys::InvalidKeyName;
 use thiserror::Error;
 use webgateway_proto::model::{
-    InvalidBackend, InvalidBackends, InvalidHealthCheck, InvalidHost, InvalidKeyId, InvalidNodeName,
-    InvalidReason, InvalidRemoteAddress, InvalidRouteId,
+    InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
+    InvalidRemoteAddress, InvalidRouteId, UnsuitableOption,
 };
+
+use crate::cli::OptionError;
 
 /// A flag that is wrong or missing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -40,12 +42,12 @@ pub(crate) enum InvalidArg {
     /// `--tls-pass` with `--subdomain`
     #[error("TLS can be passed through for a host of your own only, a subdomain is always terminated")]
     PassthroughSubdomain,
-    /// `--health…`
+    /// A flag of an option.
     #[error(transparent)]
-    Health(#[from] InvalidHealthCheck),
-    /// `--health PATH` with `--tls-pass`
-    #[error("behind a TLS passthrough a path cannot be asked for")]
-    PassthroughHealth,
+    Option(#[from] OptionError),
+    /// An option that does not go with `--tls-pass`.
+    #[error(transparent)]
+    UnsuitableOption(#[from] UnsuitableOption),
     /// `--route`
     #[error(transparent)]
     Route(#[from] InvalidRouteId),
@@ -96,12 +98,11 @@ impl InvalidArg {
             Self::Subdomain(_) => "-s/--subdomain",
             Self::Backends(_) => "-b/--backend",
             Self::PassthroughSubdomain => "-t/--tls-pass",
-            Self::Health(InvalidHealthCheck::Interval) => "--health-interval",
-            Self::Health(InvalidHealthCheck::Count) => "--health-rise, --health-fall",
-            Self::Health(InvalidHealthCheck::Path) | Self::PassthroughHealth => "--health",
+            Self::Option(error) => error.flag,
+            Self::UnsuitableOption(_) => "-t/--tls-pass",
             Self::Route(_) => "-r/--route",
             Self::Certificate(_) => "-c/--certificate",
-            Self::NoChange => "-f, -s, -b, -m, -t, --health",
+            Self::NoChange => "-f, -s, -b, -t, or an option such as -m",
             Self::User(_) => "USER",
             Self::Reason(_) => "--reason",
             Self::Until(_) => "--until",
@@ -137,13 +138,10 @@ impl InvalidArg {
             ),
             Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
-            Self::Health(InvalidHealthCheck::Path) => {
-                Some("write --health tcp, or --health /healthz with the path the backend answers")
-            }
-            Self::PassthroughHealth => Some("write --health tcp"),
+            Self::Option(error) => error.hint,
+            Self::UnsuitableOption(UnsuitableOption::HealthPath) => Some("write --health tcp"),
             Self::Reason(_)
             | Self::For
-            | Self::Health(_)
             | Self::Route(_)
             | Self::NodeName(_)
             | Self::Address(_)

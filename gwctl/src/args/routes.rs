@@ -2,11 +2,9 @@
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use webgateway_proto::api::{
-    ExplainParams, HealthSpec, RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate,
+    ExplainParams, RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate,
 };
-use webgateway_proto::model::{
-    Backends, Balance, HealthCheck, Host, InvalidBackends, InvalidHealthCheck, Mode, Prefixes, RouteId,
-};
+use webgateway_proto::model::{Backends, Host, InvalidBackends, Mode, Prefixes, RouteId, RouteOptions};
 
 use super::InvalidArg;
 use crate::cli;
@@ -17,13 +15,14 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, InvalidArg> {
     if flags.tls_pass && subdomain.is_some() {
         return Err(InvalidArg::PassthroughSubdomain);
     }
+    let (mode, options) = (mode(flags.tls_pass), RouteOptions::default().patched(flags.options.patch()?));
+    options.check_fits(mode)?;
     Ok(RouteCreate {
         fqdn,
         subdomain,
         backends: backends(&flags.backend)?,
-        balance: balance(flags.method),
-        mode: mode(flags.tls_pass),
-        health: health(&flags.checks, flags.tls_pass)?,
+        mode,
+        options,
         id: None,
         dry_run: flags.dry_run,
     })
@@ -37,14 +36,13 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
         return Err(InvalidArg::PassthroughSubdomain);
     }
     let backends = if flags.backend.is_empty() { None } else { Some(backends(&flags.backend)?) };
-    let balance = flags.method.map(balance);
     let mode = flags.tls_pass.map(mode);
-    let health = match health(&flags.checks, flags.tls_pass == Some(true))? {
-        Some(spec) => Some(Some(spec)),
-        None => flags.no_health.then_some(None),
-    };
+    let options = flags.reset.add_to(flags.options.patch()?);
+    if let Some(mode) = mode {
+        RouteOptions::default().patched(options.clone()).check_fits(mode)?;
+    }
     let unchanged = RouteUpdate { id, ..RouteUpdate::default() };
-    let update = RouteUpdate { fqdn, subdomain, backends, balance, mode, health, ..unchanged.clone() };
+    let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..unchanged.clone() };
     if update == unchanged {
         return Err(InvalidArg::NoChange);
     }
@@ -105,33 +103,6 @@ pub(crate) fn backends(texts: &[String]) -> Result<Vec<String>, InvalidBackends>
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
 }
 
-const fn balance(method: cli::Method) -> Balance {
-    match method {
-        cli::Method::RoundRobin => Balance::RoundRobin,
-        cli::Method::Random => Balance::Random,
-    }
-}
-
 const fn mode(tls_pass: bool) -> Mode {
     if tls_pass { Mode::Passthrough } else { Mode::Terminate }
-}
-
-/// The flags `--health…`
-fn health(flags: &cli::Checks, tls_pass: bool) -> Result<Option<HealthSpec>, InvalidArg> {
-    let Some(what) = &flags.health else { return Ok(None) };
-    let path = (what != "tcp").then(|| what.clone());
-    if path.is_some() && tls_pass {
-        return Err(InvalidArg::PassthroughHealth);
-    }
-    let standard = HealthSpec::default();
-    let interval = match flags.health_interval {
-        Some(time) if time.subsec_nanos() > 0 => return Err(InvalidHealthCheck::Interval.into()),
-        Some(time) => time.as_secs(),
-        None => standard.interval,
-    };
-    let (rise, fall) =
-        (flags.health_rise.unwrap_or(standard.rise), flags.health_fall.unwrap_or(standard.fall));
-    let spec = HealthSpec { path, interval, rise, fall };
-    HealthCheck::try_from(&spec)?;
-    Ok(Some(spec))
 }

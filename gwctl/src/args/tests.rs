@@ -1,8 +1,9 @@
 //! Command lines and what they mean.
 
+use std::time::Duration;
+
 use clap::Parser;
-use webgateway_proto::api::HealthSpec;
-use webgateway_proto::model::{Balance, Mode};
+use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch};
 
 use super::*;
 use crate::cli::Cli;
@@ -29,7 +30,7 @@ fn a_route_is_sent_in_its_normal_form() {
     };
     assert_eq!((create.fqdn, create.subdomain.as_deref()), (None, Some("myapp")));
     assert_eq!(create.backends, ["[54f::1]:8080", "[400::2]:80"]);
-    assert_eq!((create.balance, create.mode), (Balance::RoundRobin, Mode::Terminate));
+    assert_eq!((create.options.balance, create.mode), (Balance::RoundRobin, Mode::Terminate));
 
     let Ok(Call::Create(create)) =
         call("gwctl routes create -f App.Example.ORG. -b [400::1]:443 -m random -t")
@@ -37,7 +38,7 @@ fn a_route_is_sent_in_its_normal_form() {
         panic!("no create");
     };
     assert_eq!((create.fqdn.as_deref(), create.subdomain), (Some("app.example.org"), None));
-    assert_eq!((create.balance, create.mode), (Balance::Random, Mode::Passthrough));
+    assert_eq!((create.options.balance, create.mode), (Balance::Random, Mode::Passthrough));
 }
 
 #[test]
@@ -52,17 +53,16 @@ fn an_update_holds_what_was_given_alone() {
 #[test]
 fn checks_are_set_changed_and_removed() {
     let update = |flags: &str| match call(&format!("gwctl routes update -r {ID} {flags}")).unwrap() {
-        Call::Update(update) => update.health,
+        Call::Update(update) => update.options.health,
         other => panic!("{other:?}"),
     };
-    assert_eq!(update("-t=false"), None);
-    assert_eq!(update("--no-health"), Some(None));
-    assert_eq!(update("--health tcp"), Some(Some(HealthSpec::default())));
-    let asked = HealthSpec { path: Some("/up".into()), interval: 60, rise: 1, fall: 5 };
-    assert_eq!(
-        update("--health /up --health-interval 1m --health-rise 1 --health-fall 5"),
-        Some(Some(asked))
-    );
+    assert_eq!(update("-t=false"), Patch::Keep);
+    assert_eq!(update("--no-health"), Patch::Reset);
+    assert_eq!(update("--reset balance --reset health"), Patch::Reset);
+    assert_eq!(update("--health tcp"), Patch::Set(Some(HealthCheck::tcp())));
+    let check = HealthCheck::new(Some("/up"), Duration::from_secs(60), 1, 5).unwrap();
+    let flags = "--health /up --health-interval 1m --health-rise 1 --health-fall 5";
+    assert_eq!(update(flags), Patch::Set(Some(check)));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_wrong_flag_is_named() {
             "gwctl routes create -s a -b [400::1]:80 --health tcp --health-fall 11",
             "--health-rise, --health-fall",
         ),
-        ("gwctl routes create -f a.b -b [400::1]:80 -t --health /up", "--health"),
+        ("gwctl routes create -f a.b -b [400::1]:80 -t --health /up", "-t/--tls-pass"),
         ("gwctl routes get -r 42", "-r/--route"),
         ("gwctl routes delete -r 00000000-0000-0000-0000-000000000000", "-r/--route"),
         ("gwctl routes update -r x -t", "-r/--route"),

@@ -1,12 +1,12 @@
 //! The syntax of `gwctl routes …`
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::lists::RouteFilter;
+use super::options::{Reset, RouteOptionFlags};
 use super::wait::Wait;
 
 /// `gwctl routes …`
@@ -52,9 +52,6 @@ pub(crate) struct Create {
     /// Where it goes, such as [54f:1::2]:8080, or self:8080 for this machine; repeat it for more
     #[arg(short, long = "backend", required = true, value_name = "ADDRESS")]
     pub(crate) backend: Vec<String>,
-    /// How a backend is chosen
-    #[arg(short, long, value_enum, default_value_t = Method::RoundRobin)]
-    pub(crate) method: Method,
     /// Pass TLS through to the backend untouched (needs --fqdn)
     #[arg(short, long)]
     pub(crate) tls_pass: bool,
@@ -62,7 +59,7 @@ pub(crate) struct Create {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) checks: Checks,
+    pub(crate) options: RouteOptionFlags,
     #[command(flatten)]
     pub(crate) overlay: Overlay,
     #[command(flatten)]
@@ -110,9 +107,6 @@ pub(crate) struct Update {
     /// All its backends from now on; repeat it for more
     #[arg(short, long = "backend", value_name = "ADDRESS")]
     pub(crate) backend: Vec<String>,
-    /// Another way to choose a backend
-    #[arg(short, long, value_enum)]
-    pub(crate) method: Option<Method>,
     /// Pass TLS through to the backend (-t), or terminate it (-t=false)
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -121,14 +115,13 @@ pub(crate) struct Update {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) checks: Checks,
+    pub(crate) reset: Reset,
+    #[command(flatten)]
+    pub(crate) options: RouteOptionFlags,
     #[command(flatten)]
     pub(crate) overlay: Overlay,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Judge the backends by the traffic alone again
-    #[arg(long, conflicts_with = "health")]
-    pub(crate) no_health: bool,
 }
 
 /// What `self` among the backends stands for.
@@ -137,31 +130,4 @@ pub(crate) struct Overlay {
     /// Where this machine's Mycelium daemon tells its address, for `-b self:PORT` [default: http://127.0.0.1:8989]
     #[arg(long, env = "MYCELIUM_API", value_name = "URL")]
     pub(crate) mycelium_api: Option<String>,
-}
-
-/// How the backends are checked.
-#[derive(Debug, Args)]
-pub(crate) struct Checks {
-    /// Have every node check the backends: `tcp` connects, a path such as /healthz is asked for with GET
-    #[arg(long, value_name = "tcp|PATH")]
-    pub(crate) health: Option<String>,
-    /// How often, from 1s to 1h [default: 10s]
-    #[arg(long, value_name = "TIME", requires = "health", value_parser = super::duration)]
-    pub(crate) health_interval: Option<Duration>,
-    /// How many good checks in a row bring a backend back [default: 2]
-    #[arg(long, value_name = "N", requires = "health")]
-    pub(crate) health_rise: Option<u32>,
-    /// How many bad checks in a row take a backend out [default: 3]
-    #[arg(long, value_name = "N", requires = "health")]
-    pub(crate) health_fall: Option<u32>,
-}
-
-/// How a backend is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Method {
-    /// One after the other
-    RoundRobin,
-    /// Any of them
-    Random,
 }

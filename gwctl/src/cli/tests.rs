@@ -1,5 +1,7 @@
 //! The definitions, and what flags mean.
 
+mod route_options;
+
 use clap::CommandFactory;
 
 use super::*;

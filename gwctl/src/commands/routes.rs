@@ -3,10 +3,10 @@
 use gwctl::Client;
 use uuid::Uuid;
 use webgateway_proto::api::{
-    HealthSpec, MAX_PAGE, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteState,
-    RouteUpdate, RouteView, method,
+    MAX_PAGE, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate,
+    RouteView, method,
 };
-use webgateway_proto::model::{KeyId, Mode};
+use webgateway_proto::model::{KeyId, Mode, RouteOptions};
 
 use super::certificates::to_create;
 use super::pages;
@@ -106,7 +106,7 @@ fn listed(list: &RouteList, caller: &KeyId) -> String {
 
 /// What a list shows of a route, below [`HEAD`].
 pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
-    let (mode, method) = (route.mode.to_string(), route.balance.to_string());
+    let (mode, method) = (route.mode.to_string(), route.options.balance.to_string());
     let backends = route.backends.join(",");
     let state = match (&route.reason, route.state) {
         (Some(reason), RouteState::Suspended) => reason.clone(),
@@ -115,17 +115,25 @@ pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
     [route.id.clone(), route.host.clone(), mode, method, backends, state]
 }
 
+/// Returns the options that differ from their defaults, but for the balance, which is always shown.
+fn given_options(options: &RouteOptions) -> Vec<(String, String)> {
+    let given = options.given();
+    let shown = options.describe().into_iter().filter(|(name, _)| *name != "balance" && given.contains(name));
+    shown.map(|(name, value)| (name.replace('_', " ").to_uppercase(), value)).collect()
+}
+
 fn shown(route: &RouteView) -> String {
     let mut properties = vec![
         ("ID", route.id.clone()),
         ("URL", format!("https://{}/", route.host)),
         ("HOST", route.host.clone()),
         ("MODE", route.mode.to_string()),
-        ("METHOD", route.balance.to_string()),
+        ("METHOD", route.options.balance.to_string()),
         ("BACKENDS", route.backends.join(", ")),
         ("STATE", route.state.as_str().to_owned()),
     ];
-    properties.extend(route.health.as_ref().map(|spec| ("HEALTH", checked(spec))));
+    let options = given_options(&route.options);
+    properties.extend(options.iter().map(|(name, value)| (name.as_str(), value.clone())));
     properties.extend(route.reason.clone().map(|reason| ("REASON", reason)));
     properties.extend([
         ("OWNER", route.owner.clone()),
@@ -136,16 +144,9 @@ fn shown(route: &RouteView) -> String {
     details(&properties) + &to_create(&route.records)
 }
 
-/// How the backends are checked.
-fn checked(HealthSpec { path, interval, rise, fall }: &HealthSpec) -> String {
-    let what = path.as_ref().map_or_else(|| "tcp".to_owned(), |path| format!("GET {path}"));
-    format!("{what} every {interval} s, out after {fall} bad, back after {rise} good")
-}
-
 #[cfg(test)]
 mod tests {
     use webgateway_proto::api::DnsRecord;
-    use webgateway_proto::model::Balance;
 
     use super::*;
 
@@ -155,9 +156,8 @@ mod tests {
             owner: owner.into(),
             host: "app.gw.example".into(),
             mode: Mode::Terminate,
-            balance: Balance::RoundRobin,
             backends: vec!["[400::1]:80".into(), "[400::2]:80".into()],
-            health: None,
+            options: RouteOptions::default(),
             state,
             reason: None,
             records: Vec::new(),

@@ -1,7 +1,11 @@
 //! What the API calls by the names of its params and methods, in gwctl's words.
 
+use std::borrow::Cow;
+
+use webgateway_proto::model::RouteOptions;
+
 /// The flag that sets a param, which may be written as `backends[1]` too.
-pub(super) fn flag_of(field: &str) -> Option<&'static str> {
+pub(super) fn flag_of(field: &str) -> Option<Cow<'static, str>> {
     let name = field.split(['[', '.']).next().unwrap_or(field);
     let flags = [
         ("fqdn", "-f/--fqdn"),
@@ -9,7 +13,6 @@ pub(super) fn flag_of(field: &str) -> Option<&'static str> {
         ("backends", "-b/--backend"),
         ("balance", "-m/--method"),
         ("mode", "-t/--tls-pass"),
-        ("health", "--health"),
         ("id", "-r/--route"),
         ("host", "-f/--fqdn or -s/--subdomain"),
         ("user", "USER"),
@@ -20,7 +23,11 @@ pub(super) fn flag_of(field: &str) -> Option<&'static str> {
         ("address", "--address"),
         ("ttl", "--ttl"),
     ];
-    flags.iter().find(|(param, _)| *param == name).map(|(_, flag)| *flag)
+    if let Some((_, flag)) = flags.iter().find(|(param, _)| *param == name) {
+        return Some(Cow::Borrowed(flag));
+    }
+    // The flag of a route's option has its name.
+    RouteOptions::NAMES.contains(&name).then(|| Cow::Owned(format!("--{}", name.replace('_', "-"))))
 }
 
 /// What a text calls by the names of params and methods, in flags and commands.
@@ -50,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_param_is_named_by_its_flag() {
-        assert_eq!(flag_of("backends[2]"), Some("-b/--backend"));
-        assert_eq!(flag_of("subdomain"), Some("-s/--subdomain"));
+        assert_eq!(flag_of("backends[2]").as_deref(), Some("-b/--backend"));
+        assert_eq!(flag_of("subdomain").as_deref(), Some("-s/--subdomain"));
         assert_eq!(flag_of("colour"), None);
     }
 }

@@ -1,9 +1,11 @@
 //! Plans, and what is there once they are carried out.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use webgateway_proto::api::RouteState;
-use webgateway_proto::model::{Balance, Mode};
+use webgateway_proto::model::{Balance, HealthCheck, Mode, RouteOptions};
 
 use super::*;
 use crate::manifest::Place;
@@ -12,9 +14,8 @@ fn wanted(host: &str, port: u16) -> Desired {
     Desired {
         place: Place::Host(host.to_owned()),
         backends: vec![format!("[400::1]:{port}")],
-        balance: Balance::RoundRobin,
         mode: Mode::Terminate,
-        health: None,
+        options: RouteOptions::default(),
     }
 }
 
@@ -24,9 +25,8 @@ fn made(wanted: &Desired, version: u64) -> RouteView {
         owner: "user1.pub".to_owned(),
         host: wanted.place.text().to_owned(),
         mode: wanted.mode,
-        balance: wanted.balance,
         backends: wanted.backends.clone(),
-        health: wanted.health.clone(),
+        options: wanted.options.clone(),
         state: RouteState::Active,
         reason: None,
         records: Vec::new(),
@@ -49,9 +49,8 @@ fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
                 let found = routes.iter_mut().find(|route| route.id == update.id).unwrap();
                 assert_eq!(update.expected_version, Some(found.version));
                 found.backends = update.backends.unwrap_or(found.backends.clone());
-                found.balance = update.balance.unwrap_or(found.balance);
                 found.mode = update.mode.unwrap_or(found.mode);
-                found.health = update.health.unwrap_or(found.health.clone());
+                found.options = found.options.patched(update.options);
                 found.version += 1;
             }
             Step::Delete(route) => {
@@ -97,9 +96,13 @@ prop_compose! {
         Desired {
             place: Place::Host(host.to_owned()),
             backends: ports.into_iter().map(|port| format!("[400::1]:{port}")).collect(),
-            balance: if random { Balance::Random } else { Balance::RoundRobin },
             mode: if passthrough { Mode::Passthrough } else { Mode::Terminate },
-            health: interval.map(|interval| HealthSpec { interval, ..HealthSpec::default() }),
+            options: RouteOptions {
+                balance: if random { Balance::Random } else { Balance::RoundRobin },
+                health: interval
+                    .map(|seconds| HealthCheck::new(None, Duration::from_secs(seconds), 1, 1).unwrap()),
+                ..RouteOptions::default()
+            },
         }
     }
 }

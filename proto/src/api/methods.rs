@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DnsRecord, HealthSpec, health};
-use crate::model::{Balance, Mode};
+use super::DnsRecord;
+use crate::model::{Mode, RouteOptions, RouteOptionsPatch};
 
 /// The methods' names.
 pub mod method {
@@ -71,15 +71,12 @@ pub struct RouteCreate {
     pub subdomain: Option<String>,
     /// 1 to 32 backends, each `[v6]:port` on the overlay.
     pub backends: Vec<String>,
-    /// How a backend is chosen.
-    #[serde(default)]
-    pub balance: Balance,
     /// `passthrough` needs `fqdn`.
     #[serde(default)]
     pub mode: Mode,
-    /// Active checks of the backends; without them they are judged by the traffic alone.
-    #[serde(default, deserialize_with = "health::object", skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthSpec>,
+    /// Everything else a route says.
+    #[serde(flatten)]
+    pub options: RouteOptions,
     /// An id made by the client: a retry with the same id and content returns the same route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
@@ -122,15 +119,12 @@ pub struct RouteUpdate {
     /// All its backends from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<String>>,
-    /// Another way to choose among them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub balance: Option<Balance>,
     /// The other mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Other checks of the backends; `null` for none.
-    #[serde(default, deserialize_with = "health::given_object", skip_serializing_if = "Option::is_none")]
-    pub health: Option<Option<HealthSpec>>,
+    /// Changes of options; `null` gives one its default again.
+    #[serde(flatten)]
+    pub options: RouteOptionsPatch,
     /// Refuses the update if the route is at another version by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
@@ -150,13 +144,11 @@ pub struct RouteView {
     pub host: String,
     /// How its TLS is treated.
     pub mode: Mode,
-    /// How a backend is chosen.
-    pub balance: Balance,
     /// Where it goes.
     pub backends: Vec<String>,
-    /// How they are looked after, if not by the traffic alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthSpec>,
+    /// Everything else it says; what has its default may be left out.
+    #[serde(flatten)]
+    pub options: RouteOptions,
     /// Whether it is served.
     pub state: RouteState,
     /// Why it is not, where more is known than its state says.

@@ -3,7 +3,6 @@
 mod audit;
 mod certificates;
 mod explain;
-mod health;
 pub mod jsonrpc;
 mod lists;
 mod methods;
@@ -18,7 +17,6 @@ pub use certificates::{
 pub use explain::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, WaitParams, WaitState,
 };
-pub use health::HealthSpec;
 pub use lists::{LONGEST_WAIT, MAX_PAGE, RouteList, RouteListParams};
 pub use methods::{
     BuildInfo, Health, RouteCreate, RouteDelete, RouteRef, RouteState, RouteUpdate, RouteView, method,

@@ -1,9 +1,7 @@
 //! Users as the API shows them, and what the admin may do with them.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::health;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Params of `admin.unsuspend`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +110,15 @@ pub struct QuotaView {
     pub mutations_per_minute: Option<u32>,
 }
 
+/// Reads a field that may be left out, or be `null`, which is something else.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
 /// Params of `admin.quota`: what is left out stays as it is, `null` brings the gateway's default back. What a user has
 /// already stays, also over the quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -120,13 +127,13 @@ pub struct UserQuota {
     /// The user's key id, such as `user1.pub`.
     pub user: String,
     /// How many routes they may have.
-    #[serde(default, deserialize_with = "health::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub routes: Option<Option<Limit>>,
     /// How many backends, in all routes together.
-    #[serde(default, deserialize_with = "health::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub backends: Option<Option<Limit>>,
     /// How many calls that change something, in a minute.
-    #[serde(default, deserialize_with = "health::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub mutations_per_minute: Option<Option<Limit>>,
 }
 

@@ -1,5 +1,6 @@
 //! The only place that touches generated types: wire messages in, domain types out, and the reverse.
 
+mod options;
 mod report;
 mod resources;
 pub mod stored;
@@ -9,7 +10,9 @@ use thiserror::Error;
 use super::report::{BackendHealth, Explanation};
 use super::resource::{Held, Resource, ResourceName};
 use super::wire;
-use crate::model::{Host, InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, Prefixes};
+use crate::model::{
+    Host, InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, Prefixes, UnsuitableOption,
+};
 
 /// Why a message of the feed cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -35,6 +38,12 @@ pub enum InvalidMessage {
     /// A health check that is none.
     #[error("invalid health check: {0}")]
     Health(#[from] InvalidHealthCheck),
+    /// The route requires an option that this build does not know.
+    #[error("the route option `{0}` is not known to this build: upgrade the node")]
+    UnknownOption(String),
+    /// The route has an option that its mode does not allow.
+    #[error("invalid option: {0}")]
+    UnsuitableOption(#[from] UnsuitableOption),
     /// Ticket keys of a wrong length, or none at all.
     #[error("ticket keys have a name of 16 and a secret of 32 bytes, and there is at least one")]
     TicketKeys,

@@ -1,11 +1,19 @@
-//! How each node looks after a route's backends.
+//! Active checks of a route's backends.
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Active checks of a route's backends; without one they are judged by the traffic alone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+use super::words::Describe;
+
+/// Active checks of a route's backends by every node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(into = "HealthSpec")]
+#[schemars(with = "HealthSpec")]
 pub struct HealthCheck {
     probe: Probe,
     interval: Duration,
@@ -13,7 +21,7 @@ pub struct HealthCheck {
     fall: u32,
 }
 
-/// What is done to see whether a backend lives.
+/// The probe by which a backend is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// A TCP connection.
@@ -22,31 +30,61 @@ pub enum Probe {
     Http(String),
 }
 
-/// Why a health check is none.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// A health check that cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidHealthCheck {
-    /// The path cannot be asked for.
+    /// The path cannot be requested.
     #[error(
         "the path of a health check begins with `/` and has at most 1024 printable ASCII characters, no space and no `#`"
     )]
     Path,
-    /// Too often or too rarely.
+    /// The interval is too short or too long.
     #[error("the interval of a health check is from 1 s to 1 h")]
     Interval,
-    /// No count.
+    /// The count of checks in a row is 0 or too large.
     #[error("rise and fall of a health check are from 1 to 10")]
     Count,
 }
 
+/// Active checks of a route's backends by every node.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HealthSpec {
+    /// The path of an HTTP GET, answered with 2xx or 3xx when all is well; without it a TCP connection is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Seconds between two checks, from 1 to 3600.
+    #[serde(default = "interval")]
+    interval: u64,
+    /// How many good checks in a row bring a backend back, from 1 to 10.
+    #[serde(default = "rise")]
+    rise: u32,
+    /// How many bad checks in a row take it out, from 1 to 10.
+    #[serde(default = "fall")]
+    fall: u32,
+}
+
+const fn interval() -> u64 {
+    HealthCheck::INTERVAL.as_secs()
+}
+
+const fn rise() -> u32 {
+    HealthCheck::RISE
+}
+
+const fn fall() -> u32 {
+    HealthCheck::FALL
+}
+
 impl HealthCheck {
-    /// How often a backend is looked at.
+    /// The default interval between two checks.
     pub const INTERVAL: Duration = Duration::from_secs(10);
-    /// How many good checks in a row bring it back.
+    /// The default count of good checks in a row that bring a backend back.
     pub const RISE: u32 = 2;
-    /// How many bad checks in a row take it out.
+    /// The default count of bad checks in a row that take a backend out.
     pub const FALL: u32 = 3;
 
-    /// Checks with a GET of `path`, or with a TCP connection.
+    /// Makes checks with a GET of `path`, or with a TCP connection.
     pub fn new(
         path: Option<&str>,
         interval: Duration,
@@ -71,28 +109,65 @@ impl HealthCheck {
         Ok(Self { probe, interval, rise, fall })
     }
 
-    /// What is done.
+    /// Makes checks with a TCP connection and the defaults for the rest.
     #[must_use]
-    pub fn probe(&self) -> &Probe {
+    pub const fn tcp() -> Self {
+        Self { probe: Probe::Tcp, interval: Self::INTERVAL, rise: Self::RISE, fall: Self::FALL }
+    }
+
+    /// The probe.
+    #[must_use]
+    pub const fn probe(&self) -> &Probe {
         &self.probe
     }
 
-    /// How often.
+    /// The time between two checks.
     #[must_use]
-    pub fn interval(&self) -> Duration {
+    pub const fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// How many good ones in a row bring a backend back.
+    /// The count of good checks in a row that bring a backend back.
     #[must_use]
-    pub fn rise(&self) -> u32 {
+    pub const fn rise(&self) -> u32 {
         self.rise
     }
 
-    /// How many bad ones in a row take it out.
+    /// The count of bad checks in a row that take a backend out.
     #[must_use]
-    pub fn fall(&self) -> u32 {
+    pub const fn fall(&self) -> u32 {
         self.fall
+    }
+}
+
+impl From<HealthCheck> for HealthSpec {
+    fn from(check: HealthCheck) -> Self {
+        let path = match check.probe {
+            Probe::Tcp => None,
+            Probe::Http(path) => Some(path),
+        };
+        Self { path, interval: check.interval.as_secs(), rise: check.rise, fall: check.fall }
+    }
+}
+
+impl<'de> Deserialize<'de> for HealthCheck {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By way of a map, since serde reads a struct from a list, too.
+        let fields = Map::<String, Value>::deserialize(deserializer)?;
+        let spec = HealthSpec::deserialize(Value::Object(fields)).map_err(D::Error::custom)?;
+        Self::new(spec.path.as_deref(), Duration::from_secs(spec.interval), spec.rise, spec.fall)
+            .map_err(D::Error::custom)
+    }
+}
+
+impl Describe for HealthCheck {
+    fn describe(&self) -> String {
+        let probe = match &self.probe {
+            Probe::Tcp => "tcp".to_owned(),
+            Probe::Http(path) => format!("GET {path}"),
+        };
+        let Self { interval, rise, fall, .. } = self;
+        format!("{probe} every {} s, out after {fall} bad, back after {rise} good", interval.as_secs())
     }
 }
 
@@ -113,5 +188,17 @@ mod tests {
         assert_eq!(check(None, 3601, 2, 3), Err(InvalidHealthCheck::Interval));
         assert_eq!(check(None, 10, 0, 3), Err(InvalidHealthCheck::Count));
         assert_eq!(check(None, 10, 2, 11), Err(InvalidHealthCheck::Count));
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let check: HealthCheck = serde_json::from_str(r#"{"path":"/up"}"#).unwrap();
+        assert_eq!((check.interval().as_secs(), check.rise(), check.fall()), (10, 2, 3));
+        let text = serde_json::to_string(&check).unwrap();
+        assert_eq!(text, r#"{"path":"/up","interval":10,"rise":2,"fall":3}"#);
+        assert_eq!(serde_json::from_str::<HealthCheck>("{}").unwrap(), HealthCheck::tcp());
+        for wrong in [r#"{"intervall":1}"#, r#"["/up"]"#, r#"{"interval":18446744073709551615}"#] {
+            assert!(serde_json::from_str::<HealthCheck>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -218,11 +218,19 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
     };
     // What is missing is at fault itself; else it is the field without which that is no longer the complaint.
     let missing = quoted(&message).filter(|_| message.starts_with("missing field "));
-    let guilty = map.keys().find(|key| {
+    let complaint_without = |key: &String| {
         let mut without = map.clone();
-        without.remove(*key);
-        complaint(&without).as_ref() != Some(&message)
-    });
+        without.remove(key);
+        complaint(&without)
+    };
+    let changes_it = |key: &&String| complaint_without(key).as_ref() != Some(&message);
+    // Without a param that is required, the complaint is that it is missing, whatever was at fault before.
+    let is_required = |key: &&String| {
+        complaint_without(key)
+            .is_some_and(|complaint| complaint.starts_with(&format!("missing field `{key}`")))
+    };
+    let guilty = map.keys().find(|key| changes_it(key) && !is_required(key));
+    let guilty = guilty.or_else(|| map.keys().find(changes_it));
     let field = missing.or_else(|| guilty.cloned()).or_else(|| quoted(&message));
     let message = match &field {
         Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),

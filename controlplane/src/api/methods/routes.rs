@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    HealthSpec, LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate,
-    RouteView, method,
+    LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView,
+    method,
 };
 
 use super::{Example, Method, Services, samples};
@@ -44,7 +44,12 @@ impl Method for Create {
     type Outcome = RouteView;
 
     fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![samples::create(), samples::create_passthrough(), samples::create_dry_run()]
+        vec![
+            samples::create(),
+            samples::create_with_options(),
+            samples::create_passthrough(),
+            samples::create_dry_run(),
+        ]
     }
 
     async fn call(services: &Services, who: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
@@ -171,9 +176,8 @@ pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
         owner: route.owner.to_string(),
         host: route.host.to_string(),
         mode: route.destination.mode,
-        balance: route.destination.balance,
         backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
-        health: route.destination.health.as_deref().map(HealthSpec::from),
+        options: (*route.destination.options).clone(),
         state,
         version: route.version,
         created_at: time(route.created_at),

@@ -5,11 +5,10 @@ mod users;
 
 use uuid::Uuid;
 use webgateway_proto::api::{
-    BackendSeen, CertificateSeen, ExplainParams, Explained, HealthSpec, NodeExplained, Problem, RouteCreate,
-    RouteDelete, RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams,
-    WaitState,
+    BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, RouteCreate, RouteDelete,
+    RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams, WaitState,
 };
-use webgateway_proto::model::{Balance, Mode};
+use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, RouteOptionsPatch};
 
 pub(super) use self::gateway::{
     audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
@@ -30,9 +29,8 @@ pub(super) fn route() -> RouteView {
         owner: USER.to_owned(),
         host: "myapp.gateway.example.com".to_owned(),
         mode: Mode::Terminate,
-        balance: Balance::RoundRobin,
         backends: vec![BACKEND.to_owned()],
-        health: None,
+        options: RouteOptions::default(),
         state: RouteState::Active,
         reason: None,
         records: Vec::new(),
@@ -50,10 +48,14 @@ pub(super) fn delete() -> RouteDelete {
     RouteDelete { id: ROUTE.to_string(), expected_version: Some(1211) }
 }
 
+fn random() -> RouteOptions {
+    RouteOptions { balance: Balance::Random, ..RouteOptions::default() }
+}
+
 /// The route after an update, at that version.
 fn updated(version: u64) -> RouteView {
     let backends = vec![BACKEND.to_owned(), OTHER.to_owned()];
-    RouteView { backends, balance: Balance::Random, version, updated_at: UPDATED.to_owned(), ..route() }
+    RouteView { backends, options: random(), version, updated_at: UPDATED.to_owned(), ..route() }
 }
 
 pub(super) fn deleted() -> RouteView {
@@ -71,23 +73,30 @@ pub(super) fn create() -> Example<RouteCreate, RouteView> {
 }
 
 pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
-    let health = HealthSpec { interval: 30, ..HealthSpec::default() };
+    let options = RouteOptions { health: Some(HealthCheck::tcp()), ..RouteOptions::default() };
     let params = RouteCreate {
         fqdn: Some("vault.example.org".to_owned()),
         backends: vec![BACKEND.to_owned()],
         mode: Mode::Passthrough,
-        health: Some(health.clone()),
+        options: options.clone(),
         ..RouteCreate::default()
     };
     let result = RouteView {
         id: "019cade3-5b08-7a41-9d27-80c6e2f4b913".to_owned(),
         host: "vault.example.org".to_owned(),
         mode: Mode::Passthrough,
-        health: Some(health),
+        options,
         version: 1208,
         ..route()
     };
     Example { name: "A host of one's own, passed through", params, result }
+}
+
+/// Every option at once, so that each is in an example.
+pub(super) fn create_with_options() -> Example<RouteCreate, RouteView> {
+    let options = RouteOptions::sample();
+    let params = RouteCreate { options: options.clone(), ..create().params };
+    Example { name: "With every option", params, result: RouteView { options, ..route() } }
 }
 
 pub(super) fn create_dry_run() -> Example<RouteCreate, RouteView> {
@@ -125,15 +134,16 @@ pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
 
 pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
     let this = || RouteUpdate { id: ROUTE.to_string(), ..RouteUpdate::default() };
-    let health = HealthSpec { path: Some("/healthz".to_owned()), ..HealthSpec::default() };
     let backends = RouteUpdate {
         backends: Some(vec![BACKEND.to_owned(), OTHER.to_owned()]),
-        balance: Some(Balance::Random),
-        health: Some(Some(health.clone())),
+        options: RouteOptions::default().patch_to(&random()),
         expected_version: Some(1207),
         ..this()
     };
-    let renamed = RouteUpdate { subdomain: Some("shop".to_owned()), health: Some(None), ..this() };
+    let options = RouteOptions::default().patch_to(&RouteOptions::sample());
+    let given = RouteUpdate { options, ..this() };
+    let options = RouteOptionsPatch { health: Patch::Reset, ..RouteOptionsPatch::default() };
+    let renamed = RouteUpdate { subdomain: Some("shop".to_owned()), options, ..this() };
     let own = RouteUpdate { fqdn: Some("app.example.org".to_owned()), mode: Some(Mode::Terminate), ..this() };
     let shop = RouteView { host: "shop.gateway.example.com".to_owned(), ..updated(1210) };
     let waiting = RouteView {
@@ -142,10 +152,11 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
         ..updated(1211)
     };
     vec![
+        Example { name: "Another backend, and any of them", params: backends, result: updated(1208) },
         Example {
-            name: "Another backend, and checks",
-            params: backends,
-            result: RouteView { health: Some(health), ..updated(1209) },
+            name: "Every option",
+            params: given,
+            result: RouteView { options: RouteOptions::sample(), ..updated(1209) },
         },
         Example { name: "Another name, and no checks", params: renamed, result: shop },
         Example { name: "A host of one's own", params: own.clone(), result: waiting.clone() },

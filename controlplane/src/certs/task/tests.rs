@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use webgateway_process::{Stop, Tasks};
-use webgateway_proto::model::{Backends, Balance, Destination, Mode, Prefixes, Route, RouteId};
+use webgateway_proto::model::{Backends, Destination, Mode, Prefixes, Route, RouteId};
 
 use super::*;
 use crate::certs::internal::InternalCa;
@@ -47,9 +47,7 @@ async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
             host: Host::parse(host).unwrap(),
             destination: Destination {
                 mode,
-                balance: Balance::Random,
-                backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
-                health: None,
+                ..Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap().into()
             },
             version: tx.revise()?,
             created_at: now,

@@ -240,14 +240,9 @@ async fn what_is_only_tried_is_checked_and_shown_and_not_done() {
     let over = scene.domain.create_route(&caller, &RouteCreate { dry_run: true, ..wanted("b") }).await;
     assert!(matches!(over, Err(Refusal::User(UserRefusal::Routes { have: 1, most: 1 }))));
     let id = made.route.id.to_string();
-    let update = RouteUpdate {
-        balance: Some(Balance::Random),
-        dry_run: true,
-        id: id.clone(),
-        ..RouteUpdate::default()
-    };
+    let update = RouteUpdate { options: random(), dry_run: true, id: id.clone(), ..RouteUpdate::default() };
     let would_be = scene.update("u.pub", update).await.unwrap();
-    assert_eq!(would_be.route.destination.balance, Balance::Random);
+    assert_eq!(would_be.route.destination.options.balance, Balance::Random);
     assert_eq!(scene.domain.route(&caller, &id).await.unwrap().route, made.route);
     assert_eq!(scene.revision(), revision + 1);
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use webgateway_process::Tasks;
 use webgateway_proto::feed::Held;
-use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes, Route, RouteId};
+use webgateway_proto::model::{Backends, Host, Prefixes, Route, RouteId};
 
 use super::*;
 use crate::metrics::Metrics;
@@ -40,12 +40,7 @@ async fn create(store: &Store, host: String) -> u64 {
                 id: RouteId::generate(),
                 owner: "u1.pub".parse().unwrap(),
                 host: Host::parse(&host).unwrap(),
-                destination: Destination {
-                    mode: Mode::Terminate,
-                    balance: Balance::Random,
-                    backends,
-                    health: None,
-                },
+                destination: backends.into(),
                 version: tx.revise()?,
                 created_at: now,
                 updated_at: now,

@@ -5,7 +5,7 @@ use std::path::Path;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use time::OffsetDateTime;
-use webgateway_proto::model::{Backends, Balance, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId};
+use webgateway_proto::model::{Backends, Host, KeyId, Prefixes, Route, RouteId};
 
 use super::*;
 use crate::metrics::Metrics;
@@ -39,12 +39,7 @@ async fn create(store: &Store, owner: &'static str, host: &'static str) -> Route
             id: RouteId::generate(),
             owner: owner.parse().unwrap(),
             host: Host::parse(host).unwrap(),
-            destination: Destination {
-                mode: Mode::Terminate,
-                balance: Balance::Random,
-                backends,
-                health: None,
-            },
+            destination: backends.into(),
             version: tx.revise()?,
             created_at: now,
             updated_at: now,

@@ -1,6 +1,6 @@
 //! The watchlist, step by step.
 
-use webgateway_proto::model::{Backends, Balance, Destination, HealthCheck, Mode, Prefixes};
+use webgateway_proto::model::{Backends, Destination, HealthCheck, Mode, Prefixes, RouteOptions};
 
 use super::*;
 
@@ -9,15 +9,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn route(id: u16, backends: &[&str], path: Option<&str>) -> FeedRoute {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&id.to_be_bytes());
+    let backends = Backends::parse(backends, &Prefixes::default()).unwrap();
+    let health = Some(HealthCheck::new(path, Duration::from_secs(10), 2, 3).unwrap());
+    let options = RouteOptions { health, ..RouteOptions::default() };
     FeedRoute {
         id: RouteId::from_bytes(bytes),
         host: Host::parse(&format!("h{id}.gw.example")).unwrap(),
-        destination: Destination {
-            mode: Mode::Terminate,
-            balance: Balance::Random,
-            backends: Backends::parse(backends, &Prefixes::default()).unwrap(),
-            health: Some(Box::new(HealthCheck::new(path, Duration::from_secs(10), 2, 3).unwrap())),
-        },
+        destination: Destination::new(Mode::Terminate, backends, options).unwrap(),
     }
 }
 
@@ -33,7 +31,7 @@ fn bad() -> Result<(), String> {
 fn fall_takes_it_out_and_rise_brings_it_back() {
     let (mut list, mut now) = (Watchlist::default(), Instant::now());
     let app = route(1, &["[400::1]:80"], Some("/up"));
-    let check = app.destination.health.as_deref();
+    let check = app.destination.options.health.as_ref();
     list.add(&app, now, || 0.5);
     assert_eq!(list.next(), Some(now + Duration::from_secs(5)));
     assert_eq!(list.due(now), None, "not yet");

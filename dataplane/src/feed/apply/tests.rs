@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
-use webgateway_proto::model::{Backends, Balance, Certificate, CertificateId, Destination, Host, Mode};
+use webgateway_proto::model::{Backends, Certificate, CertificateId, Host, Mode};
 
 use super::*;
 
@@ -12,12 +12,7 @@ fn route(id: u8) -> Resource {
     Resource::Route(FeedRoute {
         id: RouteId::from_bytes([id; 16]),
         host: Host::parse(&format!("h{id}.gw.example")).unwrap(),
-        destination: Destination {
-            mode: Mode::Terminate,
-            balance: Balance::RoundRobin,
-            backends: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap(),
-            health: None,
-        },
+        destination: Backends::parse(&["[400::1]:80"], &Prefixes::default()).unwrap().into(),
     })
 }
 

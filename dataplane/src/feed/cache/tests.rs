@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use webgateway_proto::feed::{
     Challenge, ChallengeResponse, FeedRoute, Held, Resource, ResourceName, Settings, ToNode,
 };
-use webgateway_proto::model::{Backends, Balance, Destination, Host, Mode, Prefixes, RouteId};
+use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
 use super::*;
 use crate::feed::apply::{Applied, Collector, apply};
@@ -100,12 +100,7 @@ fn route(n: u32) -> ToNode {
     put(Resource::Route(FeedRoute {
         id: id(n),
         host: Host::parse(&format!("h{n}.gw.example")).unwrap(),
-        destination: Destination {
-            mode: Mode::Terminate,
-            balance: Balance::RoundRobin,
-            backends: Backends::parse(&["127.0.0.1:80"], &everywhere()).unwrap(),
-            health: None,
-        },
+        destination: Backends::parse(&["127.0.0.1:80"], &everywhere()).unwrap().into(),
     }))
 }
 

@@ -1,18 +1,16 @@
 //! Resources, from and to the wire.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{InvalidMessage, ToNode};
+use super::{InvalidMessage, ToNode, options};
 use crate::feed::resource::{
     Challenge, ChallengeResponse, FeedRoute, Resource, Settings, TicketKey, TicketKeys,
 };
 use crate::feed::wire;
 use crate::model::{
-    Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Host, InvalidCertificate,
-    InvalidHealthCheck, InvalidHost, Mode, Prefixes, Probe, RouteId,
+    Backends, Certificate, CertificateId, Destination, Host, InvalidCertificate, InvalidHost, Mode, Prefixes,
+    RouteId,
 };
 
 /// Reads a resource; `allowed` bounds the backends that are taken.
@@ -46,23 +44,13 @@ fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, Inval
         Ok(wire::Mode::Passthrough) => Mode::Passthrough,
         Err(_) => return Err(InvalidMessage::Enum("mode", route.mode)),
     };
-    let balance = match wire::Balance::try_from(route.balance) {
-        Ok(wire::Balance::RoundRobin) => Balance::RoundRobin,
-        Ok(wire::Balance::Random) => Balance::Random,
-        Err(_) => return Err(InvalidMessage::Enum("balance", route.balance)),
-    };
     let backends = Backends::parse(&route.backends, allowed)?;
-    let health = route.health.map(read_health).transpose()?.map(Box::new);
+    let options = options::read(&route)?;
     Ok(FeedRoute {
         id: RouteId::from_bytes(id),
         host: Host::parse(&route.host)?,
-        destination: Destination { mode, balance, backends, health },
+        destination: Destination::new(mode, backends, options)?,
     })
-}
-
-fn read_health(check: wire::HealthCheck) -> Result<HealthCheck, InvalidHealthCheck> {
-    let path = Some(check.path.as_str()).filter(|path| !path.is_empty());
-    HealthCheck::new(path, Duration::from_millis(check.interval_ms.into()), check.rise, check.fall)
 }
 
 fn read_ticket_keys(keys: &wire::TicketKeys) -> Result<TicketKeys, InvalidMessage> {
@@ -157,27 +145,14 @@ fn write_route(route: &FeedRoute) -> wire::Route {
         Mode::Terminate => wire::Mode::Terminate,
         Mode::Passthrough => wire::Mode::Passthrough,
     };
-    let balance = match route.destination.balance {
-        Balance::RoundRobin => wire::Balance::RoundRobin,
-        Balance::Random => wire::Balance::Random,
-    };
-    wire::Route {
+    let message = wire::Route {
         id: Bytes::copy_from_slice(route.id.as_bytes()),
         host: route.host.to_string(),
         mode: mode.into(),
-        balance: balance.into(),
         backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
-        health: route.destination.health.as_deref().map(write_health),
-    }
-}
-
-fn write_health(check: &HealthCheck) -> wire::HealthCheck {
-    let path = match check.probe() {
-        Probe::Tcp => String::new(),
-        Probe::Http(path) => path.clone(),
+        ..wire::Route::default()
     };
-    let interval_ms = u32::try_from(check.interval().as_millis()).unwrap_or(u32::MAX);
-    wire::HealthCheck { path, interval_ms, rise: check.rise(), fall: check.fall() }
+    options::write(&route.destination.options, message)
 }
 
 fn write_ticket_keys(keys: &TicketKeys) -> wire::TicketKeys {

@@ -9,21 +9,34 @@ use crate::feed::report::ServedCertificate;
 use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
 use crate::model::{
     Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Mode, RouteId,
+    RouteOptions,
 };
 
-fn route(host: &str, backend: &str) -> Resource {
+fn route(host: &str, backend: &str, mode: Mode, options: RouteOptions) -> Resource {
     let backend = Backend::parse(backend).unwrap();
     let anywhere = Prefixes::new(vec!["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()]);
     Resource::Route(FeedRoute {
         id: RouteId::generate(),
         host: Host::parse(host).unwrap(),
-        destination: Destination {
-            mode: Mode::Passthrough,
-            balance: Balance::Random,
-            backends: Backends::new(vec![backend], &anywhere).unwrap(),
-            health: Some(Box::new(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap())),
-        },
+        destination: Destination::new(mode, Backends::new(vec![backend], &anywhere).unwrap(), options)
+            .unwrap(),
     })
+}
+
+fn wire_route(message: &ToNode) -> wire::Route {
+    let Some(wire::feed_message::Message::Put(put)) = message.write().message else { panic!("{message:?}") };
+    let Some(wire::resource::Kind::Route(route)) = put.resource.unwrap().kind else { panic!("{message:?}") };
+    route
+}
+
+/// Sends a route after changing its message.
+fn sent(resource: Resource, change: impl FnOnce(&mut wire::Route)) -> ToNode {
+    let name = resource.name().to_string();
+    let mut route = wire_route(&put(resource));
+    change(&mut route);
+    let resource = wire::Resource { name, kind: Some(wire::resource::Kind::Route(route)) };
+    let message = wire::feed_message::Message::Put(wire::Put { resource: Some(resource) });
+    ToNode::read(wire::FeedMessage { message: Some(message) }, &Prefixes::default())
 }
 
 fn put(resource: Resource) -> ToNode {
@@ -40,8 +53,13 @@ fn every_message_to_a_node_comes_back() {
     };
     let settings =
         Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
-    let route = route("app.gw.example", "[400::1]:80");
+    let health = Some(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap());
+    let checked = RouteOptions { health, ..RouteOptions::default() };
+    let with = |mode, options| route("app.gw.example", "[400::1]:80", mode, options);
+    let route = with(Mode::Passthrough, RouteOptions::default());
     for message in [
+        put(with(Mode::Terminate, RouteOptions::sample())),
+        put(with(Mode::Terminate, checked)),
         ToNode::Begin { full: true },
         ToNode::Begin { full: false },
         ToNode::Remove { name: route.name(), at_once: true },
@@ -104,7 +122,7 @@ fn every_message_of_a_node_comes_back() {
 
 #[test]
 fn a_backend_outside_the_prefixes_is_unusable_by_name() {
-    let resource = route("app.gw.example", "[2001:db8::1]:80");
+    let resource = route("app.gw.example", "[2001:db8::1]:80", Mode::Terminate, RouteOptions::default());
     let name = resource.name().to_string();
     match ToNode::read(put(resource).write(), &Prefixes::default()) {
         ToNode::Unusable(named, InvalidMessage::Backends(_)) => assert_eq!(named, name),
@@ -119,4 +137,42 @@ fn what_a_newer_peer_says_is_skipped() {
     let read = ToNode::read(wire::FeedMessage { message: Some(message) }, &Prefixes::default());
     assert_eq!(read, ToNode::Unknown);
     assert_eq!(FromNode::from(wire::NodeMessage { message: None }), FromNode::Unknown);
+}
+
+#[test]
+fn a_route_that_requires_an_unknown_option_is_unusable_by_name() {
+    let route = route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::sample());
+    let name = route.name().to_string();
+    let unknown = sent(route.clone(), |route| route.requires.push("teleport".into()));
+    assert_eq!(unknown, ToNode::Unusable(name.clone(), InvalidMessage::UnknownOption("teleport".into())));
+    let odd = sent(route.clone(), |route| route.options.as_mut().unwrap().balance = 9);
+    assert_eq!(odd, ToNode::Unusable(name.clone(), InvalidMessage::Enum("balance", 9)));
+    let path = |route: &mut wire::Route| {
+        route.mode = wire::Mode::Passthrough.into();
+        route.options.as_mut().unwrap().health.as_mut().unwrap().path = "/up".into();
+    };
+    let unsuitable = InvalidMessage::UnsuitableOption(crate::model::UnsuitableOption::HealthPath);
+    assert_eq!(sent(route, path), ToNode::Unusable(name, unsuitable));
+}
+
+#[test]
+fn builds_from_before_the_options_message_are_understood_and_understand() {
+    let options = RouteOptions {
+        balance: Balance::Random,
+        health: Some(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap()),
+        ..RouteOptions::default()
+    };
+    let route = route("app.gw.example", "[400::1]:80", Mode::Terminate, options);
+    let written = wire_route(&put(route.clone()));
+    assert_eq!(written.balance, wire::Balance::Random as i32, "an older node reads it there");
+    assert_eq!(written.health.as_ref().unwrap().path, "/up");
+    let older = sent(route.clone(), |route| (route.options, route.requires) = (None, Vec::new()));
+    assert_eq!(older, put(route));
+}
+
+#[test]
+fn options_that_are_all_defaults_cost_nothing_on_the_wire() {
+    let plain = put(route("app.gw.example", "[400::1]:80", Mode::Terminate, RouteOptions::default()));
+    let written = wire_route(&plain);
+    assert!(written.options.is_none() && written.requires.is_empty());
 }

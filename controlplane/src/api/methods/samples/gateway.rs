@@ -91,7 +91,7 @@ pub(in crate::api::methods) fn remove() -> Example<NodeRef, NodeState> {
 
 fn record() -> AuditRecord {
     let route = json!({ "owner": USER, "host": "myapp.gateway.example.com", "mode": "terminate",
-        "balance": "round_robin", "backends": [BACKEND], "health": null });
+        "balance": "round_robin", "backends": [BACKEND] });
     AuditRecord {
         id: 418,
         at: CREATED.to_owned(),

@@ -1,0 +1,66 @@
+//! The options of a route, from and to the wire.
+
+use std::time::Duration;
+
+use super::InvalidMessage;
+use crate::feed::wire;
+use crate::model::{Balance, HealthCheck, InvalidHealthCheck, Probe, RouteOptions};
+
+/// Reads the options of a route. One that this build does not know makes the route unusable.
+pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessage> {
+    if let Some(name) = route.requires.iter().find(|name| !RouteOptions::NAMES.contains(&name.as_str())) {
+        return Err(InvalidMessage::UnknownOption(name.clone()));
+    }
+    let Some(options) = &route.options else {
+        // From a controlplane that has no other options.
+        let (balance, health) = (read_balance(route.balance)?, read_health(route.health.as_ref())?);
+        return Ok(RouteOptions { balance, health, ..RouteOptions::default() });
+    };
+    Ok(RouteOptions {
+        balance: read_balance(options.balance)?,
+        health: read_health(options.health.as_ref())?,
+    })
+}
+
+/// Writes the options into the message of their route.
+pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
+    let requires: Vec<String> = options.given().into_iter().map(str::to_owned).collect();
+    if requires.is_empty() {
+        return route;
+    }
+    let (balance, health) = (write_balance(options.balance), options.health.as_ref().map(write_health));
+    let message = wire::RouteOptions { balance, health: health.clone() };
+    wire::Route { balance, health, options: Some(message), requires, ..route }
+}
+
+fn read_balance(balance: i32) -> Result<Balance, InvalidMessage> {
+    match wire::Balance::try_from(balance) {
+        Ok(wire::Balance::RoundRobin) => Ok(Balance::RoundRobin),
+        Ok(wire::Balance::Random) => Ok(Balance::Random),
+        Err(_) => Err(InvalidMessage::Enum("balance", balance)),
+    }
+}
+
+fn write_balance(balance: Balance) -> i32 {
+    match balance {
+        Balance::RoundRobin => wire::Balance::RoundRobin.into(),
+        Balance::Random => wire::Balance::Random.into(),
+    }
+}
+
+fn read_health(check: Option<&wire::HealthCheck>) -> Result<Option<HealthCheck>, InvalidHealthCheck> {
+    let read = |check: &wire::HealthCheck| {
+        let path = Some(check.path.as_str()).filter(|path| !path.is_empty());
+        HealthCheck::new(path, Duration::from_millis(check.interval_ms.into()), check.rise, check.fall)
+    };
+    check.map(read).transpose()
+}
+
+fn write_health(check: &HealthCheck) -> wire::HealthCheck {
+    let path = match check.probe() {
+        Probe::Tcp => String::new(),
+        Probe::Http(path) => path.clone(),
+    };
+    let interval_ms = u32::try_from(check.interval().as_millis()).unwrap_or(u32::MAX);
+    wire::HealthCheck { path, interval_ms, rise: check.rise(), fall: check.fall() }
+}

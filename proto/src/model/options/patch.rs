@@ -1,0 +1,89 @@
+//! A change of one option.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A change of one option. In JSON: absent, `null`, or the new value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patch<T> {
+    /// The option stays as it is.
+    #[default]
+    Keep,
+    /// The option gets its default again.
+    Reset,
+    /// The option gets this value.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// Tells whether the option stays as it is.
+    #[must_use]
+    pub const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// Returns the value after the change.
+    #[must_use]
+    pub fn apply(self, current: &T, default: T) -> T
+    where
+        T: Clone,
+    {
+        match self {
+            Self::Keep => current.clone(),
+            Self::Reset => default,
+            Self::Set(value) => value,
+        }
+    }
+
+    /// Returns the change that leads from `current` to `target`.
+    #[must_use]
+    pub fn between(current: &T, target: &T, default: &T) -> Self
+    where
+        T: Clone + PartialEq,
+    {
+        if current == target {
+            Self::Keep
+        } else if target == default {
+            Self::Reset
+        } else {
+            Self::Set(target.clone())
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Patch<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Keep, Self::Set)
+    }
+}
+
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Reset => serializer.serialize_none(),
+            Self::Set(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Reset, Self::Set))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+}

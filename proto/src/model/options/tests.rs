@@ -1,0 +1,109 @@
+//! Options as JSON, their patches, and the words of some.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::words::Words;
+
+/// Flattened and strict, as the API, the manifest, the feed file and the store have them.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Flat<T> {
+    #[serde(flatten)]
+    options: T,
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value::<Flat<T>>(value).map(|flat| flat.options).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_sample_differs_from_the_default_in_every_option() {
+    assert_eq!(RouteOptions::sample().given(), RouteOptions::NAMES);
+    assert!(RouteOptions::default().given().is_empty());
+}
+
+#[test]
+fn options_come_back_from_json() {
+    for options in [RouteOptions::default(), RouteOptions::sample()] {
+        let json = serde_json::to_value(&options).unwrap();
+        assert_eq!(read(json), Ok(options));
+    }
+    assert_eq!(read(json!({})), Ok(RouteOptions::default()));
+    assert_eq!(serde_json::to_value(RouteOptions::default()).unwrap(), json!({ "balance": "round_robin" }));
+}
+
+#[test]
+fn an_unknown_option_or_value_is_refused_by_name() {
+    for (text, word) in [
+        (json!({ "balnace": "random" }), "`balnace`"),
+        (json!({ "balance": "fair" }), "`fair`"),
+        (json!({ "health": { "intervall": 1 } }), "`intervall`"),
+        (json!({ "health": { "rise": 0 } }), "rise and fall"),
+        (json!({ "health": ["/up"] }), "sequence"),
+    ] {
+        let error = read::<RouteOptions>(text.clone()).unwrap_err();
+        assert!(error.contains(word), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_patch_keeps_resets_or_sets_each_option() {
+    let (default, sample) = (RouteOptions::default(), RouteOptions::sample());
+    let everything: RouteOptionsPatch = read(serde_json::to_value(&sample).unwrap()).unwrap();
+    assert_eq!(default.patched(everything.clone()), sample);
+    assert_eq!(default.patch_to(&sample), everything);
+    assert_eq!(sample.patched(read(json!({})).unwrap()), sample);
+
+    let nulls: serde_json::Map<String, Value> =
+        RouteOptions::NAMES.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let reset: RouteOptionsPatch = read(nulls.clone().into()).unwrap();
+    assert_eq!(sample.patched(reset.clone()), default);
+    assert_eq!(sample.patch_to(&default), reset);
+    assert_eq!(serde_json::to_value(&reset).unwrap(), Value::Object(nulls));
+    assert_eq!(serde_json::to_value(sample.patch_to(&sample)).unwrap(), json!({}));
+
+    let mut by_name = RouteOptionsPatch::default();
+    assert!(RouteOptions::NAMES.iter().all(|name| by_name.reset(name)) && !by_name.reset("colour"));
+    assert_eq!(by_name, reset);
+}
+
+#[test]
+fn default_options_are_shared() {
+    assert!(Arc::ptr_eq(&RouteOptions::default().share(), &RouteOptions::default().share()));
+    assert_eq!(*RouteOptions::sample().share(), RouteOptions::sample());
+}
+
+#[test]
+fn a_word_is_read_as_it_is_written() {
+    for word in Balance::ALL {
+        assert_eq!(Balance::parse(word.as_str()), Ok(*word));
+        assert_eq!(serde_json::to_value(word).unwrap(), json!(word.as_str()));
+        assert!(word.meaning().ends_with('.'), "{}", word.meaning());
+    }
+    assert_eq!(Balance::parse("Random").unwrap_err().to_string(), "`Random` is none of round_robin, random");
+}
+
+#[test]
+fn a_path_is_not_asked_for_behind_a_passthrough() {
+    let health = HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap();
+    let with = |health| RouteOptions { health, ..RouteOptions::default() };
+    assert_eq!(with(Some(health.clone())).check_fits(Mode::Passthrough), Err(UnsuitableOption::HealthPath));
+    assert_eq!(with(Some(health)).check_fits(Mode::Terminate), Ok(()));
+    assert_eq!(with(Some(HealthCheck::tcp())).check_fits(Mode::Passthrough), Ok(()));
+}
+
+#[test]
+fn every_option_is_described() {
+    let described = RouteOptions::sample().describe();
+    assert_eq!(described[0], ("balance", "random".to_owned()));
+    assert_eq!(
+        described[1],
+        ("health", "GET /healthz every 10 s, out after 3 bad, back after 2 good".to_owned())
+    );
+    assert_eq!(RouteOptions::default().describe()[1], ("health", "none".to_owned()));
+    assert_eq!(described.len(), RouteOptions::NAMES.len());
+}
