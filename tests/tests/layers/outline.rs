@@ -35,9 +35,9 @@ pub(crate) struct Outline {
     pub(crate) items: BTreeSet<String>,
     /// Every name brought in by a `use`.
     pub(crate) imports: Vec<Import>,
-    /// The paths of two segments or more in the code, as seen from the top of the file; the first segment is empty if
+    /// The paths of two segments or more in the code, each as often as it stands there, as seen from the top of the file; the first segment is empty if
     /// the path starts with `::`.
-    pub(crate) paths: BTreeSet<Vec<String>>,
+    pub(crate) paths: Vec<Vec<String>>,
     /// The single words in the code, but for those after a dot.
     pub(crate) words: BTreeSet<String>,
 }
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
         if path.len() == 1 {
             self.outline.words.insert(word.to_owned());
         } else if let Some(path) = self.seen_from_the_file(path) {
-            self.outline.paths.insert(path);
+            self.outline.paths.push(path);
         }
     }
 
@@ -307,7 +307,9 @@ mod tests {
     }
 
     fn paths(text: &str) -> Vec<String> {
-        Outline::of(text).paths.iter().map(|path| path.join("::")).collect()
+        let mut paths: Vec<String> = Outline::of(text).paths.iter().map(|path| path.join("::")).collect();
+        paths.sort();
+        paths
     }
 
     fn words(set: &BTreeSet<String>) -> Vec<&str> {

@@ -2,53 +2,50 @@
 //!
 //! A set of tasks that its owner holds, such as a `JoinSet`, is supervised by that owner.
 
+use crate::baseline::{Baseline, Found};
 use crate::outline::Outline;
 use crate::source::Source;
 
 /// The places that supervise tasks, and so may start one.
-const SUPERVISORS: &[&str] = &["proto/process/src/tasks.rs"];
+const SUPERVISORS: &[&str] = &["proto/process/src/tasks.rs", "proto/process/src/local.rs"];
 
-/// The files that start tasks without supervision and are still to be changed.
-const UNSUPERVISED: &[&str] = &[
-    "proto/process/src/signals.rs",
-    "dataplane/src/backend/pool.rs",
-    "dataplane/src/edge/worker.rs",
-    "dataplane/src/http/serve.rs",
-    "dataplane/src/http/upgrade.rs",
-];
+/// The functions that start a task.
+const STARTS: &[&str] = &["tokio::spawn", "tokio::task::spawn", "tokio::task::spawn_local"];
 
-/// The spawns in the file that are not allowed there.
-pub(crate) fn findings(source: &Source) -> Vec<String> {
-    let is_allowed = SUPERVISORS.iter().chain(UNSUPERVISED).any(|place| source.is_in(place));
-    if is_allowed || source.is_test() || source.is_in("tests") {
-        return Vec::new();
+pub(crate) const BASELINE: Baseline = Baseline {
+    file: "spawns.txt",
+    header: "The files that start tasks without a supervisor and are still to be changed: how often, the file.\n\
+             `make baselines` writes this anew.",
+    is_of_files: false,
+};
+
+/// The functions that start tasks and are named outside supervisors and tests, for each file.
+pub(crate) fn found(sources: &[Source]) -> Found {
+    let mut found = Found::new();
+    for source in sources {
+        let may_spawn = SUPERVISORS.iter().any(|place| source.is_in(place));
+        if !may_spawn && !source.is_test() && !source.is_in("tests") {
+            let spawns = spawns(&Outline::of(&source.text));
+            if !spawns.is_empty() {
+                found.insert(source.path.clone(), spawns);
+            }
+        }
     }
-    let found = spawns(&Outline::of(&source.text));
-    found.iter().map(|path| format!("names `{path}`, which only {} may", SUPERVISORS.join(", "))).collect()
+    found
 }
 
-/// The paths in the code that lead to tokio's functions, written out.
+/// The paths in the code and the imports that lead to tokio's functions, written out.
 fn spawns(outline: &Outline) -> Vec<String> {
     let written_out = |path: &Vec<String>| {
-        let import = outline.imports.iter().find(|import| import.name == path[0]);
-        let head = import.map_or(&path[..1], |import| &import.path);
-        head.iter().chain(&path[1..]).filter(|segment| !segment.is_empty()).cloned().collect::<Vec<_>>()
+        let (head, rest) = path.split_first()?;
+        let import = outline.imports.iter().find(|import| import.name == *head);
+        let head = import.map_or(vec![head], |import| import.path.iter().collect());
+        let segments: Vec<&str> = head.into_iter().chain(rest).map(String::as_str).collect();
+        Some(segments.join("::").trim_start_matches("::").to_owned())
     };
     let imported = outline.imports.iter().map(|import| &import.path);
-    let mut found: Vec<String> = outline
-        .paths
-        .iter()
-        .chain(imported)
-        .filter(|path| !path.is_empty())
-        .map(written_out)
-        .filter(|path| {
-            path[0] == "tokio" && path.last().is_some_and(|last| last == "spawn" || last == "spawn_local")
-        })
-        .map(|path| path.join("::"))
-        .collect();
-    found.sort_unstable();
-    found.dedup();
-    found
+    let paths = outline.paths.iter().chain(imported).filter_map(written_out);
+    paths.filter(|path| STARTS.contains(&path.as_str())).collect()
 }
 
 #[cfg(test)]
@@ -56,7 +53,7 @@ mod tests {
     use super::*;
 
     fn judge(path: &str, text: &str) -> usize {
-        findings(&Source { path: path.into(), text: text.into() }).len()
+        found(&[Source { path: path.into(), text: text.into() }]).values().map(Vec::len).sum()
     }
 
     #[test]
@@ -70,6 +67,11 @@ mod tests {
         ] {
             assert_eq!(judge("a/src/b.rs", text), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn every_spawn_counts() {
+        assert_eq!(judge("a/src/b.rs", "fn f() { tokio::spawn(g()); tokio::spawn(h()); }"), 2);
     }
 
     #[test]
