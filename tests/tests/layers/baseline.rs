@@ -6,32 +6,37 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Whether a place that has become better must be corrected in the list: off while many branches are merged.
+/// Makes a place that has become better a finding until its number is lowered. Off while many branches are merged.
 const STRICT: bool = false;
 
-/// For each place that breaks a rule, where it does: one string each time.
+/// The places that break a rule, each with one string for every time that it does.
 pub(crate) type Found = BTreeMap<String, Vec<String>>;
 
-/// How often each place may break a rule.
+/// A list of how often each place may break a rule.
 #[derive(Debug)]
 pub(crate) struct Baseline {
     /// The name of its file, beside this one.
     pub(crate) file: &'static str,
-    /// What the file's first lines say.
+    /// The rule, as findings say it.
+    pub(crate) rule: &'static str,
+    /// The text of the file's first lines, without `#`.
     pub(crate) header: &'static str,
-    /// Whether the places are files, whose code may move to another place unless the rules are strict.
+    /// True if the places are files: code may move from one to another, unless the rules are strict.
     pub(crate) is_of_files: bool,
 }
 
 impl Baseline {
-    /// Where the rule is broken more often than before; writes the file anew instead if `UPDATE` is set.
+    /// Returns the rule and the places that break it more often than the file allows, or nothing. Writes the file
+    /// anew first if the environment has `UPDATE`.
     pub(crate) fn findings(&self, found: &Found) -> io::Result<Vec<String>> {
         if env::var_os("UPDATE").is_some() {
             fs::write(self.path(), self.text(found))?;
         }
         let text = fs::read_to_string(self.path())?;
         let allowed = read(&text).map_err(io::Error::other)?;
-        Ok(judge(&allowed, found, STRICT, self.is_of_files && !STRICT))
+        let findings = judge(&allowed, found, STRICT, self.is_of_files && !STRICT);
+        let rule = (!findings.is_empty()).then(|| format!("{}, and:", self.rule));
+        Ok(rule.into_iter().chain(findings).collect())
     }
 
     fn path(&self) -> PathBuf {
@@ -56,10 +61,10 @@ fn read(text: &str) -> Result<BTreeMap<&str, usize>, String> {
     Ok(allowed)
 }
 
-/// The places that break the rule more often than they may, and if `is_strict` those that do so less often.
+/// Returns the places that break the rule more often than they may, if `is_strict` also those that do so less often.
 ///
-/// A place without an entry may not break it at all; but if `may_move`, code may have moved there, as long as the top
-/// folder has not become worse.
+/// A place without an entry may not break it at all; but if `may_move`, code may have moved there, as long as the
+/// top folder has not become worse.
 fn judge(allowed: &BTreeMap<&str, usize>, found: &Found, is_strict: bool, may_move: bool) -> Vec<String> {
     let is_worse = |folder: &str| {
         let before: usize =
@@ -83,7 +88,7 @@ fn judge(allowed: &BTreeMap<&str, usize>, found: &Found, is_strict: bool, may_mo
     more.chain(less).collect()
 }
 
-/// The top folder of a place.
+/// Returns the top folder of a place.
 fn top(place: &str) -> &str {
     place.split('/').next().unwrap_or_default()
 }
@@ -103,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let baseline = Baseline { file: "x.txt", header: "This is\na list.", is_of_files: false };
+        let baseline =
+            Baseline { file: "x.txt", rule: "so it is", header: "This is\na list.", is_of_files: false };
         let text = baseline.text(&found(&[("a/b c", 2), ("d", 1)]));
         assert_eq!(text, "# This is\n# a list.\n2 a/b c\n1 d\n");
         assert_eq!(read(&text).unwrap(), BTreeMap::from([("a/b c", 2), ("d", 1)]));

@@ -8,7 +8,7 @@ use crate::graph::{Graph, shown};
 /// An import: from, to, and a name imported.
 type Edge<'a> = (&'a str, &'a str, &'a str);
 
-/// For each place, the places that it imports from, each with one of these imports.
+/// The places that each place imports from, with one of these imports.
 type Places<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Edge<'a>>>;
 
 /// A circle that is known and still to be removed, by the import that is wrong in it.
@@ -40,7 +40,7 @@ impl Known {
     }
 }
 
-/// The circles of a crate that are not known, and the known ones that are gone.
+/// Returns the circles of a crate that are not known, and the known ones that are gone.
 pub(crate) fn findings(src: &str, graph: &Graph, known: &[Known]) -> Vec<String> {
     let known: Vec<&Known> = known.iter().filter(|known| known.src == src).collect();
     let mut findings = circles(graph, |from, to| known.iter().any(|known| known.is(from, to)));
@@ -57,7 +57,7 @@ pub(crate) fn findings(src: &str, graph: &Graph, known: &[Known]) -> Vec<String>
     findings
 }
 
-/// One sentence for each set of files, or of folders, that import each other; some imports are overlooked.
+/// Returns one sentence for each set of files, or of folders, that import each other, but for what is overlooked.
 fn circles(graph: &Graph, is_overlooked: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let edges: Vec<Edge<'_>> = graph.edges().filter(|(from, to, _)| !is_overlooked(from, to)).collect();
     let files = places(&edges, Some);
@@ -82,7 +82,7 @@ fn circles(graph: &Graph, is_overlooked: impl Fn(&str, &str) -> bool) -> Vec<Str
     found
 }
 
-/// The imports between places, each place being what `place_of` says of its modules.
+/// Returns the imports between places: `place_of` says in which place a module is.
 fn places<'a>(edges: &[Edge<'a>], place_of: impl Fn(&'a str) -> Option<&'a str>) -> Places<'a> {
     let mut places = Places::new();
     for edge in edges {
@@ -95,14 +95,14 @@ fn places<'a>(edges: &[Edge<'a>], place_of: impl Fn(&'a str) -> Option<&'a str>)
     places
 }
 
-/// The child of `above` that the module is or stands in.
+/// Returns the child of `above` that the module is or stands in.
 fn part_below<'a>(module: &'a str, above: &str) -> Option<&'a str> {
     let start = if above == ROOT { 0 } else { above.len() + "::".len() };
     let end = || module[start..].find("::").map_or(module.len(), |length| start + length);
     is_below(module, above).then(|| &module[..end()])
 }
 
-/// The largest sets of two places or more in which each leads to each.
+/// Returns the strongly connected components of two places or more.
 fn components<'a>(places: &Places<'a>) -> Vec<BTreeSet<&'a str>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> =
         places.keys().map(|start| (*start, reached_from(places, start).into_keys().collect())).collect();
@@ -116,7 +116,7 @@ fn components<'a>(places: &Places<'a>) -> Vec<BTreeSet<&'a str>> {
     found.into_iter().collect()
 }
 
-/// What can be reached from `start`, each place with the one before it on a shortest way.
+/// Returns the places that `start` leads to, each with the one before it on a shortest way.
 fn reached_from<'a>(places: &Places<'a>, start: &'a str) -> BTreeMap<&'a str, &'a str> {
     let mut before = BTreeMap::new();
     let mut next = VecDeque::from([start]);
@@ -131,7 +131,7 @@ fn reached_from<'a>(places: &Places<'a>, start: &'a str) -> BTreeMap<&'a str, &'
     before
 }
 
-/// The imports of the shortest circle among these places.
+/// Returns the imports of the shortest circle among these places.
 fn shortest_circle<'a>(places: &Places<'a>, component: &BTreeSet<&'a str>) -> Vec<Edge<'a>> {
     let around = |start: &&'a str| {
         let before = reached_from(places, start);

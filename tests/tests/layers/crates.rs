@@ -8,7 +8,7 @@ use crate::source::Source;
 /// The name of a crate's root among its modules.
 pub(crate) const ROOT: &str = "";
 
-/// A folder with a `lib.rs` or `main.rs`, and the modules below it. Files that hold nothing but tests are left out.
+/// A folder with a `lib.rs` or `main.rs`, and the modules below it, without those that hold nothing but tests.
 #[derive(Debug)]
 pub(crate) struct Crate {
     /// The folder, from the root of the tree.
@@ -17,7 +17,7 @@ pub(crate) struct Crate {
     pub(crate) modules: BTreeMap<String, Outline>,
 }
 
-/// What a path leads to.
+/// The module or item that a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     /// The module itself.
@@ -26,7 +26,7 @@ pub(crate) enum Target<'a> {
     Item(&'a str),
 }
 
-/// The crates of a tree.
+/// Returns the crates of a tree.
 pub(crate) fn crates(sources: &[Source]) -> Vec<Crate> {
     let folder = |source: &Source| Some(source.path.rsplit_once('/')?.0.to_owned());
     let is_root = |source: &&Source| source.path.ends_with("/lib.rs") || source.path.ends_with("/main.rs");
@@ -42,12 +42,12 @@ pub(crate) fn crates(sources: &[Source]) -> Vec<Crate> {
     roots.iter().map(of).collect()
 }
 
-/// The module around `module`; the root is its own.
+/// Returns the module around `module`; the root is its own.
 pub(crate) fn parent(module: &str) -> &str {
     module.rsplit_once("::").map_or(ROOT, |(parent, _)| parent)
 }
 
-/// Whether the module stands somewhere below `ancestor`.
+/// Returns true if the module stands somewhere below `ancestor`.
 pub(crate) fn is_below(module: &str, ancestor: &str) -> bool {
     let rest = if ancestor == ROOT { Some(module) } else { module.strip_prefix(ancestor) };
     rest.is_some_and(|rest| rest.starts_with("::") || ancestor == ROOT && !rest.is_empty())
@@ -73,8 +73,8 @@ impl Crate {
         Self { src: src.to_owned(), modules }
     }
 
-    /// What the path leads to that stands in the code of `module`: nothing if it leads out of the crate, several
-    /// if a name is both a module and an item.
+    /// Returns the targets of a path in the code of `module`: none if it leads out of the crate, two if a name
+    /// is both a module and an item.
     pub(crate) fn resolve(&self, module: &str, path: &[String]) -> Vec<Target<'_>> {
         self.start(module, path, &mut Vec::new())
     }
@@ -132,7 +132,8 @@ impl Crate {
         }
     }
 
-    /// What `module` calls `name`: none if it has no such name, nothing if the name comes from another crate.
+    /// Returns the targets of a name in `module`: `None` if it has no such name, no targets if the name comes
+    /// from another crate.
     fn named<'a>(
         &'a self,
         module: &str,
@@ -178,7 +179,7 @@ impl Crate {
         })
     }
 
-    /// Whether this is the name by which a package's program imports its library.
+    /// Returns true if this is the name by which a package's program imports its library.
     fn is_called(&self, name: &str) -> bool {
         let package = self.src.trim_end_matches("/src").rsplit('/').next().unwrap_or_default();
         name == package || name.strip_prefix("webgateway_") == Some(package)

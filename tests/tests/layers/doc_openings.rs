@@ -8,12 +8,13 @@ const OPENINGS: &[&str] = &["Who", "Whose", "What", "Where", "How many", "Whethe
 
 pub(crate) const BASELINE: Baseline = Baseline {
     file: "doc_openings.txt",
-    header: "The doc comments that open with a question word or a pronoun: how many, the file without its ending.\n\
+    rule: "a doc comment opens with the item itself, not with a question word or a pronoun",
+    header: "The doc comments that open with a question word or a pronoun: how many, the file without `.rs`.\n\
              `make baselines` writes this anew.",
     is_of_files: true,
 };
 
-/// The doc comments of a tree that open so, for each file by its line. A `mod.rs` counts as the file it may become.
+/// Returns the doc comments of a tree that open so, for each file. A `mod.rs` counts as the file it may become.
 pub(crate) fn found(sources: &[Source]) -> Found {
     let mut found = Found::new();
     for source in sources {
@@ -26,7 +27,7 @@ pub(crate) fn found(sources: &[Source]) -> Found {
     found
 }
 
-/// The lines at which a doc comment opens with one of the words, with what they say.
+/// Returns the lines at which a doc comment opens with one of the words, with what they say.
 fn openings(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut before = None;
@@ -42,7 +43,7 @@ fn openings(text: &str) -> Vec<String> {
     found
 }
 
-/// The text of a line of documentation.
+/// Returns the text of a line of documentation.
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let text = line.strip_prefix("///").filter(|text| !text.starts_with('/'));

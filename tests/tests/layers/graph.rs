@@ -1,4 +1,4 @@
-//! The graph of a crate's modules: an edge leads to the module that defines what is imported, whichever way it is named.
+//! The graph of a crate's modules: an edge leads to the module that defines the name imported.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::outline::{GLOB, Import, Outline};
 /// The modules of a crate and what each imports.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
-    /// For each module, the modules it imports, each with one of the names it imports.
+    /// The modules that each module imports, with one of the names imported from there.
     pub(crate) imports: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -21,7 +21,7 @@ impl Graph {
         Self { imports: krate.modules.iter().map(edges).collect() }
     }
 
-    /// Every edge: from, to, and a name imported.
+    /// Returns every edge: from, to, and a name imported.
     pub(crate) fn edges(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.imports.iter().flat_map(|(from, imported)| {
             imported.iter().map(move |(to, name)| (from.as_str(), to.as_str(), name.as_str()))
@@ -29,7 +29,7 @@ impl Graph {
     }
 }
 
-/// How a module is shown: its path, `crate` for the root.
+/// Returns the path of a module for messages: `crate` for the root.
 pub(crate) fn shown(module: &str) -> &str {
     if module == ROOT { "crate" } else { module }
 }
@@ -45,7 +45,7 @@ impl fmt::Display for Graph {
     }
 }
 
-/// The modules that one module imports, each with one of the names. A re-export alone imports nothing.
+/// Returns the modules that one module imports, with one of the names each. A re-export alone imports nothing.
 fn imports_of(krate: &Crate, module: &str, outline: &Outline) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut add = |path: &[String], target: Target<'_>| {
@@ -73,7 +73,7 @@ fn imports_of(krate: &Crate, module: &str, outline: &Outline) -> BTreeMap<String
     found
 }
 
-/// What a module re-exports: a glob import of it may use all of this.
+/// Returns the targets of the re-exports of a module: a glob import of it may use all of them.
 fn re_exported<'a>(krate: &'a Crate, module: &str) -> Vec<Target<'a>> {
     let imports = krate.modules.get(module).map(|outline| outline.imports.iter());
     let public = imports.into_iter().flatten().filter(|import| import.public);

@@ -4,10 +4,10 @@ use crate::crates::{Crate, ROOT, is_below};
 use crate::graph::Graph;
 use crate::order::Layers;
 
-/// The modules without a place, and the imports that point the wrong way.
+/// Returns the modules without a place, and the imports that point the wrong way.
 ///
-/// A root wires the others and may name all. What a parent defines is its children's to use: if the parent also
-/// imports the child, that is a circle.
+/// A root wires the others and may name all. A child may import what its parent defines: if the parent imports the
+/// child as well, that is a circle.
 pub(crate) fn findings(krate: &Crate, graph: &Graph, layers: &Layers) -> Vec<String> {
     let without_place = krate
         .modules

@@ -22,21 +22,21 @@ pub(crate) struct Import {
     pub(crate) name: String,
     /// The path as written, without the `*` of a glob; its first segment is empty if it starts with `::`.
     pub(crate) path: Vec<String>,
-    /// Whether it is a re-export.
+    /// True if it is a re-export.
     pub(crate) public: bool,
-    /// Whether it stands outside every block, so that other modules can name it.
+    /// True if it stands outside every block, so that other modules can name it.
     pub(crate) at_top: bool,
 }
 
-/// What a file declares and names.
+/// The items, imports and paths of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     /// The items declared at the top of the file, inline modules among them.
     pub(crate) items: BTreeSet<String>,
     /// Every name brought in by a `use`.
     pub(crate) imports: Vec<Import>,
-    /// The paths of two segments or more in the code, each as often as it stands there, as seen from the top of the file; the first segment is empty if
-    /// the path starts with `::`.
+    /// The paths of two segments or more in the code, each as often as it stands there, as seen from the top of
+    /// the file; the first segment is empty if the path starts with `::`.
     pub(crate) paths: Vec<Vec<String>>,
     /// The single words in the code, but for those after a dot.
     pub(crate) words: BTreeSet<String>,
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         self.outline.imports.push(Import { name: name.to_owned(), path, public, at_top });
     }
 
-    /// The path as seen from the top of the file; none if it stays inside an inline module.
+    /// Returns the path as seen from the top of the file; none if it stays inside an inline module.
     fn seen_from_the_file(&self, mut path: Vec<String>) -> Option<Vec<String>> {
         let inside = self.inline.len();
         let ups = path.iter().take_while(|segment| *segment == "super").count();
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the `::` just read stands behind a name or a `>`.
+    /// Returns true if the `::` just read stands behind a name or a `>`.
     fn follows_a_path(&self) -> bool {
         let before = self.at.checked_sub(2).map_or("", |before| self.tokens[before]);
         before == ">" || is_identifier(before)
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         self.tokens[self.at..].starts_with(&["#", "[", "cfg", "(", "test", ")", "]"])
     }
 
-    /// Skips what a `#[cfg(test)]` stands before: an item, a field or a statement.
+    /// Skips a `#[cfg(test)]` and the item, field or statement behind it.
     fn skip_test_item(&mut self) {
         self.at += 7;
         while self.token(0) == "#" {
@@ -359,7 +359,8 @@ mod tests {
 
     #[test]
     fn paths_in_inline_modules_are_seen_from_the_file() {
-        let text = "mod a { use super::B; use self::c; fn d() { super::super::e(); super::f::g(); h::i() } } fn j() { super::k() }";
+        let text = "mod a { use super::B; use self::c; fn d() { super::super::e(); super::f::g(); h::i() } }\n\
+                    fn j() { super::k() }";
         assert_eq!(Outline::of(text).imports[0].path, ["self", "B"]);
         assert_eq!(Outline::of(text).imports.len(), 1);
         assert_eq!(paths(text), ["h::i", "self::f::g", "super::e", "super::k"]);

@@ -14,12 +14,13 @@ const STARTS: &[&str] = &["tokio::spawn", "tokio::task::spawn", "tokio::task::sp
 
 pub(crate) const BASELINE: Baseline = Baseline {
     file: "spawns.txt",
-    header: "The files that start tasks without a supervisor and are still to be changed: how often, the file.\n\
+    rule: "a task is started by `webgateway_process`, which supervises it, or in a set that its owner holds",
+    header: "The files that start tasks without a supervisor, and are still to be changed: how often.\n\
              `make baselines` writes this anew.",
     is_of_files: false,
 };
 
-/// The functions that start tasks and are named outside supervisors and tests, for each file.
+/// Returns the spawns outside supervisors and tests, for each file.
 pub(crate) fn found(sources: &[Source]) -> Found {
     let mut found = Found::new();
     for source in sources {
@@ -34,7 +35,7 @@ pub(crate) fn found(sources: &[Source]) -> Found {
     found
 }
 
-/// The paths in the code and the imports that lead to tokio's functions, written out.
+/// Returns the paths in the code and the imports that lead to tokio's functions, written out.
 fn spawns(outline: &Outline) -> Vec<String> {
     let written_out = |path: &Vec<String>| {
         let (head, rest) = path.split_first()?;

@@ -3,7 +3,7 @@
 /// Stands for a string or character literal.
 pub(crate) const LITERAL: &str = "\"";
 
-/// The tokens of `text`. `::` is one token, every other sign stands alone; lifetimes are left out.
+/// Returns the tokens of `text`. `::` is one token, every other sign stands alone; lifetimes are left out.
 pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -25,7 +25,7 @@ pub(crate) fn tokens(text: &str) -> Vec<&str> {
     found
 }
 
-/// Whether the character may stand in an identifier or a number.
+/// Returns true if the character may stand in an identifier or a number.
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -36,7 +36,7 @@ fn word(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !is_word(c)).unwrap_or(text.len()))
 }
 
-/// The text after the space, comment or lifetime at the start, if there is one.
+/// Returns the text after the space, comment or lifetime at the start, if there is one.
 fn skipped(text: &str) -> Option<&str> {
     let trimmed = text.trim_start();
     if trimmed.len() < text.len() {
@@ -53,7 +53,7 @@ fn skipped(text: &str) -> Option<&str> {
     (end > 0 && !name[end..].starts_with('\'')).then(|| &name[end..])
 }
 
-/// The text after the block comment at the start; block comments nest.
+/// Returns the text after the block comment at the start; block comments nest.
 fn after_block_comment(text: &str) -> &str {
     let (mut depth, mut at) = (0, 0);
     while at < text.len() {
@@ -74,7 +74,7 @@ fn after_block_comment(text: &str) -> &str {
     text.get(at..).unwrap_or_default()
 }
 
-/// The text after the string or character literal at the start, if there is one.
+/// Returns the text after the string or character literal at the start, if there is one.
 fn literal(text: &str) -> Option<&str> {
     let body = text.trim_start_matches(['b', 'c', 'r']);
     let prefix = &text[..text.len() - body.len()];
