@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev sim bench-api optimised test lint audit build release needs interop
+.PHONY: dev sim bench-api optimised test lint graph baselines audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -41,6 +41,15 @@ lint:
 	    | grep -E '^(ring|openssl|openssl-sys|native-tls|rsa) v' | sort -u); \
 	if [ -n "$$found" ]; then echo "these must not be in the build:"; echo "$$found"; exit 1; fi; \
 	echo "no ring, openssl or rsa in the build"
+
+# Prints what each module of each crate imports, re-exports resolved.
+graph:
+	@mkdir -p target && GRAPH=$(CURDIR)/target/graph.txt \
+	    $(CARGO) test -q -p webgateway-tests --locked --test layers every_crate_has_a_graph >&2 && cat target/graph.txt
+
+# Writes the lists of what the house rules still allow anew: tests/tests/layers/*.txt, but for the known circles.
+baselines:
+	UPDATE=1 $(CARGO) test -q -p webgateway-tests --locked --test layers
 
 audit:
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --workspace check licenses bans sources; \

@@ -26,10 +26,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("instant_acme", &["controlplane/src/certs/acme.rs", "controlplane/src/certs/acme"]),
 ];
 
-/// Where errors become status codes: a new error must not fall into a default.
+/// The files in which errors become status codes: a new error must not fall into a default.
 const TABLES: &[&str] = &["dataplane/src/http/error.rs", "controlplane/src/api/fault.rs"];
 
-/// What is wrong with the file itself.
+/// Returns the rules that the file breaks by itself.
 pub(crate) fn findings(source: &Source) -> Vec<String> {
     let rules = [says_what_it_is, is_short, has_a_telling_name, keeps_behind_doors, has_no_default_status];
     rules.iter().filter_map(|rule| rule(source)).collect()
@@ -60,7 +60,7 @@ fn keeps_behind_doors(source: &Source) -> Option<String> {
     Some(format!("names `{word}`, which only {} may", doors.join(", ")))
 }
 
-/// Whether the word stands in the code and is not the end of a longer one.
+/// Returns true if the word stands in the code and is not the end of a longer one.
 fn names(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '"')

@@ -13,19 +13,19 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// What it says outside comments and outside its test module.
+    /// Returns the lines outside comments and outside the test module.
     pub(crate) fn code(&self) -> String {
         let before_tests = self.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether it holds nothing but tests.
+    /// Returns true if the file holds nothing but tests.
     pub(crate) fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
-    /// Whether it is the file or stands in the folder `place`.
+    /// Returns true if `place` is the file itself or a folder around it.
     pub(crate) fn is_in(&self, place: &str) -> bool {
         self.path == place || self.path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
     }
