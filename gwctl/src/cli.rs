@@ -7,7 +7,6 @@ mod lists;
 mod nodes;
 mod routes;
 mod shell;
-mod wait;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,13 +16,12 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::admin::{Admin, Quota, Suspend, User, UserFilter};
 pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
-pub(crate) use self::lists::{Mode, Most, RouteFilter};
+pub(crate) use self::lists::{ListLimit, Mode, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::routes::{Apply, Checks, Create, Method, Route, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
-pub(crate) use self::wait::Wait;
 
-/// What follows the help: how to begin, and the exit codes.
+/// The text below the help: the first steps, and the exit codes.
 pub(crate) const AFTER_HELP: &str = "\
 Begin:
   gwctl keys generate user1          make a key pair; give user1.pub to the operator
@@ -101,7 +99,7 @@ pub(crate) struct Import {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificates {
     /// List the certificates of one's own routes; the admin's list has all
-    List(Most),
+    List(ListLimit),
     /// Show one certificate: its state, the next attempt, and why the last one failed
     Get(Certificate),
     /// Have one certificate renewed now
@@ -126,6 +124,15 @@ pub(crate) struct Certificate {
     /// The certificate's id, its first host, as `gwctl certificates list` shows it
     #[arg(short, long, value_name = "HOST")]
     pub(crate) certificate: String,
+}
+
+/// The flag `--wait` of what changes something.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Wait until every connected node has the change, for TIMEOUT at most [default TIMEOUT: 30s]
+    #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, default_missing_value = "30s")]
+    #[arg(value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
 }
 
 /// A time as it is written, such as `30s`, `5m` or `1h`.

@@ -19,10 +19,10 @@ pub(crate) const DEFAULT_NAME: &str = "default";
 const MAX_FILE: u64 = 1024 * 1024;
 const DIR_MODE: u32 = 0o700;
 
-/// Why there are no profiles, or not the one that is meant.
+/// The profiles cannot be read or written, or the one that is meant is not there.
 #[derive(Debug, Error)]
 pub(crate) enum ProfileError {
-    /// Neither `XDG_CONFIG_HOME` nor `HOME`.
+    /// Neither `XDG_CONFIG_HOME` nor `HOME` names a directory.
     #[error("there is no place for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
     NoHome,
     /// The file cannot be read.
@@ -31,7 +31,7 @@ pub(crate) enum ProfileError {
     /// The file is not what `gwctl login` writes.
     #[error("the profiles in {} are not understood: {message}", .path.display())]
     Invalid { path: PathBuf, message: String },
-    /// No such profile.
+    /// There is no such profile.
     #[error("there is no profile `{name}` in {}", .path.display())]
     Unknown { name: String, path: PathBuf },
     /// The file cannot be written.
@@ -57,7 +57,7 @@ struct Profiles {
     profiles: BTreeMap<String, Profile>,
 }
 
-/// The flags, with what neither they nor the variables say taken from the profile.
+/// Returns the flags; values that neither they nor the variables give come from the profile.
 pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
     if global.profile.is_none() && global.url.is_some() && global.key.is_some() {
         return Ok(global);
@@ -116,7 +116,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
     }
 }
 
-/// Sets a key; a comment beside it stays.
+/// Sets a key; a comment beside its value stays.
 fn set(table: &mut dyn TableLike, key: &str, text: &str) {
     let mut value = Value::from(text);
     match table.get_mut(key) {
@@ -136,7 +136,7 @@ fn path() -> Result<PathBuf, ProfileError> {
     Ok(config.ok_or(ProfileError::NoHome)?.join("webgateway/config.toml"))
 }
 
-/// The file as it stands; empty if there is none.
+/// Reads the file as it stands; without one it is empty.
 fn read(path: &Path) -> Result<DocumentMut, ProfileError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
+use super::Wait;
 use super::lists::RouteFilter;
-use super::wait::Wait;
 
 /// `gwctl routes …`
 #[derive(Debug, Subcommand)]
