@@ -28,7 +28,7 @@ use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;
 
-/// What to do, with all that it needs.
+/// A command with all that it needs.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Make a key pair.

@@ -11,21 +11,20 @@ mod shell;
 mod wait;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::admin::{Admin, Quota, Suspend, User, UserFilter};
 pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
-pub(crate) use self::lists::{Mode, Most, RouteFilter};
+pub(crate) use self::lists::{ListLimit, Mode, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::options::OptionError;
 pub(crate) use self::routes::{Apply, Create, Route, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
 pub(crate) use self::wait::Wait;
 
-/// What follows the help: how to begin, and the exit codes.
+/// The text below the help: the first steps, and the exit codes.
 pub(crate) const AFTER_HELP: &str = "\
 Begin:
   gwctl keys generate user1          make a key pair; give user1.pub to the operator
@@ -103,7 +102,7 @@ pub(crate) struct Import {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificates {
     /// List the certificates of one's own routes; the admin's list has all
-    List(Most),
+    List(ListLimit),
     /// Show one certificate: its state, the next attempt, and why the last one failed
     Get(Certificate),
     /// Have one certificate renewed now
@@ -128,11 +127,6 @@ pub(crate) struct Certificate {
     /// The certificate's id, its first host, as `gwctl certificates list` shows it
     #[arg(short, long, value_name = "HOST")]
     pub(crate) certificate: String,
-}
-
-/// A time as it is written, such as `30s`, `5m` or `1h`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    humantime::parse_duration(text).map_err(|_| "a time is needed, such as 30s, 5m or 1h")
 }
 
 #[cfg(test)]

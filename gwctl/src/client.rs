@@ -33,7 +33,7 @@ use crate::endpoint::Endpoint;
 
 const AGENT: &str = concat!("gwctl/", env!("CARGO_PKG_VERSION"));
 
-/// Who signs: a private key, and the name under which the operator has its public half.
+/// A signing key: the private half, and the name under which the operator has the public half.
 #[derive(Debug, Clone)]
 pub struct Signer {
     id: KeyId,
@@ -112,7 +112,7 @@ impl Client {
     /// Calls a method of [`api::method`](crate::api::method) and returns its result, typed or as a
     /// [`serde_json::Value`] with all that a newer gateway may say.
     ///
-    /// What may pass is tried again for as long as [`retry_for`](Self::retry_for) says.
+    /// A failure that may pass is tried again for as long as [`retry_for`](Self::retry_for) says.
     ///
     /// # Errors
     /// No answer, an answer that is not the API's, the gateway's error, or a result of another shape.

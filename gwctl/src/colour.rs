@@ -19,13 +19,13 @@ pub(crate) enum Ink {
     Good,
     /// Not yet, or not any more soon.
     Waiting,
-    /// It is not served, or not there.
+    /// Something is not served, or not there.
     Bad,
     /// The word `error:`
     Error,
     /// The word `warning:`
     Warning,
-    /// What to do next.
+    /// The next step for the user.
     Hint,
 }
 

@@ -27,12 +27,12 @@ use crate::error::CommandError;
 use crate::output::{self, Report};
 use crate::trace::{RetryNotice, Trace};
 
-/// How to talk while a command runs.
+/// The choices for output and retries of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OutputOptions {
     pub(crate) format: Format,
     pub(crate) verbose: bool,
-    /// How long a call is tried again.
+    /// The time for which a call is tried again.
     pub(crate) retry_for: Duration,
 }
 
@@ -101,7 +101,7 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
     }
 }
 
-/// What needs no key says how it is now: it is not tried again.
+/// Returns a client that signs nothing, and tries nothing again: what it calls says how things are now.
 fn unsigned(endpoint: Endpoint, options: OutputOptions) -> Client {
     let client = Client::new(endpoint);
     if options.verbose {

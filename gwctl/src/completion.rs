@@ -1,4 +1,4 @@
-//! What a shell completes: commands and flags, and the routes of the gateway that is meant.
+//! Shell completion: commands and flags, and the routes of the gateway that is meant.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,9 +16,9 @@ use crate::cli::{Cli, Shell};
 use crate::printable::printable;
 use crate::profiles;
 
-/// By this a script of [`script`] tells gwctl to complete a line instead of running it.
+/// The variable by which a script of [`script`] has gwctl complete a line instead of running it.
 const VARIABLE: &str = "_GWCTL_COMPLETE";
-/// How long a shell waits for routes.
+/// The time that a shell waits for routes.
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers a shell that asks for completions; nothing if none asks.
@@ -32,7 +32,7 @@ pub(crate) fn answer() -> Option<Result<(), clap::Error>> {
     }
 }
 
-/// What a shell is to read at its start so that it completes gwctl's lines.
+/// Returns the script that a shell reads at its start so that it completes gwctl's lines.
 pub(crate) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     let name = match shell {
         Shell::Bash => "bash",
@@ -48,7 +48,7 @@ pub(crate) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// The command line, with what only the gateway can complete.
+/// Returns the definition of the command line, with what only the gateway can complete.
 fn definitions() -> Command {
     let ids = || ArgValueCandidates::new(|| candidates(|route| (route.id.clone(), route.host.clone())));
     let hosts = || ArgValueCandidates::new(|| candidates(|route| (route.host.clone(), route.id.clone())));
@@ -60,7 +60,7 @@ fn definitions() -> Command {
     })
 }
 
-/// A candidate for each route, with what explains it. Whatever is missing or late, there are none, and nothing is said.
+/// Returns a candidate for each route, with what explains it. Whatever is missing or late, there are none, and nothing is said.
 fn candidates(of: fn(&RouteView) -> (String, String)) -> Vec<CompletionCandidate> {
     let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
     let Some(routes) = routes(words.collect()) else { return Vec::new() };
@@ -72,7 +72,7 @@ fn candidates(of: fn(&RouteView) -> (String, String)) -> Vec<CompletionCandidate
     routes.iter().map(candidate).collect()
 }
 
-/// The routes of the gateway, with the key, that an unfinished line means.
+/// Asks for the routes, with the gateway and the key that an unfinished line means.
 fn routes(words: Vec<OsString>) -> Option<Vec<RouteView>> {
     let found = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
     let global = profiles::complete(crate::cli::Global::from_arg_matches(&found).ok()?).ok()?;

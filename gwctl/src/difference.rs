@@ -7,27 +7,28 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// What has become of a route.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeKind {
-    /// It was there when the watch began.
+    /// The route was there when the watch began.
     Listed,
-    /// It is new.
+    /// The route is new.
     Created,
-    /// Something of it is another, such as its state.
+    /// The route, or its state, is another.
     Changed,
-    /// It is gone.
+    /// The route is gone.
     Deleted,
 }
 
-/// A route, as the gateway shows it or showed it last, and what has become of it.
+/// A change of a route, with the route as the gateway shows it or showed it last.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) kind: ChangeKind,
     pub(crate) route: Value,
 }
 
-/// Compares by id. What is gone comes first: its host may be another route's now. The rest is in the order of `after`.
+/// Returns the changes from `before` to `after`, by id. Deletions come first, for the host may be another route's now;
+/// the rest is in the order of `after`.
 pub(crate) fn difference(before: &[Value], after: &[Value]) -> Vec<Event> {
     let of = |kind| move |route: &Value| Event { kind, route: route.clone() };
     let (old, new) = (by_id(before), by_id(after));
@@ -49,7 +50,7 @@ fn id(route: &Value) -> &str {
 }
 
 impl ChangeKind {
-    /// The word for it.
+    /// Returns the word for the kind.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Listed => "listed",
@@ -59,7 +60,7 @@ impl ChangeKind {
         }
     }
 
-    /// The sign for it, as a plan has it.
+    /// Returns the sign for the kind, as a plan has it.
     pub(crate) const fn sign(self) -> &'static str {
         match self {
             Self::Listed => "",
@@ -71,7 +72,7 @@ impl ChangeKind {
 }
 
 impl Event {
-    /// For programs.
+    /// Returns the JSON form, for programs.
     pub(crate) fn json(&self) -> Value {
         json!({ "event": self.kind.word(), "route": self.route })
     }

@@ -8,7 +8,7 @@ use http::uri::{Authority, Scheme};
 use thiserror::Error;
 use webgateway_proto::api::RPC_PATH;
 
-/// Where the API answers: an absolute http or https URL, host in lower case, no default port, with a path.
+/// The URL of the API: absolute, http or https, host in lower case, no default port, with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     uri: Uri,
@@ -16,10 +16,10 @@ pub struct Endpoint {
     tls: bool,
 }
 
-/// Why a text is not an [`Endpoint`].
+/// A text that is not an [`Endpoint`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
-    /// No URL at all.
+    /// The text is no URL at all.
     #[error("`{0}` is not a URL")]
     Malformed(String),
     /// No `http://` or `https://`.
@@ -68,25 +68,25 @@ impl Endpoint {
         Ok(Self { uri: uri.map_err(|_| malformed())?, authority, tls })
     }
 
-    /// The URL, absolute.
+    /// Returns the absolute URL.
     #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Host and port, as in the Host field.
+    /// Returns host and port, as in the Host field.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// Whether it is https.
+    /// Returns true for https.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// Whether others on the way could read the answers and change them: plain http that leaves this machine
+    /// Returns true if others on the way could read the answers and change them: plain http that leaves this machine
     /// other than through the overlay, which encrypts by itself.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
@@ -102,7 +102,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether a name is this machine's by definition (RFC 6761 §6.3).
+/// Returns true if a name is this machine's by definition (RFC 6761 §6.3).
 pub(crate) fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")
@@ -116,7 +116,7 @@ fn is_private_path(address: IpAddr) -> bool {
     }
 }
 
-/// Lower case, without the default port (RFC 9110 §4.2.3); nothing if the port is none.
+/// Returns the authority in lower case, without the default port (RFC 9110 §4.2.3); `None` if its port is not one.
 fn normalise(authority: &Authority, tls: bool) -> Option<Authority> {
     let host = authority.host().to_ascii_lowercase();
     let port = match authority.as_str().get(authority.host().len()..)? {

@@ -1,4 +1,4 @@
-//! What went wrong, in the user's words.
+//! The error of a command, in the user's words.
 
 mod kind;
 mod words;
@@ -18,24 +18,24 @@ use crate::args::InvalidArg;
 use crate::mycelium::AddressError;
 use crate::profiles::ProfileError;
 
-/// A failure as it is shown.
+/// The error of a command as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandError {
     pub(crate) kind: Kind,
     /// A stable word for it, such as `host_taken`.
     pub(crate) word: String,
-    /// What was wrong.
+    /// The reason.
     pub(crate) message: String,
     /// The param the gateway names.
     pub(crate) field: Option<Box<str>>,
     /// The flag that is at fault.
     pub(crate) flag: Option<Cow<'static, str>>,
-    /// What to do next.
+    /// The next step for the user.
     pub(crate) hint: Option<String>,
 }
 
 impl CommandError {
-    /// A failure of a kind, with the hint that fits the kind.
+    /// An error of a kind, with the hint that fits the kind.
     pub(crate) fn new(kind: Kind, message: impl ToString) -> Self {
         let hint = kind.hint().map(str::to_owned);
         Self {

@@ -8,21 +8,21 @@ use thiserror::Error;
 use toml_edit::{Array, DocumentMut, Table};
 use webgateway_proto::model::{Host, KeyId};
 
-/// How long changes are gathered at most; the predecessor's was the pause between two looks at its store.
+/// The longest time that changes are gathered; the predecessor's was the pause between two looks at its store.
 const LONGEST_DELAY_MS: u128 = 10_000;
 
-/// Our two files, and what the operator has to know of the way there.
+/// Our two files, and the notes that the operator has to read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Imported {
+pub(crate) struct ImportedFiles {
     /// `controlplane.toml`
     pub(crate) controlplane: String,
     /// `dataplane.toml`
     pub(crate) dataplane: String,
-    /// What was left out or reads otherwise now, each with its key.
+    /// The notes on what was left out or reads otherwise now, each with its key.
     pub(crate) notes: Vec<String>,
 }
 
-/// Why a text is not the predecessor's configuration.
+/// A text that is not the predecessor's configuration.
 #[derive(Debug, Error)]
 pub(crate) enum ImportError {
     #[error("it is not JSON: {0}")]
@@ -34,7 +34,7 @@ pub(crate) enum ImportError {
 }
 
 /// Reads the predecessor's JSON.
-pub(crate) fn import(text: &str) -> Result<Imported, ImportError> {
+pub(crate) fn import(text: &str) -> Result<ImportedFiles, ImportError> {
     let root: Value = serde_json::from_str(text)?;
     let load = root.pointer("/admin/config/load").and_then(Value::as_object);
     let load = load.filter(|load| load.get("module").is_some_and(|module| module == "mycelium"));
@@ -44,10 +44,10 @@ pub(crate) fn import(text: &str) -> Result<Imported, ImportError> {
     let mut notes = reader.notes;
     notes.extend(reader.left.keys().map(|key| format!("`{key}`: has no counterpart and was left out")));
     notes.extend(outside(&root));
-    Ok(Imported { controlplane, dataplane, notes })
+    Ok(ImportedFiles { controlplane, dataplane, notes })
 }
 
-/// What stands beside the part that is ours.
+/// Returns notes on what stands beside the part that is ours.
 fn outside(root: &Value) -> Vec<String> {
     let said = |path: &str, but: &str| {
         let found = root.pointer(path).and_then(Value::as_object);
@@ -68,7 +68,7 @@ fn dotted(path: &str) -> String {
     if path.is_empty() { path } else { path + "." }
 }
 
-/// A file that says where it is from.
+/// Returns an empty file that says where it is from.
 fn document() -> DocumentMut {
     let mut file = DocumentMut::new();
     file.decor_mut().set_prefix("# Made by `gwctl import` from the predecessor's configuration.\n");
@@ -82,7 +82,7 @@ fn put(table: &mut Table, key: &str, value: Option<impl Into<toml_edit::Value>>)
     }
 }
 
-/// A table that names a module.
+/// Returns a table that names a module.
 fn module_table(module: &str) -> Table {
     let mut table = Table::new();
     put(&mut table, "module", Some(module));
@@ -98,7 +98,7 @@ fn milliseconds(value: &Value) -> Option<u128> {
     Some(duration.as_millis())
 }
 
-/// What is not read yet, and what was said meanwhile.
+/// The keys that are not read yet, and the notes so far.
 struct Reader {
     left: Map<String, Value>,
     notes: Vec<String>,

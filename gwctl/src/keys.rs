@@ -1,4 +1,4 @@
-//! Key files: made, and read.
+//! Key files: generation and reading.
 
 mod name;
 
@@ -22,40 +22,40 @@ const PUBLIC_MODE: u32 = 0o644;
 /// The mode bits that let others in.
 const OTHERS: u32 = 0o077;
 
-/// Why a key file cannot be made or read.
+/// A key file cannot be made or read.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// No such file.
+    /// There is no such file.
     #[error("there is no key file {}", .0.display())]
     NotFound(PathBuf),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the key file {} cannot be read: {source}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Larger than 64 KiB.
+    /// The file is larger than 64 KiB.
     #[error("{} is larger than any key", .0.display())]
     TooLarge(PathBuf),
-    /// It holds no private key.
+    /// The file holds no private key.
     #[error("{}: {source}", .path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its text.
+        /// The fault of its text.
         source: InvalidKey,
     },
     /// A file is there already.
     #[error("{} is there already and is not overwritten", .0.display())]
     Exists(PathBuf),
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("{} cannot be written: {source}", .path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The system has no randomness.
@@ -65,7 +65,7 @@ pub enum KeyError {
 
 /// A private key and who else may read it.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedKey {
     /// The key.
     pub key: PrivateKey,
     /// The file's mode, if it lets others in.
@@ -98,7 +98,7 @@ pub fn generate(name: &KeyName) -> Result<(), KeyError> {
 ///
 /// # Errors
 /// The file is not there, cannot be read, or holds no private key.
-pub fn load(path: &Path) -> Result<Loaded, KeyError> {
+pub fn load(path: &Path) -> Result<LoadedKey, KeyError> {
     let unreadable = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => KeyError::NotFound(path.to_owned()),
         _ => KeyError::Unreadable { path: path.to_owned(), source },
@@ -114,7 +114,7 @@ pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     let key = key.map_err(|source| KeyError::Invalid { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
     let exposed = (metadata.is_file() && mode & OTHERS != 0).then_some(mode);
-    Ok(Loaded { key, exposed })
+    Ok(LoadedKey { key, exposed })
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! What the gateway refuses is told apart by its kind, and by the stable word that it gives for it:
+//! A refusal of the gateway has a kind, and a stable word that tells it apart:
 //!
 //! ```no_run
 //! # use gwctl::api::{RouteRef, RouteView, method};

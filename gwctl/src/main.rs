@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what clap says. Help and version are such errors too, and go to stdout.
+/// Prints clap's error. Help and version are such errors too, and go to stdout.
 fn not_understood(error: &clap::Error) -> ExitCode {
     let format = syntax::asked(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
     if error.use_stderr() && format != Format::Table {
@@ -77,7 +77,7 @@ fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
     done
 }
 
-/// Whether a profile may say which gateway and key are meant. The others need none, or make one.
+/// Returns true if a profile may say which gateway and key are meant. The other commands need none, or make one.
 fn takes_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)

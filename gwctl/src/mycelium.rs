@@ -20,21 +20,21 @@ use tokio::time::timeout;
 
 use crate::cli::{Command, Routes};
 
-/// Where the daemon's HTTP API is unless it was told otherwise.
+/// The URL of the daemon's HTTP API unless it was told otherwise.
 const STANDARD: &str = "http://127.0.0.1:8989";
-/// The path of what it says about itself.
+/// The path under which the daemon tells its address.
 const INFO: &str = "/api/v1/admin";
 const WITHIN: Duration = Duration::from_secs(3);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Why the address is not known.
+/// The daemon's address cannot be had.
 #[derive(Debug, Error)]
 pub(crate) enum AddressError {
-    /// The URL is none, or not plain http.
+    /// The URL is not one of plain http.
     #[error("`{0}` is not the URL of Mycelium's HTTP API, such as {STANDARD}")]
     Url(String),
-    /// No answer.
+    /// The daemon does not answer.
     #[error("Mycelium does not answer at {at}: {cause}")]
     Silent { at: String, cause: String },
     /// Something else answers.

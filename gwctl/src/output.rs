@@ -15,7 +15,7 @@ use crate::printable::printable;
 /// The column, or property, that has colours.
 const STATE: &str = "STATE";
 
-/// An answer in both forms. The JSON is the gateway's own, so that nothing a newer one says is lost.
+/// An answer as text and as JSON. The JSON is the gateway's own, so that nothing a newer one says is lost.
 #[derive(Debug)]
 pub(crate) struct Report {
     json: Value,
@@ -23,23 +23,23 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Takes a result, and how its typed form reads.
+    /// A report of a result, and of the text of its typed form.
     pub(crate) fn of<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
         let text = serde_json::from_value(result.clone()).map(text);
         Self { json: result, text }
     }
 
-    /// Takes both forms as they are.
+    /// A report of both forms as they are.
     pub(crate) fn new(json: Value, text: String) -> Self {
         Self { json, text: Ok(text) }
     }
 
-    /// As JSON.
+    /// Returns the JSON form.
     pub(crate) fn json(&self) -> &Value {
         &self.json
     }
 
-    /// Says nothing: what was to be said went to stdout already.
+    /// A report that prints nothing, for a command that wrote to stdout already.
     pub(crate) fn silent() -> Self {
         Self::new(Value::Null, String::new())
     }
@@ -61,14 +61,14 @@ impl Report {
     }
 }
 
-/// An answer as YAML.
+/// Returns an answer as YAML.
 pub(crate) fn yaml(answer: &Value) -> Result<String, CommandError> {
     serde_saphyr::to_string(answer).map_err(|error| {
         CommandError::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
     })
 }
 
-/// Writes on stdout what is seen at once; whether anybody reads it.
+/// Writes on stdout at once; returns false if nobody reads it any more.
 pub(crate) fn put(text: &str) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -100,8 +100,8 @@ pub(crate) fn warn(format: Format, message: &str) {
     }
 }
 
-/// One line per row, in columns without borders, so that it reads well and is easily cut. What is called STATE has
-/// its colour.
+/// Returns one line per row, in columns without borders, so that it reads well and is easily cut. The column STATE
+/// has colours.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head);
@@ -119,7 +119,7 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = 
     lines.join("\n")
 }
 
-/// One line per property of one thing.
+/// Returns one line per property of one thing.
 pub(crate) fn details(properties: &[(&str, String)]) -> String {
     let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let line = |(name, value): &(&str, String)| {

@@ -19,10 +19,10 @@ pub(crate) const DEFAULT_NAME: &str = "default";
 const MAX_FILE: u64 = 1024 * 1024;
 const DIR_MODE: u32 = 0o700;
 
-/// Why there are no profiles, or not the one that is meant.
+/// The profiles cannot be read or written, or the one that is meant is not there.
 #[derive(Debug, Error)]
 pub(crate) enum ProfileError {
-    /// Neither `XDG_CONFIG_HOME` nor `HOME`.
+    /// Neither `XDG_CONFIG_HOME` nor `HOME` names a directory.
     #[error("there is no place for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
     NoHome,
     /// The file cannot be read.
@@ -31,7 +31,7 @@ pub(crate) enum ProfileError {
     /// The file is not what `gwctl login` writes.
     #[error("the profiles in {} are not understood: {message}", .path.display())]
     Invalid { path: PathBuf, message: String },
-    /// No such profile.
+    /// There is no such profile.
     #[error("there is no profile `{name}` in {}", .path.display())]
     Unknown { name: String, path: PathBuf },
     /// The file cannot be written.
@@ -57,7 +57,7 @@ struct Profiles {
     profiles: BTreeMap<String, Profile>,
 }
 
-/// The flags, with what neither they nor the variables say taken from the profile.
+/// Returns the flags; values that neither they nor the variables give come from the profile.
 pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
     if global.profile.is_none() && global.url.is_some() && global.key.is_some() {
         return Ok(global);
@@ -85,11 +85,10 @@ pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
 /// Keeps a profile beside the others, and returns the file. The first one becomes the default; comments and order stay.
 pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileError> {
     let path = path()?;
-    let invalid = |message: &str| ProfileError::Invalid { path: path.clone(), message: message.to_owned() };
     let mut file = read(&path)?;
     let has_default = parse(&path, file.clone())?.default.is_some();
     let key = match profile.key.as_deref().map(Path::to_str) {
-        Some(None) => return Err(invalid("the path of the key is not UTF-8")),
+        Some(None) => return Err(invalid(&path, "the path of the key is not UTF-8")),
         key => key.flatten(),
     };
     if !has_default {
@@ -103,7 +102,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
             table.insert(name, Item::Table(new));
         }
         let inner = table.get_mut(name).and_then(Item::as_table_like_mut);
-        table = inner.ok_or_else(|| invalid(&format!("`{name}` is not a table")))?;
+        table = inner.ok_or_else(|| invalid(&path, &format!("`{name}` is not a table")))?;
     }
     for (name, text) in [("url", profile.url.as_deref()), ("id", profile.id.as_deref()), ("key", key)] {
         if let Some(text) = text {
@@ -116,7 +115,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
     }
 }
 
-/// Sets a key; a comment beside it stays.
+/// Sets a key; a comment beside its value stays.
 fn set(table: &mut dyn TableLike, key: &str, text: &str) {
     let mut value = Value::from(text);
     match table.get_mut(key) {
@@ -136,26 +135,24 @@ fn path() -> Result<PathBuf, ProfileError> {
     Ok(config.ok_or(ProfileError::NoHome)?.join("webgateway/config.toml"))
 }
 
-/// The file as it stands; empty if there is none.
+/// Reads the file as it stands; without one it is empty.
 fn read(path: &Path) -> Result<DocumentMut, ProfileError> {
     let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
+    match File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DocumentMut::new()),
         Err(source) => return Err(ProfileError::Unreadable { path: path.to_owned(), source }),
+        Ok(read) if read as u64 > MAX_FILE => return Err(invalid(path, "the file has more than 1 MiB")),
         Ok(_) => {}
     }
-    text.parse().map_err(|error: TomlError| ProfileError::Invalid {
-        path: path.to_owned(),
-        message: error.message().to_owned(),
-    })
+    text.parse().map_err(|error: TomlError| invalid(path, error.message()))
 }
 
 fn parse(path: &Path, file: DocumentMut) -> Result<Profiles, ProfileError> {
-    let invalid = |error: toml_edit::de::Error| ProfileError::Invalid {
-        path: path.to_owned(),
-        message: error.message().to_owned(),
-    };
-    toml_edit::de::from_document(file).map_err(invalid)
+    toml_edit::de::from_document(file).map_err(|error| invalid(path, error.message()))
+}
+
+fn invalid(path: &Path, message: &str) -> ProfileError {
+    ProfileError::Invalid { path: path.to_owned(), message: message.to_owned() }
 }
 
 /// Replaces the file as a whole. A temporary file is made with 0600.

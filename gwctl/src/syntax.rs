@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::{CommandError, Kind};
 
-/// What a command line chooses with a flag, as far as that can be told of one that has no other meaning.
+/// Returns the value that a command line chooses with a flag, even if clap cannot read the line.
 pub(crate) fn asked<V: ValueEnum>(
     words: impl IntoIterator<Item = impl AsRef<OsStr>>,
     long: &str,
@@ -38,7 +38,7 @@ pub(crate) fn asked<V: ValueEnum>(
     chosen
 }
 
-/// What clap says, without its layout.
+/// Returns clap's error without its layout.
 pub(crate) fn error(error: &clap::Error) -> CommandError {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return CommandError::new(Kind::Usage, "a command is missing").hint("`gwctl --help` lists them");

@@ -1,4 +1,4 @@
-//! What `--verbose` shows, on stderr. The private key is never within reach here.
+//! The output of `--verbose` and of retries, on stderr. The private key is never within reach here.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::printable::printable;
 /// The time after which the user is told why a call takes so long.
 const LONG: Duration = Duration::from_secs(2);
 
-/// Shows requests, responses and further attempts.
+/// The observer of `--verbose`: it shows requests, responses and further attempts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trace;
 
-/// Says once that the gateway cannot be reached, and once that it can be again.
+/// A notice, once, that a call is tried again, and once that the gateway answers again.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryNotice {
     format: Format,

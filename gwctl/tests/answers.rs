@@ -1,11 +1,11 @@
-//! What the gateway, or something in its place, may answer.
+//! The answers of the gateway, or of something in its place.
 
 use serde_json::json;
 
 use crate::gateway::{Gateway, Reply};
-use crate::program::{Ended, Program};
+use crate::program::{Program, RunOutput};
 
-fn list(reply: impl Fn() -> Reply + Send + 'static) -> Ended {
+fn list(reply: impl Fn() -> Reply + Send + 'static) -> RunOutput {
     let gateway = Gateway::start(move |_| reply());
     Program::new().call(&gateway.url(), &["routes", "list"])
 }

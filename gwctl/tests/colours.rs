@@ -23,7 +23,7 @@ fn routes() -> Value {
     json!({ "routes": states.map(|state| route("active.gw.example", state)) })
 }
 
-/// What `gwctl` writes on a terminal, on stdout or on stderr.
+/// Returns what `gwctl` writes on a terminal, on stdout or on stderr.
 fn on_a_terminal(program: &Program, words: &[&str], variables: &[(&str, &str)], is_stderr: bool) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();

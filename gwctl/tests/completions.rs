@@ -21,7 +21,7 @@ fn routes() -> Value {
     }] })
 }
 
-/// What bash offers for the last of these words.
+/// Returns what bash offers for the last of these words.
 fn complete(program: &Program, words: &[&str]) -> Vec<String> {
     let script = program.folder().join("script.bash");
     fs::write(&script, program.run(&["completions", "bash"]).stdout).unwrap();

@@ -13,14 +13,14 @@ use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, check_di
 
 /// One request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedRequest {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
-/// What is answered.
+/// An answer.
 pub(crate) enum Reply {
     /// Status, Content-Type, further header lines, body.
     Http(u16, &'static str, Vec<String>, String),
@@ -32,10 +32,10 @@ pub(crate) enum Reply {
 
 pub(crate) struct Gateway {
     pub(crate) port: u16,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Received {
+impl ReceivedRequest {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -69,14 +69,14 @@ impl Reply {
 
 impl Gateway {
     /// Serves plain HTTP.
-    pub(crate) fn start(answer: impl FnMut(&Received) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn start(answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static) -> Self {
         Self::serve(None, answer)
     }
 
     /// Serves HTTPS.
     pub(crate) fn start_tls(
         config: ServerConfig,
-        answer: impl FnMut(&Received) -> Reply + Send + 'static,
+        answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
         Self::serve(Some(Arc::new(config)), answer)
     }
@@ -90,14 +90,14 @@ impl Gateway {
         format!("http://127.0.0.1:{}/rpc", self.port)
     }
 
-    /// What was asked so far.
-    pub(crate) fn received(&self) -> Vec<Received> {
+    /// Returns the requests so far.
+    pub(crate) fn received(&self) -> Vec<ReceivedRequest> {
         self.received.lock().unwrap().clone()
     }
 
     fn serve(
         tls: Option<Arc<ServerConfig>>,
-        answer: impl FnMut(&Received) -> Reply + Send + 'static,
+        answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
         Self::listening(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, answer)
     }
@@ -106,7 +106,7 @@ impl Gateway {
     pub(crate) fn listening(
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
-        mut answer: impl FnMut(&Received) -> Reply + Send + 'static,
+        mut answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -131,8 +131,8 @@ impl Gateway {
 /// One request, one answer. A client that goes away is its own affair.
 fn handle<S: Read + Write>(
     stream: S,
-    seen: &Mutex<Vec<Received>>,
-    answer: &mut impl FnMut(&Received) -> Reply,
+    seen: &Mutex<Vec<ReceivedRequest>>,
+    answer: &mut impl FnMut(&ReceivedRequest) -> Reply,
 ) {
     let mut reader = BufReader::new(stream);
     let Some(request) = read(&mut reader) else { return };
@@ -150,7 +150,7 @@ fn handle<S: Read + Write>(
     let _ = reader.get_mut().write_all(&bytes).and_then(|()| reader.get_mut().flush());
 }
 
-fn read(reader: &mut impl BufRead) -> Option<Received> {
+fn read(reader: &mut impl BufRead) -> Option<ReceivedRequest> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|&read| read > 0)?;
@@ -169,5 +169,5 @@ fn read(reader: &mut impl BufRead) -> Option<Received> {
     let length = headers.get("content-length").map_or(0, |v| v.to_str().unwrap().parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Received { method, path, headers, body })
+    Some(ReceivedRequest { method, path, headers, body })
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::gateway::{Gateway, Reply};
 use crate::network::deaf_port;
-use crate::program::{Ended, Program};
+use crate::program::{Program, RunOutput};
 
 const ID: &str = "01999999-9999-7999-8999-999999999999";
 
@@ -14,7 +14,7 @@ fn daemon(reply: impl Fn() -> Reply + Send + 'static) -> (Gateway, String) {
     (daemon, url)
 }
 
-fn create(gateway: &Gateway, api: &str) -> Ended {
+fn create(gateway: &Gateway, api: &str) -> RunOutput {
     let words = ["routes", "create", "-s", "a", "-b", "self:8080", "--mycelium-api", api];
     Program::new().call(&gateway.url(), &words)
 }

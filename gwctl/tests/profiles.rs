@@ -87,6 +87,18 @@ fn profiles_written_in_one_line_stay_so() {
 }
 
 #[test]
+fn a_file_that_is_too_large_is_left_as_it_is() {
+    let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
+    fs::create_dir_all(program.folder().join(".config/webgateway")).unwrap();
+    let large = "# a comment\n".repeat(100_000);
+    program.write(FILE, &large, 0o600);
+    let login = program.call(&gateway.url(), &["login"]);
+    assert_eq!(login.code, 2, "{}", login.stderr);
+    assert!(login.stderr.contains("1 MiB"), "{}", login.stderr);
+    assert_eq!(fs::read_to_string(program.folder().join(FILE)).unwrap(), large);
+}
+
+#[test]
 fn another_key_does_not_take_the_profiles_id() {
     let (program, gateway) = (Program::new(), Gateway::with_result(json!({ "routes": [] })));
     assert_eq!(program.call(&gateway.url(), &["login"]).code, 0);

@@ -13,9 +13,9 @@ pub(crate) struct Program {
     folder: TempDir,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct RunOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -40,17 +40,17 @@ impl Program {
     }
 
     /// Runs `gwctl` with these words.
-    pub(crate) fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, words: &[&str]) -> RunOutput {
         self.run_with(words, &[])
     }
 
     /// Runs `gwctl` as user1 against `url`.
-    pub(crate) fn call(&self, url: &str, words: &[&str]) -> Ended {
+    pub(crate) fn call(&self, url: &str, words: &[&str]) -> RunOutput {
         self.run(&[&["-u", url, "-k", "user1.priv"], words].concat())
     }
 
     /// Runs `gwctl` with these words and variables.
-    pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Ended {
+    pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> RunOutput {
         self.command(words, variables).output().unwrap().into()
     }
 
@@ -81,7 +81,7 @@ impl Program {
     }
 }
 
-impl Ended {
+impl RunOutput {
     /// The error on stderr, of a run with `-o json`.
     pub(crate) fn error(&self) -> Value {
         let last: Value = serde_json::from_str(self.stderr.lines().last().unwrap()).unwrap();
@@ -89,7 +89,7 @@ impl Ended {
     }
 }
 
-impl From<Output> for Ended {
+impl From<Output> for RunOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }

@@ -1,4 +1,4 @@
-//! What is tried again, how often, and what never is: against a server that fails.
+//! Retries: what is tried again, how often, and what never is, against a server that fails.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Received, Reply};
+use crate::gateway::{Gateway, ReceivedRequest, Reply};
 use crate::network::deaf_port;
-use crate::program::{Ended, Program, public_key};
+use crate::program::{Program, RunOutput, public_key};
 
 const ID: &str = "01999999-9999-7999-8999-999999999999";
 const CREATE: &[&str] = &["routes", "create", "-s", "a", "-b", "[400::1]:80"];
@@ -39,11 +39,11 @@ fn limited() -> Reply {
     Reply::error(200, -32050, json!({ "kind": "rate_limited", "retry_after": 1 }))
 }
 
-fn run(gateway: &Gateway, words: &[&str], time: &str) -> Ended {
+fn run(gateway: &Gateway, words: &[&str], time: &str) -> RunOutput {
     Program::new().call(&gateway.url(), &[words, &["--retry-for", time]].concat())
 }
 
-fn nonce(request: &Received) -> String {
+fn nonce(request: &ReceivedRequest) -> String {
     request.verify("http", &public_key()).unwrap().nonce().unwrap().unwrap().to_owned()
 }
 

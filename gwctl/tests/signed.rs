@@ -1,4 +1,4 @@
-//! What goes over the wire: the method, its params, its signature.
+//! The request on the wire: the method, its params, its signature.
 
 use serde_json::{Value, json};
 use uuid::{Uuid, Version};

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::gateway::{Gateway, Reply};
 use crate::network::deaf_port;
-use crate::program::{Ended, Program};
+use crate::program::{Program, RunOutput};
 
 /// Compares a text with its file, or writes it when UPDATE is set.
 fn check(name: &str, text: &str) {
@@ -30,8 +30,8 @@ fn check(name: &str, text: &str) {
     );
 }
 
-/// What gwctl says without any variable, for clap shows what is set.
-fn said(program: &Program, words: &[&str]) -> Ended {
+/// Runs gwctl without any variable, for clap shows what is set.
+fn said(program: &Program, words: &[&str]) -> RunOutput {
     let mut command = program.command(words, &[("COLUMNS", "100")]);
     command.env_remove("WEBGATEWAY_RETRY_FOR").output().unwrap().into()
 }
@@ -74,7 +74,7 @@ fn help_pages() {
     check("help.txt", &text);
 }
 
-/// What a newcomer types, and is told.
+/// The mistakes of a newcomer, and what gwctl says to them.
 #[test]
 fn mistakes_on_the_command_line() {
     let program = Program::new();
@@ -124,7 +124,7 @@ fn mistakes_on_the_command_line() {
 
 type Answer = Box<dyn Fn() -> Reply + Send>;
 
-/// What the gateway, or what is in its place, makes gwctl say.
+/// The failures of the gateway, or of what is in its place, and what gwctl says to them.
 #[test]
 fn failures_of_calls() {
     let error =

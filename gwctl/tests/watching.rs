@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::program::{Ended, Program};
+use crate::program::{Program, RunOutput};
 
-fn watch(result: Value) -> Ended {
+fn watch(result: Value) -> RunOutput {
     Program::new().call(&Gateway::with_result(result).url(), &["routes", "list", "-w"])
 }
 

@@ -169,9 +169,20 @@ pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::M
         mode: wire::Mode::Terminate.into(),
         balance: wire::Balance::RoundRobin.into(),
         backends: vec![backend.to_string()],
-        health: None,
+        ..wire::Route::default()
     };
     put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
+}
+
+/// The same route, with an option that no node knows: to its controlplane, each node is an old one.
+#[must_use]
+pub fn requiring(option: &str, mut route: wire::feed_message::Message) -> wire::feed_message::Message {
+    if let wire::feed_message::Message::Put(wire::Put { resource: Some(resource) }) = &mut route
+        && let Some(wire::resource::Kind::Route(route)) = &mut resource.kind
+    {
+        route.requires.push(option.to_owned());
+    }
+    route
 }
 
 /// The settings of every story, and a certificate for the base domain and its wildcard.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tracing::{error, warn};
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
 use webgateway_proto::httpsig::Failure;
-use webgateway_proto::model::{InvalidBackends, UnsuitableOption};
+use webgateway_proto::model::{InvalidBackends, UnsuitableOptionError};
 
 pub(super) use self::kind::Kind;
 use super::auth::AuthFailure;
@@ -176,9 +176,9 @@ fn backends(invalid: &InvalidBackends) -> Row {
     Row::new(kind).field("backends")
 }
 
-fn unsuitable_option(unsuitable: UnsuitableOption) -> Row {
+fn unsuitable_option(unsuitable: UnsuitableOptionError) -> Row {
     let row = match unsuitable {
-        UnsuitableOption::HealthPath => Row::new(Kind::PassthroughHealth).hint("leave `path` out"),
+        UnsuitableOptionError::HealthPath => Row::new(Kind::PassthroughHealth).hint("leave `path` out"),
     };
     row.field(unsuitable.option())
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use webgateway_proto::api::LONGEST_WAIT;
 use webgateway_proto::model::{
     Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason, InvalidRemoteAddress,
-    InvalidRouteId, KeyId, NodeName, RouteId, UnsuitableOption,
+    InvalidRouteId, KeyId, NodeName, RouteId, UnsuitableOptionError,
 };
 
 use super::suspension::told;
@@ -43,7 +43,7 @@ pub enum Refusal {
     Backends(#[from] InvalidBackends),
     /// An option that a route of this mode cannot have.
     #[error(transparent)]
-    UnsuitableOption(#[from] UnsuitableOption),
+    UnsuitableOption(#[from] UnsuitableOptionError),
     /// An id that is none.
     #[error(transparent)]
     RouteId(#[from] InvalidRouteId),

@@ -14,7 +14,7 @@ use webgateway_proto::api::{
     RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate, UserSuspend,
 };
 use webgateway_proto::model::{
-    Balance, HealthCheck, Host, Mode, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOption,
+    Balance, HealthCheck, Host, Mode, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOptionError,
 };
 
 use super::*;
@@ -319,5 +319,5 @@ async fn options_are_set_kept_changed_and_reset() {
     let options = RouteOptions { health, ..RouteOptions::default() };
     let tls = RouteCreate { options, ..passed_through("own.example") };
     let refused = domain.create_route(&owner, &tls).await;
-    assert!(matches!(refused, Err(Refusal::UnsuitableOption(UnsuitableOption::HealthPath))));
+    assert!(matches!(refused, Err(Refusal::UnsuitableOption(UnsuitableOptionError::HealthPath))));
 }

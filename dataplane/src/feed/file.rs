@@ -12,7 +12,7 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::{FeedRoute, Held, Resource, Settings, ToNode};
 use webgateway_proto::model::{
     Backends, Certificate, CertificateId, Destination, Host, InvalidBackends, InvalidCertificate,
-    InvalidHost, InvalidRouteId, Mode, Prefixes, RouteOptions, UnsuitableOption,
+    InvalidHost, InvalidRouteId, Mode, Prefixes, RouteOptions, UnsuitableOptionError,
 };
 
 use super::Publisher;
@@ -51,7 +51,7 @@ pub enum InvalidFile {
     Backends(String, InvalidBackends),
     /// A route's options.
     #[error("route {0}: {1}")]
-    Options(String, UnsuitableOption),
+    Options(String, UnsuitableOptionError),
     /// A certificate.
     #[error("certificate {0}: {1}")]
     Certificate(String, InvalidCertificate),

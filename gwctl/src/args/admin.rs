@@ -12,7 +12,7 @@ use crate::clock;
 /// The first second that RFC 3339 cannot write, in Unix seconds.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// What is to be called.
+/// Returns the call that a command stands for.
 pub(super) fn call(command: Admin) -> Result<Call, InvalidArg> {
     Ok(match command {
         Admin::Suspend(flags) => Call::Suspend(suspend(&flags)?).awaited(&flags.wait),

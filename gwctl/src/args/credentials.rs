@@ -1,4 +1,4 @@
-//! Whose key signs, and where it is.
+//! The key that signs: its id and its file.
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use gwctl::keys::InvalidKeyName;
 use thiserror::Error;
 use webgateway_proto::model::{
     InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
-    InvalidRemoteAddress, InvalidRouteId, UnsuitableOption,
+    InvalidRemoteAddress, InvalidRouteId, UnsuitableOptionError,
 };
 
 use crate::cli::OptionError;
@@ -47,7 +47,7 @@ pub(crate) enum InvalidArg {
     Option(#[from] OptionError),
     /// An option that does not go with `--tls-pass`.
     #[error(transparent)]
-    UnsuitableOption(#[from] UnsuitableOption),
+    UnsuitableOption(#[from] UnsuitableOptionError),
     /// `--route`
     #[error(transparent)]
     Route(#[from] InvalidRouteId),
@@ -139,7 +139,7 @@ impl InvalidArg {
             Self::Backends(_) => None,
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
             Self::Option(error) => error.hint,
-            Self::UnsuitableOption(UnsuitableOption::HealthPath) => Some("write --health tcp"),
+            Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
             Self::Reason(_)
             | Self::For
             | Self::Route(_)

@@ -9,7 +9,7 @@ use crate::cli::{Invite, Nodes};
 /// The bounds of `--ttl`, in seconds.
 const TTL: std::ops::RangeInclusive<u64> = 60..=7 * 24 * 3600;
 
-/// What is to be called.
+/// Returns the call that a command stands for.
 pub(super) fn call(command: Nodes) -> Result<Call, InvalidArg> {
     Ok(match command {
         Nodes::List => Call::Nodes,

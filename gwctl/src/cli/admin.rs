@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::Wait;
+use super::wait::Wait;
 
 /// `gwctl admin …`
 #[derive(Debug, Subcommand)]
@@ -43,7 +43,7 @@ pub(crate) struct Suspend {
     #[arg(long, value_name = "TIME", conflicts_with = "for")]
     pub(crate) until: Option<String>,
     /// After how long it ends by itself, such as 12h or 7d
-    #[arg(long, value_name = "TIME", value_parser = super::duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::wait::duration)]
     pub(crate) r#for: Option<Duration>,
     #[command(flatten)]
     pub(crate) wait: Wait,

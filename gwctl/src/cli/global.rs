@@ -23,7 +23,7 @@ pub(crate) struct Global {
     pub(crate) profile: Option<String>,
     /// How long to go on trying while the gateway cannot be reached or is not available; 0s for once
     #[arg(long, global = true, env = "WEBGATEWAY_RETRY_FOR", value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = super::duration)]
+    #[arg(value_parser = super::wait::duration)]
     pub(crate) retry_for: Duration,
     /// Show the request, what was signed, and the response on stderr
     #[arg(short, long, global = true)]

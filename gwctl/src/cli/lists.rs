@@ -24,7 +24,7 @@ pub(crate) struct RouteFilter {
 
 /// How long a list may be.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Most {
+pub(crate) struct ListLimit {
     /// How many at most [default: all]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,

@@ -23,7 +23,7 @@ pub(crate) struct RouteOptionFlags {
     #[arg(long, value_name = "tcp|PATH")]
     health: Option<String>,
     /// How often, from 1s to 1h [default: 10s]
-    #[arg(long, value_name = "TIME", requires = "health", value_parser = super::duration)]
+    #[arg(long, value_name = "TIME", requires = "health", value_parser = super::wait::duration)]
     health_interval: Option<Duration>,
     /// How many good checks in a row bring a backend back [default: 2]
     #[arg(long, value_name = "N", requires = "health")]

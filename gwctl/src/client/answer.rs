@@ -8,7 +8,7 @@ use webgateway_proto::api::jsonrpc::{ErrorObject, code};
 use super::error::CallError;
 use super::not_rpc::NotRpcError;
 
-/// The result of a call.
+/// Returns the result in an answer.
 pub(super) fn read(response: &Response<Bytes>) -> Result<Value, CallError> {
     let not_rpc = || CallError::NotRpc(NotRpcError::of(response));
     let body: Value = serde_json::from_slice(response.body()).map_err(|_| not_rpc())?;
@@ -25,7 +25,7 @@ pub(super) fn read(response: &Response<Bytes>) -> Result<Value, CallError> {
     }
 }
 
-/// Any error, also one whose `data` is not ours.
+/// Reads any error object, also one with foreign `data`.
 fn error_object(mut error: Map<String, Value>) -> ErrorObject {
     if let Ok(error) = serde_json::from_value(Value::Object(error.clone())) {
         return error;

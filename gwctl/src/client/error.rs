@@ -1,4 +1,4 @@
-//! Why a call has no result.
+//! The error of a call.
 
 use thiserror::Error;
 use webgateway_proto::api::jsonrpc::ErrorObject;
@@ -8,34 +8,34 @@ use super::kind::ErrorKind;
 use super::not_rpc::NotRpcError;
 use super::transport::TransportError;
 
-/// Why a call has no result.
+/// A call that has no result.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// Params that cannot be written.
+    /// The params cannot be written.
     #[error("the request cannot be written: {0}")]
     Encode(#[source] serde_json::Error),
-    /// A head that cannot be built.
+    /// The head of the request cannot be built.
     #[error("the request cannot be built: {0}")]
     Build(#[from] http::Error),
-    /// It cannot be signed.
+    /// The request cannot be signed.
     #[error("the request cannot be signed: {0}")]
     Sign(#[from] SignFailure),
-    /// No answer.
+    /// There is no answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The gateway's error.
+    /// The gateway refused the call.
     #[error("{}", .0.message)]
     Refused(Box<ErrorObject>),
-    /// An answer, but not the API's.
+    /// The answer is not the API's.
     #[error(transparent)]
     NotRpc(NotRpcError),
-    /// A result of another shape.
+    /// The result has another shape.
     #[error("the gateway's answer is not understood: {0}")]
     Decode(#[source] serde_json::Error),
 }
 
 impl CallError {
-    /// Of which kind it is.
+    /// Returns the kind of this error.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {

@@ -16,14 +16,14 @@ pub enum ErrorKind {
     Forbidden,
     /// Not there.
     NotFound,
-    /// It clashes with what is there.
+    /// A clash with what is there.
     Conflict,
     /// A value the gateway refuses.
     InvalidParams,
 }
 
 impl ErrorKind {
-    /// What a JSON-RPC error code means ([`code`]).
+    /// Returns the kind of a JSON-RPC error code ([`code`]).
     #[must_use]
     pub const fn of_code(code: i64) -> Self {
         match code {
@@ -37,7 +37,7 @@ impl ErrorKind {
         }
     }
 
-    /// What the status of an answer means that is not JSON-RPC.
+    /// Returns the kind of an answer that is not JSON-RPC, by its status.
     #[must_use]
     pub const fn of_status(status: StatusCode) -> Self {
         match status {

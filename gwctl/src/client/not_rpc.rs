@@ -14,16 +14,16 @@ const MAX_DETAIL: usize = 200;
 pub struct NotRpcError {
     /// Its status.
     pub status: StatusCode,
-    /// Where it points, if it is a redirect.
+    /// The target of a redirect.
     pub location: Option<String>,
-    /// What a plain text says beside the status, or the Proxy-Status.
+    /// The first line of a plain text that does not repeat the status, or the Proxy-Status.
     pub detail: Option<String>,
-    /// Whether a gateway says that it reached nobody (Proxy-Status, RFC 9209).
+    /// True if a gateway says that it reached nobody (Proxy-Status, RFC 9209).
     pub is_gateways: bool,
 }
 
 impl NotRpcError {
-    /// What can be said of this answer.
+    /// Reads status, target and detail of an answer.
     pub(super) fn of(response: &Response<Bytes>) -> Self {
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         let is_plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));

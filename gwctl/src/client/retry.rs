@@ -20,19 +20,19 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The kind of the gateway's error that says nothing was done, and when to come again.
 const RATE_LIMITED: &str = "rate_limited";
 
-/// What a failure tells of another attempt.
+/// The prospect of another attempt after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outlook {
-    /// It would end the same way.
+    /// Another attempt would end the same way.
     Lasting,
-    /// It may pass, and certainly nothing was done; a pause this long is asked for.
+    /// The failure may pass, and certainly nothing was done; a pause this long is asked for.
     NotDone(Duration),
-    /// It may pass, but the call may have been done.
+    /// The failure may pass, but the call may have been done.
     InDoubt,
 }
 
 impl Outlook {
-    /// Judges a failure.
+    /// Returns the prospect after a failure.
     pub(super) fn of(error: &CallError) -> Self {
         match error {
             CallError::Encode(_) | CallError::Build(_) | CallError::Sign(_) | CallError::Decode(_) => {
@@ -72,8 +72,8 @@ impl Outlook {
     }
 }
 
-/// Whether a call done twice leaves everything as it is after one, and is answered alike, if nobody else changed it
-/// in between. What this client does not know is not.
+/// Returns true if a call done twice leaves everything as one leaves it, and is answered alike, if nobody else changed
+/// anything in between. A method that this client does not know is not repeated.
 pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
     match method {
         method::ROUTES_LIST

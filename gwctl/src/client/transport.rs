@@ -27,11 +27,11 @@ use tower::{Service, ServiceExt, service_fn};
 use super::kind::ErrorKind;
 use crate::endpoint::{Endpoint, is_localhost};
 
-/// Name, connection and TLS handshake together.
+/// The time for name, connection and TLS handshake together.
 const CONNECT: Duration = Duration::from_secs(5);
-/// All addresses of the host share this, so that one that does not answer leaves time for the next.
+/// The time that all addresses of a host share, so that one that does not answer leaves time for the next.
 const CONNECT_TCP: Duration = Duration::from_secs(4);
-/// The whole call, a second attempt included.
+/// The time for a whole attempt.
 const WHOLE: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -40,39 +40,39 @@ type BoxError = Box<dyn Error + Send + Sync>;
 type Resolving = Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>;
 type Tcp = HttpConnector<ServiceFn<fn(Name) -> Resolving>>;
 
-/// Why there is no answer.
+/// An exchange without an answer.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// No certificates to trust.
+    /// The trusted certificates cannot be read.
     #[error("the trusted certificates cannot be read: {0}")]
     Trust(io::Error),
-    /// No connection.
+    /// There is no connection.
     #[error("cannot connect to {authority}: {cause}")]
     Connect {
         /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The messages of the error and its causes.
         cause: String,
-        /// Whether it may pass: nobody listens, or there is no way to it now.
+        /// True if it may pass: nobody listens, or there is no way to it now.
         passing: bool,
     },
-    /// A certificate that is not trusted, or is another host's.
+    /// The certificate is not trusted, or is another host's.
     #[error("the certificate of {authority} is not accepted: {cause}")]
     Certificate {
         /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The messages of the error and its causes.
         cause: String,
     },
-    /// No TLS.
+    /// The TLS handshake failed.
     #[error("no TLS with {authority}: {cause}")]
     Tls {
         /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The messages of the error and its causes.
         cause: String,
     },
-    /// No connection within 5 s.
+    /// There is no connection within 5 s.
     #[error("cannot connect to {0} within {t} s", t = CONNECT.as_secs())]
     ConnectTimeout(String),
     /// The connection broke after the request was sent, or while it was.
@@ -80,16 +80,16 @@ pub enum TransportError {
     Lost {
         /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The messages of the error and its causes.
         cause: String,
     },
     /// Something else than HTTP came back.
     #[error("{0} does not answer with HTTP")]
     NotHttp(String),
-    /// No whole answer within 30 s.
+    /// The answer is not whole within 30 s.
     #[error("no answer within {t} s", t = WHOLE.as_secs())]
     Timeout,
-    /// Over 16 MiB.
+    /// The answer has more than 16 MiB.
     #[error("the answer of {0} is larger than {mib} MiB", mib = MAX_ANSWER / 1024 / 1024)]
     TooLarge(String),
 }
@@ -213,7 +213,7 @@ fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportE
     }
 }
 
-/// Whether a connection refused this way may be taken later.
+/// Returns true if a connection refused this way may be taken later.
 fn may_pass(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     matches!(

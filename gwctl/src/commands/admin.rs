@@ -47,7 +47,7 @@ fn text(state: &UserState) -> String {
     format!("{user} is {told}, with {} {routes}. Undo: gwctl admin unsuspend {user}", state.routes)
 }
 
-/// Until when and why.
+/// Returns the suspension in words: until when, and why.
 fn told(suspension: &SuspensionView) -> String {
     let until = suspension.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
     let reason = suspension.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -81,7 +81,7 @@ fn state(user: &UserView) -> String {
     user.suspension.as_ref().map_or_else(|| "active".to_owned(), told)
 }
 
-/// What they have of what they may have.
+/// Returns what a user has of what is allowed: routes, backends, changes per minute.
 fn quotas(user: &UserView) -> [String; 3] {
     let of = |have: u64, most: Option<u32>| most.map_or(have.to_string(), |most| format!("{have} of {most}"));
     let changes = user.quota.mutations_per_minute.map_or("-".to_owned(), |most| most.to_string());

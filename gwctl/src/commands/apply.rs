@@ -57,7 +57,7 @@ pub(super) async fn apply(
         }
     }
     report(&plan, Some(&results)).print(format)?;
-    judge(&plan, results)
+    outcome(&plan, results)
 }
 
 /// Gives every place its whole host. Only the gateway knows what a subdomain is below.
@@ -157,7 +157,7 @@ fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Repor
     Report::new(json, lines.join("\n"))
 }
 
-fn judge(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
+fn outcome(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
     let failed = results.iter().filter(|result| result.is_err()).count();
     let untried = plan.steps.len() - results.len();
     let hosts = plan.steps.iter().map(Step::host);

@@ -19,7 +19,7 @@ use crate::printable::printable;
 /// The longest line of an exported file, in bytes: a request of 1 MiB with room for its escapes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
-/// A line of an exported file: each request comes before the first record that names it.
+/// A line of an exported file; each request comes before the first record that names it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
@@ -124,7 +124,7 @@ fn write(sink: &mut dyn Write, line: &Line) -> io::Result<()> {
     sink.write_all(b"\n")
 }
 
-/// What was checked so far.
+/// The state of a check.
 #[derive(Debug, Default)]
 struct Chain {
     previous: Option<String>,
@@ -132,7 +132,7 @@ struct Chain {
     records: u64,
     signed: u64,
     before: u64,
-    /// Whether the remembered head was passed.
+    /// The hashes of all records so far.
     heads: Vec<String>,
 }
 
@@ -211,7 +211,7 @@ fn listed(list: &AuditList) -> String {
     )
 }
 
-/// What is other than before, in a few words.
+/// Returns a change in a few words.
 fn change(record: &AuditRecord) -> String {
     let word = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),

@@ -8,17 +8,17 @@ use serde_json::json;
 
 use crate::args::Import;
 use crate::error::{CommandError, Kind};
-use crate::import::{ImportError, Imported, import};
+use crate::import::{ImportError, ImportedFiles, import};
 use crate::output::Report;
 
-/// What to import.
+/// The hint at what can be imported.
 const PREDECESSORS: &str = "give the JSON that the predecessor is started with, such as caddy.json";
 /// The largest configuration read, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// `gwctl import FILE`: writes our two files; both are new, or none is written.
 pub(super) fn run(request: &Import) -> Result<Report, CommandError> {
-    let Imported { controlplane, dataplane, notes } =
+    let ImportedFiles { controlplane, dataplane, notes } =
         import(&read(&request.file, "FILE").map_err(|failure| failure.hint(PREDECESSORS))?)
             .map_err(|error| not_importable(&error))?;
     let files = [("controlplane.toml", controlplane), ("dataplane.toml", dataplane)];

@@ -10,7 +10,7 @@ use crate::output::Report;
 use crate::printable::printable;
 use crate::profiles::{self, Profile};
 
-/// Has the gateway take the key, then keeps both as a profile; a refusal keeps nothing.
+/// `gwctl login`: asks the gateway whether it takes the key, then keeps both as a profile; a refusal keeps nothing.
 pub(super) async fn login(
     client: &Client,
     endpoint: &Endpoint,

@@ -16,7 +16,7 @@ use crate::printable::printable;
 
 const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
 
-/// What a list shows of a route; the state is the last.
+/// The columns of a list of routes; the state is the last.
 pub(super) const HEAD: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
 
 /// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
@@ -104,7 +104,7 @@ fn listed(list: &RouteList, caller: &KeyId) -> String {
     table([id, host, mode, method, backends, state, "OWNER"], rows)
 }
 
-/// What a list shows of a route, below [`HEAD`].
+/// Returns the cells of a route, below [`HEAD`].
 pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
     let (mode, method) = (route.mode.to_string(), route.options.balance.to_string());
     let backends = route.backends.join(",");

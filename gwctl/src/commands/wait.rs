@@ -11,7 +11,7 @@ use super::OutputOptions;
 use crate::cli::Format;
 use crate::error::{CommandError, Kind};
 
-/// How long one call waits, in seconds; the gateway answers sooner when there is news.
+/// The time that one call waits, in seconds; the gateway answers sooner when there is news.
 const AT_ONCE: u64 = 10;
 
 /// Waits until the nodes hold what a mutation returned, for `limit` at most.
@@ -36,7 +36,7 @@ pub(super) async fn wait(
         let params = WaitParams { version, route: route.clone(), known, timeout };
         let state: WaitState = client.call(method::NODES_WAIT, &params).await?;
         progress.show(&state);
-        match judge(&state, version, left.is_zero().then_some(limit)) {
+        match outcome(&state, version, left.is_zero().then_some(limit)) {
             Some(Ok(())) => return Ok(()),
             Some(Err(failure)) => {
                 progress.end();
@@ -49,8 +49,8 @@ pub(super) async fn wait(
     }
 }
 
-/// Whether it is over, and how; `late` is the time that was given, once it has passed.
-fn judge(state: &WaitState, version: u64, late: Option<Duration>) -> Option<Result<(), CommandError>> {
+/// Returns how the wait ended, or `None` if it goes on; `late` is the time that was given, once it has passed.
+fn outcome(state: &WaitState, version: u64, late: Option<Duration>) -> Option<Result<(), CommandError>> {
     let WaitState { nodes, acked, rejects } = state;
     let failure = |message: String, hint: &str| {
         Some(Err(CommandError {
@@ -124,13 +124,13 @@ mod tests {
         let (late, said) = (Some(Duration::from_secs(30)), |over: Option<Result<(), CommandError>>| {
             over.map(|over| over.map_err(|failure| (failure.kind.exit_code(), failure.message)))
         });
-        assert_eq!(said(judge(&state(3, 3, &[]), 7, None)), Some(Ok(())));
-        assert_eq!(said(judge(&state(2, 3, &[]), 7, None)), None);
+        assert_eq!(said(outcome(&state(3, 3, &[]), 7, None)), Some(Ok(())));
+        assert_eq!(said(outcome(&state(2, 3, &[]), 7, None)), None);
         let text = "after 30 s 2 of 3 nodes hold version 7".to_owned();
-        assert_eq!(said(judge(&state(2, 3, &[]), 7, late)), Some(Err((9, text))));
+        assert_eq!(said(outcome(&state(2, 3, &[]), 7, late)), Some(Err((9, text))));
         let text = "no node is connected".to_owned();
-        assert_eq!(said(judge(&state(0, 0, &[]), 7, None)), Some(Err((9, text))));
+        assert_eq!(said(outcome(&state(0, 0, &[]), 7, None)), Some(Err((9, text))));
         let text = "1 of 3 nodes cannot use it: too odd".to_owned();
-        assert_eq!(said(judge(&state(3, 3, &["too odd"]), 7, None)), Some(Err((9, text))));
+        assert_eq!(said(outcome(&state(3, 3, &["too odd"]), 7, None)), Some(Err((9, text))));
     }
 }

@@ -22,12 +22,12 @@ use crate::error::{CommandError, Kind};
 use crate::output;
 use crate::trace::RetryNotice;
 
-/// How many routes are watched at most.
+/// The largest number of routes that are watched.
 const MOST: u32 = 10_000;
-/// How often the list is read at most: changes may come in hundreds.
+/// The shortest time between two readings of the list: changes may come in hundreds.
 const PACE: Duration = Duration::from_secs(1);
-/// How long a gateway is left alone that was away, or had no place for one more who waits.
-const LENIENCE: Duration = Duration::from_secs(5);
+/// The pause after a gateway was away, or had no place for one more who waits.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The routes at one version.
 struct Listing {
@@ -73,7 +73,7 @@ async fn follow(
             Err(_) => {
                 let seen = list(&patient, &params, None).await?;
                 notice.answered();
-                at = Instant::now() + LENIENCE;
+                at = Instant::now() + PAUSE;
                 seen
             }
         };

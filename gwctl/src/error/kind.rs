@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Forbidden,
     /// Not there.
     NotFound,
-    /// It clashes with what is there.
+    /// A clash with what is there.
     Conflict,
     /// A value the gateway refuses.
     InvalidParams,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The exit code, as `gwctl --help` documents it.
+    /// Returns the exit code, as `gwctl --help` documents it.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
             Self::Unexpected => 1,
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// A stable word for it, where the gateway gives none.
+    /// Returns a stable word for the kind, where the gateway gives none.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Unexpected => "unexpected",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// What to do next, where nobody knows better.
+    /// Returns the hint of the kind, for an error that has none of its own.
     pub(super) const fn hint(self) -> Option<&'static str> {
         match self {
             Self::Unreachable => Some("is the gateway running, and is -u (or WEBGATEWAY_URL) its URL?"),

@@ -1,4 +1,4 @@
-//! What the predecessor had comes over, or is named.
+//! Every key of the predecessor comes over, or is named.
 
 use serde_json::json;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use webgateway_proto::model::{InvalidKeyId, KeyId};
 
-/// Where `NAME.priv` and `NAME.pub` go, and the key id that is `NAME.pub`.
+/// The files `NAME.priv` and `NAME.pub` of a key pair, and its key id, `NAME.pub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
     /// The key id.

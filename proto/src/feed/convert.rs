@@ -1,62 +1,16 @@
 //! The only place that touches generated types: wire messages in, domain types out, and the reverse.
 
+mod error;
 mod options;
 mod report;
 mod resources;
 pub mod stored;
 
-use thiserror::Error;
-
+pub use self::error::InvalidMessage;
 use super::report::{BackendHealth, Explanation};
 use super::resource::{Held, Resource, ResourceName};
 use super::wire;
-use crate::model::{
-    Host, InvalidBackends, InvalidCertificate, InvalidHealthCheck, InvalidHost, Prefixes, UnsuitableOption,
-};
-
-/// Why a message of the feed cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidMessage {
-    /// Its name does not fit what it carries.
-    #[error("the resource is named `{0}`, which is not what it carries")]
-    Name(String),
-    /// A route's id is not 16 bytes.
-    #[error("the route id has {0} bytes instead of 16")]
-    RouteId(usize),
-    /// A host that is none.
-    #[error("invalid host: {0}")]
-    Host(#[from] InvalidHost),
-    /// Backends that are none, or not allowed.
-    #[error("invalid backends: {0}")]
-    Backends(#[from] InvalidBackends),
-    /// An enum value this build does not know.
-    #[error("{0} {1} is not known to this build")]
-    Enum(&'static str, i32),
-    /// A certificate that is none.
-    #[error("invalid certificate: {0}")]
-    Certificate(#[from] InvalidCertificate),
-    /// A health check that is none.
-    #[error("invalid health check: {0}")]
-    Health(#[from] InvalidHealthCheck),
-    /// The route requires an option that this build does not know.
-    #[error("the route option `{0}` is not known to this build: upgrade the node")]
-    UnknownOption(String),
-    /// The route has an option that its mode does not allow.
-    #[error("invalid option: {0}")]
-    UnsuitableOption(#[from] UnsuitableOption),
-    /// Ticket keys of a wrong length, or none at all.
-    #[error("ticket keys have a name of 16 and a secret of 32 bytes, and there is at least one")]
-    TicketKeys,
-    /// A prefix that is none.
-    #[error("`{0}` is not an address prefix")]
-    Prefix(String),
-    /// What was kept of a resource is its name alone.
-    #[error("it could not be used when it came, and is not kept")]
-    Kept,
-    /// An API call or answer that is no HTTP.
-    #[error("invalid {0} in an API call")]
-    Call(&'static str),
-}
+use crate::model::{Host, Prefixes};
 
 /// A message that a node got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +58,14 @@ impl ToNode {
         use wire::feed_message::Message;
         match message.message {
             Some(Message::Begin(begin)) => Self::Begin { full: begin.kind() == wire::begin::Kind::Full },
-            Some(Message::Put(wire::Put { resource: Some(resource) })) => resources::read(resource, allowed),
+            Some(Message::Put(wire::Put { resource: Some(resource) })) => {
+                let name = resource.name.clone();
+                match resources::read(resource, allowed) {
+                    Ok(Some(resource)) => Self::Put(Box::new(resource)),
+                    Ok(None) => Self::Unknown,
+                    Err(invalid) => Self::Unusable(name, invalid),
+                }
+            }
             Some(Message::Remove(remove)) => match remove.name.parse() {
                 Ok(name) => Self::Remove { name, at_once: remove.at_once },
                 Err(()) => Self::Unknown,

@@ -20,7 +20,7 @@ pub use host::{Host, InvalidHost, MAX_HOST};
 pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
 pub use mode::Mode;
 pub use node::{InvalidNodeName, InvalidRemoteAddress, NodeName, RemoteAddress};
-pub use options::{Balance, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOption};
+pub use options::{Balance, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOptionError};
 pub use reason::{InvalidReason, MAX_REASON, Reason};
 pub use route::{Destination, Route};
 pub use token::{InvalidToken, JoinToken};

@@ -38,7 +38,7 @@ words! {
 
 /// An option that a route of its mode cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum UnsuitableOption {
+pub enum UnsuitableOptionError {
     /// A health check with a path on a passthrough route.
     #[error(
         "a passthrough route's backends speak TLS of their own: they are checked by connecting, without a path"
@@ -46,7 +46,7 @@ pub enum UnsuitableOption {
     HealthPath,
 }
 
-impl UnsuitableOption {
+impl UnsuitableOptionError {
     /// The name of the option.
     #[must_use]
     pub const fn option(self) -> &'static str {
@@ -58,12 +58,12 @@ impl UnsuitableOption {
 
 impl RouteOptions {
     /// Checks that a route of this mode can have these options.
-    pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOption> {
+    pub fn check_fits(&self, mode: Mode) -> Result<(), UnsuitableOptionError> {
         if mode == Mode::Terminate {
             return Ok(());
         }
         match &self.health {
-            Some(check) if matches!(check.probe(), Probe::Http(_)) => Err(UnsuitableOption::HealthPath),
+            Some(check) if matches!(check.probe(), Probe::Http(_)) => Err(UnsuitableOptionError::HealthPath),
             Some(_) | None => Ok(()),
         }
     }

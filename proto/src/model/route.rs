@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::options::{RouteOptions, UnsuitableOption};
+use super::options::{RouteOptions, UnsuitableOptionError};
 use super::{Backends, Host, KeyId, Mode, RouteId};
 
 /// The backends of a host, and how they are reached.
@@ -20,7 +20,7 @@ pub struct Destination {
 
 impl Destination {
     /// Makes a destination; an option that a route of this mode cannot have is refused.
-    pub fn new(mode: Mode, backends: Backends, options: RouteOptions) -> Result<Self, UnsuitableOption> {
+    pub fn new(mode: Mode, backends: Backends, options: RouteOptions) -> Result<Self, UnsuitableOptionError> {
         options.check_fits(mode)?;
         Ok(Self { mode, backends, options: options.share() })
     }

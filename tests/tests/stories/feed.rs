@@ -10,7 +10,7 @@ use webgateway_tests::authority::{Authority, Issued};
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::Client;
 use webgateway_tests::feed_server::{
-    FeedServer, Subscription, begin, certificate, end, foundation, put, remove, route,
+    FeedServer, Subscription, begin, certificate, end, foundation, put, remove, requiring, route,
 };
 use webgateway_tests::gateway::{Gateway, Setup};
 use webgateway_tests::netns::overlay;
@@ -23,6 +23,7 @@ stories![
     a_batch_is_applied_whole,
     what_is_wrong_is_rejected_by_name,
     the_last_good_one_stays,
+    a_route_with_an_unknown_option_is_rejected_by_name,
     a_full_sync_drops_what_it_does_not_name,
     a_reconnecting_node_says_what_it_holds,
     a_broken_off_batch_changes_nothing,
@@ -125,6 +126,37 @@ async fn the_last_good_one_stays(scene: &Scene) -> Result<()> {
     );
     fed.visitor()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
+}
+
+/// A node that is older than its controlplane does not serve half of what an owner asked for.
+async fn a_route_with_an_unknown_option_is_rejected_by_name(scene: &Scene) -> Result<()> {
+    let (old, new) = (Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?);
+    let (fed, mut node) = Fed::start(scene).await?;
+    let (known, unknown) = (Uuid::now_v7(), Uuid::now_v7());
+    let name = |id: Uuid| format!("route/{id}");
+    fed.sync(&mut node, vec![route(known, HOST, old.address())]).await?;
+    let changed = requiring("teleport", route(known, HOST, new.address()));
+    let fresh = requiring("teleport", route(unknown, "fresh.gw.example", new.address()));
+    let plain = route(Uuid::now_v7(), "plain.gw.example", new.address());
+    node.send([begin(Kind::Delta), changed.clone(), fresh.clone(), plain.clone(), end(2)]).await?;
+    let (rejects, acked) = node.answer().await?;
+    let named: Vec<&str> = rejects.iter().map(|reject| reject.resource.as_str()).collect();
+    ensure!((named, acked) == (vec![&*name(known), &*name(unknown)], 2), "{rejects:?}");
+    ensure!(rejects.iter().all(|reject| reject.reason.contains("`teleport`")), "{rejects:?}");
+    let serves = async |version: u64| -> Result<()> {
+        fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+        fed.visitor()?.get("fresh.gw.example", "/").await?.expect(503)?;
+        fed.visitor()?.get("plain.gw.example", "/").await?.expect(200)?;
+        let last_good = (old.requests(), new.requests()) == (version - 1, version - 1);
+        ensure!(last_good, "{} and {} requests", old.requests(), new.requests());
+        Ok(())
+    };
+    serves(2).await?;
+    // A full sync, as a node gets it that comes back, does not take the last good one either.
+    let all = [vec![begin(Kind::Full)], foundation(&fed.base)?.to_vec(), vec![changed, fresh, plain, end(3)]];
+    node.send(all.concat()).await?;
+    ensure!(node.answer().await?.0.len() == 2);
+    serves(3).await
 }
 
 async fn a_full_sync_drops_what_it_does_not_name(scene: &Scene) -> Result<()> {

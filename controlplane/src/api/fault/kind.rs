@@ -9,7 +9,7 @@ use webgateway_proto::api::{MAX_BODY, MAX_PAGE};
 use webgateway_proto::httpsig::{Failure, UnknownComponent};
 use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
-    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, UnsuitableOption,
+    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, UnsuitableOptionError,
 };
 
 use super::without_store;
@@ -113,7 +113,7 @@ kinds! {
     DuplicateBackend = "duplicate_backend", INVALID_PARAMS, backends(&["[400::1]:80", "[400:0::1]:80"]);
     InvalidBackend = "invalid_backend", INVALID_PARAMS, backends(&["[2001:db8::1]:80"]);
     InvalidHealth = "invalid_health", INVALID_PARAMS, Ok(unfit(Unfit::of("health", &InvalidHealthCheck::Interval)));
-    PassthroughHealth = "passthrough_health", INVALID_PARAMS, Err(UnsuitableOption::HealthPath.into());
+    PassthroughHealth = "passthrough_health", INVALID_PARAMS, Err(UnsuitableOptionError::HealthPath.into());
     RouteNotFound = "route_not_found", NOT_FOUND, Err(Refusal::NoRoute(ROUTE.parse()?));
     HostTaken = "host_taken", CONFLICT, Err(Refusal::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
     IdTaken = "id_taken", CONFLICT, Err(Refusal::IdTaken(ROUTE.parse()?));

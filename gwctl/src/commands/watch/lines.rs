@@ -1,4 +1,4 @@
-//! What a watch prints: a table that goes on, JSON Lines, or YAML documents.
+//! The output of a watch: a table that goes on, JSON Lines, or YAML documents.
 
 use gwctl::CallError;
 use serde_json::Value;
@@ -13,14 +13,14 @@ use crate::error::CommandError;
 use crate::output;
 use crate::printable::printable;
 
-/// Where the state is among the columns; the owner comes after it.
+/// The place of the state among the columns; the owner comes after it.
 const STATE: usize = HEAD.len() - 1;
 
 /// Writes events, each on a line of its own.
 pub(super) struct Lines {
     format: Format,
     caller: KeyId,
-    /// How wide the columns before the state are: what comes later mostly stands below what was there first.
+    /// The widths of the columns before the state: later lines mostly stand below the first ones.
     widths: [usize; STATE],
 }
 
@@ -36,7 +36,7 @@ impl Lines {
         Self { format, caller: caller.clone(), widths: [36, 24, 11, 11, 18] }
     }
 
-    /// What was there first; the table has a head.
+    /// Returns the lines of what was there first; the table has a head.
     pub(super) fn listed(&mut self, events: &[Event]) -> Result<String, CommandError> {
         let lines = self.of(events)?;
         Ok(match self.format {
@@ -45,7 +45,7 @@ impl Lines {
         })
     }
 
-    /// The events' lines, each with its end.
+    /// Returns the events' lines, each with its end.
     pub(super) fn of(&mut self, events: &[Event]) -> Result<String, CommandError> {
         match self.format {
             Format::Json => Ok(events.iter().map(|event| format!("{}\n", event.json())).collect()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::InvalidMessage;
+use super::error::InvalidMessage;
 use crate::feed::wire;
 use crate::model::{Balance, HealthCheck, InvalidHealthCheck, Probe, RouteOptions};
 

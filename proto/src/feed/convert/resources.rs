@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{InvalidMessage, ToNode, options};
+use super::error::InvalidMessage;
+use super::options;
 use crate::feed::resource::{
     Challenge, ChallengeResponse, FeedRoute, Resource, Settings, TicketKey, TicketKeys,
 };
@@ -13,28 +14,22 @@ use crate::model::{
     RouteId,
 };
 
-/// Reads a resource; `allowed` bounds the backends that are taken.
-pub(super) fn read(resource: wire::Resource, allowed: &Prefixes) -> ToNode {
+/// Reads a resource, or nothing if this build does not know its kind; `allowed` bounds the backends that are taken.
+pub(super) fn read(resource: wire::Resource, allowed: &Prefixes) -> Result<Option<Resource>, InvalidMessage> {
     use wire::resource::Kind;
     let name = resource.name;
     let read = match resource.kind {
-        Some(Kind::Route(route)) => read_route(route, allowed).map(Resource::Route),
-        Some(Kind::Certificate(cert)) => read_certificate(&name, cert).map(Resource::Certificate),
-        Some(Kind::Settings(settings)) => read_settings(settings).map(Resource::Settings),
-        Some(Kind::Challenge(challenge)) => match read_challenge(challenge) {
-            Ok(Some(challenge)) => Ok(Resource::Challenge(challenge)),
-            // A kind of challenge this build does not know.
-            Ok(None) => return ToNode::Unknown,
-            Err(error) => Err(error),
+        Some(Kind::Route(route)) => read_route(route, allowed).map(Resource::Route)?,
+        Some(Kind::Certificate(cert)) => read_certificate(&name, cert).map(Resource::Certificate)?,
+        Some(Kind::Settings(settings)) => read_settings(settings).map(Resource::Settings)?,
+        Some(Kind::Challenge(challenge)) => match read_challenge(challenge)? {
+            Some(challenge) => Resource::Challenge(challenge),
+            None => return Ok(None),
         },
-        Some(Kind::TicketKeys(keys)) => read_ticket_keys(&keys).map(Resource::TicketKeys),
-        None => return ToNode::Unknown,
+        Some(Kind::TicketKeys(keys)) => read_ticket_keys(&keys).map(Resource::TicketKeys)?,
+        None => return Ok(None),
     };
-    match read {
-        Ok(resource) if resource.name().to_string() == name => ToNode::Put(Box::new(resource)),
-        Ok(_) => ToNode::Unusable(name.clone(), InvalidMessage::Name(name)),
-        Err(error) => ToNode::Unusable(name, error),
-    }
+    if read.name().to_string() == name { Ok(Some(read)) } else { Err(InvalidMessage::Name(name)) }
 }
 
 fn read_route(route: wire::Route, allowed: &Prefixes) -> Result<FeedRoute, InvalidMessage> {

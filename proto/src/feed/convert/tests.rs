@@ -151,7 +151,7 @@ fn a_route_that_requires_an_unknown_option_is_unusable_by_name() {
         route.mode = wire::Mode::Passthrough.into();
         route.options.as_mut().unwrap().health.as_mut().unwrap().path = "/up".into();
     };
-    let unsuitable = InvalidMessage::UnsuitableOption(crate::model::UnsuitableOption::HealthPath);
+    let unsuitable = InvalidMessage::UnsuitableOption(crate::model::UnsuitableOptionError::HealthPath);
     assert_eq!(sent(route, path), ToNode::Unusable(name, unsuitable));
 }
 

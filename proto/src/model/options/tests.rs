@@ -91,7 +91,10 @@ fn a_word_is_read_as_it_is_written() {
 fn a_path_is_not_asked_for_behind_a_passthrough() {
     let health = HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap();
     let with = |health| RouteOptions { health, ..RouteOptions::default() };
-    assert_eq!(with(Some(health.clone())).check_fits(Mode::Passthrough), Err(UnsuitableOption::HealthPath));
+    assert_eq!(
+        with(Some(health.clone())).check_fits(Mode::Passthrough),
+        Err(UnsuitableOptionError::HealthPath)
+    );
     assert_eq!(with(Some(health)).check_fits(Mode::Terminate), Ok(()));
     assert_eq!(with(Some(HealthCheck::tcp())).check_fits(Mode::Passthrough), Ok(()));
 }
