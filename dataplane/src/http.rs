@@ -1,12 +1,7 @@
-//! The reverse proxy for terminated hosts.
+//! HTTP messages on their way through: heads, bodies, progress, and the errors that become responses.
 
-pub mod api;
 pub mod body;
 pub mod error;
 pub mod exchange;
-pub mod forward;
-pub mod handler;
 pub mod headers;
-pub mod serve;
-pub mod upgrade;
 pub mod websocket;

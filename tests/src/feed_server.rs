@@ -177,9 +177,8 @@ fn route_of(mode: wire::Mode, id: Uuid, host: &str, backend: SocketAddr) -> wire
         id: id.as_bytes().to_vec().into(),
         host: host.to_owned(),
         mode: mode.into(),
-        balance: wire::Balance::RoundRobin.into(),
         backends: vec![backend.to_string()],
-        health: None,
+        ..wire::Route::default()
     };
     put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
 }

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod held;
 pub mod hello;
 pub mod listener;
+pub mod passthrough;
 pub mod plain;
 pub mod split;
 pub mod worker;

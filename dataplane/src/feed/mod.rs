@@ -6,12 +6,10 @@ pub mod cache;
 pub mod client;
 pub mod directive;
 pub mod enrolment;
-pub mod explain;
 pub mod file;
 pub mod link;
 mod publish;
 pub mod renewal;
-mod report;
-pub mod turns;
+pub mod rotation;
 
-pub use publish::{Published, Publisher, RouteClosed};
+pub use publish::{Published, Publisher};

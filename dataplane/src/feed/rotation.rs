@@ -1,20 +1,20 @@
-//! Which of several controlplanes is tried next, and when the node waits.
+//! The rotation through several controlplanes: the next one to try, and the moment to wait.
 
-/// Whose turn it is. After each failure the next one is tried, at once; after a whole round the node waits.
+/// A rotation through endpoints. After each failure the next one is tried, at once; after a whole round the node waits.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct EndpointRotation {
     at: usize,
     failed: usize,
 }
 
-impl Turns {
-    /// Whose turn it is.
+impl EndpointRotation {
+    /// Rerotation the place of the endpoint to try.
     #[must_use]
     pub fn current(&self) -> usize {
         self.at
     }
 
-    /// This one failed, of so many; says whether the round is over.
+    /// Goes on to the next endpoint of `of`, as this one failed; rerotation whether the round is over.
     pub fn failed(&mut self, of: usize) -> bool {
         self.at = (self.at + 1) % of.max(1);
         self.failed += 1;
@@ -25,7 +25,7 @@ impl Turns {
         over
     }
 
-    /// This one works: a new round begins with it.
+    /// Begins a new round with this endpoint, as it works.
     pub fn succeeded(&mut self) {
         self.failed = 0;
     }
@@ -37,16 +37,16 @@ mod tests {
 
     #[test]
     fn each_gets_its_turn_before_the_node_waits() {
-        let mut turns = Turns::default();
-        assert_eq!((turns.current(), turns.failed(3)), (0, false));
-        assert_eq!((turns.current(), turns.failed(3)), (1, false));
-        assert_eq!((turns.current(), turns.failed(3)), (2, true));
-        assert_eq!((turns.current(), turns.failed(3)), (0, false));
-        turns.succeeded();
-        assert_eq!((turns.current(), turns.failed(3)), (1, false));
-        assert_eq!((turns.current(), turns.failed(3)), (2, false));
-        assert_eq!((turns.current(), turns.failed(3)), (0, true));
-        let mut only = Turns::default();
+        let mut rotation = EndpointRotation::default();
+        assert_eq!((rotation.current(), rotation.failed(3)), (0, false));
+        assert_eq!((rotation.current(), rotation.failed(3)), (1, false));
+        assert_eq!((rotation.current(), rotation.failed(3)), (2, true));
+        assert_eq!((rotation.current(), rotation.failed(3)), (0, false));
+        rotation.succeeded();
+        assert_eq!((rotation.current(), rotation.failed(3)), (1, false));
+        assert_eq!((rotation.current(), rotation.failed(3)), (2, false));
+        assert_eq!((rotation.current(), rotation.failed(3)), (0, true));
+        let mut only = EndpointRotation::default();
         assert!(only.failed(1) && only.failed(1));
     }
 }

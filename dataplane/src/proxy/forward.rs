@@ -1,4 +1,4 @@
-//! Sending a request to a backend: to the one whose turn it is, and if it was not reached, to another.
+//! Forwarding of a request to a backend of its route, or to another one if the first was not reached.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -11,117 +11,126 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
+use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 
-use super::body::{Lease, RequestBody};
-use super::error::Fault;
-use super::exchange::Exchange;
 use crate::backend::dial::DialError;
-use crate::backend::pool::connect;
-use crate::proxy::Proxy;
+use crate::backend::pool::handshake;
+use crate::context::WorkerContext;
+use crate::http::body::{Lease, RequestBody};
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
 
-/// A backend's answer, and its connection.
+/// A backend's response, and its connection.
 pub struct Answer {
-    /// The answer; its body is still to be read.
+    /// The response; its body is still to be read.
     pub response: Response<Incoming>,
     /// The connection.
     pub lease: Lease,
 }
 
-/// Why there is no answer.
-enum Failed {
-    /// Nothing was sent: here is the request again.
-    Unsent(Box<Request<RequestBody>>, Fault),
-    /// Something was, or may have been.
-    Sent(Fault),
+/// The reason why there is no response.
+enum SendError {
+    /// Nothing was sent: the request comes back.
+    Unsent(Box<Request<RequestBody>>, ProxyError),
+    /// Something was sent, or may have been.
+    Sent(ProxyError),
 }
 
 /// Sends `request` to a backend of `route`. It is boxed, as it changes hands more often than it is read.
 pub async fn forward(
-    proxy: &Rc<Proxy>,
+    worker: &Rc<WorkerContext>,
     route: &FeedRoute,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, ProxyError> {
     // Backends are never empty.
-    let mut fault = Fault::Dial(DialError::Refused);
-    for (attempt, backend) in proxy.backends.candidates(route).enumerate() {
+    let mut error = ProxyError::Dial(DialError::Refused);
+    for (attempt, backend) in worker.connector.candidates(route).enumerate() {
         if attempt > 0 {
-            proxy.metrics.retried();
+            worker.metrics.retried();
         }
-        match send(proxy, backend, request, exchange).await {
+        match send(worker, backend, request, exchange).await {
             Ok(answer) => {
-                proxy.backends.answered(backend);
+                worker.connector.answered(backend);
                 return Ok(answer);
             }
-            Err(Failed::Sent(fault)) => {
-                if fault.is_backends() {
-                    proxy.backends.unanswered(backend);
+            Err(SendError::Sent(error)) => {
+                if error.is_of_backend() {
+                    worker.connector.unanswered(backend);
                 }
-                return Err(failed(proxy, fault));
+                count(worker, backend, &error);
+                return Err(error);
             }
-            Err(Failed::Unsent(back, why)) => (request, fault) = (back, failed(proxy, why)),
+            Err(SendError::Unsent(back, why)) => {
+                count(worker, backend, &why);
+                (request, error) = (back, why);
+            }
         }
     }
-    Err(fault)
+    Err(error)
 }
 
-fn failed(proxy: &Proxy, fault: Fault) -> Fault {
-    fault.error_type().into_iter().for_each(|cause| proxy.metrics.backend_failed(cause));
-    fault
+/// Counts a failure of a backend, but for those of dialling, which the connector counts.
+fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
+    debug!(%backend, %error, "a backend failed");
+    if !matches!(error, ProxyError::Dial(_)) {
+        error.proxy_error().into_iter().for_each(|cause| worker.metrics.backend_failed(cause));
+    }
 }
 
 /// Sends over an idle connection as long as one takes it, else over a new one.
 async fn send(
-    proxy: &Rc<Proxy>,
+    worker: &Rc<WorkerContext>,
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, Failed> {
+) -> Result<Answer, SendError> {
     loop {
-        let idle = proxy.pool.take(backend.address(), proxy.clock.now()).await;
+        let idle = worker.pool.take(backend.address(), worker.clock.now()).await;
         // The backend may hang up just as it is asked again.
         let copy = idle.as_ref().and_then(|_| replayable(&request));
         let is_new = idle.is_none();
         let sender = match idle {
             Some(sender) => sender,
-            None => match Box::pin(reach(proxy, backend)).await {
+            None => match Box::pin(connect(worker, backend)).await {
                 Ok(sender) => sender,
-                Err(error) => return Err(Failed::Unsent(request, Fault::Dial(error))),
+                Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (answer(proxy, backend.address(), sender, request, exchange).await, copy) {
-            (Err(Failed::Unsent(back, _)), _) if !is_new => back,
-            (Err(Failed::Sent(Fault::Hangup)), Some(copy)) => copy,
+        request = match (answer(worker, backend.address(), sender, request, exchange).await, copy) {
+            (Err(SendError::Unsent(back, _)), _) if !is_new => back,
+            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => copy,
             (other, _) => return other,
         };
     }
 }
 
-async fn reach(proxy: &Proxy, backend: Backend) -> Result<SendRequest<RequestBody>, DialError> {
-    connect(backend.address(), proxy.backends.dial(backend).await?).await
+async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest<RequestBody>, ProxyError> {
+    let stream = worker.connector.dial(backend).await?;
+    handshake(backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
 }
 
 async fn answer(
-    proxy: &Rc<Proxy>,
+    worker: &Rc<WorkerContext>,
     backend: SocketAddr,
     mut sender: SendRequest<RequestBody>,
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, Failed> {
-    let result = in_time(sender.try_send_request(*request), exchange, proxy.limits.response_timeout).await;
+) -> Result<Answer, SendError> {
+    let result = in_time(sender.try_send_request(*request), exchange, worker.limits.response_timeout).await;
     match result {
         Some(Ok(response)) => {
-            let lease = Lease { pool: Rc::clone(&proxy.pool), backend, sender };
+            let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender };
             Ok(Answer { response, lease })
         }
         Some(Err(error)) => Err(unanswered(error)),
-        None => Err(Failed::Sent(Fault::Silence)),
+        None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
 }
 
-/// What `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
+/// Returns what `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
 async fn in_time<T>(answer: impl Future<Output = T>, exchange: &Exchange, limit: Duration) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     let mut timer = exchange.timer(exchange.last() + limit);
@@ -141,15 +150,15 @@ async fn in_time<T>(answer: impl Future<Output = T>, exchange: &Exchange, limit:
     .await
 }
 
-fn unanswered(mut error: TrySendError<Request<RequestBody>>) -> Failed {
-    let fault = Fault::from(error.error());
-    match error.take_message() {
-        Some(request) => Failed::Unsent(Box::new(request), fault),
-        None => Failed::Sent(fault),
+fn unanswered(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
+    let error = ProxyError::from(failed.error());
+    match failed.take_message() {
+        Some(request) => SendError::Unsent(Box::new(request), error),
+        None => SendError::Sent(error),
     }
 }
 
-/// A copy of a request that does no harm twice (RFC 9110 §9.2.1) and has no body.
+/// Returns a copy of a request that does no harm twice (RFC 9110 §9.2.1) and has no body.
 fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !safe || !matches!(request.body(), RequestBody::Empty) {

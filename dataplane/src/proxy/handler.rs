@@ -1,184 +1,144 @@
-//! One request: whose it is, whether this connection is for it, and where it goes.
+//! The requests of a terminated connection: each goes to the controlplane or to a route, if the connection is for it.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body::Body;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug, debug_span};
 use webgateway_proto::feed::FeedRoute;
-use webgateway_proto::model::{Mode, RouteId};
+use webgateway_proto::model::Mode;
 
 use super::api;
-use super::body::{RequestBody, ResponseBody};
-use super::error::Fault;
-use super::exchange::{Exchange, Progress};
-use super::forward::{Answer, forward};
-use super::headers::{self, BadRequest, Forwarded};
-use super::upgrade;
+use super::request::{Proxied, proxy_request};
+use super::serve::{mark_last, serve};
 use crate::access;
-use crate::connections::{Phase, Watch};
-use crate::proxy::Proxy;
+use crate::context::ConnectionContext;
+use crate::http::body::ResponseBody;
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::headers::{self, Forwarded};
 use crate::snapshot::{ServedCert, Snapshot};
 
-/// A visitor's terminated connection.
-pub struct Visit {
-    /// The worker it is on.
-    pub proxy: Rc<Proxy>,
-    /// The visitor's address.
-    pub client: IpAddr,
-    /// The same, as X-Forwarded-For says it.
+/// A client's connection whose TLS ends here.
+pub struct TerminatedConnection {
+    /// What it has in common with any other connection.
+    pub context: ConnectionContext,
+    /// The client's address, as X-Forwarded-For says it.
     pub client_value: HeaderValue,
-    /// The name it asked for in the handshake.
+    /// The name asked for in the handshake.
     pub sni: Box<str>,
-    /// The route of that name.
-    pub route: Option<RouteId>,
-    /// The certificate it was shown.
+    /// The certificate served.
     pub cert: Arc<ServedCert>,
-    /// Our name in CDN-Loop.
+    /// The gateway's name in CDN-Loop.
     pub cdn_id: HeaderValue,
-    /// Whether it moves.
-    pub progress: Rc<Progress>,
-    /// How it is to end.
-    pub watch: Rc<Watch>,
 }
 
-/// Where a request goes.
+/// The upstream of a request.
 #[derive(Debug)]
-pub enum Way {
-    /// To the controlplane.
-    Api,
-    /// To a backend of this route.
+pub enum Upstream {
+    /// The controlplane.
+    Controlplane,
+    /// A backend of this route.
     Route(Arc<FeedRoute>),
 }
 
+/// Serves a connection whose handshake is done, to its end.
+pub async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let serving = Rc::clone(&connection);
+    let service =
+        service_fn(move |request| handle(Rc::clone(&serving), request, serving.context.progress.begin()));
+    serve(&connection.context, io, is_h2, service).await;
+}
+
 /// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
-pub async fn handle(
-    visit: Rc<Visit>,
+async fn handle(
+    connection: Rc<TerminatedConnection>,
     request: Request<Incoming>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let h1 = request.version() < Version::HTTP_2;
-    let line = visit.proxy.access_log.then(|| Line::of(&request));
-    let mut response = match answer(&visit, request, &exchange).await {
-        Ok(response) => response,
-        Err(fault) => fault.response(),
+    let is_h1 = request.version() < Version::HTTP_2;
+    let context = &connection.context;
+    let line = context.worker.access_log.then(|| Line::of(&request));
+    let span = debug_span!("request", id = context.progress.begun(), host = Empty, route = Empty);
+    // A span that is off costs this branch: the future is not wrapped, nor any field computed.
+    let answered = if span.is_disabled() {
+        respond(&connection, request, &exchange, &span).await
+    } else {
+        Box::pin(respond(&connection, request, &exchange, &span)).instrument(span.clone()).await
     };
-    if h1 && visit.watch.phase() > Phase::Open && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            span.in_scope(|| debug!(%error, "request refused"));
+            error.response()
+        }
+    };
+    if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        mark_last(&mut response, context.membership.watch().phase());
     }
-    visit.proxy.metrics.answered(response.status());
+    context.worker.metrics.answered(response.status());
     if let Some(line) = line {
-        line.write(&visit, response.status());
+        line.write(context, response.status());
     }
     Ok(response)
 }
 
-async fn answer(
-    visit: &Rc<Visit>,
+async fn respond(
+    connection: &TerminatedConnection,
     request: Request<Incoming>,
     exchange: &Rc<Exchange>,
-) -> Result<Response<ResponseBody>, Fault> {
-    let target = headers::target(&request, &visit.sni)?;
-    headers::check_framing(request.headers())?;
-    let proxy = &visit.proxy;
-    let way = way(&proxy.snapshot.load(), &visit.sni, &visit.cert, &target.host)?;
+    span: &Span,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
+    let target = headers::check(&request, sni)?;
+    span.record("host", &*target.host);
+    let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
     if request.method() == Method::CONNECT {
-        return Err(Fault::Connect);
+        return Err(ProxyError::Connect);
     }
-    let route = match way {
-        Way::Api => {
+    let route = match upstream {
+        Upstream::Controlplane => {
             let authority = target.authority.to_owned();
-            return Box::pin(api::call(&proxy.api, request, &authority, visit.client, exchange)).await;
+            return Box::pin(api::call(context, request, &authority, exchange)).await;
         }
-        Way::Route(route) => route,
+        Upstream::Route(route) => route,
     };
-    if headers::is_loop(request.headers(), visit.cdn_id.to_str().unwrap_or_default()) {
-        return Err(Fault::Loop);
-    }
-    let authority = target.authority_value()?;
-    let mut proxied = std::pin::pin!(pass_on(visit, &route, request, exchange, &authority));
-    if visit.route == Some(route.id) {
-        return proxied.as_mut().await;
-    }
-    // The connection belongs to another route: this request ends with its own.
-    let membership = proxy.connections.enter(Some(route.id));
-    tokio::select! {
-        response = proxied => response,
-        () = membership.watch().reaches(Phase::Cut) => Err(Fault::UnknownHost),
-    }
+    span.record("route", display(route.id));
+    let authority = &target.authority_value()?;
+    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: None };
+    proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await
 }
 
-/// Where a request for `host` goes on a connection that was opened for `sni` with `cert`. Pure.
-pub fn way(snapshot: &Snapshot, sni: &str, cert: &ServedCert, host: &str) -> Result<Way, Fault> {
+/// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
+pub fn upstream(
+    snapshot: &Snapshot,
+    sni: &str,
+    cert: &ServedCert,
+    host: &str,
+) -> Result<Upstream, ProxyError> {
     let covered = host == sni || cert.covers(host);
     if snapshot.is_base(host) {
-        return if covered { Ok(Way::Api) } else { Err(Fault::Misdirected) };
+        return if covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
     }
     match snapshot.routes.lookup(host) {
-        Some(route) if route.destination.mode == Mode::Passthrough => Err(Fault::Misdirected),
-        Some(route) if covered => Ok(Way::Route(Arc::clone(route))),
-        Some(_) => Err(Fault::Misdirected),
-        None if covered => Err(Fault::UnknownHost),
-        None => Err(Fault::Misdirected),
+        Some(route) if route.destination.mode == Mode::Passthrough => Err(ProxyError::Misdirected),
+        Some(route) if covered => Ok(Upstream::Route(Arc::clone(route))),
+        Some(_) => Err(ProxyError::Misdirected),
+        None if covered => Err(ProxyError::UnknownHost),
+        None => Err(ProxyError::Misdirected),
     }
 }
 
-async fn pass_on(
-    visit: &Rc<Visit>,
-    route: &Arc<FeedRoute>,
-    mut request: Request<Incoming>,
-    exchange: &Rc<Exchange>,
-    authority: &HeaderValue,
-) -> Result<Response<ResponseBody>, Fault> {
-    let proxy = &visit.proxy;
-    let protocol = headers::upgrade_of(&request);
-    let upgrading = protocol.is_some();
-    if upgrading && !request.body().is_end_stream() {
-        return Err(BadRequest::UpgradeBody.into());
-    }
-    let visitor = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let (client, cdn_id) = (&visit.client_value, &visit.cdn_id);
-    let forwarded = Forwarded { client, authority, proto: "https", cdn_id, upgrade: protocol.clone() };
-    headers::to_backend(request.headers_mut(), forwarded);
-    let Answer { mut response, lease } = forward(proxy, route, outgoing(request, exchange), exchange).await?;
-    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched {
-        let agreed = response.headers().get(http::header::UPGRADE) == protocol.as_ref();
-        let visitor = visitor.filter(|_| agreed).ok_or(Fault::Upgrade)?;
-        let websocket = protocol.is_some_and(|p| p.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        upgrade::join(Rc::clone(proxy), route.id, websocket, visitor, hyper::upgrade::on(&mut response));
-    }
-    headers::to_visitor(response.headers_mut(), switched);
-    let (head, body) = response.into_parts();
-    if switched {
-        return Ok(Response::from_parts(head, ResponseBody::Fixed(None)));
-    }
-    let body = ResponseBody::backend(body, Rc::clone(exchange), lease, proxy.limits.backend_timeout);
-    Ok(Response::from_parts(head, body))
-}
-
-/// The request as the backend gets it: HTTP/1.1 in origin form, its path to the byte.
-pub fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
-    let (mut head, incoming) = request.into_parts();
-    let body = if incoming.is_end_stream() {
-        exchange.request_done();
-        RequestBody::Empty
-    } else {
-        RequestBody::Visitor(incoming, Rc::clone(exchange))
-    };
-    head.version = Version::HTTP_11;
-    if head.uri.authority().is_some() {
-        head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
-    }
-    head.extensions.clear();
-    Box::new(Request::from_parts(head, body))
-}
-
-/// What the access log tells of a request, taken before it goes.
+/// The part of a request that the access log tells of, taken before the request goes.
 struct Line {
     host: String,
     method: Method,
@@ -193,9 +153,9 @@ impl Line {
         Self { host: host.unwrap_or_default(), method, path, begun: Instant::now() }
     }
 
-    fn write(&self, visit: &Visit, status: StatusCode) {
+    fn write(&self, connection: &ConnectionContext, status: StatusCode) {
         access::log(&access::Entry {
-            client: visit.client,
+            client: connection.client,
             host: &self.host,
             method: &self.method,
             path: &self.path,

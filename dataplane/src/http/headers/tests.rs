@@ -134,9 +134,9 @@ fn an_upgrade_is_asked_for_and_answered_alone() {
     );
     let mut answer =
         headers(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", "x")]);
-    to_visitor(&mut answer, true);
+    to_client(&mut answer, true);
     assert_eq!(answer.len(), 3);
-    to_visitor(&mut answer, false);
+    to_client(&mut answer, false);
     assert_eq!(answer.len(), 1);
 }
 
