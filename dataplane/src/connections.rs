@@ -19,7 +19,7 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub struct RouteClosed {
     /// The route.
     pub route: RouteId,
-    /// Whether its connections are cut at once instead of drained.
+    /// Tells whether its connections are cut at once instead of drained.
     pub at_once: bool,
 }
 

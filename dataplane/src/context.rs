@@ -36,7 +36,7 @@ pub struct WorkerContext {
     pub metrics: WorkerMetrics,
     /// The bounds on size and time.
     pub limits: Limits,
-    /// Whether requests are logged.
+    /// Turns the access log on.
     pub access_log: bool,
     /// The port that clients are redirected to.
     pub https_port: u16,

@@ -23,9 +23,9 @@ const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 /// The answer to a request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum ChallengeAnswer {
-    /// This body.
+    /// Our own, with this body.
     Own(Box<str>),
-    /// The answer of the backend of this route.
+    /// That of the backend of this route.
     Backend(Box<FeedRoute>),
 }
 

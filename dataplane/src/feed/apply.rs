@@ -59,7 +59,7 @@ pub struct Applied {
     pub snapshot: Snapshot,
     /// The version that the batch stands at.
     pub version: u64,
-    /// Whether the batch named everything there is.
+    /// Tells whether the batch named everything there is.
     pub full: bool,
     /// The resources that could not be used.
     pub rejects: Vec<Reject>,
@@ -231,7 +231,8 @@ impl Applied {
         self.forgive(&name);
     }
 
-    /// What is put right or gone is not rejected any more. Mostly nothing is: a name is not written for that.
+    /// Takes a resource that is put right or gone off the rejected ones. Mostly there is none: a name is not written for
+    /// that.
     fn forgive(&mut self, name: &ResourceName) {
         if !self.snapshot.rejected.is_empty() {
             self.snapshot.rejected.remove(&name.to_string());

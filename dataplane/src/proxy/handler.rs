@@ -27,7 +27,7 @@ use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS ends here.
 pub struct TerminatedConnection {
-    /// What it has in common with any other connection.
+    /// The state that any connection has.
     pub context: ConnectionContext,
     /// The client's address, as X-Forwarded-For says it.
     pub client_value: HeaderValue,

@@ -23,7 +23,7 @@ pub struct Upgrade {
     pub client: OnUpgrade,
     /// The backend's side.
     pub backend: OnUpgrade,
-    /// Whether the protocol is that of WebSockets.
+    /// Tells WebSockets, which can be told of their end, from other protocols.
     pub is_websocket: bool,
     /// The entry of the request among the connections of its route. The tunnel keeps it, as its phase is the tunnel's:
     /// of a route that was deleted meanwhile it drains already.

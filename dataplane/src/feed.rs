@@ -1,4 +1,4 @@
-//! How the snapshot comes to be: from the controlplane's feed, or from a file.
+//! The source of the snapshot: a controlplane's feed, or a file.
 
 pub mod apply;
 pub mod backoff;

@@ -1,4 +1,4 @@
-//! Backends: chosen, dialled, pooled, looked after.
+//! Backends: chosen, dialled, pooled, checked.
 
 pub mod balance;
 pub mod connector;

@@ -1,4 +1,4 @@
-//! Where connections come in: accepted, read as far as their ClientHello, and split.
+//! The edge: connections are accepted, read as far as their ClientHello, and split.
 
 pub mod challenge;
 pub mod connection;
