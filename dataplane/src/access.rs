@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-/// What is told of a request.
+/// The facts of a request.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// The visitor.
+    /// The client.
     pub client: IpAddr,
     /// The host asked for.
     pub host: &'a str,

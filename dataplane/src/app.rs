@@ -15,35 +15,36 @@ use tracing::{error, info};
 use webgateway_process::dns::DnsSockets;
 use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
 
+use crate::backend::connector::{Connector, Observation};
 use crate::backend::dial::Ourselves;
 use crate::backend::down::Down;
 use crate::backend::monitor::Monitor;
 use crate::backend::pool::Pool;
-use crate::backend::reach::{Reach, Seen};
+use crate::backend::view::BackendView;
 use crate::clock::unix_now;
 use crate::config::{Config, Endpoint};
-use crate::connections::Connections;
+use crate::connections::{Connections, RouteClosed};
+use crate::context::WorkerContext;
+use crate::controlplane::ControlplaneClient;
 use crate::dns::{self, Relay};
 use crate::edge::held::listen;
 use crate::edge::listener::Purpose;
 use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::cache::{self, Opened};
-use crate::feed::client::{ApiDoor, FeedClient};
+use crate::feed::client::FeedClient;
 use crate::feed::directive::Drain;
-use crate::feed::explain::Sight;
 use crate::feed::link::Link;
-use crate::feed::{Publisher, RouteClosed, file, renewal};
+use crate::feed::{Publisher, file, renewal};
 use crate::identity::Current;
 use crate::metrics::{Metrics, WorkerMetrics};
-use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
 
 /// A moment more than the workers' own drain.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many sights of the workers wait for the monitor.
-const SEEN: usize = 1024;
+/// The number of the workers' observations that wait for the monitor.
+const OBSERVATIONS: usize = 1024;
 
 /// The names of the sockets it takes from systemd.
 pub const SOCKETS: &[&str] = &["https", "http"];
@@ -64,19 +65,19 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let admin_at = admin.local_addr();
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let door = ApiDoor::default();
+    let controlplane = ControlplaneClient::default();
     let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
         (0..count).map(|_| unbounded_channel()).unzip();
     let mut watchdog = Watchdog::default();
     let drain = Drain::new(readiness.clone());
-    let (sight, seen) = look_after(&ports, &snapshot, &metrics, &tasks);
+    let (view, observations) = look_after(&ports, &snapshot, &metrics, &tasks);
     let shared = Shared {
         snapshot: Arc::clone(&snapshot),
-        door: door.clone(),
+        controlplane: controlplane.clone(),
         ports: ports.clone(),
         draining: drain.asked(),
-        sight: sight.clone(),
-        seen,
+        view: view.clone(),
+        observations,
     };
     let workers = worker_metrics(&metrics, count);
     let of_workers = sockets.into_iter().zip(receivers).zip(workers.clone());
@@ -88,8 +89,8 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let mut publisher =
         Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
     open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-    start_dns(names, Relay::new(door.clone(), metrics.clone()), &tasks)?;
-    let fed = Fed { publisher, door, drain, metrics, workers, sight };
+    start_dns(names, Relay::new(controlplane.clone(), metrics.clone()), &tasks)?;
+    let fed = Fed { publisher, controlplane, drain, metrics, workers, view };
     start_feed(&config, fed, &tasks)?;
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
     info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
@@ -108,16 +109,16 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
 /// What the feed leads to.
 struct Fed {
     publisher: Publisher,
-    door: ApiDoor,
+    controlplane: ControlplaneClient,
     drain: Drain,
     metrics: Metrics,
     workers: Vec<WorkerMetrics>,
-    sight: Sight,
+    view: BackendView,
 }
 
 fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> anyhow::Result<()> {
     let stop = tasks.stop().clone();
-    let Fed { publisher, door, drain, metrics, workers, sight } = fed;
+    let Fed { publisher, controlplane, drain, metrics, workers, view } = fed;
     let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
     let joined = identity.as_ref().and_then(Current::get);
     let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
@@ -130,7 +131,7 @@ fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> anyhow::Result<()> {
         tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
     }
     let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-    let client = FeedClient { link, node, publisher, door, drain, metrics, workers, sight };
+    let client = FeedClient { link, node, publisher, controlplane, drain, metrics, workers, view };
     tasks.essential("feed", client.run(stop));
     Ok(())
 }
@@ -145,11 +146,11 @@ struct Ports {
 /// What goes to every worker.
 struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
-    door: ApiDoor,
+    controlplane: ControlplaneClient,
     ports: Ports,
     draining: watch::Receiver<bool>,
-    sight: Sight,
-    seen: mpsc::Sender<Seen>,
+    view: BackendView,
+    observations: mpsc::Sender<Observation>,
 }
 
 /// Looks after the backends, and says who is out.
@@ -158,14 +159,15 @@ fn look_after(
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,
-) -> (Sight, mpsc::Sender<Seen>) {
+) -> (BackendView, mpsc::Sender<Observation>) {
     let ourselves = Ourselves { addresses: ports.addresses.clone(), ports: [ports.https, ports.http] };
-    let (down, (seen, told)) = (Arc::new(ArcSwap::from_pointee(Down::default())), mpsc::channel(SEEN));
-    let sight = Sight { down: Arc::clone(&down), ourselves: ourselves.clone() };
+    let down = Arc::new(ArcSwap::from_pointee(Down::default()));
+    let (observing, observations) = mpsc::channel(OBSERVATIONS);
+    let view = BackendView { down: Arc::clone(&down), ourselves: ourselves.clone() };
     let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());
-    let monitor = Monitor { snapshot, down, seen: told, ourselves, metrics };
+    let monitor = Monitor { snapshot, down, observations, ourselves, metrics };
     tasks.essential("health", monitor.run(tasks.stop().clone()));
-    (sight, seen)
+    (view, observing)
 }
 
 /// What one worker has to itself.
@@ -236,17 +238,19 @@ fn start_workers(
     (tasks, watchdog): (&Tasks, &mut Watchdog),
 ) -> std::io::Result<()> {
     for (number, ((sockets, closed), metrics)) in workers.enumerate() {
-        let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
+        let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
-        let (Sight { down, ourselves }, seen) = (shared.sight.clone(), shared.seen.clone());
-        let proxy = Box::new(move || Proxy {
+        let (BackendView { down, ourselves }, observations) =
+            (shared.view.clone(), shared.observations.clone());
+        let timeout = limits.connect_timeout;
+        let context = Box::new(move || WorkerContext {
             snapshot,
             clock: Rc::default(),
-            backends: Reach::new(down, seen, ourselves, limits.connect_timeout),
+            connector: Connector::new(down, observations, ourselves, metrics.clone(), timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
             connections: Rc::new(Connections::default()),
-            api,
+            controlplane,
             metrics,
             limits,
             access_log,
@@ -254,7 +258,7 @@ fn start_workers(
         });
         let name = format!("worker {number}");
         let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
-        let worker = Worker { sockets, closed, leave, pulse, stop: tasks.stop().clone(), proxy };
+        let worker = Worker { sockets, closed, leave, pulse, stop: tasks.stop().clone(), context };
         tasks.thread(name, move || worker::run(worker))?;
     }
     Ok(())

@@ -1,21 +1,32 @@
-//! Which connections of a worker are open, and for which route: what a stop or a removed route ends.
+//! The open connections of a worker by route: a stop or a removed route ends them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Notify, Semaphore};
 use webgateway_proto::model::RouteId;
 
-/// How long a draining connection that is idle stays open: a request that is on its way comes within it, and is
+/// The time a draining connection that is idle stays open: a request that is on its way comes within it, and is
 /// answered with a goodbye instead of being lost.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// How a connection is to end. The order counts: it only ever goes up.
+/// A route that is gone, and how its connections end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteClosed {
+    /// The route.
+    pub route: RouteId,
+    /// Tells whether its connections are cut at once instead of drained.
+    pub at_once: bool,
+}
+
+/// The stage of a connection's end. The order counts: it only ever goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// It is not.
+    /// No end is in sight.
     Open,
     /// After its next request, if there is one.
     Leaving,
@@ -25,7 +36,7 @@ pub enum Phase {
     Cut,
 }
 
-/// What a connection watches to know when it is to end.
+/// The phase of a connection, to be watched by its tasks.
 #[derive(Debug)]
 pub struct Watch {
     phase: Cell<Phase>,
@@ -39,12 +50,12 @@ type Members = HashMap<u64, Rc<Watch>>;
 #[derive(Debug)]
 pub struct Connections {
     next: Cell<u64>,
-    /// How those that come from now on are to end.
+    /// The phase of those that come from now on.
     arriving: Cell<Phase>,
     by_route: RefCell<HashMap<Option<RouteId>, Members>>,
 }
 
-/// An open connection, or what of it belongs to a route; closed when dropped.
+/// An entry of a connection, or of a request or tunnel of it, among those of a route; removed when dropped.
 #[derive(Debug)]
 pub struct Membership {
     connections: Rc<Connections>,
@@ -53,8 +64,37 @@ pub struct Membership {
     watch: Rc<Watch>,
 }
 
+/// A connection that counts as open in the metrics and against `limits.connections` until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection {
+    open: Gauge,
+    permits: Rc<Semaphore>,
+}
+
+/// Returns a number for a connection that no other one of the process has, for the log.
+pub fn connection_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl OpenConnection {
+    /// Counts a connection whose permit of `permits` was forgotten.
+    #[must_use]
+    pub fn new(open: Gauge, permits: Rc<Semaphore>) -> Self {
+        open.inc();
+        Self { open, permits }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.dec();
+        self.permits.add_permits(1);
+    }
+}
+
 impl Watch {
-    /// How the connection is to end by now.
+    /// The phase by now.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase.get()
@@ -83,7 +123,7 @@ impl Watch {
 }
 
 impl Connections {
-    /// Enters a connection of a route, or of none.
+    /// Adds a connection of a route, or of none.
     pub fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
         let watch = Rc::new(Watch { phase: self.arriving.clone(), changed: Notify::new() });
         let number = self.next.replace(self.next.get() + 1);
@@ -106,7 +146,7 @@ impl Connections {
         }
     }
 
-    /// Asks visitors to go, those that come later too; or no longer does. Nobody is refused.
+    /// Asks clients to go, those that come later too; or no longer does. Nobody is refused.
     pub fn leave(&self, leave: bool) {
         if self.arriving.get() > Phase::Leaving {
             return;
@@ -125,13 +165,13 @@ impl Connections {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_route.borrow().values().map(HashMap::len).sum()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_route.borrow().is_empty()
@@ -145,7 +185,13 @@ impl Default for Connections {
 }
 
 impl Membership {
-    /// What to watch.
+    /// The route, if it is one of a route.
+    #[must_use]
+    pub fn route(&self) -> Option<RouteId> {
+        self.route
+    }
+
+    /// The phase to watch.
     #[must_use]
     pub fn watch(&self) -> &Rc<Watch> {
         &self.watch
@@ -187,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_while_visitors_are_asked_to_go_is_asked_too() {
+    fn a_client_that_comes_while_others_are_asked_to_go_is_asked_too() {
         let connections = Rc::new(Connections::default());
         let early = connections.enter(Some(id(1)));
         connections.leave(true);
@@ -199,5 +245,14 @@ mod tests {
         connections.end_all(Phase::Draining);
         connections.leave(false);
         assert_eq!(connections.enter(None).watch().phase(), Phase::Draining, "a stop is not undone");
+    }
+
+    #[test]
+    fn a_connection_counts_until_it_is_dropped() {
+        let (open, permits) = (Gauge::default(), Rc::new(Semaphore::new(0)));
+        let connection = OpenConnection::new(open.clone(), Rc::clone(&permits));
+        assert_eq!((open.get(), permits.available_permits()), (1, 0));
+        drop(connection);
+        assert_eq!((open.get(), permits.available_permits()), (0, 1));
     }
 }

@@ -14,19 +14,19 @@ use webgateway_process::dns::{
 };
 use webgateway_proto::feed::Question;
 
-use crate::feed::client::ApiDoor;
+use crate::controlplane::ControlplaneClient;
 use crate::metrics::Metrics;
 
-/// How long the controlplane may take: resolvers ask again after a second or a few.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time the controlplane may take to answer: resolvers ask again after a second or a few.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name server's sockets are gone.
+/// The reason why the name server ended.
 #[derive(Debug, Error)]
-pub enum DnsEnded {
-    /// One of them.
+pub enum DnsError {
+    /// A socket failed.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// Its task.
+    /// A listener's task panicked.
     #[error("a listener died")]
     Died,
 }
@@ -34,21 +34,21 @@ pub enum DnsEnded {
 /// Relays questions. Clones relay to the same controlplane.
 #[derive(Clone)]
 pub struct Relay {
-    door: ApiDoor,
+    controlplane: ControlplaneClient,
     gate: Gate,
     metrics: Metrics,
 }
 
 impl Relay {
-    /// Through `door`, within the limits of a name server.
+    /// Relays to `controlplane`, within the limits of a name server.
     #[must_use]
-    pub fn new(door: ApiDoor, metrics: Metrics) -> Self {
+    pub fn new(controlplane: ControlplaneClient, metrics: Metrics) -> Self {
         let counts = Counts {
             questions: metrics.dns_questions.clone(),
             limited: metrics.dns_limited.clone(),
             restarts: metrics.dns_restarts.clone(),
         };
-        Self { door, gate: Gate::new(Limit::default(), counts), metrics }
+        Self { controlplane, gate: Gate::new(Limit::default(), counts), metrics }
     }
 }
 
@@ -64,7 +64,7 @@ impl Answerer for Relay {
             client: from.ip().to_canonical(),
             tcp: transport == Transport::Tcp,
         };
-        match timeout(PATIENCE, self.door.resolve(asked)).await {
+        match timeout(ANSWER_TIMEOUT, self.controlplane.resolve(asked)).await {
             Ok(Ok(answer)) => (!answer.is_empty()).then(|| answer.to_vec()),
             Ok(Err(_)) | Err(_) => {
                 self.metrics.dns_unanswered.inc();
@@ -84,13 +84,13 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, NoDnsSocket> {
 }
 
 /// Relays until the process stops.
-pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsEnded> {
+pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));
     }
     while let Some(ended) = listeners.join_next().await {
-        ended.map_err(|_| DnsEnded::Died)??;
+        ended.map_err(|_| DnsError::Died)??;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ pub mod backend;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod context;
+pub mod controlplane;
 pub mod dns;
 pub mod edge;
 pub mod feed;

@@ -33,7 +33,7 @@ pub async fn finish(
     timeout(limit, handshake).await.ok()?.ok().map(Box::new)
 }
 
-/// Whether HTTP/2 was agreed on.
+/// Returns whether HTTP/2 was agreed on.
 #[must_use]
 pub fn is_h2(stream: &TlsStream<Socket>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")

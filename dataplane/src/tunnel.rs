@@ -20,10 +20,10 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
 }
 
-/// How a tunnel ended.
+/// The way in which a tunnel ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Both sides said that they were done.
+    /// Both sides have sent their end.
     Closed,
     /// No byte either way for the limit.
     Idle,
@@ -31,31 +31,31 @@ pub enum Ended {
     Failed(io::Error),
 }
 
-/// Is shown the bytes of one direction once they are written.
+/// An observer of the bytes of one direction, once they are written.
 pub type Observer<'a> = &'a dyn Fn(&[u8]);
 
-/// Counts what goes through while it goes.
+/// The counters of a tunnel.
 pub struct Flow<'a> {
-    /// From the visitor.
+    /// The bytes from the client.
     pub inward: &'a Counter,
-    /// To the visitor.
+    /// The bytes to the client.
     pub outward: &'a Counter,
-    /// Told of what the visitor was sent.
+    /// The observer of what the client was sent.
     pub sent: Option<Observer<'a>>,
 }
 
-/// Copies between a visitor and a backend until both are done, one fails, or nothing moves for `idle`.
-pub async fn tunnel<V, B>(visitor: &mut V, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
+/// Copies between a client and a backend until both are done, one fails, or nothing moves for `idle`.
+pub async fn tunnel<C, B>(client: &mut C, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
 where
-    V: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Cell::new(false);
     let mut inward = Half::new(flow.inward, &moved, None);
     let mut outward = Half::new(flow.outward, &moved, flow.sent);
     let mut both = poll_fn(|cx| {
-        let there = inward.poll(cx, visitor, backend)?;
-        let back = outward.poll(cx, backend, visitor)?;
+        let there = inward.poll(cx, client, backend)?;
+        let back = outward.poll(cx, backend, client)?;
         if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     });
     let watch = tokio::time::sleep_until(Instant::now() + idle);

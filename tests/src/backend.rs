@@ -51,6 +51,8 @@ pub enum Raw {
     Answer(Vec<u8>),
     /// Answers these bytes and resets.
     AnswerAndReset(Vec<u8>),
+    /// Answers these bytes and goes on reading.
+    AnswerAndRead(Vec<u8>),
     /// Closes without a word.
     Close,
     /// Says every byte back, until the other side's end, then says `bye` and ends.
@@ -64,8 +66,9 @@ impl Backend {
     ///
     /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
     /// [`number_at`] its place · `/break` breaks off after
-    /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes · any other: the request,
-    /// as JSON `{backend, method, target, headers: [[name, value]], body}`.
+    /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes, `/ws/<ms>` one that opens late ·
+    /// any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`. All of them also
+    /// below `/.well-known/acme-challenge`.
     pub async fn http(address: SocketAddr) -> Result<Self> {
         Self::serve(address, move |stream, seen| http(stream, address, seen)).await
     }
@@ -195,6 +198,10 @@ async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::
             stream.write_all(bytes).await?;
             stream.set_zero_linger()?;
         }
+        Raw::AnswerAndRead(bytes) => {
+            stream.write_all(bytes).await?;
+            while stream.read(&mut buffer).await? > 0 {}
+        }
         Raw::Close => {}
         Raw::Echo => {
             while read > 0 {
@@ -243,6 +250,7 @@ async fn answer(
     upgrades: &Upgrades,
 ) -> Result<Response<Body>> {
     let path = request.uri().path().to_owned();
+    let path = path.strip_prefix("/.well-known/acme-challenge").unwrap_or(&path);
     let (word, value) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_matches('/'), ""));
     Ok(match word {
         "slow" => {
@@ -255,7 +263,10 @@ async fn answer(
         "status" => Response::builder().status(value.parse::<u16>()?).body(full(""))?,
         "break" => Response::new(broken()),
         "trailers" => Response::builder().header("trailer", "x-sum").body(with_trailers())?,
-        "ws" if request.headers().contains_key(UPGRADE) => upgrade(request, upgrades)?,
+        "ws" if request.headers().contains_key(UPGRADE) => {
+            tokio::time::sleep(Duration::from_millis(value.parse().unwrap_or_default())).await;
+            upgrade(request, upgrades)?
+        }
         _ => echo(request, address).await?,
     })
 }

@@ -163,11 +163,20 @@ pub fn remove(id: Uuid, at_once: bool) -> wire::feed_message::Message {
 /// A terminated route.
 #[must_use]
 pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
+    route_of(wire::Mode::Terminate, id, host, backend)
+}
+
+/// A passthrough route.
+#[must_use]
+pub fn passthrough(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
+    route_of(wire::Mode::Passthrough, id, host, backend)
+}
+
+fn route_of(mode: wire::Mode, id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
     let route = wire::Route {
         id: id.as_bytes().to_vec().into(),
         host: host.to_owned(),
-        mode: wire::Mode::Terminate.into(),
-        balance: wire::Balance::RoundRobin.into(),
+        mode: mode.into(),
         backends: vec![backend.to_string()],
         ..wire::Route::default()
     };

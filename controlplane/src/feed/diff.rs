@@ -56,8 +56,8 @@ impl Batch {
     fn message(&self, name: &ResourceName, change: &Change) -> Option<ToNode> {
         match change {
             Change::Put(resource) => Some(ToNode::Put(Box::new(resource.as_ref().clone()))),
-            // A full batch removes by not naming.
-            Change::Remove { .. } if self.is_full() => None,
+            // A full batch removes by not naming; what is cut at once has to be said.
+            Change::Remove { at_once: false } if self.is_full() => None,
             Change::Remove { at_once } => Some(ToNode::Remove { name: name.clone(), at_once: *at_once }),
         }
     }
@@ -66,7 +66,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::samples::{history, put, remove, route_name, settings};
+    use crate::feed::samples::{history, put, remove, route_name, settings, suspend};
     use crate::store::change::Changes;
 
     fn catalog() -> Catalog {
@@ -86,8 +86,17 @@ mod tests {
             let messages: Vec<_> = batch.messages().collect();
             assert_eq!(messages.first(), Some(&ToNode::Begin { full: true }), "{from:?}");
             assert_eq!(messages.last(), Some(&ToNode::End(held("e", 3))));
-            assert_eq!(messages.len(), 4, "no removal in a full batch");
+            assert_eq!(messages.len(), 4, "a full batch removes by not naming");
         }
+    }
+
+    #[test]
+    fn a_full_batch_says_what_is_cut_at_once() {
+        let mut catalog = catalog();
+        catalog.apply(Changes { version: 4, changed: vec![suspend(1, 4)] });
+        let messages: Vec<_> = diff(&catalog, Some(&held("other", 3))).messages().collect();
+        let removals: Vec<_> = messages.iter().filter(|m| matches!(m, ToNode::Remove { .. })).collect();
+        assert_eq!(removals, [&ToNode::Remove { name: route_name(1), at_once: true }]);
     }
 
     #[test]

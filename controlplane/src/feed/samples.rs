@@ -39,6 +39,10 @@ pub(crate) fn remove(n: u64, version: u64) -> Changed {
     Changed { name: route_name(n), version, change: Change::Remove { at_once: false } }
 }
 
+pub(crate) fn suspend(n: u64, version: u64) -> Changed {
+    Changed { name: route_name(n), version, change: Change::Remove { at_once: true } }
+}
+
 pub(crate) fn settings(version: u64) -> Changed {
     let settings =
         Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };

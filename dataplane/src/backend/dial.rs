@@ -8,22 +8,22 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Why a backend cannot be reached.
+/// The reason why a backend cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DialError {
-    /// Nobody listens there.
+    /// Nothing listens there.
     #[error("connection refused")]
     Refused,
-    /// It did not answer in time.
+    /// The backend did not answer in time.
     #[error("no answer in time")]
     Timeout,
-    /// There is no way there.
+    /// There is no route to the backend's address.
     #[error("no route to it")]
     Unroutable,
     /// This node is out of sockets.
     #[error("this node is out of sockets")]
     Exhausted,
-    /// It is this gateway's own listener: what goes there comes back.
+    /// The backend is this gateway's own listener: what goes there comes back.
     #[error("it is this gateway itself")]
     Ourselves,
     /// Anything else.
@@ -31,7 +31,7 @@ pub enum DialError {
     Other(io::ErrorKind),
 }
 
-/// Where this gateway listens: a backend there would bring a connection back for ever, and bytes that pass through
+/// The listeners of this gateway: a backend there would bring a connection back for ever, and bytes that pass through
 /// cannot be marked as HTTP requests are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ourselves {
@@ -42,7 +42,7 @@ pub struct Ourselves {
 }
 
 impl Ourselves {
-    /// Whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
+    /// Returns whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
     /// this machine's.
     fn is_at(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
@@ -54,7 +54,22 @@ impl Ourselves {
     }
 }
 
-/// Connects within `limit`.
+impl DialError {
+    /// Returns the proxy error type of RFC 9209 §2.3.
+    #[must_use]
+    pub const fn proxy_error(self) -> &'static str {
+        match self {
+            Self::Refused => "connection_refused",
+            Self::Timeout => "connection_timeout",
+            Self::Unroutable => "destination_ip_unroutable",
+            Self::Exhausted => "connection_limit_reached",
+            Self::Ourselves => "proxy_loop_detected",
+            Self::Other(_) => "destination_unavailable",
+        }
+    }
+}
+
+/// Connects to `address` within `limit`.
 pub async fn dial(
     address: SocketAddr,
     limit: Duration,

@@ -15,10 +15,10 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Host, Probe, RouteId};
 
+use super::connector::Observation;
 use super::dial::Ourselves;
 use super::down::Down;
 use super::probe::probe;
-use super::reach::Seen;
 use super::watchlist::{Due, Turned, Watchlist};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -38,8 +38,8 @@ pub struct Monitor {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Where it publishes who is out.
     pub down: Arc<ArcSwap<Down>>,
-    /// What the workers see.
-    pub seen: mpsc::Receiver<Seen>,
+    /// The workers' observations.
+    pub observations: mpsc::Receiver<Observation>,
     /// Where no backend may be.
     pub ourselves: Ourselves,
     /// Counts.
@@ -61,7 +61,7 @@ impl Monitor {
             }
             let next = list.next().filter(|_| checks.len() < MAX_CHECKS);
             let turned = tokio::select! {
-                Some(seen) = self.seen.recv() => hear(&mut list, seen),
+                Some(observation) = self.observations.recv() => observe(&mut list, observation),
                 Some(Ok((due, outcome))) = checks.join_next() => {
                     list.checked(&due, outcome, Instant::now(), fastrand::f64())
                 }
@@ -141,13 +141,13 @@ impl Monitor {
     }
 }
 
-fn hear(list: &mut Watchlist, seen: Seen) -> Option<Turned> {
-    match seen {
-        Seen::Failed(backend, error) => list.failed(backend, &error.to_string(), Instant::now()),
-        Seen::Unanswered(backend) => {
+fn observe(list: &mut Watchlist, observation: Observation) -> Option<Turned> {
+    match observation {
+        Observation::Failed(backend, error) => list.failed(backend, &error.to_string(), Instant::now()),
+        Observation::Unanswered(backend) => {
             list.failed(backend, "several requests in a row had no answer", Instant::now())
         }
-        Seen::Reached(backend) => list.reached(backend),
+        Observation::Reached(backend) => list.reached(backend),
     }
 }
 

@@ -12,11 +12,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::trace;
 
-use super::dial::DialError;
 use crate::config::POOL_PER_BACKEND;
 use crate::socket::Socket;
 
-/// The idle connections, newest last. `B` is the body of requests.
+/// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
 pub struct Pool<B> {
     idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
@@ -41,7 +40,7 @@ where
         Self { idle: RefCell::default(), keep }
     }
 
-    /// The newest idle connection that can take a request.
+    /// Takes the newest idle connection that can take a request.
     pub async fn take(&self, backend: SocketAddr, now: Instant) -> Option<SendRequest<B>> {
         loop {
             let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
@@ -68,7 +67,7 @@ where
         }
     }
 
-    /// Lets go of what was idle too long.
+    /// Closes what was idle too long.
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, of_backend| {
             of_backend.retain(|idle| {
@@ -79,16 +78,14 @@ where
     }
 }
 
-/// Speaks HTTP on a new connection; its driver runs on this worker until either side ends it.
-pub async fn connect<B>(backend: SocketAddr, stream: TcpStream) -> Result<SendRequest<B>, DialError>
+/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it.
+pub async fn handshake<B>(backend: SocketAddr, stream: TcpStream) -> hyper::Result<SendRequest<B>>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let handshake = http1::handshake(TokioIo::new(Socket(stream))).await;
-    let (sender, connection) =
-        handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(Socket(stream))).await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             trace!(%backend, %error, "a backend connection ended");

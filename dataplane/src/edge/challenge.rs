@@ -8,77 +8,68 @@ use hyper::body::Incoming;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
+use crate::context::{ConnectionContext, cdn_id, client_value};
 use crate::http::body::ResponseBody;
-use crate::http::error::Fault;
-use crate::http::exchange::Progress;
-use crate::http::forward::{Answer, forward};
-use crate::http::handler::outgoing;
-use crate::http::headers::{self, Forwarded, Target};
-use crate::proxy::Proxy;
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::headers::Forwarded;
+use crate::proxy::request::{Proxied, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
 const PATH: &str = "/.well-known/acme-challenge/";
-/// Where a CA asks, and so where a backend that gets its own certificates answers.
+/// The port at which a CA asks, and so at which a backend answers that gets its own certificates.
 const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
-/// Who answers a request under [`PATH`].
+/// The answer to a request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// We do, with this body.
-    Ours(Box<str>),
-    /// The backend of this route.
-    Theirs(Box<FeedRoute>),
+pub enum ChallengeAnswer {
+    /// Our own, with this body.
+    Own(Box<str>),
+    /// That of the backend of this route.
+    Backend(Box<FeedRoute>),
 }
 
-/// Who answers a request for `host` and `path`, if it is a challenge that anybody answers. Pure.
-pub fn asked(snapshot: &Snapshot, host: &str, method: &Method, path: &str) -> Option<Asked> {
+/// Returns the answer to a request for `host` and `path`, if it is a challenge that has one. Pure.
+pub fn find_answer(snapshot: &Snapshot, host: &str, method: &Method, path: &str) -> Option<ChallengeAnswer> {
     let token = path.strip_prefix(PATH).filter(|_| method == Method::GET || method == Method::HEAD)?;
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
         let backends = route.destination.backends.at_port(HTTP_PORT);
         let destination = backends.into();
-        return Some(Asked::Theirs(Box::new(FeedRoute { destination, ..FeedRoute::clone(route) })));
+        return Some(ChallengeAnswer::Backend(Box::new(FeedRoute {
+            destination,
+            ..FeedRoute::clone(route)
+        })));
     }
     match snapshot.challenges.lookup(host).map(AsRef::as_ref) {
         Some(ServedChallenge::Http { token: expected, key_authorization }) if **expected == *token => {
-            Some(Asked::Ours(key_authorization.clone()))
+            Some(ChallengeAnswer::Own(key_authorization.clone()))
         }
         Some(ServedChallenge::Http { .. } | ServedChallenge::TlsAlpn(_)) | None => None,
     }
 }
 
-/// Our own answer.
-pub fn ours(key_authorization: &str) -> Response<ResponseBody> {
+/// Returns the response with our own answer.
+pub fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::fixed(key_authorization.to_owned()));
     let binary = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, binary);
     response
 }
 
-/// Asks the backend.
-pub async fn theirs(
-    proxy: &Rc<Proxy>,
+/// Asks the backend, as any other request is proxied; but nothing is upgraded at :80.
+pub async fn proxy(
+    connection: &ConnectionContext,
     route: &FeedRoute,
+    authority: &HeaderValue,
     mut request: Request<Incoming>,
-    client: &HeaderValue,
-) -> Result<Response<ResponseBody>, Fault> {
-    let authority = headers::target(&request, "").and_then(|target: Target<'_>| target.authority_value())?;
-    let base = proxy.snapshot.load().settings.as_ref().map(|settings| settings.base_domain.to_string());
-    let base = base.unwrap_or_default();
-    if headers::is_loop(request.headers(), &base) {
-        return Err(Fault::Loop);
-    }
-    let cdn_id = HeaderValue::from_str(&base).map_err(|_| Fault::Loop)?;
-    let forwarded =
-        Forwarded { client, authority: &authority, proto: "http", cdn_id: &cdn_id, upgrade: None };
-    headers::to_backend(request.headers_mut(), forwarded);
-    let exchange = Progress::new(Rc::clone(&proxy.clock)).begin();
-    let Answer { mut response, lease } =
-        forward(proxy, route, outgoing(request, &exchange), &exchange).await?;
-    headers::to_visitor(response.headers_mut(), false);
-    let (head, body) = response.into_parts();
-    let body = ResponseBody::backend(body, exchange, lease, proxy.limits.stall_timeout);
-    Ok(Response::from_parts(head, body))
+    exchange: &Rc<Exchange>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    request.headers_mut().remove(header::UPGRADE);
+    let client = &client_value(connection.client);
+    let cdn_id = &cdn_id(&connection.worker.snapshot.load());
+    let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: None };
+    proxy_request(connection, Proxied { route, forwarded }, request, exchange).await
 }
 
 #[cfg(test)]
@@ -100,14 +91,15 @@ mod tests {
             host: Host::parse("pass.example").unwrap(),
             destination: Destination { mode: Mode::Passthrough, ..backends.into() },
         });
-        let ask = |host, method: Method, path| asked(&snapshot, host, &method, path);
-        let expected = Some(Asked::Ours("tok.key".into()));
+        let ask = |host, method: Method, path| find_answer(&snapshot, host, &method, path);
+        let expected = Some(ChallengeAnswer::Own("tok.key".into()));
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/tok"), expected);
         assert_eq!(ask("own.example", Method::POST, "/.well-known/acme-challenge/tok"), None);
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/other"), None);
         assert_eq!(ask("own.example", Method::GET, "/tok"), None);
         assert_eq!(ask("other.example", Method::GET, "/.well-known/acme-challenge/tok"), None);
-        let Some(Asked::Theirs(route)) = ask("pass.example", Method::GET, "/.well-known/acme-challenge/x")
+        let Some(ChallengeAnswer::Backend(route)) =
+            ask("pass.example", Method::GET, "/.well-known/acme-challenge/x")
         else {
             panic!("a passthrough host's own challenge goes to its backend");
         };

@@ -7,84 +7,84 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tracing::{Instrument, debug_span};
 
-use super::challenge::{self, Asked};
-use crate::connections::Phase;
+use super::challenge::{self, ChallengeAnswer};
+use crate::connections::{OpenConnection, connection_id};
+use crate::context::{ConnectionContext, WorkerContext};
 use crate::http::body::ResponseBody;
-use crate::http::error::Fault;
-use crate::http::headers::{BadRequest, normal_host, target};
-use crate::http::serve::http1_builder;
-use crate::metrics::Refusal;
-use crate::proxy::Proxy;
+use crate::http::error::ProxyError;
+use crate::http::exchange::{Exchange, Progress};
+use crate::http::headers::{self, BadRequest, normal_host};
+use crate::proxy::serve::{mark_last, serve};
 use crate::snapshot::Snapshot;
 
 /// Serves a connection until it is done.
-pub async fn connection(proxy: Rc<Proxy>, stream: TcpStream, peer: SocketAddr) {
-    let membership = proxy.connections.enter(None);
-    let (answering, watch) = (Rc::clone(&proxy), Rc::clone(membership.watch()));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (proxy, watch) = (Rc::clone(&answering), Rc::clone(&watch));
-        async move {
-            let answered = answer(&proxy, request, peer).await;
-            let mut response = answered.unwrap_or_else(|fault| fault.response());
-            if watch.phase() > Phase::Open {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            proxy.metrics.answered(response.status());
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let serving = http1_builder(&proxy.limits).serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let ending = async {
-        tokio::select! {
-            biased;
-            ended = serving.as_mut() => return ended,
-            () = membership.watch().lingered() => {}
-        }
-        serving.as_mut().graceful_shutdown();
-        serving.await
-    };
-    let lifetime = tokio::time::sleep(proxy.limits.header_timeout * 4);
-    tokio::select! {
-        ended = ending => if ended.is_err_and(|error| error.is_parse()) {
-            proxy.metrics.refused(Refusal::NotHttp);
-        },
-        () = membership.watch().reaches(Phase::Cut) => {}
-        () = lifetime => {}
-    }
-}
-
-async fn answer(
-    proxy: &Rc<Proxy>,
-    request: Request<Incoming>,
+pub async fn connection(
+    worker: Rc<WorkerContext>,
+    open: OpenConnection,
+    stream: TcpStream,
     peer: SocketAddr,
-) -> Result<Response<ResponseBody>, Fault> {
-    let host = target(&request, "")?.host.into_owned();
-    let (method, path) = (request.method(), request.uri().path());
-    let asked = challenge::asked(&proxy.snapshot.load(), &host, method, path);
-    match asked {
-        Some(Asked::Ours(key_authorization)) => Ok(challenge::ours(&key_authorization)),
-        Some(Asked::Theirs(route)) => {
-            let client = peer.ip().to_canonical().to_string();
-            let client = HeaderValue::from_str(&client).map_err(|_| BadRequest::Host)?;
-            Box::pin(challenge::theirs(proxy, &route, request, &client)).await
-        }
-        None => redirect(&proxy.snapshot.load(), &host, request.uri(), proxy.https_port),
+) {
+    let span = debug_span!("connection", id = connection_id(), client = %peer, port = "http");
+    let context = Rc::new(ConnectionContext {
+        client: peer.ip().to_canonical(),
+        progress: Progress::new(Rc::clone(&worker.clock)),
+        membership: Rc::new(worker.connections.enter(None)),
+        open: Rc::new(open),
+        worker,
+    });
+    let serving = Rc::clone(&context);
+    let service = service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin()));
+    // A span that is off costs this branch.
+    if span.is_disabled() {
+        serve(&context, stream, false, service).await;
+    } else {
+        Box::pin(serve(&context, stream, false, service)).instrument(span).await;
     }
 }
 
-/// 308 to https for a known host: same host, path and query; never for an unknown one.
+async fn handle(
+    connection: Rc<ConnectionContext>,
+    request: Request<Incoming>,
+    exchange: Rc<Exchange>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let answered = respond(&connection, request, &exchange).await;
+    let mut response = answered.unwrap_or_else(|error| error.response());
+    mark_last(&mut response, connection.membership.watch().phase());
+    connection.worker.metrics.answered(response.status());
+    Ok(response)
+}
+
+async fn respond(
+    connection: &ConnectionContext,
+    request: Request<Incoming>,
+    exchange: &Rc<Exchange>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let worker = &connection.worker;
+    let target = headers::check(&request, "")?;
+    let (method, path) = (request.method(), request.uri().path());
+    let answer = challenge::find_answer(&worker.snapshot.load(), &target.host, method, path);
+    match answer {
+        Some(ChallengeAnswer::Own(key_authorization)) => Ok(challenge::own_response(&key_authorization)),
+        Some(ChallengeAnswer::Backend(route)) => {
+            let authority = &target.authority_value()?;
+            Box::pin(challenge::proxy(connection, &route, authority, request, exchange)).await
+        }
+        None => redirect(&worker.snapshot.load(), &target.host, request.uri(), worker.https_port),
+    }
+}
+
+/// Redirects to https (308) for a known host: same host, path and query; never for an unknown one.
 pub fn redirect(
     snapshot: &Snapshot,
     host: &str,
     uri: &Uri,
     https_port: u16,
-) -> Result<Response<ResponseBody>, Fault> {
+) -> Result<Response<ResponseBody>, ProxyError> {
     if !snapshot.is_base(host) && snapshot.routes.lookup(host).is_none() {
-        return Err(Fault::UnknownHost);
+        return Err(ProxyError::UnknownHost);
     }
     let host = normal_host(host)?;
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
@@ -117,7 +117,7 @@ mod tests {
         let location = |host: &str, uri: &str, port| {
             let response = redirect(&snapshot, host, &uri.parse().unwrap(), port)?;
             assert_eq!(response.status(), 308);
-            Ok::<_, Fault>(response.headers()["location"].to_str().unwrap().to_owned())
+            Ok::<_, ProxyError>(response.headers()["location"].to_str().unwrap().to_owned())
         };
         assert_eq!(
             location("gw.example", "/a%2fb//../c?q=%20", 443).unwrap(),
@@ -128,6 +128,6 @@ mod tests {
             "https://gw.example:8443/x"
         );
         assert_eq!(location("gw.example", "*", 443).unwrap(), "https://gw.example/");
-        assert_eq!(location("evil.example", "/", 443), Err(Fault::UnknownHost));
+        assert_eq!(location("evil.example", "/", 443), Err(ProxyError::UnknownHost));
     }
 }

@@ -1,4 +1,4 @@
-//! The split: a name and a snapshot say what becomes of a connection. Pure.
+//! The split: the name asked for and a snapshot decide what becomes of a connection. Pure.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use webgateway_proto::model::{Mode, RouteId};
 use crate::metrics::Refusal;
 use crate::snapshot::{ServedCert, ServedChallenge, Snapshot};
 
-/// What becomes of a connection.
+/// The decision about a connection.
 #[derive(Debug)]
 pub enum Verdict {
-    /// We end its TLS.
+    /// Its TLS ends here.
     Terminate {
-        /// With this certificate.
+        /// The certificate to serve.
         cert: Arc<ServedCert>,
-        /// For this route, if the name has one.
+        /// The route of the name, if it has one.
         route: Option<RouteId>,
     },
-    /// It goes untouched to a backend of this route.
+    /// The bytes go untouched to a backend of this route.
     Passthrough(Arc<FeedRoute>),
-    /// It is a CA that asks whether we hold the host: this is the answer.
+    /// A CA asks whether we hold the host: this is the answer.
     Challenge(Arc<ServerConfig>),
-    /// It is refused with `unrecognized_name`.
+    /// The handshake is refused with `unrecognized_name`.
     Refuse(Refusal),
 }
 
 /// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
-/// a certificate covers it, so that its visitor reads why there is nothing. `acme` is for a ClientHello that offers
+/// a certificate covers it, so that the client reads why there is nothing. `acme` is for a ClientHello that offers
 /// `acme-tls/1` alone; a passthrough host's own go to its backend.
 pub fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdict {
     let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
@@ -66,8 +66,8 @@ mod tests {
     use webgateway_proto::model::{Backends, Destination, Host, Prefixes};
 
     use super::*;
-    use crate::http::error::Fault;
-    use crate::http::handler::{Way, way};
+    use crate::http::error::ProxyError;
+    use crate::proxy::handler::{Upstream, upstream};
     use crate::snapshot::tests::{certificate, tickets};
 
     fn snapshot() -> Snapshot {
@@ -157,12 +157,12 @@ mod tests {
         let snapshot = snapshot();
         let cert = |host| Arc::clone(snapshot.certs.lookup(host).unwrap());
         let (base, own) = (cert("gw.example"), cert("own.example"));
-        let ask = |sni, cert: &ServedCert, host| match way(&snapshot, sni, cert, host) {
-            Ok(Way::Api) => "api".to_owned(),
-            Ok(Way::Route(route)) => route.host.to_string(),
-            Err(fault) => match fault {
-                Fault::Misdirected => "421".to_owned(),
-                Fault::UnknownHost => "503".to_owned(),
+        let ask = |sni, cert: &ServedCert, host| match upstream(&snapshot, sni, cert, host) {
+            Ok(Upstream::Controlplane) => "api".to_owned(),
+            Ok(Upstream::Route(route)) => route.host.to_string(),
+            Err(error) => match error {
+                ProxyError::Misdirected => "421".to_owned(),
+                ProxyError::UnknownHost => "503".to_owned(),
                 other => panic!("{other}"),
             },
         };

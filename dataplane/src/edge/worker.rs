@@ -14,9 +14,8 @@ use webgateway_process::{Pulse, Stop};
 
 use super::{connection, listener, plain};
 use crate::clock::TICK;
-use crate::connections::Phase;
-use crate::feed::RouteClosed;
-use crate::proxy::Proxy;
+use crate::connections::{OpenConnection, Phase, RouteClosed};
+use crate::context::WorkerContext;
 use crate::snapshot::Snapshot;
 
 /// How often idle things are let go of.
@@ -50,61 +49,71 @@ pub struct Worker {
     pub pulse: Pulse,
     /// When to end.
     pub stop: Stop,
-    /// Makes what its connections share, on its own thread.
-    pub proxy: Box<dyn FnOnce() -> Proxy + Send>,
+    /// Makes the state that its connections share, on its own thread.
+    pub context: Box<dyn FnOnce() -> WorkerContext + Send>,
 }
 
 /// Runs a worker to its end.
 pub fn run(worker: Worker) -> io::Result<()> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
-        let proxy = Rc::new((worker.proxy)());
-        let permits = Rc::new(Semaphore::new(proxy.limits.connections));
+        let context = Rc::new((worker.context)());
+        let permits = Rc::new(Semaphore::new(context.limits.connections));
         let mut accepting = tokio::task::JoinSet::new();
         let Sockets { https, http, patient } = worker.sockets;
         for socket in https {
             accepting.spawn_local(accept_https(
                 TcpListener::from_std(socket)?,
-                Rc::clone(&proxy),
+                Rc::clone(&context),
                 (Rc::clone(&permits), patient),
             ));
         }
         for socket in http {
             accepting.spawn_local(accept_http(
                 TcpListener::from_std(socket)?,
-                Rc::clone(&proxy),
+                Rc::clone(&context),
                 (Rc::clone(&permits), patient),
             ));
         }
         let (stop, pulse) = (worker.stop, worker.pulse);
-        watch(&proxy, (worker.closed, worker.leave), &stop, &pulse).await;
+        watch(&context, (worker.closed, worker.leave), &stop, &pulse).await;
         // The listening sockets close with their tasks: nothing new comes in.
         accepting.shutdown().await;
-        drain(&proxy, &stop, &pulse).await;
+        drain(&context, &stop, &pulse).await;
         Ok(())
     })
 }
 
-async fn accept_https(listener: TcpListener, proxy: Rc<Proxy>, (permits, patient): (Rc<Semaphore>, bool)) {
-    let metrics = proxy.metrics.clone();
+async fn accept_https(
+    listener: TcpListener,
+    context: Rc<WorkerContext>,
+    (permits, patient): (Rc<Semaphore>, bool),
+) {
+    let metrics = context.metrics.clone();
     if patient {
-        informed(&proxy.snapshot).await;
+        informed(&context.snapshot).await;
     }
     listener::accept(listener, permits, metrics, |stream, peer, permits| {
-        proxy.metrics.accepted_https.inc();
-        open(&proxy, permits, connection::connection(Rc::clone(&proxy), stream, peer));
+        context.metrics.accepted_https.inc();
+        let open = OpenConnection::new(context.metrics.open.clone(), permits);
+        spawn(connection::connection(Rc::clone(&context), open, stream, peer));
     })
     .await;
 }
 
-async fn accept_http(listener: TcpListener, proxy: Rc<Proxy>, (permits, patient): (Rc<Semaphore>, bool)) {
-    let metrics = proxy.metrics.clone();
+async fn accept_http(
+    listener: TcpListener,
+    context: Rc<WorkerContext>,
+    (permits, patient): (Rc<Semaphore>, bool),
+) {
+    let metrics = context.metrics.clone();
     if patient {
-        informed(&proxy.snapshot).await;
+        informed(&context.snapshot).await;
     }
     listener::accept(listener, permits, metrics, |stream, peer, permits| {
-        proxy.metrics.accepted_http.inc();
-        open(&proxy, permits, plain::connection(Rc::clone(&proxy), stream, peer));
+        context.metrics.accepted_http.inc();
+        let open = OpenConnection::new(context.metrics.open.clone(), permits);
+        spawn(plain::connection(Rc::clone(&context), open, stream, peer));
     })
     .await;
 }
@@ -120,32 +129,14 @@ pub async fn informed(snapshot: &ArcSwap<Snapshot>) {
     let _ = timeout(UNINFORMED, first).await;
 }
 
-/// Runs a connection's task, counted while it is open.
-fn open(proxy: &Rc<Proxy>, permits: Rc<Semaphore>, connection: impl Future<Output = ()> + 'static) {
-    let counted = Counted { open: proxy.metrics.open.clone(), permits };
-    counted.open.inc();
-    tokio::task::spawn_local(async move {
-        connection.await;
-        drop(counted);
-    });
-}
-
-/// An open connection in the metrics and the limit.
-struct Counted {
-    open: prometheus_client::metrics::gauge::Gauge,
-    permits: Rc<Semaphore>,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.open.dec();
-        self.permits.add_permits(1);
-    }
+/// Runs a connection's task.
+fn spawn(connection: impl Future<Output = ()> + 'static) {
+    tokio::task::spawn_local(connection);
 }
 
 /// Ends the connections of routes that are gone, and sweeps, until the stop begins.
 async fn watch(
-    proxy: &Rc<Proxy>,
+    context: &Rc<WorkerContext>,
     (mut closed, mut leave): (UnboundedReceiver<RouteClosed>, watch::Receiver<bool>),
     stop: &Stop,
     pulse: &Pulse,
@@ -153,45 +144,45 @@ async fn watch(
     let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
     loop {
         tokio::select! {
-            Some(closed) = closed.recv() => end_route(proxy, closed),
-            Ok(()) = leave.changed() => proxy.connections.leave(*leave.borrow_and_update()),
+            Some(closed) = closed.recv() => end_route(context, closed),
+            Ok(()) = leave.changed() => context.connections.leave(*leave.borrow_and_update()),
             _ = tick.tick() => {
-                proxy.clock.tick();
+                context.clock.tick();
                 pulse.beat();
             }
-            _ = sweep.tick() => proxy.pool.sweep(Instant::now()),
+            _ = sweep.tick() => context.pool.sweep(Instant::now()),
             () = stop.begun() => return,
         }
     }
 }
 
-fn end_route(proxy: &Rc<Proxy>, closed: RouteClosed) {
+fn end_route(context: &Rc<WorkerContext>, closed: RouteClosed) {
     if closed.at_once {
-        return proxy.connections.end_route(closed.route, Phase::Cut);
+        return context.connections.end_route(closed.route, Phase::Cut);
     }
-    proxy.connections.end_route(closed.route, Phase::Draining);
-    let proxy = Rc::clone(proxy);
+    context.connections.end_route(closed.route, Phase::Draining);
+    let context = Rc::clone(context);
     tokio::task::spawn_local(async move {
-        sleep(proxy.limits.drain).await;
-        proxy.connections.end_draining(closed.route);
+        sleep(context.limits.drain).await;
+        context.connections.end_draining(closed.route);
     });
 }
 
 /// What is under way finishes; what does not within the drain is cut.
-async fn drain(proxy: &Rc<Proxy>, stop: &Stop, pulse: &Pulse) {
-    proxy.connections.end_all(Phase::Draining);
+async fn drain(context: &Rc<WorkerContext>, stop: &Stop, pulse: &Pulse) {
+    context.connections.end_all(Phase::Draining);
     let all_gone = async {
-        while !proxy.connections.is_empty() {
+        while !context.connections.is_empty() {
             sleep(LOOK).await;
-            proxy.clock.tick();
+            context.clock.tick();
             pulse.beat();
         }
     };
     tokio::select! {
-        _ = timeout(proxy.limits.drain, all_gone) => {}
+        _ = timeout(context.limits.drain, all_gone) => {}
         () = stop.was_cut() => {}
     }
-    proxy.connections.end_all(Phase::Cut);
+    context.connections.end_all(Phase::Cut);
     // One turn for the cut to be seen.
     sleep(LOOK).await;
 }

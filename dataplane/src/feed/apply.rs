@@ -7,14 +7,15 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{Prefixes, RouteId};
 
+use crate::connections::RouteClosed;
 use crate::snapshot::{ServedCert, Snapshot};
 
-/// What came between Begin and End.
+/// The messages between Begin and End.
 #[derive(Debug, Default)]
 pub struct Batch {
     full: bool,
     changes: Vec<Change>,
-    /// Of its settings, if it has some.
+    /// The prefixes of its settings, if it has some.
     allowed: Option<Prefixes>,
 }
 
@@ -24,11 +25,24 @@ enum Change {
     /// A route of a full batch that is held just so: its name alone is kept.
     Same(RouteId),
     /// Boxed, as it is rare and there may be a million changes.
-    Unusable(Box<(String, String)>),
-    Remove(ResourceName, bool),
+    Unusable(Box<Reject>),
+    /// In a full batch, what is removed is not named: it says how the connections of a route end.
+    Remove {
+        name: ResourceName,
+        at_once: bool,
+    },
 }
 
-/// A complete batch and what the controlplane stands at after it.
+/// A resource that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Its name.
+    pub resource: String,
+    /// The reason, for the operator.
+    pub reason: String,
+}
+
+/// A complete batch, and the version that the controlplane stands at after it.
 #[derive(Debug)]
 pub struct Complete {
     batch: Batch,
@@ -39,36 +53,42 @@ pub struct Complete {
 #[derive(Debug, Default)]
 pub struct Collector(Option<Batch>);
 
-/// What the node says and does next.
+/// The outcome of a batch.
 pub struct Applied {
     /// The next snapshot.
     pub snapshot: Snapshot,
-    /// What the batch stands at.
+    /// The version that the batch stands at.
     pub version: u64,
-    /// Whether the batch named everything there is.
+    /// Tells whether the batch named everything there is.
     pub full: bool,
-    /// What could not be used: name and reason.
-    pub rejects: Vec<(String, String)>,
-    /// Routes that are gone, and whether their connections are cut at once.
-    pub closed: Vec<(RouteId, bool)>,
+    /// The resources that could not be used.
+    pub rejects: Vec<Reject>,
+    /// The routes that are gone.
+    pub closed: Vec<RouteClosed>,
+}
+
+impl Reject {
+    fn new(name: &ResourceName, reason: &impl ToString) -> Self {
+        Self { resource: name.to_string(), reason: reason.to_string() }
+    }
 }
 
 impl Complete {
-    /// A full batch of these messages.
+    /// Returns a full batch of these messages.
     pub fn full(messages: Vec<ToNode>, held: Held) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
         messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
         Self { batch, held }
     }
 
-    /// Whether it names everything there is.
+    /// Returns whether it names everything there is.
     pub fn is_full(&self) -> bool {
         self.batch.full
     }
 
-    /// Whether it takes something away, be it by not naming it.
+    /// Returns whether it takes something away, be it by not naming it.
     pub fn removes(&self) -> bool {
-        self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove(..)))
+        self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove { .. }))
     }
 
     /// Appends its messages, to be kept.
@@ -76,10 +96,10 @@ impl Complete {
         for change in &self.batch.changes {
             match change {
                 Change::Put(resource) => stored::put(resource, into),
-                Change::Unusable(unusable) => stored::unusable(&unusable.0, into),
+                Change::Unusable(unusable) => stored::unusable(&unusable.resource, into),
                 // Of a full batch, which is not kept in this form.
                 Change::Same(_) => {}
-                Change::Remove(name, at_once) => stored::remove(name, *at_once, into),
+                Change::Remove { name, at_once } => stored::remove(name, *at_once, into),
             }
         }
         stored::end(&self.held, into);
@@ -93,10 +113,11 @@ impl Batch {
                 let change = self.put(resource, current);
                 self.changes.push(change);
             }
-            ToNode::Unusable(name, reason) => {
-                self.changes.push(Change::Unusable(Box::new((name, reason.to_string()))));
+            ToNode::Unusable(resource, reason) => {
+                let reject = Reject { resource, reason: reason.to_string() };
+                self.changes.push(Change::Unusable(Box::new(reject)));
             }
-            ToNode::Remove { name, at_once } => self.changes.push(Change::Remove(name, at_once)),
+            ToNode::Remove { name, at_once } => self.changes.push(Change::Remove { name, at_once }),
             ToNode::Begin { .. }
             | ToNode::End(_)
             | ToNode::Heartbeat
@@ -133,7 +154,7 @@ impl Collector {
         None
     }
 
-    /// Where the backends of the routes to come may be: as the settings of this very batch say, if it has some.
+    /// Returns the prefixes in which the backends of the routes to come may be: as the settings of this very batch say, if it has some.
     pub fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
         let own = self.0.as_ref().and_then(|batch| batch.allowed.clone());
         own.unwrap_or_else(|| current.allowed_backends())
@@ -184,8 +205,10 @@ impl Applied {
         match change {
             Change::Put(resource) => self.put(*resource, tickets, now),
             Change::Same(_) => {}
-            Change::Unusable(unusable) => self.reject(unusable.0, unusable.1),
-            Change::Remove(name, at_once) => self.remove(&name, at_once),
+            Change::Unusable(reject) => self.reject(*reject),
+            // What it does not name is gone already.
+            Change::Remove { .. } if self.full => {}
+            Change::Remove { name, at_once } => self.remove(&name, at_once),
         }
     }
 
@@ -196,28 +219,29 @@ impl Applied {
             Resource::Route(route) => self.snapshot.routes.insert(route),
             Resource::Certificate(cert) => match ServedCert::load(&cert, tickets, now) {
                 Ok(cert) => self.snapshot.certs.insert(cert),
-                Err(error) => return self.reject(name.to_string(), error.to_string()),
+                Err(error) => return self.reject(Reject::new(&name, &error)),
             },
             Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
-                    return self.reject(name.to_string(), error.to_string());
+                    return self.reject(Reject::new(&name, &error));
                 }
             }
         }
         self.forgive(&name);
     }
 
-    /// What is put right or gone is not rejected any more. Mostly nothing is: a name is not written for that.
+    /// Takes a resource that is put right or gone off the rejected ones. Mostly there is none: a name is not written for
+    /// that.
     fn forgive(&mut self, name: &ResourceName) {
         if !self.snapshot.rejected.is_empty() {
             self.snapshot.rejected.remove(&name.to_string());
         }
     }
 
-    fn reject(&mut self, name: String, reason: String) {
-        self.snapshot.rejected.insert(name.clone());
-        self.rejects.push((name, reason));
+    fn reject(&mut self, reject: Reject) {
+        self.snapshot.rejected.insert(reject.resource.clone());
+        self.rejects.push(reject);
     }
 
     fn remove(&mut self, name: &ResourceName, at_once: bool) {
@@ -229,28 +253,32 @@ impl Applied {
             ResourceName::Challenge(host) => self.snapshot.challenges.remove(host),
             ResourceName::Route(id) => {
                 if self.snapshot.routes.remove(id).is_some() {
-                    self.closed.push((*id, at_once));
+                    self.closed.push(RouteClosed { route: *id, at_once });
                 }
             }
         }
     }
 
-    /// A full batch names everything there is.
+    /// Drops what a full batch does not name, for it names everything there is. A route that it removes at once, as it
+    /// is suspended, is cut; any other one drains.
     fn drop_unnamed(&mut self, changes: &[Change]) {
         self.snapshot.rejected.clear();
         if self.snapshot.names().next().is_none() {
             return;
         }
-        let named = changes.iter().filter_map(|change| match change {
-            Change::Put(resource) => Some(resource.name()),
-            Change::Same(route) => Some(ResourceName::Route(*route)),
-            Change::Unusable(unusable) => unusable.0.parse().ok(),
-            Change::Remove(..) => None,
-        });
-        let named: HashSet<ResourceName> = named.collect();
+        let (mut named, mut cut) = (HashSet::with_capacity(changes.len()), HashSet::new());
+        for change in changes {
+            match change {
+                Change::Put(resource) => drop(named.insert(resource.name())),
+                Change::Same(route) => drop(named.insert(ResourceName::Route(*route))),
+                Change::Unusable(reject) => named.extend(reject.resource.parse().ok()),
+                Change::Remove { name, at_once: true } => drop(cut.insert(name)),
+                Change::Remove { at_once: false, .. } => {}
+            }
+        }
         let unnamed: Vec<ResourceName> = self.snapshot.names().filter(|name| !named.contains(name)).collect();
         for name in unnamed {
-            self.remove(&name, false);
+            self.remove(&name, cut.contains(&name));
         }
     }
 

@@ -1,14 +1,10 @@
-//! The feed's client: one stream at a time to the controlplane, for ever; and the door for API requests.
+//! The feed's client: one stream at a time to a controlplane, for ever.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,36 +12,39 @@ use tonic::transport::Channel;
 use tracing::{debug, error, info, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
-use webgateway_proto::feed::{ApiCall, ApiReply, Explanation, FromNode, Question, ToNode};
+use webgateway_proto::feed::{Explanation, FromNode, ToNode};
 
-use super::apply::Collector;
+use super::apply::{Collector, Reject};
 use super::backoff::Backoff;
 use super::directive::Drain;
-use super::explain::{self, Sight};
-use super::link::{Link, NotConnected, root};
-use super::report::Told;
+use super::link::{ConnectError, Link, root};
 use super::{Published, Publisher};
+use crate::backend::reported::Reported;
+use crate::backend::view::{BackendView, MAX_EXPLANATIONS};
 use crate::clock::unix_now;
-use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
+use crate::config::API_ANSWER;
+use crate::controlplane::ControlplaneClient;
 use crate::metrics::{Metrics, WorkerMetrics};
 
-/// How often the node says that it lives.
+/// The interval between messages that say that the node lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Without a word for that long, the stream is dead.
+/// The time without a message after which the stream is taken for dead.
 const SILENCE: Duration = Duration::from_secs(15);
-/// A cache that takes longer to keep a batch is not waited for.
+/// The time that the cache may take to keep a batch before it is acknowledged all the same.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The interval between reports of the backends' health, which gather its changes.
+const REPORT: Duration = Duration::from_secs(1);
 
 type Client = wire::feed_client::FeedClient<Channel>;
-/// Answers under way.
-type Answers = JoinSet<Explanation>;
+/// Explanations that are being made.
+type Explanations = JoinSet<Explanation>;
 
-/// Why a stream ended.
+/// The reason why a stream ended.
 #[derive(Debug, Error)]
-enum StreamEnded {
+enum StreamError {
     #[error(transparent)]
-    Connect(#[from] NotConnected),
-    #[error("{}", told(.0))]
+    Connect(#[from] ConnectError),
+    #[error("{}", status_message(.0))]
     Refused(#[from] Box<tonic::Status>),
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
@@ -53,112 +52,33 @@ enum StreamEnded {
     Ended,
 }
 
-/// What the controlplane said, or what became of the connection to it.
-fn told(status: &tonic::Status) -> String {
+/// Returns what the controlplane said, or what became of the connection to it.
+fn status_message(status: &tonic::Status) -> String {
     match std::error::Error::source(status) {
         Some(source) => format!("the connection failed: {}", root(source)),
         None => format!("the controlplane says: {}", status.message()),
     }
 }
 
-/// The API cannot be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ApiUnavailable {
-    /// There is no controlplane.
-    #[error("the controlplane is away")]
-    Away,
-    /// Too much is under way.
-    #[error("too many requests are under way, try again in a moment")]
-    Busy,
-    /// It took too long.
-    #[error("the controlplane took too long")]
-    Timeout,
-    /// It failed, or answered something that is no HTTP.
-    #[error("the controlplane failed")]
-    Failed,
-}
-
-/// Where API requests go through to the controlplane. Clones are the same door.
-#[derive(Clone)]
-pub struct ApiDoor {
-    client: Arc<ArcSwapOption<Client>>,
-    /// Bytes that bodies may still take: anybody may send them, signed or not.
-    room: Arc<Semaphore>,
-}
-
-impl Default for ApiDoor {
-    fn default() -> Self {
-        Self { client: Arc::default(), room: Arc::new(Semaphore::new(API_BODIES)) }
-    }
-}
-
-impl ApiDoor {
-    /// Takes room for `bytes` of a body, given back when dropped.
-    pub fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiUnavailable> {
-        let bytes = u32::try_from(bytes).map_err(|_| ApiUnavailable::Busy)?;
-        Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| ApiUnavailable::Busy)
-    }
-
-    /// Asks the controlplane.
-    pub async fn call(
-        &self,
-        request: http::Request<Bytes>,
-        client: IpAddr,
-    ) -> Result<ApiReply, ApiUnavailable> {
-        let mut door = Client::clone(&*self.client.load_full().ok_or(ApiUnavailable::Away)?);
-        let call = door.call(wire::CallRequest::from(ApiCall { request, client }));
-        match timeout(API_TIMEOUT, call).await {
-            Ok(Ok(reply)) => ApiReply::try_from(reply.into_inner()).map_err(|error| {
-                warn!(%error, "an API call's answer cannot be used");
-                ApiUnavailable::Failed
-            }),
-            Ok(Err(status)) if status.code() == tonic::Code::Unavailable => Err(ApiUnavailable::Away),
-            Ok(Err(status)) => {
-                warn!(code = %status.code(), message = status.message(), "an API call failed");
-                Err(ApiUnavailable::Failed)
-            }
-            Err(_) => Err(ApiUnavailable::Timeout),
-        }
-    }
-}
-
-impl ApiDoor {
-    /// Asks the controlplane's name server; an empty answer is none.
-    pub async fn resolve(&self, question: Question) -> Result<Bytes, ApiUnavailable> {
-        let mut door = Client::clone(&*self.client.load_full().ok_or(ApiUnavailable::Away)?);
-        match door.resolve(wire::ResolveRequest::from(question)).await {
-            Ok(answer) => Ok(answer.into_inner().message),
-            Err(status) if status.code() == tonic::Code::Unavailable => Err(ApiUnavailable::Away),
-            Err(status) => {
-                debug!(code = %status.code(), message = status.message(), "a DNS question failed");
-                Err(ApiUnavailable::Failed)
-            }
-        }
-    }
-}
-
 /// The feed's client.
 pub struct FeedClient {
-    /// The way to the controlplanes.
+    /// The connector to the controlplanes.
     pub link: Link,
     /// This node's name.
     pub node: String,
-    /// What takes the batches.
+    /// The publisher of the batches.
     pub publisher: Publisher,
-    /// Opened while there is a connection.
-    pub door: ApiDoor,
-    /// What the operator wants.
+    /// The client for unary calls, connected while there is a stream.
+    pub controlplane: ControlplaneClient,
+    /// The operator's wish that this node drains.
     pub drain: Drain,
-    /// Counts.
+    /// The process's metrics.
     pub metrics: Metrics,
-    /// The workers' counts, to be reported.
+    /// The workers' metrics, to be reported.
     pub workers: Vec<WorkerMetrics>,
-    /// How it sees backends.
-    pub sight: Sight,
+    /// The node's view of backends.
+    pub view: BackendView,
 }
-
-/// How often changes of the backends' health are told of, gathered.
-const REPORT: Duration = Duration::from_secs(1);
 
 impl FeedClient {
     /// Holds a stream until the process stops. Losing it changes nothing for traffic.
@@ -169,14 +89,13 @@ impl FeedClient {
                 ended = self.stream(&mut backoff) => ended,
                 () = stop.begun() => return Ok(()),
             };
+            let Err(error) = ended;
             self.metrics.feed_connected.set(0);
-            let error = match ended {
-                Ok(never) => match never {},
-                Err(error) => error,
-            };
+            self.controlplane.disconnect();
+            self.link.disconnect();
             let endpoint = self.link.current();
-            // Said once, not at every attempt.
-            if self.link.is_news(&error.to_string()) {
+            // Logged once, not at every attempt.
+            if self.link.record_failure(&error.to_string()) {
                 warn!(%error, endpoint, "no feed, traffic goes on with what is held");
             } else {
                 debug!(%error, endpoint, "no feed");
@@ -191,18 +110,19 @@ impl FeedClient {
         }
     }
 
-    async fn stream(&mut self, backoff: &mut Backoff) -> Result<Infallible, StreamEnded> {
+    async fn stream(&mut self, backoff: &mut Backoff) -> Result<Infallible, StreamError> {
         let channel = self.link.connect().await?;
-        let mut client = Client::new(channel).max_decoding_message_size(API_ANSWER);
+        let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
-        self.say(&outgoing, self.hello()).await?;
+        self.send(&outgoing, self.hello()).await?;
         let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
-        let mut incoming = subscribed.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?.into_inner();
-        self.door.client.store(Some(Arc::new(client)));
+        let mut incoming = subscribed.map_err(|_| StreamError::Silent)?.map_err(Box::new)?.into_inner();
+        self.controlplane.connect(channel);
         self.metrics.feed_connected.set(1);
         info!(endpoint = self.link.current(), "connected to the feed");
         self.link.succeeded();
-        let (mut collector, mut told, mut answers) = (Collector::default(), Told::default(), Answers::new());
+        let (mut collector, mut reported) = (Collector::default(), Reported::default());
+        let mut explanations = Explanations::new();
         let mut report = interval(REPORT);
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,32 +132,32 @@ impl FeedClient {
         loop {
             tokio::select! {
                 message = timeout_at(heard + SILENCE, incoming.message()) => {
-                    let message = message.map_err(|_| StreamEnded::Silent)?.map_err(Box::new)?;
+                    let message = message.map_err(|_| StreamError::Silent)?.map_err(Box::new)?;
                     heard = Instant::now();
                     self.metrics.config_age.confirmed(unix_now());
                     // A stream that ends soon, as when another node has this one's name, is no success.
                     if heard - begun > SILENCE {
                         backoff.succeeded();
                     }
-                    let message = message.ok_or(StreamEnded::Ended)?;
-                    match self.take(&mut collector, &mut answers, message) {
-                        Some(Heard::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
-                        Some(Heard::Directive) => self.say(&outgoing, self.status()).await?,
+                    let message = message.ok_or(StreamError::Ended)?;
+                    match self.take(&mut collector, &mut explanations, message) {
+                        Some(Due::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
+                        Some(Due::Status) => self.send(&outgoing, self.status()).await?,
                         None => {}
                     }
                 }
                 version = kept(&mut unanswered) => {
                     unanswered = None;
-                    self.say(&outgoing, FromNode::Ack(version)).await?;
+                    self.send(&outgoing, FromNode::Ack(version)).await?;
                 }
-                Some(Ok(answer)) = answers.join_next() => {
-                    self.say(&outgoing, FromNode::Explanation(Box::new(answer))).await?;
+                Some(Ok(explanation)) = explanations.join_next() => {
+                    self.send(&outgoing, FromNode::Explanation(Box::new(explanation))).await?;
                 }
-                _ = report.tick() => for news in told.news(&self.sight.down.load_full()) {
-                    self.say(&outgoing, FromNode::Health(news)).await?;
+                _ = report.tick() => for changes in reported.changes(&self.view.down.load_full()) {
+                    self.send(&outgoing, FromNode::Health(changes)).await?;
                 },
                 // A status is a sign of life as good as any.
-                _ = beat.tick() => self.say(&outgoing, self.status()).await?,
+                _ = beat.tick() => self.send(&outgoing, self.status()).await?,
             }
         }
     }
@@ -263,21 +183,21 @@ impl FeedClient {
     fn take(
         &mut self,
         collector: &mut Collector,
-        answers: &mut Answers,
+        explanations: &mut Explanations,
         message: wire::FeedMessage,
-    ) -> Option<Heard> {
+    ) -> Option<Due> {
         let current = self.publisher.current();
         let allowed = collector.allowed_backends(&current);
         let message = match ToNode::read(message, &allowed) {
             ToNode::Directive { drain } => {
                 self.drain.obey(drain);
-                return Some(Heard::Directive);
+                return Some(Due::Status);
             }
             ToNode::Explain { id, host } => {
-                // A question too many stays without an answer; whoever asks waits for a while only.
-                if answers.len() < explain::AT_ONCE {
-                    let sight = self.sight.clone();
-                    answers.spawn(sight.explain(current, self.publisher.version(), id, host));
+                // A question too many stays without an answer; the controlplane waits for a while only.
+                if explanations.len() < MAX_EXPLANATIONS {
+                    let view = self.view.clone();
+                    explanations.spawn(view.explain(current, self.publisher.version(), id, host));
                 }
                 return None;
             }
@@ -285,36 +205,38 @@ impl FeedClient {
         };
         let complete = collector.take(message, &current)?;
         drop(current);
-        Some(Heard::Batch(self.publisher.publish(complete)))
+        Some(Due::Batch(self.publisher.publish(complete)))
     }
 
-    /// Says what of a batch could not be used; it is acknowledged once it is kept.
+    /// Sends what of a batch could not be used; it is acknowledged once it is kept.
     async fn answer(
         &self,
         published: Published,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
-    ) -> Result<Unanswered, StreamEnded> {
+    ) -> Result<Unanswered, StreamError> {
         let Published { version, rejects, kept } = published;
-        for (resource, reason) in rejects {
-            self.say(outgoing, FromNode::Reject { version, resource, reason }).await?;
+        for Reject { resource, reason } in rejects {
+            self.send(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
         debug!(version, "applied");
         Ok(Unanswered { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
     }
 
-    async fn say(
+    async fn send(
         &self,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
         message: FromNode,
-    ) -> Result<(), StreamEnded> {
-        outgoing.send(message.into()).await.map_err(|_| StreamEnded::Ended)
+    ) -> Result<(), StreamError> {
+        outgoing.send(message.into()).await.map_err(|_| StreamError::Ended)
     }
 }
 
-/// What has to be answered.
-enum Heard {
+/// An answer that is due to the controlplane.
+enum Due {
+    /// To a batch.
     Batch(Published),
-    Directive,
+    /// To a directive.
+    Status,
 }
 
 /// A batch that is in use. The controlplane sends no other before it is acknowledged.
@@ -335,18 +257,4 @@ async fn kept(unanswered: &mut Option<Unanswered>) -> u64 {
         error!(version, "`cache_dir`: the disk does not answer; a restart may serve what was removed");
     }
     *version
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_share_bounded_room_and_give_it_back() {
-        let door = ApiDoor::default();
-        let all = door.clone().admit(API_BODIES).unwrap();
-        assert_eq!(door.admit(1).unwrap_err(), ApiUnavailable::Busy);
-        drop(all);
-        assert!(door.admit(1).is_ok());
-    }
 }

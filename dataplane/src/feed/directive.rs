@@ -1,10 +1,10 @@
-//! The operator's word: a node that is told to drain is not ready, and asks its visitors to go.
+//! The operator's directive: a node that is told to drain is not ready, and asks its clients to go.
 
 use tokio::sync::watch;
 use tracing::info;
 use webgateway_process::{Blocker, Readiness};
 
-/// Whether this node drains. Nobody is refused by it, and losing the controlplane does not undo it.
+/// The drain of this node. No client is refused by it, and losing the controlplane does not undo it.
 #[derive(Debug)]
 pub struct Drain {
     readiness: Readiness,
@@ -19,13 +19,13 @@ impl Drain {
         Self { readiness, unready: None, workers: watch::Sender::new(false) }
     }
 
-    /// For a worker: whether its visitors are asked to go.
+    /// Returns, for a worker, whether its clients are asked to go.
     #[must_use]
     pub fn asked(&self) -> watch::Receiver<bool> {
         self.workers.subscribe()
     }
 
-    /// Whether it drains.
+    /// Returns whether it drains.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.unready.is_some()

@@ -18,33 +18,33 @@ use tower::service_fn;
 use webgateway_proto::feed::CONTROLPLANE_NAME;
 use webgateway_proto::model::RemoteAddress;
 
-use super::turns::Turns;
+use super::rotation::EndpointRotation;
 use crate::clock::unix_now;
 use crate::config::Endpoint;
 use crate::identity::{Current, NoTls, member};
 
-/// How often each side is asked whether it lives.
+/// The interval between pings, by which each side learns whether the other one lives.
 const PING: Duration = Duration::from_secs(5);
 const PONG: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much may be under way: a full sync over a long distance is not to wait for each 64 KiB.
+/// The bytes that may be under way: a full sync over a long distance is not to wait for each 64 KiB.
 const WINDOW: u32 = 1024 * 1024;
 
-/// The channel to a controlplane far away, while there is one. Clones are the same.
+/// The channel to a remote controlplane, while there is one. Clones are the same.
 pub type RemoteChannel = Arc<ArcSwapOption<Channel>>;
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, Error)]
-pub enum NotConnected {
-    /// It cannot be reached, or does not speak with us.
+pub enum ConnectError {
+    /// The controlplane cannot be reached, or does not speak with us.
     #[error("cannot connect: {}", root(.0))]
     Transport(#[from] tonic::transport::Error),
-    /// No certificate yet.
+    /// This node has no certificate yet.
     #[error(
         "this node has not joined: make a token with `gwctl nodes invite`, then run `webgateway-dataplane join -`"
     )]
     NotJoined,
-    /// No certificate any more.
+    /// This node's certificate is no longer valid.
     #[error(
         "this node's certificate has ended by this machine's clock: remove the node, invite it again and join anew"
     )]
@@ -54,7 +54,7 @@ pub enum NotConnected {
     Tls(#[from] NoTls),
 }
 
-/// What lies under "transport error".
+/// Returns the message of the deepest cause, which lies under "transport error".
 pub(super) fn root(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
@@ -63,44 +63,44 @@ pub(super) fn root(error: &dyn std::error::Error) -> String {
     deepest.to_string()
 }
 
-/// The way to the controlplanes.
+/// The connector to the controlplanes.
 pub struct Link {
     endpoints: Vec<Endpoint>,
     identity: Option<Current>,
-    turns: Turns,
-    /// What was last said of each, so that it is said once.
-    said: Vec<Option<String>>,
+    rotation: EndpointRotation,
+    /// The last failure of each, so that it is logged once.
+    failures: Vec<Option<String>>,
     remote: RemoteChannel,
 }
 
 impl Link {
-    /// To these, one after the other; `identity` is needed for those far away. There must be one.
+    /// Connects to these, one after the other; `identity` is needed for remote ones. There must be one.
     #[must_use]
     pub fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
-        let said = vec![None; endpoints.len()];
-        Self { endpoints, identity, turns: Turns::default(), said, remote: RemoteChannel::default() }
+        let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
+        Self { endpoints, identity, rotation, failures, remote: RemoteChannel::default() }
     }
 
-    /// The channel to a controlplane far away, while there is one.
+    /// Returns the channel to a remote controlplane, while there is one.
     #[must_use]
     pub fn remote(&self) -> RemoteChannel {
         Arc::clone(&self.remote)
     }
 
-    /// Whose turn it is, as text.
+    /// Returns the endpoint whose turn it is, as text.
     #[must_use]
     pub fn current(&self) -> String {
-        self.endpoints[self.turns.current()].to_string()
+        self.endpoints[self.rotation.current()].to_string()
     }
 
-    /// Connects to the one whose turn it is.
-    pub async fn connect(&self) -> Result<Channel, NotConnected> {
-        let endpoint = self.endpoints[self.turns.current()].clone();
+    /// Connects to the endpoint whose turn it is.
+    pub async fn connect(&self) -> Result<Channel, ConnectError> {
+        let endpoint = self.endpoints[self.rotation.current()].clone();
         let is_remote = matches!(endpoint, Endpoint::Remote(_));
         if is_remote {
-            let held = self.identity.as_ref().and_then(Current::get).ok_or(NotConnected::NotJoined)?;
+            let held = self.identity.as_ref().and_then(Current::get).ok_or(ConnectError::NotJoined)?;
             if held.not_after <= unix_now() {
-                return Err(NotConnected::Ended);
+                return Err(ConnectError::Ended);
             }
             member(&held)?;
         }
@@ -116,30 +116,34 @@ impl Link {
         Ok(channel)
     }
 
-    /// The one whose turn it is works.
+    /// Takes note that the endpoint whose turn it is works.
     pub fn succeeded(&mut self) {
-        self.turns.succeeded();
-        self.said[self.turns.current()] = None;
+        self.rotation.succeeded();
+        self.failures[self.rotation.current()] = None;
     }
 
-    /// The one whose turn it is failed; says whether this is news.
-    pub fn is_news(&mut self, why: &str) -> bool {
+    /// Gives up the channel to a remote controlplane, as its stream has ended.
+    pub fn disconnect(&self) {
         self.remote.store(None);
-        let said = &mut self.said[self.turns.current()];
-        let news = said.as_deref() != Some(why);
-        if news {
-            *said = Some(why.to_owned());
-        }
-        news
     }
 
-    /// Goes on to the next; says whether all have failed since one worked.
+    /// Records why the endpoint whose turn it is failed; returns whether that differs from its last failure.
+    pub fn record_failure(&mut self, error: &str) -> bool {
+        let last = &mut self.failures[self.rotation.current()];
+        let differs = last.as_deref() != Some(error);
+        if differs {
+            *last = Some(error.to_owned());
+        }
+        differs
+    }
+
+    /// Goes on to the next endpoint; returns whether all have failed since one worked.
     pub fn advance(&mut self) -> bool {
-        self.turns.failed(self.endpoints.len())
+        self.rotation.failed(self.endpoints.len())
     }
 }
 
-/// How HTTP/2 is spoken. The URI is the authority only; what is dialled is another matter.
+/// Returns how HTTP/2 is spoken. The URI is the authority only; what is dialled is another matter.
 pub(super) fn http2() -> Http2 {
     Http2::from_static("http://controlplane")
         .connect_timeout(CONNECT_TIMEOUT)
@@ -157,7 +161,7 @@ async fn dial(endpoint: &Endpoint, identity: Option<&Current>) -> io::Result<Box
     match endpoint {
         Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Remote(address) => {
-            // Whoever it is now: the channel dials again after a renewal.
+            // The identity as it is now: the channel dials again after a renewal.
             let held = identity.and_then(Current::get).ok_or(io::ErrorKind::PermissionDenied)?;
             let config = member(&held).map_err(io::Error::other)?;
             Ok(Box::new(shake_hands(address, config).await?))
@@ -166,7 +170,7 @@ async fn dial(endpoint: &Endpoint, identity: Option<&Current>) -> io::Result<Box
     }
 }
 
-/// TLS with the controlplane at `address`.
+/// Connects to the controlplane at `address` by TLS.
 pub(super) async fn shake_hands(
     address: &RemoteAddress,
     config: Arc<ClientConfig>,

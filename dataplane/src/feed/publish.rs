@@ -9,23 +9,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use webgateway_process::Blocker;
-use webgateway_proto::model::RouteId;
 
-use super::apply::{Applied, Complete, apply};
+use super::apply::{Applied, Complete, Reject, apply};
 use super::cache::{Cache, Record, Restored};
 use crate::clock::unix_now;
+use crate::connections::RouteClosed;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
-
-/// A route that is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RouteClosed {
-    /// Which.
-    pub route: RouteId,
-    /// Whether its connections are cut at once instead of drained.
-    pub at_once: bool,
-}
 
 /// The one writer of the snapshot.
 pub struct Publisher {
@@ -38,14 +29,14 @@ pub struct Publisher {
     version: u64,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub struct Published {
-    /// What it stands at.
+    /// The version that it stands at.
     pub version: u64,
-    /// What could not be used: name and reason.
-    pub rejects: Vec<(String, String)>,
-    /// Told when it is in the cache, or cannot be; `None` without a cache.
+    /// The resources that could not be used.
+    pub rejects: Vec<Reject>,
+    /// Resolves when it is in the cache, or cannot be; `None` without a cache.
     pub kept: Option<oneshot::Receiver<()>>,
 }
 
@@ -71,12 +62,12 @@ impl Publisher {
         self.serve(Arc::new(snapshot), version);
     }
 
-    /// What is in use.
+    /// Returns the snapshot in use.
     pub fn current(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// The version of the last batch, whether or not all of it could be used.
+    /// Returns the version of the last batch, whether or not all of it could be used.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -88,16 +79,16 @@ impl Publisher {
         let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;
         let begun = Instant::now();
         let Applied { snapshot, version, full, rejects, closed } = apply(&current, complete, &tickets, now);
-        for (name, reason) in &rejects {
-            warn!(resource = name, reason, "rejected, the last good one stays");
+        for Reject { resource, reason } in &rejects {
+            warn!(resource, reason, "rejected, the last good one stays");
         }
         let snapshot = Arc::new(snapshot);
         self.serve(Arc::clone(&snapshot), version);
         self.metrics.feed_apply.observe(begun.elapsed());
-        for (route, at_once) in closed {
+        for closed in closed {
             for worker in &self.workers {
                 // A worker that is gone has no connections.
-                let _ = worker.send(RouteClosed { route, at_once });
+                let _ = worker.send(closed);
             }
         }
         self.metrics.feed_batches.inc();

@@ -15,51 +15,63 @@ use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::exchange::Exchange;
+use super::exchange::{CutWait, Exchange};
 use crate::backend::pool::Pool;
 
-/// How much of the API's answer is handed over at a time: what is handed over is not counted any more.
+/// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
 const PIECE: usize = 16 * 1024;
 
-/// Why a body did not come to its end.
+/// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
-pub enum BodyFailed {
-    /// The other side failed.
+pub enum BodyError {
+    /// The side that sends it failed.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
-    /// The backend fell silent.
+    /// The backend sent nothing for too long.
     #[error("the backend fell silent")]
-    Silence,
+    Timeout,
+    /// The route was suspended, or deleted and its drain is over.
+    #[error("the route is gone")]
+    RouteClosed,
 }
 
 /// The body of a request to a backend.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// Nothing.
+    /// No body.
     Empty,
-    /// What the visitor sends.
-    Visitor(Incoming, Rc<Exchange>),
+    /// The client's.
+    Client(ClientBody),
 }
 
-/// The body of an answer to a visitor.
+/// A request's body as the client sends it; it ends early with the route.
+#[derive(Debug)]
+pub struct ClientBody {
+    incoming: Incoming,
+    exchange: Rc<Exchange>,
+    cut: CutWait,
+}
+
+/// The body of a response to a client.
 #[derive(Debug)]
 pub enum ResponseBody {
-    /// Our own.
+    /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The API's.
     Api(ApiBody),
-    /// What the backend sends.
+    /// The backend's.
     Backend(Box<BackendBody>),
 }
 
-/// The API's answer, sent piece by piece, and the room it takes until then.
+/// The API's answer, sent piece by piece, and the memory reserved for it until then.
 #[derive(Debug)]
 pub struct ApiBody {
     rest: Bytes,
-    _room: OwnedSemaphorePermit,
+    _reserved: OwnedSemaphorePermit,
 }
 
-/// What a backend sends; when it was read to its end, the connection goes back to the pool.
+/// A response's body as the backend sends it; it ends early with the route. When it was read to its end, the connection
+/// goes back to the pool.
 #[derive(Debug)]
 pub struct BackendBody {
     incoming: Incoming,
@@ -67,38 +79,54 @@ pub struct BackendBody {
     lease: Option<Lease>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    cut: CutWait,
 }
 
 /// A backend's connection while its answer is read.
 #[derive(Debug)]
 pub struct Lease {
-    /// Where it goes back to.
+    /// The pool that it goes back to.
     pub pool: Rc<Pool<RequestBody>>,
-    /// Whose it is.
+    /// The address of the backend.
     pub backend: SocketAddr,
     /// The connection.
     pub sender: SendRequest<RequestBody>,
 }
 
+impl RequestBody {
+    /// Returns the body that a client sends.
+    #[must_use]
+    pub fn client(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+        Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
+    }
+}
+
 impl ResponseBody {
-    /// A body of our own.
+    /// Returns a body of the gateway's own.
     #[must_use]
     pub fn fixed(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self::Fixed((!text.is_empty()).then_some(text))
     }
 
-    /// The API's, which takes `room` until it is sent.
+    /// Returns the body of the API's answer, for which memory is `reserved` until it is sent.
     #[must_use]
-    pub fn api(rest: Bytes, room: OwnedSemaphorePermit) -> Self {
-        Self::Api(ApiBody { rest, _room: room })
+    pub fn api(rest: Bytes, reserved: OwnedSemaphorePermit) -> Self {
+        Self::Api(ApiBody { rest, _reserved: reserved })
     }
 
-    /// A backend's; silent for at most `limit` at a time.
+    /// Returns the body that a backend sends, silent for at most `limit` at a time.
     #[must_use]
     pub fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
         exchange.wait_for_backend(false);
-        let mut body = BackendBody { incoming, exchange, lease: Some(lease), limit, timer: None };
+        let mut body = BackendBody {
+            incoming,
+            exchange,
+            lease: Some(lease),
+            limit,
+            timer: None,
+            cut: CutWait::default(),
+        };
         body.release_at_end();
         Self::Backend(Box::new(body))
     }
@@ -127,13 +155,16 @@ impl BackendBody {
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.exchange.is_cut() {
+            return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.wait_for_backend(true);
             return if self.silent_too_long(cx) {
-                Poll::Ready(Some(Err(BodyFailed::Silence)))
+                Poll::Ready(Some(Err(BodyError::Timeout)))
             } else {
-                Poll::Pending
+                self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)))
             };
         };
         self.exchange.wait_for_backend(false);
@@ -146,18 +177,18 @@ impl BackendBody {
             None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyFailed::Peer)))
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = BodyFailed;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Api(ApiBody { rest, .. }) if rest.is_empty() => Poll::Ready(None),
@@ -188,34 +219,39 @@ impl Body for ResponseBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Visitor(incoming, exchange) = self.get_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        if let Poll::Ready(frame) = &polled {
-            exchange.moved();
-            if frame.is_none() || incoming.is_end_stream() {
-                exchange.request_done();
-            }
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Client(ClientBody { incoming, exchange, cut }) = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        if exchange.is_cut() {
+            return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
-        polled
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
+        };
+        exchange.moved();
+        if frame.is_none() || incoming.is_end_stream() {
+            exchange.request_done();
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Visitor(incoming, _) => incoming.is_end_stream(),
+            Self::Client(body) => body.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Visitor(incoming, _) => incoming.size_hint(),
+            Self::Client(body) => body.incoming.size_hint(),
         }
     }
 }
@@ -225,19 +261,19 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::feed::client::ApiDoor;
+    use crate::controlplane::ControlplaneClient;
 
     #[tokio::test]
-    async fn the_apis_answer_goes_out_piece_by_piece_and_keeps_its_room_until_then() {
-        let door = ApiDoor::default();
-        let whole = door.admit(crate::config::API_BODIES).unwrap();
+    async fn the_apis_answer_goes_out_piece_by_piece_and_keeps_its_memory_until_then() {
+        let controlplane = ControlplaneClient::default();
+        let whole = controlplane.reserve(crate::config::API_BODIES).unwrap();
         let mut body = ResponseBody::api(vec![7; PIECE + 1].into(), whole);
         assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
-        assert!(!body.is_end_stream() && door.admit(1).is_err());
+        assert!(!body.is_end_stream() && controlplane.reserve(1).is_err());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
         assert!(body.is_end_stream() && body.frame().await.is_none());
         drop(body);
-        assert!(door.admit(1).is_ok());
+        assert!(controlplane.reserve(1).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! The one table that turns what went wrong into an answer: status, Proxy-Status (RFC 9209), a line for people.
+//! The one table that turns errors into responses: status, Proxy-Status (RFC 9209), a line for people.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
@@ -6,114 +6,105 @@ use thiserror::Error;
 use super::body::ResponseBody;
 use super::headers::BadRequest;
 use crate::backend::dial::DialError;
-use crate::feed::client::ApiUnavailable;
+use crate::controlplane::ControlplaneError;
 
-/// What went wrong with a request.
+/// The reason why a request is answered by the gateway itself, with an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Fault {
-    /// It is no request that can be passed on.
+pub enum ProxyError {
+    /// The request is malformed.
     #[error("The request cannot be passed on: {0}.")]
     BadRequest(#[from] BadRequest),
-    /// CONNECT.
+    /// The method is CONNECT.
     #[error("This gateway is no forward proxy.")]
     Connect,
     /// An API request's body is too large.
     #[error("The body is too large.")]
-    TooLarge,
+    BodyTooLarge,
     /// An API request's body took too long.
     #[error("The body took too long.")]
-    TooSlow,
-    /// A host that this connection is not for.
+    BodyTimeout,
+    /// The host is not one that this connection is for.
     #[error("This connection is for another host.")]
     Misdirected,
-    /// A host nobody has.
+    /// The host has no route.
     #[error("No route leads there.")]
     UnknownHost,
-    /// It has been here before.
+    /// The request has been here before.
     #[error("The request came back to this gateway.")]
     Loop,
     /// No backend can be reached.
     #[error("The backend cannot be reached: {0}.")]
-    Dial(DialError),
-    /// The backend hung up.
+    Dial(#[from] DialError),
+    /// The backend closed the connection before it answered.
     #[error("The backend closed the connection without an answer.")]
-    Hangup,
+    HangUp,
     /// The backend's answer is no HTTP.
     #[error("The backend's answer is not HTTP.")]
-    Garbage,
+    InvalidResponse,
     /// The backend's answer has a head that is too large.
     #[error("The backend's answer has too large a head.")]
     LargeHead,
     /// The backend did not answer in time.
     #[error("The backend did not answer in time.")]
-    Silence,
+    ResponseTimeout,
     /// The backend switched protocols unasked, or to another one.
     #[error("The backend switched protocols as it was not asked to.")]
     Upgrade,
     /// The API cannot be reached.
     #[error("The API is not available now: {0}. Traffic is not affected.")]
-    Api(ApiUnavailable),
+    Api(#[from] ControlplaneError),
 }
 
-/// An answer, but for its text.
+/// The status and the proxy error type of a response.
 struct Verdict {
     status: StatusCode,
-    /// RFC 9209 §2.3 error type; none if no next hop was involved.
+    /// The error type of RFC 9209 §2.3; none if no next hop was involved.
     error: Option<&'static str>,
 }
 
-impl Fault {
+impl ProxyError {
     fn verdict(&self) -> Verdict {
         let of = |status, error| Verdict { status, error };
         match self {
             Self::BadRequest(_) => of(StatusCode::BAD_REQUEST, None),
             Self::Connect => of(StatusCode::METHOD_NOT_ALLOWED, None),
-            Self::TooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
-            Self::TooSlow => of(StatusCode::REQUEST_TIMEOUT, None),
+            Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::BodyTimeout => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
-            Self::Dial(DialError::Refused) => of(StatusCode::BAD_GATEWAY, Some("connection_refused")),
-            Self::Dial(DialError::Timeout) => of(StatusCode::GATEWAY_TIMEOUT, Some("connection_timeout")),
-            Self::Dial(DialError::Unroutable) => {
-                of(StatusCode::BAD_GATEWAY, Some("destination_ip_unroutable"))
-            }
-            Self::Dial(DialError::Exhausted) => {
-                of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"))
-            }
-            Self::Dial(DialError::Ourselves) => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
-            Self::Dial(DialError::Other(_)) => of(StatusCode::BAD_GATEWAY, Some("destination_unavailable")),
-            Self::Hangup => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
-            Self::Garbage => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
+            Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
+            Self::HangUp => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
+            Self::InvalidResponse => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
             Self::LargeHead => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
-            Self::Silence => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
+            Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
             Self::Upgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
-            Self::Api(ApiUnavailable::Away) => {
+            Self::Api(ControlplaneError::Unavailable) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_unavailable"))
             }
-            Self::Api(ApiUnavailable::Busy) => {
+            Self::Api(ControlplaneError::Busy) => {
                 of(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"))
             }
-            Self::Api(ApiUnavailable::Timeout) => {
+            Self::Api(ControlplaneError::Timeout) => {
                 of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"))
             }
-            Self::Api(ApiUnavailable::Failed) => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
+            Self::Api(ControlplaneError::Failed) => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
         }
     }
 
-    /// The RFC 9209 error type, where a next hop was involved.
+    /// Returns the error type of RFC 9209 §2.3, where a next hop was involved.
     #[must_use]
-    pub fn error_type(&self) -> Option<&'static str> {
+    pub fn proxy_error(&self) -> Option<&'static str> {
         self.verdict().error
     }
 
-    /// Whether a backend took the request and gave no answer that is one.
+    /// Returns whether a backend took the request and gave no valid response.
     #[must_use]
-    pub fn is_backends(&self) -> bool {
-        matches!(self, Self::Hangup | Self::Garbage | Self::LargeHead | Self::Silence)
+    pub fn is_of_backend(&self) -> bool {
+        matches!(self, Self::HangUp | Self::InvalidResponse | Self::LargeHead | Self::ResponseTimeout)
     }
 
-    /// The answer.
+    /// Returns the response that says so.
     #[must_use]
     pub fn response(&self) -> Response<ResponseBody> {
         let Verdict { status, error } = self.verdict();
@@ -129,17 +120,17 @@ impl Fault {
             headers.insert("proxy-status", value);
         }
         match self {
-            Self::BadRequest(_) | Self::Connect | Self::TooLarge | Self::TooSlow => {
+            Self::BadRequest(_) | Self::Connect | Self::BodyTooLarge | Self::BodyTimeout => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Misdirected
             | Self::UnknownHost
             | Self::Loop
             | Self::Dial(_)
-            | Self::Hangup
-            | Self::Garbage
+            | Self::HangUp
+            | Self::InvalidResponse
             | Self::LargeHead
-            | Self::Silence
+            | Self::ResponseTimeout
             | Self::Upgrade
             | Self::Api(_) => {}
         }
@@ -147,20 +138,29 @@ impl Fault {
     }
 }
 
-/// What hyper says of an exchange with a backend, after the request may have been sent.
-impl From<&hyper::Error> for Fault {
+const fn dial_status(error: DialError) -> StatusCode {
+    match error {
+        DialError::Refused | DialError::Unroutable | DialError::Other(_) => StatusCode::BAD_GATEWAY,
+        DialError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        DialError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        DialError::Ourselves => StatusCode::LOOP_DETECTED,
+    }
+}
+
+/// Names what hyper says of an exchange with a backend, after the request may have been sent.
+impl From<&hyper::Error> for ProxyError {
     fn from(error: &hyper::Error) -> Self {
         if error.is_user() {
-            // What failed is the body that the visitor sends.
+            // What failed is the body that the client sends.
             Self::BadRequest(BadRequest::Body)
         } else if error.is_parse_too_large() {
             Self::LargeHead
         } else if error.is_parse() {
-            Self::Garbage
+            Self::InvalidResponse
         } else if error.is_timeout() {
-            Self::Silence
+            Self::ResponseTimeout
         } else {
-            Self::Hangup
+            Self::HangUp
         }
     }
 }
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn causes_are_told_apart() {
         for (fault, status, proxy_status) in [
-            (Fault::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
-            (Fault::Dial(DialError::Timeout), 504, Some("webgateway; error=connection_timeout")),
-            (Fault::UnknownHost, 503, Some("webgateway; error=destination_not_found")),
-            (Fault::Dial(DialError::Ourselves), 508, Some("webgateway; error=proxy_loop_detected")),
-            (Fault::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
-            (Fault::Misdirected, 421, None),
+            (ProxyError::Dial(DialError::Refused), 502, Some("webgateway; error=connection_refused")),
+            (ProxyError::Dial(DialError::Timeout), 504, Some("webgateway; error=connection_timeout")),
+            (ProxyError::UnknownHost, 503, Some("webgateway; error=destination_not_found")),
+            (ProxyError::Dial(DialError::Ourselves), 508, Some("webgateway; error=proxy_loop_detected")),
+            (ProxyError::Loop, 508, Some("webgateway; error=proxy_loop_detected")),
+            (ProxyError::Misdirected, 421, None),
         ] {
             let response = fault.response();
             assert_eq!(response.status().as_u16(), status);

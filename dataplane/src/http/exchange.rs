@@ -1,6 +1,6 @@
-//! Who is waited for: what tells a stalled visitor from a patient one.
+//! The progress of requests and responses: it tells a stalled client from one that waits for a backend.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,12 +11,14 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Coarse;
+use crate::connections::{Membership, Phase};
 
 /// The exchanges of one connection, taken together.
 pub struct Progress {
     in_flight: Cell<u32>,
     begun: Cell<u64>,
     waiting_for_backend: Cell<u32>,
+    is_upgrading: Cell<bool>,
     last: Cell<Instant>,
     clock: Rc<Coarse>,
     /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
@@ -29,14 +31,20 @@ pub struct Timer<'a> {
     home: &'a Progress,
 }
 
-/// One request and its answer; ends when dropped.
+/// One request and its response, bodies included; ends when dropped.
 #[derive(Debug)]
 pub struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
     request_done: Cell<bool>,
     last: Cell<Instant>,
+    /// Its own among those of a route, unless the connection's is of that route.
+    membership: OnceCell<Rc<Membership>>,
 }
+
+/// A wait for the cut of an exchange's route. It takes no memory until there is one to wait for.
+#[derive(Default)]
+pub struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 
 impl Progress {
     /// A connection without exchanges.
@@ -44,8 +52,8 @@ impl Progress {
     pub fn new(clock: Rc<Coarse>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
-        let (begun, timer) = (Cell::new(0), Cell::new(None));
-        Rc::new(Self { in_flight, begun, waiting_for_backend, last, clock, timer })
+        let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
+        Rc::new(Self { in_flight, begun, waiting_for_backend, is_upgrading, last, clock, timer })
     }
 
     /// A request begins.
@@ -60,22 +68,29 @@ impl Progress {
             waiting_for_backend: Cell::new(false),
             request_done: Cell::new(false),
             last: Cell::new(now),
+            membership: OnceCell::new(),
         })
     }
 
-    /// How many requests have begun so far.
+    /// Returns the number of requests that have begun so far.
     #[must_use]
     pub fn begun(&self) -> u64 {
         self.begun.get()
     }
 
-    /// Whether no request is under way.
+    /// Returns whether no request is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.in_flight.get() == 0
     }
 
-    /// Whether nothing has moved for `limit`, and it is not because of a backend.
+    /// Returns whether an upgrade was asked for and is not answered yet.
+    #[must_use]
+    pub fn is_upgrading(&self) -> bool {
+        self.is_upgrading.get()
+    }
+
+    /// Returns whether nothing has moved for `limit`, and it is not because of a backend.
     #[must_use]
     pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last.get()) > limit
@@ -83,7 +98,7 @@ impl Progress {
 }
 
 impl Exchange {
-    /// Something moved.
+    /// Takes note that something moved.
     pub fn moved(&self) {
         let now = self.connection.clock.now();
         self.last.set(now);
@@ -98,31 +113,74 @@ impl Exchange {
         timer
     }
 
-    /// When something last moved.
+    /// The moment at which something last moved.
     #[must_use]
     pub fn last(&self) -> Instant {
         self.last.get()
     }
 
-    /// The whole request was read.
+    /// Takes note that the whole request was read.
     pub fn request_done(&self) {
         self.request_done.set(true);
         self.wait_for_backend(true);
     }
 
-    /// Whether the whole request was read.
+    /// Returns whether the whole request was read.
     #[must_use]
     pub fn is_request_done(&self) -> bool {
         self.request_done.get()
     }
 
-    /// Whether it is the backend's turn.
+    /// Takes note whether it is the backend's turn.
     pub fn wait_for_backend(&self, waiting: bool) {
         if self.waiting_for_backend.replace(waiting) != waiting {
             let others = self.connection.waiting_for_backend.get();
             let now = if waiting { others + 1 } else { others.saturating_sub(1) };
             self.connection.waiting_for_backend.set(now);
         }
+    }
+}
+
+impl Exchange {
+    /// Takes note that the request asks for an upgrade.
+    pub fn upgrades(&self) {
+        self.connection.is_upgrading.set(true);
+    }
+
+    /// Makes the exchange end with the route of `membership`, which is not that of its connection.
+    pub fn belong_to(&self, membership: Rc<Membership>) {
+        // An exchange has one route.
+        let _ = self.membership.set(membership);
+    }
+
+    /// Its own entry among those of a route; `None` if that of the connection holds for it.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Rc<Membership>> {
+        self.membership.get()
+    }
+
+    /// Returns whether its route was cut, be the connection another's.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.membership.get().is_some_and(|membership| membership.watch().phase() == Phase::Cut)
+    }
+}
+
+impl CutWait {
+    /// Resolves when the route of `exchange` is cut; never if the connection is of the same route.
+    pub fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(membership) = exchange.membership.get() else { return Poll::Pending };
+        let wait = self.0.get_or_insert_with(|| {
+            let watch = Rc::clone(membership.watch());
+            Box::pin(async move { watch.reaches(Phase::Cut).await })
+        });
+        wait.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for CutWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CutWait").field(&self.0.is_some()).finish()
     }
 }
 
@@ -151,6 +209,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.wait_for_backend(false);
         self.moved();
+        self.connection.is_upgrading.set(false);
         self.connection.in_flight.set(self.connection.in_flight.get().saturating_sub(1));
     }
 }
@@ -163,7 +222,12 @@ impl fmt::Debug for Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use webgateway_proto::model::RouteId;
+
     use super::*;
+    use crate::connections::Connections;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -182,5 +246,25 @@ mod tests {
         assert!(progress.is_stalled(later, LIMIT) && !progress.is_stalled(Instant::now(), LIMIT));
         drop(one);
         assert!(progress.is_idle());
+    }
+
+    #[tokio::test]
+    async fn an_exchange_of_another_route_is_cut_with_that_route() {
+        let (progress, connections) = (Progress::new(Rc::default()), Rc::new(Connections::default()));
+        let (own, other) = (progress.begin(), progress.begin());
+        let route = RouteId::from_bytes([1; 16]);
+        other.belong_to(Rc::new(connections.enter(Some(route))));
+        let (mut of_own, mut of_other) = (CutWait::default(), CutWait::default());
+        let poll = |wait: &mut CutWait, exchange: &Exchange| {
+            wait.poll(exchange, &mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        assert!(!poll(&mut of_own, &own) && !poll(&mut of_other, &other));
+        connections.end_route(route, Phase::Draining);
+        assert!(!poll(&mut of_other, &other) && !other.is_cut());
+        connections.end_draining(route);
+        assert!(poll(&mut of_other, &other) && other.is_cut());
+        assert!(!poll(&mut of_own, &own) && !own.is_cut());
+        drop(other);
+        assert!(connections.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What of a head goes through, and what is said anew. Pure.
+//! Heads on their way through: checked, stripped of what is hop by hop, and told of the client. Pure.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// RFC 8586.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// Why a request cannot be passed on.
+/// The reason why a request cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadRequest {
     /// HTTP/1.1 without Host.
@@ -41,30 +41,41 @@ pub enum BadRequest {
 /// The host a request is for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// As it was sent, port included.
+    /// The authority as it was sent, port included.
     pub authority: &'a str,
     /// The Host field that says so, if one does.
     pub field: Option<&'a HeaderValue>,
-    /// Lower-case, without port or trailing dot.
+    /// The host in lower case, without port or trailing dot.
     pub host: Cow<'a, str>,
 }
 
-/// What the backend is told of the visitor.
+/// The gateway's own fields of a request, which tell the backend of the client.
 #[derive(Debug)]
 pub struct Forwarded<'a> {
-    /// The visitor's address.
+    /// The client's address.
     pub client: &'a HeaderValue,
-    /// The host and port the visitor asked for.
+    /// The host and port that the client asked for.
     pub authority: &'a HeaderValue,
-    /// How the visitor came: `https` or `http`.
+    /// The scheme of the client's request: `https` or `http`.
     pub proto: &'static str,
-    /// Our name in CDN-Loop.
+    /// The gateway's name in CDN-Loop.
     pub cdn_id: &'a HeaderValue,
     /// The protocol to upgrade to.
     pub upgrade: Option<HeaderValue>,
 }
 
-/// The host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
+/// Checks a head's framing and returns the host it is for, so that no path goes on with a request in doubt.
+///
+/// # Errors
+///
+/// Fails if its length can be read in two ways, or its host.
+pub fn check<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+    let target = target(request, sni)?;
+    check_framing(request.headers())?;
+    Ok(target)
+}
+
+/// Returns the host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
 pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
     let mut fields = request.headers().get_all(HOST).iter();
     let field = fields.next();
@@ -83,7 +94,7 @@ pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>
 }
 
 impl Target<'_> {
-    /// The authority as a field of its own.
+    /// Returns the authority as a field of its own.
     pub fn authority_value(&self) -> Result<HeaderValue, BadRequest> {
         match self.field {
             Some(field) => Ok(field.clone()),
@@ -92,7 +103,7 @@ impl Target<'_> {
     }
 }
 
-/// Lower-case, without port or trailing dot; what is no host name at all is refused.
+/// Returns the host of an authority in lower case, without port or trailing dot; refuses what is no host name.
 pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
     let host = match authority.rsplit_once(':') {
         // An IPv6 literal is a host as well, if one that no route is for.
@@ -120,7 +131,7 @@ fn ipv6_literal(authority: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Refuses what two readers could read in two ways. The parser has refused most of it already.
-pub fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
+fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(encoding) = encodings.next() else { return Ok(()) };
     let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -130,7 +141,7 @@ pub fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// The protocol an HTTP/1.1 request asks to switch to (RFC 9110 §7.8).
+/// Returns the protocol an HTTP/1.1 request asks to switch to (RFC 9110 §7.8).
 #[must_use]
 pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
     let asked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
@@ -138,7 +149,7 @@ pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
     request.headers().get(UPGRADE).filter(|_| named).cloned()
 }
 
-/// Whether a request went through the gateway of this name before (RFC 8586 §2).
+/// Returns whether a request went through the gateway of this name before (RFC 8586 §2).
 #[must_use]
 pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
     if !headers.contains_key(CDN_LOOP) {
@@ -168,8 +179,8 @@ pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
     }
 }
 
-/// Makes an answer's head fit for a visitor; `upgrade` keeps what a 101 needs.
-pub fn to_visitor(headers: &mut HeaderMap, upgrade: bool) {
+/// Makes a response's head fit for a client; `upgrade` keeps what a 101 needs.
+pub fn to_client(headers: &mut HeaderMap, upgrade: bool) {
     let protocol = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     strip(headers, is_hop_by_hop);
     if let Some(protocol) = protocol {
@@ -178,7 +189,7 @@ pub fn to_visitor(headers: &mut HeaderMap, upgrade: bool) {
     }
 }
 
-/// RFC 9110 §7.6.1, beside what Connection names.
+/// Returns whether a field is hop by hop (RFC 9110 §7.6.1) without being named by Connection.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -194,7 +205,7 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// What only the edge may say, and what it has dealt with: Expect was answered when the body was asked for.
+/// Returns whether a field is one that only the edge may set, or has dealt with: Expect was answered when the body was asked for.
 /// CGI-like backends read `X_Real_IP` as `X-Real-IP`.
 fn is_for_the_edge(name: &str) -> bool {
     name.starts_with("x-forwarded-")
@@ -226,7 +237,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a list field names a token, in any case.
+/// Returns whether a list field names a token, in any case.
 fn names(headers: &HeaderMap, field: HeaderName, token: &str) -> bool {
     let lines = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
     let mut tokens = lines.flat_map(|line| line.split(',')).map(str::trim);

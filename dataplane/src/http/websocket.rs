@@ -9,7 +9,7 @@ pub const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 #[derive(Debug, Default)]
 pub struct Frames(Cell<At>);
 
-/// Where in a frame the last byte was.
+/// The place in a frame of the last byte.
 #[derive(Debug, Clone, Copy, Default)]
 enum At {
     /// Between two frames.
@@ -43,7 +43,7 @@ impl Frames {
         self.0.set(at);
     }
 
-    /// Whether the last byte ended a frame.
+    /// Returns whether the last byte ended a frame.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         matches!(self.0.get(), At::Boundary)

@@ -24,7 +24,7 @@ pub enum ToNode {
     Put(Box<Resource>),
     /// A resource that cannot be used, by name, and why.
     Unusable(String, InvalidMessage),
-    /// A resource to drop.
+    /// A resource to drop. In a full batch, which drops what it does not name, this says that connections are cut.
     Remove {
         /// Which.
         name: ResourceName,

@@ -12,6 +12,7 @@ const DOORS: &[(&str, &[&str])] = &[
         "wire::",
         &[
             "proto/src/feed",
+            "dataplane/src/controlplane.rs",
             "dataplane/src/feed/client.rs",
             "dataplane/src/feed/enrolment.rs",
             "controlplane/src/feed/server.rs",

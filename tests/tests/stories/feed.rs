@@ -35,34 +35,58 @@ stories![
 const HOST: &str = "app.gw.example";
 
 /// A gateway and this story's own end of its feed.
-struct Fed {
+pub(crate) struct Fed {
     server: FeedServer,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     authority: Authority,
     base: Issued,
 }
 
 impl Fed {
-    async fn start(scene: &Scene) -> Result<(Self, Subscription)> {
+    pub(crate) async fn start(scene: &Scene) -> Result<(Self, Subscription)> {
+        Self::start_with(scene, |setup| setup).await
+    }
+
+    /// The same with more configuration.
+    pub(crate) async fn start_with(
+        scene: &Scene,
+        setup: impl FnOnce(Setup) -> Setup,
+    ) -> Result<(Self, Subscription)> {
         let mut server = FeedServer::listen(&scene.path("feed.sock"))?;
         let authority = Authority::new()?;
         let base = authority.issue(&["gw.example", "*.gw.example"])?;
-        let gateway = Gateway::start_unready(scene, &Setup::from_socket(server.path(), authority.root()))?;
+        let from_socket = Setup::from_socket(server.path(), authority.root());
+        let gateway = Gateway::start_unready(scene, &setup(from_socket))?;
         let subscription = server.subscribed().await?;
         ensure!(subscription.hello.held.is_none(), "it begins with nothing");
-        ensure!(subscription.hello.node == "story" && !subscription.hello.build.is_empty());
+        ensure!(!subscription.hello.node.is_empty() && !subscription.hello.build.is_empty());
         Ok((Self { server, gateway, authority, base }, subscription))
     }
 
     /// A first sync with these routes, as version 1.
-    async fn sync(&self, node: &mut Subscription, routes: Vec<wire::feed_message::Message>) -> Result<()> {
-        let all = [vec![begin(Kind::Full)], foundation(&self.base)?.to_vec(), routes, vec![end(1)]];
-        node.send(all.concat()).await?;
-        ensure!(node.answer().await? == (Vec::new(), 1));
+    pub(crate) async fn sync(
+        &self,
+        node: &mut Subscription,
+        routes: Vec<wire::feed_message::Message>,
+    ) -> Result<()> {
+        self.full(node, routes, 1).await?;
         self.gateway.ready().await
     }
 
-    fn visitor(&self) -> Result<Client> {
+    /// A full batch with these messages, as this version.
+    pub(crate) async fn full(
+        &self,
+        node: &mut Subscription,
+        messages: Vec<wire::feed_message::Message>,
+        version: u64,
+    ) -> Result<()> {
+        let all = [vec![begin(Kind::Full)], foundation(&self.base)?.to_vec(), messages, vec![end(version)]];
+        node.send(all.concat()).await?;
+        ensure!(node.answer().await? == (Vec::new(), version));
+        Ok(())
+    }
+
+    pub(crate) fn visitor(&self) -> Result<Client> {
         self.gateway.visitor()
     }
 }

@@ -13,12 +13,14 @@ mod configuration;
 mod coverage;
 mod declarative;
 mod dns;
+mod ended_routes;
 mod endurance;
 mod failing_backends;
 mod feed;
 mod garbage;
 mod harness;
 mod health;
+mod http_challenges;
 mod interop;
 mod links;
 mod misdirected;
@@ -60,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         stopping::stories(),
         upgrade::stories(),
         feed::stories(),
+        ended_routes::stories(),
+        http_challenges::stories(),
         dns::stories(),
         owners::stories(),
         concurrency::stories(),

@@ -27,6 +27,7 @@ stories![
     a_change_closes_none_of_1000,
     a_removed_routes_websockets_are_closed,
     the_backends_end_reaches_the_visitor,
+    open_websockets_count_against_the_limit_of_connections,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -186,4 +187,27 @@ async fn the_backends_end_reaches_the_visitor(scene: &Scene) -> Result<()> {
     drop(backend);
     socket.closed().await?;
     Ok(())
+}
+
+async fn open_websockets_count_against_the_limit_of_connections(scene: &Scene) -> Result<()> {
+    const LIMIT: usize = 6;
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let limits = format!("[limits]\nconnections = {LIMIT}");
+    let world = Standalone::start_with(scene, routes, |setup| setup.more(&limits)).await?;
+    let visitor = world.visitor()?;
+    let mut sockets = Vec::new();
+    // What is over the limit waits in the kernel's queue: there is no answer until another one closes.
+    while let Ok(opened) = tokio::time::timeout(Duration::from_secs(1), open(&visitor)).await {
+        sockets.push(opened?);
+        ensure!(sockets.len() <= LIMIT, "{} are open, of {LIMIT} allowed", sockets.len());
+    }
+    ensure!(!sockets.is_empty());
+    for socket in &mut sockets {
+        socket.echo("here").await?;
+    }
+    drop(sockets.pop());
+    open(&visitor).await.context("a place that became free")?.echo("here").await
 }

@@ -29,6 +29,10 @@ fn remove(id: u8, at_once: bool) -> ToNode {
     ToNode::Remove { name: ResourceName::Route(RouteId::from_bytes([id; 16])), at_once }
 }
 
+fn closed(id: u8, at_once: bool) -> RouteClosed {
+    RouteClosed { route: RouteId::from_bytes([id; 16]), at_once }
+}
+
 fn held(version: u64) -> Held {
     Held { epoch: "e".into(), version }
 }
@@ -59,7 +63,7 @@ fn a_full_batch_drops_what_it_does_not_name() {
         run(&first.snapshot, true, vec![put(settings("gw.example")), put(route(2)), put(route(3))], 6);
     assert!(second.snapshot.routes.lookup("h1.gw.example").is_none());
     assert!(second.snapshot.routes.lookup("h3.gw.example").is_some());
-    assert_eq!(second.closed, [(RouteId::from_bytes([1; 16]), false)]);
+    assert_eq!(second.closed, [closed(1, false)]);
     assert_eq!(first.snapshot.routes.len(), 2, "the old snapshot is as it was");
 }
 
@@ -79,10 +83,23 @@ fn a_full_batch_of_what_is_held_keeps_the_very_routes() {
 }
 
 #[test]
+fn a_full_batch_says_which_of_the_routes_it_drops_are_cut_at_once() {
+    let first = run(&Snapshot::default(), true, vec![put(route(1)), put(route(2)), put(route(3))], 5);
+    let second = run(&first.snapshot, true, vec![put(route(3)), remove(2, true), remove(4, true)], 6);
+    let mut all = second.closed;
+    all.sort_by_key(|closed| closed.route);
+    assert_eq!(all, [closed(1, false), closed(2, true)]);
+    assert_eq!(second.snapshot.routes.len(), 1);
+    // What is named is there, whatever else is said.
+    let third = run(&first.snapshot, true, vec![remove(1, true), put(route(1))], 6);
+    assert!(third.snapshot.routes.lookup("h1.gw.example").is_some());
+}
+
+#[test]
 fn a_removal_says_how_its_connections_end() {
     let first = run(&Snapshot::default(), true, vec![put(route(1)), put(route(2))], 1);
     let second = run(&first.snapshot, false, vec![remove(1, true), remove(2, false), remove(3, true)], 2);
-    assert_eq!(second.closed, [(RouteId::from_bytes([1; 16]), true), (RouteId::from_bytes([2; 16]), false)]);
+    assert_eq!(second.closed, [closed(1, true), closed(2, false)]);
     assert!(second.snapshot.routes.is_empty());
 }
 
@@ -91,7 +108,7 @@ fn what_is_rejected_is_named_and_its_version_not_held() {
     let first = run(&Snapshot::default(), true, vec![put(route(1))], 1);
     let second = run(&first.snapshot, false, vec![put(bad_certificate()), put(route(2))], 2);
     assert_eq!(second.rejects.len(), 1);
-    assert_eq!(second.rejects[0].0, "certificate/h1.gw.example");
+    assert_eq!(second.rejects[0].resource, "certificate/h1.gw.example");
     assert_eq!(second.version, 2);
     assert_eq!(second.snapshot.held, Some(held(1)), "not held");
     assert!(second.snapshot.routes.lookup("h2.gw.example").is_some(), "the rest is applied");
@@ -109,7 +126,7 @@ fn a_route_that_became_unusable_keeps_its_last_good_form_even_in_a_full_sync() {
     let unusable = ToNode::Unusable(name.clone(), InvalidMessage::RouteId(3));
     let second = run(&first.snapshot, true, vec![unusable], 2);
     assert!(second.snapshot.routes.lookup("h1.gw.example").is_some());
-    assert_eq!(second.rejects[0].0, name);
+    assert_eq!(second.rejects[0].resource, name);
     assert!(second.closed.is_empty());
 }
 

@@ -12,7 +12,7 @@ use webgateway_proto::model::Prefixes;
 use super::folder::{Folder, Kind};
 use super::page;
 use super::sealed::{Next, Reader, Refused};
-use crate::feed::apply::{Applied, restore};
+use crate::feed::apply::{Applied, Reject, restore};
 use crate::snapshot::Snapshot;
 
 /// What was in the cache.
@@ -66,7 +66,7 @@ pub(super) fn load(
         }
         loading.take(kind, generation)?;
     }
-    for (resource, reason) in &loading.applied.rejects {
+    for Reject { resource, reason } in &loading.applied.rejects {
         warn!(resource, reason, "what is cached of it cannot be used");
     }
     Ok(Some(Restored { snapshot: loading.applied.snapshot, at: loading.at }))

@@ -1,4 +1,4 @@
-//! Nothing of the hop or of a lying visitor goes through; everything else does.
+//! Nothing of the hop or of a lying client goes through; everything else does.
 
 use proptest::prelude::*;
 
@@ -68,7 +68,7 @@ const OURS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn a_lying_visitor_is_not_believed() {
+fn a_lying_client_is_not_believed() {
     let map = passed(
         &[
             ("x-forwarded-for", "10.0.0.1"),
@@ -134,9 +134,9 @@ fn an_upgrade_is_asked_for_and_answered_alone() {
     );
     let mut answer =
         headers(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", "x")]);
-    to_visitor(&mut answer, true);
+    to_client(&mut answer, true);
     assert_eq!(answer.len(), 3);
-    to_visitor(&mut answer, false);
+    to_client(&mut answer, false);
     assert_eq!(answer.len(), 1);
 }
 

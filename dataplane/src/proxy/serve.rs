@@ -1,25 +1,25 @@
-//! One terminated connection: HTTP/1.1 or HTTP/2, until it is done, stalled, or told to end.
+//! HTTP/1.1 or HTTP/2 on one connection, until it is done, stalled, or told to end.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::Poll;
 
+use http::{HeaderValue, Response, header};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::debug;
+use tracing::{Instrument, Span, debug};
 
-use super::body::ResponseBody;
-use super::exchange::Progress;
-use super::handler::{Visit, handle};
 use crate::config::Limits;
 use crate::connections::{LINGER, Phase, Watch};
+use crate::context::ConnectionContext;
+use crate::http::body::ResponseBody;
+use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 
 /// Uploads are read that far ahead, per stream and per connection.
@@ -31,46 +31,51 @@ const READ_BUFFER: usize = 256 * 1024;
 /// Streams a peer may open and reset before they are handled (CVE-2023-44487).
 const RESET_STREAMS: usize = 20;
 
-/// Serves a connection whose handshake is done.
-pub async fn serve<I>(visit: Rc<Visit>, io: I, h2: bool)
+/// Serves HTTP to a client; `service` begins an exchange of the connection's progress for each request.
+pub async fn serve<I, S>(connection: &ConnectionContext, io: I, is_h2: bool, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
+    S::Future: 'static,
 {
-    let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
-    let (metrics, watch) = (visit.proxy.metrics.clone(), Rc::clone(&visit.watch));
-    let service = service_fn(move |request| handle(Rc::clone(&visit), request, visit.progress.begin()));
-    let ended = if h2 {
-        let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
-        drive(connection, &watch, &progress, &limits).await
+    let ConnectionContext { worker, progress, membership, .. } = connection;
+    let (limits, watch) = (&worker.limits, membership.watch());
+    let ended = if is_h2 {
+        let connection = http2_builder(limits).serve_connection(TokioIo::new(io), service);
+        drive(connection, watch, progress, limits).await
     } else {
-        let mut builder = http1_builder(&limits);
-        // `drive` bounds the time between requests, head included, without a timer for each of them.
-        builder.header_read_timeout(None);
-        let connection = builder.serve_connection(TokioIo::new(io), service);
-        drive(connection.with_upgrades(), &watch, &progress, &limits).await
+        let connection = http1_builder(limits).serve_connection(TokioIo::new(io), service);
+        drive(connection.with_upgrades(), watch, progress, limits).await
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended");
         if error.is_parse() {
-            metrics.refused(Refusal::NotHttp);
+            worker.metrics.refused(Refusal::NotHttp);
         }
     }
 }
 
-/// HTTP/1.1 with our limits; also for the redirect. The parser's own limit of 100 fields stays: to set another one
-/// costs an allocation per head.
-pub fn http1_builder(limits: &Limits) -> http1::Builder {
+/// Tells an HTTP/1 client that its connection ends with this response, if it is to end.
+pub fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
+    if phase > Phase::Open {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// HTTP/1.1 with our limits. The parser's own limit of 100 fields stays: to set another one costs an allocation per
+/// head. [`drive`] bounds the time between requests, head included, without a timer for each of them.
+fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(None)
         .max_header_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX))
         .max_buf_size(READ_BUFFER);
     builder
 }
 
 fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+    let mut builder = http2::Builder::new(Local(Span::current()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -94,7 +99,7 @@ async fn drive<C: Graceful>(
     let mut leaving = std::pin::pin!(watch.reaches(Phase::Leaving));
     let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
     let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
-    // How many requests had begun when it was asked to end: the next one is the last.
+    // The number of requests that had begun when it was asked to end: the next one is the last.
     let mut asked: Option<u64> = None;
     let (mut lingering, mut ending) = (false, false);
     let mut tick = interval(limits.stall_timeout.min(limits.header_timeout) / 4);
@@ -126,7 +131,7 @@ async fn drive<C: Graceful>(
                         ending = true;
                     }
                 } else if progress.is_stalled(now, limits.stall_timeout) {
-                    debug!("a visitor stalled");
+                    debug!("client stalled");
                     return Ok(());
                 }
             }
@@ -134,7 +139,12 @@ async fn drive<C: Graceful>(
     }
 }
 
+/// Resolves once the last request has begun; a request for an upgrade is answered first, as its 101 would say `close`
+/// instead.
 fn has_last_request(asked: Option<u64>, progress: &Progress) -> Poll<()> {
+    if progress.is_upgrading() {
+        return Poll::Pending;
+    }
     let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.begun() > asked);
     if begun { Poll::Ready(()) } else { Poll::Pending }
 }
@@ -165,15 +175,19 @@ where
     }
 }
 
-/// Runs HTTP/2 streams on this worker.
-#[derive(Debug, Clone, Copy)]
-struct Local;
+/// Runs HTTP/2 streams on this worker, within the span of their connection.
+#[derive(Debug, Clone)]
+struct Local(Span);
 
 impl<F: Future + 'static> Executor<F> for Local
 where
     F::Output: 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+        if self.0.is_disabled() { spawn(stream) } else { spawn(stream.instrument(self.0.clone())) }
     }
+}
+
+fn spawn(stream: impl Future<Output: 'static> + 'static) {
+    tokio::task::spawn_local(stream);
 }

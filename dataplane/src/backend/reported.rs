@@ -1,21 +1,21 @@
-//! What the controlplane was told of the backends' health, and what is new. Pure.
+//! The backends' health as reported to the controlplane, and what has changed since. Pure.
 
 use std::sync::Arc;
 
 use webgateway_proto::feed::BackendHealth;
 
-use crate::backend::down::Down;
+use super::down::Down;
 
-/// How many backends one message names.
-const AT_ONCE: usize = 500;
+/// The number of backends that one message names at most.
+const MAX_NAMED: usize = 500;
 
-/// What was told on one stream.
+/// The health of backends as last reported on one stream of the feed.
 #[derive(Debug, Default)]
-pub(super) struct Told(Arc<Down>);
+pub struct Reported(Arc<Down>);
 
-impl Told {
-    /// What has changed since, in messages of bounded size.
-    pub(super) fn news(&mut self, now: &Arc<Down>) -> Vec<Vec<BackendHealth>> {
+impl Reported {
+    /// Returns what differs from `now`, in messages of bounded size, and takes it for reported.
+    pub fn changes(&mut self, now: &Arc<Down>) -> Vec<Vec<BackendHealth>> {
         if Arc::ptr_eq(&self.0, now) {
             return Vec::new();
         }
@@ -26,7 +26,7 @@ impl Told {
         let back = before.iter().filter(|(backend, _)| now.first_reason(*backend).is_none());
         let back = back.map(|(backend, _)| BackendHealth { backend, down: None });
         let changed: Vec<BackendHealth> = out.chain(back).collect();
-        changed.chunks(AT_ONCE).map(<[_]>::to_vec).collect()
+        changed.chunks(MAX_NAMED).map(<[_]>::to_vec).collect()
     }
 }
 
@@ -41,17 +41,17 @@ mod tests {
             |n: usize| Subject { backend: format!("[400::{n:x}]:80").parse().unwrap(), check: None };
         let mut down = Down::default();
         (1..=1200).for_each(|n| down.insert(&subject(n), "refused"));
-        let mut told = Told::default();
-        assert!(told.news(&Arc::default()).is_empty());
-        let first = told.news(&Arc::new(down.clone()));
+        let mut reported = Reported::default();
+        assert!(reported.changes(&Arc::default()).is_empty());
+        let first = reported.changes(&Arc::new(down.clone()));
         let sizes: Vec<usize> = first.iter().map(Vec::len).collect();
         assert_eq!(sizes, [500, 500, 200]);
-        assert!(told.news(&Arc::new(down.clone())).is_empty());
+        assert!(reported.changes(&Arc::new(down.clone())).is_empty());
         down.remove(&subject(7));
         down.insert(&subject(8), "timeout");
-        let mut news = told.news(&Arc::new(down)).concat();
-        news.sort_by_key(|health| health.backend);
+        let mut changes = reported.changes(&Arc::new(down)).concat();
+        changes.sort_by_key(|health| health.backend);
         let expected = [(7, None), (8, Some("timeout".to_owned()))];
-        assert_eq!(news, expected.map(|(n, down)| BackendHealth { backend: subject(n).backend, down }));
+        assert_eq!(changes, expected.map(|(n, down)| BackendHealth { backend: subject(n).backend, down }));
     }
 }

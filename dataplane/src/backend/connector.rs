@@ -1,4 +1,5 @@
-//! One worker's way to the backends, for requests and connections alike: chosen, dialled, and judged by how that went.
+//! One worker's connector to the backends, for requests and connections alike: they are chosen, dialled, and counted
+//! by how that went.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,48 +15,50 @@ use webgateway_proto::model::Backend;
 use super::balance::{Turns, candidates};
 use super::dial::{DialError, Ourselves, dial};
 use super::down::Down;
+use crate::metrics::WorkerMetrics;
 
-/// So many requests in a row without an answer take a backend out.
+/// The number of requests in a row without an answer that takes a backend out.
 const UNANSWERED: u32 = 5;
 /// Beyond that many backends the counts start over, so that those long gone do not pile up.
 const MAX_COUNTED: usize = 65_536;
 
-/// What the traffic has seen of a backend.
+/// An observation that the traffic made of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// It cannot be reached.
+pub enum Observation {
+    /// The backend cannot be reached.
     Failed(Backend, DialError),
-    /// It can, but [`UNANSWERED`] requests in a row had no answer.
+    /// [`UNANSWERED`] requests in a row had no answer.
     Unanswered(Backend),
-    /// One that was out was reached.
+    /// A backend that was out was reached.
     Reached(Backend),
 }
 
-/// One worker's way to the backends.
-#[derive(Debug)]
-pub struct Reach {
+/// Chooses backends of routes for one worker, connects to them, and reports how that went.
+pub struct Connector {
     down: RefCell<Cache<Arc<ArcSwap<Down>>, Arc<Down>>>,
     unanswered: RefCell<HashMap<Backend, u32>>,
     turns: Turns,
-    seen: mpsc::Sender<Seen>,
+    observations: mpsc::Sender<Observation>,
     ourselves: Ourselves,
-    limit: Duration,
+    metrics: WorkerMetrics,
+    timeout: Duration,
 }
 
-impl Reach {
-    /// Passes over what is in `down`, tells `seen` what it sees, and dials for `limit` at most.
+impl Connector {
+    /// Passes over what is out in `down`, and dials for `timeout` at most, but never `ourselves`.
     #[must_use]
     pub fn new(
         down: Arc<ArcSwap<Down>>,
-        seen: mpsc::Sender<Seen>,
+        observations: mpsc::Sender<Observation>,
         ourselves: Ourselves,
-        limit: Duration,
+        metrics: WorkerMetrics,
+        timeout: Duration,
     ) -> Self {
         let (down, turns) = (RefCell::new(Cache::new(down)), Turns::default());
-        Self { down, unanswered: RefCell::default(), turns, seen, ourselves, limit }
+        Self { down, unanswered: RefCell::default(), turns, observations, ourselves, metrics, timeout }
     }
 
-    /// The backends of a route to try, at most two, in order. When all are out, all count as well.
+    /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
     pub fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
@@ -65,19 +68,39 @@ impl Reach {
         candidates(backends, turn, |backend| !down.is_out(backend, check)).into_iter().flatten()
     }
 
-    /// A new connection.
+    /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
     pub async fn dial(&self, backend: Backend) -> Result<TcpStream, DialError> {
-        let dialled = dial(backend.address(), self.limit, &self.ourselves).await;
+        let dialled = dial(backend.address(), self.timeout, &self.ourselves).await;
         match &dialled {
-            Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => self.tell(Seen::Reached(backend)),
-            // Being out of sockets is no fault of the backend's.
-            Ok(_) | Err(DialError::Exhausted) => {}
-            Err(error) => self.tell(Seen::Failed(backend, *error)),
+            Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => {
+                self.report(Observation::Reached(backend));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.metrics.backend_failed(error.proxy_error());
+                // Being out of sockets is no fault of the backend's.
+                if *error != DialError::Exhausted {
+                    self.report(Observation::Failed(backend, *error));
+                }
+            }
         }
         dialled
     }
 
-    /// A request was answered.
+    /// Connects to the first backend of `route` that can be reached.
+    pub async fn connect(&self, route: &FeedRoute) -> Result<TcpStream, DialError> {
+        // Backends are never empty.
+        let mut error = DialError::Refused;
+        for backend in self.candidates(route) {
+            match self.dial(backend).await {
+                Ok(stream) => return Ok(stream),
+                Err(failed) => error = failed,
+            }
+        }
+        Err(error)
+    }
+
+    /// Takes note that a request was answered.
     pub fn answered(&self, backend: Backend) {
         let mut unanswered = self.unanswered.borrow_mut();
         if !unanswered.is_empty() {
@@ -85,7 +108,7 @@ impl Reach {
         }
     }
 
-    /// A request was sent and not answered, or with something that is no answer.
+    /// Takes note that a request was sent and not answered, or with something that is no answer.
     pub fn unanswered(&self, backend: Backend) {
         let mut unanswered = self.unanswered.borrow_mut();
         if unanswered.len() >= MAX_COUNTED {
@@ -95,13 +118,13 @@ impl Reach {
         *times += 1;
         if *times >= UNANSWERED {
             unanswered.remove(&backend);
-            self.tell(Seen::Unanswered(backend));
+            self.report(Observation::Unanswered(backend));
         }
     }
 
-    /// What there is no room for will be seen again.
-    fn tell(&self, seen: Seen) {
-        let _ = self.seen.try_send(seen);
+    /// Reports to the monitor; what there is no room for will be observed again.
+    fn report(&self, observation: Observation) {
+        let _ = self.observations.try_send(observation);
     }
 }
 
@@ -112,11 +135,14 @@ mod tests {
 
     use super::super::down::Subject;
     use super::*;
+    use crate::metrics::Metrics;
 
-    fn reach(down: &Arc<ArcSwap<Down>>) -> (Reach, mpsc::Receiver<Seen>) {
-        let (seen, told) = mpsc::channel(8);
+    fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
+        let (observations, observed) = mpsc::channel(8);
         let ourselves = Ourselves { addresses: vec![], ports: [443, 80] };
-        (Reach::new(Arc::clone(down), seen, ourselves, Duration::from_secs(1)), told)
+        let metrics = Metrics::default().worker(0);
+        let timeout = Duration::from_secs(1);
+        (Connector::new(Arc::clone(down), observations, ourselves, metrics, timeout), observed)
     }
 
     #[test]
@@ -129,8 +155,9 @@ mod tests {
         };
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
         let down = Arc::new(ArcSwap::from_pointee(Down::default()));
-        let (reach, _told) = reach(&down);
-        let firsts = || -> Vec<Backend> { (0..2).filter_map(|_| reach.candidates(&route).next()).collect() };
+        let (connector, _observed) = connector(&down);
+        let firsts =
+            || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);
@@ -147,14 +174,14 @@ mod tests {
 
     #[test]
     fn answers_missing_in_a_row_are_told_of_and_single_ones_are_not() {
-        let (reach, mut told) = reach(&Arc::default());
+        let (connector, mut observed) = connector(&Arc::default());
         let backend: Backend = "[400::1]:80".parse().unwrap();
         for _ in 0..10 {
-            (1..UNANSWERED).for_each(|_| reach.unanswered(backend));
-            reach.answered(backend);
+            (1..UNANSWERED).for_each(|_| connector.unanswered(backend));
+            connector.answered(backend);
         }
-        assert!(told.try_recv().is_err());
-        (0..UNANSWERED).for_each(|_| reach.unanswered(backend));
-        assert_eq!(told.try_recv(), Ok(Seen::Unanswered(backend)));
+        assert!(observed.try_recv().is_err());
+        (0..UNANSWERED).for_each(|_| connector.unanswered(backend));
+        assert_eq!(observed.try_recv(), Ok(Observation::Unanswered(backend)));
     }
 }

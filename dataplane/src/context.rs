@@ -1,0 +1,71 @@
+//! The state that the connections of one worker share, and that the requests of one connection share.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::backend::connector::Connector;
+use crate::backend::pool::Pool;
+use crate::clock::Coarse;
+use crate::config::Limits;
+use crate::connections::{Connections, Membership, OpenConnection};
+use crate::controlplane::ControlplaneClient;
+use crate::http::body::RequestBody;
+use crate::http::exchange::Progress;
+use crate::metrics::WorkerMetrics;
+use crate::snapshot::Snapshot;
+
+/// The state that all connections of one worker share. All of it is of one thread, but the snapshot and the counters.
+pub struct WorkerContext {
+    /// The snapshot in use.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The time, as far as requests need it.
+    pub clock: Rc<Coarse>,
+    /// The connector to the backends.
+    pub connector: Connector,
+    /// Idle backend connections.
+    pub pool: Rc<Pool<RequestBody>>,
+    /// The clients' connections.
+    pub connections: Rc<Connections>,
+    /// The client of the controlplane, for API requests.
+    pub controlplane: ControlplaneClient,
+    /// The worker's counters.
+    pub metrics: WorkerMetrics,
+    /// The bounds on size and time.
+    pub limits: Limits,
+    /// Turns the access log on.
+    pub access_log: bool,
+    /// The port that clients are redirected to.
+    pub https_port: u16,
+}
+
+/// The state that all requests of one connection share.
+pub struct ConnectionContext {
+    /// The worker that the connection is on.
+    pub worker: Rc<WorkerContext>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The progress of its requests.
+    pub progress: Rc<Progress>,
+    /// Its entry among the connections of its route, or of none.
+    pub membership: Rc<Membership>,
+    /// Its place within the limit of connections, which a tunnel that it becomes keeps.
+    pub open: Rc<OpenConnection>,
+}
+
+/// Returns the gateway's name in CDN-Loop (RFC 8586): its base domain.
+#[must_use]
+pub fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
+    let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
+    base.and_then(|base| HeaderValue::from_str(base).ok()).unwrap_or(HeaderValue::from_static("webgateway"))
+}
+
+/// Returns a client's address as X-Forwarded-For says it.
+#[must_use]
+pub fn client_value(client: IpAddr) -> HeaderValue {
+    // An address is always a valid field value.
+    HeaderValue::from_str(&client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

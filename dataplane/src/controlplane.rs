@@ -1,0 +1,136 @@
+//! The client of the controlplane's unary calls: API requests for the base domain, and DNS questions.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use tracing::{debug, warn};
+use webgateway_proto::feed::wire;
+use webgateway_proto::feed::{ApiCall, ApiReply, Question};
+
+use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
+
+type Client = wire::feed_client::FeedClient<Channel>;
+
+/// Why the controlplane did not answer a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ControlplaneError {
+    /// There is no connection to a controlplane.
+    #[error("the controlplane is away")]
+    Unavailable,
+    /// The bodies under way take all the memory that they may.
+    #[error("too many requests are under way, try again in a moment")]
+    Busy,
+    /// No answer came in time.
+    #[error("the controlplane took too long")]
+    Timeout,
+    /// The call failed, or its answer is no HTTP.
+    #[error("the controlplane failed")]
+    Failed,
+}
+
+/// The client of the controlplane's unary calls, usable while the feed is connected. Clones share one connection.
+#[derive(Clone)]
+pub struct ControlplaneClient {
+    connection: Arc<ArcSwapOption<Client>>,
+    /// Bytes that bodies may still take: anybody may send them, signed or not.
+    body_budget: Arc<Semaphore>,
+}
+
+impl Default for ControlplaneClient {
+    fn default() -> Self {
+        Self { connection: Arc::default(), body_budget: Arc::new(Semaphore::new(API_BODIES)) }
+    }
+}
+
+impl ControlplaneClient {
+    /// Makes calls over `channel` from now on.
+    pub fn connect(&self, channel: Channel) {
+        let client = Client::new(channel).max_decoding_message_size(API_ANSWER);
+        self.connection.store(Some(Arc::new(client)));
+    }
+
+    /// Makes no more calls until connected again: without a feed, whoever is at the other end is not obeyed any more.
+    /// Calls under way go on.
+    pub fn disconnect(&self) {
+        self.connection.store(None);
+    }
+
+    /// Reserves memory for `bytes` of a body, given back when dropped.
+    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ControlplaneError> {
+        let bytes = u32::try_from(bytes).map_err(|_| ControlplaneError::Busy)?;
+        let budget = Arc::clone(&self.body_budget);
+        budget.try_acquire_many_owned(bytes).map_err(|_| ControlplaneError::Busy)
+    }
+
+    /// Sends an API request of the client at `client` to the controlplane.
+    pub async fn call(
+        &self,
+        request: http::Request<Bytes>,
+        client: IpAddr,
+    ) -> Result<ApiReply, ControlplaneError> {
+        let mut connection = self.connection()?;
+        let call = connection.call(wire::CallRequest::from(ApiCall { request, client }));
+        match timeout(API_TIMEOUT, call).await {
+            Ok(Ok(reply)) => ApiReply::try_from(reply.into_inner()).map_err(|error| {
+                warn!(%error, "the answer to an API call cannot be used");
+                ControlplaneError::Failed
+            }),
+            Ok(Err(status)) if status.code() == tonic::Code::Unavailable => {
+                Err(ControlplaneError::Unavailable)
+            }
+            Ok(Err(status)) => {
+                warn!(code = %status.code(), message = status.message(), "an API call failed");
+                Err(ControlplaneError::Failed)
+            }
+            Err(_) => Err(ControlplaneError::Timeout),
+        }
+    }
+
+    /// Asks the controlplane's name server; an empty answer is none.
+    pub async fn resolve(&self, question: Question) -> Result<Bytes, ControlplaneError> {
+        let mut connection = self.connection()?;
+        match connection.resolve(wire::ResolveRequest::from(question)).await {
+            Ok(answer) => Ok(answer.into_inner().message),
+            Err(status) if status.code() == tonic::Code::Unavailable => Err(ControlplaneError::Unavailable),
+            Err(status) => {
+                debug!(code = %status.code(), message = status.message(), "a DNS question failed");
+                Err(ControlplaneError::Failed)
+            }
+        }
+    }
+
+    fn connection(&self) -> Result<Client, ControlplaneError> {
+        self.connection.load_full().map(|client| Client::clone(&client)).ok_or(ControlplaneError::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_a_bounded_budget_and_give_it_back() {
+        let controlplane = ControlplaneClient::default();
+        let all = controlplane.clone().reserve(API_BODIES).unwrap();
+        assert_eq!(controlplane.reserve(1).unwrap_err(), ControlplaneError::Busy);
+        drop(all);
+        assert!(controlplane.reserve(1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_call_is_made_after_the_connection_ended() {
+        let controlplane = ControlplaneClient::default();
+        // Nobody listens there: a call over it would fail as well, but not before it was tried.
+        let channel = Channel::from_static("http://[::1]:1").connect_lazy();
+        controlplane.connect(channel);
+        assert!(controlplane.connection().is_ok());
+        controlplane.clone().disconnect();
+        assert_eq!(controlplane.connection().err(), Some(ControlplaneError::Unavailable));
+    }
+}

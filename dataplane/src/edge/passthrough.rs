@@ -1,0 +1,61 @@
+//! A connection that goes untouched to a backend of its route: first the bytes read of it, then all else both ways.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+use webgateway_proto::feed::FeedRoute;
+
+use crate::connections::{Membership, OpenConnection, Phase};
+use crate::context::WorkerContext;
+use crate::tls::{self, INTERNAL_ERROR};
+use crate::tunnel::{Ended, Flow, tunnel};
+
+/// A client's connection for a passthrough route.
+pub struct Passthrough {
+    /// The client's side.
+    pub client: TcpStream,
+    /// The bytes read of it: its ClientHello.
+    pub hello: Vec<u8>,
+    /// The route.
+    pub route: Arc<FeedRoute>,
+    /// Its entry among the connections of the route.
+    pub membership: Membership,
+    /// Its place within the limit of connections.
+    pub open: OpenConnection,
+}
+
+/// Takes a passthrough to its end, or to that of its route.
+pub async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
+    let Passthrough { client, hello, route, membership, open: _open } = passthrough;
+    worker.metrics.tunnels.inc();
+    tokio::select! {
+        () = pass(worker, client, hello, &route) => {}
+        () = membership.watch().reaches(Phase::Cut) => debug!("passthrough cut"),
+    }
+}
+
+async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
+    let mut backend = match worker.connector.connect(route).await {
+        Ok(backend) => backend,
+        Err(error) => {
+            debug!(host = %route.host, %error, "no backend for a passthrough");
+            return tls::refuse(client, &INTERNAL_ERROR).await;
+        }
+    };
+    let replay = timeout(worker.limits.stall_timeout, backend.write_all(&hello)).await;
+    drop(hello);
+    if !matches!(replay, Ok(Ok(()))) {
+        return;
+    }
+    let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
+    let flow = Flow { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: None };
+    let ended = tunnel(&mut client, &mut backend, limit, flow).await;
+    if let Ended::Failed(_) = ended {
+        // A reset on one side is a reset on the other, never a clean end.
+        let _ = (client.set_zero_linger(), backend.set_zero_linger());
+    }
+    debug!(host = %route.host, ?ended, "passthrough ended");
+}

@@ -1,0 +1,69 @@
+//! Requests for the base domain: they go to the controlplane, whole.
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, Uri};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::{Instrument, info_span};
+use webgateway_proto::api::MAX_BODY;
+
+use crate::config::API_BODY_TIMEOUT;
+use crate::context::ConnectionContext;
+use crate::controlplane::ControlplaneClient;
+use crate::http::body::ResponseBody;
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::headers::BadRequest;
+
+/// Sends a request to the controlplane on behalf of a client that asked for `authority`.
+pub async fn call(
+    connection: &ConnectionContext,
+    request: Request<Incoming>,
+    authority: &str,
+    exchange: &Exchange,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let (mut head, body) = request.into_parts();
+    head.uri = absolute(&head.uri, authority).ok_or(BadRequest::Host)?;
+    let (controlplane, client) = (&connection.worker.controlplane, connection.client);
+    let collected = timeout(API_BODY_TIMEOUT, collect(controlplane, body)).await;
+    let (body, _reserved) = collected.map_err(|_| ProxyError::BodyTimeout)??;
+    exchange.request_done();
+    let call = controlplane.call(Request::from_parts(head, body), client);
+    // API calls are few: what is logged below is told of the client at every level.
+    let reply = call.instrument(info_span!("api_call", %client)).await?;
+    let reserved = controlplane.reserve(reply.body().len())?;
+    Ok(reply.map(|body| ResponseBody::api(body, reserved)))
+}
+
+/// Reads a whole body; returns it with the memory reserved for it.
+async fn collect(
+    controlplane: &ControlplaneClient,
+    mut body: Incoming,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ProxyError> {
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(ProxyError::BodyTooLarge);
+    }
+    let (mut collected, mut reserved) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BadRequest::Body)?.into_data() else { continue };
+        if collected.len() + data.len() > MAX_BODY {
+            return Err(ProxyError::BodyTooLarge);
+        }
+        let more = controlplane.reserve(data.len())?;
+        match &mut reserved {
+            Some(reserved) => reserved.merge(more),
+            None => reserved = Some(more),
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok((collected.freeze(), reserved))
+}
+
+fn absolute(uri: &Uri, authority: &str) -> Option<Uri> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Uri::builder().scheme("https").authority(authority).path_and_query(path).build().ok()
+}

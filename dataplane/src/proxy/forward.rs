@@ -1,0 +1,176 @@
+//! Forwarding of a request to a backend of its route, or to another one if the first was not reached.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+use tracing::debug;
+use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::Backend;
+
+use crate::backend::dial::DialError;
+use crate::backend::pool::handshake;
+use crate::context::WorkerContext;
+use crate::http::body::{Lease, RequestBody};
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+
+/// A backend's response, and its connection.
+pub struct Answer {
+    /// The response; its body is still to be read.
+    pub response: Response<Incoming>,
+    /// The connection.
+    pub lease: Lease,
+}
+
+/// The reason why there is no response.
+enum SendError {
+    /// Nothing was sent: the request comes back.
+    Unsent(Box<Request<RequestBody>>, ProxyError),
+    /// Something was sent, or may have been.
+    Sent(ProxyError),
+}
+
+/// Sends `request` to a backend of `route`. It is boxed, as it changes hands more often than it is read.
+pub async fn forward(
+    worker: &Rc<WorkerContext>,
+    route: &FeedRoute,
+    mut request: Box<Request<RequestBody>>,
+    exchange: &Exchange,
+) -> Result<Answer, ProxyError> {
+    // Backends are never empty.
+    let mut error = ProxyError::Dial(DialError::Refused);
+    for (attempt, backend) in worker.connector.candidates(route).enumerate() {
+        if attempt > 0 {
+            worker.metrics.retried();
+        }
+        match send(worker, backend, request, exchange).await {
+            Ok(answer) => {
+                worker.connector.answered(backend);
+                return Ok(answer);
+            }
+            Err(SendError::Sent(error)) => {
+                if error.is_of_backend() {
+                    worker.connector.unanswered(backend);
+                }
+                count(worker, backend, &error);
+                return Err(error);
+            }
+            Err(SendError::Unsent(back, why)) => {
+                count(worker, backend, &why);
+                (request, error) = (back, why);
+            }
+        }
+    }
+    Err(error)
+}
+
+/// Counts a failure of a backend, but for those of dialling, which the connector counts.
+fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
+    debug!(%backend, %error, "a backend failed");
+    if !matches!(error, ProxyError::Dial(_)) {
+        error.proxy_error().into_iter().for_each(|cause| worker.metrics.backend_failed(cause));
+    }
+}
+
+/// Sends over an idle connection as long as one takes it, else over a new one.
+async fn send(
+    worker: &Rc<WorkerContext>,
+    backend: Backend,
+    mut request: Box<Request<RequestBody>>,
+    exchange: &Exchange,
+) -> Result<Answer, SendError> {
+    loop {
+        let idle = worker.pool.take(backend.address(), worker.clock.now()).await;
+        // The backend may hang up just as it is asked again.
+        let copy = idle.as_ref().and_then(|_| replayable(&request));
+        let is_new = idle.is_none();
+        let sender = match idle {
+            Some(sender) => sender,
+            None => match Box::pin(connect(worker, backend)).await {
+                Ok(sender) => sender,
+                Err(error) => return Err(SendError::Unsent(request, error)),
+            },
+        };
+        request = match (answer(worker, backend.address(), sender, request, exchange).await, copy) {
+            (Err(SendError::Unsent(back, _)), _) if !is_new => back,
+            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => copy,
+            (other, _) => return other,
+        };
+    }
+}
+
+async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest<RequestBody>, ProxyError> {
+    let stream = worker.connector.dial(backend).await?;
+    handshake(backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
+}
+
+async fn answer(
+    worker: &Rc<WorkerContext>,
+    backend: SocketAddr,
+    mut sender: SendRequest<RequestBody>,
+    request: Box<Request<RequestBody>>,
+    exchange: &Exchange,
+) -> Result<Answer, SendError> {
+    let result = in_time(sender.try_send_request(*request), exchange, worker.limits.response_timeout).await;
+    match result {
+        Some(Ok(response)) => {
+            let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender };
+            Ok(Answer { response, lease })
+        }
+        Some(Err(error)) => Err(unanswered(error)),
+        None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
+    }
+}
+
+/// Returns what `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
+async fn in_time<T>(answer: impl Future<Output = T>, exchange: &Exchange, limit: Duration) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut timer = exchange.timer(exchange.last() + limit);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        while timer.poll(cx).is_ready() {
+            let deadline = exchange.last() + limit;
+            if deadline <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            timer.put_off(deadline);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn unanswered(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
+    let error = ProxyError::from(failed.error());
+    match failed.take_message() {
+        Some(request) => SendError::Unsent(Box::new(request), error),
+        None => SendError::Sent(error),
+    }
+}
+
+/// Returns a copy of a request that does no harm twice (RFC 9110 §9.2.1) and has no body.
+fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe || !matches!(request.body(), RequestBody::Empty) {
+        return None;
+    }
+    // An upgrade's other half cannot be copied; it goes over a new connection or fails.
+    if request.headers().contains_key(http::header::UPGRADE) {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(Box::new(copy))
+}

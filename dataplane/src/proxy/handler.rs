@@ -1,0 +1,166 @@
+//! The requests of a terminated connection: each goes to the controlplane or to a route, if the connection is for it.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug, debug_span};
+use webgateway_proto::feed::FeedRoute;
+use webgateway_proto::model::Mode;
+
+use super::api;
+use super::request::{Proxied, proxy_request};
+use super::serve::{mark_last, serve};
+use crate::access;
+use crate::context::ConnectionContext;
+use crate::http::body::ResponseBody;
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::headers::{self, Forwarded};
+use crate::snapshot::{ServedCert, Snapshot};
+
+/// A client's connection whose TLS ends here.
+pub struct TerminatedConnection {
+    /// The state that any connection has.
+    pub context: ConnectionContext,
+    /// The client's address, as X-Forwarded-For says it.
+    pub client_value: HeaderValue,
+    /// The name asked for in the handshake.
+    pub sni: Box<str>,
+    /// The certificate served.
+    pub cert: Arc<ServedCert>,
+    /// The gateway's name in CDN-Loop.
+    pub cdn_id: HeaderValue,
+}
+
+/// The upstream of a request.
+#[derive(Debug)]
+pub enum Upstream {
+    /// The controlplane.
+    Controlplane,
+    /// A backend of this route.
+    Route(Arc<FeedRoute>),
+}
+
+/// Serves a connection whose handshake is done, to its end.
+pub async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let serving = Rc::clone(&connection);
+    let service =
+        service_fn(move |request| handle(Rc::clone(&serving), request, serving.context.progress.begin()));
+    serve(&connection.context, io, is_h2, service).await;
+}
+
+/// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
+async fn handle(
+    connection: Rc<TerminatedConnection>,
+    request: Request<Incoming>,
+    exchange: Rc<Exchange>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let is_h1 = request.version() < Version::HTTP_2;
+    let context = &connection.context;
+    let line = context.worker.access_log.then(|| Line::of(&request));
+    let span = debug_span!("request", id = context.progress.begun(), host = Empty, route = Empty);
+    // A span that is off costs this branch: the future is not wrapped, nor any field computed.
+    let answered = if span.is_disabled() {
+        respond(&connection, request, &exchange, &span).await
+    } else {
+        Box::pin(respond(&connection, request, &exchange, &span)).instrument(span.clone()).await
+    };
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            span.in_scope(|| debug!(%error, "request refused"));
+            error.response()
+        }
+    };
+    if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        mark_last(&mut response, context.membership.watch().phase());
+    }
+    context.worker.metrics.answered(response.status());
+    if let Some(line) = line {
+        line.write(context, response.status());
+    }
+    Ok(response)
+}
+
+async fn respond(
+    connection: &TerminatedConnection,
+    request: Request<Incoming>,
+    exchange: &Rc<Exchange>,
+    span: &Span,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
+    let target = headers::check(&request, sni)?;
+    span.record("host", &*target.host);
+    let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
+    if request.method() == Method::CONNECT {
+        return Err(ProxyError::Connect);
+    }
+    let route = match upstream {
+        Upstream::Controlplane => {
+            let authority = target.authority.to_owned();
+            return Box::pin(api::call(context, request, &authority, exchange)).await;
+        }
+        Upstream::Route(route) => route,
+    };
+    span.record("route", display(route.id));
+    let authority = &target.authority_value()?;
+    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: None };
+    proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await
+}
+
+/// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
+pub fn upstream(
+    snapshot: &Snapshot,
+    sni: &str,
+    cert: &ServedCert,
+    host: &str,
+) -> Result<Upstream, ProxyError> {
+    let covered = host == sni || cert.covers(host);
+    if snapshot.is_base(host) {
+        return if covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
+    }
+    match snapshot.routes.lookup(host) {
+        Some(route) if route.destination.mode == Mode::Passthrough => Err(ProxyError::Misdirected),
+        Some(route) if covered => Ok(Upstream::Route(Arc::clone(route))),
+        Some(_) => Err(ProxyError::Misdirected),
+        None if covered => Err(ProxyError::UnknownHost),
+        None => Err(ProxyError::Misdirected),
+    }
+}
+
+/// The part of a request that the access log tells of, taken before the request goes.
+struct Line {
+    host: String,
+    method: Method,
+    path: String,
+    begun: Instant,
+}
+
+impl Line {
+    fn of(request: &Request<Incoming>) -> Self {
+        let host = headers::target(request, "").map(|target| target.host.into_owned());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Self { host: host.unwrap_or_default(), method, path, begun: Instant::now() }
+    }
+
+    fn write(&self, connection: &ConnectionContext, status: StatusCode) {
+        access::log(&access::Entry {
+            client: connection.client,
+            host: &self.host,
+            method: &self.method,
+            path: &self.path,
+            status,
+            took: self.begun.elapsed(),
+        });
+    }
+}

@@ -1,0 +1,119 @@
+//! The one path of a proxied request, whichever port it came in by: to a backend of its route, and back.
+
+use std::rc::Rc;
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use webgateway_proto::feed::FeedRoute;
+
+use super::forward::{Answer, forward};
+use super::upgrade::{Upgrade, join};
+use crate::connections::Phase;
+use crate::context::ConnectionContext;
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::error::ProxyError;
+use crate::http::exchange::Exchange;
+use crate::http::headers::{self, BadRequest, Forwarded};
+
+/// The route of a request, and what its backend is told of the client.
+pub struct Proxied<'a> {
+    /// The route.
+    pub route: &'a FeedRoute,
+    /// The fields that tell of the client. An upgrade is added as the request asks for one.
+    pub forwarded: Forwarded<'a>,
+}
+
+/// Brings a request, whose head was checked, to a backend of its route and returns the response. Whatever connection it
+/// came by, it ends with its own route.
+pub async fn proxy_request(
+    connection: &ConnectionContext,
+    proxied: Proxied<'_>,
+    request: Request<Incoming>,
+    exchange: &Rc<Exchange>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    if headers::is_loop(request.headers(), proxied.forwarded.cdn_id.to_str().unwrap_or_default()) {
+        return Err(ProxyError::Loop);
+    }
+    let route = proxied.route.id;
+    let mut response = std::pin::pin!(pass_on(connection, proxied, request, exchange));
+    if connection.membership.route() == Some(route) {
+        return response.as_mut().await;
+    }
+    // The connection belongs to another route, or to none.
+    let membership = Rc::new(connection.worker.connections.enter(Some(route)));
+    exchange.belong_to(Rc::clone(&membership));
+    tokio::select! {
+        biased;
+        () = membership.watch().reaches(Phase::Cut) => Err(ProxyError::UnknownHost),
+        response = response => response,
+    }
+}
+
+async fn pass_on(
+    connection: &ConnectionContext,
+    Proxied { route, mut forwarded }: Proxied<'_>,
+    mut request: Request<Incoming>,
+    exchange: &Rc<Exchange>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let worker = &connection.worker;
+    let protocol = headers::upgrade_of(&request);
+    let upgrading = protocol.is_some();
+    if upgrading && !request.body().is_end_stream() {
+        return Err(BadRequest::UpgradeBody.into());
+    }
+    let client = upgrading.then(|| {
+        exchange.upgrades();
+        hyper::upgrade::on(&mut request)
+    });
+    forwarded.upgrade.clone_from(&protocol);
+    headers::to_backend(request.headers_mut(), forwarded);
+    let Answer { mut response, lease } =
+        forward(worker, route, outgoing(request, exchange), exchange).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(connection, exchange, response, client.zip(protocol));
+    }
+    headers::to_client(response.headers_mut(), false);
+    let (head, body) = response.into_parts();
+    let body = ResponseBody::backend(body, Rc::clone(exchange), lease, worker.limits.backend_timeout);
+    Ok(Response::from_parts(head, body))
+}
+
+/// Makes a tunnel of the connection and its backend's, if `asked` for this protocol.
+fn switch(
+    connection: &ConnectionContext,
+    exchange: &Exchange,
+    mut response: Response<Incoming>,
+    asked: Option<(OnUpgrade, HeaderValue)>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let agreed = |protocol: &HeaderValue| response.headers().get(header::UPGRADE) == Some(protocol);
+    let (client, protocol) = asked.filter(|(_, protocol)| agreed(protocol)).ok_or(ProxyError::Upgrade)?;
+    let upgrade = Upgrade {
+        client,
+        backend: hyper::upgrade::on(&mut response),
+        is_websocket: protocol.as_bytes().eq_ignore_ascii_case(b"websocket"),
+        membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
+        open: Rc::clone(&connection.open),
+    };
+    join(Rc::clone(&connection.worker), upgrade);
+    headers::to_client(response.headers_mut(), true);
+    Ok(response.map(|_| ResponseBody::Fixed(None)))
+}
+
+/// Makes the request that the backend gets: HTTP/1.1 in origin form, its path to the byte.
+fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
+    let (mut head, incoming) = request.into_parts();
+    let body = if incoming.is_end_stream() {
+        exchange.request_done();
+        RequestBody::Empty
+    } else {
+        RequestBody::client(incoming, Rc::clone(exchange))
+    };
+    head.version = Version::HTTP_11;
+    if head.uri.authority().is_some() {
+        head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
+    }
+    head.extensions.clear();
+    Box::new(Request::from_parts(head, body))
+}
