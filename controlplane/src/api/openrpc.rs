@@ -169,6 +169,8 @@ fn values(name: &str, examples: &[Example]) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
+    use webgateway_proto::model::RouteOptions;
+
     use super::*;
 
     /// `UPDATE=1 cargo test -p webgateway-controlplane openrpc` writes the file anew.
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(create["name"], "routes.create");
         let names: Vec<_> = create["params"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
         assert_eq!(names[0], "backends");
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 6 + RouteOptions::NAMES.len());
         assert_eq!(create["params"][0]["required"], true);
     }
 }
