@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
+use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
 use crate::backend::pool::handshake;
@@ -50,6 +52,11 @@ pub async fn forward(
     for (attempt, backend) in worker.connector.candidates(route).enumerate() {
         if attempt > 0 {
             worker.metrics.retried();
+        }
+        if route.destination.options.host_header == HostHeader::Backend
+            && let Ok(own) = HeaderValue::try_from(backend.to_string())
+        {
+            request.headers_mut().insert(HOST, own);
         }
         match send(worker, backend, request, exchange).await {
             Ok(answer) => {

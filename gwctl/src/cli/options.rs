@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use thiserror::Error;
+use webgateway_proto::model::options::HostHeader;
 use webgateway_proto::model::{
     Balance, HealthCheck, InvalidHealthCheck, Patch, RouteOptions, RouteOptionsPatch, Words,
 };
@@ -31,6 +32,9 @@ pub(crate) struct RouteOptionFlags {
     /// How many bad checks in a row take a backend out [default: 3]
     #[arg(long, value_name = "N", requires = "health")]
     health_fall: Option<u32>,
+    /// The Host that a backend of a terminated route gets [default: preserve]
+    #[arg(long, value_parser = words::<HostHeader>())]
+    host_header: Option<HostHeader>,
 }
 
 /// The flags that give options their defaults again.
@@ -58,7 +62,11 @@ pub(crate) struct OptionError {
 impl RouteOptionFlags {
     /// Returns the changes that the flags ask for.
     pub(crate) fn patch(&self) -> Result<RouteOptionsPatch, OptionError> {
-        Ok(RouteOptionsPatch { balance: self.method.into(), health: self.health()?.map(Some).into() })
+        Ok(RouteOptionsPatch {
+            balance: self.method.into(),
+            health: self.health()?.map(Some).into(),
+            host_header: self.host_header.into(),
+        })
     }
 
     fn health(&self) -> Result<Option<HealthCheck>, OptionError> {

@@ -23,6 +23,9 @@ options! {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthCheck> =
         HealthCheck::new(Some("/healthz"), HealthCheck::INTERVAL, HealthCheck::RISE, HealthCheck::FALL).ok();
+    /// The `Host` that a backend of a terminated route gets; `X-Forwarded-Host` always has the client's.
+    #[serde(default, skip_serializing_if = "HostHeader::is_preserve")]
+    host_header: HostHeader = HostHeader::Backend;
 }
 
 words! {
@@ -33,6 +36,23 @@ words! {
         RoundRobin = "round_robin",
         /// Any of them.
         Random = "random",
+    }
+}
+
+words! {
+    /// The `Host` of a request to a backend.
+    pub enum HostHeader {
+        /// The host that the client asked for.
+        #[default]
+        Preserve = "preserve",
+        /// The backend's own address and port.
+        Backend = "backend",
+    }
+}
+
+impl HostHeader {
+    const fn is_preserve(&self) -> bool {
+        matches!(self, Self::Preserve)
     }
 }
 

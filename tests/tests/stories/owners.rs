@@ -21,6 +21,7 @@ stories![
     several_backends_take_turns,
     routes_are_listed_and_shown,
     a_route_is_changed,
+    a_backend_gets_the_host_that_its_route_says,
     a_route_changes_its_mode_and_host,
     a_deleted_route_is_gone,
     one_owner_does_not_see_anothers,
@@ -122,6 +123,34 @@ async fn a_route_is_changed(scene: &Scene) -> Result<()> {
         world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
     ensure!(changed["id"] == id.as_str() && changed["balance"] == "random", "{changed}");
     answered_by(&world, "hello.gw.example", two.address()).await
+}
+
+async fn a_backend_gets_the_host_that_its_route_says(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    // Two backends, of which the first is down: the Host is that of the one which answers.
+    let backend = Backend::http(overlay(2, 8080)).await?;
+    let flags = "-s hello -b [400::1]:8080 -b [400::2]:8080 --host-header backend";
+    let id = world.alice.create_route(flags).await?;
+    for h2 in [false, true] {
+        world.answers("hello.gw.example", 200).await?;
+        for _ in 0..4 {
+            let visitor = if h2 { world.visitor()?.h2() } else { world.visitor()? };
+            let seen = visitor.get("hello.gw.example", "/").await?.expect(200)?.json()?;
+            ensure!(header(&seen, "host") == [backend.address().to_string()], "{seen}");
+            ensure!(header(&seen, "x-forwarded-host") == ["hello.gw.example"], "{seen}");
+        }
+    }
+    let shown = world.alice.json(["routes", "get", "-r", &id]).await?;
+    ensure!(shown["host_header"] == "backend", "{shown}");
+    let reset = world.alice.json(["routes", "update", "-r", &id, "--reset", "host_header"]).await?;
+    ensure!(reset.get("host_header").is_none(), "{reset}");
+    let soon = std::time::Duration::from_secs(10);
+    webgateway_tests::wait::eventually("the client's Host is passed on again", soon, async || {
+        let seen = world.visitor()?.get("hello.gw.example", "/").await?.expect(200)?.json()?;
+        ensure!(header(&seen, "host") == ["hello.gw.example"], "{seen}");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_route_changes_its_mode_and_host(scene: &Scene) -> Result<()> {

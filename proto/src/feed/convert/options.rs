@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::InvalidMessage;
 use crate::feed::wire;
+use crate::model::options::HostHeader;
 use crate::model::{Balance, HealthCheck, InvalidHealthCheck, Probe, RouteOptions};
 
 /// Reads the options of a route. One that this build does not know makes the route unusable.
@@ -19,6 +20,7 @@ pub(super) fn read(route: &wire::Route) -> Result<RouteOptions, InvalidMessage> 
     Ok(RouteOptions {
         balance: read_balance(options.balance)?,
         health: read_health(options.health.as_ref())?,
+        host_header: read_host_header(options.host_header)?,
     })
 }
 
@@ -29,7 +31,8 @@ pub(super) fn write(options: &RouteOptions, route: wire::Route) -> wire::Route {
         return route;
     }
     let (balance, health) = (write_balance(options.balance), options.health.as_ref().map(write_health));
-    let message = wire::RouteOptions { balance, health: health.clone() };
+    let host_header = write_host_header(options.host_header);
+    let message = wire::RouteOptions { balance, health: health.clone(), host_header };
     wire::Route { balance, health, options: Some(message), requires, ..route }
 }
 
@@ -45,6 +48,21 @@ fn write_balance(balance: Balance) -> i32 {
     match balance {
         Balance::RoundRobin => wire::Balance::RoundRobin.into(),
         Balance::Random => wire::Balance::Random.into(),
+    }
+}
+
+fn read_host_header(host_header: i32) -> Result<HostHeader, InvalidMessage> {
+    match wire::HostHeader::try_from(host_header) {
+        Ok(wire::HostHeader::Preserve) => Ok(HostHeader::Preserve),
+        Ok(wire::HostHeader::Backend) => Ok(HostHeader::Backend),
+        Err(_) => Err(InvalidMessage::Enum("host_header", host_header)),
+    }
+}
+
+fn write_host_header(host_header: HostHeader) -> i32 {
+    match host_header {
+        HostHeader::Preserve => wire::HostHeader::Preserve.into(),
+        HostHeader::Backend => wire::HostHeader::Backend.into(),
     }
 }
 
