@@ -16,7 +16,6 @@ use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
 use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
-use crate::api::keys::{KeyStore, NoKeyStore};
 use crate::api::{Api, Origin, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
@@ -41,6 +40,7 @@ use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{CallHandler, FeedService, Patience, QuestionHandler, Remote};
+use crate::keys::{KeyStore, NoKeyStore};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NoAuthority, NodeAuthority};
 use crate::pki::server;

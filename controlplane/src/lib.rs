@@ -15,6 +15,8 @@ pub mod tickets;
 
 pub mod pki;
 
+pub mod keys;
+
 pub mod domain;
 
 pub mod api;

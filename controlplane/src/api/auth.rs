@@ -12,9 +12,9 @@ use thiserror::Error;
 use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, PublicKeys, Signed, check_digest};
 use webgateway_proto::model::{Host, KeyId};
 
-use super::keys::{KeyServerFailed, KeyStore, UnusableKey};
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
+use crate::keys::{KeyServerFailed, KeyStore, UnusableKey};
 use crate::store::nonces::{self, FirstUse};
 use crate::store::{Store, StoreError, WriteTx};
 

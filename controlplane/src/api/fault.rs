@@ -1,5 +1,6 @@
 //! The one table from what went wrong to what the client is told. Internal detail stays here.
 
+mod examples;
 mod kind;
 
 use std::borrow::Cow;

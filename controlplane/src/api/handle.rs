@@ -15,11 +15,11 @@ use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
 
 use super::auth::{AuthFailure, Authenticator, Keeping, Kept, Origin};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
-use super::keys::KeyStore;
 use super::methods::{self, Services};
 use super::waiting::Waiting;
 use super::{docs, fault, openrpc};
 use crate::domain::{Caller, Domain, Granted, NodeDirectory};
+use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::audit::SignedRequest;
 

@@ -1,6 +1,5 @@
 //! The API: JSON-RPC 2.0 over HTTP, every call signed but for three.
 
-pub mod keys;
 mod nonces;
 
 pub mod auth;

@@ -25,11 +25,11 @@ use webgateway_proto::api::NodeView;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::{Host, Prefixes};
 
-use super::keys::KeyStore;
 use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{Answered, Awaited, Domain, HostPolicy, Invitations, NodeDirectory, Quotas, Settled};
+use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::Store;
 

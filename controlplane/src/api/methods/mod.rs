@@ -20,9 +20,9 @@ use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
 use super::fault::{self, Kind, Unfit};
-use super::keys::KeyStore;
 use super::waiting::Waiting;
 use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
+use crate::keys::KeyStore;
 
 /// What methods work with.
 pub(super) struct Services {

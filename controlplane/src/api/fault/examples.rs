@@ -1,0 +1,183 @@
+//! An example of each kind of error, for the API's document: what the table of errors makes of a real failure.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use webgateway_proto::api::jsonrpc::ErrorObject;
+use webgateway_proto::api::{MAX_BODY, MAX_PAGE};
+use webgateway_proto::httpsig::{Failure, UnknownComponent};
+use webgateway_proto::model::{self, RemoteAddress, RouteId};
+use webgateway_proto::model::{
+    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, UnsuitableOptionError,
+};
+
+use super::{
+    Kind, Unfit, malformed, no_method, not_json, of_our_own, refused, too_large, too_slow, turned, unfit,
+    without_store,
+};
+use crate::api::auth::AuthFailure;
+use crate::api::jsonrpc::Malformed;
+use crate::domain::{NodeRefusal, Refusal, UserRefusal};
+use crate::keys::{KeyServerFailed, UnusableKey};
+use crate::store::StoreError;
+use crate::store::users::Suspension;
+
+/// Gives each kind an example: the error itself, or what is refused with it.
+macro_rules! examples {
+    ($($kind:ident => $example:expr;)*) => {
+        impl Kind {
+            fn provoked(self) -> Result<ErrorObject, Refusal> {
+                match self { $(Self::$kind => $example,)* }
+            }
+        }
+    };
+}
+
+examples! {
+    // What is no call, or none of ours.
+    ParseError => Ok(malformed(&Malformed::NotJson("EOF while parsing a string".to_owned())));
+    InvalidRequest => Ok(malformed(&Malformed::NotACall("missing field `method`".to_owned())));
+    EmptyBatch => Ok(malformed(&Malformed::EmptyBatch));
+    MediaType => Ok(not_json().1);
+    Timeout => Ok(too_slow().1);
+    NoHost => away(AuthFailure::NoAuthority);
+    BodyTooLarge => Ok(too_large(MAX_BODY).1);
+    BatchTooLarge => Ok(malformed(&Malformed::LargeBatch(101)));
+    MethodNotFound => Ok(no_method("routes.destroy"));
+    PositionalParams => Ok(malformed(&Malformed::by_position()));
+
+    // Who asks.
+    Unsigned => away(Failure::Unsigned);
+    SignatureMalformed => away(Failure::Malformed("signature-input"));
+    SeveralSignatures => away(Failure::Several);
+    LabelMismatch => away(Failure::Label);
+    SignatureParameter => away(Failure::Param("created"));
+    NotCovered => away(Failure::Uncovered("@method"));
+    Component => away(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
+    Stale => away(Failure::Stale(3600));
+    Expired => away(Failure::Expired);
+    Algorithm => away(Failure::Algorithm);
+    DigestMissing => away(Failure::DigestMissing);
+    DigestMalformed => away(Failure::DigestMalformed);
+    DigestMismatch => away(Failure::DigestMismatch);
+    Forged => away(Failure::Forged);
+    WrongAuthority => away(AuthFailure::Authority("other.example.com".to_owned()));
+    UnknownKey => away(AuthFailure::UnknownKey(USER.parse()?));
+    UnusableKey => away(AuthFailure::UnusableKey(USER.parse()?, UnusableKey::TooLarge));
+    NonceMissing => away(AuthFailure::NonceNeeded);
+    Replayed => away(AuthFailure::Replayed);
+    KeysUnavailable => away(AuthFailure::KeysAway(USER.parse()?, Arc::new(KeyServerFailed::Late)));
+
+    // What every method may come to.
+    InvalidParams => Ok(unfit(Unfit::unknown("hots")));
+    Internal => Ok(of_our_own());
+    Unavailable => Ok(without_store(&StoreError::Interrupted));
+
+    // Who may.
+    AdminOnly => Err(Refusal::AdminOnly);
+    Suspended => Err(suspended()?.into());
+    SuspendAdmin => Err(UserRefusal::SuspendAdmin.into());
+    InvalidUser => Err(KeyId::from_str("../user1").map_or_else(Refusal::from, unknown));
+    UserNotFound => Err(unknown(USER.parse()?));
+    InvalidReason => Err(UserRefusal::Reason(model::InvalidReason::Long).into());
+    InvalidUntil => Err(UserRefusal::Until.into());
+    QuotaAdmin => Err(UserRefusal::QuotaAdmin.into());
+    QuotaExceeded => Err(UserRefusal::Routes { have: 10, most: 10 }.into());
+    RateLimited => Err(UserRefusal::TooFast { most: 60, retry_after: 37 }.into());
+
+    // Routes.
+    InvalidId => Err(RouteId::from_str("myapp").map_or_else(Refusal::from, Refusal::NoRoute));
+    HostMissing => Err(Refusal::NoHost);
+    TwoHosts => Err(Refusal::TwoHosts);
+    InvalidHost => host("app..example.org").and(Err(Refusal::NoHost));
+    HostReserved => Err(Refusal::Reserved("subdomain", host("www.gateway.example.com")?));
+    PassthroughNeedsFqdn => Err(Refusal::PassthroughSubdomain);
+    BackendMissing => Err(InvalidBackends::None.into());
+    TooManyBackends => Err(InvalidBackends::TooMany(33).into());
+    DuplicateBackend => backends(&["[400::1]:80", "[400:0::1]:80"]);
+    InvalidBackend => backends(&["[2001:db8::1]:80"]);
+    InvalidHealth => Ok(unfit(Unfit::of("health", &InvalidHealthCheck::Interval)));
+    PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
+    RouteNotFound => Err(Refusal::NoRoute(ROUTE.parse()?));
+    HostTaken => Err(Refusal::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
+    IdTaken => Err(Refusal::IdTaken(ROUTE.parse()?));
+    StaleVersion => Err(Refusal::Stale { expected: 1207, actual: 1211 });
+
+    // Lists.
+    InvalidLimit => Err(Refusal::Limit(MAX_PAGE));
+    InvalidWait => Err(Refusal::Wait);
+    InvalidCursor => Err(Refusal::Cursor);
+
+    // Certificates.
+    CertificateNotFound => Err(Refusal::NoCertificate("www.example.org".to_owned()));
+    NoInternalCa => Err(Refusal::NoRoot);
+
+    // Nodes.
+    InvalidNode => Err(name("edge 2").map_or_else(|refused| refused, NodeRefusal::Taken).into());
+    InvalidAddress => Err(address("gateway").err().unwrap_or(NodeRefusal::NoAddress).into());
+    AddressMissing => Err(NodeRefusal::NoAddress.into());
+    InvalidTtl => Err(NodeRefusal::Ttl.into());
+    NodeNotFound => Err(NodeRefusal::Unknown("edge9".to_owned()).into());
+    NodeTaken => Err(NodeRefusal::Taken(name("edge2")?).into());
+    NoRemoteNodes => Err(NodeRefusal::NoRemoteNodes.into());
+}
+
+const USER: &str = "user1.pub";
+const ROUTE: &str = "019cade2-11c0-7d6f-8a3b-5c2d9e4f1a60";
+
+fn away(failure: impl Into<AuthFailure>) -> Result<ErrorObject, Refusal> {
+    Ok(turned(&failure.into()).1)
+}
+
+fn unknown(user: KeyId) -> Refusal {
+    UserRefusal::Unknown(user).into()
+}
+
+fn suspended() -> Result<UserRefusal, Refusal> {
+    let reason = Some("the bill of January".parse().map_err(UserRefusal::Reason)?);
+    let since = OffsetDateTime::UNIX_EPOCH;
+    let suspension = Box::new(Suspension { reason, since, until: None });
+    Ok(UserRefusal::Suspended { user: USER.parse()?, suspension })
+}
+
+fn host(text: &str) -> Result<Host, Refusal> {
+    Host::parse(text).map_err(|error| Refusal::InvalidHost("fqdn", error))
+}
+
+fn backends(texts: &[&str]) -> Result<ErrorObject, Refusal> {
+    Err(Backends::parse(texts, &Prefixes::default()).err().unwrap_or(InvalidBackends::None).into())
+}
+
+fn name(text: &str) -> Result<NodeName, NodeRefusal> {
+    text.parse().map_err(NodeRefusal::Name)
+}
+
+fn address(text: &str) -> Result<RemoteAddress, NodeRefusal> {
+    text.parse().map_err(NodeRefusal::Address)
+}
+
+impl Kind {
+    /// An error of this kind, as a client gets it.
+    pub(in crate::api) fn example(self) -> ErrorObject {
+        self.provoked().unwrap_or_else(|refusal| refused(&refusal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_an_example_of_its_own() {
+        let mut words = BTreeSet::new();
+        for kind in Kind::ALL {
+            let error = kind.example();
+            let data = error.data.unwrap();
+            assert_eq!((error.code, &*data.kind), (kind.code(), kind.word()));
+            assert!(!error.message.is_empty() && words.insert(kind.word()), "{kind:?}");
+        }
+    }
+}
