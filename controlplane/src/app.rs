@@ -157,8 +157,8 @@ impl App {
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
-        let domain = domain(&config, store.clone(), &authority);
-        domain.load_quotas().await?;
+        let domain = domain(&config, store.clone(), keys, &nodes, &authority);
+        domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = Suspensions::new(domain.clone());
         // Before the catalog is read: who comes back is in it.
@@ -170,8 +170,7 @@ impl App {
         let remote = remote(&config, &store, &members, &authority)?;
         let tasks = Tasks::new(Stop::new());
         let stop = tasks.stop().clone();
-        let api =
-            Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone(), stop });
+        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop });
         let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
         let registry = Arc::new(registry);
         Ok(Self {
@@ -342,10 +341,12 @@ fn remote(
     Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
 }
 
-fn domain(config: &Config, store: Store, authority: &NodeAuthority) -> Domain {
+fn domain(config: &Config, store: Store, keys: KeyStore, nodes: &Nodes, authority: &NodeAuthority) -> Domain {
     let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
+        keys,
+        nodes: Arc::new(nodes.clone()),
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),

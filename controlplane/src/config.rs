@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use webgateway_process::settings::Program;
-use webgateway_proto::api::QuotaView;
-use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes};
+use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
 
 pub use self::acme::{CaConfig, Eab, InvalidAcme};
 pub use self::feed::{FeedAddress, FeedConfig, InvalidFeed};
@@ -57,7 +56,7 @@ pub struct Config {
     /// How often the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
     /// What each user may have by default; none: no limit.
-    pub quotas: QuotaView,
+    pub quotas: Quota,
     /// How the dataplanes come to it.
     pub feed: FeedConfig,
     /// Where the DNS server listens.
@@ -166,7 +165,7 @@ impl Settings {
             keys: keys(self.pub_key_store)?,
             rpc_listen: self.rpc.listen,
             ticket_rotation: self.feed.ticket_rotation,
-            quotas: QuotaView {
+            quotas: Quota {
                 routes: self.quotas.routes,
                 backends: self.quotas.backends,
                 mutations_per_minute: self.quotas.mutations_per_minute,

@@ -16,6 +16,32 @@ use crate::model::KeyId;
 /// The caller of what the gateway does by itself; no key has such a name.
 pub const GATEWAY: &str = "(gateway)";
 
+/// The audited actions: each has the name of the API's method that asks for it.
+pub mod action {
+    /// A route was created.
+    pub const ROUTES_CREATE: &str = "routes.create";
+    /// A route was changed.
+    pub const ROUTES_UPDATE: &str = "routes.update";
+    /// A route was deleted.
+    pub const ROUTES_DELETE: &str = "routes.delete";
+    /// A user was suspended, or their suspension changed.
+    pub const ADMIN_SUSPEND: &str = "admin.suspend";
+    /// A suspension was lifted, or ended by itself.
+    pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
+    /// A user's quotas were set.
+    pub const ADMIN_QUOTA: &str = "admin.quota";
+    /// A renewal of a certificate was asked for.
+    pub const CERTIFICATES_RENEW: &str = "certificates.renew";
+    /// A join token was made.
+    pub const NODES_INVITE: &str = "nodes.invite";
+    /// A node joined. Nodes ask for it on the feed, not through the API.
+    pub const NODES_JOIN: &str = "nodes.join";
+    /// A node was told to drain, or not to drain any more.
+    pub const NODES_DRAIN: &str = "nodes.drain";
+    /// A node was removed.
+    pub const NODES_REMOVE: &str = "nodes.remove";
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
@@ -116,7 +142,7 @@ impl AuditRecord {
 impl AuditRecord {
     /// Whether it is what the gateway may do by itself: end a suspension that was to end.
     fn is_by_itself(&self) -> bool {
-        self.caller == GATEWAY && self.method == "admin.unsuspend" && self.before["until"].is_string()
+        self.caller == GATEWAY && self.method == action::ADMIN_UNSUSPEND && self.before["until"].is_string()
     }
 }
 

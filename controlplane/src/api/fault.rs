@@ -104,7 +104,7 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Cursor => Row::new(Kind::InvalidCursor)
             .field("cursor")
             .hint("give the `next_cursor` of the page before as it is, or leave it out for the first page"),
-        Refusal::Wait => Row::new(Kind::InvalidWait).field("wait"),
+        Refusal::Wait(_) => Row::new(Kind::InvalidWait).field("wait"),
         Refusal::Crowded => Row::new(Kind::RateLimited)
             .field("wait")
             .hint(format!("go on in {CROWDED} s, or without `wait`"))

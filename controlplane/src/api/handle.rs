@@ -18,8 +18,7 @@ use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::methods::{self, Services};
 use super::waiting::Waiting;
 use super::{docs, fault, openrpc};
-use crate::domain::{Caller, Domain, Granted, NodeDirectory};
-use crate::keys::KeyStore;
+use crate::domain::{Caller, Domain, Granted};
 use crate::metrics::Metrics;
 use crate::store::audit::SignedRequest;
 
@@ -45,10 +44,6 @@ struct Inner {
 pub struct Parts {
     /// The rules.
     pub domain: Domain,
-    /// The callers' keys.
-    pub keys: KeyStore,
-    /// Who knows the nodes.
-    pub nodes: Arc<dyn NodeDirectory>,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends what waits.
@@ -59,9 +54,9 @@ impl Api {
     /// Puts the API together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { domain, keys, nodes, metrics, stop } = parts;
+        let Parts { domain, metrics, stop } = parts;
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
-        let auth = Authenticator::new(keys.clone(), base.clone(), domain.store.clone(), domain.clock);
+        let auth = Authenticator::new(domain.keys.clone(), base.clone(), domain.store.clone(), domain.clock);
         let page = include_str!("page.html").replace("{base}", base.as_str());
         let docs = docs::page(&document, base.as_str());
         Self(Arc::new(Inner {
@@ -70,7 +65,7 @@ impl Api {
             document: document.to_string().into(),
             page: page.into(),
             docs: docs.into(),
-            services: Services { domain, keys, nodes, waiting: Waiting::new(stop), document },
+            services: Services { domain, waiting: Waiting::new(stop), document },
         }))
     }
 
@@ -162,7 +157,7 @@ impl Api {
         let mutations = body.calls().filter(|call| found(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
-        let granted = self.0.services.domain.grant(&caller, mutations);
+        let granted = self.0.services.domain.quotas.grant(&caller, mutations);
         if !granted.any() {
             return Ok(Admitted { body, caller: Some(caller), granted, kept: None });
         }

@@ -19,16 +19,19 @@ use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use webgateway_process::Stop;
-use webgateway_proto::api::NodeView;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::{Host, Prefixes};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
-use crate::domain::{Answered, Awaited, Domain, HostPolicy, Invitations, NodeDirectory, Quotas, Settled};
+use crate::domain::{
+    AckProgress, AckTarget, Domain, HostPolicy, Invitations, NodeAnswer, NodeDirectory, NodeReject,
+    NodeStatus, Quotas,
+};
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -48,28 +51,39 @@ struct Scene {
     nonces: AtomicU64,
 }
 
+#[derive(Debug)]
 struct OneNode;
 
 #[async_trait::async_trait]
 impl NodeDirectory for OneNode {
-    fn nodes(&self) -> Vec<NodeView> {
-        let node = NodeView {
-            node: "n1".into(),
+    fn nodes(&self) -> Vec<NodeStatus> {
+        let node = NodeStatus {
+            name: "n1".into(),
             build: "0".into(),
+            address: String::new(),
             connected: true,
+            since: OffsetDateTime::UNIX_EPOCH,
             version: 1,
-            ..NodeView::default()
+            rejects: vec![],
+            connections: 0,
+            requests: 0,
+            draining: false,
+            backends_down: 0,
         };
         vec![node]
     }
 
-    async fn settle(&self, awaited: &Awaited, _: Duration) -> Settled {
-        let rejects = awaited.route.map(|_| ("n1".into(), "too odd".into())).into_iter().collect();
-        Settled { nodes: 1, acked: u64::from(awaited.version <= 1), rejects }
+    async fn wait_acked(&self, target: &AckTarget, _: Duration) -> AckProgress {
+        let reject = |_| NodeReject { node: "n1".into(), reason: "too odd".into() };
+        let rejects = target.resource.iter().map(reject).collect();
+        match target.version {
+            0 | 1 => AckProgress { acked: 1, pending: vec![], rejects },
+            _ => AckProgress { acked: 0, pending: vec!["n1".into()], rejects },
+        }
     }
 
-    async fn explain(&self, _: &Host, _: Duration) -> Vec<Answered> {
-        vec![Answered { node: "n1".into(), rejects: vec![], answer: None }]
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeAnswer> {
+        vec![NodeAnswer { node: "n1".into(), rejects: vec![], answer: None }]
     }
 }
 
@@ -91,6 +105,8 @@ impl Scene {
         }
         let domain = Domain {
             store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
+            keys: KeyStore::open(&KeySource::Directory(keys)).unwrap(),
+            nodes: Arc::new(OneNode),
             hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
@@ -100,9 +116,8 @@ impl Scene {
             clock: Clock::system(),
         };
         let store = domain.store.clone();
-        let keys = KeyStore::open(&KeySource::Directory(keys)).unwrap();
-        let (nodes, stop) = (Arc::new(OneNode), Stop::new());
-        let api = Api::new(Parts { domain, keys, nodes, metrics: metrics.clone(), stop: stop.clone() });
+        let stop = Stop::new();
+        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone() });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::default() }
     }
 

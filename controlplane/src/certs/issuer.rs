@@ -8,8 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 use tracing::{info, warn};
-use webgateway_proto::api::DnsRecord;
-use webgateway_proto::model::{CertName, CertificateId};
+use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
 
 use super::acme::{Ca, Refusal};
 use super::budget::Budget;

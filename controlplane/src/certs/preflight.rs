@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use webgateway_proto::api::DnsRecord;
-use webgateway_proto::model::Host;
+use webgateway_proto::model::{DnsRecord, Host};
 
 use super::caa;
 use super::solver::ChallengeKind;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::timeout;
 use tracing::info;
-use webgateway_proto::feed::Challenge;
+use webgateway_proto::feed::{Challenge, ResourceName};
 use webgateway_proto::model::Host;
 
 use super::tokens;
 use crate::dns::txt::{Place, TxtGuard, TxtSet};
+use crate::domain::{AckProgress, AckTarget};
 use crate::feed::challenges::{ChallengeGuard, Challenges, Superseded};
-use crate::feed::nodes::{Nodes, NotHeld};
+use crate::feed::nodes::Nodes;
 
 /// How long the nodes may take to acknowledge a challenge. One that is silent for longer is dropped from the feed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,7 +84,33 @@ pub enum NotShown {
     Late,
     /// The CA would find a node that cannot answer, or none.
     #[error("the CA would not be answered: {0}")]
-    NotHeld(#[from] NotHeld),
+    NotAcked(#[from] NotAckedError),
+}
+
+/// The reason why a challenge is not on every node.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotAckedError {
+    /// No node is connected.
+    #[error("no dataplane is connected")]
+    NoNode,
+    /// A node cannot use it.
+    #[error("the dataplane {node} cannot use {resource}: {reason}")]
+    Rejected {
+        /// The node.
+        node: String,
+        /// The challenge's name on the feed.
+        resource: ResourceName,
+        /// The reason, in the node's words.
+        reason: String,
+    },
+    /// Nodes that are connected did not answer in time.
+    #[error("these dataplanes did not acknowledge {resource} in time: {}", nodes.join(", "))]
+    Late {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// The challenge's name on the feed.
+        resource: ResourceName,
+    },
 }
 
 impl Solver {
@@ -116,8 +143,21 @@ impl Solver {
     async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, NotShown> {
         let guard = self.challenges.show(challenge);
         let version = timeout(self.patience, guard.version()).await.map_err(|_| NotShown::Late)??;
-        self.nodes.hold(&guard.name(), version, self.patience).await?;
+        let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
+        require_acked(self.nodes.wait_acked(&target, self.patience).await, guard.name())?;
         Ok(guard)
+    }
+}
+
+/// Refuses a challenge that a CA would not find on every node.
+fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), NotAckedError> {
+    if let Some(reject) = progress.rejects.into_iter().next() {
+        return Err(NotAckedError::Rejected { node: reject.node, resource, reason: reject.reason });
+    }
+    match (progress.acked, progress.pending) {
+        (0, pending) if pending.is_empty() => Err(NotAckedError::NoNode),
+        (_, pending) if pending.is_empty() => Ok(()),
+        (_, nodes) => Err(NotAckedError::Late { nodes, resource }),
     }
 }
 

@@ -28,7 +28,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.feed.listen, [FeedAddress::Unix("/run/webgateway/feed.sock".into())]);
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
-    assert_eq!(config.quotas, QuotaView::default(), "no limits");
+    assert_eq!(config.quotas, Quota::default(), "no limits");
 }
 
 #[test]

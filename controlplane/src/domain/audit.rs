@@ -2,31 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use webgateway_proto::api::{AuditListParams, MAX_RECORDS, method};
 use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
 
-use super::{Caller, Domain, Refusal};
+use super::caller::Caller;
+use super::refusal::Refusal;
+use super::rules::Domain;
+use crate::store::Tx;
 use crate::store::audit::{self, Filter};
 
-/// How many records a list has if nothing else is asked for.
-const SOME: u32 = 50;
-/// How large the requests of one page of the export get together, in bytes.
-const PAGE: usize = 4 * 1024 * 1024;
+/// The most records in one answer.
+pub const MAX_RECORDS: u32 = 500;
+
+/// The number of records in a list for which no limit was given.
+const DEFAULT_RECORDS: u32 = 50;
+/// The most bytes that the requests of one page of the export have together.
+const MAX_EXPORT_BYTES: usize = 4 * 1024 * 1024;
+
+/// The records that are asked for; what is `None` selects nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// The most records, from 1 to [`MAX_RECORDS`]; 50 if it is left out.
+    pub limit: Option<u32>,
+    /// Only records before the one with this id.
+    pub before: Option<u64>,
+    /// Only records of this caller.
+    pub caller: Option<String>,
+    /// Only records about this target, such as `route/<uuid>`.
+    pub target: Option<String>,
+}
 
 impl Domain {
-    /// The newest records: what the caller asked for, for the admin what anybody did.
-    pub async fn audit(&self, caller: &Caller, params: AuditListParams) -> Result<Vec<AuditRecord>, Refusal> {
-        let limit = limit(params.limit.unwrap_or(SOME))?;
+    /// Lists the newest records: what the caller asked for, for the admin what anybody did.
+    pub async fn audit(&self, caller: &Caller, query: AuditQuery) -> Result<Vec<AuditRecord>, Refusal> {
+        let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
         let filter = match caller.own() {
-            Some(own) => Filter { caller: Some(own.to_string()), target: params.target },
-            None => Filter { caller: params.caller, target: params.target },
+            Some(own) => Filter { caller: Some(own.to_string()), target: query.target },
+            None => Filter { caller: query.caller, target: query.target },
         };
-        let read = move |tx: &mut crate::store::Tx<'_>| audit::newest(tx, &filter, params.before, limit);
-        Ok(self.store.read(method::AUDIT_LIST, read).await?)
+        let read = move |tx: &mut Tx<'_>| audit::newest(tx, &filter, query.before, limit);
+        Ok(self.store.read("audit.list", read).await?)
     }
 
-    /// The records after one, oldest first, with their requests; for the admin.
+    /// Lists the records after one, oldest first, with their requests by hash. For the admin.
     pub async fn export_audit(
         &self,
         caller: &Caller,
@@ -35,7 +53,8 @@ impl Domain {
     ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), Refusal> {
         caller.require_admin()?;
         let limit = limit(most.unwrap_or(MAX_RECORDS))?;
-        Ok(self.store.read(method::AUDIT_EXPORT, move |tx| audit::export(tx, after, limit, PAGE)).await?)
+        let read = move |tx: &mut Tx<'_>| audit::export(tx, after, limit, MAX_EXPORT_BYTES);
+        Ok(self.store.read("audit.export", read).await?)
     }
 }
 

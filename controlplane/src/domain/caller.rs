@@ -6,7 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use webgateway_proto::model::KeyId;
 
-use super::{Domain, Refusal, UserRefusal};
+use super::refusal::{Refusal, UserRefusal};
 use crate::store::audit::{Entry, SignedRequest};
 use crate::store::{Tx, users};
 
@@ -19,15 +19,12 @@ pub struct Caller {
     request: Option<Arc<SignedRequest>>,
 }
 
-impl Domain {
-    /// The caller who signed with the key `key_id`, from the address `client`. Only for verified signatures.
-    #[must_use]
-    pub fn caller(&self, key_id: KeyId, client: IpAddr) -> Caller {
-        Caller { is_admin: key_id == self.admin, key_id, client, request: None }
-    }
-}
-
 impl Caller {
+    /// A caller whose signature was verified.
+    pub(super) fn new(key_id: KeyId, is_admin: bool, client: IpAddr) -> Self {
+        Self { key_id, is_admin, client, request: None }
+    }
+
     /// The key's name.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use time::OffsetDateTime;
-use webgateway_proto::api::{CertificateListParams, CertificateState, method};
+use webgateway_proto::audit::action;
 use webgateway_proto::model::{CertName, Host, Mode};
 
-use super::page::Page;
-use super::{Caller, Domain, Paged, Refusal};
+use super::caller::Caller;
+use super::page::{Page, PageRequest, Paged};
+use super::refusal::Refusal;
+use super::rules::Domain;
 use crate::store::audit;
 use crate::store::certificates::{self, Validity};
 use crate::store::issuance::{self, Issuance};
@@ -28,17 +30,30 @@ pub struct Certified {
     pub issuance: Issuance,
 }
 
+/// The state of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateState {
+    /// It is served.
+    Valid,
+    /// It is being issued for the first time.
+    Waiting,
+    /// The last attempt failed; what was issued before, if anything, is served.
+    Failing,
+    /// It has ended.
+    Expired,
+}
+
 impl Domain {
     /// The certificates that exist for the caller, by id.
     pub async fn list_certificates(
         &self,
         caller: &Caller,
-        params: CertificateListParams,
+        page: &PageRequest,
     ) -> Result<Paged<Certified>, Refusal> {
-        let page = Page::parse(params.limit, params.cursor.as_deref())?;
+        let page = Page::parse(page)?;
         let (caller, base, now) = (caller.clone(), self.hosts.base().clone(), self.clock.now());
         self.store
-            .read(method::CERTIFICATES_LIST, move |tx| {
+            .read("certificates.list", move |tx| {
                 let Paged { entries, next } = ids(tx, &caller, &base, &page)?;
                 let certified = entries.into_iter().map(|id| certified(tx, id, &base, now));
                 Ok(Paged { entries: certified.collect::<Result<_, _>>()?, next })
@@ -51,7 +66,7 @@ impl Domain {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
-            .read(method::CERTIFICATES_GET, move |tx| {
+            .read("certificates.get", move |tx| {
                 let id = needed(tx, &caller, &id, &base)?;
                 Ok(certified(tx, id, &base, now)?)
             })
@@ -63,11 +78,11 @@ impl Domain {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
-            .write(method::CERTIFICATES_RENEW, move |tx| {
+            .write(action::CERTIFICATES_RENEW, move |tx| {
                 caller.require_active(tx)?;
                 let id = needed(tx, &caller, &id, &base)?;
                 issuance::request_renewal(tx, &(&id).into())?;
-                let entry = caller.entry(now, method::CERTIFICATES_RENEW, format!("certificate/{id}"));
+                let entry = caller.entry(now, action::CERTIFICATES_RENEW, format!("certificate/{id}"));
                 audit::insert(tx, &entry)?;
                 Ok(certified(tx, id, &base, now)?)
             })
@@ -78,7 +93,7 @@ impl Domain {
     pub async fn root(&self) -> Result<String, Refusal> {
         let base = self.hosts.base().clone();
         self.store
-            .read(method::CERTIFICATES_ROOT, move |tx| {
+            .read("certificates.root", move |tx| {
                 let held = certificates::find(tx, base.as_str())?;
                 let root = certificates::root(tx)?;
                 root.filter(|_| held.is_some_and(|held| held.issuer == INTERNAL)).ok_or(Refusal::NoRoot)

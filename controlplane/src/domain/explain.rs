@@ -1,19 +1,78 @@
-//! Why a host does not work: the first thing that is wrong, in plain words. Pure, but for reading the route.
+//! The first thing that is wrong with a host, in plain words: decided from the route and from what the nodes answer.
 
-use webgateway_proto::api::{Problem, RouteState, method};
+use std::time::Duration;
+
+use webgateway_proto::api::RouteState;
 use webgateway_proto::feed::{BackendHealth, Explanation, ResourceName};
 use webgateway_proto::model::{Host, Mode, Route};
 
-use super::routes::show_one;
-use super::{Answered, Caller, Domain, Refusal, Shown};
+use super::caller::Caller;
+use super::directory::NodeAnswer;
+use super::refusal::Refusal;
+use super::routes::{Shown, show_one};
+use super::rules::Domain;
 use crate::store::routes;
 
+/// How long a node may take to answer: it tries its backends for 2 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How a host looks from every connected node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// The host's route, if it exists for the caller.
+    pub route: Option<Shown>,
+    /// The first thing that is wrong; `None` if all is well.
+    pub problem: Option<Problem>,
+    /// How it looks from each connected node.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// How a host looks from one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    /// The node's answer.
+    pub answer: NodeAnswer,
+    /// The first thing that is wrong there.
+    pub problem: Option<Problem>,
+}
+
+/// Something that is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
 impl Domain {
+    /// Asks every connected node about a host. A host that is not the caller's looks like one that has no route.
+    pub async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, Refusal> {
+        let route = self.route_of(caller, host).await?;
+        // How somebody else's host looks is nobody else's business.
+        let answers = match route.is_some() || caller.own().is_none() {
+            true => self.nodes.explain(host, ANSWER_TIMEOUT).await,
+            false => Vec::new(),
+        };
+        let now = self.clock.now().unix_timestamp();
+        let report = |answer: NodeAnswer| {
+            let problem = at_node(route.as_ref().map(|shown| &shown.route), &answer, now);
+            NodeReport { answer, problem }
+        };
+        let nodes: Vec<NodeReport> = answers.into_iter().map(report).collect();
+        let problem = of_route(host, route.as_ref(), nodes.len()).or_else(|| {
+            let (node, problem) =
+                nodes.iter().find_map(|node| Some((&node.answer.node, node.problem.as_ref()?)))?;
+            Some(Problem { message: format!("{node}: {}", problem.message), hint: problem.hint })
+        });
+        Ok(HostReport { route, problem, nodes })
+    }
+
     /// The route of a host, if it exists for the caller.
-    pub async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<Shown>, Refusal> {
+    async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<Shown>, Refusal> {
         let (caller, host, base) = (caller.clone(), host.clone(), self.hosts.base().clone());
         self.store
-            .read(method::ROUTES_EXPLAIN, move |tx| {
+            .read("routes.explain", move |tx| {
                 let found = routes::find_by_host(tx, &host)?.filter(|route| caller.sees(&route.owner));
                 Ok(found.map(|route| show_one(tx, route, &base)).transpose()?)
             })
@@ -21,13 +80,12 @@ impl Domain {
     }
 }
 
-fn problem(message: impl Into<String>, hint: &str) -> Problem {
-    Problem { message: message.into(), hint: Some(hint.to_owned()) }
+fn problem(message: impl Into<String>, hint: &'static str) -> Problem {
+    Problem { message: message.into(), hint }
 }
 
 /// What is wrong before any node is looked at.
-#[must_use]
-pub fn of_route(host: &Host, shown: Option<&Shown>, nodes: usize) -> Option<Problem> {
+fn of_route(host: &Host, shown: Option<&Shown>, nodes: usize) -> Option<Problem> {
     let Some(shown) = shown else {
         return Some(problem(
             format!("no route of yours leads {host} anywhere"),
@@ -52,9 +110,8 @@ pub fn of_route(host: &Host, shown: Option<&Shown>, nodes: usize) -> Option<Prob
 }
 
 /// What is wrong at one node, at `now` (Unix seconds).
-#[must_use]
-pub fn at_node(route: Option<&Route>, answered: &Answered, now: i64) -> Option<Problem> {
-    let Some(answer) = &answered.answer else {
+fn at_node(route: Option<&Route>, node: &NodeAnswer, now: i64) -> Option<Problem> {
+    let Some(answer) = &node.answer else {
         return Some(problem(
             "it did not answer in time",
             "it may be cut off or overloaded: the operator can look",
@@ -65,8 +122,8 @@ pub fn at_node(route: Option<&Route>, answered: &Answered, now: i64) -> Option<P
         return answer.route.map(|_| problem(still, "it takes the change when it has caught up"));
     };
     let name = ResourceName::Route(route.id).to_string();
-    if let Some((_, reason)) = answered.rejects.iter().find(|(rejected, _)| *rejected == name) {
-        return Some(problem(format!("it cannot use the route: {reason}"), "update the route"));
+    if let Some(rejected) = node.rejects.iter().find(|rejected| rejected.resource == name) {
+        return Some(problem(format!("it cannot use the route: {}", rejected.reason), "update the route"));
     }
     if answer.version < route.version {
         let behind = format!("it stands at version {}, the route is at {}", answer.version, route.version);
@@ -111,7 +168,7 @@ mod tests {
     use webgateway_proto::model::{Backends, CertificateId, Prefixes, RouteId};
 
     use super::*;
-    use crate::domain::Obstacle;
+    use crate::domain::{Obstacle, RejectedResource};
 
     fn route() -> Route {
         Route {
@@ -125,26 +182,27 @@ mod tests {
         }
     }
 
-    fn answered(change: impl FnOnce(&mut Explanation)) -> Answered {
+    fn answered(change: impl FnOnce(&mut Explanation)) -> NodeAnswer {
         let id = CertificateId::parse("a.example").unwrap();
         let certificate = Some(ServedCertificate { id, not_after: 100, fingerprint: [0; 32] });
         let backends = vec![BackendHealth { backend: "[400::1]:80".parse().unwrap(), down: None }];
         let mut answer = Explanation { id: 1, version: 7, route: Some(route().id), certificate, backends };
         change(&mut answer);
-        Answered { node: "n".into(), rejects: vec![], answer: Some(answer) }
+        NodeAnswer { node: "n".into(), rejects: vec![], answer: Some(answer) }
     }
 
     #[test]
     fn the_first_thing_that_is_wrong_is_said() {
         let route = route();
-        let at = |answered: &Answered| at_node(Some(&route), answered, 50).map(|problem| problem.message);
+        let at = |answered: &NodeAnswer| at_node(Some(&route), answered, 50).map(|problem| problem.message);
         assert_eq!(at(&answered(|_| ())), None);
         let refused = |answer: &mut Explanation| answer.backends[0].down = Some("connection refused".into());
         let good = BackendHealth { backend: "[400::2]:80".parse().unwrap(), down: None };
         let mut rejected = answered(|answer| answer.route = None);
-        rejected.rejects.push((format!("route/{}", route.id), "too odd".into()));
+        let resource = format!("route/{}", route.id);
+        rejected.rejects.push(RejectedResource { resource, reason: "too odd".into() });
         for (answered, words) in [
-            (Answered { answer: None, ..answered(|_| ()) }, "did not answer"),
+            (NodeAnswer { answer: None, ..answered(|_| ()) }, "did not answer"),
             (rejected, "cannot use the route: too odd"),
             (answered(|answer| (answer.version, answer.route) = (6, None)), "version 6, the route is at 7"),
             (answered(|answer| answer.route = None), "does not have the route"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use webgateway_proto::model::{Host, InvalidHost, Mode};
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 const ACME_CHALLENGE: &str = "_acme-challenge";
 

@@ -3,103 +3,99 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracing::info;
-use webgateway_proto::api::{NodeInvitation, NodeInvite, NodeList, NodeState, NodeView, method};
-use webgateway_proto::feed::Explanation;
-use webgateway_proto::model::{Host, JoinToken, NodeName, RemoteAddress, RouteId};
+use webgateway_proto::audit::action;
+use webgateway_proto::model::{JoinToken, NodeName, RemoteAddress};
 use zeroize::Zeroizing;
 
-use super::{Caller, Domain, NodeRefusal, Refusal};
+use super::caller::Caller;
+use super::directory::NodeStatus;
+use super::refusal::{NodeRefusal, Refusal};
+use super::rules::Domain;
 use crate::store::audit::{self, Entry};
 use crate::store::invites::{self, Invite};
 use crate::store::nodes::{self, NodeRecord};
+use crate::store::{StoreError, Tx};
 
-/// How long a token is good if nothing is said, in seconds.
-const TTL: u64 = 3600;
-const SHORTEST_TTL: u64 = 60;
-const LONGEST_TTL: u64 = 7 * 24 * 3600;
+/// The lifetime of a token for which none was given.
+const DEFAULT_TTL: Duration = Duration::from_secs(3600);
+const SHORTEST_TTL: Duration = Duration::from_secs(60);
+const LONGEST_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Knows the nodes that are connected, or were.
-#[async_trait]
-pub trait NodeDirectory: Send + Sync {
-    /// Every node, by name.
-    fn nodes(&self) -> Vec<NodeView>;
-
-    /// How many connected nodes hold a version: as soon as there is news, or after `limit`.
-    async fn settle(&self, awaited: &Awaited, limit: Duration) -> Settled;
-
-    /// How a host looks from each connected node, which has `limit` to say so.
-    async fn explain(&self, host: &Host, limit: Duration) -> Vec<Answered>;
-}
-
-/// What is waited for.
+/// Makes a token by which one node joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Awaited {
-    /// The version.
-    pub version: u64,
-    /// A route in it, whose rejects are told.
-    pub route: Option<RouteId>,
-    /// How many nodes are known to hold it: more is news.
-    pub known: Option<u64>,
-}
-
-/// How far a version has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// How many nodes are connected.
-    pub nodes: u64,
-    /// How many of them hold it.
-    pub acked: u64,
-    /// Nodes that cannot use the route, and why.
-    pub rejects: Vec<(String, String)>,
-}
-
-/// A node that was asked about a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    /// Its name.
-    pub node: String,
-    /// The routes that it cannot use, by resource, and why.
-    pub rejects: Vec<(String, String)>,
-    /// What it said, if it did in time.
-    pub answer: Option<Explanation>,
-}
-
-/// What a token tells a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invitations {
-    /// SHA-256 of the certificate of the nodes' CA.
-    pub authority: [u8; 32],
-    /// Where the controlplane is, if the operator said so.
+pub struct InviteNode {
+    /// The node's name.
+    pub name: NodeName,
+    /// The address at which it finds the controlplane; the configured one if it is left out.
     pub address: Option<RemoteAddress>,
+    /// How long the token is good; an hour if it is left out.
+    pub ttl: Option<Duration>,
+}
+
+/// A join token for one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The node's name.
+    pub node: NodeName,
+    /// The token: a secret.
+    pub token: JoinToken,
+    /// The time until which it is good.
+    pub expires_at: OffsetDateTime,
+}
+
+/// A node that is or was connected, or was said something about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownNode {
+    /// The name.
+    pub name: String,
+    /// What was last heard of it; `None` if it has not connected since this process began.
+    pub status: Option<NodeStatus>,
+    /// The number of revisions it is behind the store.
+    pub lag: u64,
+    /// Whether it is to be drained.
+    pub drained: bool,
+    /// Whether it was removed: its certificate is refused.
+    pub removed: bool,
+    /// The end of its certificate, if it has one.
+    pub certificate_not_after: Option<OffsetDateTime>,
+}
+
+/// A node after something was said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeChange {
+    /// The name.
+    pub name: String,
+    /// Whether it is to be drained.
+    pub drained: bool,
+    /// Whether it was removed.
+    pub removed: bool,
+    /// The store's revision.
+    pub version: u64,
 }
 
 impl Domain {
-    /// Makes a token by which one node of this name can join.
-    pub async fn invite_node(&self, caller: &Caller, wanted: &NodeInvite) -> Result<NodeInvitation, Refusal> {
+    /// Makes a token by which one node of this name can join, once.
+    pub async fn invite_node(&self, caller: &Caller, command: InviteNode) -> Result<Invitation, Refusal> {
         caller.require_admin()?;
         let offered = self.invitations.as_ref().ok_or(NodeRefusal::NoRemoteNodes)?;
-        let name: NodeName = wanted.node.parse().map_err(NodeRefusal::Name)?;
-        let given = wanted.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?;
-        let address = given.or_else(|| offered.address.clone()).ok_or(NodeRefusal::NoAddress)?;
-        let ttl = wanted.ttl.unwrap_or(TTL);
+        let address = command.address.or_else(|| offered.address.clone()).ok_or(NodeRefusal::NoAddress)?;
+        let ttl = command.ttl.unwrap_or(DEFAULT_TTL);
         if !(SHORTEST_TTL..=LONGEST_TTL).contains(&ttl) {
             return Err(NodeRefusal::Ttl.into());
         }
-        let now = self.clock.now();
-        let expires_at = now + Duration::from_secs(ttl);
+        let (now, name) = (self.clock.now(), command.name);
+        let expires_at = now + ttl;
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *secret).map_err(|_| NodeRefusal::NoRandomness)?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &*secret).as_ref());
-        let entry = caller.entry(now, method::NODES_INVITE, format!("node/{name}"));
+        let entry = caller.entry(now, action::NODES_INVITE, target(name.as_str()));
         let invite = Invite { name: name.clone(), expires_at, used: false };
         self.store
-            .write(method::NODES_INVITE, move |tx| {
+            .write(action::NODES_INVITE, move |tx| {
                 let known = nodes::find(tx, invite.name.as_str())?;
                 if known.is_some_and(|node| node.member.is_some() && !node.removed) {
                     return Err(Refusal::from(NodeRefusal::Taken(invite.name)));
@@ -108,104 +104,105 @@ impl Domain {
                 Ok(audit::insert(tx, &entry)?)
             })
             .await?;
-        info!(node = %name, by = %caller.key_id(), "a node was invited");
-        let token = JoinToken {
-            address,
-            authority: offered.authority,
-            secret,
-            expires_at: expires_at.unix_timestamp(),
-        };
-        Ok(NodeInvitation {
-            node: name.to_string(),
-            token: token.to_text().to_string(),
-            address: token.address.to_string(),
-            expires_at: written(expires_at),
-        })
+        info!(node = %name, by = %caller.key_id(), "node invited");
+        let (authority, unix) = (offered.authority, expires_at.unix_timestamp());
+        let token = JoinToken { address, authority, secret, expires_at: unix };
+        Ok(Invitation { node: name, token, expires_at })
     }
 
-    /// Every node: those that are or were connected, as `seen`, and those that something was said about.
-    pub async fn list_nodes(&self, caller: &Caller, seen: Vec<NodeView>) -> Result<NodeList, Refusal> {
+    /// Returns the store's revision, and every node by name: those that are or were connected, and those that
+    /// something was said about.
+    pub async fn list_nodes(&self, caller: &Caller) -> Result<(u64, Vec<KnownNode>), Refusal> {
         caller.require_admin()?;
-        let read = self.store.read(method::NODES_LIST, |tx| Ok((tx.revision()?, nodes::list(tx)?)));
-        let (version, records) = read.await.map_err(|error: crate::store::StoreError| error)?;
-        Ok(NodeList { version, nodes: merge(version, seen, records) })
+        let statuses = self.nodes.nodes();
+        let read = |tx: &mut Tx<'_>| -> Result<_, StoreError> { Ok((tx.revision()?, nodes::list(tx)?)) };
+        let (version, records) = self.store.read("nodes.list", read).await?;
+        Ok((version, merge(version, statuses, records)))
     }
 
-    /// Has a node drained, or not any more. `seen`: whether one of this name is or was connected.
+    /// Has a node drained, or not any more; the same again changes nothing.
     pub async fn drain_node(
         &self,
         caller: &Caller,
         name: String,
         drain: bool,
-        seen: bool,
-    ) -> Result<NodeState, Refusal> {
+    ) -> Result<NodeChange, Refusal> {
         caller.require_admin()?;
-        let now = self.clock.now();
+        let has_connected = self.nodes.nodes().iter().any(|node| node.name == name);
         let entry = Entry {
             before: Some(serde_json::json!({ "drained": !drain }).to_string()),
             after: Some(serde_json::json!({ "drained": drain }).to_string()),
-            ..caller.entry(now, method::NODES_DRAIN, format!("node/{name}"))
+            ..caller.entry(self.clock.now(), action::NODES_DRAIN, target(&name))
         };
         let by = caller.key_id().clone();
         self.store
-            .write(method::NODES_DRAIN, move |tx| {
+            .write(action::NODES_DRAIN, move |tx| {
                 let known = nodes::find(tx, &name)?.filter(|node| !node.removed);
-                if known.is_none() && !seen {
-                    return Err(Refusal::from(NodeRefusal::Unknown(shown(&name))));
+                if known.is_none() && !has_connected {
+                    return Err(Refusal::from(NodeRefusal::Unknown(shortened(&name))));
                 }
                 if known.is_some_and(|node| node.drained) != drain {
                     nodes::set_drained(tx, &name, drain)?;
                     audit::insert(tx, &entry)?;
-                    info!(node = name, drain, %by, "what is wanted of a node was set");
+                    let node = name.clone();
+                    tx.on_commit(move || info!(node, drain, %by, "node drain changed"));
                 }
-                Ok(NodeState { node: name, drained: drain, removed: false, version: tx.revision()? })
+                Ok(NodeChange { name, drained: drain, removed: false, version: tx.revision()? })
             })
             .await
     }
 
-    /// Refuses a node's certificates from now on.
-    pub async fn remove_node(&self, caller: &Caller, name: String) -> Result<NodeState, Refusal> {
+    /// Refuses a node's certificates from now on; doing it again changes nothing.
+    pub async fn remove_node(&self, caller: &Caller, name: String) -> Result<NodeChange, Refusal> {
         caller.require_admin()?;
         let now = self.clock.now();
-        let entry = caller.entry(now, method::NODES_REMOVE, format!("node/{name}"));
+        let entry = caller.entry(now, action::NODES_REMOVE, target(&name));
         let by = caller.key_id().clone();
         self.store
-            .write(method::NODES_REMOVE, move |tx| {
+            .write(action::NODES_REMOVE, move |tx| {
                 let known = nodes::find(tx, &name)?.filter(|node| node.member.is_some());
                 let Some(node) = known else {
-                    return Err(Refusal::from(NodeRefusal::NoMember(shown(&name))));
+                    return Err(Refusal::from(NodeRefusal::NoMember(shortened(&name))));
                 };
                 if !node.removed {
                     nodes::remove(tx, &name, now)?;
                     audit::insert(tx, &entry)?;
-                    info!(node = name, %by, "a node was removed");
+                    let node = name.clone();
+                    tx.on_commit(move || info!(node, %by, "node removed"));
                 }
-                Ok(NodeState { node: name, drained: false, removed: true, version: tx.revision()? })
+                Ok(NodeChange { name, drained: false, removed: true, version: tx.revision()? })
             })
             .await
     }
 }
 
-fn merge(version: u64, seen: Vec<NodeView>, records: Vec<NodeRecord>) -> Vec<NodeView> {
-    let mut nodes: BTreeMap<String, NodeView> =
-        seen.into_iter().map(|view| (view.node.clone(), view)).collect();
+fn merge(version: u64, statuses: Vec<NodeStatus>, records: Vec<NodeRecord>) -> Vec<KnownNode> {
+    let mut nodes: BTreeMap<String, KnownNode> = statuses
+        .into_iter()
+        .map(|status| {
+            (status.name.clone(), KnownNode { status: Some(status.clone()), ..unheard(status.name) })
+        })
+        .collect();
     for record in records {
-        let view = nodes
-            .entry(record.name.clone())
-            .or_insert_with(|| NodeView { node: record.name, ..NodeView::default() });
-        (view.drained, view.removed) = (record.drained, record.removed);
-        view.certificate_not_after = record.not_after.filter(|_| !record.removed).map(written);
+        let node = nodes.entry(record.name.clone()).or_insert_with(|| unheard(record.name));
+        (node.drained, node.removed) = (record.drained, record.removed);
+        node.certificate_not_after = record.not_after.filter(|_| !record.removed);
     }
-    let lag = |view: NodeView| NodeView { lag: version.saturating_sub(view.version), ..view };
+    let held = |node: &KnownNode| node.status.as_ref().map_or(0, |status| status.version);
+    let lag = |node: KnownNode| KnownNode { lag: version.saturating_sub(held(&node)), ..node };
     nodes.into_values().map(lag).collect()
 }
 
-fn written(at: OffsetDateTime) -> String {
-    let at = at.replace_nanosecond(0).unwrap_or(at);
-    // Formatting a date of this era cannot fail.
-    at.format(&Rfc3339).unwrap_or_default()
+/// A node that nothing is known of but its name.
+fn unheard(name: String) -> KnownNode {
+    KnownNode { name, status: None, lag: 0, drained: false, removed: false, certificate_not_after: None }
 }
 
-fn shown(name: &str) -> String {
+/// The name of a node in the audit.
+fn target(name: &str) -> String {
+    format!("node/{name}")
+}
+
+fn shortened(name: &str) -> String {
     name.chars().take(80).collect()
 }

@@ -2,9 +2,20 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use webgateway_proto::api::MAX_PAGE;
 
-use super::Refusal;
+use super::refusal::Refusal;
+
+/// The most entries on one page.
+pub const MAX_PAGE: u32 = 1000;
+
+/// The page of a list that is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The most entries on it, from 1 to [`MAX_PAGE`], which it is if it is left out.
+    pub limit: Option<u32>,
+    /// The cursor that the page before gave; `None` for the first page.
+    pub cursor: Option<String>,
+}
 
 /// One page of a list.
 #[derive(Debug)]
@@ -15,22 +26,25 @@ pub struct Paged<T> {
     pub next: Option<String>,
 }
 
-/// Which page is asked for.
+/// A page that can be read.
 pub(super) struct Page {
+    /// The most entries on it.
     pub(super) limit: u32,
     /// The key of the entry before it.
     pub(super) after: Option<String>,
 }
 
 impl Page {
-    pub(super) fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Refusal> {
-        let limit = limit.unwrap_or(MAX_PAGE);
+    /// Refuses a limit out of bounds, and a cursor that no page gave.
+    pub(super) fn parse(request: &PageRequest) -> Result<Self, Refusal> {
+        let limit = request.limit.unwrap_or(MAX_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(Refusal::Limit(MAX_PAGE));
         }
         let read =
             |cursor: &str| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|key| String::from_utf8(key).ok());
-        let after = cursor.map(|cursor| read(cursor).ok_or(Refusal::Cursor)).transpose()?;
+        let after =
+            request.cursor.as_deref().map(|cursor| read(cursor).ok_or(Refusal::Cursor)).transpose()?;
         Ok(Self { limit, after })
     }
 

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use webgateway_proto::api::{Limit, QuotaView};
-use webgateway_proto::model::KeyId;
+use webgateway_proto::model::{KeyId, Limit, OwnQuota, Quota};
 
-use super::{Caller, Domain, Refusal, UserRefusal};
-use crate::store::users::OwnQuota;
-use crate::store::{StoreError, Tx, users};
+use super::caller::Caller;
+use super::refusal::{Refusal, UserRefusal};
+use crate::store::{Store, StoreError, Tx, users};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How many users are counted in one minute; more mutations than that the store cannot make in it.
@@ -18,7 +17,7 @@ const CAPACITY: usize = 100_000;
 /// The defaults, and who made how many mutations lately; in memory and bounded. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Quotas {
-    defaults: QuotaView,
+    defaults: Quota,
     rates: Arc<Mutex<Rates>>,
 }
 
@@ -49,17 +48,28 @@ struct Rates {
 impl Quotas {
     /// With the defaults of the configuration.
     #[must_use]
-    pub fn new(defaults: QuotaView) -> Self {
+    pub fn new(defaults: Quota) -> Self {
         Self { defaults, rates: Arc::default() }
     }
 
     /// What a user may have with these quotas of their own.
-    pub(super) fn of(&self, own: &OwnQuota) -> QuotaView {
-        let or = |own: Option<Limit>, default| own.map_or(default, Limit::number);
-        QuotaView {
-            routes: or(own.routes, self.defaults.routes),
-            backends: or(own.backends, self.defaults.backends),
-            mutations_per_minute: or(own.mutations, self.defaults.mutations_per_minute),
+    pub(super) fn of(&self, own: OwnQuota) -> Quota {
+        own.or(self.defaults)
+    }
+
+    /// Reads the limits that hold before the store is asked.
+    pub async fn load(&self, store: &Store) -> Result<(), StoreError> {
+        let limited = store.read("quotas", users::limited_by_time).await?;
+        limited.into_iter().for_each(|(user, limit)| self.set_rate(user, Some(limit)));
+        Ok(())
+    }
+
+    /// Counts mutations that a caller is about to make.
+    #[must_use]
+    pub fn grant(&self, caller: &Caller, wanted: usize) -> Granted {
+        match caller.own() {
+            Some(user) if wanted > 0 => self.take(user, wanted, Instant::now()),
+            Some(_) | None => Granted::all(wanted),
         }
     }
 
@@ -68,7 +78,7 @@ impl Quotas {
         let Some(user) = caller.own() else { return Ok(()) };
         let known = users::find(tx, user)?;
         let (routes, backends) = known.as_ref().map_or((0, 0), |user| (user.routes, user.backends));
-        let quota = self.of(&known.map(|user| user.quota).unwrap_or_default());
+        let quota = self.of(known.map(|user| user.quota).unwrap_or_default());
         let exceeded = |have: u64, more: u64, most: Option<u32>| {
             most.filter(|most| more > 0 && have.saturating_add(more) > u64::from(*most))
         };
@@ -149,30 +159,12 @@ impl Granted {
     }
 }
 
-impl Domain {
-    /// Reads the limits that hold before the store is asked.
-    pub async fn load_quotas(&self) -> Result<(), StoreError> {
-        let limited = self.store.read("quotas", users::limited_by_time).await?;
-        limited.into_iter().for_each(|(user, limit)| self.quotas.set_rate(user, Some(limit)));
-        Ok(())
-    }
-
-    /// Counts mutations that a caller is about to make.
-    #[must_use]
-    pub fn grant(&self, caller: &Caller, wanted: usize) -> Granted {
-        match caller.own() {
-            Some(user) if wanted > 0 => self.quotas.take(user, wanted, Instant::now()),
-            Some(_) | None => Granted::all(wanted),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn quotas(most: u32) -> Quotas {
-        Quotas::new(QuotaView { mutations_per_minute: Some(most), ..QuotaView::default() })
+        Quotas::new(Quota { mutations_per_minute: Some(most), ..Quota::default() })
     }
 
     #[test]
@@ -198,9 +190,9 @@ mod tests {
     fn a_limit_of_ones_own_comes_before_the_default() {
         let (quotas, now) = (quotas(1), Instant::now());
         let a: KeyId = "a".parse().unwrap();
-        quotas.set_rate(a.clone(), Some(Limit::NONE));
+        quotas.set_rate(a.clone(), Some(Limit::Unlimited));
         assert_eq!(quotas.take(&a, 50, now).left, 50);
-        quotas.set_rate(a.clone(), Some(Limit::Most(2)));
+        quotas.set_rate(a.clone(), Some(Limit::AtMost(2)));
         assert_eq!(quotas.take(&a, 50, now).left, 2);
         quotas.set_rate(a.clone(), None);
         assert!(!quotas.take(&a, 1, now).any());

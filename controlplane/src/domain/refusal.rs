@@ -1,15 +1,14 @@
 //! Why something is not done. Nothing was changed then.
 
 use thiserror::Error;
-use webgateway_proto::api::LONGEST_WAIT;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use webgateway_proto::model::{
     Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason, InvalidRemoteAddress,
-    InvalidRouteId, KeyId, NodeName, RouteId, UnsuitableOptionError,
+    InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
 
-use super::suspension::told;
 use crate::store::StoreError;
-use crate::store::users::Suspension;
 
 /// Why the rules, or the store, refuse.
 #[derive(Debug, Error)]
@@ -94,8 +93,8 @@ pub enum Refusal {
     #[error("`cursor` is not one that a page gave")]
     Cursor,
     /// A wait that is too long, or for nothing.
-    #[error("`wait` is from 1 to {LONGEST_WAIT} seconds, and goes with `newer_than`")]
-    Wait,
+    #[error("`wait` is from 1 to {0} seconds, and goes with `newer_than`")]
+    Wait(u64),
     /// There is no place for one more who waits.
     #[error("too many calls wait at once")]
     Crowded,
@@ -108,7 +107,7 @@ pub enum Refusal {
 #[derive(Debug, Error)]
 pub enum UserRefusal {
     /// The caller is suspended.
-    #[error("`{user}` is suspended and cannot change anything{}", told(suspension))]
+    #[error("`{user}` is suspended and cannot change anything{}", suspension.terms())]
     Suspended {
         /// Who.
         user: KeyId,
@@ -128,8 +127,8 @@ pub enum UserRefusal {
     #[error("`until` is not a time: write it as RFC 3339 says, such as 2030-01-31T12:00:00Z")]
     Until,
     /// A time that is over.
-    #[error("`until` is not in the future: the gateway's clock says {0}")]
-    UntilOver(String),
+    #[error("`until` is not in the future: the gateway's clock says {}", .0.format(&Rfc3339).unwrap_or_default())]
+    UntilOver(OffsetDateTime),
     /// The admin.
     #[error("the admin has no quotas")]
     QuotaAdmin,

@@ -6,18 +6,16 @@ use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::info;
-use webgateway_proto::api::{DnsRecord, RouteCreate, RouteDelete, RouteState, RouteUpdate, method};
+use webgateway_proto::api::{RouteCreate, RouteDelete, RouteState, RouteUpdate, method};
 use webgateway_proto::model::{
-    Backend, Backends, Destination, Host, KeyId, Mode, Route, RouteId, RouteOptions,
+    Backend, Backends, Destination, DnsRecord, Host, KeyId, Mode, Route, RouteId, RouteOptions, Suspension,
 };
 
 use super::certificates::awaited;
 use super::quotas::More;
-use super::suspension::told;
 use super::{Caller, Domain, Named, Quotas, Refusal};
 use crate::store::audit::{self, Entry};
-use crate::store::users::{self, Suspension};
-use crate::store::{StoreError, Tx, WriteTx, coverage, routes};
+use crate::store::{StoreError, Tx, WriteTx, coverage, routes, users};
 
 /// A route and whether it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +69,7 @@ impl Domain {
     where
         F: FnOnce(&mut WriteTx<'_>) -> Result<Shown, Refusal> + Send + 'static,
     {
-        if dry_run { self.store.rehearse(method, work).await } else { self.store.write(method, work).await }
+        if dry_run { self.store.dry_run(method, work).await } else { self.store.write(method, work).await }
     }
 
     /// Creates a route. With an id that the caller made, the same call again returns the same route.
@@ -83,11 +81,7 @@ impl Domain {
         let id = params.id.map(|id| id.to_string().parse()).transpose()?;
         let (by, given, wanted) = (caller.clone(), self.given(), Wanted { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, &given);
-        let created = self.change(method::ROUTES_CREATE, params.dry_run, write).await?;
-        if !params.dry_run {
-            tell("a route was created", caller, &created.route);
-        }
-        Ok(created)
+        self.change(method::ROUTES_CREATE, params.dry_run, write).await
     }
 
     /// One route.
@@ -108,11 +102,7 @@ impl Domain {
         let change = Change { id: params.id.parse()?, host, backends: backends.transpose()?, params };
         let (by, given, dry_run) = (caller.clone(), self.given(), change.params.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &given);
-        let updated = self.change(method::ROUTES_UPDATE, dry_run, write).await?;
-        if !dry_run {
-            tell("a route was updated", caller, &updated.route);
-        }
-        Ok(updated)
+        self.change(method::ROUTES_UPDATE, dry_run, write).await
     }
 
     /// Deletes a route and returns what it was, at the version of its deletion. Refuses if the caller expects another
@@ -121,8 +111,7 @@ impl Domain {
         let (by, id, now) = (caller.clone(), params.id.parse()?, self.clock.now());
         let expected = params.expected_version;
         let base = self.hosts.base().clone();
-        let deleted = self
-            .store
+        self.store
             .write(method::ROUTES_DELETE, move |tx| {
                 by.require_active(tx)?;
                 let route = expect(owned(tx, &by, id)?, expected)?;
@@ -131,17 +120,18 @@ impl Domain {
                 routes::delete(tx, id, version, now)?;
                 let done = Done { at: now, method: method::ROUTES_DELETE };
                 record(tx, &by, done, (Some(&last.route), None))?;
+                announce(tx, "route deleted", &by, &last.route);
                 last.route.version = version;
-                Ok::<_, Refusal>(last)
+                Ok(last)
             })
-            .await;
-        deleted.inspect(|shown| tell("a route was deleted", caller, &shown.route))
+            .await
     }
 }
 
-/// One line for the operator; the audit has the rest.
-fn tell(what: &str, caller: &Caller, route: &Route) {
-    info!(route = %route.id, host = %route.host, owner = %route.owner, by = %caller.key_id(), "{what}");
+/// Logs one line for the operator, if the change is committed; the audit has the rest.
+fn announce(tx: &mut WriteTx<'_>, what: &'static str, caller: &Caller, route: &Route) {
+    let (id, host, owner, by) = (route.id, route.host.clone(), route.owner.clone(), caller.key_id().clone());
+    tx.on_commit(move || info!(route = %id, %host, %owner, %by, "{what}"));
 }
 
 fn create(
@@ -174,6 +164,7 @@ fn create(
     users::ensure(tx, &route.owner, *now)?;
     routes::insert(tx, &route)?;
     record(tx, caller, Done { at: *now, method: method::ROUTES_CREATE }, (None, Some(&route)))?;
+    announce(tx, "route created", caller, &route);
     Ok(show_one(tx, route, base)?)
 }
 
@@ -199,6 +190,7 @@ fn update(
     route.updated_at = *now;
     routes::update(tx, &route)?;
     record(tx, caller, Done { at: *now, method: method::ROUTES_UPDATE }, (Some(&before), Some(&route)))?;
+    announce(tx, "route updated", caller, &route);
     Ok(show_one(tx, route, base)?)
 }
 
@@ -271,8 +263,8 @@ fn show_owned(
     base: &Host,
 ) -> Result<Shown, StoreError> {
     if let Some(suspension) = suspension {
-        let told = told(suspension);
-        let reason = Some(format!("suspended{told}")).filter(|_| !told.is_empty());
+        let terms = suspension.terms();
+        let reason = Some(format!("suspended{terms}")).filter(|_| !terms.is_empty());
         let obstacle = reason.map(|reason| Obstacle { reason, records: Vec::new() });
         return Ok(Shown { route, state: RouteState::Suspended, obstacle });
     }

@@ -1,72 +1,104 @@
-//! Suspensions: a user's routes leave the feed, and come back when the admin says so or at a time they named.
+//! Suspensions: a user's routes leave the feed, and come back when the admin lifts the suspension or at its end.
 
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use tracing::info;
-use webgateway_proto::api::{SuspensionView, UserState, UserSuspend, method};
-use webgateway_proto::audit::GATEWAY;
-use webgateway_proto::model::{KeyId, Reason};
+use webgateway_proto::audit::{GATEWAY, action};
+use webgateway_proto::model::{KeyId, Reason, Suspension};
 
-use super::{Caller, Domain, Refusal, UserRefusal};
+use super::caller::Caller;
+use super::refusal::{Refusal, UserRefusal};
+use super::rules::Domain;
+use super::users::{require_known, target};
 use crate::store::audit::{self, Entry};
-use crate::store::users::{self, Suspension};
-use crate::store::{StoreError, Tx, WriteTx};
+use crate::store::{StoreError, Tx, WriteTx, users};
+
+/// Suspends a user, or changes the reason and the end of a suspension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspend {
+    /// The user.
+    pub user: KeyId,
+    /// The reason, for the user to read.
+    pub reason: Option<Reason>,
+    /// The time it ends by itself; `None` if an admin has to end it.
+    pub until: Option<OffsetDateTime>,
+}
+
+/// A user after a suspension began, changed or was lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserStanding {
+    /// The user.
+    pub user: KeyId,
+    /// The suspension, if they are suspended.
+    pub suspension: Option<Suspension>,
+    /// The number of their routes.
+    pub routes: u64,
+    /// The store's revision.
+    pub version: u64,
+}
 
 impl Domain {
-    /// Suspends a user, or changes why and how long; the same again changes nothing. A user is known by a route of
-    /// theirs, or by their key: `has_key`.
-    pub async fn suspend(
-        &self,
-        caller: &Caller,
-        wanted: &UserSuspend,
-        has_key: bool,
-    ) -> Result<UserState, Refusal> {
+    /// Suspends a user, or changes the reason and the end; the same again changes nothing. A user is known by a route
+    /// of theirs, or by their key.
+    pub async fn suspend(&self, caller: &Caller, command: Suspend) -> Result<UserStanding, Refusal> {
         caller.require_admin()?;
-        let user: KeyId = wanted.user.parse()?;
+        let Suspend { user, reason, until } = command;
         if user == self.admin {
             return Err(UserRefusal::SuspendAdmin.into());
         }
         let now = self.clock.now();
-        let reason = wanted.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
-        let until = wanted.until.as_deref().map(|text| end(text, now)).transpose()?;
-        let entry = caller.entry(now, method::ADMIN_SUSPEND, target(&user));
-        let suspensions = self.suspensions.clone();
+        let until = until.map(|until| end(until, now)).transpose()?;
+        let has_key = self.has_key(&user).await;
+        let entry = caller.entry(now, action::ADMIN_SUSPEND, target(&user));
+        let (suspensions, by) = (self.suspensions.clone(), caller.key_id().clone());
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &user, has_key)?;
             let before = users::suspension(tx, &user)?;
             let since = before.as_ref().map_or(now, |before| before.since);
             let after = Some(Suspension { reason, since, until });
-            if before != after {
+            let is_change = before != after;
+            if is_change {
                 users::ensure(tx, &user, now)?;
-                set(tx, &user, (before, after), entry)?;
-                tx.then(move || suspensions.send_modify(|said| *said += 1));
+                set(tx, &user, before, after, entry)?;
             }
-            state(tx, &user)
+            let standing = standing(tx, user)?;
+            if is_change {
+                let (user, routes) = (standing.user.clone(), standing.routes);
+                tx.on_commit(move || {
+                    suspensions.send_modify(|changes| *changes += 1);
+                    info!(%user, routes, %by, "user suspended");
+                });
+            }
+            Ok(standing)
         };
-        let state = self.store.write(method::ADMIN_SUSPEND, write).await?;
-        info!(user = state.user, routes = state.routes, by = %caller.key_id(), "a user is suspended");
-        Ok(state)
+        self.store.write(action::ADMIN_SUSPEND, write).await
     }
 
     /// Lifts a suspension; doing it again changes nothing.
-    pub async fn unsuspend(&self, caller: &Caller, user: KeyId, has_key: bool) -> Result<UserState, Refusal> {
+    pub async fn unsuspend(&self, caller: &Caller, user: KeyId) -> Result<UserStanding, Refusal> {
         caller.require_admin()?;
-        let entry = caller.entry(self.clock.now(), method::ADMIN_UNSUSPEND, target(&user));
+        let has_key = self.has_key(&user).await;
+        let entry = caller.entry(self.clock.now(), action::ADMIN_UNSUSPEND, target(&user));
+        let by = caller.key_id().clone();
         let write = move |tx: &mut WriteTx<'_>| {
             require_known(tx, &user, has_key)?;
             let before = users::suspension(tx, &user)?;
-            if before.is_some() {
-                set(tx, &user, (before, None), entry)?;
+            let is_change = before.is_some();
+            if is_change {
+                set(tx, &user, before, None, entry)?;
             }
-            state(tx, &user)
+            let standing = standing(tx, user)?;
+            if is_change {
+                let (user, routes) = (standing.user.clone(), standing.routes);
+                tx.on_commit(move || info!(%user, routes, %by, "user suspension lifted"));
+            }
+            Ok(standing)
         };
-        let state = self.store.write(method::ADMIN_UNSUSPEND, write).await?;
-        info!(user = state.user, routes = state.routes, by = %caller.key_id(), "a user is not suspended");
-        Ok(state)
+        self.store.write(action::ADMIN_UNSUSPEND, write).await
     }
 
-    /// Lifts the suspensions that are over, and tells when the next one will be.
+    /// Lifts the suspensions that are over; returns the end of the next one.
     pub async fn end_suspensions(&self) -> Result<Option<OffsetDateTime>, StoreError> {
         loop {
             let first = self.store.read("next suspension to end", users::first_to_end).await?;
@@ -77,7 +109,7 @@ impl Domain {
             }
             let ended = self.store.write("end of a suspension", move |tx| end_one(tx, now)).await?;
             if let Some(user) = ended {
-                info!(%user, "a suspension is over");
+                info!(%user, "user suspension ended");
             }
         }
     }
@@ -94,20 +126,21 @@ fn end_one(tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<Option<KeyId>, S
         at: now,
         caller: GATEWAY.to_owned(),
         client: "-".to_owned(),
-        method: method::ADMIN_UNSUSPEND,
+        method: action::ADMIN_UNSUSPEND,
         target: target(&user.id),
         before: None,
         after: None,
         request: None,
     };
-    set(tx, &user.id, (user.suspension, None), entry)?;
+    set(tx, &user.id, user.suspension, None, entry)?;
     Ok(Some(user.id))
 }
 
 fn set(
     tx: &mut WriteTx<'_>,
     user: &KeyId,
-    (before, after): (Option<Suspension>, Option<Suspension>),
+    before: Option<Suspension>,
+    after: Option<Suspension>,
     entry: Entry,
 ) -> Result<(), StoreError> {
     match &after {
@@ -118,56 +151,24 @@ fn set(
     audit::insert(tx, &entry)
 }
 
+/// The audit's form of a suspension.
 fn written(suspension: Option<Suspension>) -> String {
     let suspended = suspension.is_some();
-    let (reason, until) = suspension.map(view).map_or((None, None), |view| (view.reason, view.until));
+    let (reason, until) = suspension.map_or((None, None), |suspension| (suspension.reason, suspension.until));
+    // Formatting a date of this era cannot fail.
+    let until = until.map(|until| until.format(&Rfc3339).unwrap_or_default());
     json!({ "suspended": suspended, "reason": reason, "until": until }).to_string()
 }
 
-pub(super) fn target(user: &KeyId) -> String {
-    format!("user/{user}")
-}
-
-pub(super) fn require_known(tx: &mut Tx<'_>, user: &KeyId, has_key: bool) -> Result<(), Refusal> {
-    match has_key || users::find(tx, user)?.is_some() {
-        true => Ok(()),
-        false => Err(UserRefusal::Unknown(user.clone()).into()),
-    }
-}
-
-/// A time to come.
-fn end(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, UserRefusal> {
-    let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| UserRefusal::Until)?;
-    let until = parsed.checked_to_offset(UtcOffset::UTC).ok_or(UserRefusal::Until)?;
-    // Whole milliseconds are what the store keeps.
+/// The end as the store keeps it, in whole milliseconds; refuses one that is over.
+fn end(until: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, UserRefusal> {
+    let until = until.checked_to_offset(UtcOffset::UTC).ok_or(UserRefusal::Until)?;
     let until = until.replace_millisecond(until.millisecond()).unwrap_or(until);
-    if until > now { Ok(until) } else { Err(UserRefusal::UntilOver(time(now))) }
+    if until > now { Ok(until) } else { Err(UserRefusal::UntilOver(now)) }
 }
 
-fn state(tx: &mut Tx<'_>, user: &KeyId) -> Result<UserState, Refusal> {
-    let (found, version) = (users::find(tx, user)?, tx.revision()?);
+fn standing(tx: &mut Tx<'_>, user: KeyId) -> Result<UserStanding, Refusal> {
+    let (found, version) = (users::find(tx, &user)?, tx.revision()?);
     let routes = found.as_ref().map_or(0, |user| user.routes);
-    let suspension = found.and_then(|user| user.suspension).map(view);
-    Ok(UserState { user: user.to_string(), suspended: suspension.is_some(), suspension, routes, version })
-}
-
-/// As the API shows it.
-pub(super) fn view(suspension: Suspension) -> SuspensionView {
-    SuspensionView {
-        reason: suspension.reason.map(Reason::into),
-        since: time(suspension.since),
-        until: suspension.until.map(time),
-    }
-}
-
-/// How long and why, to be put after "suspended"; empty if neither was said.
-pub(super) fn told(suspension: &Suspension) -> String {
-    let until = suspension.until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
-    let reason = suspension.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    until + &reason
-}
-
-/// RFC 3339; formatting a date of this era cannot fail.
-pub(super) fn time(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
+    Ok(UserStanding { user, suspension: found.and_then(|user| user.suspension), routes, version })
 }

@@ -2,24 +2,50 @@
 
 mod certificates;
 mod lists;
+mod log;
 mod users;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use webgateway_proto::api::{
-    RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate, UserSuspend,
-};
+use webgateway_proto::api::{RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate};
+use webgateway_proto::httpsig::PrivateKey;
 use webgateway_proto::model::{
-    Balance, HealthCheck, Host, Mode, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOptionError,
+    Balance, HealthCheck, Host, Mode, Patch, Prefixes, RouteOptions, RouteOptionsPatch, UnsuitableOptionError,
 };
 
 use super::*;
+use crate::clock::Clock;
+use crate::config::KeySource;
+use crate::keys::KeyStore;
 use crate::metrics::Metrics;
-use crate::store::audit;
+use crate::store::{Store, StoreError, audit};
+
+/// A gateway that no node has ever connected to.
+#[derive(Debug)]
+struct NoNodes;
+
+#[async_trait::async_trait]
+impl NodeDirectory for NoNodes {
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
+
+    async fn wait_acked(&self, _: &AckTarget, _: Duration) -> AckProgress {
+        AckProgress::default()
+    }
+
+    async fn explain(&self, _: &Host, _: Duration) -> Vec<NodeAnswer> {
+        Vec::new()
+    }
+}
 
 fn random() -> RouteOptionsPatch {
     RouteOptionsPatch { balance: Patch::Set(Balance::Random), ..RouteOptionsPatch::default() }
@@ -27,7 +53,7 @@ fn random() -> RouteOptionsPatch {
 
 struct Scene {
     domain: Domain,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Scene {
@@ -36,8 +62,12 @@ impl Scene {
         let metrics = Metrics::register(&mut Registry::default());
         let store = Store::open(&dir.path().join("x.db"), metrics).unwrap();
         let base = Host::parse("gw.example").unwrap();
+        let keys = dir.path().join("keys");
+        fs::create_dir(&keys).unwrap();
         let domain = Domain {
             store,
+            keys: KeyStore::open(&KeySource::Directory(keys)).unwrap(),
+            nodes: Arc::new(NoNodes),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),
@@ -46,7 +76,13 @@ impl Scene {
             suspensions: watch::Sender::new(0),
             clock: Clock::system(),
         };
-        Self { domain, _dir: dir }
+        Self { domain, dir }
+    }
+
+    /// Adds a public key of this name.
+    fn add_key(&self, name: &str) {
+        let key = PrivateKey::from_seed(&[1; 32]).public();
+        fs::write(self.dir.path().join("keys").join(name), key.to_pem()).unwrap();
     }
 
     fn caller(&self, name: &str) -> Caller {
@@ -65,15 +101,11 @@ impl Scene {
         self.domain.update_route(&self.caller(who), params).await
     }
 
-    async fn suspend(
-        &self,
-        user: &str,
-        suspended: bool,
-    ) -> Result<webgateway_proto::api::UserState, Refusal> {
+    async fn suspend(&self, user: &str, suspended: bool) -> Result<UserStanding, Refusal> {
         let admin = self.caller("admin.pub");
         match suspended {
-            true => self.domain.suspend(&admin, &suspension(user), false).await,
-            false => self.domain.unsuspend(&admin, user.parse().unwrap(), false).await,
+            true => self.domain.suspend(&admin, suspension(user)).await,
+            false => self.domain.unsuspend(&admin, user.parse().unwrap()).await,
         }
     }
 
@@ -100,8 +132,8 @@ fn deletion(id: &str) -> RouteDelete {
     RouteDelete { id: id.to_owned(), expected_version: None }
 }
 
-fn suspension(user: &str) -> UserSuspend {
-    UserSuspend { user: user.to_owned(), ..UserSuspend::default() }
+fn suspension(user: &str) -> Suspend {
+    Suspend { user: user.parse().unwrap(), reason: None, until: None }
 }
 
 fn passed_through(fqdn: &str) -> RouteCreate {
@@ -244,7 +276,7 @@ async fn the_suspended_read_and_change_nothing() {
     let id = scene.create("user1.pub", "app").await.unwrap().route.id.to_string();
     let before = scene.revision();
     let state = scene.suspend("user1.pub", true).await.unwrap();
-    assert_eq!((state.suspended, state.routes, state.version), (true, 1, before + 1));
+    assert_eq!((state.suspension.is_some(), state.routes, state.version), (true, 1, before + 1));
     assert_eq!(scene.revision(), before + 1);
     assert_eq!(scene.suspend("user1.pub", true).await.unwrap().version, before + 1);
 
@@ -265,7 +297,7 @@ async fn the_suspended_read_and_change_nothing() {
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
 
-    assert!(!scene.suspend("user1.pub", false).await.unwrap().suspended);
+    assert_eq!(scene.suspend("user1.pub", false).await.unwrap().suspension, None);
     assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::WaitingForCertificate);
     assert!(scene.domain.delete_route(&user, &deletion(&id)).await.is_ok());
     assert_eq!(scene.audited("user/user1.pub".into()).await, 2);
@@ -278,11 +310,12 @@ async fn only_known_users_are_suspended_and_only_by_the_admin() {
     assert!(matches!(scene.suspend("admin.pub", true).await, Err(Refusal::User(UserRefusal::SuspendAdmin))));
     scene.create("user1.pub", "app").await.unwrap();
     let by = scene.caller("user1.pub");
-    let refused = scene.domain.suspend(&by, &suspension("user1.pub"), true).await;
+    let refused = scene.domain.suspend(&by, suspension("user1.pub")).await;
     assert!(matches!(refused, Err(Refusal::AdminOnly)));
     let admin = scene.caller("admin.pub");
-    let early = scene.domain.suspend(&admin, &suspension("new.pub"), true).await;
-    assert!(early.unwrap().suspended);
+    scene.add_key("new.pub");
+    let early = scene.domain.suspend(&admin, suspension("new.pub")).await;
+    assert!(early.unwrap().suspension.is_some());
     assert!(matches!(scene.create("new.pub", "x").await, Err(Refusal::User(UserRefusal::Suspended { .. }))));
 }
 

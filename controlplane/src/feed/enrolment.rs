@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 use webgateway_process::dns::limit::{Limit, Network};
+use webgateway_proto::audit::action;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::NodeName;
 
@@ -85,7 +86,7 @@ impl Enrolment {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
         let (this, now, csr) = (self.clone(), self.clock.now(), request.csr);
-        self.store.write("nodes.join", move |tx| this.admit(tx, &hash, &csr, (peer, now))).await
+        self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &hash, &csr, (peer, now))).await
     }
 
     fn admit(
@@ -115,7 +116,7 @@ impl Enrolment {
             at: now,
             caller: format!("node/{name}"),
             client: peer.to_string(),
-            method: "nodes.join",
+            method: action::NODES_JOIN,
             target: format!("node/{name}"),
             before: None,
             after: None,

@@ -10,20 +10,17 @@ use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use webgateway_proto::api::{NodeView, Reject};
-use webgateway_proto::feed::{BackendHealth, ResourceName};
+use webgateway_proto::feed::BackendHealth;
 use webgateway_proto::model::{Backend, Host};
 
 use super::peer::Peer;
 use super::questions::Asker;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::domain::{Answered, Awaited, NodeDirectory, Settled};
+use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeStatus, RejectedResource};
 
 /// How many nodes are remembered after they have left.
 const MAX_GONE: usize = 1000;
@@ -67,32 +64,6 @@ pub enum InvalidNode {
     /// No name, a long one, or one that cannot be printed.
     #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
     Text,
-}
-
-/// Why a resource is not held everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NotHeld {
-    /// Nobody is there to hold it.
-    #[error("no dataplane is connected")]
-    NoNode,
-    /// A node cannot use it.
-    #[error("the dataplane {node} cannot use {resource}: {reason}")]
-    Rejected {
-        /// The node.
-        node: String,
-        /// The resource.
-        resource: ResourceName,
-        /// In the node's words.
-        reason: String,
-    },
-    /// Nodes that are connected and did not answer in time.
-    #[error("these dataplanes did not acknowledge {resource} in time: {}", nodes.join(", "))]
-    Late {
-        /// The nodes.
-        nodes: Vec<String>,
-        /// The resource.
-        resource: ResourceName,
-    },
 }
 
 /// The nodes. Clones are the same list.
@@ -176,41 +147,6 @@ impl Nodes {
         Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
     }
 
-    /// Waits until each connected node has acknowledged `version` and with it `resource`, at most for `limit`. A
-    /// node that leaves meanwhile does not count; if none is there, one is waited for.
-    pub async fn hold(&self, resource: &ResourceName, version: u64, limit: Duration) -> Result<(), NotHeld> {
-        let (mut changed, until) = (self.changed.subscribe(), Instant::now() + limit);
-        loop {
-            changed.mark_unchanged();
-            let waiting = match self.holding(resource, version) {
-                Err(waiting @ (NotHeld::NoNode | NotHeld::Late { .. })) => waiting,
-                settled => return settled,
-            };
-            if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
-                return Err(waiting);
-            }
-        }
-    }
-
-    fn holding(&self, resource: &ResourceName, version: u64) -> Result<(), NotHeld> {
-        let (state, name) = (self.state(), resource.to_string());
-        let (mut connected, mut late) = (0, Vec::new());
-        for node in state.nodes.values().map(|entry| &entry.node).filter(|node| node.connected) {
-            connected += 1;
-            if node.acked < version {
-                late.push(node.name.clone());
-            } else if let Some(reason) = node.rejects.get(&name) {
-                let (node, reason) = (node.name.clone(), reason.clone());
-                return Err(NotHeld::Rejected { node, resource: resource.clone(), reason });
-            }
-        }
-        match connected {
-            0 => Err(NotHeld::NoNode),
-            _ if late.is_empty() => Ok(()),
-            _ => Err(NotHeld::Late { nodes: late, resource: resource.clone() }),
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,34 +154,33 @@ impl Nodes {
 
 #[async_trait]
 impl NodeDirectory for Nodes {
-    fn nodes(&self) -> Vec<NodeView> {
-        self.list().into_iter().map(view).collect()
+    fn nodes(&self) -> Vec<NodeStatus> {
+        self.list().into_iter().map(status).collect()
     }
 
-    async fn settle(&self, awaited: &Awaited, limit: Duration) -> Settled {
-        Self::settle(self, awaited, limit).await
+    async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress {
+        Self::wait_acked(self, target, limit).await
     }
 
-    async fn explain(&self, host: &Host, limit: Duration) -> Vec<Answered> {
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
         self.ask_all(host, limit).await
     }
 }
 
-fn view(node: Node) -> NodeView {
-    let reject = |(resource, reason)| Reject { resource, reason };
-    NodeView {
-        node: node.name,
+fn status(node: Node) -> NodeStatus {
+    let reject = |(resource, reason)| RejectedResource { resource, reason };
+    NodeStatus {
+        name: node.name,
         build: node.build,
+        address: node.address,
         connected: node.connected,
-        since: node.since.format(&Rfc3339).unwrap_or_default(),
+        since: node.since,
         version: node.held,
         rejects: node.rejects.into_iter().map(reject).collect(),
-        address: node.address,
         connections: node.connections,
         requests: node.requests,
         draining: node.draining,
         backends_down: node.down.len() as u64,
-        ..NodeView::default()
     }
 }
 

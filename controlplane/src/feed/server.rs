@@ -14,8 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
-use webgateway_proto::api::MAX_BODY;
-use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, Question, ToNode, wire};
+use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
 
 use super::catalog::Catalog;
 use super::diff::Batch;

@@ -1,9 +1,9 @@
 //! How the issuance of each certificate stands: failures, the next attempt, what its owner has to do.
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use webgateway_proto::api::DnsRecord;
-use webgateway_proto::model::CertificateId;
+use webgateway_proto::model::{CertificateId, DnsRecord};
 
 use super::schema::issuance;
 use super::{StoreError, Tx, WriteTx};
@@ -48,6 +48,15 @@ struct Row {
     ask_at: Option<i64>,
 }
 
+/// A DNS record as the column of them has it.
+#[derive(Serialize, Deserialize)]
+struct StoredRecord {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    value: String,
+}
+
 impl Issuance {
     /// Nothing was tried yet.
     #[must_use]
@@ -84,7 +93,8 @@ pub fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError>
 /// Keeps how it stands.
 pub fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
-    let records = serde_json::to_string(&stands.records);
+    let records: Vec<StoredRecord> = stands.records.iter().cloned().map(StoredRecord::from).collect();
+    let records = serde_json::to_string(&records);
     let row = Row {
         certificate_id: stands.id.to_string(),
         failures: stands.failures.into(),
@@ -122,6 +132,20 @@ pub fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError
     Ok(())
 }
 
+impl From<DnsRecord> for StoredRecord {
+    fn from(record: DnsRecord) -> Self {
+        let DnsRecord { name, kind, value } = record;
+        Self { name, kind, value }
+    }
+}
+
+impl From<StoredRecord> for DnsRecord {
+    fn from(record: StoredRecord) -> Self {
+        let StoredRecord { name, kind, value } = record;
+        Self { name, kind, value }
+    }
+}
+
 impl Row {
     fn read(self) -> Result<Issuance, StoreError> {
         let damaged = |reason: String| StoreError::damaged("issuance", &self.certificate_id, reason);
@@ -129,11 +153,13 @@ impl Row {
             let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();
             read.map_err(|e| damaged(e.to_string()))
         };
+        let records: Vec<StoredRecord> =
+            serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?;
         Ok(Issuance {
             id: CertificateId::parse(&self.certificate_id).map_err(|e| damaged(e.to_string()))?,
             failures: u32::try_from(self.failures).map_err(|e| damaged(e.to_string()))?,
             next_attempt: time(self.next_attempt)?,
-            records: serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?,
+            records: records.into_iter().map(DnsRecord::from).collect(),
             missing_since: time(self.missing_since)?,
             renew_requested: self.renew_requested,
             renew_at: time(self.renew_at)?,

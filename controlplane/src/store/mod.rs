@@ -146,22 +146,22 @@ impl Store {
         self.0.writer.write(name, work)
     }
 
-    /// What [`write`](Self::write) would return, and nothing of it is kept.
-    pub async fn rehearse<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    /// Returns what [`write`](Self::write) would return; nothing of it is kept.
+    pub async fn dry_run<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
-        let rolled_back = self.write(name, |tx| Err::<(), _>(Rehearsed(work(tx)))).await;
-        rolled_back.map_or_else(|Rehearsed(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
+        let rolled_back = self.write(name, |tx| Err::<(), _>(RolledBack(work(tx)))).await;
+        rolled_back.map_or_else(|RolledBack(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
     }
 }
 
 /// An outcome that a transaction fails with, so that it is rolled back.
-struct Rehearsed<T, E>(Result<T, E>);
+struct RolledBack<T, E>(Result<T, E>);
 
-impl<T, E: From<StoreError>> From<StoreError> for Rehearsed<T, E> {
+impl<T, E: From<StoreError>> From<StoreError> for RolledBack<T, E> {
     fn from(error: StoreError) -> Self {
         Self(Err(error.into()))
     }

@@ -25,7 +25,7 @@ pub(super) struct Written {
     /// The revision it made.
     pub(super) revised: Option<u64>,
     /// What is to be done then.
-    pub(super) then: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tx<'_> {
@@ -52,10 +52,10 @@ impl WriteTx<'_> {
         Ok(next)
     }
 
-    /// Does this once it is on the disk, in the order of the commits, whether or not anybody still waits; what is
-    /// rolled back is not followed by it. For what is held in memory of the store.
-    pub fn then(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.written.then.push(Box::new(work));
+    /// Runs `work` once this transaction is on the disk, in the order of the commits, whether or not anybody still
+    /// waits for the answer; never if it is rolled back. For what is held in memory of the store, and for the log.
+    pub fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.written.on_commit.push(Box::new(work));
     }
 }
 

@@ -4,8 +4,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use time::OffsetDateTime;
-use webgateway_proto::api::Limit;
-use webgateway_proto::model::{KeyId, Reason};
+use webgateway_proto::model::{KeyId, Limit, OwnQuota, Reason, Suspension};
 
 use super::routes::{from_millis, to_millis};
 use super::schema::users;
@@ -29,28 +28,6 @@ pub struct User {
     pub backends: u64,
     /// Their own quotas.
     pub quota: OwnQuota,
-}
-
-/// Why and how long a user is suspended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspension {
-    /// Why.
-    pub reason: Option<Reason>,
-    /// When it began.
-    pub since: OffsetDateTime,
-    /// When it ends by itself.
-    pub until: Option<OffsetDateTime>,
-}
-
-/// The quotas that are a user's own; `None` where the gateway's default holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OwnQuota {
-    /// Routes.
-    pub routes: Option<Limit>,
-    /// Backends, in all routes together.
-    pub backends: Option<Limit>,
-    /// Mutations in a minute.
-    pub mutations: Option<Limit>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -171,7 +148,7 @@ pub fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result
         .set((
             users::quota_routes.eq(quota.routes.map(written)),
             users::quota_backends.eq(quota.backends.map(written)),
-            users::quota_mutations.eq(quota.mutations.map(written)),
+            users::quota_mutations.eq(quota.mutations_per_minute.map(written)),
         ))
         .execute(tx.conn)?;
     Ok(())
@@ -183,7 +160,9 @@ pub fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreErro
         users::table.filter(users::quota_mutations.is_not_null()).select(Row::as_select()).load(tx.conn)?;
     let users = rows.into_iter().map(Row::read);
     users
-        .filter_map(|user| user.map(|user| user.quota.mutations.map(|own| (user.id, own))).transpose())
+        .filter_map(|user| {
+            user.map(|user| user.quota.mutations_per_minute.map(|own| (user.id, own))).transpose()
+        })
         .collect()
 }
 
@@ -196,9 +175,9 @@ impl Row {
         let damaged = |what: &str| StoreError::damaged("users", &self.key_id, what);
         let time = |millis, what| from_millis(millis).ok_or_else(|| damaged(what));
         let limit = |stored: Option<i64>| match stored {
-            Some(NO_LIMIT) => Ok(Some(Limit::NONE)),
+            Some(NO_LIMIT) => Ok(Some(Limit::Unlimited)),
             Some(most) => {
-                u32::try_from(most).map(|most| Some(Limit::Most(most))).map_err(|_| damaged("a quota"))
+                u32::try_from(most).map(|most| Some(Limit::AtMost(most))).map_err(|_| damaged("a quota"))
             }
             None => Ok(None),
         };
@@ -217,7 +196,7 @@ impl Row {
             quota: OwnQuota {
                 routes: limit(self.quota_routes)?,
                 backends: limit(self.quota_backends)?,
-                mutations: limit(self.quota_mutations)?,
+                mutations_per_minute: limit(self.quota_mutations)?,
             },
         })
     }

@@ -175,7 +175,7 @@ impl Writer {
 
     /// Tells of what is on the disk now, before it is answered.
     fn committed(&self, done: &mut [Done]) {
-        done.iter_mut().flat_map(|done| done.written.then.drain(..)).for_each(|then| then());
+        done.iter_mut().flat_map(|done| done.written.on_commit.drain(..)).for_each(|work| work());
         if let Some(revision) = done.iter().filter_map(|done| done.written.revised).max() {
             self.changed.send_replace(revision);
             self.metrics.revision(revision);

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{Instrument, info_span};
-use webgateway_proto::api::MAX_BODY;
+use webgateway_proto::feed::MAX_BODY;
 
 use crate::config::API_BODY_TIMEOUT;
 use crate::context::ConnectionContext;

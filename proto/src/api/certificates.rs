@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model;
+
 /// Params of `certificates.list`: what is left out selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +104,13 @@ pub struct DnsRecord {
     pub kind: String,
     /// Its value.
     pub value: String,
+}
+
+impl From<model::DnsRecord> for DnsRecord {
+    fn from(record: model::DnsRecord) -> Self {
+        let model::DnsRecord { name, kind, value } = record;
+        Self { name, kind, value }
+    }
 }
 
 /// Result of `certificates.root`.

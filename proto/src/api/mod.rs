@@ -27,11 +27,11 @@ pub use users::{
     UserSuspend, UserView,
 };
 
+pub use crate::feed::MAX_BODY;
+
 /// The path of the API.
 pub const RPC_PATH: &str = "/rpc";
 /// The path of the API's page for people.
 pub const DOCS_PATH: &str = "/docs";
 /// The path of the API's OpenRPC document.
 pub const OPENRPC_PATH: &str = "/openrpc.json";
-/// The largest request body, in bytes.
-pub const MAX_BODY: usize = 1024 * 1024;

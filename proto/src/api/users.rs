@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::model;
+
 /// Params of `admin.unsuspend`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +168,19 @@ impl Limit {
             Self::Most(most) => Some(most),
             Self::Without(NoLimit::None) => None,
         }
+    }
+}
+
+impl From<Limit> for model::Limit {
+    fn from(limit: Limit) -> Self {
+        limit.number().map_or(Self::Unlimited, Self::AtMost)
+    }
+}
+
+impl From<model::Quota> for QuotaView {
+    fn from(quota: model::Quota) -> Self {
+        let model::Quota { routes, backends, mutations_per_minute } = quota;
+        Self { routes, backends, mutations_per_minute }
     }
 }
 

@@ -15,6 +15,9 @@ pub use resource::{
 /// The DNS name in the certificate that the controlplane shows to its nodes, wherever it is.
 pub const CONTROLPLANE_NAME: &str = "controlplane.webgateway.internal";
 
+/// The largest body of an API request, in bytes: nodes hand none on that is larger, and the API takes none.
+pub const MAX_BODY: usize = 1024 * 1024;
+
 /// The generated gRPC types: clients, servers and wire messages. Only the feed's client and server name them.
 #[allow(
     missing_docs,

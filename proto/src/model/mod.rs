@@ -2,6 +2,7 @@
 
 mod backend;
 mod cert;
+mod dns;
 mod health;
 mod host;
 mod id;
@@ -11,10 +12,12 @@ pub mod options;
 mod reason;
 mod route;
 mod token;
+mod user;
 mod words;
 
 pub use backend::{Backend, Backends, InvalidBackend, InvalidBackends, MAX_BACKENDS, Prefixes};
 pub use cert::{CertName, Certificate, CertificateId, InvalidCertificate};
+pub use dns::DnsRecord;
 pub use health::{HealthCheck, InvalidHealthCheck, Probe};
 pub use host::{Host, InvalidHost, MAX_HOST};
 pub use id::{InvalidKeyId, InvalidRouteId, KeyId, RouteId};
@@ -24,4 +27,5 @@ pub use options::{Balance, Patch, RouteOptions, RouteOptionsPatch, UnsuitableOpt
 pub use reason::{InvalidReason, MAX_REASON, Reason};
 pub use route::{Destination, Route};
 pub use token::{InvalidToken, JoinToken};
+pub use user::{Limit, OwnQuota, Quota, Suspension};
 pub use words::{Describe, UnknownWordError, Words};

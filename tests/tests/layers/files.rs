@@ -21,6 +21,16 @@ const DOORS: &[(&str, &[&str])] = &[
             "controlplane/src/feed/server",
         ],
     ),
+    (
+        "webgateway_proto::api",
+        &[
+            "controlplane/src/api",
+            "gwctl/src",
+            "dataplane/src/feed/file.rs",
+            "controlplane/src/domain",
+            "controlplane/src/store/routes.rs",
+        ],
+    ),
     ("diesel", &["controlplane/src/store"]),
     ("libsqlite3_sys", &["controlplane/src/store"]),
     ("hickory_", &["controlplane/src/dns"]),

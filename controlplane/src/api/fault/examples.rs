@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::ErrorObject;
-use webgateway_proto::api::{MAX_BODY, MAX_PAGE};
+use webgateway_proto::api::{LONGEST_WAIT, MAX_BODY, MAX_PAGE};
 use webgateway_proto::httpsig::{Failure, UnknownComponent};
 use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
-    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, UnsuitableOptionError,
+    Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, Suspension,
+    UnsuitableOptionError,
 };
 
 use super::{
@@ -21,7 +22,6 @@ use crate::api::jsonrpc::Malformed;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::keys::{KeyServerFailed, UnusableKey};
 use crate::store::StoreError;
-use crate::store::users::Suspension;
 
 /// Gives each kind an example: the error itself, or what is refused with it.
 macro_rules! examples {
@@ -106,7 +106,7 @@ examples! {
 
     // Lists.
     InvalidLimit => Err(Refusal::Limit(MAX_PAGE));
-    InvalidWait => Err(Refusal::Wait);
+    InvalidWait => Err(Refusal::Wait(LONGEST_WAIT));
     InvalidCursor => Err(Refusal::Cursor);
 
     // Certificates.

@@ -1,13 +1,17 @@
 //! `admin.*`: for the admin alone.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    UserList, UserListParams, UserQuota, UserRef, UserState, UserSuspend, UserView, method,
+    SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState, UserSuspend, UserView, method,
 };
-use webgateway_proto::model::KeyId;
+use webgateway_proto::model::{Limit, Suspension};
 
-use super::{Example, Method, Services, samples};
+use super::{Example, Method, Services, rfc3339, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, Refusal};
+use crate::domain::{
+    Caller, PageRequest, Refusal, SetQuota, Suspend as Command, UserOverview, UserRefusal, UserStanding,
+};
 
 pub(super) struct Suspend;
 pub(super) struct Unsuspend;
@@ -37,8 +41,13 @@ impl Method for Suspend {
     }
 
     async fn call(services: &Services, who: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
-        let has_key = has_key(services, &who, &params.user).await?;
-        services.domain.suspend(&who, &params, has_key).await
+        // Before the params are looked at: to others there is no such method.
+        who.require_admin()?;
+        let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
+        let until = params.until.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
+        let until = until.map_err(|_| UserRefusal::Until)?;
+        let command = Command { user: params.user.parse()?, reason, until };
+        services.domain.suspend(&who, command).await.map(state)
     }
 }
 
@@ -61,8 +70,8 @@ impl Method for Unsuspend {
     }
 
     async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
-        let has_key = has_key(services, &who, &params.user).await?;
-        services.domain.unsuspend(&who, params.user.parse()?, has_key).await
+        who.require_admin()?;
+        services.domain.unsuspend(&who, params.user.parse()?).await.map(state)
     }
 }
 
@@ -81,8 +90,9 @@ impl Method for Users {
     }
 
     async fn call(services: &Services, who: Caller, params: UserListParams) -> Result<UserList, Refusal> {
-        let page = services.domain.list_users(&who, params).await?;
-        Ok(UserList { users: page.entries, next_cursor: page.next })
+        let UserListParams { suspended, limit, cursor } = params;
+        let page = services.domain.list_users(&who, suspended, &PageRequest { limit, cursor }).await?;
+        Ok(UserList { users: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
     }
 }
 
@@ -103,14 +113,39 @@ impl Method for Quota {
     }
 
     async fn call(services: &Services, who: Caller, params: UserQuota) -> Result<UserView, Refusal> {
-        let has_key = has_key(services, &who, &params.user).await?;
-        services.domain.set_quota(&who, params, has_key).await
+        who.require_admin()?;
+        let limit = |given: Option<Option<_>>| given.map(|own| own.map(Limit::from));
+        let command = SetQuota {
+            user: params.user.parse()?,
+            routes: limit(params.routes),
+            backends: limit(params.backends),
+            mutations_per_minute: limit(params.mutations_per_minute),
+        };
+        services.domain.set_quota(&who, command).await.map(view)
     }
 }
 
-/// Whether there is a key of this name; one that is there counts, even if it could not be used.
-async fn has_key(services: &Services, who: &Caller, user: &str) -> Result<bool, Refusal> {
-    who.require_admin()?;
-    let user: KeyId = user.parse()?;
-    Ok(!matches!(services.keys.find(&user).await, Ok(None)))
+fn state(UserStanding { user, suspension, routes, version }: UserStanding) -> UserState {
+    let suspension = suspension.map(suspension_view);
+    UserState { user: user.to_string(), suspended: suspension.is_some(), suspension, routes, version }
+}
+
+fn view(UserOverview { user, quota }: UserOverview) -> UserView {
+    UserView {
+        user: user.id.to_string(),
+        first_seen: rfc3339(user.first_seen),
+        suspended: user.suspension.is_some(),
+        suspension: user.suspension.map(suspension_view),
+        routes: user.routes,
+        backends: user.backends,
+        quota: quota.into(),
+    }
+}
+
+fn suspension_view(Suspension { reason, since, until }: Suspension) -> SuspensionView {
+    SuspensionView {
+        reason: reason.map(|reason| reason.as_str().to_owned()),
+        since: rfc3339(since),
+        until: until.map(rfc3339),
+    }
 }

@@ -4,7 +4,9 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 
 use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, Refusal};
+use crate::domain::{AuditQuery, Caller, MAX_RECORDS, Refusal};
+
+const _: () = assert!(MAX_RECORDS == webgateway_proto::api::MAX_RECORDS, "what clients are told must hold");
 
 pub(super) struct List;
 pub(super) struct Export;
@@ -25,7 +27,9 @@ impl Method for List {
     }
 
     async fn call(services: &Services, who: Caller, params: AuditListParams) -> Result<AuditList, Refusal> {
-        Ok(AuditList { records: services.domain.audit(&who, params).await? })
+        let AuditListParams { limit, before, caller, target } = params;
+        let query = AuditQuery { limit, before, caller, target };
+        Ok(AuditList { records: services.domain.audit(&who, query).await? })
     }
 }
 

@@ -1,15 +1,16 @@
 //! `certificates.*`
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    CertificateList, CertificateListParams, CertificateRef, CertificateView, RootCertificate, method,
+    self, CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord,
+    RootCertificate, method,
 };
 
 use super::system::NoParams;
-use super::{Example, Method, Services, samples};
+use super::{Example, Method, Services, rfc3339, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, Certified, Refusal};
+use crate::domain::{Caller, CertificateState, Certified, MAX_PAGE, PageRequest, Refusal};
+
+const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "what clients are told must hold");
 
 pub(super) struct List;
 pub(super) struct Get;
@@ -49,7 +50,8 @@ impl Method for List {
         who: Caller,
         params: CertificateListParams,
     ) -> Result<CertificateList, Refusal> {
-        let page = services.domain.list_certificates(&who, params).await?;
+        let CertificateListParams { limit, cursor } = params;
+        let page = services.domain.list_certificates(&who, &PageRequest { limit, cursor }).await?;
         let certificates = page.entries.into_iter().map(view).collect();
         Ok(CertificateList { certificates, next_cursor: page.next })
     }
@@ -128,20 +130,27 @@ impl Method for Root {
 }
 
 fn view(certified: Certified) -> CertificateView {
-    // Formatting a date of this era cannot fail.
-    let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let Certified { id, names, state, held, issuance } = certified;
     let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
     CertificateView {
         id: id.to_string(),
         names: names.iter().map(ToString::to_string).collect(),
         issuer: issuer.unwrap_or_default(),
-        state,
-        not_before: held.as_ref().map(|held| time(held.not_before)),
-        not_after: held.as_ref().map(|held| time(held.not_after)),
-        next_attempt: issuance.next_attempt.map(time),
+        state: state_view(state),
+        not_before: held.as_ref().map(|held| rfc3339(held.not_before)),
+        not_after: held.as_ref().map(|held| rfc3339(held.not_after)),
+        next_attempt: issuance.next_attempt.map(rfc3339),
         failures: issuance.failures,
         last_error: issuance.last_error,
-        records: issuance.records,
+        records: issuance.records.into_iter().map(DnsRecord::from).collect(),
+    }
+}
+
+const fn state_view(state: CertificateState) -> api::CertificateState {
+    match state {
+        CertificateState::Valid => api::CertificateState::Valid,
+        CertificateState::Waiting => api::CertificateState::Waiting,
+        CertificateState::Failing => api::CertificateState::Failing,
+        CertificateState::Expired => api::CertificateState::Expired,
     }
 }

@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, LONGEST_WAIT, NodeExplained, Problem, WaitParams,
     WaitState, method,
 };
-use webgateway_proto::model::{Host, Route};
+use webgateway_proto::feed::{BackendHealth, ResourceName};
+use webgateway_proto::model::Host;
 
 use super::routes::view;
-use super::{Example, Method, Services, samples};
+use super::{Example, Method, Services, rfc3339, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Answered, Awaited, Caller, Refusal, explain};
-
-/// A node tries its backends for 2 s.
-const ANSWER: Duration = Duration::from_secs(4);
+use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};
 
 pub(super) struct Explain;
 pub(super) struct Wait;
@@ -36,38 +33,32 @@ impl Method for Explain {
 
     async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
         let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
-        let shown = services.domain.route_of(&who, &host).await?;
-        // How somebody else's host looks is nobody else's business.
-        let answers = match shown.is_some() || who.own().is_none() {
-            true => services.nodes.explain(&host, ANSWER).await,
-            false => Vec::new(),
-        };
-        let (route, now) = (shown.as_ref().map(|shown| &shown.route), services.domain.clock.now());
-        let nodes: Vec<NodeExplained> =
-            answers.into_iter().map(|answered| seen(route, answered, now.unix_timestamp())).collect();
-        let problem = explain::of_route(&host, shown.as_ref(), nodes.len()).or_else(|| {
-            let (node, problem) = nodes.iter().find_map(|node| Some((&node.node, node.problem.clone()?)))?;
-            Some(Problem { message: format!("{node}: {}", problem.message), ..problem })
-        });
-        Ok(Explained { host: host.to_string(), route: shown.map(view), problem, nodes })
+        let report = services.domain.explain(&who, &host).await?;
+        Ok(Explained {
+            host: host.to_string(),
+            route: report.route.map(view),
+            problem: report.problem.map(problem),
+            nodes: report.nodes.into_iter().map(node).collect(),
+        })
     }
 }
 
-fn seen(route: Option<&Route>, answered: Answered, now: i64) -> NodeExplained {
-    let problem = explain::at_node(route, &answered, now);
-    let Answered { node, answer, .. } = answered;
+fn problem(problem: domain::Problem) -> Problem {
+    Problem { message: problem.message, hint: Some(problem.hint.to_owned()) }
+}
+
+fn node(report: NodeReport) -> NodeExplained {
+    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem: found } = report;
+    let problem = found.map(problem);
     let Some(answer) = answer else {
         return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
     };
     let certificate = answer.certificate.map(|served| CertificateSeen {
         id: served.id.to_string(),
-        not_after: OffsetDateTime::from_unix_timestamp(served.not_after)
-            .ok()
-            .and_then(|at| at.format(&Rfc3339).ok())
-            .unwrap_or_default(),
+        not_after: OffsetDateTime::from_unix_timestamp(served.not_after).map(rfc3339).unwrap_or_default(),
         fingerprint: served.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
     });
-    let backend = |seen: webgateway_proto::feed::BackendHealth| BackendSeen {
+    let backend = |seen: BackendHealth| BackendSeen {
         backend: seen.backend.to_string(),
         up: seen.down.is_none(),
         reason: seen.down,
@@ -95,18 +86,24 @@ impl Method for Wait {
             Some(id) => services.domain.route(&who, id).await.ok().map(|shown| shown.route.id),
             None => None,
         };
-        let awaited = Awaited { version: params.version, route, known: params.known };
-        let limit = Duration::from_secs(params.timeout.min(LONGEST_WAIT));
-        let settle = services.nodes.settle(&awaited, limit);
-        let settled = match services.waiting.wait(who.key_id(), limit, settle).await? {
-            Some(settled) => settled,
-            None => services.nodes.settle(&awaited, Duration::ZERO).await,
+        let target = AckTarget {
+            version: params.version,
+            resource: route.map(ResourceName::Route),
+            known: params.known,
+            min_nodes: 0,
         };
-        let told = |(node, reason): (String, String)| match who.own() {
+        let limit = Duration::from_secs(params.timeout.min(LONGEST_WAIT));
+        let nodes = &services.domain.nodes;
+        let acked = nodes.wait_acked(&target, limit);
+        let progress = match services.waiting.wait(who.key_id(), limit, acked).await? {
+            Some(progress) => progress,
+            None => nodes.wait_acked(&target, Duration::ZERO).await,
+        };
+        let (nodes, acked) = (progress.nodes(), progress.acked);
+        let shown = |NodeReject { node, reason }| match who.own() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,
         };
-        let rejects = settled.rejects.into_iter().map(told).collect();
-        Ok(WaitState { nodes: settled.nodes, acked: settled.acked, rejects })
+        Ok(WaitState { nodes, acked, rejects: progress.rejects.into_iter().map(shown).collect() })
     }
 }

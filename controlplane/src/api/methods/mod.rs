@@ -9,26 +9,23 @@ mod routes;
 mod samples;
 mod system;
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
 use super::fault::{self, Kind, Unfit};
 use super::waiting::Waiting;
-use crate::domain::{Caller, Domain, NodeDirectory, Refusal};
-use crate::keys::KeyStore;
+use crate::domain::{Caller, Domain, Refusal};
 
 /// What methods work with.
 pub(super) struct Services {
     pub(super) domain: Domain,
-    pub(super) keys: KeyStore,
-    pub(super) nodes: Arc<dyn NodeDirectory>,
     /// Who waits for a change.
     pub(super) waiting: Waiting,
     /// The OpenRPC document.
@@ -243,6 +240,11 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
 fn quoted(message: &str) -> Option<String> {
     let (_, rest) = message.split_once(" field `")?;
     rest.split_once('`').map(|(field, _)| field.to_owned())
+}
+
+/// Formats a time as RFC 3339 says; formatting a date of this era cannot fail.
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

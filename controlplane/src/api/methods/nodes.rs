@@ -1,11 +1,18 @@
 //! `nodes.*`: for the admin alone.
 
-use webgateway_proto::api::{NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, method};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use webgateway_proto::api::{
+    NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject, method,
+};
 
 use super::system::NoParams;
-use super::{Example, Method, Services, samples};
+use super::{Example, Method, Services, rfc3339, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, Refusal};
+use crate::domain::{
+    Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
+};
 
 pub(super) struct List;
 pub(super) struct Invite;
@@ -26,7 +33,8 @@ impl Method for List {
     }
 
     async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
-        services.domain.list_nodes(&who, services.nodes.nodes()).await
+        let (version, nodes) = services.domain.list_nodes(&who).await?;
+        Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }
 }
 
@@ -53,7 +61,19 @@ impl Method for Invite {
     }
 
     async fn call(services: &Services, who: Caller, params: NodeInvite) -> Result<NodeInvitation, Refusal> {
-        services.domain.invite_node(&who, &params).await
+        who.require_admin()?;
+        let command = InviteNode {
+            name: params.node.parse().map_err(NodeRefusal::Name)?,
+            address: params.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?,
+            ttl: params.ttl.map(Duration::from_secs),
+        };
+        let Invitation { node, token, expires_at } = services.domain.invite_node(&who, command).await?;
+        Ok(NodeInvitation {
+            node: node.to_string(),
+            token: token.to_text().to_string(),
+            address: token.address.to_string(),
+            expires_at: seconds(expires_at),
+        })
     }
 }
 
@@ -72,8 +92,7 @@ impl Method for Drain {
     }
 
     async fn call(services: &Services, who: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
-        let seen = services.nodes.nodes().iter().any(|view| view.node == params.node);
-        services.domain.drain_node(&who, params.node, params.drain, seen).await
+        services.domain.drain_node(&who, params.node, params.drain).await.map(state)
     }
 }
 
@@ -92,6 +111,36 @@ impl Method for Remove {
     }
 
     async fn call(services: &Services, who: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
-        services.domain.remove_node(&who, params.node).await
+        services.domain.remove_node(&who, params.node).await.map(state)
     }
+}
+
+fn state(NodeChange { name, drained, removed, version }: NodeChange) -> NodeState {
+    NodeState { node: name, drained, removed, version }
+}
+
+fn view(known: KnownNode) -> NodeView {
+    let KnownNode { name, status, lag, drained, removed, certificate_not_after } = known;
+    let certificate_not_after = certificate_not_after.map(seconds);
+    let said = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
+    let Some(status) = status else { return said };
+    let reject = |RejectedResource { resource, reason }| Reject { resource, reason };
+    NodeView {
+        build: status.build,
+        connected: status.connected,
+        since: rfc3339(status.since),
+        version: status.version,
+        rejects: status.rejects.into_iter().map(reject).collect(),
+        address: status.address,
+        connections: status.connections,
+        requests: status.requests,
+        backends_down: status.backends_down,
+        draining: status.draining,
+        ..said
+    }
+}
+
+/// A time in whole seconds.
+fn seconds(at: OffsetDateTime) -> String {
+    rfc3339(at.replace_nanosecond(0).unwrap_or(at))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView,
-    method,
+    DnsRecord, LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate,
+    RouteView, method,
 };
 
 use super::{Example, Method, Services, samples};
@@ -74,9 +74,9 @@ impl Method for List {
 
     async fn call(services: &Services, who: Caller, params: RouteListParams) -> Result<RouteList, Refusal> {
         if let Some(limit) = params.wait {
-            let known = params.newer_than.ok_or(Refusal::Wait)?;
+            let known = params.newer_than.ok_or(Refusal::Wait(LONGEST_WAIT))?;
             if !(1..=LONGEST_WAIT).contains(&limit) {
-                return Err(Refusal::Wait);
+                return Err(Refusal::Wait(LONGEST_WAIT));
             }
             let (mut revision, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
             // Fails if the store is gone: whoever reads it next is told.
@@ -183,6 +183,6 @@ pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
         created_at: time(route.created_at),
         updated_at: time(route.updated_at),
         reason,
-        records: records.unwrap_or_default(),
+        records: records.unwrap_or_default().into_iter().map(DnsRecord::from).collect(),
     }
 }

@@ -44,7 +44,7 @@ impl Method for Healthy {
                 "the store does not answer"
             }
         };
-        let nodes = services.nodes.nodes().iter().filter(|node| node.connected).count();
+        let nodes = services.domain.nodes.nodes().iter().filter(|node| node.connected).count();
         Ok(Health { status: status.to_owned(), nodes: nodes as u64 })
     }
 }

@@ -224,6 +224,20 @@ async fn params_about_users_are_refused_by_name() {
     for (method, params, code, kind, field) in [
         ("admin.suspend", json!({ "user": "user1.pub", "reason": "" }), -32602, "invalid_reason", "reason"),
         ("admin.suspend", json!({ "user": "user1.pub", "until": "soon" }), -32602, "invalid_until", "until"),
+        (
+            "admin.suspend",
+            json!({ "user": "user1.pub", "reason": "a\nb" }),
+            -32602,
+            "invalid_reason",
+            "reason",
+        ),
+        (
+            "admin.suspend",
+            json!({ "user": "user1.pub", "until": "2999-01-01" }),
+            -32602,
+            "invalid_until",
+            "until",
+        ),
         ("admin.suspend", json!({ "user": "../x" }), -32602, "invalid_user", "user"),
         ("admin.suspend", json!({ "user": "nobody.pub" }), -32004, "user_not_found", "user"),
         ("admin.quota", json!({ "user": "user1.pub", "routes": -1 }), -32602, "invalid_params", "routes"),

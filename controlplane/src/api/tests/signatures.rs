@@ -198,6 +198,8 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
     let store = Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap();
     let domain = Domain {
         store: store.clone(),
+        keys: KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap(),
+        nodes: Arc::new(OneNode),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
         admin: "admin.pub".parse().unwrap(),
@@ -206,8 +208,7 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
         suspensions: watch::Sender::new(0),
         clock: Clock::system(),
     };
-    let keys = KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap();
-    let api = Api::new(Parts { domain, keys, nodes: Arc::new(OneNode), metrics, stop: Stop::new() });
+    let api = Api::new(Parts { domain, metrics, stop: Stop::new() });
     let there = |tx: &mut Tx<'_>| routes::find(tx, id.parse().unwrap());
     assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
     assert!(store.read("test", there).await.unwrap().is_some());

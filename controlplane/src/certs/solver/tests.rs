@@ -185,7 +185,7 @@ async fn the_wait_is_bounded_and_says_for_whom() {
     let plane = Controlplane::start(Duration::from_millis(300)).await;
     let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
     let nobody = plane.solver.show(&asked).await.unwrap_err();
-    assert!(matches!(nobody, NotShown::NotHeld(NotHeld::NoNode)), "{nobody}");
+    assert!(matches!(nobody, NotShown::NotAcked(NotAckedError::NoNode)), "{nobody}");
     let _slow = plane.node("slow").await;
     let late = plane.solver.show(&asked).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");

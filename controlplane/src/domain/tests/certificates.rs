@@ -1,8 +1,7 @@
 //! Who sees which certificate, and what a route that waits for one says.
 
 use time::OffsetDateTime;
-use webgateway_proto::api::{CertificateListParams, CertificateState, DnsRecord};
-use webgateway_proto::model::CertificateId;
+use webgateway_proto::model::{CertificateId, DnsRecord};
 
 use super::*;
 use crate::seal::SecretKey;
@@ -19,8 +18,8 @@ impl Scene {
     }
 
     async fn ids(&self, who: &str) -> Vec<String> {
-        let all = CertificateListParams::default();
-        let certificates = self.domain.list_certificates(&self.caller(who), all).await.unwrap();
+        let all = PageRequest::default();
+        let certificates = self.domain.list_certificates(&self.caller(who), &all).await.unwrap();
         certificates.entries.iter().map(|certified| certified.id.to_string()).collect()
     }
 
@@ -161,8 +160,8 @@ async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
         for (who, expected) in [("admin.pub", &all[..]), ("u1", &["a.example", "h.example", "z.example"])] {
             let (mut ids, mut cursor) = (Vec::new(), None);
             loop {
-                let params = CertificateListParams { limit: Some(limit), cursor };
-                let page = scene.domain.list_certificates(&scene.caller(who), params).await.unwrap();
+                let request = PageRequest { limit: Some(limit), cursor };
+                let page = scene.domain.list_certificates(&scene.caller(who), &request).await.unwrap();
                 assert!(page.entries.len() <= limit as usize);
                 ids.extend(page.entries.into_iter().map(|certified| certified.id.to_string()));
                 cursor = page.next;
@@ -173,8 +172,8 @@ async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
             assert_eq!(ids, expected, "{who}, {limit} a page");
         }
     }
-    let page = CertificateListParams { limit: Some(0), cursor: None };
-    let refused = scene.domain.list_certificates(&scene.caller("u1"), page).await;
+    let page = PageRequest { limit: Some(0), cursor: None };
+    let refused = scene.domain.list_certificates(&scene.caller("u1"), &page).await;
     assert!(matches!(refused, Err(Refusal::Limit(1000))));
 }
 

@@ -4,47 +4,49 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
-use webgateway_proto::feed::ResourceName;
 use webgateway_proto::model::Host;
 
 use super::{Node, Nodes};
-use crate::domain::{Answered, Awaited, Settled};
+use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeReject, RejectedResource};
 
 impl Nodes {
-    /// How many hold a version, as soon as that is another number than is known, a node rejects the route, all do,
-    /// none is there, or `limit` is over.
-    pub(super) async fn settle(&self, awaited: &Awaited, limit: Duration) -> Settled {
+    /// Waits until every connected node has acknowledged a version, at most for `limit`, and returns how far it has
+    /// come. Returns early when a node rejects the resource, or another number of nodes than is known acknowledged it.
+    /// A node that disconnects meanwhile does not count.
+    pub async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress {
         let (mut changed, until) = (self.changed.subscribe(), Instant::now() + limit);
         loop {
             changed.mark_unchanged();
-            let settled = self.settled(awaited);
-            let is_news = settled.acked == settled.nodes || !settled.rejects.is_empty();
-            if is_news || awaited.known.is_some_and(|known| known != settled.acked) {
-                return settled;
+            let progress = self.progress(target);
+            let all_acked = progress.pending.is_empty() && progress.acked >= target.min_nodes;
+            let is_news = target.known.is_some_and(|known| known != progress.acked);
+            if all_acked || is_news || !progress.rejects.is_empty() {
+                return progress;
             }
             if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
-                return settled;
+                return progress;
             }
         }
     }
 
-    fn settled(&self, awaited: &Awaited) -> Settled {
-        let state = self.state();
-        let name = awaited.route.map(|id| ResourceName::Route(id).to_string());
-        let mut settled = Settled::default();
+    fn progress(&self, target: &AckTarget) -> AckProgress {
+        let (state, name) = (self.state(), target.resource.as_ref().map(ToString::to_string));
+        let mut progress = AckProgress::default();
         for node in state.nodes.values().map(|entry| &entry.node).filter(|node| node.connected) {
-            settled.nodes += 1;
-            if node.acked >= awaited.version {
-                settled.acked += 1;
-                let reason = name.as_ref().and_then(|name| node.rejects.get(name));
-                settled.rejects.extend(reason.map(|reason| (node.name.clone(), reason.clone())));
+            if node.acked < target.version {
+                progress.pending.push(node.name.clone());
+                continue;
+            }
+            progress.acked += 1;
+            if let Some(reason) = name.as_ref().and_then(|name| node.rejects.get(name)) {
+                progress.rejects.push(NodeReject { node: node.name.clone(), reason: reason.clone() });
             }
         }
-        settled
+        progress
     }
 
     /// Every connected node's answer, by name.
-    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<Answered> {
+    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
         let askers: Vec<_> = {
             let state = self.state();
             let connected = state.nodes.values().filter(|entry| entry.node.connected);
@@ -57,21 +59,25 @@ impl Nodes {
                 Some(asker) => asker.ask(host, limit).await,
                 None => None,
             };
-            Answered { node, rejects, answer }
+            NodeAnswer { node, rejects, answer }
         };
         join_all(askers.into_iter().map(ask)).await
     }
 }
 
-fn routes_rejected(node: &Node) -> Vec<(String, String)> {
+fn routes_rejected(node: &Node) -> Vec<RejectedResource> {
     let routes = node.rejects.iter().filter(|(name, _)| name.starts_with("route/"));
-    routes.map(|(name, reason)| (name.clone(), reason.clone())).collect()
+    let owned = |(resource, reason): (&String, &String)| RejectedResource {
+        resource: resource.clone(),
+        reason: reason.clone(),
+    };
+    routes.map(owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use prometheus_client::metrics::gauge::Gauge;
-    use webgateway_proto::feed::Held;
+    use webgateway_proto::feed::{Held, ResourceName};
     use webgateway_proto::model::RouteId;
 
     use super::*;
@@ -83,13 +89,14 @@ mod tests {
     use crate::store::change::Changes;
 
     #[tokio::test]
-    async fn it_is_settled_when_every_connected_node_has_acknowledged() {
+    async fn a_wait_ends_when_every_connected_node_has_acknowledged() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         let route = RouteId::from_bytes([7; 16]);
-        let awaited = Awaited { version: 5, route: Some(route), known: None };
+        let target =
+            AckTarget { version: 5, resource: Some(ResourceName::Route(route)), known: None, min_nodes: 0 };
         let limit = Duration::from_secs(10);
-        let none = Settled::default();
-        assert_eq!(nodes.settle(&awaited, limit).await, none, "at once: there is nobody to wait for");
+        let none = AckProgress::default();
+        assert_eq!(nodes.wait_acked(&target, limit).await, none, "at once: there is nobody to wait for");
 
         let (one, two) = (
             nodes.connect("one", "1", &Peer::Local).unwrap(),
@@ -105,18 +112,21 @@ mod tests {
             session.ack(version).unwrap();
             session
         };
-        let counts = |settled: Settled| (settled.acked, settled.nodes, settled.rejects.len());
+        let counts = |progress: AckProgress| (progress.acked, progress.nodes(), progress.rejects.len());
         one.progressed(&acked(5, None));
-        assert_eq!(counts(nodes.settle(&awaited, Duration::ZERO).await), (1, 2, 0));
-        let known = Awaited { known: Some(0), ..awaited.clone() };
-        assert_eq!(counts(nodes.settle(&known, limit).await), (1, 2, 0), "that is news");
-        let waiting = Awaited { known: Some(1), ..awaited.clone() };
-        let (settled, ()) =
-            tokio::join!(nodes.settle(&waiting, limit), async { two.progressed(&acked(6, None)) });
-        assert_eq!(counts(settled), (2, 2, 0));
+        assert_eq!(counts(nodes.wait_acked(&target, Duration::ZERO).await), (1, 2, 0));
+        let known = AckTarget { known: Some(0), ..target.clone() };
+        assert_eq!(counts(nodes.wait_acked(&known, limit).await), (1, 2, 0), "that is news");
+        let waiting = AckTarget { known: Some(1), ..target.clone() };
+        let (progress, ()) =
+            tokio::join!(nodes.wait_acked(&waiting, limit), async { two.progressed(&acked(6, None)) });
+        assert_eq!(counts(progress), (2, 2, 0));
         two.progressed(&acked(6, Some("no")));
-        assert_eq!(nodes.settle(&waiting, limit).await.rejects, [("two".to_owned(), "no".to_owned())]);
+        assert_eq!(
+            nodes.wait_acked(&waiting, limit).await.rejects,
+            [NodeReject { node: "two".into(), reason: "no".into() }]
+        );
         drop(two);
-        assert_eq!(counts(nodes.settle(&waiting, limit).await), (1, 1, 0));
+        assert_eq!(counts(nodes.wait_acked(&waiting, limit).await), (1, 1, 0));
     }
 }

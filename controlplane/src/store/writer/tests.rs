@@ -68,7 +68,7 @@ async fn nothing_is_done_of_what_sqlite_undid_nor_after_it() {
     let follow = {
         let followed = Arc::clone(&followed);
         move |tx: &mut WriteTx<'_>| {
-            tx.then(move || followed.store(1, Ordering::SeqCst));
+            tx.on_commit(move || followed.store(1, Ordering::SeqCst));
             note("a")(tx)
         }
     };
@@ -103,7 +103,7 @@ async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though
     let following = |number: u64| {
         let last = Arc::clone(&last);
         move |tx: &mut WriteTx<'_>| {
-            tx.then(move || last.store(number, Ordering::SeqCst));
+            tx.on_commit(move || last.store(number, Ordering::SeqCst));
             Ok::<_, StoreError>(())
         }
     };
@@ -123,6 +123,6 @@ async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though
     assert_eq!(last.load(Ordering::SeqCst), 3);
     store.write("four", following(4)).await.unwrap();
     assert_eq!(last.load(Ordering::SeqCst), 4);
-    assert!(store.rehearse("five", following(5)).await.is_ok());
+    assert!(store.dry_run("five", following(5)).await.is_ok());
     assert_eq!(last.load(Ordering::SeqCst), 4, "what is only tried has no effect");
 }
