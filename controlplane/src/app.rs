@@ -39,7 +39,7 @@ use crate::feed::enrolment::{Enrolment, attempts};
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{CallHandler, FeedService, Patience, QuestionHandler, Remote};
+use crate::feed::server::{CallHandler, FeedService, QuestionHandler, Remote, Timeouts};
 use crate::keys::{KeyStore, NoKeyStore};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NoAuthority, NodeAuthority};
@@ -219,7 +219,7 @@ impl App {
             calls: calls(self.api.clone()),
             questions: questions(self.answers.clone()),
             tasks: tasks.clone(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             garbage: self.metrics.feed_garbage(),
         };
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));

@@ -15,7 +15,7 @@ use webgateway_proto::model::{Host, KeyId};
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
 use crate::keys::{KeyServerFailed, KeyStore, UnusableKey};
-use crate::store::nonces::{self, FirstUse};
+use crate::store::nonces::{self, FirstUse, NonceUse};
 use crate::store::{Store, StoreError, WriteTx};
 
 /// How long a nonce must be remembered, in seconds: `created` may be that far off, both ways.
@@ -44,15 +44,15 @@ pub struct Verified {
 }
 
 /// A nonce on its way to the disk.
-pub struct Keeping {
+pub struct NonceReservation {
     /// Whether it is new, to whoever writes after it.
     pub first_use: FirstUse,
-    /// When it is there.
-    pub kept: Kept,
+    /// Resolves when it is on the disk.
+    pub persisted: Persisted,
 }
 
-/// Ends when a nonce is on the disk, or with why it is not.
-pub type Kept = Pin<Box<dyn Future<Output = Result<(), AuthFailure>> + Send>>;
+/// Resolves when a nonce is on the disk, or fails with the reason why it is not.
+pub type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthFailure>> + Send>>;
 
 /// Which requirement a request failed.
 #[derive(Debug, Error)]
@@ -129,27 +129,28 @@ impl Authenticator {
     /// Uses the nonce up, as far as this process remembers. What changes something needs one, what does not may have
     /// one.
     pub fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthFailure> {
-        let Some(nonce) = &signed.nonce else {
+        let Some(used) = self.nonce_use(signed) else {
             return if mutates { Err(AuthFailure::NonceNeeded) } else { Ok(()) };
         };
-        let now = self.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.spend((&signed.key_id, nonce), mutates, (now, now + NONCE_LIFE)) {
+        match seen.spend(used, mutates) {
             true => Ok(()),
             false => Err(AuthFailure::Replayed),
         }
     }
 
     /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
-    pub fn keep_nonce(&self, signed: &Verified) -> Result<Keeping, AuthFailure> {
-        let nonce = signed.nonce.clone().ok_or(AuthFailure::NonceNeeded)?;
-        let (now, key_id) = (self.now(), signed.key_id.clone());
+    pub fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthFailure> {
+        let used = self.nonce_use(signed).ok_or(AuthFailure::NonceNeeded)?;
         let first_use = FirstUse::default();
-        let told = first_use.clone();
-        let spend = move |tx: &mut WriteTx<'_>| {
-            nonces::spend(tx, (&key_id, &nonce), (now, now + NONCE_LIFE), &told).map_err(AuthFailure::from)
-        };
-        Ok(Keeping { first_use, kept: Box::pin(self.store.write("nonce", spend)) })
+        let outcome = first_use.clone();
+        let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &outcome).map_err(AuthFailure::from);
+        Ok(NonceReservation { first_use, persisted: Box::pin(self.store.write("nonce", spend)) })
+    }
+
+    fn nonce_use(&self, signed: &Verified) -> Option<NonceUse> {
+        let (key_id, nonce, now) = (signed.key_id.clone(), signed.nonce.clone()?, self.now());
+        Some(NonceUse { key_id, nonce, now, expires_at: now + NONCE_LIFE })
     }
 
     /// A key that was replaced a moment ago may be known here by its old self: looked for once more.

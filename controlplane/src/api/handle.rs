@@ -13,7 +13,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
 
-use super::auth::{AuthFailure, Authenticator, Keeping, Kept, Origin};
+use super::auth::{AuthFailure, Authenticator, NonceReservation, Origin, Persisted};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::methods::{self, Services};
 use super::waiting::Waiting;
@@ -102,14 +102,14 @@ impl Api {
         }
         match self.answer(&request, origin, client).await {
             Ok(answer) => answer,
-            Err(Turned::Away(failure)) => {
+            Err(Rejected::Unauthenticated(failure)) => {
                 let mut refused = self.refuse(fault::unauthenticated(&failure));
                 if refused.status() == StatusCode::UNAUTHORIZED {
                     refused.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPT_SIGNATURE));
                 }
                 refused
             }
-            Err(Turned::NoCalls(error)) => json(StatusCode::OK, &Answer::error(error)),
+            Err(Rejected::Malformed(error)) => json(StatusCode::OK, &Answer::error(error)),
         }
     }
 
@@ -118,12 +118,12 @@ impl Api {
         request: &Request<Bytes>,
         origin: Origin,
         client: IpAddr,
-    ) -> Result<Response<Bytes>, Turned> {
-        let Admitted { body, caller, granted, kept } = self.admit(request, origin, client).await?;
+    ) -> Result<Response<Bytes>, Rejected> {
+        let Admitted { body, caller, granted, persisted } = self.admit(request, origin, client).await?;
         let answer = self.run(body, caller, granted).await;
         // The calls did not wait for the nonce to be on the disk; their answer does.
-        if let Some(kept) = kept {
-            kept.await?;
+        if let Some(persisted) = persisted {
+            persisted.await?;
         }
         Ok(answer)
     }
@@ -134,14 +134,14 @@ impl Api {
         request: &Request<Bytes>,
         origin: Origin,
         client: IpAddr,
-    ) -> Result<Admitted, Turned> {
+    ) -> Result<Admitted, Rejected> {
         let headers = request.headers();
         let is_signed = headers.contains_key("signature") || headers.contains_key("signature-input");
         let verified = match is_signed {
             true => Some(self.0.auth.verify(request, origin).await?),
             false => None,
         };
-        let body = Body::read(request.body()).map_err(|m| Turned::NoCalls(fault::malformed(&m)))?;
+        let body = Body::read(request.body()).map_err(|m| Rejected::Malformed(fault::malformed(&m)))?;
         let found = |call: &Call| methods::find(&call.method);
         let Some(verified) = verified else {
             // Their answers are larger than they are: a stranger gets few at a time.
@@ -149,7 +149,7 @@ impl Api {
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
             let unsigned = || AuthFailure::Signature(Failure::Unsigned);
             return if is_open {
-                Ok(Admitted { body, caller: None, granted: Granted::all(0), kept: None })
+                Ok(Admitted { body, caller: None, granted: Granted::all(0), persisted: None })
             } else {
                 Err(unsigned().into())
             };
@@ -159,13 +159,13 @@ impl Api {
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
         let granted = self.0.services.domain.quotas.grant(&caller, mutations);
         if !granted.any() {
-            return Ok(Admitted { body, caller: Some(caller), granted, kept: None });
+            return Ok(Admitted { body, caller: Some(caller), granted, persisted: None });
         }
         // For the audit; what changes nothing has no record there.
         let evidence = Evidence::new(&verified.signed, request.body());
-        let Keeping { first_use, kept } = self.0.auth.keep_nonce(&verified)?;
+        let NonceReservation { first_use, persisted } = self.0.auth.reserve_nonce(&verified)?;
         let caller = caller.asking(SignedRequest { evidence, first_use });
-        Ok(Admitted { body, caller: Some(caller), granted, kept: Some(kept) })
+        Ok(Admitted { body, caller: Some(caller), granted, persisted: Some(persisted) })
     }
 
     async fn run(&self, body: Body, caller: Option<Caller>, mut granted: Granted) -> Response<Bytes> {
@@ -228,20 +228,20 @@ struct Admitted {
     body: Body,
     caller: Option<Caller>,
     granted: Granted,
-    kept: Option<Kept>,
+    persisted: Option<Persisted>,
 }
 
 /// A request that is not executed.
-enum Turned {
+enum Rejected {
     /// It is not signed as it must be.
-    Away(AuthFailure),
+    Unauthenticated(AuthFailure),
     /// There are no calls in it.
-    NoCalls(ErrorObject),
+    Malformed(ErrorObject),
 }
 
-impl From<AuthFailure> for Turned {
+impl From<AuthFailure> for Rejected {
     fn from(failure: AuthFailure) -> Self {
-        Self::Away(failure)
+        Self::Unauthenticated(failure)
     }
 }
 

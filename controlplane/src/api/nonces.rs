@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use webgateway_proto::model::KeyId;
 
+use crate::store::nonces::NonceUse;
+
 /// How many of each kind are remembered; beyond that the oldest is forgotten.
 const CAPACITY: usize = 65_536;
 
@@ -25,21 +27,16 @@ struct Seen {
 }
 
 impl SeenNonces {
-    /// Remembers a nonce until `expires_at`; `false` if it is remembered already. Both times in Unix seconds.
-    pub(super) fn spend(
-        &mut self,
-        (key_id, nonce): (&KeyId, &str),
-        mutates: bool,
-        (now, expires_at): (i64, i64),
-    ) -> bool {
-        self.reads.forget(now);
-        self.changes.forget(now);
-        let nonce: Nonce = (key_id.clone(), nonce.into());
+    /// Remembers a nonce until it expires; returns `false` if it is remembered already.
+    pub(super) fn spend(&mut self, used: NonceUse, mutates: bool) -> bool {
+        self.reads.forget(used.now);
+        self.changes.forget(used.now);
+        let nonce: Nonce = (used.key_id, used.nonce.into());
         if self.reads.nonces.contains(&nonce) || self.changes.nonces.contains(&nonce) {
             return false;
         }
         let seen = if mutates { &mut self.changes } else { &mut self.reads };
-        seen.remember(nonce, expires_at);
+        seen.remember(nonce, used.expires_at);
         true
     }
 }
@@ -63,17 +60,21 @@ impl Seen {
 mod tests {
     use super::*;
 
+    fn used(key_id: &KeyId, nonce: &str, now: i64, expires_at: i64) -> NonceUse {
+        NonceUse { key_id: key_id.clone(), nonce: nonce.to_owned(), now, expires_at }
+    }
+
     #[test]
     fn a_nonce_counts_once_per_key_until_it_expires() {
         let (a, b): (KeyId, KeyId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut seen = SeenNonces::default();
         for mutates in [false, true] {
             let nonce = if mutates { "n" } else { "m" };
-            assert!(seen.spend((&a, nonce), mutates, (100, 110)));
-            assert!(!seen.spend((&a, nonce), mutates, (110, 120)));
-            assert!(!seen.spend((&a, nonce), !mutates, (110, 120)));
-            assert!(seen.spend((&b, nonce), mutates, (110, 120)));
-            assert!(seen.spend((&a, nonce), mutates, (111, 121)));
+            assert!(seen.spend(used(&a, nonce, 100, 110), mutates));
+            assert!(!seen.spend(used(&a, nonce, 110, 120), mutates));
+            assert!(!seen.spend(used(&a, nonce, 110, 120), !mutates));
+            assert!(seen.spend(used(&b, nonce, 110, 120), mutates));
+            assert!(seen.spend(used(&a, nonce, 111, 121), mutates));
             seen = SeenNonces::default();
         }
     }
@@ -82,11 +83,11 @@ mod tests {
     fn it_stays_bounded_and_reads_do_not_make_changes_forgotten() {
         let key: KeyId = "a".parse().unwrap();
         let mut seen = SeenNonces::default();
-        assert!(seen.spend((&key, "change"), true, (0, 10)));
+        assert!(seen.spend(used(&key, "change", 0, 10), true));
         for i in 0..CAPACITY + 10 {
-            assert!(seen.spend((&key, &i.to_string()), false, (0, 10)));
+            assert!(seen.spend(used(&key, &i.to_string(), 0, 10), false));
         }
         assert_eq!((seen.reads.nonces.len(), seen.reads.order.len()), (CAPACITY, CAPACITY));
-        assert!(!seen.spend((&key, "change"), true, (0, 10)));
+        assert!(!seen.spend(used(&key, "change", 0, 10), true));
     }
 }

@@ -24,7 +24,7 @@ use crate::causes::causes;
 use crate::clock::Clock;
 
 /// How long one request may take, connecting and reading its answer included.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes; a chain has a few thousand.
 const MAX_ANSWER: usize = 1 << 20;
 /// How much of an answer that is not ACME's is repeated.
@@ -63,7 +63,7 @@ pub enum NoAnswer {
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
     /// It took too long.
-    #[error("the CA did not answer within {} s", PATIENCE.as_secs())]
+    #[error("the CA did not answer within {} s", EXCHANGE_TIMEOUT.as_secs())]
     Late,
     /// The answer is too large, or broke off.
     #[error("the CA's answer cannot be read: {0}")]
@@ -119,7 +119,7 @@ impl Https {
         let body = body.collect().await.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
         let (mut parts, body) =
-            timeout(PATIENCE, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
+            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
         if is_get && retry_after.is_none() {

@@ -26,7 +26,7 @@ use crate::store::orders::{self, Placed};
 use crate::store::{Store, StoreError};
 
 /// How long a CA may take to look at our proofs, or to make a certificate, before we come back later.
-const PATIENCE: Duration = Duration::from_secs(180);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(180);
 /// The pauses between questions how an order stands, unless the CA names one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ pub enum OrderFailed {
     #[error("the CA was not told to look: {0}")]
     NotShown(#[from] NotShown),
     /// The CA takes its time; the order goes on.
-    #[error("the CA has not finished within {} s; the order goes on", PATIENCE.as_secs())]
+    #[error("the CA has not finished within {} s; the order goes on", ORDER_TIMEOUT.as_secs())]
     Slow,
     /// The library cannot make a key or a request.
     #[error("no request for a certificate can be made: {0}")]
@@ -225,7 +225,7 @@ impl Orders {
     }
 
     async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderFailed> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ORDER_TIMEOUT;
         let mut pause = FIRST_PAUSE;
         loop {
             let (progress, retry_after) = order.refresh().await?;
@@ -234,7 +234,7 @@ impl Orders {
             }
             let asked_for =
                 retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
-            let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, PATIENCE);
+            let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, ORDER_TIMEOUT);
             if Instant::now() + this > deadline {
                 return Err(OrderFailed::Slow);
             }

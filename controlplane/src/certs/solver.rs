@@ -15,8 +15,8 @@ use crate::domain::{AckProgress, AckTarget};
 use crate::feed::challenges::{ChallengeGuard, Challenges, Superseded};
 use crate::feed::nodes::Nodes;
 
-/// How long the nodes may take to acknowledge a challenge. One that is silent for longer is dropped from the feed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time that nodes have to acknowledge a challenge. One that is silent for longer is dropped from the feed.
+const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The ways of proving that we hold a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ pub struct Solver {
     values: TxtSet,
     challenges: Challenges,
     nodes: Nodes,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// An answer that is to be seen until this is dropped.
@@ -117,7 +117,7 @@ impl Solver {
     /// Shows DNS-01 in `values`, the others on the feed.
     #[must_use]
     pub fn new(base: Host, values: TxtSet, challenges: Challenges, nodes: Nodes) -> Self {
-        Self { base, values, challenges, nodes, patience: PATIENCE }
+        Self { base, values, challenges, nodes, timeout: ACK_TIMEOUT }
     }
 
     /// Shows one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
@@ -142,9 +142,9 @@ impl Solver {
 
     async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, NotShown> {
         let guard = self.challenges.show(challenge);
-        let version = timeout(self.patience, guard.version()).await.map_err(|_| NotShown::Late)??;
+        let version = timeout(self.timeout, guard.version()).await.map_err(|_| NotShown::Late)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
-        require_acked(self.nodes.wait_acked(&target, self.patience).await, guard.name())?;
+        require_acked(self.nodes.wait_acked(&target, self.timeout).await, guard.name())?;
         Ok(guard)
     }
 }

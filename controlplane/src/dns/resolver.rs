@@ -16,7 +16,7 @@ use tokio::time::timeout;
 /// How long one server may take for one question.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// How long a question may take with all attempts and servers.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many CNAMEs are followed, one after the other.
 const MAX_ALIASES: usize = 8;
 
@@ -55,11 +55,14 @@ pub struct Caa {
 impl Resolver {
     /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
     pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
-        Self::with_patience(servers, ATTEMPT)
+        Self::with_attempt_timeout(servers, ATTEMPT)
     }
 
     /// As [`Resolver::new`], for servers that answer within `attempt` or not at all.
-    pub(crate) fn with_patience(servers: &[SocketAddr], attempt: Duration) -> Result<Self, NoResolver> {
+    pub(crate) fn with_attempt_timeout(
+        servers: &[SocketAddr],
+        attempt: Duration,
+    ) -> Result<Self, NoResolver> {
         let failed = |error: NetError| NoResolver(error.to_string());
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
@@ -136,7 +139,7 @@ impl Resolver {
     ) -> Result<Vec<RData>, NotResolved> {
         let failed = |reason: String| NotResolved { name: name.to_owned(), kind: word, reason };
         let fqdn = Name::from_ascii(format!("{name}.")).map_err(|error| failed(error.to_string()))?;
-        match timeout(PATIENCE, self.0.lookup(fqdn, kind)).await {
+        match timeout(LOOKUP_TIMEOUT, self.0.lookup(fqdn, kind)).await {
             Ok(Ok(found)) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
             Ok(Err(error)) if error.is_no_records_found() => Ok(Vec::new()),
             Ok(Err(error)) => Err(failed(error.to_string())),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use governor::Quota;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -17,7 +18,7 @@ use webgateway_proto::model::NodeName;
 use super::members::{Members, NotAdmitted};
 use super::peer::Peer;
 use crate::clock::Clock;
-use crate::pki::authority::{NodeAuthority, NotSigned, Signed};
+use crate::pki::authority::{NodeAuthority, NodeIdentity, NotSigned, Signed};
 use crate::store::audit::{self, Entry};
 use crate::store::nodes::{self, Given};
 use crate::store::{Store, StoreError, WriteTx, invites};
@@ -71,6 +72,16 @@ enum NotEnrolled {
     Store(#[from] StoreError),
 }
 
+/// An attempt to join with a token.
+struct Attempt {
+    peer: Peer,
+    /// SHA-256 of the token's secret.
+    secret_hash: [u8; 32],
+    /// PKCS#10 DER.
+    csr: Bytes,
+    now: OffsetDateTime,
+}
+
 /// A node with a new certificate, and the revision of that.
 struct Enrolled {
     name: NodeName,
@@ -85,18 +96,15 @@ impl Enrolment {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
-        let (this, now, csr) = (self.clone(), self.clock.now(), request.csr);
-        self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &hash, &csr, (peer, now))).await
+        let attempt = Attempt { peer, secret_hash: hash, csr: request.csr, now: self.clock.now() };
+        let this = self.clone();
+        self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &attempt)).await
     }
 
-    fn admit(
-        &self,
-        tx: &mut WriteTx<'_>,
-        hash: &[u8; 32],
-        csr: &[u8],
-        (peer, now): (Peer, OffsetDateTime),
-    ) -> Result<Enrolled, NotEnrolled> {
-        let invite = invites::find(tx, hash)?.ok_or(NotEnrolled::Unknown)?;
+    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<Enrolled, NotEnrolled> {
+        let Attempt { peer, secret_hash, csr, now } = attempt;
+        let now = *now;
+        let invite = invites::find(tx, secret_hash)?.ok_or(NotEnrolled::Unknown)?;
         let name = invite.name;
         if invite.used {
             return Err(NotEnrolled::Used(name));
@@ -108,9 +116,10 @@ impl Enrolment {
         if known.is_some_and(|node| node.member.is_some() && !node.removed) {
             return Err(NotEnrolled::Taken(name));
         }
-        let member = Uuid::new_v4();
-        let signed = self.authority.sign(csr, (&name, member), now, self.lifetime)?;
-        invites::mark_used(tx, hash, now)?;
+        let node = NodeIdentity { name, member: Uuid::new_v4() };
+        let signed = self.authority.sign(csr, &node, now, self.lifetime)?;
+        let NodeIdentity { name, member } = node;
+        invites::mark_used(tx, secret_hash, now)?;
         nodes::join(tx, name.as_str(), &given(member, &signed), now)?;
         let entry = Entry {
             at: now,
@@ -137,9 +146,10 @@ impl Enrolment {
             let node = nodes::find_member(tx, member)?.filter(|node| !node.removed);
             let node = node.ok_or(NotAdmitted::Unlisted)?;
             let name: NodeName = node.name.parse().map_err(|_| NotAdmitted::Unlisted)?;
-            let signed = this.authority.sign(&request.csr, (&name, member), now, this.lifetime)?;
+            let node = NodeIdentity { name, member };
+            let signed = this.authority.sign(&request.csr, &node, now, this.lifetime)?;
             nodes::renew(tx, &given(member, &signed))?;
-            Ok(Enrolled { name, signed, version: tx.revise()? })
+            Ok(Enrolled { name: node.name, signed, version: tx.revise()? })
         };
         self.store.write("nodes.renew", again).await
     }

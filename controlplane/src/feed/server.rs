@@ -33,8 +33,8 @@ const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
 const QUEUE: usize = 256;
 /// How many streams and calls one connection may have at once.
 const MAX_STREAMS: u32 = 1024;
-/// How long open connections may take to end at a stop.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// The time that open connections have to end when the process stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Answers an API call that came through a node.
 pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
@@ -43,20 +43,20 @@ pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiRep
 pub type QuestionHandler =
     Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
-/// How long a node may take, and how often each side says that it lives.
+/// The time limits of a node's connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// How often a heartbeat is sent.
+pub struct Timeouts {
+    /// The interval between two heartbeats.
     pub heartbeat: Duration,
-    /// A node that says nothing for so long is dropped.
+    /// The time after which a node that says nothing is dropped.
     pub silence: Duration,
-    /// A connection must begin, and say Hello, within this.
+    /// The time within which a connection must begin, and say Hello.
     pub hello: Duration,
-    /// An API call is answered within this.
+    /// The time within which an API call is answered.
     pub call: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { heartbeat: seconds(5), silence: seconds(15), hello: seconds(5), call: seconds(30) }
@@ -78,8 +78,8 @@ pub struct FeedService {
     pub questions: QuestionHandler,
     /// Where the streams' tasks run.
     pub tasks: Tasks,
-    /// How long a node may take.
-    pub patience: Patience,
+    /// The time limits of a node's connection.
+    pub timeouts: Timeouts,
     /// Connections and messages that no node sends.
     pub garbage: Counter,
 }
@@ -135,12 +135,12 @@ impl FeedService {
         let threshold = Threshold {
             tls,
             members: self.members.clone(),
-            limit: self.patience.hello,
+            limit: self.timeouts.hello,
             garbage: self.garbage.clone(),
             tasks: self.tasks.clone(),
         };
         let incoming = doors.incoming(&threshold);
-        let (heartbeat, silence) = (self.patience.heartbeat, self.patience.silence);
+        let (heartbeat, silence) = (self.timeouts.heartbeat, self.timeouts.silence);
         let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
         let enrolment = enrolment.map(|enrolment| {
             let service = wire::enrolment_server::EnrolmentServer::new(enrolment);
@@ -157,7 +157,7 @@ impl FeedService {
         // Who does not read never ends its connection.
         tokio::select! {
             served = served => served,
-            () = stop.begun_for(FAREWELL) => Ok(()),
+            () = stop.begun_for(SHUTDOWN_GRACE) => Ok(()),
         }
     }
 
@@ -173,9 +173,9 @@ impl FeedService {
         }
     }
 
-    async fn attend(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
-        let mut stream = Stream { inbound, heard: Instant::now(), patience: self.patience };
-        let ended = match self.meet(peer, &mut stream).await {
+    async fn serve_stream(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
+        let mut stream = Stream { inbound, heard: Instant::now(), timeouts: self.timeouts };
+        let ended = match self.handshake(peer, &mut stream).await {
             Ok(mut known) => {
                 let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
                 info!(node = known.connected.name(), reason = %ended, "a node's stream ended");
@@ -195,8 +195,8 @@ impl FeedService {
         }
     }
 
-    async fn meet(&self, peer: Peer, stream: &mut Stream) -> Result<Known, Ended> {
-        let first = timeout(self.patience.hello, stream.next()).await.map_err(|_| Ended::NoHello)??;
+    async fn handshake(&self, peer: Peer, stream: &mut Stream) -> Result<Known, Ended> {
+        let first = timeout(self.timeouts.hello, stream.next()).await.map_err(|_| Ended::NoHello)??;
         let FromNode::Hello { node, build, held } = first else { return Err(Ended::NoHello) };
         let standing = Membership::new(&self.members, peer, &node)?;
         Ok(Known { connected: self.nodes.connect(&node, &build, &peer)?, standing, held })
@@ -212,10 +212,10 @@ impl FeedService {
         known.connected.listens(asker);
         let Known { connected, standing, held } = known;
         let mut catalog = self.catalog.clone();
-        suspect(&catalog.borrow(), connected.name(), held.as_ref());
+        warn_if_ahead(&catalog.borrow(), connected.name(), held.as_ref());
         let mut session = Session::new(held.take());
         let mut sending: Option<Sending> = None;
-        let mut heartbeat = interval(self.patience.heartbeat);
+        let mut heartbeat = interval(self.timeouts.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(drain) = standing.untold()?
@@ -228,7 +228,7 @@ impl FeedService {
                 sending = batch.map(|batch| send(batch, outbound.clone()));
             }
             tokio::select! {
-                message = stream.next() => hear(message?, &mut session, connected, &mut questions)?,
+                message = stream.next() => handle_message(message?, &mut session, connected, &mut questions)?,
                 // A node that reads so slowly does not answer in time.
                 question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
                 () = finish(&mut sending) => sending = None,
@@ -244,8 +244,8 @@ impl FeedService {
     }
 }
 
-/// Tells the operator of a node that knows more than the database.
-fn suspect(catalog: &Catalog, node: &str, held: Option<&Held>) {
+/// Warns the operator of a node that holds more than the database has.
+fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
     let Some(held) = held else { return };
     if let Standing::Beyond { last } = catalog.standing(held) {
         let knows = held.version;
@@ -259,7 +259,7 @@ fn suspect(catalog: &Catalog, node: &str, held: Option<&Held>) {
     }
 }
 
-fn hear(
+fn handle_message(
     message: FromNode,
     session: &mut Session,
     connected: &Connected,
@@ -307,7 +307,7 @@ async fn finish(sending: &mut Option<Sending>) {
 struct Stream {
     inbound: Streaming<wire::NodeMessage>,
     heard: Instant,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Stream {
@@ -315,7 +315,7 @@ impl Stream {
     async fn next(&mut self) -> Result<FromNode, Ended> {
         let message = tokio::select! {
             message = self.inbound.message() => message?.ok_or(Ended::Closed)?,
-            () = sleep_until(self.heard + self.patience.silence) => return Err(Ended::Silent),
+            () = sleep_until(self.heard + self.timeouts.silence) => return Err(Ended::Silent),
         };
         self.heard = Instant::now();
         Ok(FromNode::from(message))
@@ -361,7 +361,7 @@ impl wire::feed_server::Feed for FeedService {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let peer = self.admit(&request)?;
         let (outbound, queue) = mpsc::channel(QUEUE);
-        self.tasks.spawn("feed stream", self.clone().attend(peer, request.into_inner(), outbound));
+        self.tasks.spawn("feed stream", self.clone().serve_stream(peer, request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(queue)))
     }
 
@@ -387,7 +387,7 @@ impl wire::feed_server::Feed for FeedService {
             self.garbage.inc();
             Status::invalid_argument(error.to_string())
         })?;
-        let reply = timeout(self.patience.call, (self.calls)(call)).await;
+        let reply = timeout(self.timeouts.call, (self.calls)(call)).await;
         let reply = reply.map_err(|_| Status::deadline_exceeded("the API did not answer in time"))?;
         Ok(Response::new(reply.into()))
     }

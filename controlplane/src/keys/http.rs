@@ -31,7 +31,7 @@ const CAPACITY: u64 = 100_000;
 /// How many questions are under way at once: anybody may name a key.
 const CONCURRENT: usize = 32;
 /// How long one question may take, waiting for its turn included.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A name without a key is asked about again after this, or sooner if keys are.
 const ABSENT: Duration = Duration::from_secs(10);
 /// A server that failed is asked again after this.
@@ -60,7 +60,7 @@ pub enum KeyServerFailed {
     #[error("{0}")]
     Unreachable(String),
     /// It took too long, or too many questions are under way.
-    #[error("there was no answer within {} s", PATIENCE.as_secs())]
+    #[error("there was no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Late,
     /// Another status than 200 and 404.
     #[error("it answered {0}; redirects are not followed")]
@@ -119,7 +119,7 @@ impl KeyServer {
     }
 
     async fn learn(&self, id: &KeyId, earlier: Option<Known>) -> Known {
-        let answer = timeout(PATIENCE, self.fetch(id)).await.unwrap_or(Err(KeyServerFailed::Late));
+        let answer = timeout(REQUEST_TIMEOUT, self.fetch(id)).await.unwrap_or(Err(KeyServerFailed::Late));
         let now = self.clock.now();
         match answer {
             Ok(answer) => {

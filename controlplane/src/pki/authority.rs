@@ -73,6 +73,15 @@ pub enum NotSigned {
     Crypto(rcgen::Error),
 }
 
+/// The identity that a node's certificate states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// The node's name.
+    pub name: NodeName,
+    /// The id by which it is on the list of nodes.
+    pub member: Uuid,
+}
+
 /// A node's certificate.
 #[derive(Debug, Clone)]
 pub struct Signed {
@@ -128,7 +137,7 @@ impl NodeAuthority {
     pub fn sign(
         &self,
         csr: &[u8],
-        node: (&NodeName, Uuid),
+        node: &NodeIdentity,
         now: OffsetDateTime,
         lifetime: Duration,
     ) -> Result<Signed, NotSigned> {
@@ -140,9 +149,8 @@ impl NodeAuthority {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(NotSigned::Key);
         }
-        let (name, member) = node;
-        let mut params = leaf(name.as_str(), now, lifetime);
-        let uri = Ia5String::try_from(format!("{MEMBER}{member}")).map_err(NotSigned::Crypto)?;
+        let mut params = leaf(node.name.as_str(), now, lifetime);
+        let uri = Ia5String::try_from(format!("{MEMBER}{}", node.member)).map_err(NotSigned::Crypto)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(NotSigned::Crypto)?;

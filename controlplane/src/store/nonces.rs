@@ -26,20 +26,27 @@ impl FirstUse {
     }
 }
 
-/// Remembers a nonce until `expires_at`; fails if it is remembered already. Forgets what expired before `now`.
-/// Both in Unix seconds.
-pub fn spend(
-    tx: &mut WriteTx<'_>,
-    (key_id, nonce): (&KeyId, &str),
-    (now, expires_at): (i64, i64),
-    first_use: &FirstUse,
-) -> Result<(), StoreError> {
-    diesel::delete(nonces::table.filter(nonces::expires_at.lt(now))).execute(tx.conn)?;
+/// The use of a nonce by a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NonceUse {
+    /// The key that signed the request.
+    pub key_id: KeyId,
+    /// The nonce.
+    pub nonce: String,
+    /// The time of the use, in Unix seconds.
+    pub now: i64,
+    /// The time until which the nonce is remembered, in Unix seconds.
+    pub expires_at: i64,
+}
+
+/// Remembers a nonce until it expires; fails if it is remembered already. Forgets those that have expired by now.
+pub fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse) -> Result<(), StoreError> {
+    diesel::delete(nonces::table.filter(nonces::expires_at.lt(used.now))).execute(tx.conn)?;
     let added = diesel::insert_or_ignore_into(nonces::table)
         .values((
-            nonces::key_id.eq(key_id.as_str()),
-            nonces::nonce.eq(nonce),
-            nonces::expires_at.eq(expires_at),
+            nonces::key_id.eq(used.key_id.as_str()),
+            nonces::nonce.eq(&used.nonce),
+            nonces::expires_at.eq(used.expires_at),
         ))
         .execute(tx.conn)?;
     first_use.tell(added == 1);

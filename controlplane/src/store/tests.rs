@@ -14,7 +14,7 @@ use webgateway_proto::model::{
     Backends, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId, RouteOptions,
 };
 
-use super::nonces::FirstUse;
+use super::nonces::{FirstUse, NonceUse};
 use super::*;
 use crate::clock::Clock;
 use crate::seal::SecretKey;
@@ -267,10 +267,9 @@ async fn a_nonce_counts_once() {
     let spend = |now: i64| {
         let store = Arc::clone(&store);
         async move {
-            let key: KeyId = "user1.pub".parse().unwrap();
-            let times = (now, now + 10);
-            let spend =
-                move |tx: &mut WriteTx<'_>| nonces::spend(tx, (&key, "n"), times, &FirstUse::default());
+            let key_id: KeyId = "user1.pub".parse().unwrap();
+            let used = NonceUse { key_id, nonce: "n".to_owned(), now, expires_at: now + 10 };
+            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &FirstUse::default());
             match store.write("test", spend).await {
                 Ok(()) => true,
                 Err(StoreError::Replayed) => false,

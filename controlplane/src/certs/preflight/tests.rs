@@ -16,7 +16,7 @@ fn host(text: &str) -> Host {
 fn inspector(names: &Names, public_ip: &[&str]) -> Inspector {
     let base = host("gw.example");
     let public_ip: Vec<IpAddr> = public_ip.iter().map(|text| text.parse().unwrap()).collect();
-    let resolver = Resolver::with_patience(&[names.address], Duration::from_millis(300)).unwrap();
+    let resolver = Resolver::with_attempt_timeout(&[names.address], Duration::from_millis(300)).unwrap();
     Inspector::new(resolver, Zone::new(&base).unwrap(), base, &public_ip)
 }
 

@@ -18,7 +18,7 @@ use crate::feed::doors::Doors;
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
-use crate::feed::server::{CallHandler, FeedService, Patience};
+use crate::feed::server::{CallHandler, FeedService, Timeouts};
 use crate::metrics::Metrics;
 use crate::seal::SecretKey;
 use crate::store::Store;
@@ -36,7 +36,7 @@ impl Drop for Controlplane {
 }
 
 impl Controlplane {
-    async fn start(patience: Duration) -> Self {
+    async fn start(timeout: Duration) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
         let store = Store::open(&dir.path().join("controlplane.db"), metrics).unwrap();
@@ -63,12 +63,12 @@ impl Controlplane {
             calls,
             questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             garbage: Counter::default(),
         };
         let doors = Doors::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
         tasks.essential("feed", service.serve(doors, None));
-        let solver = Solver { patience, ..Solver::new(base, TxtSet::new(), challenges, nodes) };
+        let solver = Solver { timeout, ..Solver::new(base, TxtSet::new(), challenges, nodes) };
         Self { dir, solver, tasks }
     }
 

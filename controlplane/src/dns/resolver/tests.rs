@@ -43,7 +43,7 @@ async fn no_answer_is_told_apart_from_nothing_there() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let gone = socket.local_addr().unwrap();
     drop(socket);
-    let error = Resolver::with_patience(&[gone], Duration::from_millis(50))
+    let error = Resolver::with_attempt_timeout(&[gone], Duration::from_millis(50))
         .unwrap()
         .caa("example.org")
         .await

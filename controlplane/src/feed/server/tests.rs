@@ -32,7 +32,7 @@ impl Drop for Controlplane {
 }
 
 impl Controlplane {
-    fn start(patience: Patience) -> Self {
+    fn start(timeouts: Timeouts) -> Self {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("feed.sock");
         let (nodes, tasks) = (Nodes::new(Clock::system(), Gauge::default()), Tasks::new(Stop::new()));
@@ -52,7 +52,7 @@ impl Controlplane {
             calls: echo,
             questions: Arc::new(|_| Box::pin(async { None })),
             tasks: tasks.clone(),
-            patience,
+            timeouts,
             garbage: garbage.clone(),
         };
         tasks.essential(
@@ -94,7 +94,7 @@ fn named(sign: &str, n: u64) -> String {
 
 #[tokio::test]
 async fn everything_then_the_differences_then_the_rest_after_a_reconnect() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     assert_eq!(node.batch().await, (true, vec![named("+", 1), named("+", 2)], 2));
     plane.change(put(1, 3));
@@ -117,7 +117,7 @@ async fn everything_then_the_differences_then_the_rest_after_a_reconnect() {
 
 #[tokio::test]
 async fn a_reject_is_listed_by_name_until_it_is_cured() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
     let resource = route_name(1).to_string();
@@ -136,7 +136,7 @@ async fn a_reject_is_listed_by_name_until_it_is_cured() {
 
 #[tokio::test]
 async fn the_newest_node_of_one_name_wins() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut first = Node::connect(&plane.path, "edge1", None).await;
     first.batch().await;
     let mut second = Node::connect(&plane.path, "edge1", None).await;
@@ -149,8 +149,8 @@ async fn the_newest_node_of_one_name_wins() {
 #[tokio::test]
 async fn a_silent_node_is_dropped_and_one_that_beats_is_not() {
     let short = Duration::from_millis(200);
-    let patience = Patience { heartbeat: short / 4, silence: short, hello: short / 2, ..Patience::default() };
-    let plane = Controlplane::start(patience);
+    let timeouts = Timeouts { heartbeat: short / 4, silence: short, hello: short / 2, ..Timeouts::default() };
+    let plane = Controlplane::start(timeouts);
     let mut silent = Node::connect(&plane.path, "silent", None).await;
     let mut lively = Node::connect(&plane.path, "lively", None).await;
     let outbound = lively.outbound.clone();
@@ -172,7 +172,7 @@ async fn a_silent_node_is_dropped_and_one_that_beats_is_not() {
 
 #[tokio::test]
 async fn garbage_is_cut_and_counted_and_nodes_notice_nothing() {
-    let plane = Controlplane::start(Patience { hello: Duration::from_millis(300), ..Patience::default() });
+    let plane = Controlplane::start(Timeouts { hello: Duration::from_millis(300), ..Timeouts::default() });
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
     let cases: [&[u8]; 4] =
@@ -197,7 +197,7 @@ async fn garbage_is_cut_and_counted_and_nodes_notice_nothing() {
 
 #[tokio::test]
 async fn api_calls_are_answered_and_bounded() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut client = client(&plane.path).await;
     let call = |body: Bytes| {
         let request = http::Request::post("https://gw.example/rpc").body(body).unwrap();
@@ -213,7 +213,7 @@ async fn api_calls_are_answered_and_bounded() {
 
 #[tokio::test]
 async fn stopping_ends_the_streams_and_takes_the_socket_away() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut node = Node::connect(&plane.path, "edge1", None).await;
     node.batch().await;
     plane.tasks.stop().begin();
@@ -224,11 +224,11 @@ async fn stopping_ends_the_streams_and_takes_the_socket_away() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_node_that_does_not_read() {
-    let plane = Controlplane::start(Patience::default());
+    let plane = Controlplane::start(Timeouts::default());
     let mut frozen = UnixStream::connect(&plane.path).await.unwrap();
     frozen.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     frozen.read_u8().await.unwrap();
     plane.tasks.stop().begin();
     let stopped = plane.tasks.run_until_stopped(Duration::from_secs(3600));
-    timeout(FAREWELL * 2, stopped).await.expect("it stops").unwrap();
+    timeout(SHUTDOWN_GRACE * 2, stopped).await.expect("it stops").unwrap();
 }

@@ -39,10 +39,10 @@ async fn a_node_gets_a_certificate_for_its_key_and_our_name() {
     let dir = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let (_, authority) = sample(dir.path(), now).await;
-    let (name, id) = ("fra-1".parse().unwrap(), Uuid::new_v4());
+    let node = NodeIdentity { name: "fra-1".parse().unwrap(), member: Uuid::new_v4() };
     let (_, csr) = request();
-    let signed = authority.sign(&csr, (&name, id), now, Duration::days(30)).unwrap();
-    assert_eq!(member(&signed.certificate), Some(id));
+    let signed = authority.sign(&csr, &node, now, Duration::days(30)).unwrap();
+    assert_eq!(member(&signed.certificate), Some(node.member));
     assert_eq!(signed.not_after, now + Duration::days(30));
     let (_, parsed) = X509Certificate::from_der(&signed.certificate).unwrap();
     assert!(parsed.subject().to_string().contains("fra-1"));
@@ -55,8 +55,8 @@ async fn what_is_no_request_for_a_p256_key_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let (_, authority) = sample(dir.path(), now).await;
-    let (name, id) = ("fra-1".parse().unwrap(), Uuid::new_v4());
-    let sign = |csr: &[u8]| authority.sign(csr, (&name, id), now, Duration::days(30)).unwrap_err();
+    let node = NodeIdentity { name: "fra-1".parse().unwrap(), member: Uuid::new_v4() };
+    let sign = |csr: &[u8]| authority.sign(csr, &node, now, Duration::days(30)).unwrap_err();
     assert!(matches!(sign(b"nonsense"), NotSigned::Request(_)));
     assert!(matches!(sign(&[0; MAX_CSR + 1]), NotSigned::Size));
     let (_, mut forged) = request();
