@@ -18,7 +18,7 @@ use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::methods::{self, Services};
 use super::waiting::Waiting;
 use super::{docs, fault, openrpc};
-use crate::domain::{Caller, Domain, Granted};
+use crate::domain::{Caller, Domain, MutationAllowance};
 use crate::metrics::Metrics;
 use crate::store::audit::SignedRequest;
 
@@ -119,8 +119,9 @@ impl Api {
         origin: Origin,
         client: IpAddr,
     ) -> Result<Response<Bytes>, Rejected> {
-        let Admitted { body, caller, granted, persisted } = self.admit(request, origin, client).await?;
-        let answer = self.run(body, caller, granted).await;
+        let AdmittedRequest { body, caller, allowance, persisted } =
+            self.admit(request, origin, client).await?;
+        let answer = self.run(body, caller, allowance).await;
         // The calls did not wait for the nonce to be on the disk; their answer does.
         if let Some(persisted) = persisted {
             persisted.await?;
@@ -134,7 +135,7 @@ impl Api {
         request: &Request<Bytes>,
         origin: Origin,
         client: IpAddr,
-    ) -> Result<Admitted, Rejected> {
+    ) -> Result<AdmittedRequest, Rejected> {
         let headers = request.headers();
         let is_signed = headers.contains_key("signature") || headers.contains_key("signature-input");
         let verified = match is_signed {
@@ -149,7 +150,12 @@ impl Api {
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
             let unsigned = || AuthFailure::Signature(Failure::Unsigned);
             return if is_open {
-                Ok(Admitted { body, caller: None, granted: Granted::all(0), persisted: None })
+                Ok(AdmittedRequest {
+                    body,
+                    caller: None,
+                    allowance: MutationAllowance::all(0),
+                    persisted: None,
+                })
             } else {
                 Err(unsigned().into())
             };
@@ -157,27 +163,32 @@ impl Api {
         let mutations = body.calls().filter(|call| found(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
-        let granted = self.0.services.domain.quotas.grant(&caller, mutations);
-        if !granted.any() {
-            return Ok(Admitted { body, caller: Some(caller), granted, persisted: None });
+        let allowance = self.0.services.domain.quotas.grant(&caller, mutations);
+        if !allowance.any() {
+            return Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: None });
         }
         // For the audit; what changes nothing has no record there.
         let evidence = Evidence::new(&verified.signed, request.body());
         let NonceReservation { first_use, persisted } = self.0.auth.reserve_nonce(&verified)?;
         let caller = caller.asking(SignedRequest { evidence, first_use });
-        Ok(Admitted { body, caller: Some(caller), granted, persisted: Some(persisted) })
+        Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: Some(persisted) })
     }
 
-    async fn run(&self, body: Body, caller: Option<Caller>, mut granted: Granted) -> Response<Bytes> {
+    async fn run(
+        &self,
+        body: Body,
+        caller: Option<Caller>,
+        mut allowance: MutationAllowance,
+    ) -> Response<Bytes> {
         match body {
-            Body::Single(entry) => match self.run_entry(entry, caller.as_ref(), &mut granted).await {
+            Body::Single(entry) => match self.run_entry(entry, caller.as_ref(), &mut allowance).await {
                 Some(answer) => json(StatusCode::OK, &answer),
                 None => nothing(),
             },
             Body::Batch(entries) => {
                 let mut answers = Vec::with_capacity(entries.len());
                 for entry in entries {
-                    answers.extend(self.run_entry(entry, caller.as_ref(), &mut granted).await);
+                    answers.extend(self.run_entry(entry, caller.as_ref(), &mut allowance).await);
                 }
                 if answers.is_empty() { nothing() } else { json(StatusCode::OK, &answers) }
             }
@@ -189,7 +200,7 @@ impl Api {
         &self,
         entry: Entry,
         caller: Option<&Caller>,
-        granted: &mut Granted,
+        allowance: &mut MutationAllowance,
     ) -> Option<Answer> {
         let call = match entry {
             Ok(call) => call,
@@ -198,7 +209,7 @@ impl Api {
                 return Some(Answer::new(Err(fault::malformed(&malformed)), malformed.id()?));
             }
         };
-        let outcome = self.run_call(&call, caller, granted).await;
+        let outcome = self.run_call(&call, caller, allowance).await;
         Some(Answer::new(outcome, call.id?))
     }
 
@@ -206,13 +217,13 @@ impl Api {
         &self,
         call: &Call,
         caller: Option<&Caller>,
-        granted: &mut Granted,
+        allowance: &mut MutationAllowance,
     ) -> Result<Box<RawValue>, ErrorObject> {
         let Some(method) = methods::find(&call.method) else {
             self.0.metrics.call("unknown", "method_not_found");
             return Err(fault::no_method(&call.method));
         };
-        let allowed = if method.mutates { granted.spend() } else { Ok(()) };
+        let allowed = if method.mutates { allowance.spend() } else { Ok(()) };
         let outcome = match allowed {
             Ok(()) => (method.run)(&self.0.services, caller, call.params.as_deref()).await,
             Err(refusal) => Err(fault::refused(&refusal)),
@@ -224,10 +235,10 @@ impl Api {
 }
 
 /// A request that may be executed.
-struct Admitted {
+struct AdmittedRequest {
     body: Body,
     caller: Option<Caller>,
-    granted: Granted,
+    allowance: MutationAllowance,
     persisted: Option<Persisted>,
 }
 

@@ -1,23 +1,15 @@
 //! The API: JSON-RPC 2.0 over HTTP, every call signed but for three.
 
-mod nonces;
-
 pub mod auth;
-
-mod fault;
-
-mod jsonrpc;
-
-mod waiting;
-
-mod methods;
-
-mod openrpc;
-
 mod docs;
-
+mod fault;
 mod handle;
+mod jsonrpc;
+mod methods;
+mod nonces;
+mod openrpc;
 pub mod server;
+mod waiting;
 
 pub use self::auth::Origin;
 pub use self::handle::{Api, Parts};

@@ -23,7 +23,7 @@ pub use self::refused::{Refusal, Refused};
 use self::refused::{is_bad_nonce, refused, said, self_refused};
 use super::directory::caa_identities;
 use super::https::{Https, NoHttps};
-use super::solver::{Asked, ChallengeKind};
+use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
 
@@ -201,7 +201,7 @@ impl PlacedOrder {
     }
 
     /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
-    pub async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<Asked>, Refused> {
+    pub async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, Refused> {
         let https = &self.https;
         ask!(https, fetch(&mut self.order))?;
         let mut asked = Vec::new();
@@ -222,7 +222,7 @@ impl PlacedOrder {
             let answer = challenge.key_authorization();
             let mut digest = [0; 32];
             digest.copy_from_slice(answer.digest().as_ref());
-            asked.push(Asked {
+            asked.push(ChallengeRequest {
                 host: name,
                 kind,
                 token: challenge.token.clone(),
@@ -235,12 +235,13 @@ impl PlacedOrder {
     }
 
     /// Tells the CA that it may look at what it asked for.
-    pub async fn shown(&mut self, asked: &[Asked]) -> Result<(), Refused> {
+    pub async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), Refused> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| refused(e, https))?;
-            let is_shown = |asked: &&Asked| authorization.challenges.iter().any(|c| c.token == asked.token);
+            let is_shown =
+                |asked: &&ChallengeRequest| authorization.challenges.iter().any(|c| c.token == asked.token);
             let Some(asked) = asked.iter().find(is_shown) else { continue };
             let Some(mut challenge) = authorization.challenge(word(asked.kind)) else { continue };
             // After a restart it may have been told already.

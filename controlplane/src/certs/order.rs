@@ -18,7 +18,7 @@ use super::account::{Accounts, NoAccount};
 use super::acme::{Ca, PlacedOrder, Progress, Refusal, Refused, Session};
 use super::budget::{Budget, UsedUp};
 use super::schedule::Wanted;
-use super::solver::{ChallengeKind, NotShown, Solver};
+use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
 use crate::seal::SecretKey;
 use crate::store::certificates::{Issued, find, leaf};
@@ -68,7 +68,7 @@ pub enum OrderFailed {
     UsedUp(#[from] UsedUp),
     /// Not every node shows the proof.
     #[error("the CA was not told to look: {0}")]
-    NotShown(#[from] NotShown),
+    PresentError(#[from] PresentError),
     /// The CA takes its time; the order goes on.
     #[error("the CA has not finished within {} s; the order goes on", ORDER_TIMEOUT.as_secs())]
     Slow,
@@ -200,7 +200,7 @@ impl Orders {
             let asked = order.asked(ways).await?;
             let mut shown = Vec::with_capacity(asked.len());
             for asked in &asked {
-                shown.push(self.solver.show(asked).await?);
+                shown.push(self.solver.present(asked).await?);
             }
             info!(%id, names = asked.len(), "the CA is told to look");
             if let Err(refused) = order.shown(&asked).await

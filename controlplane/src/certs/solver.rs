@@ -29,9 +29,9 @@ pub enum ChallengeKind {
     Http01,
 }
 
-/// What the CA asks to be shown for one name.
+/// A challenge that the CA asks to be answered for one name.
 #[derive(Clone)]
-pub struct Asked {
+pub struct ChallengeRequest {
     /// The name, without `*.`.
     pub host: Host,
     /// How it is to be shown.
@@ -56,10 +56,10 @@ pub struct Solver {
     timeout: Duration,
 }
 
-/// An answer that is to be seen until this is dropped.
+/// An answer that is presented until this is dropped.
 #[derive(Debug)]
 #[must_use = "the answer is taken back when this is dropped"]
-pub struct Shown {
+pub struct PresentedChallenge {
     _guard: Guard,
 }
 
@@ -70,9 +70,9 @@ enum Guard {
     Challenge(ChallengeGuard),
 }
 
-/// Why an answer is not to be seen everywhere.
+/// The reason why an answer is not to be seen everywhere.
 #[derive(Debug, Error)]
-pub enum NotShown {
+pub enum PresentError {
     /// The certificate for the handshake cannot be made.
     #[error("the certificate for the challenge cannot be made: {0}")]
     Crypto(#[from] rcgen::Error),
@@ -120,9 +120,9 @@ impl Solver {
         Self { base, values, challenges, nodes, timeout: ACK_TIMEOUT }
     }
 
-    /// Shows one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
+    /// Presents one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
     /// every connected node has acknowledged it. An older answer on the feed for the same host is replaced.
-    pub async fn show(&self, asked: &Asked) -> Result<Shown, NotShown> {
+    pub async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
         let host = &asked.host;
         let guard = match asked.kind {
             ChallengeKind::Dns01 => {
@@ -137,12 +137,12 @@ impl Solver {
             }
         };
         info!(%host, kind = %asked.kind, "a challenge is shown");
-        Ok(Shown { _guard: guard })
+        Ok(PresentedChallenge { _guard: guard })
     }
 
-    async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, NotShown> {
+    async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
         let guard = self.challenges.show(challenge);
-        let version = timeout(self.timeout, guard.version()).await.map_err(|_| NotShown::Late)??;
+        let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Late)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
         require_acked(self.nodes.wait_acked(&target, self.timeout).await, guard.name())?;
         Ok(guard)

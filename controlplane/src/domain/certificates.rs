@@ -17,7 +17,7 @@ use crate::store::{StoreError, Tx, routes};
 
 /// A certificate that is needed, and how it is with it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Certified {
+pub struct CertificateStatus {
     /// What it is called: its first host.
     pub id: Host,
     /// What it is, or will be, good for.
@@ -49,7 +49,7 @@ impl Domain {
         &self,
         caller: &Caller,
         page: &PageRequest,
-    ) -> Result<Paged<Certified>, Refusal> {
+    ) -> Result<Paged<CertificateStatus>, Refusal> {
         let page = Page::parse(page)?;
         let (caller, base, now) = (caller.clone(), self.hosts.base().clone(), self.clock.now());
         self.store
@@ -62,7 +62,7 @@ impl Domain {
     }
 
     /// One certificate.
-    pub async fn certificate(&self, caller: &Caller, id: &str) -> Result<Certified, Refusal> {
+    pub async fn certificate(&self, caller: &Caller, id: &str) -> Result<CertificateStatus, Refusal> {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
@@ -74,7 +74,7 @@ impl Domain {
     }
 
     /// Has one certificate renewed, whenever it would be due.
-    pub async fn renew_certificate(&self, caller: &Caller, id: &str) -> Result<Certified, Refusal> {
+    pub async fn renew_certificate(&self, caller: &Caller, id: &str) -> Result<CertificateStatus, Refusal> {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
@@ -148,7 +148,12 @@ fn needed(tx: &mut Tx<'_>, caller: &Caller, id: &str, base: &Host) -> Result<Hos
     own.map(|route| route.host).ok_or_else(unknown)
 }
 
-fn certified(tx: &mut Tx<'_>, id: Host, base: &Host, now: OffsetDateTime) -> Result<Certified, StoreError> {
+fn certified(
+    tx: &mut Tx<'_>,
+    id: Host,
+    base: &Host,
+    now: OffsetDateTime,
+) -> Result<CertificateStatus, StoreError> {
     let held = certificates::find(tx, id.as_str())?;
     let issuance = issuance::find(tx, &(&id).into())?;
     let mut names = vec![CertName::Exact(id.clone())];
@@ -159,5 +164,5 @@ fn certified(tx: &mut Tx<'_>, id: Host, base: &Host, now: OffsetDateTime) -> Res
         Some(_) => CertificateState::Valid,
         None => CertificateState::Waiting,
     };
-    Ok(Certified { id, names, state, held, issuance })
+    Ok(CertificateStatus { id, names, state, held, issuance })
 }

@@ -18,7 +18,7 @@ mod users;
 
 pub use self::audit::{AuditQuery, MAX_RECORDS};
 pub use self::caller::Caller;
-pub use self::certificates::{CertificateState, Certified};
+pub use self::certificates::{CertificateState, CertificateStatus};
 pub use self::directory::{
     AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeReject, NodeStatus, RejectedResource,
 };
@@ -26,7 +26,7 @@ pub use self::explain::{HostReport, NodeReport, Problem};
 pub use self::host::{HostPolicy, Named};
 pub use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
 pub use self::page::{MAX_PAGE, PageRequest, Paged};
-pub use self::quotas::{Granted, Quotas};
+pub use self::quotas::{MutationAllowance, Quotas};
 pub use self::refusal::{NodeRefusal, Refusal, UserRefusal};
 pub use self::routes::{Obstacle, Shown};
 pub use self::rules::{Domain, Invitations};

@@ -27,9 +27,9 @@ pub(super) struct More {
     pub(super) backends: u64,
 }
 
-/// How many of a request's mutations may be made, and why the others may not.
+/// The number of a request's mutations that may be made, and the reason why more may not.
 #[derive(Debug)]
-pub struct Granted {
+pub struct MutationAllowance {
     left: usize,
     most: u32,
     retry_after: u64,
@@ -66,10 +66,10 @@ impl Quotas {
 
     /// Counts mutations that a caller is about to make.
     #[must_use]
-    pub fn grant(&self, caller: &Caller, wanted: usize) -> Granted {
+    pub fn grant(&self, caller: &Caller, wanted: usize) -> MutationAllowance {
         match caller.own() {
             Some(user) if wanted > 0 => self.take(user, wanted, Instant::now()),
-            Some(_) | None => Granted::all(wanted),
+            Some(_) | None => MutationAllowance::all(wanted),
         }
     }
 
@@ -100,13 +100,13 @@ impl Quotas {
         }
     }
 
-    fn take(&self, user: &KeyId, wanted: usize, now: Instant) -> Granted {
+    fn take(&self, user: &KeyId, wanted: usize, now: Instant) -> MutationAllowance {
         let mut rates = self.rates();
         let own = rates.own.get(user).copied();
         let limit = own.map_or(self.defaults.mutations_per_minute, Limit::number);
         match limit {
             Some(most) => rates.take(user, wanted, most, now),
-            None => Granted::all(wanted),
+            None => MutationAllowance::all(wanted),
         }
     }
 
@@ -116,7 +116,7 @@ impl Quotas {
 }
 
 impl Rates {
-    fn take(&mut self, user: &KeyId, wanted: usize, most: u32, now: Instant) -> Granted {
+    fn take(&mut self, user: &KeyId, wanted: usize, most: u32, now: Instant) -> MutationAllowance {
         let passed = self.began.map_or(MINUTE, |began| now.saturating_duration_since(began));
         if passed >= MINUTE {
             self.made.clear();
@@ -125,16 +125,16 @@ impl Rates {
         let left = if passed >= MINUTE { MINUTE } else { MINUTE - passed };
         let retry_after = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         if self.made.len() >= CAPACITY && !self.made.contains_key(user) {
-            return Granted::all(wanted);
+            return MutationAllowance::all(wanted);
         }
         let made = self.made.entry(user.clone()).or_default();
         let granted = u32::try_from(wanted).unwrap_or(u32::MAX).min(most.saturating_sub(*made));
         *made += granted;
-        Granted { left: granted as usize, most, retry_after }
+        MutationAllowance { left: granted as usize, most, retry_after }
     }
 }
 
-impl Granted {
+impl MutationAllowance {
     /// All of them.
     #[must_use]
     pub fn all(wanted: usize) -> Self {

@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::model::{
     Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason, InvalidRemoteAddress,
     InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
 
+use crate::clock::rfc3339;
 use crate::store::StoreError;
 
 /// Why the rules, or the store, refuse.
@@ -127,7 +127,7 @@ pub enum UserRefusal {
     #[error("`until` is not a time: write it as RFC 3339 says, such as 2030-01-31T12:00:00Z")]
     Until,
     /// A time that is over.
-    #[error("`until` is not in the future: the gateway's clock says {}", .0.format(&Rfc3339).unwrap_or_default())]
+    #[error("`until` is not in the future: the gateway's clock says {}", rfc3339(*.0))]
     UntilOver(OffsetDateTime),
     /// The admin.
     #[error("the admin has no quotas")]

@@ -1,7 +1,6 @@
 //! Suspensions: a user's routes leave the feed, and come back when the admin lifts the suspension or at its end.
 
 use serde_json::json;
-use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use tracing::info;
 use webgateway_proto::audit::{GATEWAY, action};
@@ -11,6 +10,7 @@ use super::caller::Caller;
 use super::refusal::{Refusal, UserRefusal};
 use super::rules::Domain;
 use super::users::{require_known, target};
+use crate::clock::rfc3339;
 use crate::store::audit::{self, Entry};
 use crate::store::{StoreError, Tx, WriteTx, users};
 
@@ -155,9 +155,7 @@ fn set(
 fn written(suspension: Option<Suspension>) -> String {
     let suspended = suspension.is_some();
     let (reason, until) = suspension.map_or((None, None), |suspension| (suspension.reason, suspension.until));
-    // Formatting a date of this era cannot fail.
-    let until = until.map(|until| until.format(&Rfc3339).unwrap_or_default());
-    json!({ "suspended": suspended, "reason": reason, "until": until }).to_string()
+    json!({ "suspended": suspended, "reason": reason, "until": until.map(rfc3339) }).to_string()
 }
 
 /// The end as the store keeps it, in whole milliseconds; refuses one that is over.

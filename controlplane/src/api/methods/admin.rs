@@ -7,8 +7,9 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{Limit, Suspension};
 
-use super::{Example, Method, Services, rfc3339, samples};
+use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{
     Caller, PageRequest, Refusal, SetQuota, Suspend as Command, UserOverview, UserRefusal, UserStanding,
 };

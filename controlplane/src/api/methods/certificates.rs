@@ -6,9 +6,10 @@ use webgateway_proto::api::{
 };
 
 use super::system::NoParams;
-use super::{Example, Method, Services, rfc3339, samples};
+use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, CertificateState, Certified, MAX_PAGE, PageRequest, Refusal};
+use crate::clock::rfc3339;
+use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
 
 const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "what clients are told must hold");
 
@@ -129,8 +130,8 @@ impl Method for Root {
     }
 }
 
-fn view(certified: Certified) -> CertificateView {
-    let Certified { id, names, state, held, issuance } = certified;
+fn view(certified: CertificateStatus) -> CertificateView {
+    let CertificateStatus { id, names, state, held, issuance } = certified;
     let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
     CertificateView {
         id: id.to_string(),

@@ -11,8 +11,9 @@ use webgateway_proto::feed::{BackendHealth, ResourceName};
 use webgateway_proto::model::Host;
 
 use super::routes::view;
-use super::{Example, Method, Services, rfc3339, samples};
+use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};
 
 pub(super) struct Explain;

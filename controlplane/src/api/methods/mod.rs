@@ -15,8 +15,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
 use super::fault::{self, Kind, Unfit};
@@ -240,11 +238,6 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
 fn quoted(message: &str) -> Option<String> {
     let (_, rest) = message.split_once(" field `")?;
     rest.split_once('`').map(|(field, _)| field.to_owned())
-}
-
-/// Formats a time as RFC 3339 says; formatting a date of this era cannot fail.
-fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

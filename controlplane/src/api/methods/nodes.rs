@@ -8,8 +8,9 @@ use webgateway_proto::api::{
 };
 
 use super::system::NoParams;
-use super::{Example, Method, Services, rfc3339, samples};
+use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{
     Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
 };

@@ -80,8 +80,8 @@ impl Controlplane {
     }
 }
 
-fn asked(host: &str, kind: ChallengeKind) -> Asked {
-    Asked {
+fn asked(host: &str, kind: ChallengeKind) -> ChallengeRequest {
+    ChallengeRequest {
         host: Host::parse(host).unwrap(),
         kind,
         token: "token".into(),
@@ -104,11 +104,11 @@ async fn dns_values_are_shown_side_by_side_and_taken_back() {
     let plane = Controlplane::start(LIMIT).await;
     let values = || plane.solver.values.values().1;
     let base = asked("gw.example", ChallengeKind::Dns01);
-    let wildcard = Asked { dns_value: "other".into(), ..base.clone() };
+    let wildcard = ChallengeRequest { dns_value: "other".into(), ..base.clone() };
     let delegated = asked("app.example.org", ChallengeKind::Dns01);
-    let first = plane.solver.show(&base).await.unwrap();
-    let second = plane.solver.show(&wildcard).await.unwrap();
-    let third = plane.solver.show(&delegated).await.unwrap();
+    let first = plane.solver.present(&base).await.unwrap();
+    let second = plane.solver.present(&wildcard).await.unwrap();
+    let third = plane.solver.present(&delegated).await.unwrap();
     let own = Place::of(&delegated.host, &base.host);
     let apex = |value: &str| (Place::Apex, value.to_owned());
     assert_eq!(values(), [apex("other"), apex("value"), (own.clone(), "value".into())]);
@@ -123,7 +123,7 @@ async fn the_ca_may_look_once_every_node_holds_the_answer() {
     let plane = Controlplane::start(LIMIT).await;
     let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
     let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let mut show = std::pin::pin!(plane.solver.show(&asked));
+    let mut show = std::pin::pin!(plane.solver.present(&asked));
     // Both are heard while the solver works.
     let (first, second) = tokio::select! {
         biased;
@@ -162,7 +162,7 @@ async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
         put(&mut b).await;
         drop(b);
     };
-    let (shown, ()) = tokio::join!(plane.solver.show(&asked), leaving);
+    let (shown, ()) = tokio::join!(plane.solver.present(&asked), leaving);
     drop(shown.unwrap());
     assert_eq!(a.take().await, ["-challenge/app.example.org"]);
 
@@ -172,11 +172,11 @@ async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
         a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
         a.say(FromNode::Ack(version)).await;
     };
-    let (shown, ()) = tokio::join!(plane.solver.show(&asked), rejecting);
+    let (shown, ()) = tokio::join!(plane.solver.present(&asked), rejecting);
     let error = shown.unwrap_err().to_string();
     assert!(error.contains("dataplane a") && error.contains("the key does not fit"), "{error}");
     assert_eq!(a.take().await, ["-challenge/app.example.org"], "taken back after a failure too");
-    let (shown, ()) = tokio::join!(plane.solver.show(&asked), async { drop(a.take().await) });
+    let (shown, ()) = tokio::join!(plane.solver.present(&asked), async { drop(a.take().await) });
     drop(shown.unwrap());
 }
 
@@ -184,9 +184,9 @@ async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
 async fn the_wait_is_bounded_and_says_for_whom() {
     let plane = Controlplane::start(Duration::from_millis(300)).await;
     let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let nobody = plane.solver.show(&asked).await.unwrap_err();
-    assert!(matches!(nobody, NotShown::NotAcked(NotAckedError::NoNode)), "{nobody}");
+    let nobody = plane.solver.present(&asked).await.unwrap_err();
+    assert!(matches!(nobody, PresentError::NotAcked(NotAckedError::NoNode)), "{nobody}");
     let _slow = plane.node("slow").await;
-    let late = plane.solver.show(&asked).await.unwrap_err();
+    let late = plane.solver.present(&asked).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");
 }
