@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use webgateway_proto::api::RouteState;
 use webgateway_proto::feed::{BackendHealth, Explanation, ResourceName};
 use webgateway_proto::model::{Host, Mode, Route};
 
 use super::caller::Caller;
 use super::directory::NodeAnswer;
 use super::refusal::Refusal;
-use super::routes::{Shown, show_one};
+use super::route_status::{RouteState, RouteStatus, status_of};
 use super::rules::Domain;
 use crate::store::routes;
 
@@ -20,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostReport {
     /// The host's route, if it exists for the caller.
-    pub route: Option<Shown>,
+    pub route: Option<RouteStatus>,
     /// The first thing that is wrong; `None` if all is well.
     pub problem: Option<Problem>,
     /// How it looks from each connected node.
@@ -69,12 +68,12 @@ impl Domain {
     }
 
     /// The route of a host, if it exists for the caller.
-    async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<Shown>, Refusal> {
+    async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<RouteStatus>, Refusal> {
         let (caller, host, base) = (caller.clone(), host.clone(), self.hosts.base().clone());
         self.store
             .read("routes.explain", move |tx| {
                 let found = routes::find_by_host(tx, &host)?.filter(|route| caller.sees(&route.owner));
-                Ok(found.map(|route| show_one(tx, route, &base)).transpose()?)
+                Ok(found.map(|route| status_of(tx, route, &base)).transpose()?)
             })
             .await
     }
@@ -85,7 +84,7 @@ fn problem(message: impl Into<String>, hint: &'static str) -> Problem {
 }
 
 /// What is wrong before any node is looked at.
-fn of_route(host: &Host, shown: Option<&Shown>, nodes: usize) -> Option<Problem> {
+fn of_route(host: &Host, shown: Option<&RouteStatus>, nodes: usize) -> Option<Problem> {
     let Some(shown) = shown else {
         return Some(problem(
             format!("no route of yours leads {host} anywhere"),
@@ -227,12 +226,13 @@ mod tests {
     #[test]
     fn what_stands_in_the_way_of_a_route_comes_before_the_nodes() {
         let host = Host::parse("a.example").unwrap();
-        let shown = |state, reason: Option<&str>| Shown {
+        let shown = |state, reason: Option<&str>| RouteStatus {
             route: route(),
             state,
             obstacle: reason.map(|reason| Obstacle { reason: reason.into(), records: vec![] }),
         };
-        let said = |shown: Option<Shown>, nodes| of_route(&host, shown.as_ref(), nodes).map(|p| p.message);
+        let said =
+            |shown: Option<RouteStatus>, nodes| of_route(&host, shown.as_ref(), nodes).map(|p| p.message);
         assert!(said(None, 3).unwrap().contains("no route of yours"));
         assert!(said(Some(shown(RouteState::Suspended, None)), 3).unwrap().contains("suspended"));
         let waits = said(Some(shown(RouteState::WaitingForCertificate, Some("no address"))), 3).unwrap();

@@ -17,7 +17,7 @@ pub struct HostPolicy {
 
 /// A host that the policy admits, and how it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum AdmittedHost {
     /// As a whole.
     Fqdn(Host),
     /// As a label below the base domain.
@@ -37,12 +37,16 @@ impl HostPolicy {
         &self.base
     }
 
-    /// The host that is named by at most one of the two; `None` if by neither.
-    pub fn name(&self, fqdn: Option<&str>, subdomain: Option<&str>) -> Result<Option<Named>, Refusal> {
+    /// Returns the host that at most one of the two names; `None` if neither does.
+    pub fn admit(
+        &self,
+        fqdn: Option<&str>,
+        subdomain: Option<&str>,
+    ) -> Result<Option<AdmittedHost>, Refusal> {
         match (fqdn, subdomain) {
             (Some(_), Some(_)) => Err(Refusal::TwoHosts),
-            (Some(fqdn), None) => self.fqdn(fqdn).map(Named::Fqdn).map(Some),
-            (None, Some(label)) => self.subdomain(label).map(Named::Subdomain).map(Some),
+            (Some(fqdn), None) => self.fqdn(fqdn).map(AdmittedHost::Fqdn).map(Some),
+            (None, Some(label)) => self.subdomain(label).map(AdmittedHost::Subdomain).map(Some),
             (None, None) => Ok(None),
         }
     }
@@ -50,7 +54,7 @@ impl HostPolicy {
     fn fqdn(&self, text: &str) -> Result<Host, Refusal> {
         refuse_challenge("fqdn", text)?;
         let host = Host::parse(text).map_err(|error| Refusal::InvalidHost("fqdn", error))?;
-        self.admit("fqdn", host)
+        self.check("fqdn", host)
     }
 
     fn subdomain(&self, label: &str) -> Result<Host, Refusal> {
@@ -66,10 +70,10 @@ impl HostPolicy {
         if !host.is_child_of(&self.base) {
             return Err(Refusal::NotALabel(label.to_owned()));
         }
-        self.admit("subdomain", host)
+        self.check("subdomain", host)
     }
 
-    fn admit(&self, field: &'static str, host: Host) -> Result<Host, Refusal> {
+    fn check(&self, field: &'static str, host: Host) -> Result<Host, Refusal> {
         if host == self.base {
             return Err(Refusal::BaseDomain(host));
         }
@@ -82,7 +86,7 @@ impl HostPolicy {
     }
 }
 
-impl Named {
+impl AdmittedHost {
     /// The host, if it may be in this mode: a subdomain is always terminated.
     pub fn in_mode(self, mode: Mode) -> Result<Host, Refusal> {
         match (self, mode) {
@@ -152,13 +156,13 @@ mod tests {
 
     #[test]
     fn one_of_the_two_names_the_host() {
-        assert!(matches!(policy().name(Some("a.b"), Some("c")), Err(Refusal::TwoHosts)));
-        assert_eq!(policy().name(None, None).unwrap(), None);
+        assert!(matches!(policy().admit(Some("a.b"), Some("c")), Err(Refusal::TwoHosts)));
+        assert_eq!(policy().admit(None, None).unwrap(), None);
     }
 
     #[test]
     fn a_subdomain_is_never_passed_through() {
-        let named = |fqdn, subdomain| policy().name(fqdn, subdomain).unwrap().unwrap();
+        let named = |fqdn, subdomain| policy().admit(fqdn, subdomain).unwrap().unwrap();
         assert!(named(Some("a.b"), None).in_mode(Mode::Passthrough).is_ok());
         assert!(named(None, Some("a")).in_mode(Mode::Terminate).is_ok());
         let refused = named(None, Some("a")).in_mode(Mode::Passthrough);

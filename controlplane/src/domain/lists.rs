@@ -1,34 +1,47 @@
-//! Lists, a page at a time: each page costs what it has, however many entries there are.
+//! Lists of routes, a page at a time: each page costs what it has, however many entries there are.
 
-use webgateway_proto::api::{RouteListParams, method};
+use webgateway_proto::model::Mode;
 
 use super::caller::Caller;
 use super::page::{Page, PageRequest, Paged};
 use super::refusal::Refusal;
-use super::routes::{Shown, show_all};
+use super::route_status::{RouteStatus, statuses_of};
 use super::rules::Domain;
 use crate::store::routes::{self, Filter};
 
+/// The routes that are asked for; what is `None` selects nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRoutes {
+    /// Only routes whose host begins with this.
+    pub host: Option<String>,
+    /// Only routes of this owner.
+    pub owner: Option<String>,
+    /// Only routes of this mode.
+    pub mode: Option<Mode>,
+    /// The page.
+    pub page: PageRequest,
+}
+
 impl Domain {
-    /// The revision at which they are read, and the routes that exist for the caller, by host.
+    /// Returns the revision at which they are read, and the routes that exist for the caller, by host.
     pub async fn list_routes(
         &self,
         caller: &Caller,
-        params: RouteListParams,
-    ) -> Result<(u64, Paged<Shown>), Refusal> {
-        let page = Page::parse(&PageRequest { limit: params.limit, cursor: params.cursor })?;
+        query: ListRoutes,
+    ) -> Result<(u64, Paged<RouteStatus>), Refusal> {
+        let page = Page::parse(&query.page)?;
         let filter = Filter {
             seen_by: caller.own().cloned(),
-            owner: params.owner,
-            host: params.host.map(|start| start.to_ascii_lowercase()),
-            mode: params.mode,
+            owner: query.owner,
+            host: query.host.map(|start| start.to_ascii_lowercase()),
+            mode: query.mode,
         };
         let base = self.hosts.base().clone();
         self.store
-            .read(method::ROUTES_LIST, move |tx| {
+            .read("routes.list", move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
                 let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
-                let entries = show_all(tx, entries, &base)?;
+                let entries = statuses_of(tx, entries, &base)?;
                 Ok((tx.revision()?, Paged { entries, next }))
             })
             .await

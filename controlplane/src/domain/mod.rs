@@ -11,6 +11,7 @@ mod nodes;
 mod page;
 mod quotas;
 mod refusal;
+mod route_status;
 mod routes;
 mod rules;
 mod suspension;
@@ -23,12 +24,14 @@ pub use self::directory::{
     AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeReject, NodeStatus, RejectedResource,
 };
 pub use self::explain::{HostReport, NodeReport, Problem};
-pub use self::host::{HostPolicy, Named};
+pub use self::host::{AdmittedHost, HostPolicy};
+pub use self::lists::ListRoutes;
 pub use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
 pub use self::page::{MAX_PAGE, PageRequest, Paged};
 pub use self::quotas::{MutationAllowance, Quotas};
 pub use self::refusal::{NodeRefusal, Refusal, UserRefusal};
-pub use self::routes::{Obstacle, Shown};
+pub use self::route_status::{Obstacle, RouteState, RouteStatus};
+pub use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};
 pub use self::rules::{Domain, Invitations};
 pub use self::suspension::{Suspend, UserStanding};
 pub use self::users::{SetQuota, UserOverview};

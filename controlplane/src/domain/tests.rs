@@ -15,10 +15,10 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use webgateway_proto::api::{RouteCreate, RouteDelete, RouteListParams, RouteState, RouteUpdate};
 use webgateway_proto::httpsig::PrivateKey;
 use webgateway_proto::model::{
-    Balance, HealthCheck, Host, Mode, Patch, Prefixes, RouteOptions, RouteOptionsPatch, UnsuitableOptionError,
+    Balance, HealthCheck, Host, Mode, Patch, Prefixes, RouteId, RouteOptions, RouteOptionsPatch,
+    UnsuitableOptionError,
 };
 
 use super::*;
@@ -89,16 +89,16 @@ impl Scene {
         self.domain.caller(name.parse().unwrap(), IpAddr::V6(Ipv6Addr::LOCALHOST))
     }
 
-    async fn create(&self, who: &str, subdomain: &str) -> Result<Shown, Refusal> {
-        self.domain.create_route(&self.caller(who), &wanted(subdomain)).await
+    async fn create(&self, who: &str, subdomain: &str) -> Result<RouteStatus, Refusal> {
+        self.domain.create_route(&self.caller(who), wanted(subdomain)).await
     }
 
-    async fn list(&self, who: &Caller) -> Result<Vec<Shown>, Refusal> {
-        self.domain.list_routes(who, RouteListParams::default()).await.map(|(_, page)| page.entries)
+    async fn list(&self, who: &Caller) -> Result<Vec<RouteStatus>, Refusal> {
+        self.domain.list_routes(who, ListRoutes::default()).await.map(|(_, page)| page.entries)
     }
 
-    async fn update(&self, who: &str, params: RouteUpdate) -> Result<Shown, Refusal> {
-        self.domain.update_route(&self.caller(who), params).await
+    async fn update(&self, who: &str, command: UpdateRoute) -> Result<RouteStatus, Refusal> {
+        self.domain.update_route(&self.caller(who), command).await
     }
 
     async fn suspend(&self, user: &str, suspended: bool) -> Result<UserStanding, Refusal> {
@@ -120,24 +120,24 @@ impl Scene {
     }
 }
 
-fn wanted(subdomain: &str) -> RouteCreate {
-    RouteCreate {
+fn wanted(subdomain: &str) -> CreateRoute {
+    CreateRoute {
         subdomain: Some(subdomain.to_owned()),
         backends: vec!["[400::1]:80".to_owned()],
-        ..RouteCreate::default()
+        ..CreateRoute::default()
     }
 }
 
-fn deletion(id: &str) -> RouteDelete {
-    RouteDelete { id: id.to_owned(), expected_version: None }
+fn deletion(id: RouteId) -> DeleteRoute {
+    DeleteRoute { id, expected_version: None }
 }
 
 fn suspension(user: &str) -> Suspend {
     Suspend { user: user.parse().unwrap(), reason: None, until: None }
 }
 
-fn passed_through(fqdn: &str) -> RouteCreate {
-    RouteCreate { fqdn: Some(fqdn.to_owned()), subdomain: None, mode: Mode::Passthrough, ..wanted("x") }
+fn passed_through(fqdn: &str) -> CreateRoute {
+    CreateRoute { fqdn: Some(fqdn.to_owned()), subdomain: None, mode: Mode::Passthrough, ..wanted("x") }
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_hundred_callers_claim_one_host_and_one_has_it() {
     let mut claims = JoinSet::new();
     for i in 0..100 {
         let (domain, caller) = (scene.domain.clone(), scene.caller(&format!("user{i}.pub")));
-        claims.spawn(async move { domain.create_route(&caller, &wanted("prize")).await });
+        claims.spawn(async move { domain.create_route(&caller, wanted("prize")).await });
     }
     let outcomes = claims.join_all().await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -158,16 +158,16 @@ async fn a_hundred_callers_claim_one_host_and_one_has_it() {
 #[tokio::test]
 async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
     let scene = Scene::new();
-    let params = RouteCreate { id: Some(uuid::Uuid::now_v7()), ..wanted("app") };
+    let params = CreateRoute { id: Some(RouteId::generate()), ..wanted("app") };
     let caller = scene.caller("user1.pub");
-    let first = scene.domain.create_route(&caller, &params).await.unwrap();
+    let first = scene.domain.create_route(&caller, params.clone()).await.unwrap();
     let revision = scene.revision();
-    assert_eq!(scene.domain.create_route(&caller, &params).await.unwrap(), first);
+    assert_eq!(scene.domain.create_route(&caller, params.clone()).await.unwrap(), first);
     assert_eq!(scene.revision(), revision);
-    let other = RouteCreate { options: RouteOptions::sample(), ..params.clone() };
-    let refused = scene.domain.create_route(&caller, &other).await;
+    let other = CreateRoute { options: RouteOptions::sample(), ..params.clone() };
+    let refused = scene.domain.create_route(&caller, other).await;
     assert!(matches!(refused, Err(Refusal::IdTaken(_))));
-    let refused = scene.domain.create_route(&scene.caller("user2.pub"), &params).await;
+    let refused = scene.domain.create_route(&scene.caller("user2.pub"), params).await;
     assert!(matches!(refused, Err(Refusal::IdTaken(_))));
     assert_eq!(scene.audited(format!("route/{}", first.route.id)).await, 1);
 }
@@ -175,22 +175,22 @@ async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
 #[tokio::test]
 async fn routes_exist_for_their_owner_and_the_admin_alone() {
     let scene = Scene::new();
-    let id = scene.create("user1.pub", "app").await.unwrap().route.id.to_string();
+    let id = scene.create("user1.pub", "app").await.unwrap().route.id;
     let (owner, other, admin) =
         (scene.caller("user1.pub"), scene.caller("user2.pub"), scene.caller("admin.pub"));
     for caller in [&owner, &admin] {
-        assert!(scene.domain.route(caller, &id).await.is_ok());
+        assert!(scene.domain.route(caller, id).await.is_ok());
         assert_eq!(scene.list(caller).await.unwrap().len(), 1);
     }
     assert!(scene.list(&other).await.unwrap().is_empty());
-    assert!(matches!(scene.domain.route(&other, &id).await, Err(Refusal::NoRoute(_))));
-    assert!(matches!(scene.domain.delete_route(&other, &deletion(&id)).await, Err(Refusal::NoRoute(_))));
-    let update = RouteUpdate { id: id.clone(), options: random(), ..RouteUpdate::default() };
+    assert!(matches!(scene.domain.route(&other, id).await, Err(Refusal::NoRoute(_))));
+    assert!(matches!(scene.domain.delete_route(&other, deletion(id)).await, Err(Refusal::NoRoute(_))));
+    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
     assert!(matches!(scene.update("user2.pub", update.clone()).await, Err(Refusal::NoRoute(_))));
     let updated = scene.update("admin.pub", update).await.unwrap();
     assert_eq!(updated.route.owner, *owner.key_id());
-    assert!(scene.domain.delete_route(&admin, &deletion(&id)).await.is_ok());
-    assert!(matches!(scene.domain.route(&owner, &id).await, Err(Refusal::NoRoute(_))));
+    assert!(scene.domain.delete_route(&admin, deletion(id)).await.is_ok());
+    assert!(matches!(scene.domain.route(&owner, id).await, Err(Refusal::NoRoute(_))));
     assert_eq!(scene.audited(format!("route/{id}")).await, 3);
 }
 
@@ -198,14 +198,9 @@ async fn routes_exist_for_their_owner_and_the_admin_alone() {
 async fn an_update_changes_what_is_given_and_nothing_else() {
     let scene = Scene::new();
     let before = scene.create("user1.pub", "app").await.unwrap().route;
-    let id = before.id.to_string();
+    let id = before.id;
     let backends = Some(vec!["[400::2]:443".to_owned()]);
-    let update = RouteUpdate {
-        id: id.clone(),
-        backends,
-        expected_version: Some(before.version),
-        ..RouteUpdate::default()
-    };
+    let update = UpdateRoute { backends, expected_version: Some(before.version), ..UpdateRoute::new(id) };
     let after = scene.update("user1.pub", update.clone()).await.unwrap().route;
     assert_eq!((&after.host, &after.destination.options), (&before.host, &before.destination.options));
     assert_eq!(after.destination.backends.as_slice()[0].to_string(), "[400::2]:443");
@@ -216,30 +211,29 @@ async fn an_update_changes_what_is_given_and_nothing_else() {
         matches!(stale, Err(Refusal::Stale { expected, actual }) if expected == before.version && actual == after.version)
     );
     let revision = scene.revision();
-    let again = RouteUpdate { expected_version: None, ..update };
+    let again = UpdateRoute { expected_version: None, ..update };
     assert_eq!(scene.update("user1.pub", again).await.unwrap().route, after);
     assert_eq!(scene.revision(), revision, "what changes nothing is no change");
 
     scene.create("user2.pub", "taken").await.unwrap();
-    let taken = RouteUpdate { id: id.clone(), subdomain: Some("taken".into()), ..RouteUpdate::default() };
+    let taken = UpdateRoute { subdomain: Some("taken".into()), ..UpdateRoute::new(id) };
     assert!(matches!(scene.update("user1.pub", taken).await, Err(Refusal::HostTaken { own: None, .. })));
-    let moved = RouteUpdate { id, subdomain: Some("moved".into()), ..RouteUpdate::default() };
+    let moved = UpdateRoute { subdomain: Some("moved".into()), ..UpdateRoute::new(id) };
     assert_eq!(scene.update("user1.pub", moved).await.unwrap().route.host.as_str(), "moved.gw.example");
 }
 
 #[tokio::test]
 async fn a_subdomain_is_terminated_also_after_updates() {
     let scene = Scene::new();
-    let both = RouteCreate { mode: Mode::Passthrough, ..wanted("app") };
-    let refused = scene.domain.create_route(&scene.caller("u"), &both).await;
+    let both = CreateRoute { mode: Mode::Passthrough, ..wanted("app") };
+    let refused = scene.domain.create_route(&scene.caller("u"), both).await;
     assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
-    let id = scene.create("u", "app").await.unwrap().route.id.to_string();
-    let update = |fqdn: Option<&str>, subdomain: Option<&str>, mode| RouteUpdate {
-        id: id.clone(),
+    let id = scene.create("u", "app").await.unwrap().route.id;
+    let update = |fqdn: Option<&str>, subdomain: Option<&str>, mode| UpdateRoute {
         fqdn: fqdn.map(Into::into),
         subdomain: subdomain.map(Into::into),
         mode,
-        ..RouteUpdate::default()
+        ..UpdateRoute::new(id)
     };
     let refused = scene.update("u", update(None, None, Some(Mode::Passthrough))).await;
     assert!(matches!(refused, Err(Refusal::PassthroughSubdomain)));
@@ -255,17 +249,16 @@ async fn bad_input_changes_nothing() {
     let base = wanted("app");
     let many = (1..=33).map(|i| format!("[400::{i:x}]:80")).collect();
     for params in [
-        RouteCreate { backends: vec![], ..base.clone() },
-        RouteCreate { backends: many, ..base.clone() },
-        RouteCreate { backends: vec!["[2001:db8::1]:80".into()], ..base.clone() },
-        RouteCreate { backends: vec!["[400::1]".into()], ..base.clone() },
-        RouteCreate { subdomain: Some("www".into()), ..base.clone() },
-        RouteCreate { subdomain: None, ..base.clone() },
-        RouteCreate { fqdn: Some("a.b".into()), ..base.clone() },
-        RouteCreate { subdomain: None, fqdn: Some("gw.example".into()), ..base.clone() },
-        RouteCreate { id: Some(uuid::Uuid::nil()), ..base.clone() },
+        CreateRoute { backends: vec![], ..base.clone() },
+        CreateRoute { backends: many, ..base.clone() },
+        CreateRoute { backends: vec!["[2001:db8::1]:80".into()], ..base.clone() },
+        CreateRoute { backends: vec!["[400::1]".into()], ..base.clone() },
+        CreateRoute { subdomain: Some("www".into()), ..base.clone() },
+        CreateRoute { subdomain: None, ..base.clone() },
+        CreateRoute { fqdn: Some("a.b".into()), ..base.clone() },
+        CreateRoute { subdomain: None, fqdn: Some("gw.example".into()), ..base.clone() },
     ] {
-        assert!(scene.domain.create_route(&scene.caller("u"), &params).await.is_err(), "{params:?}");
+        assert!(scene.domain.create_route(&scene.caller("u"), params.clone()).await.is_err(), "{params:?}");
     }
     assert_eq!(scene.revision(), revision);
 }
@@ -273,7 +266,7 @@ async fn bad_input_changes_nothing() {
 #[tokio::test]
 async fn the_suspended_read_and_change_nothing() {
     let scene = Scene::new();
-    let id = scene.create("user1.pub", "app").await.unwrap().route.id.to_string();
+    let id = scene.create("user1.pub", "app").await.unwrap().route.id;
     let before = scene.revision();
     let state = scene.suspend("user1.pub", true).await.unwrap();
     assert_eq!((state.suspension.is_some(), state.routes, state.version), (true, 1, before + 1));
@@ -281,25 +274,25 @@ async fn the_suspended_read_and_change_nothing() {
     assert_eq!(scene.suspend("user1.pub", true).await.unwrap().version, before + 1);
 
     let user = scene.caller("user1.pub");
-    assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::Suspended);
+    assert_eq!(scene.domain.route(&user, id).await.unwrap().state, RouteState::Suspended);
     assert_eq!(scene.list(&user).await.unwrap()[0].state, RouteState::Suspended);
     assert!(matches!(
         scene.create("user1.pub", "more").await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
     assert!(matches!(
-        scene.domain.delete_route(&user, &deletion(&id)).await,
+        scene.domain.delete_route(&user, deletion(id)).await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
-    let update = RouteUpdate { id: id.clone(), options: random(), ..RouteUpdate::default() };
+    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
     assert!(matches!(
         scene.update("user1.pub", update).await,
         Err(Refusal::User(UserRefusal::Suspended { .. }))
     ));
 
     assert_eq!(scene.suspend("user1.pub", false).await.unwrap().suspension, None);
-    assert_eq!(scene.domain.route(&user, &id).await.unwrap().state, RouteState::WaitingForCertificate);
-    assert!(scene.domain.delete_route(&user, &deletion(&id)).await.is_ok());
+    assert_eq!(scene.domain.route(&user, id).await.unwrap().state, RouteState::WaitingForCertificate);
+    assert!(scene.domain.delete_route(&user, deletion(id)).await.is_ok());
     assert_eq!(scene.audited("user/user1.pub".into()).await, 2);
 }
 
@@ -322,7 +315,7 @@ async fn only_known_users_are_suspended_and_only_by_the_admin() {
 #[tokio::test]
 async fn a_passed_through_route_waits_for_no_certificate() {
     let scene = Scene::new();
-    let own = scene.domain.create_route(&scene.caller("u"), &passed_through("own.example")).await.unwrap();
+    let own = scene.domain.create_route(&scene.caller("u"), passed_through("own.example")).await.unwrap();
     assert_eq!(own.state, RouteState::Active);
     assert_eq!(scene.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
 }
@@ -332,25 +325,25 @@ async fn options_are_set_kept_changed_and_reset() {
     let scene = Scene::new();
     let (domain, owner) = (&scene.domain, scene.caller("user1.pub"));
     let options = RouteOptions::sample();
-    let params = RouteCreate { options: options.clone(), ..wanted("app") };
-    let made = domain.create_route(&owner, &params).await.unwrap().route;
+    let params = CreateRoute { options: options.clone(), ..wanted("app") };
+    let made = domain.create_route(&owner, params).await.unwrap().route;
     assert_eq!(*made.destination.options, options);
-    let id = made.id.to_string();
-    let update = |options| RouteUpdate { id: id.clone(), options, ..RouteUpdate::default() };
+    let id = made.id;
+    let update = |options| UpdateRoute { options, ..UpdateRoute::new(id) };
     let kept = domain.update_route(&owner, update(RouteOptionsPatch::default())).await.unwrap().route;
     assert_eq!((&*kept.destination.options, kept.version), (&options, made.version), "nothing changed");
     let no_health = RouteOptionsPatch { health: Patch::Reset, ..RouteOptionsPatch::default() };
     let none = domain.update_route(&owner, update(no_health)).await.unwrap().route;
-    let shown = domain.route(&owner, &id).await.unwrap().route;
+    let shown = domain.route(&owner, id).await.unwrap().route;
     assert_eq!(*shown.destination.options, RouteOptions { health: None, ..options.clone() });
     let all = domain.update_route(&owner, update(options.patch_to(&RouteOptions::default()))).await.unwrap();
     assert_eq!(*all.route.destination.options, RouteOptions::default());
     assert!(made.version < none.version && none.version < all.route.version);
-    let gone = domain.delete_route(&owner, &deletion(&id)).await.unwrap().route;
+    let gone = domain.delete_route(&owner, deletion(id)).await.unwrap().route;
     assert!(gone.version > all.route.version, "the version of the deletion, which a client can wait for");
     let health = Some(HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap());
     let options = RouteOptions { health, ..RouteOptions::default() };
-    let tls = RouteCreate { options, ..passed_through("own.example") };
-    let refused = domain.create_route(&owner, &tls).await;
+    let tls = CreateRoute { options, ..passed_through("own.example") };
+    let refused = domain.create_route(&owner, tls).await;
     assert!(matches!(refused, Err(Refusal::UnsuitableOption(UnsuitableOptionError::HealthPath))));
 }

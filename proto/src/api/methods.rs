@@ -9,32 +9,34 @@ use crate::model::{Mode, RouteOptions, RouteOptionsPatch};
 
 /// The methods' names.
 pub mod method {
+    use crate::audit::action;
+
     /// Creates a route.
-    pub const ROUTES_CREATE: &str = "routes.create";
+    pub const ROUTES_CREATE: &str = action::ROUTES_CREATE;
     /// Lists the caller's routes, the admin's list has all.
     pub const ROUTES_LIST: &str = "routes.list";
     /// Shows one route.
     pub const ROUTES_GET: &str = "routes.get";
     /// Changes one route.
-    pub const ROUTES_UPDATE: &str = "routes.update";
+    pub const ROUTES_UPDATE: &str = action::ROUTES_UPDATE;
     /// Deletes one route.
-    pub const ROUTES_DELETE: &str = "routes.delete";
+    pub const ROUTES_DELETE: &str = action::ROUTES_DELETE;
     /// Tells how a host looks from every node.
     pub const ROUTES_EXPLAIN: &str = "routes.explain";
     /// Suspends a user.
-    pub const ADMIN_SUSPEND: &str = "admin.suspend";
+    pub const ADMIN_SUSPEND: &str = action::ADMIN_SUSPEND;
     /// Lifts a suspension.
-    pub const ADMIN_UNSUSPEND: &str = "admin.unsuspend";
+    pub const ADMIN_UNSUSPEND: &str = action::ADMIN_UNSUSPEND;
     /// Lists the users.
     pub const ADMIN_USERS: &str = "admin.users";
     /// Sets a user's quotas.
-    pub const ADMIN_QUOTA: &str = "admin.quota";
+    pub const ADMIN_QUOTA: &str = action::ADMIN_QUOTA;
     /// Lists the certificates of the caller's routes, the admin's list has all.
     pub const CERTIFICATES_LIST: &str = "certificates.list";
     /// Shows one certificate.
     pub const CERTIFICATES_GET: &str = "certificates.get";
     /// Renews one certificate now.
-    pub const CERTIFICATES_RENEW: &str = "certificates.renew";
+    pub const CERTIFICATES_RENEW: &str = action::CERTIFICATES_RENEW;
     /// The root of the `internal` CA.
     pub const CERTIFICATES_ROOT: &str = "certificates.root";
     /// Lists what was changed: one's own changes, the admin's list has all.
@@ -44,11 +46,11 @@ pub mod method {
     /// Lists the nodes.
     pub const NODES_LIST: &str = "nodes.list";
     /// Makes a join token for a new node.
-    pub const NODES_INVITE: &str = "nodes.invite";
+    pub const NODES_INVITE: &str = action::NODES_INVITE;
     /// Revokes a node.
-    pub const NODES_REMOVE: &str = "nodes.remove";
+    pub const NODES_REMOVE: &str = action::NODES_REMOVE;
     /// Has a node drained, or not any more.
-    pub const NODES_DRAIN: &str = "nodes.drain";
+    pub const NODES_DRAIN: &str = action::NODES_DRAIN;
     /// Waits until the nodes hold a version.
     pub const NODES_WAIT: &str = "nodes.wait";
     /// Says whether the controlplane works.

@@ -93,6 +93,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "domain::users",
             "domain::suspension",
             "domain::certificates",
+            "domain::route_status",
             "domain::routes",
             "domain::lists",
             "domain::nodes",

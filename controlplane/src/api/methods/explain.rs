@@ -84,7 +84,10 @@ impl Method for Wait {
     async fn call(services: &Services, who: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
         let route = match &params.route {
             // A route that was deleted, or is somebody else's, is rejected by nobody.
-            Some(id) => services.domain.route(&who, id).await.ok().map(|shown| shown.route.id),
+            Some(id) => match id.parse() {
+                Ok(id) => services.domain.route(&who, id).await.ok().map(|status| status.route.id),
+                Err(_) => None,
+            },
             None => None,
         };
         let target = AckTarget {

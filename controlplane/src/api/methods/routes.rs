@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
-    DnsRecord, LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate,
-    RouteView, method,
+    self, DnsRecord, LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef,
+    RouteUpdate, RouteView, method,
 };
 
 use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
-use crate::domain::{Caller, Refusal, Shown};
+use crate::clock::rfc3339;
+use crate::domain::{
+    Caller, CreateRoute, DeleteRoute, ListRoutes, PageRequest, Refusal, RouteState, RouteStatus, UpdateRoute,
+};
 
 pub(super) struct Create;
 pub(super) struct List;
@@ -23,6 +25,7 @@ impl Method for Create {
     const SUMMARY: &'static str = "Creates a route: one host and where it goes";
     const DESCRIPTION: &'static str = "A subdomain is served at once, under the gateway's own certificate. A host of one's own is terminated as soon as it has a certificate, or passed through as it is. With an `id` made by the client the call can be repeated: it returns the same route.";
     const ERRORS: &'static [Kind] = &[
+        Kind::InvalidId,
         Kind::HostMissing,
         Kind::TwoHosts,
         Kind::InvalidHost,
@@ -53,7 +56,10 @@ impl Method for Create {
     }
 
     async fn call(services: &Services, who: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
-        services.domain.create_route(&who, &params).await.map(view)
+        let RouteCreate { id, fqdn, subdomain, mode, backends, options, dry_run } = params;
+        let id = id.map(|id| id.to_string().parse()).transpose()?;
+        let command = CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run };
+        services.domain.create_route(&who, command).await.map(view)
     }
 }
 
@@ -83,7 +89,9 @@ impl Method for List {
             let risen = async { revision.wait_for(|now| *now > known).await.is_ok() };
             services.waiting.wait(who.key_id(), limit, risen).await?;
         }
-        let (version, page) = services.domain.list_routes(&who, params).await?;
+        let RouteListParams { host, owner, mode, limit, cursor, .. } = params;
+        let query = ListRoutes { host, owner, mode, page: PageRequest { limit, cursor } };
+        let (version, page) = services.domain.list_routes(&who, query).await?;
         let routes = page.entries.into_iter().map(view).collect();
         Ok(RouteList { routes, next_cursor: page.next, version })
     }
@@ -104,7 +112,7 @@ impl Method for Get {
     }
 
     async fn call(services: &Services, who: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
-        services.domain.route(&who, &params.id).await.map(view)
+        services.domain.route(&who, params.id.parse()?).await.map(view)
     }
 }
 
@@ -139,7 +147,17 @@ impl Method for Update {
     }
 
     async fn call(services: &Services, who: Caller, params: RouteUpdate) -> Result<RouteView, Refusal> {
-        services.domain.update_route(&who, params).await.map(view)
+        let command = UpdateRoute {
+            id: params.id.parse()?,
+            fqdn: params.fqdn,
+            subdomain: params.subdomain,
+            mode: params.mode,
+            backends: params.backends,
+            options: params.options,
+            expected_version: params.expected_version,
+            dry_run: params.dry_run,
+        };
+        services.domain.update_route(&who, command).await.map(view)
     }
 }
 
@@ -163,13 +181,12 @@ impl Method for Delete {
     }
 
     async fn call(services: &Services, who: Caller, params: RouteDelete) -> Result<RouteView, Refusal> {
-        services.domain.delete_route(&who, &params).await.map(view)
+        let command = DeleteRoute { id: params.id.parse()?, expected_version: params.expected_version };
+        services.domain.delete_route(&who, command).await.map(view)
     }
 }
 
-pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
-    // Formatting a date of this era cannot fail.
-    let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+pub(super) fn view(RouteStatus { route, state, obstacle }: RouteStatus) -> RouteView {
     let (reason, records) = obstacle.map(|obstacle| (obstacle.reason, obstacle.records)).unzip();
     RouteView {
         id: route.id.to_string(),
@@ -178,11 +195,19 @@ pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
         mode: route.destination.mode,
         backends: route.destination.backends.as_slice().iter().map(ToString::to_string).collect(),
         options: (*route.destination.options).clone(),
-        state,
+        state: state_view(state),
         version: route.version,
-        created_at: time(route.created_at),
-        updated_at: time(route.updated_at),
+        created_at: rfc3339(route.created_at),
+        updated_at: rfc3339(route.updated_at),
         reason,
         records: records.unwrap_or_default().into_iter().map(DnsRecord::from).collect(),
+    }
+}
+
+const fn state_view(state: RouteState) -> api::RouteState {
+    match state {
+        RouteState::Active => api::RouteState::Active,
+        RouteState::WaitingForCertificate => api::RouteState::WaitingForCertificate,
+        RouteState::Suspended => api::RouteState::Suspended,
     }
 }

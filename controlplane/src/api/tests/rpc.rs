@@ -68,6 +68,8 @@ async fn every_refusal_has_its_code_kind_and_field() {
     scene.call("user2.pub", "routes.create", route("taken")).await.unwrap();
     let backend = |text: &str| json!({ "subdomain": "a", "backends": [text] });
     let fqdn = |text: &str| json!({ "fqdn": text, "backends": ["[400::1]:80"] });
+    let mut nil = route("a");
+    nil["id"] = json!("00000000-0000-0000-0000-000000000000");
     for (method, params, code, kind, field) in [
         ("routes.create", json!({}), -32602, "invalid_params", "backends"),
         ("routes.create", json!({ "backends": ["[400::1]:80"] }), -32602, "host_missing", "fqdn"),
@@ -82,6 +84,7 @@ async fn every_refusal_has_its_code_kind_and_field() {
         ("routes.create", fqdn("_acme-challenge.gw.example"), -32602, "host_reserved", "fqdn"),
         ("routes.create", route("a.b"), -32602, "invalid_host", "subdomain"),
         ("routes.create", route("taken"), -32009, "host_taken", "host"),
+        ("routes.create", nil, -32602, "invalid_id", "id"),
         ("routes.get", json!({ "id": "42" }), -32602, "invalid_id", "id"),
         (
             "routes.get",

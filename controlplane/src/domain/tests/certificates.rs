@@ -12,9 +12,9 @@ use crate::store::issuance::{self, Issuance};
 const OWN: &str = "app.example.org";
 
 impl Scene {
-    async fn create_own(&self, who: &str, fqdn: &str) -> Shown {
-        let params = RouteCreate { fqdn: Some(fqdn.to_owned()), subdomain: None, ..wanted("x") };
-        self.domain.create_route(&self.caller(who), &params).await.unwrap()
+    async fn create_own(&self, who: &str, fqdn: &str) -> RouteStatus {
+        let params = CreateRoute { fqdn: Some(fqdn.to_owned()), subdomain: None, ..wanted("x") };
+        self.domain.create_route(&self.caller(who), params).await.unwrap()
     }
 
     async fn ids(&self, who: &str) -> Vec<String> {
@@ -63,7 +63,7 @@ async fn a_certificate_exists_for_whose_route_needs_it_and_for_the_admin() {
     scene.create_own("user1.pub", "deep.er.gw.example").await;
     scene.create("user1.pub", "covered").await.unwrap();
     let passed = passed_through("passed.example.org");
-    scene.domain.create_route(&scene.caller("user1.pub"), &passed).await.unwrap();
+    scene.domain.create_route(&scene.caller("user1.pub"), passed).await.unwrap();
     assert_eq!(scene.ids("user1.pub").await, [OWN, "deep.er.gw.example"]);
     assert!(scene.ids("user2.pub").await.is_empty());
     assert_eq!(scene.ids("admin.pub").await, [OWN, "deep.er.gw.example", "gw.example"]);
@@ -154,7 +154,7 @@ async fn the_pages_together_are_the_list_the_base_domains_in_its_place() {
         scene.create_own(who, host).await;
     }
     scene.create("u1", "app").await.unwrap();
-    scene.domain.create_route(&scene.caller("u1"), &passed_through("own.example")).await.unwrap();
+    scene.domain.create_route(&scene.caller("u1"), passed_through("own.example")).await.unwrap();
     let all = ["a.example", "b.example", "gw.example", "h.example", "z.example"];
     for limit in 1..=6 {
         for (who, expected) in [("admin.pub", &all[..]), ("u1", &["a.example", "h.example", "z.example"])] {

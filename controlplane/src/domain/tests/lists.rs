@@ -1,16 +1,15 @@
 //! Lists, page by page.
 
-use webgateway_proto::api::RouteListParams;
-
 use super::*;
 
 /// The hosts' first labels on every page, following the cursors.
-async fn pages(scene: &Scene, who: &str, params: RouteListParams) -> Vec<Vec<String>> {
+async fn pages(scene: &Scene, who: &str, params: ListRoutes) -> Vec<Vec<String>> {
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
-        let params = RouteListParams { cursor, ..params.clone() };
+        let page = PageRequest { cursor, ..params.page.clone() };
+        let params = ListRoutes { page, ..params.clone() };
         let (_, page) = scene.domain.list_routes(&scene.caller(who), params).await.unwrap();
-        let label = |shown: &Shown| shown.route.host.as_str().split('.').next().unwrap().to_owned();
+        let label = |shown: &RouteStatus| shown.route.host.as_str().split('.').next().unwrap().to_owned();
         pages.push(page.entries.iter().map(label).collect());
         cursor = page.next;
         if cursor.is_none() {
@@ -19,8 +18,8 @@ async fn pages(scene: &Scene, who: &str, params: RouteListParams) -> Vec<Vec<Str
     }
 }
 
-fn by(limit: u32) -> RouteListParams {
-    RouteListParams { limit: Some(limit), ..RouteListParams::default() }
+fn by(limit: u32) -> ListRoutes {
+    ListRoutes { page: PageRequest { limit: Some(limit), cursor: None }, ..ListRoutes::default() }
 }
 
 #[tokio::test]
@@ -32,7 +31,7 @@ async fn the_pages_together_are_the_list_whatever_their_size() {
     assert_eq!(pages(&scene, "admin.pub", by(2)).await, [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
     assert_eq!(pages(&scene, "u1", by(2)).await, [vec!["a", "c"], vec!["e"]]);
     assert_eq!(pages(&scene, "u1", by(3)).await, [["a", "c", "e"]], "no page without anything");
-    assert_eq!(pages(&scene, "u1", RouteListParams::default()).await, [["a", "c", "e"]]);
+    assert_eq!(pages(&scene, "u1", ListRoutes::default()).await, [["a", "c", "e"]]);
     assert_eq!(pages(&scene, "nobody", by(1)).await, [[""; 0]]);
 }
 
@@ -44,11 +43,12 @@ async fn what_comes_and_goes_between_pages_shifts_nothing() {
     }
     let caller = scene.caller("u");
     let (_, first) = scene.domain.list_routes(&caller, by(2)).await.unwrap();
-    let gone = first.entries[1].route.id.to_string();
-    scene.domain.delete_route(&caller, &deletion(&gone)).await.unwrap();
+    let gone = first.entries[1].route.id;
+    scene.domain.delete_route(&caller, deletion(gone)).await.unwrap();
     scene.create("u", "a").await.unwrap();
+    let page = PageRequest { limit: Some(2), cursor: first.next };
     let (_, second) =
-        scene.domain.list_routes(&caller, RouteListParams { cursor: first.next, ..by(2) }).await.unwrap();
+        scene.domain.list_routes(&caller, ListRoutes { page, ..ListRoutes::default() }).await.unwrap();
     let hosts: Vec<_> = second.entries.iter().map(|shown| shown.route.host.as_str()).collect();
     assert_eq!(hosts, ["f.gw.example"]);
 }
@@ -59,16 +59,16 @@ async fn filters_select_together() {
     for (who, label) in [("u1", "shop"), ("u1", "shopping"), ("u2", "shore"), ("u2", "other")] {
         scene.create(who, label).await.unwrap();
     }
-    scene.domain.create_route(&scene.caller("u2"), &passed_through("shop.example.org")).await.unwrap();
-    let all = RouteListParams::default();
-    let begins = |start: &str| RouteListParams { host: Some(start.into()), ..by(1) };
+    scene.domain.create_route(&scene.caller("u2"), passed_through("shop.example.org")).await.unwrap();
+    let all = ListRoutes::default();
+    let begins = |start: &str| ListRoutes { host: Some(start.into()), ..by(1) };
     assert_eq!(pages(&scene, "admin.pub", begins("Shop.")).await.concat(), ["shop", "shop"]);
     assert_eq!(pages(&scene, "u1", begins("shop")).await.concat(), ["shop", "shopping"]);
     assert!(pages(&scene, "u1", begins("%")).await.concat().is_empty(), "no wildcards");
-    let of = |owner: &str| RouteListParams { owner: Some(owner.into()), ..all.clone() };
+    let of = |owner: &str| ListRoutes { owner: Some(owner.into()), ..all.clone() };
     assert_eq!(pages(&scene, "admin.pub", of("u2")).await.concat(), ["other", "shop", "shore"]);
     assert!(pages(&scene, "u1", of("u2")).await.concat().is_empty(), "somebody else's do not exist");
-    let passed = RouteListParams { mode: Some(Mode::Passthrough), ..of("u2") };
+    let passed = ListRoutes { mode: Some(Mode::Passthrough), ..of("u2") };
     assert_eq!(pages(&scene, "admin.pub", passed).await.concat(), ["shop"]);
 }
 
@@ -81,7 +81,8 @@ async fn a_page_that_cannot_be_is_refused() {
         assert!(matches!(refused, Err(Refusal::Limit(1000))), "{refused:?}");
     }
     for cursor in ["?", "a", "gA"] {
-        let params = RouteListParams { cursor: Some(cursor.into()), ..by(1) };
+        let page = PageRequest { limit: Some(1), cursor: Some(cursor.into()) };
+        let params = ListRoutes { page, ..ListRoutes::default() };
         let refused = scene.domain.list_routes(&caller, params).await;
         assert!(matches!(refused, Err(Refusal::Cursor)), "{cursor}: {refused:?}");
     }

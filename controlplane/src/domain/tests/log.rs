@@ -36,15 +36,15 @@ async fn a_retry_that_changes_nothing_is_not_logged() {
     LazyLock::force(&LOG);
     let scene = Scene::new();
     let (domain, owner, admin) = (&scene.domain, scene.caller("logged.pub"), scene.caller("admin.pub"));
-    let params = RouteCreate { id: Some(uuid::Uuid::now_v7()), ..wanted("logged") };
-    let tried = RouteCreate { dry_run: true, ..params.clone() };
-    domain.create_route(&owner, &tried).await.unwrap();
+    let params = CreateRoute { id: Some(RouteId::generate()), ..wanted("logged") };
+    let tried = CreateRoute { dry_run: true, ..params.clone() };
+    domain.create_route(&owner, tried).await.unwrap();
     assert_eq!(lines("route created", "logged.gw.example"), 0, "only tried");
     for _ in 0..2 {
-        domain.create_route(&owner, &params).await.unwrap();
+        domain.create_route(&owner, params.clone()).await.unwrap();
     }
-    let id = params.id.unwrap().to_string();
-    let update = RouteUpdate { id, options: random(), ..RouteUpdate::default() };
+    let id = params.id.unwrap();
+    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
     for _ in 0..2 {
         domain.update_route(&owner, update.clone()).await.unwrap();
     }

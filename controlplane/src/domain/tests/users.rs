@@ -44,7 +44,7 @@ async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
     let mut scene = Scene::new();
     scene.domain.clock =
         Clock::from_fn(|| OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap());
-    let id = scene.create("u.pub", "app").await.unwrap().route.id.to_string();
+    let id = scene.create("u.pub", "app").await.unwrap().route.id;
     let end = "2030-03-17T18:46:40+01:00";
     let state = suspend(&scene, until("u.pub", Some(" late bill "), Some(end))).await.unwrap();
     let said = state.suspension.unwrap();
@@ -55,7 +55,7 @@ async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
     let refused = scene.create("u.pub", "more").await.unwrap_err().to_string();
     let told = "`u.pub` is suspended and cannot change anything until 2030-03-17T17:46:40Z: late bill";
     assert_eq!(refused, told);
-    let shown = scene.domain.route(&scene.caller("u.pub"), &id).await.unwrap();
+    let shown = scene.domain.route(&scene.caller("u.pub"), id).await.unwrap();
     assert_eq!(shown.obstacle.unwrap().reason, "suspended until 2030-03-17T17:46:40Z: late bill");
 
     let (revision, ends) = (scene.revision(), OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap());
@@ -64,7 +64,7 @@ async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
     NOW.store(1_900_000_000, Ordering::Relaxed);
     assert_eq!(scene.domain.end_suspensions().await.unwrap(), None);
     assert_eq!(scene.revision(), revision + 1);
-    let shown = scene.domain.route(&scene.caller("u.pub"), &id).await.unwrap();
+    let shown = scene.domain.route(&scene.caller("u.pub"), id).await.unwrap();
     assert_eq!(shown.state, RouteState::WaitingForCertificate);
     scene.create("u.pub", "more").await.unwrap();
 
@@ -153,7 +153,7 @@ async fn many_creates_at_once_stay_within_the_quota() {
     let mut creates = JoinSet::new();
     for i in 0..50 {
         let (domain, caller) = (scene.domain.clone(), scene.caller("u.pub"));
-        creates.spawn(async move { domain.create_route(&caller, &wanted(&format!("app{i}"))).await });
+        creates.spawn(async move { domain.create_route(&caller, wanted(&format!("app{i}"))).await });
     }
     let (made, refused): (Vec<_>, Vec<_>) = creates.join_all().await.into_iter().partition(Result::is_ok);
     assert_eq!((made.len(), refused.len()), (10, 40));
@@ -161,10 +161,10 @@ async fn many_creates_at_once_stay_within_the_quota() {
         assert_eq!(refused.unwrap_err().to_string(), "you have 10 of 10 routes");
     }
     let gone = made.into_iter().next().unwrap().unwrap().route;
-    scene.domain.delete_route(&scene.caller("u.pub"), &deletion(&gone.id.to_string())).await.unwrap();
-    let again = RouteCreate { id: Some(uuid::Uuid::now_v7()), ..wanted("last") };
+    scene.domain.delete_route(&scene.caller("u.pub"), deletion(gone.id)).await.unwrap();
+    let again = CreateRoute { id: Some(RouteId::generate()), ..wanted("last") };
     for _ in 0..3 {
-        scene.domain.create_route(&scene.caller("u.pub"), &again).await.expect("a retry counts once");
+        scene.domain.create_route(&scene.caller("u.pub"), again.clone()).await.expect("a retry counts once");
     }
     assert!(scene.create("u.pub", "over").await.is_err());
 }
@@ -173,12 +173,11 @@ async fn many_creates_at_once_stay_within_the_quota() {
 async fn backends_count_over_all_routes_also_in_updates() {
     let mut scene = Scene::new();
     scene.domain.quotas = Quotas::new(Quota { backends: Some(3), ..Quota::default() });
-    let id = scene.create("u.pub", "one").await.unwrap().route.id.to_string();
+    let id = scene.create("u.pub", "one").await.unwrap().route.id;
     scene.create("u.pub", "two").await.unwrap();
-    let with = |n: u32| RouteUpdate {
-        id: id.clone(),
+    let with = |n: u32| UpdateRoute {
         backends: Some((1..=n).map(|i| format!("[400::{i}]:80")).collect()),
-        ..RouteUpdate::default()
+        ..UpdateRoute::new(id)
     };
     let refused = scene.update("u.pub", with(3)).await.unwrap_err();
     assert_eq!(refused.to_string(), "you have 2 of 3 backends, and this adds 2");
@@ -187,7 +186,7 @@ async fn backends_count_over_all_routes_also_in_updates() {
 
     // What is there stays, and may become less; nobody holds the admin to it.
     quota(&scene, SetQuota { backends: Some(Some(Limit::AtMost(1))), ..limited("u.pub") }).await.unwrap();
-    let moved = RouteUpdate { backends: Some(vec!["[400::8]:80".into(), "[400::9]:80".into()]), ..with(1) };
+    let moved = UpdateRoute { backends: Some(vec!["[400::8]:80".into(), "[400::9]:80".into()]), ..with(1) };
     scene.update("u.pub", moved).await.expect("no more than before");
     scene.update("u.pub", with(1)).await.unwrap();
     scene.update("admin.pub", with(9)).await.unwrap();
@@ -233,25 +232,25 @@ async fn what_is_only_tried_is_checked_and_shown_and_not_done() {
     scene.domain.quotas = Quotas::new(Quota { routes: Some(1), ..Quota::default() });
     let caller = scene.caller("u.pub");
     let revision = scene.revision();
-    let params = RouteCreate { dry_run: true, ..wanted("app") };
-    let would_be = scene.domain.create_route(&caller, &params).await.unwrap();
+    let params = CreateRoute { dry_run: true, ..wanted("app") };
+    let would_be = scene.domain.create_route(&caller, params.clone()).await.unwrap();
     assert_eq!(
         (would_be.route.host.as_str(), would_be.state),
         ("app.gw.example", RouteState::WaitingForCertificate)
     );
     assert!(scene.list(&caller).await.unwrap().is_empty());
     assert_eq!(scene.audited(format!("route/{}", would_be.route.id)).await, 0);
-    let made = scene.domain.create_route(&caller, &wanted("app")).await.unwrap();
+    let made = scene.domain.create_route(&caller, wanted("app")).await.unwrap();
     assert_eq!((scene.revision(), made.route.version), (revision + 1, would_be.route.version));
 
-    let taken = scene.domain.create_route(&scene.caller("v.pub"), &params).await;
+    let taken = scene.domain.create_route(&scene.caller("v.pub"), params).await;
     assert!(matches!(taken, Err(Refusal::HostTaken { .. })));
-    let over = scene.domain.create_route(&caller, &RouteCreate { dry_run: true, ..wanted("b") }).await;
+    let over = scene.domain.create_route(&caller, CreateRoute { dry_run: true, ..wanted("b") }).await;
     assert!(matches!(over, Err(Refusal::User(UserRefusal::Routes { have: 1, most: 1 }))));
-    let id = made.route.id.to_string();
-    let update = RouteUpdate { options: random(), dry_run: true, id: id.clone(), ..RouteUpdate::default() };
+    let id = made.route.id;
+    let update = UpdateRoute { options: random(), dry_run: true, ..UpdateRoute::new(id) };
     let would_be = scene.update("u.pub", update).await.unwrap();
     assert_eq!(would_be.route.destination.options.balance, Balance::Random);
-    assert_eq!(scene.domain.route(&caller, &id).await.unwrap().route, made.route);
+    assert_eq!(scene.domain.route(&caller, id).await.unwrap().route, made.route);
     assert_eq!(scene.revision(), revision + 1);
 }
