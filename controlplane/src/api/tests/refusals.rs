@@ -69,7 +69,9 @@ fn of_routes() -> Vec<Row> {
     let named = |host: &str| json!({ "fqdn": host, "backends": ["[400::1]:80"], "id": MINE });
     let mut rows = destinations("routes.create", &create);
     rows.extend(destinations("routes.update", &id(MINE)));
+    let nil = json!({ "subdomain": "a", "backends": ["[400::1]:80"], "id": uuid::Uuid::nil() });
     rows.extend([
+        ("user1.pub", "routes.create", nil, Kind::InvalidId),
         ("user1.pub", "routes.create", create.clone(), Kind::HostMissing),
         ("user1.pub", "routes.create", named("other.example.org"), Kind::IdTaken),
         ("user2.pub", "routes.create", named("other.example.org"), Kind::Suspended),
