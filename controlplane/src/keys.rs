@@ -1,18 +1,19 @@
-//! Where public keys come from.
+//! The store of public keys: a directory, or a server.
 
 mod directory;
+mod error;
 mod http;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use thiserror::Error;
-use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
+use webgateway_proto::httpsig::PublicKeys;
 use webgateway_proto::model::KeyId;
 
-use self::directory::{Directory, MAX_KEY};
-pub use self::http::{KeyServer, KeyServerFailed};
+use self::directory::Directory;
+pub use self::error::{KeyServerError, UnusableKeyError};
+pub use self::http::KeyServer;
 use crate::clock::Clock;
 use crate::config::KeySource;
 
@@ -42,26 +43,6 @@ pub enum NoKeyStore {
     Roots(#[from] rustls::Error),
 }
 
-/// Why a key that is there cannot be used.
-#[derive(Debug, Error)]
-pub enum UnusableKey {
-    /// The file cannot be read.
-    #[error("its file cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    /// A directory, a pipe, or a link that leads out of the directory.
-    #[error("it is not a regular file inside the key directory")]
-    NotAFile,
-    /// Over 16 KiB.
-    #[error("it is over {MAX_KEY} bytes")]
-    TooLarge,
-    /// The key server cannot be asked, and there is no earlier answer to go by.
-    #[error("the key server cannot be asked: {0}")]
-    Away(Arc<KeyServerFailed>),
-    /// Not UTF-8, or no key.
-    #[error(transparent)]
-    Invalid(#[from] InvalidKey),
-}
-
 impl KeyStore {
     /// Opens what the configuration names.
     pub fn open(source: &KeySource) -> Result<Self, NoKeyStore> {
@@ -80,7 +61,7 @@ impl KeyStore {
     }
 
     /// The keys of this name; `None` if there are none.
-    pub async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    pub async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0 {
             Kind::Directory(directory) => directory.find(id).await,
             Kind::Http(server) => server.find(id).await,
@@ -88,7 +69,7 @@ impl KeyStore {
     }
 
     /// The keys of this name, if they may be other ones by now than [`KeyStore::find`] said a moment ago.
-    pub async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    pub async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0 {
             // It was read anew.
             Kind::Directory(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! Whether a request is signed as it must be: the head, the digest of the raw body, the key, the signature, the nonce.
+//! The authentication of a request: its head, the digest of the raw body, the key, the signature, the nonce.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use webgateway_proto::model::{Host, KeyId};
 
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
-use crate::keys::{KeyServerFailed, KeyStore, UnusableKey};
+use crate::keys::{KeyServerError, KeyStore, UnusableKeyError};
 use crate::store::nonces::{self, FirstUse, NonceUse};
 use crate::store::{Store, StoreError, WriteTx};
 
 /// How long a nonce must be remembered, in seconds: `created` may be that far off, both ways.
 const NONCE_LIFE: i64 = 2 * FRESHNESS + 1;
 
-/// Where a request came in.
+/// The way by which a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The `[rpc]` listener, at this address of ours; plain HTTP.
@@ -33,19 +33,19 @@ pub enum Origin {
     Node,
 }
 
-/// Who signed a request.
+/// A request whose signature was verified.
 #[derive(Debug)]
 pub struct Verified {
     /// The key that did.
     pub key_id: KeyId,
-    /// What it signed.
+    /// The text that was signed, and by which key.
     pub signed: Signed,
     nonce: Option<String>,
 }
 
 /// A nonce on its way to the disk.
 pub struct NonceReservation {
-    /// Whether it is new, to whoever writes after it.
+    /// Tells whoever writes after it whether it is new.
     pub first_use: FirstUse,
     /// Resolves when it is on the disk.
     pub persisted: Persisted,
@@ -54,7 +54,7 @@ pub struct NonceReservation {
 /// Resolves when a nonce is on the disk, or fails with the reason why it is not.
 pub type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthFailure>> + Send>>;
 
-/// Which requirement a request failed.
+/// A requirement of authentication that a request failed.
 #[derive(Debug, Error)]
 pub enum AuthFailure {
     /// The signature's own requirements.
@@ -71,10 +71,10 @@ pub enum AuthFailure {
     UnknownKey(KeyId),
     /// A key that cannot be used; why is for the operator.
     #[error("the key `{0}` cannot be used")]
-    UnusableKey(KeyId, #[source] UnusableKey),
+    UnusableKey(KeyId, #[source] UnusableKeyError),
     /// The key server is away: whether the signature is good cannot be told.
     #[error("whether the signature is `{0}`'s cannot be told now: the key server is away")]
-    KeysAway(KeyId, #[source] Arc<KeyServerFailed>),
+    KeysAway(KeyId, #[source] Arc<KeyServerError>),
     /// A mutation without a nonce.
     #[error("a call that changes something needs a nonce")]
     NonceNeeded,
@@ -112,7 +112,7 @@ impl Authenticator {
         Self { keys, base, store, clock, seen: Mutex::default() }
     }
 
-    /// Who signed `request`. Looks at the body as bytes alone.
+    /// Verifies the signature of `request`. Looks at the body as bytes alone.
     pub async fn verify(&self, request: &Request<Bytes>, origin: Origin) -> Result<Verified, AuthFailure> {
         let headers = request.headers();
         let presented = Presented::read(headers)?;
@@ -162,7 +162,7 @@ impl Authenticator {
         let id = presented.key_id();
         let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthFailure::from);
         let unusable = |error| match error {
-            UnusableKey::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
+            UnusableKeyError::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
             other => AuthFailure::UnusableKey(id.clone(), other),
         };
         let verified = match self.keys.find(id).await.map_err(unusable)? {
@@ -198,7 +198,7 @@ impl Authenticator {
     }
 }
 
-/// What a client may call the listener it reached: that address, or loopback, with the port.
+/// The names by which a client may call the listener it reached: that address, or loopback, with the port.
 fn rpc_authorities(local: SocketAddr) -> [String; 4] {
     let port = local.port();
     let reached = SocketAddr::new(local.ip().to_canonical(), port).to_string();

@@ -62,7 +62,7 @@ impl Row {
     }
 }
 
-/// What the rules refuse.
+/// Returns the error for a refusal of the rules.
 pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
     let row = match refusal {
         Refusal::NoHost => Row::new(Kind::HostMissing).field("fqdn"),
@@ -114,7 +114,7 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
     row.say(refusal.to_string())
 }
 
-/// What is refused about users.
+/// The errors for refusals about users.
 fn user(refusal: &UserRefusal) -> Row {
     let more = "delete what you do not need, or ask the operator for more";
     match refusal {
@@ -141,7 +141,7 @@ fn user(refusal: &UserRefusal) -> Row {
     }
 }
 
-/// What is refused about nodes.
+/// The errors for refusals about nodes.
 fn node(refusal: &NodeRefusal) -> Row {
     match refusal {
         NodeRefusal::Name(_) => Row::new(Kind::InvalidNode).field("node"),
@@ -184,7 +184,7 @@ fn unsuitable_option(unsuitable: UnsuitableOptionError) -> Row {
     row.field(unsuitable.option())
 }
 
-/// What the store could not do.
+/// The error for a failure of the store, which is logged.
 fn store(failure: &StoreError) -> ErrorObject {
     error!(%failure, "the store failed");
     without_store(failure)
@@ -203,7 +203,7 @@ fn without_store(failure: &StoreError) -> ErrorObject {
     }
 }
 
-/// What is no call.
+/// Returns the error for a body, or a part of it, that is no call.
 pub(super) fn malformed(malformed: &Malformed) -> ErrorObject {
     let row = match malformed {
         Malformed::NotJson(_) => Row::new(Kind::ParseError),
@@ -229,7 +229,7 @@ pub(super) fn no_method(name: &str) -> ErrorObject {
 pub(super) struct Unfit {
     /// The one at fault, if that is known.
     pub(super) field: Option<String>,
-    /// What is wrong with it.
+    /// The fault, in words.
     pub(super) message: String,
 }
 
@@ -284,7 +284,7 @@ pub(super) fn too_slow() -> (StatusCode, ErrorObject) {
     (StatusCode::REQUEST_TIMEOUT, row.say("the body did not arrive in time"))
 }
 
-/// Which requirement of authentication failed. The operator is told of what is theirs.
+/// Returns the answer to a request that failed authentication. The operator is told of what is theirs.
 pub(super) fn unauthenticated(failure: &AuthFailure) -> (StatusCode, ErrorObject) {
     match failure {
         AuthFailure::UnusableKey(id, reason) => warn!(key = %id, %reason, "a public key cannot be used"),

@@ -40,11 +40,11 @@ struct Inner {
     docs: Bytes,
 }
 
-/// What the API works with.
+/// The parts that the API is made of.
 pub struct Parts {
     /// The rules.
     pub domain: Domain,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     /// Ends what waits.
     pub stop: Stop,
@@ -244,7 +244,7 @@ struct AdmittedRequest {
 
 /// A request that is not executed.
 enum Rejected {
-    /// It is not signed as it must be.
+    /// The request is not signed as it must be.
     Unauthenticated(AuthFailure),
     /// There are no calls in it.
     Malformed(ErrorObject),
@@ -261,7 +261,7 @@ fn reason(error: &ErrorObject) -> &str {
     error.data.as_ref().map_or("unknown", |data| &data.kind)
 }
 
-/// Whether the body is said to be JSON, or nothing is said.
+/// Returns true if the body is said to be JSON, or nothing is said.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();

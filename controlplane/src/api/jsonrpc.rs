@@ -9,7 +9,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 
 /// The most calls a batch may have.
 pub(super) const MAX_BATCH: usize = 100;
-/// How many calls a batch may have that nobody signed.
+/// The most calls that a batch may have that nobody signed.
 pub(super) const MAX_UNSIGNED: usize = 10;
 
 /// A request body.

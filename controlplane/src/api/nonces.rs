@@ -6,7 +6,7 @@ use webgateway_proto::model::KeyId;
 
 use crate::store::nonces::NonceUse;
 
-/// How many of each kind are remembered; beyond that the oldest is forgotten.
+/// The most nonces of each kind that are remembered; beyond that the oldest is forgotten.
 const CAPACITY: usize = 65_536;
 
 type Nonce = (KeyId, Box<str>);

@@ -16,7 +16,7 @@ const ABOUT: &str = "Routes of a webgateway: one host and where it goes. Request
     with the `data` of one error; its `x-errors` have every error, those of the document what a request may come to \
     before any method is called.";
 
-/// What the codes mean.
+/// The meanings of the codes.
 const CODES: [(i64, &str); 11] = [
     (code::PARSE_ERROR, "The body is not JSON"),
     (code::INVALID_REQUEST, "The request is not a call"),
@@ -154,7 +154,7 @@ fn descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
     all
 }
 
-/// What the param of this name is in the examples, each value once.
+/// Returns the values that the param of this name has in the examples, each once.
 fn values(name: &str, examples: &[Example]) -> Value {
     let mut values: Vec<Value> = Vec::new();
     for value in examples.iter().filter_map(|example| example.params.get(name)) {

@@ -1,4 +1,4 @@
-//! Who may read the audit.
+//! The audit as a caller may read it.
 
 use std::collections::BTreeMap;
 

@@ -58,13 +58,13 @@ impl Caller {
         }
     }
 
-    /// Whether routes of `owner` exist for this caller.
+    /// Returns true if routes of `owner` exist for this caller.
     #[must_use]
     pub fn sees(&self, owner: &KeyId) -> bool {
         self.is_admin || self.key_id == *owner
     }
 
-    /// Whose routes this caller sees; `None` means everybody's.
+    /// Returns the owner whose routes this caller sees; `None` means everybody's.
     #[must_use]
     pub fn own(&self) -> Option<&KeyId> {
         (!self.is_admin).then_some(&self.key_id)

@@ -1,4 +1,4 @@
-//! Which certificates exist for a caller: those that their own terminated routes need; for the admin all.
+//! The certificates that exist for a caller: those that their own terminated routes need; for the admin all.
 
 use std::ops::ControlFlow;
 
@@ -18,13 +18,13 @@ use crate::store::{StoreError, Tx, routes};
 /// A certificate that is needed, and how it is with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CertificateStatus {
-    /// What it is called: its first host.
+    /// The id: its first host.
     pub id: Host,
-    /// What it is, or will be, good for.
+    /// The names that it covers, or will cover.
     pub names: Vec<CertName>,
     /// How it is with it.
     pub state: CertificateState,
-    /// What was issued.
+    /// The certificate that was issued, if one was.
     pub held: Option<Validity>,
     /// How issuing it goes.
     pub issuance: Issuance,
@@ -33,13 +33,13 @@ pub struct CertificateStatus {
 /// The state of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateState {
-    /// It is served.
+    /// The certificate is served.
     Valid,
-    /// It is being issued for the first time.
+    /// The certificate is being issued for the first time.
     Waiting,
     /// The last attempt failed; what was issued before, if anything, is served.
     Failing,
-    /// It has ended.
+    /// The certificate has ended.
     Expired,
 }
 
@@ -102,12 +102,12 @@ impl Domain {
     }
 }
 
-/// How many routes are looked at for one page.
+/// The most routes that are looked at for one page.
 const SEEN: u32 = 20_000;
 /// The word for the internal CA in the store.
 const INTERNAL: &str = "internal";
 
-/// What a route waits for, if it has no certificate.
+/// Returns the state of the certificate that a route waits for.
 pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issuance, StoreError> {
     let id = if host.is_child_of(base) { base } else { host };
     issuance::find(tx, &id.into())
@@ -131,7 +131,7 @@ fn ids(tx: &mut Tx<'_>, caller: &Caller, base: &Host, page: &Page) -> Result<Pag
     Ok(Paged { entries, next: next.or_else(|| seen.map(|seen| Page::cursor(seen.as_str()))) })
 }
 
-/// Whether a route needs a certificate of its own: not if it is passed through, or covered by the base domain's.
+/// Returns true if a route needs a certificate of its own: not if it is passed through, or under the base domain's.
 fn needs_own(host: &Host, mode: Mode, base: &Host) -> bool {
     mode == Mode::Terminate && !host.is_child_of(base)
 }

@@ -32,7 +32,7 @@ pub struct NodeStatus {
     pub build: String,
     /// The address it connected from, or `unix`.
     pub address: String,
-    /// Whether it is connected.
+    /// True while it is connected.
     pub connected: bool,
     /// The time it connected or disconnected.
     pub since: OffsetDateTime,
@@ -44,7 +44,7 @@ pub struct NodeStatus {
     pub connections: u64,
     /// The requests it has answered since its start, as it last reported.
     pub requests: u64,
-    /// Whether it drains, as it last reported.
+    /// True if it drains, as it last reported.
     pub draining: bool,
     /// The number of backends that are down, as it sees them.
     pub backends_down: u64,

@@ -38,9 +38,9 @@ pub struct NodeReport {
 /// Something that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// The fault, in plain words.
     pub message: String,
-    /// What to do next.
+    /// The next step for the owner or the operator.
     pub hint: &'static str,
 }
 
@@ -83,7 +83,7 @@ fn problem(message: impl Into<String>, hint: &'static str) -> Problem {
     Problem { message: message.into(), hint }
 }
 
-/// What is wrong before any node is looked at.
+/// Returns the first thing that is wrong before any node is looked at.
 fn of_route(host: &Host, shown: Option<&RouteStatus>, nodes: usize) -> Option<Problem> {
     let Some(shown) = shown else {
         return Some(problem(
@@ -108,7 +108,7 @@ fn of_route(host: &Host, shown: Option<&RouteStatus>, nodes: usize) -> Option<Pr
     }
 }
 
-/// What is wrong at one node, at `now` (Unix seconds).
+/// Returns the first thing that is wrong at one node, at `now` (Unix seconds).
 fn at_node(route: Option<&Route>, node: &NodeAnswer, now: i64) -> Option<Problem> {
     let Some(answer) = &node.answer else {
         return Some(problem(

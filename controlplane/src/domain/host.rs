@@ -1,4 +1,4 @@
-//! Which hosts a route may have.
+//! The operator's policy on the hosts of routes.
 
 use std::collections::BTreeSet;
 

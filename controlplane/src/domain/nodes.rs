@@ -1,4 +1,4 @@
-//! What an admin may do with nodes: invite, list, drain, remove.
+//! The admin's side of nodes: invite, list, drain, remove.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,13 +51,13 @@ pub struct Invitation {
 pub struct KnownNode {
     /// The name.
     pub name: String,
-    /// What was last heard of it; `None` if it has not connected since this process began.
+    /// The status it last had; `None` if it has not connected since this process began.
     pub status: Option<NodeStatus>,
     /// The number of revisions it is behind the store.
     pub lag: u64,
-    /// Whether it is to be drained.
+    /// True if it is to be drained.
     pub drained: bool,
-    /// Whether it was removed: its certificate is refused.
+    /// True if it was removed: its certificate is refused.
     pub removed: bool,
     /// The end of its certificate, if it has one.
     pub certificate_not_after: Option<OffsetDateTime>,
@@ -68,9 +68,9 @@ pub struct KnownNode {
 pub struct NodeChange {
     /// The name.
     pub name: String,
-    /// Whether it is to be drained.
+    /// True if it is to be drained.
     pub drained: bool,
-    /// Whether it was removed.
+    /// True if it was removed.
     pub removed: bool,
     /// The store's revision.
     pub version: u64,

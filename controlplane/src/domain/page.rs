@@ -20,7 +20,7 @@ pub struct PageRequest {
 /// One page of a list.
 #[derive(Debug)]
 pub struct Paged<T> {
-    /// What is on it.
+    /// The entries on it.
     pub entries: Vec<T>,
     /// The cursor of the next one, if there is one.
     pub next: Option<String>,

@@ -1,4 +1,4 @@
-//! What users may have, and how often they may change something. The admin has no quotas.
+//! The quotas of users: what they may have, and how often they may change something. The admin has none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use super::refusal::{Refusal, UserRefusal};
 use crate::store::{Store, StoreError, Tx, users};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How many users are counted in one minute; more mutations than that the store cannot make in it.
+/// The most users that are counted in one minute; more mutations than that the store cannot make in it.
 const CAPACITY: usize = 100_000;
 
 /// The defaults, and who made how many mutations lately; in memory and bounded. Cheap to clone.
@@ -21,7 +21,7 @@ pub struct Quotas {
     rates: Arc<Mutex<Rates>>,
 }
 
-/// What a route adds to what its owner has.
+/// The part that a change adds to what an owner has.
 pub(super) struct More {
     pub(super) routes: u64,
     pub(super) backends: u64,
@@ -41,7 +41,7 @@ struct Rates {
     own: HashMap<KeyId, Limit>,
     /// When the minute began.
     began: Option<Instant>,
-    /// Who made how many mutations in it.
+    /// The number of mutations that each user made in it.
     made: HashMap<KeyId, u32>,
 }
 
@@ -52,7 +52,7 @@ impl Quotas {
         Self { defaults, rates: Arc::default() }
     }
 
-    /// What a user may have with these quotas of their own.
+    /// Returns the quota that holds for a user with these limits of their own.
     pub(super) fn of(&self, own: OwnQuota) -> Quota {
         own.or(self.defaults)
     }
@@ -141,7 +141,7 @@ impl MutationAllowance {
         Self { left: wanted, most: u32::MAX, retry_after: 0 }
     }
 
-    /// Whether there is one at least.
+    /// Returns true if there is one at least.
     #[must_use]
     pub fn any(&self) -> bool {
         self.left > 0

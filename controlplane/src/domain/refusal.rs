@@ -66,9 +66,9 @@ pub enum Refusal {
     /// Somebody else was faster.
     #[error("the route is at version {actual}, not {expected}: it was changed meanwhile")]
     Stale {
-        /// What the caller knows.
+        /// The version that the caller knows.
         expected: u64,
-        /// What it is.
+        /// The version of the route.
         actual: u64,
     },
     /// No certificate is needed there, or not for this caller.
@@ -109,7 +109,7 @@ pub enum UserRefusal {
     /// The caller is suspended.
     #[error("`{user}` is suspended and cannot change anything{}", suspension.terms())]
     Suspended {
-        /// Who.
+        /// The user.
         user: KeyId,
         /// Why and until when.
         suspension: Box<Suspension>,
@@ -135,25 +135,25 @@ pub enum UserRefusal {
     /// More routes than the caller may have.
     #[error("you have {have} of {most} routes")]
     Routes {
-        /// What they have.
+        /// The number they have.
         have: u64,
-        /// What they may have.
+        /// The number they may have.
         most: u32,
     },
     /// More backends than the caller may have.
     #[error("you have {have} of {most} backends, and this adds {more}")]
     Backends {
-        /// What they have.
+        /// The number they have.
         have: u64,
-        /// What they may have.
+        /// The number they may have.
         most: u32,
-        /// How many more it would be.
+        /// The number that would be added.
         more: u64,
     },
     /// More mutations than the caller may make in this minute.
     #[error("you have made {most} of {most} changes in this minute")]
     TooFast {
-        /// What they may make.
+        /// The number they may make.
         most: u32,
         /// When they may go on, in seconds.
         retry_after: u64,

@@ -12,18 +12,18 @@ use crate::store::{StoreError, Tx, coverage, users};
 pub struct RouteStatus {
     /// The route.
     pub route: Route,
-    /// Whether it is served.
+    /// The state.
     pub state: RouteState,
-    /// What stands in its way, where more is known than the state says.
+    /// The obstacle in its way, where more is known than the state says.
     pub obstacle: Option<Obstacle>,
 }
 
-/// Whether a route is served.
+/// The state of a route: served, or the reason why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteState {
-    /// It is on the feed.
+    /// The route is on the feed.
     Active,
-    /// It waits for its certificate.
+    /// The route waits for its certificate.
     WaitingForCertificate,
     /// Its owner is suspended.
     Suspended,

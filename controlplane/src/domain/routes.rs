@@ -1,4 +1,4 @@
-//! What may be done to routes. A caller's own routes exist for them, the admin's eyes see all.
+//! The changes of routes. A caller's own routes exist for them, the admin's eyes see all.
 
 use serde::Serialize;
 use serde_json::json;
@@ -33,7 +33,7 @@ pub struct CreateRoute {
     pub backends: Vec<String>,
     /// Everything else the route says.
     pub options: RouteOptions,
-    /// Whether everything is checked and nothing done.
+    /// True if everything is to be checked and nothing done.
     pub dry_run: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct UpdateRoute {
     pub options: RouteOptionsPatch,
     /// The version that the caller knows: the update is refused if it is another by now.
     pub expected_version: Option<u64>,
-    /// Whether everything is checked and nothing done.
+    /// True if everything is to be checked and nothing done.
     pub dry_run: bool,
 }
 
@@ -81,7 +81,7 @@ struct Change {
     command: UpdateRoute,
 }
 
-/// What holds while something is done.
+/// The facts that hold while something is done.
 struct Given {
     now: OffsetDateTime,
     base: Host,
@@ -281,7 +281,7 @@ fn refuse_taken(tx: &mut Tx<'_>, caller: &Caller, host: &Host) -> Result<(), Ref
     }
 }
 
-/// What was done, and when.
+/// An action and its time.
 struct Done {
     at: OffsetDateTime,
     method: &'static str,

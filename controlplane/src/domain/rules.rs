@@ -1,4 +1,4 @@
-//! What the rules work with: the store, the callers' keys, the nodes, and what the operator configured.
+//! The rules' collaborators: the store, the callers' keys, the nodes, and the operator's configuration.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ pub struct Domain {
     pub allowed_backends: Prefixes,
     /// The key that may do everything.
     pub admin: KeyId,
-    /// What new nodes are told; `None` if this gateway takes no remote nodes.
+    /// The facts that new nodes are told; `None` if this gateway takes no remote nodes.
     pub invitations: Option<Invitations>,
-    /// What users may have, and how often they may change something.
+    /// The quotas of users.
     pub quotas: Quotas,
     /// Counts the changes of suspensions, for the task that ends them.
     pub suspensions: watch::Sender<u64>,
@@ -39,7 +39,7 @@ pub struct Domain {
     pub clock: Clock,
 }
 
-/// What a join token tells a node about this gateway.
+/// The facts about this gateway that a join token holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitations {
     /// SHA-256 of the certificate of the nodes' CA.
@@ -61,7 +61,7 @@ impl Domain {
         Caller::new(key_id, is_admin, client)
     }
 
-    /// Whether there is a key of this name; one that is there counts, even if it cannot be used.
+    /// Returns true if there is a key of this name; one that is there counts, even if it cannot be used.
     pub(super) async fn has_key(&self, id: &KeyId) -> bool {
         !matches!(self.keys.find(id).await, Ok(None))
     }

@@ -1,4 +1,4 @@
-//! What the admin sees of users, and which quotas they set.
+//! Users as the admin sees them, and the quotas they set.
 
 use serde_json::{Value, json};
 use tracing::info;

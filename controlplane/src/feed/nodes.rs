@@ -1,4 +1,4 @@
-//! Who is connected, what they hold, what they could not use.
+//! The nodes that are or were connected: what each holds, and what it could not use.
 
 mod asked;
 
@@ -22,23 +22,23 @@ use super::session::Session;
 use crate::clock::Clock;
 use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeStatus, RejectedResource};
 
-/// How many nodes are remembered after they have left.
+/// The most nodes that are remembered after they have left.
 const MAX_GONE: usize = 1000;
-/// How many backends of one node are remembered as out.
+/// The most backends of one node that are remembered as down.
 const MAX_DOWN: usize = 10_000;
 /// The longest name and build of a node, in bytes.
 const MAX_TEXT: usize = 253;
 
-/// What is known of one node.
+/// One node, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
     pub name: String,
     /// Its build.
     pub build: String,
-    /// Where it comes from: an address, or `unix`.
+    /// The address it connected from, or `unix`.
     pub address: String,
-    /// Whether it is connected.
+    /// True while it is connected.
     pub connected: bool,
     /// When that was last otherwise.
     pub since: OffsetDateTime,
@@ -46,13 +46,13 @@ pub struct Node {
     pub acked: u64,
     /// The last version it holds whole: a version with a reject does not count.
     pub held: u64,
-    /// What it cannot use, by resource, and why.
+    /// The resources it cannot use, by name, and the reasons.
     pub rejects: BTreeMap<String, String>,
     /// Its open connections, as it last said.
     pub connections: u64,
     /// The requests it has answered, as it last said.
     pub requests: u64,
-    /// Whether it drains, as it last said.
+    /// True if it drains, as it last reported.
     pub draining: bool,
     /// Backends that are out, as it sees them, and why.
     pub down: BTreeMap<Backend, String>,

@@ -29,9 +29,9 @@ use crate::store::history::Standing;
 
 /// The largest message taken from a node: an API call with its body and head.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
-/// How many messages wait for a node that reads slowly.
+/// The most messages that wait for a node that reads slowly.
 const QUEUE: usize = 256;
-/// How many streams and calls one connection may have at once.
+/// The most streams and calls that one connection may have at once.
 const MAX_STREAMS: u32 = 1024;
 /// The time that open connections have to end when the process stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -66,17 +66,17 @@ impl Default for Timeouts {
 /// The feed's service and what it needs.
 #[derive(Clone)]
 pub struct FeedService {
-    /// What the nodes shall hold.
+    /// The resources that the nodes are to hold.
     pub catalog: watch::Receiver<Catalog>,
-    /// Where connected nodes are listed.
+    /// The list of connected nodes.
     pub nodes: Nodes,
-    /// Who may be a node.
+    /// The list of those that may be a node.
     pub members: Members,
-    /// Who answers API calls.
+    /// Answers API calls.
     pub calls: CallHandler,
-    /// Who answers DNS questions.
+    /// Answers DNS questions.
     pub questions: QuestionHandler,
-    /// Where the streams' tasks run.
+    /// Runs the streams' tasks.
     pub tasks: Tasks,
     /// The time limits of a node's connection.
     pub timeouts: Timeouts,
@@ -84,7 +84,7 @@ pub struct FeedService {
     pub garbage: Counter,
 }
 
-/// What nodes from afar need.
+/// The parts that remote nodes need.
 pub struct Remote {
     /// How TLS is spoken with them.
     pub tls: Arc<ServerConfig>,
@@ -161,7 +161,7 @@ impl FeedService {
         }
     }
 
-    /// Who asks, if they may.
+    /// Returns the peer of a request, if it may ask.
     fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
         let peer = peer(request)?;
         match self.members.admit(&peer) {
@@ -303,7 +303,7 @@ async fn finish(sending: &mut Option<Sending>) {
     }
 }
 
-/// What a node says, and when it last said something.
+/// A node's messages, and the time of the last one.
 struct Stream {
     inbound: Streaming<wire::NodeMessage>,
     heard: Instant,
@@ -323,7 +323,7 @@ impl Stream {
 }
 
 impl Ended {
-    /// What the node is told, if it is still there.
+    /// Returns the status that the node is told, if it is still there.
     fn status(&self) -> Option<Status> {
         match self {
             Self::Closed | Self::Transport(_) => None,
@@ -337,7 +337,7 @@ impl Ended {
         }
     }
 
-    /// Whether no node of ours behaves like this.
+    /// Returns true if no node of ours behaves like this.
     fn is_garbage(&self) -> bool {
         match self {
             Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => true,

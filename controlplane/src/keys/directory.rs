@@ -8,10 +8,7 @@ use tokio::task::spawn_blocking;
 use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
 use webgateway_proto::model::KeyId;
 
-use super::UnusableKey;
-
-/// The keys of one name are not longer, in bytes.
-pub(super) const MAX_KEY: u64 = 16 * 1024;
+use super::error::{MAX_KEY, UnusableKeyError};
 
 /// A directory of public keys.
 #[derive(Debug, Clone)]
@@ -27,13 +24,13 @@ impl Directory {
     }
 
     /// The keys of this name; `None` if there is none.
-    pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let (store, id) = (self.clone(), id.clone());
         let read = spawn_blocking(move || store.read(&id)).await;
         read.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Interrupted).into()))
     }
 
-    fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let directory = self.directory.canonicalize()?;
         let path = match directory.join(id.as_str()).canonicalize() {
             Ok(path) => path,
@@ -42,12 +39,12 @@ impl Directory {
         };
         // Looked at before it is opened: opening a pipe waits.
         if !path.starts_with(&directory) || !path.metadata()?.is_file() {
-            return Err(UnusableKey::NotAFile);
+            return Err(UnusableKeyError::NotAFile);
         }
         let mut text = Vec::new();
         File::open(&path)?.take(MAX_KEY + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_KEY {
-            return Err(UnusableKey::TooLarge);
+            return Err(UnusableKeyError::TooLarge);
         }
         let text = String::from_utf8(text).map_err(|_| InvalidKey::Form)?;
         Ok(Some(PublicKeys::parse(&text)?))
@@ -90,12 +87,12 @@ mod tests {
             assert_eq!(read(name).unwrap(), None, "{name}");
         }
         for name in ["outside", "folder", "device"] {
-            assert!(matches!(read(name), Err(UnusableKey::NotAFile)), "{name}");
+            assert!(matches!(read(name), Err(UnusableKeyError::NotAFile)), "{name}");
         }
-        assert!(matches!(read("large"), Err(UnusableKey::TooLarge)));
-        assert!(matches!(read("binary"), Err(UnusableKey::Invalid(InvalidKey::Form))));
+        assert!(matches!(read("large"), Err(UnusableKeyError::TooLarge)));
+        assert!(matches!(read("binary"), Err(UnusableKeyError::Invalid(InvalidKey::Form))));
         assert_eq!(read("two").unwrap().unwrap().iter().count(), 2);
-        assert!(matches!(read("empty"), Err(UnusableKey::Invalid(InvalidKey::Empty))));
+        assert!(matches!(read("empty"), Err(UnusableKeyError::Invalid(InvalidKey::Empty))));
     }
 
     #[test]

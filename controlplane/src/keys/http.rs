@@ -12,7 +12,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use moka::future::Cache;
-use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -20,18 +19,15 @@ use tracing::warn;
 use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
 use webgateway_proto::model::KeyId;
 
-use super::UnusableKey;
-use super::directory::MAX_KEY;
+use super::error::{KeyServerError, MAX_KEY, REQUEST_TIMEOUT, UnusableKeyError};
 use crate::causes::causes;
 use crate::clock::Clock;
 use crate::config::KeyUri;
 
-/// How many names are remembered, with a key or without.
+/// The most names that are remembered, with a key or without.
 const CAPACITY: u64 = 100_000;
-/// How many questions are under way at once: anybody may name a key.
+/// The most requests under way at once: anybody may name a key.
 const CONCURRENT: usize = 32;
-/// How long one question may take, waiting for its turn included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A name without a key is asked about again after this, or sooner if keys are.
 const ABSENT: Duration = Duration::from_secs(10);
 /// A server that failed is asked again after this.
@@ -47,27 +43,13 @@ pub struct KeyServer {
     uri: KeyUri,
     ttl: Duration,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    /// It also sees to it that one name is asked about once at a time.
+    /// The answers so far; it also keeps two callers from asking about one name at a time.
     known: Cache<KeyId, Known>,
     turns: Arc<Semaphore>,
     clock: Clock,
 }
 
-/// Why a key server gives no answer.
-#[derive(Debug, Error)]
-pub enum KeyServerFailed {
-    /// Connecting or the exchange failed.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It took too long, or too many questions are under way.
-    #[error("there was no answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Late,
-    /// Another status than 200 and 404.
-    #[error("it answered {0}; redirects are not followed")]
-    Status(StatusCode),
-}
-
-/// What is known of a name.
+/// The last answer about a name.
 #[derive(Debug, Clone)]
 struct Known {
     answer: Answer,
@@ -83,7 +65,7 @@ enum Answer {
     Absent,
     Invalid(InvalidKey),
     TooLarge,
-    Failed(Arc<KeyServerFailed>),
+    Failed(Arc<KeyServerError>),
 }
 
 impl KeyServer {
@@ -97,13 +79,13 @@ impl KeyServer {
     }
 
     /// The keys of this name; `None` if there are none.
-    pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
         self.ask(id, |known| known.until <= now).await.read()
     }
 
     /// The keys of this name, if they are other ones than were known: asked for anew unless they came just now.
-    pub(super) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKey> {
+    pub(super) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
         let is_old = |known: &Known| known.said + YOUNG <= now && !matches!(known.answer, Answer::Failed(_));
         if self.known.get(id).await.is_some_and(|known| is_old(&known)) {
@@ -119,7 +101,7 @@ impl KeyServer {
     }
 
     async fn learn(&self, id: &KeyId, earlier: Option<Known>) -> Known {
-        let answer = timeout(REQUEST_TIMEOUT, self.fetch(id)).await.unwrap_or(Err(KeyServerFailed::Late));
+        let answer = timeout(REQUEST_TIMEOUT, self.fetch(id)).await.unwrap_or(Err(KeyServerError::Late));
         let now = self.clock.now();
         match answer {
             Ok(answer) => {
@@ -138,16 +120,16 @@ impl KeyServer {
         }
     }
 
-    async fn fetch(&self, id: &KeyId) -> Result<Answer, KeyServerFailed> {
-        let _turn = self.turns.acquire().await.map_err(|_| KeyServerFailed::Late)?;
-        let unreachable = |text: String| KeyServerFailed::Unreachable(text);
+    async fn fetch(&self, id: &KeyId) -> Result<Answer, KeyServerError> {
+        let _turn = self.turns.acquire().await.map_err(|_| KeyServerError::Late)?;
+        let unreachable = |text: String| KeyServerError::Unreachable(text);
         let request = Request::get(self.uri.of(id)).header(ACCEPT, HeaderValue::from_static("*/*"));
         let request = request.body(Empty::new()).map_err(|e| unreachable(e.to_string()))?;
         let answer = self.client.request(request).await.map_err(|e| unreachable(causes(&e)))?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Absent),
-            status => return Err(KeyServerFailed::Status(status)),
+            status => return Err(KeyServerError::Status(status)),
         }
         let limit = usize::try_from(MAX_KEY).unwrap_or(usize::MAX);
         let body = match Limited::new(answer.into_body(), limit).collect().await {
@@ -161,13 +143,13 @@ impl KeyServer {
 }
 
 impl Known {
-    fn read(self) -> Result<Option<PublicKeys>, UnusableKey> {
+    fn read(self) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match self.answer {
             Answer::Keys(keys) => Ok(Some(keys)),
             Answer::Absent => Ok(None),
             Answer::Invalid(error) => Err(error.into()),
-            Answer::TooLarge => Err(UnusableKey::TooLarge),
-            Answer::Failed(error) => Err(UnusableKey::Away(error)),
+            Answer::TooLarge => Err(UnusableKeyError::TooLarge),
+            Answer::Failed(error) => Err(UnusableKeyError::Away(error)),
         }
     }
 }

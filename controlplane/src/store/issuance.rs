@@ -13,7 +13,7 @@ use super::{StoreError, Tx, WriteTx};
 pub struct Issuance {
     /// The certificate.
     pub id: CertificateId,
-    /// How many attempts failed since the last that did not.
+    /// The number of attempts that failed since the last that did not.
     pub failures: u32,
     /// When the next attempt is due; after a success, when it is to be renewed.
     pub next_attempt: Option<OffsetDateTime>,
@@ -25,7 +25,7 @@ pub struct Issuance {
     pub records: Vec<DnsRecord>,
     /// Since when such records are missing.
     pub missing_since: Option<OffsetDateTime>,
-    /// Whether somebody asked for a new one.
+    /// True if somebody asked for a new one.
     pub renew_requested: bool,
     /// When the CA wants it renewed (RFC 9773).
     pub renew_at: Option<OffsetDateTime>,
@@ -120,7 +120,7 @@ pub fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), S
     Ok(())
 }
 
-/// Whether somebody asked for a new certificate.
+/// Returns true if somebody asked for a new certificate.
 pub fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let query = issuance::table.filter(issuance::renew_requested.eq(true));
     Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)

@@ -8,7 +8,7 @@ use webgateway_proto::model::KeyId;
 use super::schema::nonces;
 use super::{StoreError, WriteTx};
 
-/// Whether a request is the first with its nonce. Who asks for the nonce to be remembered need not wait for it: what
+/// Says if a request is the first with its nonce. Whoever asks for the nonce to be remembered need not wait for it: what
 /// the request changes is written after it, and only if it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FirstUse(Arc<OnceLock<bool>>);

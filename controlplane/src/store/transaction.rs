@@ -19,12 +19,12 @@ pub struct WriteTx<'c> {
     written: Written,
 }
 
-/// What comes of a transaction once it is committed.
+/// The outcome of a transaction, for when it is committed.
 #[derive(Default)]
 pub(super) struct Written {
     /// The revision it made.
     pub(super) revised: Option<u64>,
-    /// What is to be done then.
+    /// The work that is to be done then.
     pub(super) on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 

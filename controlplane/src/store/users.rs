@@ -22,9 +22,9 @@ pub struct User {
     pub first_seen: OffsetDateTime,
     /// If they are suspended.
     pub suspension: Option<Suspension>,
-    /// How many routes they own.
+    /// The number of their routes.
     pub routes: u64,
-    /// How many backends these have together.
+    /// The number of backends that these have together.
     pub backends: u64,
     /// Their own quotas.
     pub quota: OwnQuota,

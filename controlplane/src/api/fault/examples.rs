@@ -20,7 +20,7 @@ use super::{
 use crate::api::auth::AuthFailure;
 use crate::api::jsonrpc::Malformed;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
-use crate::keys::{KeyServerFailed, UnusableKey};
+use crate::keys::{KeyServerError, UnusableKeyError};
 use crate::store::StoreError;
 
 /// Gives each kind an example: the error itself, or what is refused with it.
@@ -64,10 +64,10 @@ examples! {
     Forged => away(Failure::Forged);
     WrongAuthority => away(AuthFailure::Authority("other.example.com".to_owned()));
     UnknownKey => away(AuthFailure::UnknownKey(USER.parse()?));
-    UnusableKey => away(AuthFailure::UnusableKey(USER.parse()?, UnusableKey::TooLarge));
+    UnusableKey => away(AuthFailure::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
     NonceMissing => away(AuthFailure::NonceNeeded);
     Replayed => away(AuthFailure::Replayed);
-    KeysUnavailable => away(AuthFailure::KeysAway(USER.parse()?, Arc::new(KeyServerFailed::Late)));
+    KeysUnavailable => away(AuthFailure::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
 
     // What every method may come to.
     InvalidParams => Ok(unfit(Unfit::unknown("hots")));

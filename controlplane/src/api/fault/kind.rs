@@ -5,7 +5,7 @@ use webgateway_proto::api::jsonrpc::code;
 /// Declares the kinds, each with its word and its code.
 macro_rules! kinds {
     ($($kind:ident = $word:literal, $code:ident;)*) => {
-        /// What went wrong.
+        /// The kind of an error.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(in crate::api) enum Kind { $($kind,)* }
 
@@ -116,7 +116,7 @@ kinds! {
 }
 
 impl Kind {
-    /// What a request may come to before a method is called, signed or not.
+    /// The errors that any request may come to before a method is called, signed or not.
     pub(in crate::api) const ANY_REQUEST: &[Self] = &[
         Self::ParseError,
         Self::InvalidRequest,
@@ -130,7 +130,7 @@ impl Kind {
         Self::PositionalParams,
     ];
 
-    /// What a signed request may come to besides; and one that is not signed, but has to be.
+    /// The errors that a signed request may come to besides; and one that is not signed, but has to be.
     pub(in crate::api) const SIGNED_REQUEST: &[Self] = &[
         Self::Unsigned,
         Self::SignatureMalformed,

@@ -2,7 +2,8 @@
 
 use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditListParams, method};
 
-use super::{Example, Method, Services, samples};
+use super::method::{Example, Method, Services};
+use super::samples;
 use crate::api::fault::Kind;
 use crate::domain::{AuditQuery, Caller, MAX_RECORDS, Refusal};
 

@@ -5,8 +5,9 @@ use webgateway_proto::api::{
     RootCertificate, method,
 };
 
+use super::method::{Example, Method, Services};
+use super::samples;
 use super::system::NoParams;
-use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};

@@ -10,8 +10,9 @@ use webgateway_proto::api::{
 use webgateway_proto::feed::{BackendHealth, ResourceName};
 use webgateway_proto::model::Host;
 
+use super::method::{Example, Method, Services};
 use super::routes::view;
-use super::{Example, Method, Services, samples};
+use super::samples;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};

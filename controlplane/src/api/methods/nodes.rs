@@ -7,8 +7,9 @@ use webgateway_proto::api::{
     NodeDrain, NodeInvitation, NodeInvite, NodeList, NodeRef, NodeState, NodeView, Reject, method,
 };
 
+use super::method::{Example, Method, Services};
+use super::samples;
 use super::system::NoParams;
-use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{

@@ -7,7 +7,8 @@ use webgateway_proto::api::{
     RouteUpdate, RouteView, method,
 };
 
-use super::{Example, Method, Services, samples};
+use super::method::{Example, Method, Services};
+use super::samples;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{

@@ -1,9 +1,9 @@
-//! What the examples of the document are about: one user with a few routes on a gateway with two nodes.
+//! The examples of the document: one user with a few routes on a gateway with two nodes.
 
 mod gateway;
+mod subjects;
 mod users;
 
-use uuid::Uuid;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, RouteCreate, RouteDelete,
     RouteList, RouteListParams, RouteRef, RouteState, RouteUpdate, RouteView, WaitParams, WaitState,
@@ -13,15 +13,9 @@ use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, R
 pub(super) use self::gateway::{
     audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
 };
+use self::subjects::{BACKEND, CREATED, NOT_AFTER, OTHER, ROUTE, UPDATED, USER};
 pub(super) use self::users::{quotas, suspend, unsuspended, user_ref, users};
-use super::Example;
-
-const ROUTE: Uuid = Uuid::from_u128(0x019c_ade2_11c0_7d6f_8a3b_5c2d_9e4f_1a60);
-const USER: &str = "user1.pub";
-const BACKEND: &str = "[54f:b680:ba6e:7ced:355f:346f:d97b:eecb]:8080";
-const OTHER: &str = "[54f:b680:ba6e:7ced:355f:346f:d97b:eecb]:8081";
-const CREATED: &str = "2026-03-02T09:30:00.000Z";
-const UPDATED: &str = "2026-03-02T10:05:12.418Z";
+use super::method::Example;
 
 pub(super) fn route() -> RouteView {
     RouteView {
@@ -183,7 +177,7 @@ pub(super) fn explain() -> Example<ExplainParams, Explained> {
         version: Some(1211),
         certificate: Some(CertificateSeen {
             id: "app.example.org".to_owned(),
-            not_after: gateway::NOT_AFTER.to_owned(),
+            not_after: NOT_AFTER.to_owned(),
             fingerprint: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4".to_owned(),
         }),
         backends: vec![seen(BACKEND, None), seen(OTHER, Some("connection refused"))],

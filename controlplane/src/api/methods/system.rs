@@ -6,7 +6,8 @@ use serde_json::Value;
 use tracing::error;
 use webgateway_proto::api::{BuildInfo, Health, method};
 
-use super::{Example, Method, Services, samples};
+use super::method::{Example, Method, Services};
+use super::samples;
 use crate::api::fault::Kind;
 use crate::domain::Refusal;
 

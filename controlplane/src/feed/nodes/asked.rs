@@ -1,4 +1,4 @@
-//! What others ask of all nodes at once: whether they hold a version, and how a host looks from each.
+//! The questions to all nodes at once: do they hold a version, and how does a host look from each?
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use webgateway_proto::httpsig::PrivateKey;
 use super::*;
 
 thread_local! {
-    /// What the clock of this test says.
+    /// The time of this test's clock, after its beginning.
     static TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -143,9 +143,9 @@ async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
             assert_eq!(store.find(&id()).await.unwrap(), keys(1));
         }
         wait(STALE);
-        assert!(matches!(store.find(&id()).await, Err(UnusableKey::Away(_))));
+        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))));
         server.say(ok(&pem(2)));
-        assert!(matches!(store.find(&id()).await, Err(UnusableKey::Away(_))), "not asked at every turn");
+        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))), "not asked at every turn");
         wait(PAUSE);
         assert_eq!(store.find(&id()).await.unwrap(), keys(2));
     })
@@ -170,7 +170,7 @@ async fn what_is_no_key_is_said() {
         let gone = Server::start("").await;
         let store = gone.store(HOUR);
         drop(gone);
-        assert!(matches!(store.find(&id()).await, Err(UnusableKey::Away(_))));
+        assert!(matches!(store.find(&id()).await, Err(UnusableKeyError::Away(_))));
     })
     .await;
 }

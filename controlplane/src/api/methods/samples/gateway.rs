@@ -11,10 +11,9 @@ use webgateway_proto::api::{
 use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
 
-use super::{BACKEND, CREATED, ROUTE, USER};
-use crate::api::methods::Example;
+use super::subjects::{BACKEND, CREATED, NOT_AFTER, ROUTE, USER};
+use crate::api::methods::method::Example;
 
-pub(super) const NOT_AFTER: &str = "2026-05-31T09:31:07Z";
 const REQUEST: &str = "5d41402abc4b2a76b9719d911017c592ae2f1a0e6b3c8d7f4e5a9b0c1d2e3f40";
 
 pub(in crate::api::methods) fn certificate() -> CertificateView {

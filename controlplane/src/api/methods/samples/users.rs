@@ -5,8 +5,8 @@ use webgateway_proto::api::{
     UserView,
 };
 
-use super::{CREATED, UPDATED, USER};
-use crate::api::methods::Example;
+use super::subjects::{CREATED, UPDATED, USER};
+use crate::api::methods::method::Example;
 
 const UNTIL: &str = "2026-04-01T00:00:00Z";
 const REASON: &str = "the bill of January";

@@ -4,99 +4,23 @@ mod admin;
 mod audit;
 mod certificates;
 mod explain;
+mod method;
 mod nodes;
 mod routes;
 mod samples;
 mod system;
 
 use futures_util::future::BoxFuture;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
+use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
+use self::method::{Admission, Method};
+pub(super) use self::method::{Example, Services};
 use super::fault::{self, Kind, Unfit};
-use super::waiting::Waiting;
-use crate::domain::{Caller, Domain, Refusal};
-
-/// What methods work with.
-pub(super) struct Services {
-    pub(super) domain: Domain,
-    /// Who waits for a change.
-    pub(super) waiting: Waiting,
-    /// The OpenRPC document.
-    pub(super) document: Value,
-}
-
-/// One method of the API.
-trait Method: 'static {
-    /// Its name.
-    const NAME: &'static str;
-    /// What it does, in a line.
-    const SUMMARY: &'static str;
-    /// What there is to know about it besides: who may call it, what comes of it.
-    const DESCRIPTION: &'static str;
-    /// What it refuses, apart from what any method does: params that do not fit, and faults of ours.
-    const ERRORS: &'static [Kind];
-    /// Whether it changes something; a nonce is needed then.
-    const MUTATES: bool = false;
-    /// Who may call it: nobody in particular, or a [`Caller`].
-    type Who: Admission;
-    /// Its params, by name.
-    type Params: Serialize + DeserializeOwned + JsonSchema + Send;
-    /// Its result.
-    type Outcome: Serialize + JsonSchema;
-
-    /// Calls and what they return, for the document: every param is in one of them.
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>>;
-
-    fn call(
-        services: &Services,
-        who: Self::Who,
-        params: Self::Params,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
-}
-
-/// A call and what it returns.
-pub(super) struct Example<P = Value, O = Value> {
-    /// What it shows.
-    pub(super) name: &'static str,
-    pub(super) params: P,
-    pub(super) result: O,
-}
-
-impl<P: Serialize, O: Serialize> Example<P, O> {
-    fn written(self) -> Example {
-        // What cannot be written is null, which no params are: a test looks.
-        let written = |value: serde_json::Result<Value>| value.unwrap_or_default();
-        let (params, result) = (serde_json::to_value(self.params), serde_json::to_value(self.result));
-        Example { name: self.name, params: written(params), result: written(result) }
-    }
-}
-
-/// Whom a method lets in.
-trait Admission: Sized + Send {
-    const SIGNED: bool;
-    fn admit(caller: Option<&Caller>) -> Option<Self>;
-}
-
-impl Admission for () {
-    const SIGNED: bool = false;
-
-    fn admit(_: Option<&Caller>) -> Option<Self> {
-        Some(())
-    }
-}
-
-impl Admission for Caller {
-    const SIGNED: bool = true;
-
-    fn admit(caller: Option<&Caller>) -> Option<Self> {
-        caller.cloned()
-    }
-}
+use crate::domain::Caller;
 
 type Run = for<'a> fn(
     &'a Services,
@@ -110,11 +34,11 @@ pub(super) struct Entry {
     pub(super) summary: &'static str,
     pub(super) description: &'static str,
     pub(super) examples: fn() -> Vec<Example>,
-    /// Whether these are params of it.
+    /// Checks that these are params of it.
     #[cfg(test)]
     fits: fn(&Value) -> Result<(), String>,
     errors: &'static [Kind],
-    /// Whether only a signed request may call it.
+    /// True if only a signed request may call it.
     pub(super) signed: bool,
     pub(super) mutates: bool,
     pub(super) params: fn(&mut SchemaGenerator) -> Schema,
