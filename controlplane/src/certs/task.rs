@@ -10,14 +10,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
 
 use super::internal::InternalCa;
 use super::issuer::{AcmeIssuer, Issuer, NotIssued};
 use super::schedule::{Action, Known, Plan, Wanted, decide, plan};
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
 use crate::seal::SecretKey;
@@ -224,7 +223,7 @@ impl Certificates {
             return Ok(());
         }
         for certificate in &issued {
-            let until = certificate.not_after.format(&Rfc3339).unwrap_or_default();
+            let until = rfc3339(certificate.not_after);
             info!(id = %certificate.id, until, "a certificate was issued");
         }
         let key = Arc::clone(&self.key);
