@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
 use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
-use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
+use webgateway_process::{
+    Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
+};
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
 use crate::api::keys::{KeyStore, NoKeyStore};
@@ -98,7 +100,7 @@ pub enum Failed {
     Signals(io::Error),
     /// An essential task ended.
     #[error(transparent)]
-    Task(#[from] TaskFailed),
+    Task(#[from] TaskError),
     /// The start was interrupted.
     #[error("the start was interrupted")]
     Interrupted,
@@ -140,6 +142,7 @@ impl App {
         let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
+        let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
@@ -168,11 +171,11 @@ impl App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let tasks = Tasks::new(Stop::new());
         let stop = tasks.stop().clone();
         let api =
             Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone(), stop });
-        let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
+        let answers =
+            Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics, tasks.metrics())));
         let registry = Arc::new(registry);
         Ok(Self {
             sockets,
@@ -297,11 +300,12 @@ fn certificates(config: &Config, vault: Vault<'_>, issuer: Issuer) -> Certificat
     Certificates::new(store.clone(), Arc::clone(key), issuer, config.base_domain.clone(), world)
 }
 
-fn counts(metrics: &Metrics) -> Counts {
+fn counts(metrics: &Metrics, process: &ProcessMetrics) -> Counts {
     Counts {
         questions: metrics.dns_questions(),
         limited: metrics.dns_limited(),
         restarts: metrics.dns_restarts(),
+        accept_errors: process.accept_errors("dns"),
     }
 }
 

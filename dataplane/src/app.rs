@@ -13,7 +13,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_chan
 use tokio::sync::watch;
 use tracing::{error, info};
 use webgateway_process::dns::DnsSockets;
-use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
+use webgateway_process::{
+    Inherited, ProcessMetrics, Readiness, Stop, Tasks, Watchdog, admin, notify, signals,
+};
 
 use crate::backend::dial::Ourselves;
 use crate::backend::down::Down;
@@ -50,9 +52,9 @@ pub const SOCKETS: &[&str] = &["https", "http"];
 
 /// Runs the dataplane, on sockets from systemd if it passes some, until it is told to stop.
 pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()> {
-    let tasks = Tasks::new(Stop::new());
-    signals::watch(&tasks).context("cannot watch for signals")?;
     let mut registry = Registry::default();
+    let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+    signals::watch(&tasks).context("cannot watch for signals")?;
     let metrics = Metrics::new(&mut registry);
     let readiness = Readiness::new();
     let unready = readiness.block("the first sync");
@@ -88,7 +90,7 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let mut publisher =
         Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
     open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-    start_dns(names, Relay::new(door.clone(), metrics.clone()), &tasks)?;
+    start_dns(names, Relay::new(door.clone(), metrics.clone(), tasks.metrics()), &tasks)?;
     let fed = Fed { publisher, door, drain, metrics, workers, sight };
     start_feed(&config, fed, &tasks)?;
     admin.serve(&tasks, Arc::new(registry), readiness.clone());
@@ -96,7 +98,7 @@ pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()>
     let stop = tasks.stop().clone();
     tasks.spawn("ready", async move {
         tokio::select! {
-            () = worker::informed(&snapshot) => notify::ready(),
+            () = worker::wait_for_first_sync(&snapshot) => notify::ready(),
             () = stop.begun() => {}
         }
     });
@@ -182,9 +184,9 @@ fn listen_all(
     let http = listen(inherited, http, &config.listen, count)?;
     let ports =
         Ports { addresses: [https.addresses, http.addresses].concat(), https: https.port, http: http.port };
-    let patient = https.held || http.held;
+    let wait_for_first_sync = https.held || http.held;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
-    Ok((by_worker.map(|(https, http)| Sockets { https, http, patient }).collect(), ports))
+    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
 /// What is fed from a file has that file for a cache. Traffic goes on without one that cannot be had.
@@ -240,8 +242,9 @@ fn start_workers(
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
         let (Sight { down, ourselves }, seen) = (shared.sight.clone(), shared.seen.clone());
-        let proxy = Box::new(move || Proxy {
+        let proxy = Box::new(move |tasks| Proxy {
             snapshot,
+            tasks,
             clock: Rc::default(),
             backends: Reach::new(down, seen, ourselves, limits.connect_timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
@@ -254,7 +257,8 @@ fn start_workers(
         });
         let name = format!("worker {number}");
         let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
-        let worker = Worker { sockets, closed, leave, pulse, stop: tasks.stop().clone(), proxy };
+        let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
+        let worker = Worker { sockets, closed, leave, pulse, stop, metrics, proxy };
         tasks.thread(name, move || worker::run(worker))?;
     }
     Ok(())

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use webgateway_process::Stop;
 use webgateway_process::dns::{
     Answerer, Counts, DnsSockets, Gate, Limit, NoDnsSocket, Transport, server_failure,
 };
+use webgateway_process::{ProcessMetrics, Stop};
 use webgateway_proto::feed::Question;
 
 use crate::feed::client::ApiDoor;
@@ -42,11 +42,12 @@ pub struct Relay {
 impl Relay {
     /// Through `door`, within the limits of a name server.
     #[must_use]
-    pub fn new(door: ApiDoor, metrics: Metrics) -> Self {
+    pub fn new(door: ApiDoor, metrics: Metrics, process: &ProcessMetrics) -> Self {
         let counts = Counts {
             questions: metrics.dns_questions.clone(),
             limited: metrics.dns_limited.clone(),
             restarts: metrics.dns_restarts.clone(),
+            accept_errors: process.accept_errors("dns"),
         };
         Self { door, gate: Gate::new(Limit::default(), counts), metrics }
     }

@@ -23,8 +23,6 @@ pub struct Metrics {
     tunnel_bytes: Family<Flow, Counter>,
     refused: Family<Refused, Counter>,
     backend_failures: Family<Failed, Counter>,
-    /// Accepts that failed, most often for want of file descriptors.
-    pub accept_errors: Counter,
     /// Requests sent to a second backend.
     pub retries: Counter,
     /// 1 while the feed is connected.
@@ -169,7 +167,6 @@ impl Metrics {
             "Connections cut for what they sent, or did not send",
             metrics.refused.clone(),
         );
-        r.register("accept_errors", "Accepts that failed", metrics.accept_errors.clone());
         r.register("requests", "Requests answered, by class of status", metrics.requests.clone());
         r.register("retries", "Requests sent to a second backend", metrics.retries.clone());
         r.register("tunnels", "Passthrough connections", metrics.tunnels.clone());
@@ -260,10 +257,5 @@ impl WorkerMetrics {
     /// Counts a request sent to a second backend.
     pub fn retried(&self) {
         self.whole.retries.inc();
-    }
-
-    /// Counts an accept that failed.
-    pub fn accept_failed(&self) {
-        self.whole.accept_errors.inc();
     }
 }

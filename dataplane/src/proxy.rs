@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use webgateway_process::LocalTasks;
 
 use crate::backend::pool::Pool;
 use crate::backend::reach::Reach;
@@ -19,6 +20,8 @@ use crate::snapshot::Snapshot;
 pub struct Proxy {
     /// What is known.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The supervisor of the worker's tasks.
+    pub tasks: LocalTasks,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
     /// The way to the backends.

@@ -9,7 +9,8 @@ use time::{Duration, OffsetDateTime};
 use tonic::{Request, Response, Status};
 use tracing::{error, info, warn};
 use uuid::Uuid;
-use webgateway_process::dns::limit::{Limit, Network};
+use webgateway_process::Network;
+use webgateway_process::dns::Limit;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::NodeName;
 

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::trace;
+use webgateway_process::LocalTasks;
 
 use super::dial::DialError;
 use crate::config::POOL_PER_BACKEND;
@@ -80,7 +82,11 @@ where
 }
 
 /// Speaks HTTP on a new connection; its driver runs on this worker until either side ends it.
-pub async fn connect<B>(backend: SocketAddr, stream: TcpStream) -> Result<SendRequest<B>, DialError>
+pub async fn connect<B>(
+    tasks: &LocalTasks,
+    backend: SocketAddr,
+    stream: TcpStream,
+) -> Result<SendRequest<B>, DialError>
 where
     B: Body + 'static,
     B::Data: Send,
@@ -89,10 +95,14 @@ where
     let handshake = http1::handshake(TokioIo::new(Socket(stream))).await;
     let (sender, connection) =
         handshake.map_err(|_| DialError::Other(std::io::ErrorKind::ConnectionAborted))?;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            trace!(%backend, %error, "a backend connection ended");
-        }
-    });
+    // A combinator and not an async block, which would have room for the connection twice.
+    tasks.spawn(
+        "backend connection",
+        connection.with_upgrades().map(move |ended| {
+            if let Err(error) = ended {
+                trace!(%backend, %error, "a backend connection ended");
+            }
+        }),
+    );
     Ok(sender)
 }

@@ -100,7 +100,7 @@ async fn send(
 }
 
 async fn reach(proxy: &Proxy, backend: Backend) -> Result<SendRequest<RequestBody>, DialError> {
-    connect(backend.address(), proxy.backends.dial(backend).await?).await
+    connect(&proxy.tasks, backend.address(), proxy.backends.dial(backend).await?).await
 }
 
 async fn answer(

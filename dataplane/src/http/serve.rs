@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
+use webgateway_process::LocalTasks;
 
 use super::body::ResponseBody;
 use super::exchange::Progress;
@@ -38,9 +39,10 @@ where
 {
     let (limits, progress) = (visit.proxy.limits.clone(), Rc::clone(&visit.progress));
     let (metrics, watch) = (visit.proxy.metrics.clone(), Rc::clone(&visit.watch));
+    let tasks = visit.proxy.tasks.clone();
     let service = service_fn(move |request| handle(Rc::clone(&visit), request, visit.progress.begin()));
     let ended = if h2 {
-        let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
+        let connection = http2_builder(&limits, tasks).serve_connection(TokioIo::new(io), service);
         drive(connection, &watch, &progress, &limits).await
     } else {
         let mut builder = http1_builder(&limits);
@@ -69,8 +71,8 @@ pub fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+fn http2_builder(limits: &Limits, tasks: LocalTasks) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local(tasks));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -166,14 +168,14 @@ where
 }
 
 /// Runs HTTP/2 streams on this worker.
-#[derive(Debug, Clone, Copy)]
-struct Local;
+#[derive(Debug, Clone)]
+struct Local(LocalTasks);
 
 impl<F: Future + 'static> Executor<F> for Local
 where
     F::Output: 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+        self.0.spawn("http2 stream", stream);
     }
 }

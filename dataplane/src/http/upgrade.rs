@@ -20,7 +20,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Joins both sides of a 101 until one is done, nothing moves, or the route is gone; a WebSocket is told so.
 pub fn join(proxy: Rc<Proxy>, route: RouteId, websocket: bool, visitor: OnUpgrade, backend: OnUpgrade) {
-    tokio::task::spawn_local(async move {
+    let tasks = proxy.tasks.clone();
+    tasks.spawn("upgraded connection", async move {
         let (visitor, backend) = match tokio::try_join!(visitor, backend) {
             Ok(both) => both,
             Err(error) => return debug!(%error, "an upgrade came to nothing"),

@@ -21,7 +21,7 @@ impl Layers {
 }
 
 pub(crate) const CRATES: &[Layers] = &[
-    Layers { src: "proto/src", modules: &["model", "feed", "httpsig", "audit", "api"] },
+    Layers { src: "proto/src", modules: &["error_chain", "model", "feed", "httpsig", "audit", "api"] },
     Layers {
         src: "proto/process/src",
         modules: &[
@@ -30,8 +30,13 @@ pub(crate) const CRATES: &[Layers] = &[
             "notify",
             "bind",
             "inherited",
+            "metrics",
+            "network",
+            "slots",
+            "accept",
             "stop",
             "tasks",
+            "local",
             "watchdog",
             "signals",
             "readiness",
@@ -50,7 +55,6 @@ pub(crate) const CRATES: &[Layers] = &[
             "config",
             "metrics",
             "clock",
-            "causes",
             "seal",
             "store::error",
             "store::schema",
@@ -103,7 +107,6 @@ pub(crate) const CRATES: &[Layers] = &[
             "feed::nodes",
             "feed::challenges",
             "feed::load",
-            "feed::strangers",
             "feed::preface",
             "feed::socket",
             "feed::doors",

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::limit::{Limit, Network};
+use super::limit::Limit;
 use super::{HEADER, Transport};
+use crate::Network;
 
 /// "Truncated", in the first byte of a header's flags (RFC 1035 §4.1.1).
 const TRUNCATED: u8 = 0x02;
@@ -23,6 +24,8 @@ pub struct Counts {
     pub limited: Counter,
     /// Listeners that ended and were started anew.
     pub restarts: Counter,
+    /// TCP connections that could not be accepted.
+    pub accept_errors: Counter,
 }
 
 /// Lets questions in. Clones are the same one.

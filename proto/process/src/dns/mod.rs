@@ -1,7 +1,7 @@
 //! DNS over UDP and TCP, for who answers or who relays: sockets, bounds, and how much one network may ask.
 
 mod gate;
-pub mod limit;
+mod limit;
 mod server;
 mod tcp;
 
@@ -9,7 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 pub use gate::{Counts, Gate, header, server_failure};
-pub use limit::{Limit, Network};
+pub use limit::Limit;
 pub use server::{DnsSockets, NoDnsSocket};
 
 /// The size of a message's header, in bytes.
