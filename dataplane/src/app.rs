@@ -1,20 +1,25 @@
 //! Puts the dataplane together: binds everything, then builds, then runs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
+use thiserror::Error;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tracing::{error, info};
-use webgateway_process::dns::DnsSockets;
+use webgateway_process::admin::{self, AdminServer};
+use webgateway_process::dns::{DnsListenError, DnsSockets};
+use webgateway_process::settings::Program;
 use webgateway_process::{
-    Inherited, ProcessMetrics, Readiness, Stop, Tasks, Watchdog, admin, notify, signals,
+    Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify,
+    signals,
 };
 
 use crate::backend::dial::Ourselves;
@@ -23,11 +28,11 @@ use crate::backend::monitor::Monitor;
 use crate::backend::pool::Pool;
 use crate::backend::reach::{Reach, Seen};
 use crate::clock::unix_now;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, ConfigError, Endpoint, PROGRAM, Settings};
 use crate::connections::Connections;
 use crate::dns::{self, Relay};
-use crate::edge::held::listen;
 use crate::edge::listener::Purpose;
+use crate::edge::socket_activation::{ListenError, listen};
 use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::{ApiDoor, FeedClient};
@@ -35,7 +40,8 @@ use crate::feed::directive::Drain;
 use crate::feed::explain::Sight;
 use crate::feed::link::Link;
 use crate::feed::{Publisher, RouteClosed, file, renewal};
-use crate::identity::Current;
+use crate::identity::{Current, StateFailed};
+use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
@@ -47,64 +53,139 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How many sights of the workers wait for the monitor.
 const SEEN: usize = 1024;
 
-/// The names of the sockets it takes from systemd.
-pub const SOCKETS: &[&str] = &["https", "http"];
+/// The process cannot start, or stopped.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The system refuses signals.
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    /// The listener of metrics and probes cannot be had.
+    #[error(transparent)]
+    Admin(#[from] BindError),
+    /// The listeners of the public side cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The sockets of the name server cannot be had.
+    #[error(transparent)]
+    Dns(#[from] DnsListenError),
+    /// A thread cannot be started.
+    #[error("cannot start the thread `{name}`: {source}")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// There are no session ticket keys.
+    #[error("cannot make session ticket keys: {0}")]
+    Tickets(#[from] rustls::Error),
+    /// This node's identity cannot be read.
+    #[error(transparent)]
+    Identity(#[from] StateFailed),
+    /// This node cannot join.
+    #[error("join: {0}")]
+    Join(#[from] JoinError),
+    /// An essential task ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
 
-/// Runs the dataplane, on sockets from systemd if it passes some, until it is told to stop.
-pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()> {
-    let mut registry = Registry::default();
-    let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
-    signals::watch(&tasks).context("cannot watch for signals")?;
-    let metrics = Metrics::new(&mut registry);
-    let readiness = Readiness::new();
-    let unready = readiness.block("the first sync");
+/// A process whose listeners are bound and that is not running yet.
+pub struct App {
+    config: Config,
+    tasks: Tasks,
+    registry: Registry,
+    metrics: Metrics,
+    admin: AdminServer,
+    sockets: Vec<Sockets>,
+    ports: Ports,
+    dns: Vec<DnsSockets>,
+}
 
-    let admin = admin::bind(config.admin_listen).await?;
-    let count = config.worker_count();
-    let (sockets, ports) = listen_all(&config, &mut inherited, count)?;
-    let names = dns::bind(&config.dns.listen)?;
-    let admin_at = admin.local_addr();
+impl Application for App {
+    const PROGRAM: Program = PROGRAM;
+    const SOCKETS: &'static [&'static str] = &["https", "http"];
+    type Settings = Settings;
+    type Config = Config;
+    type ConfigError = ConfigError;
+    type Error = AppError;
 
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let door = ApiDoor::default();
-    let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
-        (0..count).map(|_| unbounded_channel()).unzip();
-    let mut watchdog = Watchdog::default();
-    let drain = Drain::new(readiness.clone());
-    let (sight, seen) = look_after(&ports, &snapshot, &metrics, &tasks);
-    let shared = Shared {
-        snapshot: Arc::clone(&snapshot),
-        door: door.clone(),
-        ports: ports.clone(),
-        draining: drain.asked(),
-        sight: sight.clone(),
-        seen,
-    };
-    let workers = worker_metrics(&metrics, count);
-    let of_workers = sockets.into_iter().zip(receivers).zip(workers.clone());
-    start_workers(&config, &shared, of_workers, (&tasks, &mut watchdog))?;
-    let (draining, stop) = (drain.asked(), tasks.stop().clone());
-    let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
-    watchdog.run(&tasks, move || status.line());
-    let tickets = Arc::new(Tickets::new()?);
-    let mut publisher =
-        Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
-    open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-    start_dns(names, Relay::new(door.clone(), metrics.clone(), tasks.metrics()), &tasks)?;
-    let fed = Fed { publisher, door, drain, metrics, workers, sight };
-    start_feed(&config, fed, &tasks)?;
-    admin.serve(&tasks, Arc::new(registry), readiness.clone());
-    info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
-    let stop = tasks.stop().clone();
-    tasks.spawn("ready", async move {
-        tokio::select! {
-            () = worker::wait_for_first_sync(&snapshot) => notify::ready(),
-            () = stop.begun() => {}
-        }
-    });
-    tasks.run_until_stopped(config.limits.drain + GRACE).await?;
-    info!("stopped");
-    Ok(())
+    fn configure(settings: Settings) -> Result<Config, ConfigError> {
+        settings.resolve()
+    }
+
+    fn log_level(config: &Config) -> &str {
+        &config.log_level
+    }
+
+    /// Feed and admin run here, the workers on threads of their own.
+    fn runtime() -> Builder {
+        Builder::new_current_thread()
+    }
+
+    async fn bind(config: Config, mut inherited: Inherited) -> Result<Self, AppError> {
+        let mut registry = Registry::default();
+        let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        let metrics = Metrics::register(&mut registry);
+        let admin = admin::bind(config.admin_listen).await?;
+        let (sockets, ports) = listen_all(&config, &mut inherited)?;
+        let dns = dns::bind(&config.dns_listen)?;
+        Ok(Self { config, tasks, registry, metrics, admin, sockets, ports, dns })
+    }
+
+    async fn run(self) -> Result<(), AppError> {
+        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns } = self;
+        signals::watch(&tasks).map_err(AppError::Signals)?;
+        let readiness = Readiness::new();
+        let unready = readiness.block("the first sync");
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let door = ApiDoor::default();
+        let (senders, parts) = worker_parts(sockets, &metrics);
+        let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
+        let mut watchdog = Watchdog::default();
+        let drain = Drain::new(readiness.clone());
+        let (sight, seen) = look_after(&ports, &snapshot, &metrics, &tasks);
+        let shared = Shared {
+            snapshot: Arc::clone(&snapshot),
+            door: door.clone(),
+            ports: ports.clone(),
+            draining: drain.asked(),
+            sight: sight.clone(),
+            seen,
+        };
+        start_workers(&config, &shared, parts, &tasks, &mut watchdog)?;
+        let (draining, stop) = (drain.asked(), tasks.stop().clone());
+        let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
+        watchdog.run(&tasks, move || status.line());
+        let tickets = Arc::new(Tickets::new()?);
+        let mut publisher =
+            Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
+        open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
+        start_dns(dns, Relay::new(door.clone(), metrics.clone(), tasks.metrics()), &tasks)?;
+        let fed = Fed { publisher, door, drain, metrics, workers, sight };
+        start_feed(&config, fed, &tasks)?;
+        let Ports { https, http, .. } = ports;
+        info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
+        admin.serve(&tasks, Arc::new(registry), readiness.clone());
+        tasks.spawn("ready", notify_ready(snapshot, tasks.stop().clone()));
+        tasks.run_until_stopped(config.limits.drain + GRACE).await?;
+        info!("stopped");
+        Ok(())
+    }
+
+    async fn act(config: Config, token: String) -> Result<String, AppError> {
+        let identity = join::join(&join::token(&token)?, &config.state_dir).await?;
+        let (name, address) = (&identity.name, &identity.address);
+        Ok(format!("joined as {name} at {address}\nnext: systemctl restart webgateway-dataplane"))
+    }
+}
+
+/// Tells the service manager that the process does its job, with the first sync.
+async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
+    tokio::select! {
+        () = worker::wait_for_first_sync(&snapshot) => notify::ready(),
+        () = stop.begun() => {}
+    }
 }
 
 /// What the feed leads to.
@@ -117,7 +198,7 @@ struct Fed {
     sight: Sight,
 }
 
-fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> anyhow::Result<()> {
+fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
     let Fed { publisher, door, drain, metrics, workers, sight } = fed;
     let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
@@ -171,20 +252,20 @@ fn look_after(
 }
 
 /// What one worker has to itself.
-type OfWorker = ((Sockets, UnboundedReceiver<RouteClosed>), WorkerMetrics);
+struct WorkerParts {
+    sockets: Sockets,
+    closed: UnboundedReceiver<RouteClosed>,
+    metrics: WorkerMetrics,
+}
 
-fn listen_all(
-    config: &Config,
-    inherited: &mut Inherited,
-    count: usize,
-) -> anyhow::Result<(Vec<Sockets>, Ports)> {
+fn listen_all(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Sockets>, Ports), ListenError> {
     let https = Purpose { what: "https", key: "https_port", port: config.https_port };
     let http = Purpose { what: "http", key: "http_port", port: config.http_port };
-    let https = listen(inherited, https, &config.listen, count)?;
-    let http = listen(inherited, http, &config.listen, count)?;
+    let https = listen(inherited, https, &config.listen, config.workers)?;
+    let http = listen(inherited, http, &config.listen, config.workers)?;
     let ports =
         Ports { addresses: [https.addresses, http.addresses].concat(), https: https.port, http: http.port };
-    let wait_for_first_sync = https.held || http.held;
+    let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
     Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
 }
@@ -196,16 +277,13 @@ fn open_cache(
     metrics: &Metrics,
     tasks: &Tasks,
     publisher: &mut Publisher,
-) -> std::io::Result<()> {
-    let (Some(folder), false) = (&config.cache_dir, matches!(config.feed.endpoint[..], [Endpoint::File(_)]))
-    else {
-        return Ok(());
-    };
+) -> Result<(), AppError> {
+    let Some(folder) = config.cache_dir.as_ref().filter(|_| !config.is_fed_by_file()) else { return Ok(()) };
     let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;
     match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
         Ok(Opened { restored, cache, write }) => {
             publisher.continue_from(cache, restored);
-            tasks.thread("cache".to_owned(), write)
+            start_thread(tasks, "cache".to_owned(), write)
         }
         Err(reason) => {
             metrics.cache_failures.inc();
@@ -216,28 +294,38 @@ fn open_cache(
 }
 
 /// On a thread of its own: a flood of questions delays neither traffic nor the feed.
-fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> std::io::Result<()> {
+fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());
     }
     let stop = tasks.stop().clone();
-    tasks.thread("dns".to_owned(), move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    start_thread(tasks, "dns".to_owned(), move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(dns::serve(sockets, relay, stop))
     })
 }
 
-fn worker_metrics(metrics: &Metrics, count: usize) -> Vec<WorkerMetrics> {
-    (0u32..).take(count).map(|number| metrics.worker(number)).collect()
+/// Makes what each worker has to itself, and what tells it of closed routes.
+fn worker_parts(
+    sockets: Vec<Sockets>,
+    metrics: &Metrics,
+) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+    let numbered = (0u32..).zip(sockets);
+    let parts = numbered.map(|(number, sockets)| {
+        let (sender, closed) = unbounded_channel();
+        (sender, WorkerParts { sockets, closed, metrics: metrics.worker(number) })
+    });
+    parts.unzip()
 }
 
 fn start_workers(
     config: &Config,
     shared: &Shared,
-    workers: impl Iterator<Item = OfWorker>,
-    (tasks, watchdog): (&Tasks, &mut Watchdog),
-) -> std::io::Result<()> {
-    for (number, ((sockets, closed), metrics)) in workers.enumerate() {
+    workers: Vec<WorkerParts>,
+    tasks: &Tasks,
+    watchdog: &mut Watchdog,
+) -> Result<(), AppError> {
+    for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let (snapshot, api) = (Arc::clone(&shared.snapshot), shared.door.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
@@ -259,22 +347,15 @@ fn start_workers(
         let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, pulse, stop, metrics, proxy };
-        tasks.thread(name, move || worker::run(worker))?;
+        start_thread(tasks, name, move || worker::run(worker))?;
     }
     Ok(())
 }
 
-/// The configuration's part that can be wrong without being started.
-pub fn check(config: &Config) -> Result<SocketAddr, String> {
-    if config.listen.is_empty() {
-        return Err("`listen` is empty: name one address at least".to_owned());
-    }
-    if config.https_port != 0 && config.https_port == config.http_port {
-        return Err(format!("`https_port` and `http_port` are both {}", config.https_port));
-    }
-    if config.feed.endpoint.len() > 1 && config.feed.endpoint.iter().any(|e| matches!(e, Endpoint::File(_))) {
-        return Err("`feed.endpoint`: file:PATH stands alone".to_owned());
-    }
-    config.check_bounds()?;
-    Ok(config.admin_listen)
+fn start_thread<E: std::fmt::Display>(
+    tasks: &Tasks,
+    name: String,
+    body: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Result<(), AppError> {
+    tasks.thread(name.clone(), body).map_err(|source| AppError::Thread { name, source })
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use webgateway_process::dns::{
-    Answerer, Counts, DnsSockets, Gate, Limit, NoDnsSocket, Transport, server_failure,
+    Answerer, Counts, DnsListenError, DnsSockets, Gate, Limit, Transport, server_failure,
 };
 use webgateway_process::{ProcessMetrics, Stop};
 use webgateway_proto::feed::Question;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The name server's sockets are gone.
 #[derive(Debug, Error)]
-pub enum DnsEnded {
+pub enum DnsServerError {
     /// One of them.
     #[error(transparent)]
     Socket(#[from] io::Error),
@@ -80,18 +80,18 @@ impl Answerer for Relay {
 }
 
 /// Listens on each address, UDP and TCP.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, NoDnsSocket> {
+pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
     addresses.iter().map(|address| DnsSockets::bind(*address)).collect()
 }
 
 /// Relays until the process stops.
-pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsEnded> {
+pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));
     }
     while let Some(ended) = listeners.join_next().await {
-        ended.map_err(|_| DnsEnded::Died)??;
+        ended.map_err(|_| DnsServerError::Died)??;
     }
     Ok(())
 }

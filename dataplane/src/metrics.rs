@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use webgateway_process::PREFIX;
 
 pub use self::age::ConfigAge;
 
@@ -157,9 +158,9 @@ pub enum Refusal {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let r = registry.sub_registry_with_prefix("webgateway");
+        let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("connections_accepted", "Connections taken", metrics.accepted.clone());
         r.register("connections_open", "Connections open now", metrics.open.clone());
         r.register(
@@ -257,5 +258,29 @@ impl WorkerMetrics {
     /// Counts a request sent to a second backend.
     pub fn retried(&self) {
         self.whole.retries.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let worker = metrics.worker(0);
+        worker.refused(Refusal::NotTls);
+        worker.backend_failed("connection_timeout");
+        metrics.config_age.confirmed(1);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            let documented = include_str!("../../deploy/METRICS.md").contains(&format!("`{name}"));
+            assert!(name.starts_with("webgateway_") && documented, "{name}");
+        }
     }
 }

@@ -277,13 +277,13 @@ fn count(now: OffsetDateTime, held: &[Validity], stands: &[Issuance]) -> Certifi
     let failing = stands.iter().filter(|stands| stands.failures > 0).count();
     let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
     let expired = held.iter().filter(|held| held.not_after <= now).count();
-    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64() / 86_400.0);
+    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64());
     CertificateCounts {
         valid: held.len() - expired,
         expired,
         waiting,
         failing,
-        days_left: left.reduce(f64::min),
+        expiry_seconds: left.reduce(f64::min),
     }
 }
 

@@ -2,9 +2,9 @@
 
 pub mod challenge;
 pub mod connection;
-pub mod held;
 pub mod hello;
 pub mod listener;
 pub mod plain;
+pub mod socket_activation;
 pub mod split;
 pub mod worker;

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admin;
+mod application;
 mod bind;
 pub mod dns;
 mod inherited;
@@ -19,8 +20,9 @@ mod stop;
 mod tasks;
 mod watchdog;
 
+pub use application::{Application, run};
 pub use bind::BindError;
-pub use inherited::{Inherited, NotInherited, at_most_one};
+pub use inherited::{Inherited, InheritedError, at_most_one};
 pub use local::LocalTasks;
 pub use metrics::{PREFIX, ProcessMetrics};
 pub use network::Network;

@@ -62,3 +62,26 @@ impl ProcessMetrics {
         self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let mut registry = Registry::default();
+        let metrics = ProcessMetrics::register(&mut registry);
+        metrics.accept_errors("https").inc();
+        metrics.panicked("connection", &"ouch");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for metric in [
+            "webgateway_accept_errors_total{listener=\"https\"} 1",
+            "webgateway_task_panics_total{task=\"connection\"} 1",
+        ] {
+            assert!(text.contains(metric), "{text}");
+            let name = metric.split('{').next().unwrap();
+            assert!(include_str!("../../../deploy/METRICS.md").contains(name), "{name}");
+        }
+    }
+}

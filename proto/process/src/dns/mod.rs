@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 pub use gate::{Counts, Gate, header, server_failure};
 pub use limit::Limit;
-pub use server::{DnsSockets, NoDnsSocket};
+pub use server::{DnsListenError, DnsSockets};
 
 /// The size of a message's header, in bytes.
 pub const HEADER: usize = 12;

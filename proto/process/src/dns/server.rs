@@ -27,7 +27,7 @@ const TRIES: usize = 16;
 /// Why the name server cannot listen.
 #[derive(Debug, Error)]
 #[error("`[dns] listen`: cannot listen on {address} ({protocol}) for DNS: {}", reason(source))]
-pub struct NoDnsSocket {
+pub struct DnsListenError {
     /// The address.
     pub address: SocketAddr,
     /// UDP or TCP.
@@ -46,7 +46,7 @@ pub struct DnsSockets {
 
 impl DnsSockets {
     /// Listens on `address`, with both protocols on one port.
-    pub fn bind(address: SocketAddr) -> Result<Self, NoDnsSocket> {
+    pub fn bind(address: SocketAddr) -> Result<Self, DnsListenError> {
         let mut tries = 1;
         loop {
             match Self::bind_once(address) {
@@ -63,8 +63,8 @@ impl DnsSockets {
         Ok(Self { udp, tcp, address })
     }
 
-    fn bind_once(wanted: SocketAddr) -> Result<Self, NoDnsSocket> {
-        let fail = |protocol, address| move |source| NoDnsSocket { address, protocol, source };
+    fn bind_once(wanted: SocketAddr) -> Result<Self, DnsListenError> {
+        let fail = |protocol, address| move |source| DnsListenError { address, protocol, source };
         let tcp = TcpListener::bind(wanted).map_err(fail("TCP", wanted))?;
         let address = tcp.local_addr().map_err(fail("TCP", wanted))?;
         let udp = UdpSocket::bind(address).map_err(fail("UDP", address))?;
