@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
+use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
@@ -153,6 +153,7 @@ impl Application for App {
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
         let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        let dns = DnsMetrics::register(&mut registry, tasks.metrics());
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
@@ -184,8 +185,7 @@ impl Application for App {
         let stop = tasks.stop().clone();
         let api =
             Api::new(Parts { domain, keys, nodes: Arc::new(nodes.clone()), metrics: metrics.clone(), stop });
-        let answers =
-            Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics, tasks.metrics())));
+        let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
@@ -269,7 +269,7 @@ fn questions(answers: Answers) -> QuestionHandler {
         let answers = answers.clone();
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
         let from = SocketAddr::new(question.client, 0);
-        Box::pin(async move { answers.answer(&question.message, from, transport).await })
+        Box::pin(async move { answers.respond(&question.message, from, transport).await })
     })
 }
 
@@ -305,15 +305,6 @@ fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> C
     let StoreContext { store, key, metrics } = context;
     let world = (Clock::system(), metrics.clone());
     Certificates::new(store.clone(), Arc::clone(key), issuer, config.base_domain.clone(), world)
-}
-
-fn counts(metrics: &Metrics, process: &ProcessMetrics) -> Counts {
-    Counts {
-        questions: metrics.dns_questions.clone(),
-        limited: metrics.dns_limited.clone(),
-        restarts: metrics.dns_restarts.clone(),
-        accept_errors: process.accept_errors("dns"),
-    }
 }
 
 fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {

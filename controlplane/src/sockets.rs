@@ -3,8 +3,8 @@
 use std::io;
 
 use thiserror::Error;
+use webgateway_dns::{DnsListenError, DnsSockets};
 use webgateway_process::admin::{self, AdminServer};
-use webgateway_process::dns::{DnsListenError, DnsSockets};
 use webgateway_process::{BindError, Inherited, InheritedError, at_most_one};
 
 use crate::api::server::RpcServer;

@@ -14,8 +14,8 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tracing::{error, info};
+use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
 use webgateway_process::admin::{self, AdminServer};
-use webgateway_process::dns::{DnsListenError, DnsSockets};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify,
@@ -100,6 +100,7 @@ pub struct App {
     sockets: Vec<Sockets>,
     ports: Ports,
     dns: Vec<DnsSockets>,
+    filter: QuestionFilter,
 }
 
 impl Application for App {
@@ -127,14 +128,15 @@ impl Application for App {
         let mut registry = Registry::default();
         let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
         let metrics = Metrics::register(&mut registry);
+        let filter = QuestionFilter::new(DnsMetrics::register(&mut registry, tasks.metrics()));
         let admin = admin::bind(config.admin_listen).await?;
         let (sockets, ports) = listen_all(&config, &mut inherited)?;
         let dns = dns::bind(&config.dns_listen)?;
-        Ok(Self { config, tasks, registry, metrics, admin, sockets, ports, dns })
+        Ok(Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter })
     }
 
     async fn run(self) -> Result<(), AppError> {
-        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns } = self;
+        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
         let readiness = Readiness::new();
         let unready = readiness.block("the first sync");
@@ -161,7 +163,8 @@ impl Application for App {
         let mut publisher =
             Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-        start_dns(dns, Relay::new(door.clone(), metrics.clone(), tasks.metrics()), &tasks)?;
+        let relay = Relay::new(door.clone(), filter, metrics.dns_unanswered.clone());
+        start_dns(dns, relay, &tasks)?;
         let fed = Fed { publisher, door, drain, metrics, workers, sight };
         start_feed(&config, fed, &tasks)?;
         let Ports { https, http, .. } = ports;

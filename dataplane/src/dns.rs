@@ -5,28 +5,28 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use webgateway_process::dns::{
-    Answerer, Counts, DnsListenError, DnsSockets, Gate, Limit, Transport, server_failure,
+use webgateway_dns::{
+    DnsListenError, DnsMetrics, DnsSockets, QuestionFilter, Responder, Transport, server_failure,
 };
-use webgateway_process::{ProcessMetrics, Stop};
+use webgateway_process::Stop;
 use webgateway_proto::feed::Question;
 
 use crate::feed::client::ApiDoor;
-use crate::metrics::Metrics;
 
-/// How long the controlplane may take: resolvers ask again after a second or a few.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time that the controlplane has to answer: resolvers ask again after a second or a few.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name server's sockets are gone.
+/// The name server ended.
 #[derive(Debug, Error)]
 pub enum DnsServerError {
-    /// One of them.
+    /// One of its sockets cannot be used.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// Its task.
+    /// One of its tasks panicked.
     #[error("a listener died")]
     Died,
 }
@@ -35,29 +35,23 @@ pub enum DnsServerError {
 #[derive(Clone)]
 pub struct Relay {
     door: ApiDoor,
-    gate: Gate,
-    metrics: Metrics,
+    filter: QuestionFilter,
+    unanswered: Counter,
 }
 
 impl Relay {
-    /// Through `door`, within the limits of a name server.
+    /// Relays through `door`, within the limits of a name server.
     #[must_use]
-    pub fn new(door: ApiDoor, metrics: Metrics, process: &ProcessMetrics) -> Self {
-        let counts = Counts {
-            questions: metrics.dns_questions.clone(),
-            limited: metrics.dns_limited.clone(),
-            restarts: metrics.dns_restarts.clone(),
-            accept_errors: process.accept_errors("dns"),
-        };
-        Self { door, gate: Gate::new(Limit::default(), counts), metrics }
+    pub fn new(door: ApiDoor, filter: QuestionFilter, unanswered: Counter) -> Self {
+        Self { door, filter, unanswered }
     }
 }
 
-impl Answerer for Relay {
+impl Responder for Relay {
     /// Without a controlplane the answer is "server failure", not silence: a resolver goes on to the next name
     /// server at once and asks again within seconds, whereas one that says nothing is taken for dead for minutes.
-    async fn answer(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.gate.admit(question, from, transport) {
+    async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
+        if let Err(instead) = self.filter.admit(question, from, transport) {
             return instead;
         }
         let asked = Question {
@@ -65,17 +59,17 @@ impl Answerer for Relay {
             client: from.ip().to_canonical(),
             tcp: transport == Transport::Tcp,
         };
-        match timeout(PATIENCE, self.door.resolve(asked)).await {
+        match timeout(TIMEOUT, self.door.resolve(asked)).await {
             Ok(Ok(answer)) => (!answer.is_empty()).then(|| answer.to_vec()),
             Ok(Err(_)) | Err(_) => {
-                self.metrics.dns_unanswered.inc();
+                self.unanswered.inc();
                 server_failure(question)
             }
         }
     }
 
-    fn counts(&self) -> &Counts {
-        self.gate.counts()
+    fn metrics(&self) -> &DnsMetrics {
+        self.filter.metrics()
     }
 }
 

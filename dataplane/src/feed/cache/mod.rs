@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use rustls::server::ProducesTickets;
 use tokio::sync::oneshot;
 use tracing::{error, info};
-use webgateway_process::seal::{SecretKey, SecretKeyError};
+use webgateway_seal::{SecretKey, SecretKeyError};
 
 use self::folder::Folder;
 pub use self::load::Restored;

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use thiserror::Error;
-use webgateway_process::seal::{SecretKey, UnsealError};
+use webgateway_seal::{SecretKey, UnsealError};
 
 use super::page::Page;
 

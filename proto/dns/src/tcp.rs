@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use webgateway_process::accept::{Acceptor, Unbounded};
+use webgateway_process::{Network, Slot, Slots};
 
-use super::{Answerer, Transport};
-use crate::accept::{Acceptor, Unbounded};
-use crate::{Network, Slot, Slots};
+use super::{Responder, Transport};
 
 /// How many connections there may be.
 pub(super) const MAX_CONNECTIONS: usize = 512;
@@ -24,38 +24,38 @@ const IDLE: Duration = Duration::from_secs(5);
 const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Accepts connections for ever.
-pub(super) async fn serve<A: Answerer>(listener: TcpListener, answers: A) -> io::Result<Infallible> {
+pub(super) async fn serve<A: Responder>(listener: TcpListener, responder: A) -> io::Result<Infallible> {
     let slots = Slots::new(MAX_CONNECTIONS, MAX_OF_NETWORK);
     let mut connections = JoinSet::new();
-    let errors = answers.counts().accept_errors.clone();
+    let errors = responder.metrics().accept_errors.clone();
     let acceptor = Acceptor { name: "dns", listener, admission: Unbounded, errors };
     let accepting = acceptor.run(|stream, from, ()| {
         while connections.try_join_next().is_some() {}
         // Without a slot it is closed at once.
         if let Some(slot) = slots.take(Network::of(from.ip())) {
-            connections.spawn(serve_connection(stream, from, answers.clone(), slot));
+            connections.spawn(serve_connection(stream, from, responder.clone(), slot));
         }
     });
     accepting.await;
     Err(io::Error::other("the accept loop ended"))
 }
 
-async fn serve_connection<A: Answerer>(
+async fn serve_connection<A: Responder>(
     mut stream: TcpStream,
     from: SocketAddr,
-    answers: A,
+    responder: A,
     _slot: Slot<Network>,
 ) {
     let talk =
-        async { while let Ok(Ok(true)) = timeout(IDLE, exchange(&mut stream, from, &answers)).await {} };
+        async { while let Ok(Ok(true)) = timeout(IDLE, exchange(&mut stream, from, &responder)).await {} };
     let _ = timeout(LIFETIME, talk).await;
 }
 
 /// One question and its answer; `false` if it deserves none.
-async fn exchange<A: Answerer>(stream: &mut TcpStream, from: SocketAddr, answers: &A) -> io::Result<bool> {
+async fn exchange<A: Responder>(stream: &mut TcpStream, from: SocketAddr, responder: &A) -> io::Result<bool> {
     let mut question = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut question).await?;
-    let Some(answer) = answers.answer(&question, from, Transport::Tcp).await else { return Ok(false) };
+    let Some(answer) = responder.respond(&question, from, Transport::Tcp).await else { return Ok(false) };
     let Ok(length) = u16::try_from(answer.len()) else { return Ok(false) };
     stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat()).await?;
     Ok(true)
