@@ -1,6 +1,7 @@
 //! Calendar time. Nothing else in this crate asks for it.
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Says what time it is; copied freely.
 #[derive(Debug, Clone, Copy)]
@@ -31,4 +32,10 @@ impl Default for Clock {
     fn default() -> Self {
         Self::system()
     }
+}
+
+/// Formats a time as RFC 3339 has it; empty for a year that it cannot write, which is none of this era.
+#[must_use]
+pub fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
 }

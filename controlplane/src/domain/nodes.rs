@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracing::info;
 use webgateway_proto::api::{NodeInvitation, NodeInvite, NodeList, NodeState, NodeView, method};
 use webgateway_proto::feed::Explanation;
@@ -14,6 +13,7 @@ use webgateway_proto::model::{Host, JoinToken, NodeName, RemoteAddress, RouteId}
 use zeroize::Zeroizing;
 
 use super::{Caller, Domain, NodeRefusal, Refusal};
+use crate::clock::rfc3339;
 use crate::store::audit::{self, Entry};
 use crate::store::invites::{self, Invite};
 use crate::store::nodes::{self, NodeRecord};
@@ -201,9 +201,7 @@ fn merge(version: u64, seen: Vec<NodeView>, records: Vec<NodeRecord>) -> Vec<Nod
 }
 
 fn written(at: OffsetDateTime) -> String {
-    let at = at.replace_nanosecond(0).unwrap_or(at);
-    // Formatting a date of this era cannot fail.
-    at.format(&Rfc3339).unwrap_or_default()
+    rfc3339(at.replace_nanosecond(0).unwrap_or(at))
 }
 
 fn shown(name: &str) -> String {

@@ -9,6 +9,7 @@ use webgateway_proto::audit::GATEWAY;
 use webgateway_proto::model::{KeyId, Reason};
 
 use super::{Caller, Domain, Refusal, UserRefusal};
+use crate::clock::rfc3339;
 use crate::store::audit::{self, Entry};
 use crate::store::users::{self, Suspension};
 use crate::store::{StoreError, Tx, WriteTx};
@@ -141,7 +142,7 @@ fn end(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, UserRefusal> {
     let until = parsed.checked_to_offset(UtcOffset::UTC).ok_or(UserRefusal::Until)?;
     // Whole milliseconds are what the store keeps.
     let until = until.replace_millisecond(until.millisecond()).unwrap_or(until);
-    if until > now { Ok(until) } else { Err(UserRefusal::UntilOver(time(now))) }
+    if until > now { Ok(until) } else { Err(UserRefusal::UntilOver(rfc3339(now))) }
 }
 
 fn state(tx: &mut Tx<'_>, user: &KeyId) -> Result<UserState, Refusal> {
@@ -155,19 +156,14 @@ fn state(tx: &mut Tx<'_>, user: &KeyId) -> Result<UserState, Refusal> {
 pub(super) fn view(suspension: Suspension) -> SuspensionView {
     SuspensionView {
         reason: suspension.reason.map(Reason::into),
-        since: time(suspension.since),
-        until: suspension.until.map(time),
+        since: rfc3339(suspension.since),
+        until: suspension.until.map(rfc3339),
     }
 }
 
 /// How long and why, to be put after "suspended"; empty if neither was said.
 pub(super) fn told(suspension: &Suspension) -> String {
-    let until = suspension.until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
+    let until = suspension.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
     let reason = suspension.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     until + &reason
-}
-
-/// RFC 3339; formatting a date of this era cannot fail.
-pub(super) fn time(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }

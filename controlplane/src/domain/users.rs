@@ -5,8 +5,9 @@ use tracing::info;
 use webgateway_proto::api::{Limit, UserQuota, UserView, method};
 use webgateway_proto::model::KeyId;
 
-use super::suspension::{require_known, target, time, view};
+use super::suspension::{require_known, target, view};
 use super::{Caller, Domain, Quotas, Refusal, UserRefusal};
+use crate::clock::rfc3339;
 use crate::store::WriteTx;
 use crate::store::audit::{self, Entry};
 use crate::store::users::{self, OwnQuota, User};
@@ -60,7 +61,7 @@ pub(super) fn show(user: User, quotas: &Quotas, admin: &KeyId) -> UserView {
         if user.id == *admin { Quotas::default().of(&OwnQuota::default()) } else { quotas.of(&user.quota) };
     UserView {
         user: user.id.to_string(),
-        first_seen: time(user.first_seen),
+        first_seen: rfc3339(user.first_seen),
         suspended: user.suspension.is_some(),
         suspension: user.suspension.map(view),
         routes: user.routes,

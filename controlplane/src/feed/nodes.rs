@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use webgateway_proto::model::{Backend, Host};
 use super::peer::Peer;
 use super::questions::Asker;
 use super::session::Session;
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::domain::{Answered, Awaited, NodeDirectory, Settled};
 
 /// How many nodes are remembered after they have left.
@@ -237,7 +236,7 @@ fn view(node: Node) -> NodeView {
         node: node.name,
         build: node.build,
         connected: node.connected,
-        since: node.since.format(&Rfc3339).unwrap_or_default(),
+        since: rfc3339(node.since),
         version: node.held,
         rejects: node.rejects.into_iter().map(reject).collect(),
         address: node.address,

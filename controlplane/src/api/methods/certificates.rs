@@ -1,7 +1,5 @@
 //! `certificates.*`
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
     CertificateList, CertificateListParams, CertificateRef, CertificateView, RootCertificate, method,
 };
@@ -9,6 +7,7 @@ use webgateway_proto::api::{
 use super::system::NoParams;
 use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{Caller, Certified, Refusal};
 
 pub(super) struct List;
@@ -128,8 +127,6 @@ impl Method for Root {
 }
 
 fn view(certified: Certified) -> CertificateView {
-    // Formatting a date of this era cannot fail.
-    let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let Certified { id, names, state, held, issuance } = certified;
     let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
     CertificateView {
@@ -137,9 +134,9 @@ fn view(certified: Certified) -> CertificateView {
         names: names.iter().map(ToString::to_string).collect(),
         issuer: issuer.unwrap_or_default(),
         state,
-        not_before: held.as_ref().map(|held| time(held.not_before)),
-        not_after: held.as_ref().map(|held| time(held.not_after)),
-        next_attempt: issuance.next_attempt.map(time),
+        not_before: held.as_ref().map(|held| rfc3339(held.not_before)),
+        not_after: held.as_ref().map(|held| rfc3339(held.not_after)),
+        next_attempt: issuance.next_attempt.map(rfc3339),
         failures: issuance.failures,
         last_error: issuance.last_error,
         records: issuance.records,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, LONGEST_WAIT, NodeExplained, Problem, WaitParams,
     WaitState, method,
@@ -13,6 +12,7 @@ use webgateway_proto::model::{Host, Route};
 use super::routes::view;
 use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{Answered, Awaited, Caller, Refusal, explain};
 
 /// A node tries its backends for 2 s.
@@ -61,10 +61,7 @@ fn seen(route: Option<&Route>, answered: Answered, now: i64) -> NodeExplained {
     };
     let certificate = answer.certificate.map(|served| CertificateSeen {
         id: served.id.to_string(),
-        not_after: OffsetDateTime::from_unix_timestamp(served.not_after)
-            .ok()
-            .and_then(|at| at.format(&Rfc3339).ok())
-            .unwrap_or_default(),
+        not_after: OffsetDateTime::from_unix_timestamp(served.not_after).map(rfc3339).unwrap_or_default(),
         fingerprint: served.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
     });
     let backend = |seen: webgateway_proto::feed::BackendHealth| BackendSeen {

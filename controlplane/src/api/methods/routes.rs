@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::api::{
     LONGEST_WAIT, RouteCreate, RouteDelete, RouteList, RouteListParams, RouteRef, RouteUpdate, RouteView,
     method,
@@ -10,6 +9,7 @@ use webgateway_proto::api::{
 
 use super::{Example, Method, Services, samples};
 use crate::api::fault::Kind;
+use crate::clock::rfc3339;
 use crate::domain::{Caller, Refusal, Shown};
 
 pub(super) struct Create;
@@ -168,8 +168,6 @@ impl Method for Delete {
 }
 
 pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
-    // Formatting a date of this era cannot fail.
-    let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let (reason, records) = obstacle.map(|obstacle| (obstacle.reason, obstacle.records)).unzip();
     RouteView {
         id: route.id.to_string(),
@@ -180,8 +178,8 @@ pub(super) fn view(Shown { route, state, obstacle }: Shown) -> RouteView {
         options: (*route.destination.options).clone(),
         state,
         version: route.version,
-        created_at: time(route.created_at),
-        updated_at: time(route.updated_at),
+        created_at: rfc3339(route.created_at),
+        updated_at: rfc3339(route.updated_at),
         reason,
         records: records.unwrap_or_default(),
     }
