@@ -9,11 +9,15 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use webgateway_process::dns::{Answerer, Counts, Gate, Limit, Transport};
-use webgateway_process::{Inherited, Readiness, Stop, TaskFailed, Tasks, Watchdog, notify, signals};
+use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport};
+use webgateway_process::settings::Program;
+use webgateway_process::{
+    Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
+};
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
 use crate::api::{Api, Origin, Parts};
@@ -27,7 +31,7 @@ use crate::certs::preflight::Inspector;
 use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, PassFailed};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::answers::Answers;
 use crate::dns::resolver::{NoResolver, Resolver};
 use crate::dns::txt::TxtSet;
@@ -45,8 +49,8 @@ use crate::metrics::Metrics;
 use crate::pki::authority::{NoAuthority, NodeAuthority};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
-use crate::seal::{NoSecretKey, SecretKey};
-use crate::sockets::{NotListening, Sockets};
+use crate::seal::{SecretKey, SecretKeyError};
+use crate::sockets::{ListenError, SOCKETS, Sockets};
 use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
 use crate::tickets::{NotRotated, Rotation};
@@ -54,43 +58,43 @@ use crate::tickets::{NotRotated, Rotation};
 /// How long open connections may take to end.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Why the process cannot start, or stopped.
+/// The process cannot start, or stopped.
 #[derive(Debug, Error)]
-pub enum Failed {
-    /// A socket that cannot be had.
+pub enum AppError {
+    /// A socket cannot be had.
     #[error(transparent)]
-    Sockets(#[from] NotListening),
-    /// No CA for the nodes.
+    Listen(#[from] ListenError),
+    /// The CA of the nodes cannot be had.
     #[error(transparent)]
     Authority(#[from] NoAuthority),
     /// The base domain leaves no room for its zone.
     #[error(transparent)]
     Zone(#[from] NoZone),
-    /// No key to seal private keys with.
+    /// The key that seals private keys cannot be had.
     #[error(transparent)]
-    SecretKey(#[from] NoSecretKey),
-    /// No local CA.
+    SecretKey(#[from] SecretKeyError),
+    /// The local CA cannot be had.
     #[error(transparent)]
     Ca(#[from] NoInternalCa),
-    /// No way to speak with a CA.
+    /// There is no way to speak with a CA.
     #[error("`local_acme_root`, `acme.fallback`: {0}")]
     Https(#[from] NoHttps),
-    /// No way to ask the DNS.
+    /// There is no way to ask the DNS.
     #[error(transparent)]
     Resolver(#[from] NoResolver),
     /// The base domain has no certificate.
     #[error("the first certificates: {0}")]
     Certificates(#[from] PassFailed),
-    /// No session ticket keys.
+    /// There are no session ticket keys.
     #[error(transparent)]
     Tickets(#[from] NotRotated),
     /// The database cannot be read.
     #[error("cannot read what the nodes are to hold: {0}")]
     Catalog(#[from] StoreError),
-    /// A database that cannot be opened.
+    /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// No public keys to be had.
+    /// The public keys cannot be had.
     #[error(transparent)]
     Keys(#[from] NoKeyStore),
     /// The system refuses signals.
@@ -98,21 +102,10 @@ pub enum Failed {
     Signals(io::Error),
     /// An essential task ended.
     #[error(transparent)]
-    Task(#[from] TaskFailed),
+    Task(#[from] TaskError),
     /// The start was interrupted.
     #[error("the start was interrupted")]
     Interrupted,
-}
-
-/// Where the process listens.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// The API.
-    pub rpc: SocketAddr,
-    /// The name server.
-    pub dns: SocketAddr,
-    /// Metrics and probes.
-    pub admin: SocketAddr,
 }
 
 /// A process that has everything it needs and is not running yet.
@@ -129,29 +122,50 @@ pub struct App {
     tickets: Rotation,
     suspensions: Suspensions,
     suspended: watch::Receiver<u64>,
-    registry: Arc<Registry>,
+    registry: Registry,
     metrics: Metrics,
     tasks: Tasks,
 }
 
-impl App {
+impl Application for App {
+    const PROGRAM: Program = PROGRAM;
+    const SOCKETS: &'static [&'static str] = SOCKETS;
+    type Settings = config::Settings;
+    type Config = Config;
+    type ConfigError = ConfigError;
+    type Error = AppError;
+
+    fn configure(settings: config::Settings) -> Result<Config, ConfigError> {
+        settings.resolve()
+    }
+
+    fn log_level(config: &Config) -> &str {
+        &config.log_level
+    }
+
+    fn runtime() -> Builder {
+        Builder::new_multi_thread()
+    }
+
     /// Binds every listener, opens the store, sees to the first certificates and reads what the nodes shall hold.
-    pub async fn bind(config: Config, inherited: Inherited) -> Result<Self, Failed> {
+    async fn bind(config: Config, inherited: Inherited) -> Result<Self, AppError> {
         let sockets = Sockets::open(&config, inherited).await?;
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
+        let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        let dns = DnsMetrics::register(&mut registry, tasks.metrics());
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = KeyStore::open(&config.keys)?;
         let challenges = Challenges::new(store.clone());
-        let nodes = Nodes::new(Clock::system(), metrics.feed_nodes());
+        let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
         let values = TxtSet::new();
         let base = config.base_domain.clone();
         let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
-        let vault = Vault { store: &store, key: &key, metrics: &metrics };
-        let issuer = issuer(&config, vault, &zone, solver).await?;
-        let mut certificates = certificates(&config, vault, issuer);
+        let context = StoreContext { store: &store, key: &key, metrics: &metrics };
+        let issuer = issuer(&config, context, &zone, solver).await?;
+        let mut certificates = certificates(&config, context, issuer);
         certificates.pass().await?;
         let mut tickets =
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
@@ -168,11 +182,9 @@ impl App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let tasks = Tasks::new(Stop::new());
         let stop = tasks.stop().clone();
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop });
-        let answers = Answers::new(zone, values, Gate::new(Limit::default(), counts(&metrics)));
-        let registry = Arc::new(registry);
+        let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
@@ -192,26 +204,19 @@ impl App {
         })
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn addresses(&self) -> Addresses {
+    async fn run(self) -> Result<(), AppError> {
         let Sockets { rpc, dns, admin, .. } = &self.sockets;
-        Addresses { rpc: rpc.local_addr(), dns: dns.local_addr(), admin: admin.local_addr() }
-    }
-
-    /// Runs until a signal, or until something essential fails.
-    pub async fn run(self) -> Result<(), Failed> {
-        let addresses = self.addresses();
+        let (rpc, dns, admin) = (rpc.local_addr(), dns.local_addr(), admin.local_addr());
         let tasks = self.tasks;
         let stop = || tasks.stop().clone();
-        signals::watch(&tasks).map_err(Failed::Signals)?;
-        self.sockets.admin.serve(&tasks, self.registry, Readiness::new());
+        signals::watch(&tasks).map_err(AppError::Signals)?;
+        self.sockets.admin.serve(&tasks, Arc::new(self.registry), Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();
         tasks.essential("challenges", self.loader.challenges.clone().follow(stop()));
         tasks.essential("members", self.members.clone().follow(self.loader.store.clone(), stop()));
         tasks.essential("catalog", self.loader.follow(published, stop()));
-        let status = status(catalog.clone(), self.metrics.feed_nodes(), stop());
+        let status = status(catalog.clone(), self.metrics.nodes_connected.clone(), stop());
         let feed = FeedService {
             catalog,
             nodes: self.nodes,
@@ -220,7 +225,7 @@ impl App {
             questions: questions(self.answers.clone()),
             tasks: tasks.clone(),
             timeouts: Timeouts::default(),
-            garbage: self.metrics.feed_garbage(),
+            garbage: self.metrics.feed_protocol_errors.clone(),
         };
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
         tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
@@ -232,7 +237,7 @@ impl App {
         let ends = reconcile::run("suspensions", self.suspensions, self.suspended, stop());
         tasks.essential("suspensions", ends);
         tasks.essential("rpc", self.sockets.rpc.serve(self.api, self.metrics, tasks.clone()));
-        info!(rpc = %addresses.rpc, dns = %addresses.dns, admin = %addresses.admin, "ready");
+        info!(%rpc, %dns, %admin, "ready");
         notify::ready();
         Watchdog::default().run(&tasks, status);
         tasks.run_until_stopped(GRACE).await?;
@@ -263,20 +268,25 @@ fn questions(answers: Answers) -> QuestionHandler {
         let answers = answers.clone();
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
         let from = SocketAddr::new(question.client, 0);
-        Box::pin(async move { answers.answer(&question.message, from, transport).await })
+        Box::pin(async move { answers.respond(&question.message, from, transport).await })
     })
 }
 
-/// What most parts need.
+/// The store, and what is needed to use it.
 #[derive(Clone, Copy)]
-struct Vault<'a> {
+struct StoreContext<'a> {
     store: &'a Store,
     key: &'a Arc<SecretKey>,
     metrics: &'a Metrics,
 }
 
-async fn issuer(config: &Config, vault: Vault<'_>, zone: &Zone, solver: Solver) -> Result<Issuer, Failed> {
-    let (clock, Vault { store, key, metrics }) = (Clock::system(), vault);
+async fn issuer(
+    config: &Config,
+    context: StoreContext<'_>,
+    zone: &Zone,
+    solver: Solver,
+) -> Result<Issuer, AppError> {
+    let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
     if config.cas.is_empty() {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
@@ -290,18 +300,10 @@ async fn issuer(config: &Config, vault: Vault<'_>, zone: &Zone, solver: Solver) 
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))
 }
 
-fn certificates(config: &Config, vault: Vault<'_>, issuer: Issuer) -> Certificates {
-    let Vault { store, key, metrics } = vault;
+fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> Certificates {
+    let StoreContext { store, key, metrics } = context;
     let world = (Clock::system(), metrics.clone());
     Certificates::new(store.clone(), Arc::clone(key), issuer, config.base_domain.clone(), world)
-}
-
-fn counts(metrics: &Metrics) -> Counts {
-    Counts {
-        questions: metrics.dns_questions(),
-        limited: metrics.dns_limited(),
-        restarts: metrics.dns_restarts(),
-    }
 }
 
 fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {
@@ -325,7 +327,7 @@ fn remote(
     store: &Store,
     members: &Members,
     authority: &NodeAuthority,
-) -> Result<Option<Remote>, Failed> {
+) -> Result<Option<Remote>, AppError> {
     if !config.feed.is_remote() {
         return Ok(None);
     }
@@ -357,12 +359,12 @@ fn domain(config: &Config, store: Store, keys: KeyStore, nodes: &Nodes, authorit
     }
 }
 
-async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, Failed> {
+async fn open_store(path: PathBuf, metrics: Metrics) -> Result<Store, AppError> {
     let opened = spawn_blocking(move || Store::open(&path, metrics)).await;
-    Ok(opened.map_err(|_| Failed::Interrupted)??)
+    Ok(opened.map_err(|_| AppError::Interrupted)??)
 }
 
-async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, Failed> {
+async fn open_secret_key(path: PathBuf) -> Result<Arc<SecretKey>, AppError> {
     let opened = spawn_blocking(move || SecretKey::load_or_create(&path, "secret_key_file")).await;
-    Ok(Arc::new(opened.map_err(|_| Failed::Interrupted)??))
+    Ok(Arc::new(opened.map_err(|_| AppError::Interrupted)??))
 }

@@ -14,9 +14,9 @@ use thiserror::Error;
 use webgateway_process::settings::Program;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
 
-pub use self::acme::{CaConfig, Eab, InvalidAcme};
-pub use self::feed::{FeedAddress, FeedConfig, InvalidFeed};
-pub use self::keys::{InvalidKeyUri, KeySource, KeyUri};
+pub use self::acme::{AcmeConfigError, CaConfig, Eab};
+pub use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
+pub use self::keys::{KeySource, KeyUri, KeyUriError};
 pub use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
 
@@ -71,7 +71,7 @@ pub struct Config {
 
 /// Keys that are well-formed and yet cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidConfig {
+pub enum ConfigError {
     /// No base domain.
     #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
     NoBaseDomain,
@@ -94,7 +94,7 @@ pub enum InvalidConfig {
     LogLevel,
     /// A feed that cannot be run.
     #[error(transparent)]
-    Feed(#[from] InvalidFeed),
+    Feed(#[from] FeedConfigError),
     /// A name server that is no address.
     #[error("`dns.resolver`: `{0}` is not an address: use such as 9.9.9.9 or 127.0.0.1:5353")]
     Resolver(String),
@@ -103,13 +103,13 @@ pub enum InvalidConfig {
     EmptyPath(&'static str),
     /// A CA that cannot be used as it is described.
     #[error(transparent)]
-    Acme(#[from] InvalidAcme),
+    Acme(#[from] AcmeConfigError),
     /// A key server without its address.
     #[error("`pub_key_store.uri` is needed with module = \"http\": such as https://keys.example.com/{{id}}")]
     NoKeyUri,
     /// A key server's address that is none.
     #[error("`pub_key_store.uri`: {0}")]
-    KeyUri(#[from] InvalidKeyUri),
+    KeyUri(#[from] KeyUriError),
     /// A time that is none, or so long that no key could be taken back.
     #[error("`pub_key_store.ttl` is from 1s to 24h")]
     KeyTtl,
@@ -124,30 +124,24 @@ pub enum InvalidConfig {
 }
 
 impl Settings {
-    /// What is logged, for what goes wrong before there is a [`Config`].
-    #[must_use]
-    pub fn log_level(&self) -> &str {
-        &self.log_level
-    }
-
-    /// What the keys mean; refuses what this build cannot do rather than ignoring it.
-    pub fn resolve(self) -> Result<Config, InvalidConfig> {
-        let base_domain = self.base_domain.ok_or(InvalidConfig::NoBaseDomain)?;
+    /// Returns what the keys mean; refuses what this build cannot do rather than ignoring it.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let base_domain = self.base_domain.ok_or(ConfigError::NoBaseDomain)?;
         let cas = match self.certificates.module {
             CertificateModule::Acme => self.acme.resolve(self.local_acme, self.local_acme_root)?,
             CertificateModule::Internal => self.acme.refuse(self.local_acme, self.local_acme_root)?,
         };
         if self.allowed_backends.iter().next().is_none() {
-            return Err(InvalidConfig::NoBackends);
+            return Err(ConfigError::NoBackends);
         }
         if self.load_delay > Duration::from_secs(10) {
-            return Err(InvalidConfig::LoadDelay);
+            return Err(ConfigError::LoadDelay);
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(6 * 3600)).contains(&self.feed.ticket_rotation) {
-            return Err(InvalidConfig::TicketRotation);
+            return Err(ConfigError::TicketRotation);
         }
         if self.log_level.trim().is_empty() {
-            return Err(InvalidConfig::LogLevel);
+            return Err(ConfigError::LogLevel);
         }
         let StorageModule::Sqlite = self.services_storage.module;
         let db_path = present("services_storage.db_path", self.services_storage.db_path)?;
@@ -179,8 +173,8 @@ impl Settings {
     }
 }
 
-fn keys(store: PubKeyStore) -> Result<KeySource, InvalidConfig> {
-    let useless = |key, module| Err(InvalidConfig::Useless { key, module });
+fn keys(store: PubKeyStore) -> Result<KeySource, ConfigError> {
+    let useless = |key, module| Err(ConfigError::Useless { key, module });
     match store.module {
         KeyModule::Directory if store.uri.is_some() => useless("pub_key_store.uri", "http"),
         KeyModule::Directory if store.ttl.is_some() => useless("pub_key_store.ttl", "http"),
@@ -190,31 +184,31 @@ fn keys(store: PubKeyStore) -> Result<KeySource, InvalidConfig> {
         }
         KeyModule::Http if store.path.is_some() => useless("pub_key_store.path", "directory"),
         KeyModule::Http => {
-            let uri = store.uri.ok_or(InvalidConfig::NoKeyUri)?.parse()?;
+            let uri = store.uri.ok_or(ConfigError::NoKeyUri)?.parse()?;
             let ttl = store.ttl.unwrap_or(Duration::from_secs(300));
             if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&ttl) {
-                return Err(InvalidConfig::KeyTtl);
+                return Err(ConfigError::KeyTtl);
             }
             Ok(KeySource::Http { uri, ttl })
         }
     }
 }
 
-fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, InvalidConfig> {
+fn reserved(base: &Host, labels: &[String]) -> Result<BTreeSet<String>, ConfigError> {
     let one = |label: &String| match base.child(label) {
         Ok(host) => Ok(host.as_str().split('.').next().unwrap_or_default().to_owned()),
-        Err(error) => Err(InvalidConfig::Reserved(label.clone(), error)),
+        Err(error) => Err(ConfigError::Reserved(label.clone(), error)),
     };
     labels.iter().map(one).collect()
 }
 
-fn resolver(text: &str) -> Result<SocketAddr, InvalidConfig> {
+fn resolver(text: &str) -> Result<SocketAddr, ConfigError> {
     let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
-    bare.or_else(|_| text.parse()).map_err(|_| InvalidConfig::Resolver(text.to_owned()))
+    bare.or_else(|_| text.parse()).map_err(|_| ConfigError::Resolver(text.to_owned()))
 }
 
-fn present(key: &'static str, path: PathBuf) -> Result<PathBuf, InvalidConfig> {
-    if path.as_os_str().is_empty() { Err(InvalidConfig::EmptyPath(key)) } else { Ok(path) }
+fn present(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    if path.as_os_str().is_empty() { Err(ConfigError::EmptyPath(key)) } else { Ok(path) }
 }
 
 #[cfg(test)]

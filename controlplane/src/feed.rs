@@ -16,4 +16,3 @@ mod samples;
 pub mod server;
 pub mod session;
 pub mod socket;
-mod strangers;

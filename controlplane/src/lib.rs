@@ -5,7 +5,6 @@
 pub mod config;
 pub mod metrics;
 
-mod causes;
 pub mod clock;
 pub mod seal;
 

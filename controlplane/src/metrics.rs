@@ -1,4 +1,4 @@
-//! What is counted and timed. Labels come from fixed sets, never from what a client sends.
+//! The controlplane's metrics. Labels come from fixed sets, never from what a client sends.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use webgateway_process::PREFIX;
 
 type Timings<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -26,40 +27,40 @@ struct Call {
     outcome: String,
 }
 
-/// Why an HTTP request or a connection to the API was refused.
+/// The reason why an HTTP request or a connection to the API was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: String,
 }
 
-/// How many certificates are in which state.
+/// The state of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
 }
 
-/// What came of an attempt at a certificate.
+/// The outcome of an attempt to get a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
 }
 
-/// How it stands with the certificates.
+/// The certificates by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CertificateCounts {
-    /// Good now.
+    /// The certificates that are good now.
     pub valid: usize,
-    /// Over.
+    /// The certificates that have expired.
     pub expired: usize,
-    /// Not there yet.
+    /// The certificates that are not there yet.
     pub waiting: usize,
-    /// Whose last attempt failed.
+    /// The certificates whose last attempt failed.
     pub failing: usize,
-    /// How long the one that ends first is still good; negative if it is over.
-    pub days_left: Option<f64>,
+    /// Seconds until the one that expires first does; negative if it has.
+    pub expiry_seconds: Option<f64>,
 }
 
-/// Handles to every metric of this process; cheap to clone.
+/// Handles to every metric of this process. Clones count the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     transactions: Timings<Transaction>,
@@ -67,127 +68,101 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
-    feed_nodes: Gauge,
-    feed_garbage: Counter,
-    dns_questions: Counter,
     certificates: Family<State, Gauge>,
-    days_left: Gauge<f64, AtomicU64>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
     attempts: Family<Outcome, Counter>,
-    dns_limited: Counter,
-    dns_restarts: Counter,
+    /// The nodes that are connected.
+    pub nodes_connected: Gauge,
+    /// The connections, streams and calls on the feed that no node makes.
+    pub feed_protocol_errors: Counter,
 }
 
 impl Metrics {
-    /// Makes the metrics and registers them.
+    /// Registers the metrics.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
+        let metrics = Self::unregistered();
+        let r = registry.sub_registry_with_prefix(PREFIX);
+        r.register("store_transaction_seconds", "Store transactions", metrics.transactions.clone());
+        r.register("store_revision", "The store's revision", metrics.revision.clone());
+        r.register("api_calls", "API calls by method and outcome", metrics.calls.clone());
+        r.register("api_refused", "Requests and connections refused, by reason", metrics.refused.clone());
+        r.register("api_connections_open", "Connections to the API open now", metrics.connections.clone());
+        r.register("nodes_connected", "Nodes connected now", metrics.nodes_connected.clone());
+        r.register(
+            "feed_protocol_errors",
+            "Connections, streams and calls on the feed that no node makes",
+            metrics.feed_protocol_errors.clone(),
+        );
+        r.register("certificates_managed", "Certificates by state", metrics.certificates.clone());
+        r.register(
+            "certificates_expiry_seconds",
+            "Time until the certificate that expires first does; negative if it has",
+            metrics.certificate_expiry.clone(),
+        );
+        r.register(
+            "certificate_attempts",
+            "Attempts to get a certificate, by outcome",
+            metrics.attempts.clone(),
+        );
+        metrics
+    }
+
+    fn unregistered() -> Self {
+        Self {
             transactions: Timings::new_with_constructor(timing),
             revision: Gauge::default(),
             calls: Family::default(),
             refused: Family::default(),
             connections: Gauge::default(),
-            feed_nodes: Gauge::default(),
-            feed_garbage: Counter::default(),
-            dns_questions: Counter::default(),
             certificates: Family::default(),
-            days_left: Gauge::default(),
+            certificate_expiry: Gauge::default(),
             attempts: Family::default(),
-            dns_limited: Counter::default(),
-            dns_restarts: Counter::default(),
-        };
-        let registry = registry.sub_registry_with_prefix("webgateway_controlplane");
-        registry.register("store_transaction_seconds", "Store transactions", metrics.transactions.clone());
-        registry.register("store_revision", "The store's revision", metrics.revision.clone());
-        registry.register("api_calls", "API calls by method and outcome", metrics.calls.clone());
-        registry.register("api_refused", "Requests and connections refused", metrics.refused.clone());
-        registry.register("api_connections", "Open connections to the API", metrics.connections.clone());
-        registry.register("feed_nodes", "Connected nodes", metrics.feed_nodes.clone());
-        let garbage = metrics.feed_garbage.clone();
-        registry.register("feed_garbage", "Connections, streams and calls no node makes", garbage);
-        registry.register("dns_questions", "Questions to the name server", metrics.dns_questions.clone());
-        let limited = metrics.dns_limited.clone();
-        registry.register("dns_limited", "Questions over their network's limit", limited);
-        let restarts = metrics.dns_restarts.clone();
-        registry.register("dns_restarts", "Listeners of the name server that ended", restarts);
-        registry.register("certificates", "Certificates by state", metrics.certificates.clone());
-        let days = "How long the certificate that ends first is still good";
-        registry.register("certificates_days_left", days, metrics.days_left.clone());
-        let attempts = "Attempts at certificates by outcome";
-        registry.register("certificates_attempts", attempts, metrics.attempts.clone());
-        metrics
+            nodes_connected: Gauge::default(),
+            feed_protocol_errors: Counter::default(),
+        }
     }
 
-    /// How many nodes are connected.
-    #[must_use]
-    pub fn feed_nodes(&self) -> Gauge {
-        self.feed_nodes.clone()
-    }
-
-    /// Connections, streams and calls on the nodes' socket that no node makes.
-    #[must_use]
-    pub fn feed_garbage(&self) -> Counter {
-        self.feed_garbage.clone()
-    }
-
-    /// Questions to the name server.
-    #[must_use]
-    pub fn dns_questions(&self) -> Counter {
-        self.dns_questions.clone()
-    }
-
-    /// Questions to the name server that were over their network's limit.
-    #[must_use]
-    pub fn dns_limited(&self) -> Counter {
-        self.dns_limited.clone()
-    }
-
-    /// Listeners of the name server that ended and were started anew.
-    #[must_use]
-    pub fn dns_restarts(&self) -> Counter {
-        self.dns_restarts.clone()
-    }
-
-    /// How it stands with the certificates.
+    /// Sets the certificates by state.
     pub fn certificates(&self, counts: CertificateCounts) {
-        let CertificateCounts { valid, expired, waiting, failing, days_left } = counts;
+        let CertificateCounts { valid, expired, waiting, failing, expiry_seconds } = counts;
         for (state, count) in
             [("valid", valid), ("expired", expired), ("waiting", waiting), ("failing", failing)]
         {
             let gauge = self.certificates.get_or_create(&State { state });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        if let Some(days) = days_left {
-            self.days_left.set(days);
+        if let Some(seconds) = expiry_seconds {
+            self.certificate_expiry.set(seconds);
         }
     }
 
-    /// An attempt at a certificate ended: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
+    /// Counts an attempt to get a certificate: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
     pub fn attempt(&self, outcome: &'static str) {
         self.attempts.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// One store transaction took this long.
+    /// Records how long a store transaction took.
     pub fn transaction(&self, kind: &'static str, name: &'static str, took: Duration) {
         self.transactions.get_or_create(&Transaction { name, kind }).observe(took.as_secs_f64());
     }
 
-    /// The store stands at this revision.
+    /// Sets the store's revision.
     pub fn revision(&self, revision: u64) {
         self.revision.set(revision.cast_signed());
     }
 
-    /// One API call ended; `outcome` is `ok` or the kind of the error.
+    /// Counts an API call; `outcome` is `ok` or the kind of the error.
     pub fn call(&self, method: &'static str, outcome: &str) {
         self.calls.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
     }
 
-    /// A request or connection was refused before it became a call.
+    /// Counts a request or connection that was refused before it became a call.
     pub fn refused(&self, reason: &str) {
         self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
     }
 
-    /// A connection to the API; it counts as open until the guard is dropped.
+    /// Counts a connection to the API as open until the guard is dropped.
     #[must_use]
     pub fn connection(&self) -> OpenConnection {
         self.connections.inc();
@@ -207,4 +182,24 @@ impl Drop for OpenConnection {
 
 fn timing() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 4.0, 9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let mut registry = Registry::default();
+        let _ = Metrics::register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() >= 10, "{names:?}");
+        for name in names {
+            let documented = include_str!("../../deploy/METRICS.md").contains(&format!("`{name}"));
+            assert!(name.starts_with("webgateway_") && documented, "{name}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use std::io;
 
 use thiserror::Error;
+use webgateway_dns::{DnsListenError, DnsSockets};
 use webgateway_process::admin::{self, AdminServer};
-use webgateway_process::dns::{DnsSockets, NoDnsSocket};
-use webgateway_process::{BindError, Inherited, NotInherited, at_most_one};
+use webgateway_process::{BindError, Inherited, InheritedError, at_most_one};
 
 use crate::api::server::RpcServer;
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub struct Sockets {
 
 /// Why the process cannot listen.
 #[derive(Debug, Error)]
-pub enum NotListening {
+pub enum ListenError {
     /// A listener that cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -39,10 +39,10 @@ pub enum NotListening {
     Feed(#[from] NoDoor),
     /// The name server's sockets cannot be had.
     #[error(transparent)]
-    Dns(#[from] NoDnsSocket),
+    Dns(#[from] DnsListenError),
     /// Sockets from systemd that cannot be used.
     #[error(transparent)]
-    Inherited(#[from] NotInherited),
+    Inherited(#[from] InheritedError),
     /// The same, by the system's word.
     #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
     Unusable(&'static str, io::Error),
@@ -53,7 +53,7 @@ pub enum NotListening {
 
 impl Sockets {
     /// Listens on all.
-    pub async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, NotListening> {
+    pub async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,
             feed: feed(config, &mut inherited)?,
@@ -67,28 +67,28 @@ impl Sockets {
     }
 }
 
-async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, NotListening> {
+async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
-        Some(held) => RpcServer::inherit(held).map_err(|error| NotListening::Unusable("rpc", error)),
+        Some(held) => RpcServer::inherit(held).map_err(|error| ListenError::Unusable("rpc", error)),
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<Doors, NotListening> {
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<Doors, ListenError> {
     let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
     let held = held.map(FeedSocket::inherit).transpose();
-    let held = held.map_err(|error| NotListening::Unusable("feed", error))?;
+    let held = held.map_err(|error| ListenError::Unusable("feed", error))?;
     Ok(Doors::bind(&config.feed.listen, held)?)
 }
 
-fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, NotListening> {
+fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {
     let udp = at_most_one("dns", "UDP sockets", inherited.udp("dns")?)?;
     let tcp = at_most_one("dns", "TCP listeners", inherited.tcp("dns")?)?;
     match (udp, tcp) {
         (Some(udp), Some(tcp)) => {
-            DnsSockets::inherit(udp, tcp).map_err(|error| NotListening::Unusable("dns", error))
+            DnsSockets::inherit(udp, tcp).map_err(|error| ListenError::Unusable("dns", error))
         }
         (None, None) => Ok(DnsSockets::bind(config.dns_listen)?),
-        (Some(_), None) | (None, Some(_)) => Err(NotListening::HalfDns),
+        (Some(_), None) | (None, Some(_)) => Err(ListenError::HalfDns),
     }
 }

@@ -1,19 +1,26 @@
 //! Puts the dataplane together: binds everything, then builds, then runs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
+use thiserror::Error;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tracing::{error, info};
-use webgateway_process::dns::DnsSockets;
-use webgateway_process::{Inherited, Readiness, Stop, Tasks, Watchdog, admin, notify, signals};
+use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
+use webgateway_process::admin::{self, AdminServer};
+use webgateway_process::settings::Program;
+use webgateway_process::{
+    Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify,
+    signals,
+};
 
 use crate::backend::connector::{Connector, Observation};
 use crate::backend::dial::Ourselves;
@@ -22,20 +29,21 @@ use crate::backend::monitor::Monitor;
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, ConfigError, Endpoint, PROGRAM, Settings};
 use crate::connections::{Connections, RouteClosed};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
 use crate::dns::{self, Relay};
-use crate::edge::held::listen;
 use crate::edge::listener::Purpose;
+use crate::edge::socket_activation::{ListenError, listen};
 use crate::edge::worker::{self, Sockets, Worker};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::FeedClient;
 use crate::feed::directive::Drain;
 use crate::feed::link::Link;
 use crate::feed::{Publisher, file, renewal};
-use crate::identity::Current;
+use crate::identity::{Current, StateFailed};
+use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -46,64 +54,142 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The number of the workers' observations that wait for the monitor.
 const OBSERVATIONS: usize = 1024;
 
-/// The names of the sockets it takes from systemd.
-pub const SOCKETS: &[&str] = &["https", "http"];
+/// The process cannot start, or stopped.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The system refuses signals.
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    /// The listener of metrics and probes cannot be had.
+    #[error(transparent)]
+    Admin(#[from] BindError),
+    /// The listeners of the public side cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The sockets of the name server cannot be had.
+    #[error(transparent)]
+    Dns(#[from] DnsListenError),
+    /// A thread cannot be started.
+    #[error("cannot start the thread `{name}`: {source}")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// There are no session ticket keys.
+    #[error("cannot make session ticket keys: {0}")]
+    Tickets(#[from] rustls::Error),
+    /// This node's identity cannot be read.
+    #[error(transparent)]
+    Identity(#[from] StateFailed),
+    /// This node cannot join.
+    #[error("join: {0}")]
+    Join(#[from] JoinError),
+    /// An essential task ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
 
-/// Runs the dataplane, on sockets from systemd if it passes some, until it is told to stop.
-pub async fn run(config: Config, mut inherited: Inherited) -> anyhow::Result<()> {
-    let tasks = Tasks::new(Stop::new());
-    signals::watch(&tasks).context("cannot watch for signals")?;
-    let mut registry = Registry::default();
-    let metrics = Metrics::new(&mut registry);
-    let readiness = Readiness::new();
-    let unready = readiness.block("the first sync");
+/// A process whose listeners are bound and that is not running yet.
+pub struct App {
+    config: Config,
+    tasks: Tasks,
+    registry: Registry,
+    metrics: Metrics,
+    admin: AdminServer,
+    sockets: Vec<Sockets>,
+    ports: Ports,
+    dns: Vec<DnsSockets>,
+    filter: QuestionFilter,
+}
 
-    let admin = admin::bind(config.admin_listen).await?;
-    let count = config.worker_count();
-    let (sockets, ports) = listen_all(&config, &mut inherited, count)?;
-    let names = dns::bind(&config.dns.listen)?;
-    let admin_at = admin.local_addr();
+impl Application for App {
+    const PROGRAM: Program = PROGRAM;
+    const SOCKETS: &'static [&'static str] = &["https", "http"];
+    type Settings = Settings;
+    type Config = Config;
+    type ConfigError = ConfigError;
+    type Error = AppError;
 
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let controlplane = ControlplaneClient::default();
-    let (senders, receivers): (Vec<UnboundedSender<RouteClosed>>, Vec<_>) =
-        (0..count).map(|_| unbounded_channel()).unzip();
-    let mut watchdog = Watchdog::default();
-    let drain = Drain::new(readiness.clone());
-    let (view, observations) = look_after(&ports, &snapshot, &metrics, &tasks);
-    let shared = Shared {
-        snapshot: Arc::clone(&snapshot),
-        controlplane: controlplane.clone(),
-        ports: ports.clone(),
-        draining: drain.asked(),
-        view: view.clone(),
-        observations,
-    };
-    let workers = worker_metrics(&metrics, count);
-    let of_workers = sockets.into_iter().zip(receivers).zip(workers.clone());
-    start_workers(&config, &shared, of_workers, (&tasks, &mut watchdog))?;
-    let (draining, stop) = (drain.asked(), tasks.stop().clone());
-    let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
-    watchdog.run(&tasks, move || status.line());
-    let tickets = Arc::new(Tickets::new()?);
-    let mut publisher =
-        Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
-    open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-    start_dns(names, Relay::new(controlplane.clone(), metrics.clone()), &tasks)?;
-    let fed = Fed { publisher, controlplane, drain, metrics, workers, view };
-    start_feed(&config, fed, &tasks)?;
-    admin.serve(&tasks, Arc::new(registry), readiness.clone());
-    info!(https = ports.https, http = ports.http, admin = %admin_at, workers = count, "listening");
-    let stop = tasks.stop().clone();
-    tasks.spawn("ready", async move {
-        tokio::select! {
-            () = worker::informed(&snapshot) => notify::ready(),
-            () = stop.begun() => {}
-        }
-    });
-    tasks.run_until_stopped(config.limits.drain + GRACE).await?;
-    info!("stopped");
-    Ok(())
+    fn configure(settings: Settings) -> Result<Config, ConfigError> {
+        settings.resolve()
+    }
+
+    fn log_level(config: &Config) -> &str {
+        &config.log_level
+    }
+
+    /// Feed and admin run here, the workers on threads of their own.
+    fn runtime() -> Builder {
+        Builder::new_current_thread()
+    }
+
+    async fn bind(config: Config, mut inherited: Inherited) -> Result<Self, AppError> {
+        let mut registry = Registry::default();
+        let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        let metrics = Metrics::register(&mut registry);
+        let filter = QuestionFilter::new(DnsMetrics::register(&mut registry, tasks.metrics()));
+        let admin = admin::bind(config.admin_listen).await?;
+        let (sockets, ports) = listen_all(&config, &mut inherited)?;
+        let dns = dns::bind(&config.dns_listen)?;
+        Ok(Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter })
+    }
+
+    async fn run(self) -> Result<(), AppError> {
+        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
+        signals::watch(&tasks).map_err(AppError::Signals)?;
+        let readiness = Readiness::new();
+        let unready = readiness.block("the first sync");
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let controlplane = ControlplaneClient::default();
+        let (senders, parts) = worker_parts(sockets, &metrics);
+        let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
+        let mut watchdog = Watchdog::default();
+        let drain = Drain::new(readiness.clone());
+        let (view, observations) = look_after(&ports, &snapshot, &metrics, &tasks);
+        let shared = Shared {
+            snapshot: Arc::clone(&snapshot),
+            controlplane: controlplane.clone(),
+            ports: ports.clone(),
+            draining: drain.asked(),
+            view: view.clone(),
+            observations,
+        };
+        start_workers(&config, &shared, parts, &tasks, &mut watchdog)?;
+        let (draining, stop) = (drain.asked(), tasks.stop().clone());
+        let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
+        watchdog.run(&tasks, move || status.line());
+        let tickets = Arc::new(Tickets::new()?);
+        let mut publisher =
+            Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
+        open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
+        let relay = Relay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
+        start_dns(dns, relay, &tasks)?;
+        let fed = Fed { publisher, controlplane, drain, metrics, workers, view };
+        start_feed(&config, fed, &tasks)?;
+        let Ports { https, http, .. } = ports;
+        info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
+        admin.serve(&tasks, Arc::new(registry), readiness.clone());
+        tasks.spawn("ready", notify_ready(snapshot, tasks.stop().clone()));
+        tasks.run_until_stopped(config.limits.drain + GRACE).await?;
+        info!("stopped");
+        Ok(())
+    }
+
+    async fn act(config: Config, token: String) -> Result<String, AppError> {
+        let identity = join::join(&join::token(&token)?, &config.state_dir).await?;
+        let (name, address) = (&identity.name, &identity.address);
+        Ok(format!("joined as {name} at {address}\nnext: systemctl restart webgateway-dataplane"))
+    }
+}
+
+/// Tells the service manager that the process does its job, with the first sync.
+async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
+    tokio::select! {
+        () = worker::wait_for_first_sync(&snapshot) => notify::ready(),
+        () = stop.begun() => {}
+    }
 }
 
 /// What the feed leads to.
@@ -116,7 +202,7 @@ struct Fed {
     view: BackendView,
 }
 
-fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> anyhow::Result<()> {
+fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
     let Fed { publisher, controlplane, drain, metrics, workers, view } = fed;
     let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
@@ -171,22 +257,22 @@ fn look_after(
 }
 
 /// What one worker has to itself.
-type OfWorker = ((Sockets, UnboundedReceiver<RouteClosed>), WorkerMetrics);
+struct WorkerParts {
+    sockets: Sockets,
+    closed: UnboundedReceiver<RouteClosed>,
+    metrics: WorkerMetrics,
+}
 
-fn listen_all(
-    config: &Config,
-    inherited: &mut Inherited,
-    count: usize,
-) -> anyhow::Result<(Vec<Sockets>, Ports)> {
+fn listen_all(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Sockets>, Ports), ListenError> {
     let https = Purpose { what: "https", key: "https_port", port: config.https_port };
     let http = Purpose { what: "http", key: "http_port", port: config.http_port };
-    let https = listen(inherited, https, &config.listen, count)?;
-    let http = listen(inherited, http, &config.listen, count)?;
+    let https = listen(inherited, https, &config.listen, config.workers)?;
+    let http = listen(inherited, http, &config.listen, config.workers)?;
     let ports =
         Ports { addresses: [https.addresses, http.addresses].concat(), https: https.port, http: http.port };
-    let patient = https.held || http.held;
+    let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
-    Ok((by_worker.map(|(https, http)| Sockets { https, http, patient }).collect(), ports))
+    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
 /// What is fed from a file has that file for a cache. Traffic goes on without one that cannot be had.
@@ -196,16 +282,13 @@ fn open_cache(
     metrics: &Metrics,
     tasks: &Tasks,
     publisher: &mut Publisher,
-) -> std::io::Result<()> {
-    let (Some(folder), false) = (&config.cache_dir, matches!(config.feed.endpoint[..], [Endpoint::File(_)]))
-    else {
-        return Ok(());
-    };
+) -> Result<(), AppError> {
+    let Some(folder) = config.cache_dir.as_ref().filter(|_| !config.is_fed_by_file()) else { return Ok(()) };
     let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;
     match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
         Ok(Opened { restored, cache, write }) => {
             publisher.continue_from(cache, restored);
-            tasks.thread("cache".to_owned(), write)
+            start_thread(tasks, "cache".to_owned(), write)
         }
         Err(reason) => {
             metrics.cache_failures.inc();
@@ -216,36 +299,47 @@ fn open_cache(
 }
 
 /// On a thread of its own: a flood of questions delays neither traffic nor the feed.
-fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> std::io::Result<()> {
+fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());
     }
     let stop = tasks.stop().clone();
-    tasks.thread("dns".to_owned(), move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    start_thread(tasks, "dns".to_owned(), move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(dns::serve(sockets, relay, stop))
     })
 }
 
-fn worker_metrics(metrics: &Metrics, count: usize) -> Vec<WorkerMetrics> {
-    (0u32..).take(count).map(|number| metrics.worker(number)).collect()
+/// Makes what each worker has to itself, and what tells it of closed routes.
+fn worker_parts(
+    sockets: Vec<Sockets>,
+    metrics: &Metrics,
+) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+    let numbered = (0u32..).zip(sockets);
+    let parts = numbered.map(|(number, sockets)| {
+        let (sender, closed) = unbounded_channel();
+        (sender, WorkerParts { sockets, closed, metrics: metrics.worker(number) })
+    });
+    parts.unzip()
 }
 
 fn start_workers(
     config: &Config,
     shared: &Shared,
-    workers: impl Iterator<Item = OfWorker>,
-    (tasks, watchdog): (&Tasks, &mut Watchdog),
-) -> std::io::Result<()> {
-    for (number, ((sockets, closed), metrics)) in workers.enumerate() {
+    workers: Vec<WorkerParts>,
+    tasks: &Tasks,
+    watchdog: &mut Watchdog,
+) -> Result<(), AppError> {
+    for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
         let (BackendView { down, ourselves }, observations) =
             (shared.view.clone(), shared.observations.clone());
         let timeout = limits.connect_timeout;
-        let context = Box::new(move || WorkerContext {
+        let context = Box::new(move |tasks| WorkerContext {
             snapshot,
+            tasks,
             clock: Rc::default(),
             connector: Connector::new(down, observations, ourselves, metrics.clone(), timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
@@ -258,23 +352,17 @@ fn start_workers(
         });
         let name = format!("worker {number}");
         let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
-        let worker = Worker { sockets, closed, leave, pulse, stop: tasks.stop().clone(), context };
-        tasks.thread(name, move || worker::run(worker))?;
+        let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
+        let worker = Worker { sockets, closed, leave, pulse, stop, metrics, context };
+        start_thread(tasks, name, move || worker::run(worker))?;
     }
     Ok(())
 }
 
-/// The configuration's part that can be wrong without being started.
-pub fn check(config: &Config) -> Result<SocketAddr, String> {
-    if config.listen.is_empty() {
-        return Err("`listen` is empty: name one address at least".to_owned());
-    }
-    if config.https_port != 0 && config.https_port == config.http_port {
-        return Err(format!("`https_port` and `http_port` are both {}", config.https_port));
-    }
-    if config.feed.endpoint.len() > 1 && config.feed.endpoint.iter().any(|e| matches!(e, Endpoint::File(_))) {
-        return Err("`feed.endpoint`: file:PATH stands alone".to_owned());
-    }
-    config.check_bounds()?;
-    Ok(config.admin_listen)
+fn start_thread<E: std::fmt::Display>(
+    tasks: &Tasks,
+    name: String,
+    body: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Result<(), AppError> {
+    tasks.thread(name.clone(), body).map_err(|source| AppError::Thread { name, source })
 }

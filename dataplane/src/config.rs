@@ -1,21 +1,23 @@
-//! The dataplane's configuration: its keys, their defaults, and every limit there is.
+//! The dataplane's configuration: what the keys mean, and every limit there is.
 
 mod endpoint;
 mod limits;
+mod settings;
 
-use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use webgateway_process::settings::{Key, Kind, Program, Verb};
+use thiserror::Error;
+use webgateway_process::settings::{Program, Verb};
 use webgateway_proto::model::{NodeName, RemoteAddress};
 
-pub use self::endpoint::{Endpoint, InvalidEndpoint};
+pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::limits::{
     API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_TIMEOUT, HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
-use self::limits::{LONGEST, SHORTEST};
+use self::settings::KEYS;
+pub use self::settings::Settings;
 
 /// The program and all its keys.
 pub const PROGRAM: Program = Program {
@@ -33,133 +35,131 @@ pub const PROGRAM: Program = Program {
 /// The verb by which a node joins.
 pub const JOIN: &str = "join";
 
-const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key { path, kind, help }
-}
-
-const KEYS: &[Key] = &[
-    key(
-        "feed.endpoint",
-        Kind::List,
-        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: where it joined, or unix:/run/webgateway/feed.sock]",
-    ),
-    key("node", Kind::Text, "This node's name [default: the one it joined by, or the host's]"),
-    key("listen", Kind::List, "Addresses to listen on [default: ::]"),
-    key("https_port", Kind::Integer, "Port of the split [default: 443]"),
-    key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
-    key("workers", Kind::Integer, "Worker threads [default: one per core]"),
-    key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
-    key("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
-    key("access_log", Kind::Bool, "Log every request [default: false]"),
-    key(
-        "cache_dir",
-        Kind::Text,
-        "Folder for what is served, sealed, to start without a controlplane [default: none]",
-    ),
-    key(
-        "state_dir",
-        Kind::Text,
-        "Folder for this node's own keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
-    ),
-    key(
-        "dns.listen",
-        Kind::List,
-        "Addresses to take DNS questions on for the controlplane, such as 203.0.113.1:53 [default: none]",
-    ),
-    key("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
-    key("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
-    key("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
-    key(
-        "limits.header_timeout",
-        Kind::Text,
-        "To send a request head; also between two of them [default: 60s]",
-    ),
-    key("limits.header_bytes", Kind::Integer, "Bytes of a request head [default: 65536]"),
-    key("limits.stall_timeout", Kind::Text, "Without progress on the visitor's side [default: 60s]"),
-    key("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
-    key("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
-    key("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
-    key("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
-    key("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
-    key(
-        "limits.tunnel_timeout",
-        Kind::Text,
-        "Without a byte either way in a passthrough or WebSocket [default: 1h]",
-    ),
-    key(
-        "limits.drain",
-        Kind::Text,
-        "For connections of a deleted route, and all at a stop, to finish [default: 30s]",
-    ),
-];
-
-/// What the dataplane is started with.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// A configuration that can be run.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `[feed]`
-    pub feed: Feed,
+    /// The configured sources of resources, tried in turn; a file stands alone.
+    pub feed_endpoints: Vec<Endpoint>,
     /// The node's name, if it is not the one it joined by, or the host's.
     pub node: Option<String>,
-    /// The addresses of both listeners.
+    /// The addresses of both listeners; never empty.
     pub listen: Vec<IpAddr>,
     /// The port of the split; 0 takes a free one.
     pub https_port: u16,
     /// The port of the redirect; 0 takes a free one.
     pub http_port: u16,
-    /// Worker threads, if not one per core.
-    pub workers: Option<std::num::NonZeroUsize>,
-    /// Where metrics and probes are.
+    /// The number of worker threads.
+    pub workers: usize,
+    /// The address of metrics and probes.
     pub admin_listen: SocketAddr,
-    /// What is logged.
+    /// The log level, or directives.
     pub log_level: String,
     /// Whether every request is logged.
     pub access_log: bool,
-    /// `[dns]`
-    pub dns: Dns,
-    /// Where what is served is kept, if it is.
+    /// The addresses on which DNS questions are taken.
+    pub dns_listen: Vec<SocketAddr>,
+    /// The folder of the cache, if there is to be one.
     pub cache_dir: Option<PathBuf>,
-    /// Where this node's own keys are.
+    /// The folder of this node's own keys.
     pub state_dir: PathBuf,
-    /// `[limits]`
+    /// Every bound on size and time.
     pub limits: Limits,
 }
 
-/// `[feed]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Feed {
-    /// Where the resources come from, tried in turn; none: where it joined, or the socket of this machine.
-    pub endpoint: Vec<Endpoint>,
+/// Keys that are well-formed and yet cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// There is no address to listen on.
+    #[error("`listen` is empty: name one address at least")]
+    NoAddress,
+    /// Both listeners have the same port.
+    #[error("`https_port` and `http_port` are both {0}")]
+    SamePort(u16),
+    /// A file and another endpoint.
+    #[error("`feed.endpoint`: file:PATH stands alone")]
+    FileAmongOthers,
+    /// A time is none, or beyond the clock.
+    #[error("`limits.{0}` must be from 10ms to 30days")]
+    Timeout(&'static str),
+    /// A time is beyond the clock.
+    #[error("`limits.{0}` must be 30days at most")]
+    Longest(&'static str),
+    /// A number leaves room for nothing, or for more than there is.
+    #[error("`{key}` must be from {least} to {most}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The least it may be.
+        least: usize,
+        /// The most it may be.
+        most: usize,
+    },
 }
 
-/// `[dns]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dns {
-    /// Where DNS questions are taken; nowhere by default.
-    pub listen: Vec<SocketAddr>,
+impl Settings {
+    /// Returns what the keys mean; refuses what nothing could run with.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        if self.listen.is_empty() {
+            return Err(ConfigError::NoAddress);
+        }
+        if self.https_port != 0 && self.https_port == self.http_port {
+            return Err(ConfigError::SamePort(self.https_port));
+        }
+        let endpoints = self.feed.endpoint;
+        if endpoints.len() > 1 && endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::File(_))) {
+            return Err(ConfigError::FileAmongOthers);
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self.workers.map_or_else(cores, NonZeroUsize::get);
+        within("workers", workers, 1, 1024)?;
+        self.limits.check()?;
+        Ok(Config {
+            feed_endpoints: endpoints,
+            node: self.node,
+            listen: self.listen,
+            https_port: self.https_port,
+            http_port: self.http_port,
+            workers,
+            admin_listen: self.admin_listen,
+            log_level: self.log_level,
+            access_log: self.access_log,
+            dns_listen: self.dns.listen,
+            cache_dir: self.cache_dir,
+            state_dir: self.state_dir,
+            limits: self.limits,
+        })
+    }
+}
+
+fn within(key: &'static str, number: usize, least: usize, most: usize) -> Result<(), ConfigError> {
+    if (least..=most).contains(&number) { Ok(()) } else { Err(ConfigError::Number { key, least, most }) }
 }
 
 impl Config {
-    /// Whether who this node is matters: a controlplane may be far away.
+    /// Returns whether this node's identity matters: a controlplane may be remote.
     #[must_use]
     pub fn may_be_remote(&self) -> bool {
-        let endpoints = &self.feed.endpoint;
+        let endpoints = &self.feed_endpoints;
         endpoints.is_empty() || endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Remote(_)))
     }
 
-    /// Where the resources come from, of a node that joined at `joined`.
+    /// Returns whether the resources come from a file.
+    #[must_use]
+    pub fn is_fed_by_file(&self) -> bool {
+        matches!(self.feed_endpoints[..], [Endpoint::File(_)])
+    }
+
+    /// Returns the sources of resources of a node that joined at `joined`.
     #[must_use]
     pub fn endpoints(&self, joined: Option<&RemoteAddress>) -> Vec<Endpoint> {
-        match (self.feed.endpoint.is_empty(), joined) {
-            (false, _) => self.feed.endpoint.clone(),
+        match (self.feed_endpoints.is_empty(), joined) {
+            (false, _) => self.feed_endpoints.clone(),
             (true, Some(address)) => vec![Endpoint::Remote(address.clone())],
             (true, None) => vec![Endpoint::Unix("/run/webgateway/feed.sock".into())],
         }
     }
 
-    /// The node's name: the configured one, the one it joined by, or the host's.
+    /// Returns the node's name: the configured one, the one it joined by, or the host's.
     #[must_use]
     pub fn node_name(&self, joined: Option<&NodeName>) -> String {
         let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -167,93 +167,26 @@ impl Config {
         let name = given.unwrap_or_else(|| host().trim().to_owned());
         if name.is_empty() { "node".to_owned() } else { name }
     }
-
-    /// Refuses numbers that nothing could run with: time that is none or beyond the clock, room for nothing.
-    pub fn check_bounds(&self) -> Result<(), String> {
-        let limits = &self.limits;
-        let durations = [
-            ("hello_timeout", limits.hello_timeout),
-            ("handshake_timeout", limits.handshake_timeout),
-            ("header_timeout", limits.header_timeout),
-            ("stall_timeout", limits.stall_timeout),
-            ("connect_timeout", limits.connect_timeout),
-            ("response_timeout", limits.response_timeout),
-            ("backend_timeout", limits.backend_timeout),
-            ("tunnel_timeout", limits.tunnel_timeout),
-        ];
-        for (key, duration) in durations {
-            if !(SHORTEST..=LONGEST).contains(&duration) {
-                return Err(format!("`limits.{key}` must be from 10ms to 30days"));
-            }
-        }
-        for (key, duration) in [("backend_idle", limits.backend_idle), ("drain", limits.drain)] {
-            if duration > LONGEST {
-                return Err(format!("`limits.{key}` must be 30days at most"));
-            }
-        }
-        let numbers = [
-            ("workers", self.worker_count(), 1..=1024),
-            ("limits.connections", limits.connections, 1..=10_000_000),
-            ("limits.streams", limits.streams as usize, 1..=10_000),
-            ("limits.header_bytes", limits.header_bytes as usize, 1024..=1024 * 1024),
-        ];
-        match numbers.iter().find(|(_, number, range)| !range.contains(number)) {
-            Some((key, _, range)) => {
-                Err(format!("`{key}` must be from {} to {}", range.start(), range.end()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// How many workers run.
-    #[must_use]
-    pub fn worker_count(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        self.workers.map_or_else(cores, std::num::NonZeroUsize::get)
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            feed: Feed::default(),
-            node: None,
-            listen: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-            https_port: 443,
-            http_port: 80,
-            workers: None,
-            admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180),
-            log_level: "info".to_owned(),
-            access_log: false,
-            dns: Dns::default(),
-            cache_dir: None,
-            state_dir: state_dir(std::env::var_os("STATE_DIRECTORY")),
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// The first of what systemd gives a unit (systemd.exec(5), `StateDirectory=`), or the usual one.
-fn state_dir(given: Option<OsString>) -> PathBuf {
-    let given = given.and_then(|dirs| dirs.into_string().ok());
-    let first = given.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
-    first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }
 
 #[cfg(test)]
 mod tests {
-    use webgateway_process::settings::from_sources;
+    use webgateway_process::settings::{Kind, from_sources};
 
     use super::*;
 
-    fn run(args: &[&str]) -> Result<Config, String> {
+    fn read(args: &[&str]) -> Result<Settings, String> {
         let all = std::iter::once(&"x").chain(args).map(Into::into);
         from_sources(&PROGRAM, all, &|_| None).map(|i| i.settings).map_err(|error| error.to_string())
     }
 
+    fn resolve(args: &[&str]) -> Result<Config, ConfigError> {
+        read(args).unwrap().resolve()
+    }
+
     #[test]
     fn defaults_are_what_the_help_says() {
-        let config = run(&[]).unwrap();
+        let config = resolve(&[]).unwrap();
         assert_eq!(config.https_port, 443);
         assert_eq!(config.endpoints(None)[0].to_string(), "unix:/run/webgateway/feed.sock");
         let joined = "control.example:7443".parse().unwrap();
@@ -262,12 +195,6 @@ mod tests {
         for key in KEYS {
             assert!(key.help.contains("[default: "), "{}", key.path);
         }
-    }
-
-    #[test]
-    fn the_state_is_where_systemd_says() {
-        assert_eq!(state_dir(None), PathBuf::from("/var/lib/webgateway-dataplane"));
-        assert_eq!(state_dir(Some("/var/lib/a:/var/lib/b".into())), PathBuf::from("/var/lib/a"));
     }
 
     #[test]
@@ -283,13 +210,13 @@ mod tests {
                 (Kind::Text, "admin_listen") => "127.0.0.1:1",
                 (Kind::Text, _) => "7s",
             };
-            assert!(run(&[&flag, value]).is_ok(), "{flag} {value}");
+            assert!(read(&[&flag, value]).is_ok(), "{flag} {value}");
         }
     }
 
     #[test]
     fn what_nothing_could_run_with_is_refused() {
-        assert_eq!(run(&[]).unwrap().check_bounds(), Ok(()));
+        assert!(resolve(&[]).is_ok());
         for (flag, value) in [
             ("--limits-stall-timeout", "0s"),
             ("--limits-response-timeout", "1000000years"),
@@ -299,11 +226,20 @@ mod tests {
             ("--limits-header-bytes", "1"),
             ("--workers", "100000"),
         ] {
-            let error = run(&[flag, value]).unwrap().check_bounds().unwrap_err();
+            let error = resolve(&[flag, value]).unwrap_err().to_string();
             let named = error.split('`').nth(1).unwrap();
             assert_eq!(flag, format!("--{}", named.replace(['.', '_'], "-")), "{error}");
         }
-        assert_eq!(run(&["--limits-drain", "0s"]).unwrap().check_bounds(), Ok(()));
+        assert!(resolve(&["--limits-drain", "0s"]).is_ok());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        assert_eq!(resolve(&["--listen", ""]), Err(ConfigError::NoAddress));
+        assert_eq!(resolve(&["--https-port", "81", "--http-port", "81"]), Err(ConfigError::SamePort(81)));
+        assert!(resolve(&["--https-port", "0", "--http-port", "0"]).is_ok(), "each takes a free one");
+        let both = resolve(&["--feed-endpoint", "file:x.json,unix:/x"]);
+        assert_eq!(both, Err(ConfigError::FileAmongOthers));
     }
 
     #[test]
@@ -315,7 +251,7 @@ mod tests {
             (["--listen", "nowhere"], "listen"),
             (["--limits-drain", "soon"], "limits.drain"),
         ] {
-            let error = run(&args).unwrap_err();
+            let error = read(&args).unwrap_err();
             assert!(error.contains(named), "{args:?}: {error}");
         }
     }

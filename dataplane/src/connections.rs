@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use webgateway_proto::model::RouteId;
 
 /// The time a draining connection that is idle stays open: a request that is on its way comes within it, and is
@@ -68,7 +68,7 @@ pub struct Membership {
 #[derive(Debug)]
 pub struct OpenConnection {
     open: Gauge,
-    permits: Rc<Semaphore>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Returns a number for a connection that no other one of the process has, for the log.
@@ -78,18 +78,17 @@ pub fn connection_id() -> u64 {
 }
 
 impl OpenConnection {
-    /// Counts a connection whose permit of `permits` was forgotten.
+    /// Counts a connection that was let in by `permit`.
     #[must_use]
-    pub fn new(open: Gauge, permits: Rc<Semaphore>) -> Self {
+    pub fn new(open: Gauge, permit: OwnedSemaphorePermit) -> Self {
         open.inc();
-        Self { open, permits }
+        Self { open, _permit: permit }
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.open.dec();
-        self.permits.add_permits(1);
     }
 }
 
@@ -212,6 +211,10 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     fn id(n: u8) -> RouteId {
@@ -249,8 +252,9 @@ mod tests {
 
     #[test]
     fn a_connection_counts_until_it_is_dropped() {
-        let (open, permits) = (Gauge::default(), Rc::new(Semaphore::new(0)));
-        let connection = OpenConnection::new(open.clone(), Rc::clone(&permits));
+        let (open, permits) = (Gauge::default(), Arc::new(Semaphore::new(1)));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let connection = OpenConnection::new(open.clone(), permit);
         assert_eq!((open.get(), permits.available_permits()), (1, 0));
         drop(connection);
         assert_eq!((open.get(), permits.available_permits()), (0, 1));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use webgateway_process::LocalTasks;
 
 use crate::backend::connector::Connector;
 use crate::backend::pool::Pool;
@@ -22,6 +23,8 @@ use crate::snapshot::Snapshot;
 pub struct WorkerContext {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The supervisor of the worker's tasks.
+    pub tasks: LocalTasks,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
     /// The connector to the backends.

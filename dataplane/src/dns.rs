@@ -5,28 +5,28 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use webgateway_process::Stop;
-use webgateway_process::dns::{
-    Answerer, Counts, DnsSockets, Gate, Limit, NoDnsSocket, Transport, server_failure,
+use webgateway_dns::{
+    DnsListenError, DnsMetrics, DnsSockets, QuestionFilter, Responder, Transport, server_failure,
 };
+use webgateway_process::Stop;
 use webgateway_proto::feed::Question;
 
 use crate::controlplane::ControlplaneClient;
-use crate::metrics::Metrics;
 
-/// The time the controlplane may take to answer: resolvers ask again after a second or a few.
+/// The time that the controlplane has to answer: resolvers ask again after a second or a few.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The reason why the name server ended.
+/// The name server ended.
 #[derive(Debug, Error)]
-pub enum DnsError {
-    /// A socket failed.
+pub enum DnsServerError {
+    /// One of its sockets cannot be used.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// A listener's task panicked.
+    /// One of its tasks panicked.
     #[error("a listener died")]
     Died,
 }
@@ -35,28 +35,23 @@ pub enum DnsError {
 #[derive(Clone)]
 pub struct Relay {
     controlplane: ControlplaneClient,
-    gate: Gate,
-    metrics: Metrics,
+    filter: QuestionFilter,
+    unanswered: Counter,
 }
 
 impl Relay {
     /// Relays to `controlplane`, within the limits of a name server.
     #[must_use]
-    pub fn new(controlplane: ControlplaneClient, metrics: Metrics) -> Self {
-        let counts = Counts {
-            questions: metrics.dns_questions.clone(),
-            limited: metrics.dns_limited.clone(),
-            restarts: metrics.dns_restarts.clone(),
-        };
-        Self { controlplane, gate: Gate::new(Limit::default(), counts), metrics }
+    pub fn new(controlplane: ControlplaneClient, filter: QuestionFilter, unanswered: Counter) -> Self {
+        Self { controlplane, filter, unanswered }
     }
 }
 
-impl Answerer for Relay {
+impl Responder for Relay {
     /// Without a controlplane the answer is "server failure", not silence: a resolver goes on to the next name
     /// server at once and asks again within seconds, whereas one that says nothing is taken for dead for minutes.
-    async fn answer(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.gate.admit(question, from, transport) {
+    async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
+        if let Err(instead) = self.filter.admit(question, from, transport) {
             return instead;
         }
         let asked = Question {
@@ -67,30 +62,30 @@ impl Answerer for Relay {
         match timeout(ANSWER_TIMEOUT, self.controlplane.resolve(asked)).await {
             Ok(Ok(answer)) => (!answer.is_empty()).then(|| answer.to_vec()),
             Ok(Err(_)) | Err(_) => {
-                self.metrics.dns_unanswered.inc();
+                self.unanswered.inc();
                 server_failure(question)
             }
         }
     }
 
-    fn counts(&self) -> &Counts {
-        self.gate.counts()
+    fn metrics(&self) -> &DnsMetrics {
+        self.filter.metrics()
     }
 }
 
 /// Listens on each address, UDP and TCP.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, NoDnsSocket> {
+pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
     addresses.iter().map(|address| DnsSockets::bind(*address)).collect()
 }
 
 /// Relays until the process stops.
-pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsError> {
+pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));
     }
     while let Some(ended) = listeners.join_next().await {
-        ended.map_err(|_| DnsError::Died)??;
+        ended.map_err(|_| DnsServerError::Died)??;
     }
     Ok(())
 }

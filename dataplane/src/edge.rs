@@ -2,10 +2,10 @@
 
 pub mod challenge;
 pub mod connection;
-pub mod held;
 pub mod hello;
 pub mod listener;
 pub mod passthrough;
 pub mod plain;
+pub mod socket_activation;
 pub mod split;
 pub mod worker;

@@ -17,7 +17,7 @@ const LONGEST: u64 = 4096;
 
 /// Why this node has not joined. Nothing was changed on it.
 #[derive(Debug, Error)]
-pub enum NotJoined {
+pub enum JoinError {
     /// No token.
     #[error(transparent)]
     Token(#[from] InvalidToken),
@@ -52,25 +52,25 @@ pub enum NotJoined {
 }
 
 /// The token as it was given: `-` stands for standard input.
-pub fn token(given: &str) -> Result<JoinToken, NotJoined> {
+pub fn token(given: &str) -> Result<JoinToken, JoinError> {
     if given != "-" {
         return Ok(JoinToken::parse(given)?);
     }
     let mut text = Zeroizing::new(String::new());
-    io::stdin().lock().take(LONGEST).read_to_string(&mut text).map_err(NotJoined::Input)?;
+    io::stdin().lock().take(LONGEST).read_to_string(&mut text).map_err(JoinError::Input)?;
     Ok(JoinToken::parse(&text)?)
 }
 
 /// Joins, and keeps what this node is from now on in `folder`.
-pub async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, NotJoined> {
+pub async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, JoinError> {
     let late = unix_now() - token.expires_at;
     if late >= 0 {
-        return Err(NotJoined::Expired(late));
+        return Err(JoinError::Expired(late));
     }
     let kept = StateDir::new(folder);
     if let Some(identity) = kept.load()? {
         let node = identity.name.to_string();
-        return Err(NotJoined::Joined { node, folder: folder.to_owned() });
+        return Err(JoinError::Joined { node, folder: folder.to_owned() });
     }
     // The token is good once: first make sure that what it gives can be kept.
     kept.prepare()?;

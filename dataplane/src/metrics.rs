@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use webgateway_process::PREFIX;
 
 pub use self::age::ConfigAge;
 
@@ -23,8 +24,6 @@ pub struct Metrics {
     tunnel_bytes: Family<Flow, Counter>,
     refused: Family<Refused, Counter>,
     backend_failures: Family<Failed, Counter>,
-    /// Accepts that failed, most often for want of file descriptors.
-    pub accept_errors: Counter,
     /// Requests sent to a second backend.
     pub retries: Counter,
     /// 1 while the feed is connected.
@@ -45,12 +44,6 @@ pub struct Metrics {
     pub cache_good: Gauge,
     /// Writes of the cache that failed.
     pub cache_failures: Counter,
-    /// DNS questions.
-    pub dns_questions: Counter,
-    /// DNS questions over a network's limit.
-    pub dns_limited: Counter,
-    /// DNS listeners started anew.
-    pub dns_restarts: Counter,
     /// DNS questions the controlplane did not answer.
     pub dns_unanswered: Counter,
     /// Routes held.
@@ -159,9 +152,9 @@ pub enum Refusal {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let r = registry.sub_registry_with_prefix("webgateway");
+        let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("connections_accepted", "Connections taken", metrics.accepted.clone());
         r.register("connections_open", "Connections open now", metrics.open.clone());
         r.register(
@@ -169,7 +162,6 @@ impl Metrics {
             "Connections cut for what they sent, or did not send",
             metrics.refused.clone(),
         );
-        r.register("accept_errors", "Accepts that failed", metrics.accept_errors.clone());
         r.register("requests", "Requests answered, by class of status", metrics.requests.clone());
         r.register("retries", "Requests sent to a second backend", metrics.retries.clone());
         r.register("tunnels", "Passthrough connections", metrics.tunnels.clone());
@@ -196,13 +188,6 @@ impl Metrics {
         r.register_collector(Box::new(metrics.config_age.clone()));
         r.register("cache_good", "1 while what is in use is in the cache", metrics.cache_good.clone());
         r.register("cache_failures", "Writes of the cache that failed", metrics.cache_failures.clone());
-        r.register("dns_questions", "DNS questions", metrics.dns_questions.clone());
-        r.register("dns_limited", "DNS questions over a network's limit", metrics.dns_limited.clone());
-        r.register(
-            "dns_restarts",
-            "DNS listeners that ended and were started anew",
-            metrics.dns_restarts.clone(),
-        );
         r.register(
             "dns_unanswered",
             "DNS questions that the controlplane did not answer in time",
@@ -261,9 +246,28 @@ impl WorkerMetrics {
     pub fn retried(&self) {
         self.whole.retries.inc();
     }
+}
 
-    /// Counts an accept that failed.
-    pub fn accept_failed(&self) {
-        self.whole.accept_errors.inc();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let worker = metrics.worker(0);
+        worker.refused(Refusal::NotTls);
+        worker.backend_failed("connection_timeout");
+        metrics.config_age.confirmed(1);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() >= 10, "{names:?}");
+        for name in names {
+            let documented = include_str!("../../deploy/METRICS.md").contains(&format!("`{name}"));
+            assert!(name.starts_with("webgateway_") && documented, "{name}");
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 pub mod api;
 pub mod audit;
+mod error_chain;
 pub mod feed;
 pub mod httpsig;
 pub mod model;
+
+pub use error_chain::{describe_error, error_chain};

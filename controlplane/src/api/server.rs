@@ -16,7 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
+use webgateway_process::accept::Acceptor;
 use webgateway_process::{BindError, Stop, Tasks};
 use webgateway_proto::api::MAX_BODY;
 
@@ -34,7 +35,6 @@ const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 const LINGER: Duration = Duration::from_secs(1);
 /// For a client to take its last answer.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The bound listener.
 #[derive(Debug)]
@@ -71,27 +71,22 @@ impl RpcServer {
 
     /// Serves until the process stops.
     pub async fn serve(self, api: Api, metrics: Metrics, tasks: Tasks) -> Result<(), Infallible> {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let stop = tasks.stop().clone();
-        loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return Ok(()) };
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = stop.begun() => return Ok(()),
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let connection = Connection { api: api.clone(), metrics: metrics.clone(), peer };
-                    let tasks_of_it = tasks.clone();
-                    tasks.spawn("rpc connection", connection.serve(stream, permit, tasks_of_it));
-                }
-                Err(error) => {
-                    metrics.refused("accept");
-                    warn!(%error, "the API cannot accept a connection");
-                    sleep(ACCEPT_BACKOFF).await;
-                }
-            }
+        let acceptor = Acceptor {
+            name: "rpc",
+            listener: self.listener,
+            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            errors: tasks.metrics().accept_errors("rpc"),
+        };
+        let accepting = acceptor.run(|stream, peer, permit| {
+            let connection = Connection { api: api.clone(), metrics: metrics.clone(), peer };
+            tasks.spawn("rpc connection", connection.serve(stream, permit, tasks.clone()));
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = stop.begun() => {}
         }
+        Ok(())
     }
 }
 

@@ -162,7 +162,7 @@ impl Scene {
     fn refused(&self, reason: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        let line = format!("webgateway_controlplane_api_refused_total{{reason=\"{reason}\"}} ");
+        let line = format!("webgateway_api_refused_total{{reason=\"{reason}\"}} ");
         text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
     }
 }

@@ -1,11 +1,9 @@
 //! Calls that wait for something: few at a time, and over at once when the process stops.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
-use webgateway_process::Stop;
+use webgateway_process::{Slot, Slots, Stop};
 use webgateway_proto::model::KeyId;
 
 use crate::domain::Refusal;
@@ -15,22 +13,16 @@ const MOST: usize = 256;
 /// How many of them are one caller's, so that nobody keeps the others out.
 const MOST_OF_ONE: usize = 16;
 
-/// Who waits. Waiting takes a place here, and neither a thread nor a connection of the store.
+/// The calls that wait. Waiting takes a slot here, and neither a thread nor a connection of the store.
 pub(super) struct Waiting {
     stop: Stop,
-    callers: Arc<Mutex<BTreeMap<KeyId, usize>>>,
-}
-
-/// A place among those who wait; dropping it gives it back.
-struct Place {
-    caller: KeyId,
-    callers: Arc<Mutex<BTreeMap<KeyId, usize>>>,
+    slots: Slots<KeyId>,
 }
 
 impl Waiting {
     /// Nobody yet.
     pub(super) fn new(stop: Stop) -> Self {
-        Self { stop, callers: Arc::default() }
+        Self { stop, slots: Slots::new(MOST, MOST_OF_ONE) }
     }
 
     /// Waits for `news`, for `limit` at most; no longer once the process stops. `None` if they did not come.
@@ -40,7 +32,7 @@ impl Waiting {
         limit: Duration,
         news: impl Future<Output = T>,
     ) -> Result<Option<T>, Refusal> {
-        let _place = self.take(caller)?;
+        let _slot = self.take(caller)?;
         tokio::select! {
             news = news => Ok(Some(news)),
             () = self.stop.begun() => Ok(None),
@@ -48,29 +40,9 @@ impl Waiting {
         }
     }
 
-    fn take(&self, caller: &KeyId) -> Result<Place, Refusal> {
-        let mut callers = lock(&self.callers);
-        let own = callers.get(caller).copied().unwrap_or(0);
-        if own >= MOST_OF_ONE || callers.values().sum::<usize>() >= MOST {
-            return Err(Refusal::Crowded);
-        }
-        callers.insert(caller.clone(), own + 1);
-        Ok(Place { caller: caller.clone(), callers: Arc::clone(&self.callers) })
+    fn take(&self, caller: &KeyId) -> Result<Slot<KeyId>, Refusal> {
+        self.slots.take(caller.clone()).ok_or(Refusal::Crowded)
     }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut callers = lock(&self.callers);
-        match callers.get_mut(&self.caller) {
-            Some(own) if *own > 1 => *own -= 1,
-            Some(_) | None => drop(callers.remove(&self.caller)),
-        }
-    }
-}
-
-fn lock(callers: &Mutex<BTreeMap<KeyId, usize>>) -> MutexGuard<'_, BTreeMap<KeyId, usize>> {
-    callers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -84,16 +56,14 @@ mod tests {
     }
 
     #[test]
-    fn places_are_few_for_one_and_for_all_and_come_back() {
+    fn slots_are_few_for_one_and_for_all() {
         let waiting = Waiting::new(Stop::new());
-        let mut places: Vec<Place> =
+        let mut slots: Vec<Slot<KeyId>> =
             (0..MOST).map(|at| waiting.take(&key(at / MOST_OF_ONE)).unwrap()).collect();
         assert!(matches!(waiting.take(&key(MOST)), Err(Refusal::Crowded)), "all of them");
-        places.truncate(MOST - 1);
+        slots.truncate(MOST - 1);
         assert!(matches!(waiting.take(&key(0)), Err(Refusal::Crowded)), "all of one's own");
         assert!(waiting.take(&key(MOST)).is_ok());
-        places.clear();
-        assert!(lock(&waiting.callers).is_empty(), "nobody is remembered");
     }
 
     #[tokio::test]

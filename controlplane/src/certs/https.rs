@@ -19,8 +19,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
+use webgateway_proto::describe_error;
 
-use crate::causes::causes;
 use crate::clock::Clock;
 
 /// How long one request may take, connecting and reading its answer included.
@@ -138,7 +138,8 @@ impl Https {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(http::response::Parts, Bytes), NoAnswer> {
-        let answer = self.client.request(request).await.map_err(|e| NoAnswer::Unreachable(causes(&e)))?;
+        let answer =
+            self.client.request(request).await.map_err(|e| NoAnswer::Unreachable(describe_error(&e)))?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         Ok((parts, body.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes()))

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
@@ -17,6 +16,7 @@ use super::order::{OrderFailed, Orders};
 use super::preflight::{Inspector, Preflight};
 use super::schedule::{Wanted, look_again_at, renew_at, retry_at, turn};
 use super::solver::ChallengeKind;
+use crate::clock::rfc3339;
 use crate::metrics::Metrics;
 use crate::store::certificates::{Issued, Validity, find as find_certificate, leaf, put};
 use crate::store::issuance::{self, Issuance};
@@ -272,10 +272,6 @@ fn after_failure(now: OffsetDateTime, before: Issuance, failed: Failed) -> (&'st
 /// Nothing is missing any more.
 fn cleared(before: Issuance) -> Issuance {
     Issuance { records: Vec::new(), missing_since: None, ..before }
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 fn validity(issued: &Issued) -> Validity {

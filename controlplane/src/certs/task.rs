@@ -10,14 +10,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
 
 use super::internal::InternalCa;
 use super::issuer::{AcmeIssuer, Issuer, NotIssued};
 use super::schedule::{Action, Known, Plan, Wanted, decide, plan};
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
 use crate::seal::SecretKey;
@@ -224,7 +223,7 @@ impl Certificates {
             return Ok(());
         }
         for certificate in &issued {
-            let until = certificate.not_after.format(&Rfc3339).unwrap_or_default();
+            let until = rfc3339(certificate.not_after);
             info!(id = %certificate.id, until, "a certificate was issued");
         }
         let key = Arc::clone(&self.key);
@@ -278,13 +277,13 @@ fn count(now: OffsetDateTime, held: &[Validity], stands: &[Issuance]) -> Certifi
     let failing = stands.iter().filter(|stands| stands.failures > 0).count();
     let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
     let expired = held.iter().filter(|held| held.not_after <= now).count();
-    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64() / 86_400.0);
+    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64());
     CertificateCounts {
         valid: held.len() - expired,
         expired,
         waiting,
         failing,
-        days_left: left.reduce(f64::min),
+        expiry_seconds: left.reduce(f64::min),
     }
 }
 

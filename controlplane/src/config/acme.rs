@@ -84,7 +84,7 @@ pub struct Eab {
 
 /// Why a CA cannot be used as it is described.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidAcme {
+pub enum AcmeConfigError {
     /// The directory is no https URL.
     #[error("`{key}`: `{url}` is not an https URL, such as {LETS_ENCRYPT}")]
     Directory {
@@ -124,7 +124,7 @@ impl AcmeSettings {
         self,
         directory: Option<String>,
         root: Option<PathBuf>,
-    ) -> Result<Vec<CaConfig>, InvalidAcme> {
+    ) -> Result<Vec<CaConfig>, AcmeConfigError> {
         let mut cas = vec![CaConfig {
             directory: url("local_acme", directory.unwrap_or_else(|| LETS_ENCRYPT.to_owned()))?,
             root,
@@ -135,7 +135,7 @@ impl AcmeSettings {
         for fallback in self.fallback {
             let ca = fallback.resolve(cas[0].email.clone())?;
             if cas.iter().any(|other| other.directory == ca.directory) {
-                return Err(InvalidAcme::Twice(ca.directory));
+                return Err(AcmeConfigError::Twice(ca.directory));
             }
             cas.push(ca);
         }
@@ -147,7 +147,7 @@ impl AcmeSettings {
         self,
         directory: Option<String>,
         root: Option<PathBuf>,
-    ) -> Result<Vec<CaConfig>, InvalidAcme> {
+    ) -> Result<Vec<CaConfig>, AcmeConfigError> {
         let given = [
             ("local_acme", directory.is_some()),
             ("local_acme_root", root.is_some()),
@@ -158,12 +158,12 @@ impl AcmeSettings {
             ("acme.fallback", !self.fallback.is_empty()),
         ];
         let useless = given.into_iter().find(|(_, given)| *given);
-        useless.map_or(Ok(Vec::new()), |(key, _)| Err(InvalidAcme::Useless(key)))
+        useless.map_or(Ok(Vec::new()), |(key, _)| Err(AcmeConfigError::Useless(key)))
     }
 }
 
 impl Fallback {
-    fn resolve(self, email: Option<String>) -> Result<CaConfig, InvalidAcme> {
+    fn resolve(self, email: Option<String>) -> Result<CaConfig, AcmeConfigError> {
         const KEY: &str = "acme.fallback";
         match self {
             Self::Url(directory) => {
@@ -185,15 +185,15 @@ impl Fallback {
     }
 }
 
-fn url(key: &'static str, url: String) -> Result<String, InvalidAcme> {
+fn url(key: &'static str, url: String) -> Result<String, AcmeConfigError> {
     let parsed = url.parse::<http::Uri>().ok();
     let good = parsed.is_some_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some());
-    if good { Ok(url) } else { Err(InvalidAcme::Directory { key, url }) }
+    if good { Ok(url) } else { Err(AcmeConfigError::Directory { key, url }) }
 }
 
-fn address(key: &'static str, email: Option<String>) -> Result<Option<String>, InvalidAcme> {
+fn address(key: &'static str, email: Option<String>) -> Result<Option<String>, AcmeConfigError> {
     match email {
-        Some(email) if !is_address(&email) => Err(InvalidAcme::Email { key, email }),
+        Some(email) if !is_address(&email) => Err(AcmeConfigError::Email { key, email }),
         email => Ok(email),
     }
 }
@@ -209,13 +209,13 @@ fn binding(
     kid: Option<String>,
     key: Option<Secret>,
     names: [&'static str; 2],
-) -> Result<Option<Eab>, InvalidAcme> {
+) -> Result<Option<Eab>, AcmeConfigError> {
     match (kid, key) {
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(InvalidAcme::HalfBinding { missing: names[0] }),
-        (Some(_), None) => Err(InvalidAcme::HalfBinding { missing: names[1] }),
+        (None, Some(_)) => Err(AcmeConfigError::HalfBinding { missing: names[0] }),
+        (Some(_), None) => Err(AcmeConfigError::HalfBinding { missing: names[1] }),
         (Some(kid), Some(key)) => {
-            let bytes = BASE64URL.decode(key.0.trim()).map_err(|_| InvalidAcme::HmacKey(names[1]))?;
+            let bytes = BASE64URL.decode(key.0.trim()).map_err(|_| AcmeConfigError::HmacKey(names[1]))?;
             Ok(Some(Eab { kid, hmac_key: Zeroizing::new(bytes) }))
         }
     }

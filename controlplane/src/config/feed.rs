@@ -46,7 +46,7 @@ pub enum FeedAddress {
 
 /// A `[feed]` that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidFeed {
+pub enum FeedConfigError {
     /// Nowhere to listen.
     #[error(
         "`feed.listen` is empty: no dataplane could connect; leave it out for unix:/run/webgateway/feed.sock"
@@ -74,12 +74,12 @@ impl Default for Feed {
 }
 
 impl Feed {
-    pub(super) fn resolve(self) -> Result<FeedConfig, InvalidFeed> {
+    pub(super) fn resolve(self) -> Result<FeedConfig, FeedConfigError> {
         if self.listen.is_empty() {
-            return Err(InvalidFeed::Nowhere);
+            return Err(FeedConfigError::Nowhere);
         }
         if !(SHORTEST..=LONGEST).contains(&self.node_lifetime) {
-            return Err(InvalidFeed::Lifetime);
+            return Err(FeedConfigError::Lifetime);
         }
         let listen: Vec<_> = self.listen.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
         let address = self.address.or_else(|| only_address(&listen));
@@ -95,11 +95,11 @@ impl FeedConfig {
     }
 }
 
-fn address(text: &str) -> Result<FeedAddress, InvalidFeed> {
+fn address(text: &str) -> Result<FeedAddress, FeedConfigError> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(FeedAddress::Unix(path.into())),
-        Some(_) => Err(InvalidFeed::Listen(text.to_owned())),
-        None => text.parse().map(FeedAddress::Tcp).map_err(|_| InvalidFeed::Listen(text.to_owned())),
+        Some(_) => Err(FeedConfigError::Listen(text.to_owned())),
+        None => text.parse().map(FeedAddress::Tcp).map_err(|_| FeedConfigError::Listen(text.to_owned())),
     }
 }
 
@@ -117,7 +117,7 @@ fn only_address(listen: &[FeedAddress]) -> Option<RemoteAddress> {
 mod tests {
     use super::*;
 
-    fn resolve(listen: &[&str]) -> Result<FeedConfig, InvalidFeed> {
+    fn resolve(listen: &[&str]) -> Result<FeedConfig, FeedConfigError> {
         let listen = listen.iter().map(|text| (*text).to_owned()).collect();
         Feed { listen, ..Feed::default() }.resolve()
     }
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_refused() {
-        assert_eq!(resolve(&[]), Err(InvalidFeed::Nowhere));
+        assert_eq!(resolve(&[]), Err(FeedConfigError::Nowhere));
         for bad in ["unix:", "unix:/x/", "feed.sock", "host:7443", "7443"] {
-            assert_eq!(resolve(&[bad]), Err(InvalidFeed::Listen(bad.to_owned())));
+            assert_eq!(resolve(&[bad]), Err(FeedConfigError::Listen(bad.to_owned())));
         }
         let short = Feed { node_lifetime: Duration::from_secs(1), ..Feed::default() };
-        assert_eq!(short.resolve(), Err(InvalidFeed::Lifetime));
+        assert_eq!(short.resolve(), Err(FeedConfigError::Lifetime));
     }
 }

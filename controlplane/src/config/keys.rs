@@ -37,7 +37,7 @@ pub struct KeyUri {
 
 /// Why a text is no [`KeyUri`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidKeyUri {
+pub enum KeyUriError {
     /// No place for the id, or two.
     #[error("`{0}` must have {PLACE} once, in its path or query: https://keys.example.com/{PLACE}")]
     Place(String),
@@ -59,15 +59,15 @@ impl KeyUri {
 }
 
 impl FromStr for KeyUri {
-    type Err = InvalidKeyUri;
+    type Err = KeyUriError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidKeyUri> {
-        let place = || InvalidKeyUri::Place(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, KeyUriError> {
+        let place = || KeyUriError::Place(text.to_owned());
         let (before, after) = text.split_once(PLACE).ok_or_else(place)?;
         if after.contains(PLACE) || after.contains('#') || before.contains('#') {
             return Err(place());
         }
-        let malformed = || InvalidKeyUri::Malformed(text.to_owned());
+        let malformed = || KeyUriError::Malformed(text.to_owned());
         let uri: Uri = format!("{before}x{after}").parse().map_err(|_| malformed())?;
         let host = uri.host().ok_or_else(malformed)?;
         // An id in the host would let a caller choose whom we ask.
@@ -85,7 +85,7 @@ impl FromStr for KeyUri {
         match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => {}
             Some(scheme) if *scheme == Scheme::HTTP && loopback(host) => {}
-            Some(_) | None => return Err(InvalidKeyUri::Scheme(text.to_owned())),
+            Some(_) | None => return Err(KeyUriError::Scheme(text.to_owned())),
         }
         Ok(Self { before: before.to_owned(), after: after.to_owned() })
     }

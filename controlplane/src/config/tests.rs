@@ -2,16 +2,16 @@
 
 use std::ffi::OsString;
 
-use webgateway_process::settings::{InvalidSettings, from_sources};
+use webgateway_process::settings::{SettingsError, from_sources};
 
 use super::*;
 
-fn read(args: &[&str]) -> Result<Settings, InvalidSettings> {
+fn read(args: &[&str]) -> Result<Settings, SettingsError> {
     let args = std::iter::once("webgateway-controlplane").chain(args.iter().copied()).map(OsString::from);
     from_sources(&PROGRAM, args, &|_| None).map(|invocation| invocation.settings)
 }
 
-fn resolve(more: &[&str]) -> Result<Config, InvalidConfig> {
+fn resolve(more: &[&str]) -> Result<Config, ConfigError> {
     let base = ["--base-domain", "GW.example", "--certificates-module", "internal"];
     read(&[&base[..], more].concat()).unwrap().resolve()
 }
@@ -119,7 +119,7 @@ fn what_cannot_be_run_is_refused_by_its_key() {
         assert!(refused.starts_with(key), "{flags:?}: {refused}");
     }
     let refused = read(&["--certificates-module=internal"]).unwrap().resolve();
-    assert_eq!(refused, Err(InvalidConfig::NoBaseDomain));
+    assert_eq!(refused, Err(ConfigError::NoBaseDomain));
 }
 
 #[test]
@@ -163,6 +163,6 @@ fn what_does_not_parse_is_refused() {
         "--rpc-listen=8080",
         "--certificates-module=none",
     ] {
-        assert!(matches!(read(&[flag]), Err(InvalidSettings::Value(_))), "{flag}");
+        assert!(matches!(read(&[flag]), Err(SettingsError::Value(_))), "{flag}");
     }
 }

@@ -12,7 +12,7 @@ use hickory_server::proto::rr::Record;
 use hickory_server::proto::serialize::binary::BinEncoder;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{Catalog, MessageResponse};
-use webgateway_process::dns::{Answerer, Counts, Gate, Transport, header};
+use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport, header};
 
 use super::txt::TxtSet;
 use super::zone::Zone;
@@ -31,7 +31,7 @@ pub struct Answers(Arc<Inner>);
 struct Inner {
     zone: Zone,
     values: TxtSet,
-    gate: Gate,
+    filter: QuestionFilter,
     /// Made anew when the values have changed.
     current: ArcSwap<Current>,
 }
@@ -44,9 +44,9 @@ struct Current {
 impl Answers {
     /// The zone with these values.
     #[must_use]
-    pub fn new(zone: Zone, values: TxtSet, gate: Gate) -> Self {
+    pub fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
         let current = ArcSwap::from_pointee(Current::new(&zone, &values));
-        Self(Arc::new(Inner { zone, values, gate, current }))
+        Self(Arc::new(Inner { zone, values, filter, current }))
     }
 
     fn current(&self) -> Arc<Current> {
@@ -60,9 +60,9 @@ impl Answers {
     }
 }
 
-impl Answerer for Answers {
-    async fn answer(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.0.gate.admit(question, from, transport) {
+impl Responder for Answers {
+    async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
+        if let Err(instead) = self.0.filter.admit(question, from, transport) {
             return instead;
         }
         let protocol = match transport {
@@ -78,8 +78,8 @@ impl Answerer for Answers {
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    fn counts(&self) -> &Counts {
-        self.0.gate.counts()
+    fn metrics(&self) -> &DnsMetrics {
+        self.0.filter.metrics()
     }
 }
 

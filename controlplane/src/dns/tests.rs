@@ -5,11 +5,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::Quota;
 use hickory_server::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, Record, RecordType};
-use webgateway_process::dns::{Counts, DnsSockets, Gate, Limit};
-use webgateway_process::{Stop, Tasks};
+use webgateway_dns::{DnsMetrics, DnsSockets, QuestionFilter};
+use webgateway_process::{Quota, Stop, Tasks};
 use webgateway_proto::model::Host;
 
 use super::answers::Answers;
@@ -19,7 +18,7 @@ use crate::dns::zone::Zone;
 struct Dns {
     address: SocketAddr,
     values: TxtSet,
-    counts: Counts,
+    metrics: DnsMetrics,
     tasks: Tasks,
 }
 
@@ -30,17 +29,22 @@ impl Drop for Dns {
 }
 
 fn serve() -> Dns {
-    serve_within(Limit::default())
+    let metrics = DnsMetrics::default();
+    serve_filtered(QuestionFilter::new(metrics.clone()), metrics)
 }
 
-fn serve_within(limit: Limit) -> Dns {
+fn serve_within(quota: Quota) -> Dns {
+    let metrics = DnsMetrics::default();
+    serve_filtered(QuestionFilter::with_quota(quota, metrics.clone()), metrics)
+}
+
+fn serve_filtered(filter: QuestionFilter, metrics: DnsMetrics) -> Dns {
     let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
-    let counts = Counts::default();
-    let answers = Answers::new(zone, values.clone(), Gate::new(limit, counts.clone()));
+    let answers = Answers::new(zone, values.clone(), filter);
     tasks.essential("dns", sockets.serve(answers, tasks.stop().clone()));
-    Dns { address, values, counts, tasks }
+    Dns { address, values, metrics, tasks }
 }
 
 fn question(name: &str, kind: RecordType) -> Message {
@@ -208,7 +212,7 @@ async fn a_delegated_host_has_values_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_limit_udp_says_less_and_tcp_everything() {
     let burst = NonZeroU32::new(4).unwrap();
-    let dns = serve_within(Limit::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst)));
+    let dns = serve_within(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst));
     let _shown = dns.values.show(Place::Apex, "x");
     let ask = question(APEX, RecordType::TXT);
     for _ in 0..burst.get() {
@@ -226,7 +230,7 @@ async fn over_the_limit_udp_says_less_and_tcp_everything() {
     assert!(answer.metadata.truncation && answer.answers.is_empty(), "one of two");
     assert_eq!((answer.metadata.id, answer.queries, length), (4711, ask.queries.clone(), bytes.len()));
     assert_eq!(tcp(dns.address, &ask).answers.len(), 1);
-    assert_eq!(dns.counts.limited.get(), 3);
+    assert_eq!(dns.metrics.limited.get(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

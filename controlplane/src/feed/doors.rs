@@ -10,23 +10,23 @@ use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tracing::{debug, warn};
-use webgateway_process::{BindError, Tasks};
+use tracing::debug;
+use webgateway_process::accept::{Acceptor, Unbounded};
+use webgateway_process::{BindError, Network, Slot, Slots, Tasks};
 
 use super::members::Members;
 use super::peer::Peer;
 use super::preface::{Guarded, Transport};
-use super::socket::{ACCEPT_PAUSE, FeedSocket, NoFeedSocket};
-use super::strangers::{Place, Strangers};
+use super::socket::{FeedSocket, NoFeedSocket};
 use crate::config::FeedAddress;
 use crate::pki::authority::member;
 
-/// How many connections from afar may be without a place on the list at once, their handshakes included.
-const STRANGERS: usize = 256;
+/// The most connections at once that are no enrolled node's, handshakes included.
+const MAX_UNENROLLED: usize = 256;
 /// How many connections wait to be served.
 const QUEUE: usize = 64;
 
@@ -91,9 +91,9 @@ impl Doors {
         for socket in self.local {
             threshold.tasks.spawn("feed socket", threshold.clone().local(socket, queue.clone()));
         }
-        let strangers = Strangers::new(STRANGERS);
+        let unenrolled = Slots::new(MAX_UNENROLLED, usize::MAX);
         for listener in self.remote {
-            let door = threshold.clone().remote(listener, strangers.clone(), queue.clone());
+            let door = threshold.clone().remote(listener, unenrolled.clone(), queue.clone());
             threshold.tasks.spawn("feed listener", door);
         }
         ReceiverStream::new(connections).map(Ok)
@@ -105,45 +105,43 @@ type Queue = mpsc::Sender<Guarded>;
 impl Threshold {
     async fn local(self, socket: FeedSocket, queue: Queue) {
         let stop = self.tasks.stop().clone();
-        loop {
-            let stream = tokio::select! {
-                stream = socket.accept() => stream,
-                () = stop.begun() => return,
-            };
-            let guarded =
-                Guarded::new(Transport::Unix(stream), Peer::Local, self.limit, self.garbage.clone());
-            if queue.send(guarded).await.is_err() {
-                return;
-            }
+        let errors = self.tasks.metrics().accept_errors("feed");
+        let acceptor = Acceptor { name: "feed", listener: socket, admission: queue, errors };
+        let accepting = acceptor.run(|stream, _, place: OwnedPermit<Guarded>| {
+            let transport = Transport::Unix(stream);
+            place.send(Guarded::new(transport, Peer::Local, self.limit, self.garbage.clone()));
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = stop.begun() => {}
         }
     }
 
-    async fn remote(self, listener: TcpListener, strangers: Strangers, queue: Queue) {
+    async fn remote(self, listener: TcpListener, unenrolled: Slots<Network>, queue: Queue) {
         let stop = self.tasks.stop().clone();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.begun() => return,
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    let (place, full) = strangers.enter(address.ip());
-                    if full {
-                        self.garbage.inc();
-                        debug!(%address, "too many connections from afar that are no node's, one is cut");
-                    }
-                    let welcome = self.clone().welcome((stream, address), place, queue.clone());
-                    self.tasks.spawn("feed handshake", welcome);
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept a node");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+        let errors = self.tasks.metrics().accept_errors("feed");
+        let acceptor = Acceptor { name: "feed", listener, admission: Unbounded, errors };
+        let accepting = acceptor.run(|stream, address, ()| {
+            let (slot, evicted) = unenrolled.take_or_evict(Network::of(address.ip()));
+            if evicted {
+                self.garbage.inc();
+                debug!(%address, "too many connections from afar that are no node's, one is cut");
             }
+            let welcome = self.clone().welcome((stream, address), slot, queue.clone());
+            self.tasks.spawn("feed handshake", welcome);
+        });
+        tokio::select! {
+            () = accepting => {}
+            () = stop.begun() => {}
         }
     }
 
-    async fn welcome(self, (stream, address): (TcpStream, SocketAddr), mut place: Place, queue: Queue) {
+    async fn welcome(
+        self,
+        (stream, address): (TcpStream, SocketAddr),
+        mut slot: Slot<Network>,
+        queue: Queue,
+    ) {
         let Some(tls) = self.tls.clone() else { return };
         let handshake = async {
             stream.set_nodelay(true)?;
@@ -161,7 +159,7 @@ impl Threshold {
                     return debug!(%address, "a handshake took too long");
                 }
             },
-            () = place.lost() => return,
+            () = slot.evicted() => return,
             () = self.tasks.stop().begun() => return,
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -169,7 +167,7 @@ impl Threshold {
         let guarded = Guarded::new(Transport::Tls(Box::new(stream)), peer, self.limit, self.garbage.clone());
         let guarded = match self.members.admit(&peer) {
             Ok(_) => guarded,
-            Err(_) => guarded.stranger(place),
+            Err(_) => guarded.unenrolled(slot),
         };
         // Nobody takes it when the process stops.
         let _ = queue.send(guarded).await;

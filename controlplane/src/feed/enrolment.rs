@@ -4,13 +4,12 @@ use std::num::NonZeroU32;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use governor::Quota;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tonic::{Request, Response, Status};
 use tracing::{error, info, warn};
 use uuid::Uuid;
-use webgateway_process::dns::limit::{Limit, Network};
+use webgateway_process::{Network, NetworkRateLimit, Quota};
 use webgateway_proto::audit::action;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::NodeName;
@@ -42,13 +41,13 @@ pub struct Enrolment {
     /// How long a node's certificate is good.
     pub lifetime: Duration,
     /// How often one network may try.
-    pub attempts: Limit,
+    pub attempts: NetworkRateLimit,
 }
 
 /// How often one network may try to join.
 #[must_use]
-pub fn attempts() -> Limit {
-    Limit::new(Quota::per_minute(ATTEMPTS))
+pub fn attempts() -> NetworkRateLimit {
+    NetworkRateLimit::new(Quota::per_minute(ATTEMPTS))
 }
 
 /// Why somebody gets no certificate.

@@ -11,15 +11,15 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
+use webgateway_process::{Network, Slot};
 
 use super::peer::Peer;
-use super::strangers::Place;
 
 /// What every HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long somebody without a place on the list may stay: long enough to join.
-const STRANGER: Duration = Duration::from_secs(20);
+/// The lifetime of a connection that is no enrolled node's: long enough to enrol.
+const UNENROLLED_LIFETIME: Duration = Duration::from_secs(20);
 
 /// What a connection runs over.
 pub(super) enum Transport {
@@ -33,18 +33,18 @@ pub(super) struct Guarded {
     peer: Peer,
     seen: usize,
     limit: Option<Pin<Box<Sleep>>>,
-    stranger: Option<(Pin<Box<Sleep>>, Place)>,
+    unenrolled: Option<(Pin<Box<Sleep>>, Slot<Network>)>,
     garbage: Counter,
 }
 
 impl Guarded {
     pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, garbage: Counter) -> Self {
-        Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), stranger: None, garbage }
+        Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), unenrolled: None, garbage }
     }
 
-    /// The same, of somebody who has no place on the list: it ends soon, sooner if it loses its place.
-    pub(super) fn stranger(mut self, place: Place) -> Self {
-        self.stranger = Some((Box::pin(sleep(STRANGER)), place));
+    /// Returns the stream of a peer that is not enrolled: it ends soon, and at once if it loses its slot.
+    pub(super) fn unenrolled(mut self, slot: Slot<Network>) -> Self {
+        self.unenrolled = Some((Box::pin(sleep(UNENROLLED_LIFETIME)), slot));
         self
     }
 
@@ -71,8 +71,8 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some((life, place)) = &mut self.stranger
-            && (life.as_mut().poll(cx).is_ready() || place.poll_lost(cx).is_ready())
+        if let Some((lifetime, slot)) = &mut self.unenrolled
+            && (lifetime.as_mut().poll(cx).is_ready() || slot.poll_evicted(cx).is_ready())
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

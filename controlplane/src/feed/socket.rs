@@ -4,16 +4,15 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use thiserror::Error;
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tracing::warn;
+use webgateway_process::accept::Listener;
 
 /// Readable and writable by the gateway's user and group alone.
 const MODE: u32 = 0o660;
-/// How long to wait when the process is out of file descriptors.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket. Its file is removed when it is dropped.
 #[derive(Debug)]
@@ -67,18 +66,14 @@ impl FeedSocket {
     pub fn inherit(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         Ok(Self { listener: UnixListener::from_std(listener)?, _file: None })
     }
+}
 
-    /// The next connection; waits while the process is out of file descriptors.
-    pub(super) async fn accept(&self) -> UnixStream {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
-                Err(error) => {
-                    warn!(%error, "cannot accept a node");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+impl Listener for FeedSocket {
+    type Stream = UnixStream;
+    type Address = SocketAddr;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
+        self.listener.poll_accept(cx)
     }
 }
 

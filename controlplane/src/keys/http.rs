@@ -16,11 +16,11 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
+use webgateway_proto::describe_error;
 use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
 use webgateway_proto::model::KeyId;
 
 use super::error::{KeyServerError, MAX_KEY, REQUEST_TIMEOUT, UnusableKeyError};
-use crate::causes::causes;
 use crate::clock::Clock;
 use crate::config::KeyUri;
 
@@ -125,7 +125,7 @@ impl KeyServer {
         let unreachable = |text: String| KeyServerError::Unreachable(text);
         let request = Request::get(self.uri.of(id)).header(ACCEPT, HeaderValue::from_static("*/*"));
         let request = request.body(Empty::new()).map_err(|e| unreachable(e.to_string()))?;
-        let answer = self.client.request(request).await.map_err(|e| unreachable(causes(&e)))?;
+        let answer = self.client.request(request).await.map_err(|e| unreachable(describe_error(&e)))?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Absent),
@@ -135,7 +135,7 @@ impl KeyServer {
         let body = match Limited::new(answer.into_body(), limit).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Ok(Answer::TooLarge),
-            Err(error) => return Err(unreachable(causes(&*error))),
+            Err(error) => return Err(unreachable(describe_error(&*error))),
         };
         let keys = std::str::from_utf8(&body).map_err(|_| InvalidKey::Form).and_then(PublicKeys::parse);
         Ok(keys.map_or_else(Answer::Invalid, Answer::Keys))

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webgateway_proto::audit::{AuditRecord, request_hash};
 use webgateway_proto::httpsig::Evidence;
 
@@ -15,6 +14,7 @@ use super::nonces::FirstUse;
 use super::routes::{from_millis, to_millis};
 use super::schema::{audit, audit_requests};
 use super::{StoreError, Tx, WriteTx};
+use crate::clock::rfc3339;
 
 /// One mutation.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ impl Row {
             }
             None => Ok(Value::Null),
         };
-        let time = from_millis(self.at).and_then(|at| at.format(&Rfc3339).ok());
+        let time = from_millis(self.at).map(rfc3339).filter(|time| !time.is_empty());
         let at = time
             .ok_or_else(|| StoreError::damaged("audit", &self.target, "its time is outside the calendar"))?;
         Ok(AuditRecord {

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::trace;
+use webgateway_process::LocalTasks;
 
 use crate::config::POOL_PER_BACKEND;
 use crate::socket::Socket;
@@ -79,17 +81,25 @@ where
 }
 
 /// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it.
-pub async fn handshake<B>(backend: SocketAddr, stream: TcpStream) -> hyper::Result<SendRequest<B>>
+pub async fn handshake<B>(
+    tasks: &LocalTasks,
+    backend: SocketAddr,
+    stream: TcpStream,
+) -> hyper::Result<SendRequest<B>>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (sender, connection) = http1::handshake(TokioIo::new(Socket(stream))).await?;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            trace!(%backend, %error, "a backend connection ended");
-        }
-    });
+    // A combinator and not an async block, which would have room for the connection twice.
+    tasks.spawn(
+        "backend connection",
+        connection.with_upgrades().map(move |ended| {
+            if let Err(error) = ended {
+                trace!(%backend, %error, "a backend connection ended");
+            }
+        }),
+    );
     Ok(sender)
 }

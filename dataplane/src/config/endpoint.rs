@@ -21,7 +21,7 @@ pub enum Endpoint {
 
 /// An endpoint that is none.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidEndpoint {
+pub enum EndpointError {
     /// Without TLS.
     #[error("`{0}`: private keys travel on the feed, so it is https://HOST:PORT")]
     Plain(String),
@@ -41,10 +41,10 @@ impl fmt::Display for Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = InvalidEndpoint;
+    type Err = EndpointError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        let unknown = || InvalidEndpoint::Unknown(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let unknown = || EndpointError::Unknown(text.to_owned());
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
@@ -52,16 +52,16 @@ impl FromStr for Endpoint {
                 let address = rest.strip_prefix("//").map(|rest| rest.trim_end_matches('/'));
                 address.and_then(|a| a.parse().ok()).map(Self::Remote).ok_or_else(unknown)
             }
-            Some(("http", _)) => Err(InvalidEndpoint::Plain(text.to_owned())),
+            Some(("http", _)) => Err(EndpointError::Plain(text.to_owned())),
             Some(_) | None => Err(unknown()),
         }
     }
 }
 
 impl TryFrom<String> for Endpoint {
-    type Error = InvalidEndpoint;
+    type Error = EndpointError;
 
-    fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
+    fn try_from(text: String) -> Result<Self, EndpointError> {
         text.parse()
     }
 }

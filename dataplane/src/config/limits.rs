@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::{ConfigError, within};
+
 /// Every bound on size and time, each for one worker or one connection.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Open connections per worker.
@@ -47,8 +49,8 @@ pub struct Limits {
 }
 
 /// The bounds of every timeout.
-pub(super) const SHORTEST: Duration = Duration::from_millis(10);
-pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest ClientHello, in bytes with its record headers.
 pub const HELLO_BYTES: usize = 64 * 1024;
 /// How long an API request's body may take to arrive.
@@ -61,6 +63,32 @@ pub const API_ANSWER: usize = 17 * 1024 * 1024;
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
 pub const POOL_PER_BACKEND: usize = 1024;
+
+impl Limits {
+    /// Refuses bounds that nothing could run with: time that is none or beyond the clock, room for nothing.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let timeouts = [
+            ("hello_timeout", self.hello_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("header_timeout", self.header_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("response_timeout", self.response_timeout),
+            ("backend_timeout", self.backend_timeout),
+            ("tunnel_timeout", self.tunnel_timeout),
+        ];
+        if let Some((key, _)) = timeouts.iter().find(|(_, time)| !(SHORTEST..=LONGEST).contains(time)) {
+            return Err(ConfigError::Timeout(key));
+        }
+        let times = [("backend_idle", self.backend_idle), ("drain", self.drain)];
+        if let Some((key, _)) = times.iter().find(|(_, time)| *time > LONGEST) {
+            return Err(ConfigError::Longest(key));
+        }
+        within("limits.connections", self.connections, 1, 10_000_000)?;
+        within("limits.streams", self.streams as usize, 1, 10_000)?;
+        within("limits.header_bytes", self.header_bytes as usize, 1024, 1024 * 1024)
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

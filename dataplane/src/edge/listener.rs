@@ -1,21 +1,12 @@
-//! Listening sockets, one per worker and address, and an accept loop that neither ends nor spins.
+//! Listening sockets, one per worker and address.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tracing::warn;
 use webgateway_process::BindError;
 
-use crate::metrics::WorkerMetrics;
-
 const BACKLOG: i32 = 1024;
-/// How long to wait when the system has nothing left to give.
-const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// What to bind.
 #[derive(Debug, Clone, Copy)]
@@ -65,51 +56,6 @@ fn socket(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<std::n
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Accepts for ever; `take` is given each connection with a permit that counts it as open.
-pub async fn accept(
-    listener: TcpListener,
-    permits: Rc<Semaphore>,
-    metrics: WorkerMetrics,
-    take: impl Fn(TcpStream, SocketAddr, Rc<Semaphore>),
-) {
-    loop {
-        // The permit comes first: what cannot be served waits in the kernel's queue.
-        let Ok(permit) = permits.acquire().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                permit.forget();
-                // Only a connection that is gone already refuses it.
-                let _ = stream.set_nodelay(true);
-                take(stream, peer, Rc::clone(&permits));
-            }
-            Err(error) => {
-                metrics.accept_failed();
-                if !is_of_the_connection(&error) {
-                    warn!(%error, "cannot accept, trying again");
-                    tokio::time::sleep(EXHAUSTED).await;
-                }
-            }
-        }
-    }
-}
-
-/// Errors of the connection that was to be accepted, not of this process.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::ConnectionRefused
-            | Kind::Interrupted
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::TimedOut
-            | Kind::WouldBlock
-    )
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! A worker: one thread, one runtime, its own sockets, pools and tasks.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep, timeout};
-use webgateway_process::{Pulse, Stop};
+use webgateway_process::accept::Acceptor;
+use webgateway_process::{LocalTasks, ProcessMetrics, Pulse, Stop};
 
-use super::{connection, listener, plain};
+use super::{connection, plain};
 use crate::clock::TICK;
 use crate::connections::{OpenConnection, Phase, RouteClosed};
 use crate::context::WorkerContext;
@@ -23,18 +27,18 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often a worker that waits looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long to wait for the first sync.
-const UNINFORMED: Duration = Duration::from_secs(10);
+/// The longest wait for the first sync: who has waited for so long is answered, even if it is that nothing is known.
+const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of one worker.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// For the split.
+    /// The sockets of the split.
     pub https: Vec<std::net::TcpListener>,
-    /// For the redirect.
+    /// The sockets of the redirect.
     pub http: Vec<std::net::TcpListener>,
-    /// Whether visitors who come before the first sync wait in them, rather than be told that nobody is known here.
-    pub patient: bool,
+    /// Whether clients that come before the first sync wait in the sockets, rather than be told that nobody is known.
+    pub wait_for_first_sync: bool,
 }
 
 /// What a worker's thread is given.
@@ -43,116 +47,181 @@ pub struct Worker {
     pub sockets: Sockets,
     /// Routes that are gone.
     pub closed: UnboundedReceiver<RouteClosed>,
-    /// Whether visitors are asked to go.
+    /// Whether clients are asked to go.
     pub leave: watch::Receiver<bool>,
     /// Shows that it moves.
     pub pulse: Pulse,
     /// When to end.
     pub stop: Stop,
-    /// Makes the state that its connections share, on its own thread.
-    pub context: Box<dyn FnOnce() -> WorkerContext + Send>,
+    /// The metrics of accepts and tasks.
+    pub metrics: ProcessMetrics,
+    /// Makes what its connections share, on its own thread.
+    pub context: Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>,
+}
+
+/// A worker ended before it was told to.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// The runtime cannot be made, or a listening socket cannot be used on it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// An accept loop panicked.
+    #[error("an accept loop failed: {0}")]
+    AcceptLoop(#[from] JoinError),
+    /// An accept loop returned.
+    #[error("an accept loop ended")]
+    AcceptLoopEnded,
 }
 
 /// Runs a worker to its end.
-pub fn run(worker: Worker) -> io::Result<()> {
+pub fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
-        let context = Rc::new((worker.context)());
-        let permits = Rc::new(Semaphore::new(context.limits.connections));
-        let mut accepting = tokio::task::JoinSet::new();
-        let Sockets { https, http, patient } = worker.sockets;
-        for socket in https {
-            accepting.spawn_local(accept_https(
-                TcpListener::from_std(socket)?,
-                Rc::clone(&context),
-                (Rc::clone(&permits), patient),
-            ));
+        let Worker { sockets, closed, leave, pulse, stop, metrics, context } = worker;
+        let context = Rc::new(context(LocalTasks::new(metrics.clone())));
+        let mut accepting = accept_all(sockets, &context, metrics)?;
+        let mut control = Control { context: &context, closed, leave, stop: &stop, pulse: &pulse };
+        let ended = control.run(&mut accepting).await;
+        if ended.is_err() {
+            // The process cannot go on without this worker, and says so when it has drained.
+            stop.begin();
         }
-        for socket in http {
-            accepting.spawn_local(accept_http(
-                TcpListener::from_std(socket)?,
-                Rc::clone(&context),
-                (Rc::clone(&permits), patient),
-            ));
-        }
-        let (stop, pulse) = (worker.stop, worker.pulse);
-        watch(&context, (worker.closed, worker.leave), &stop, &pulse).await;
         // The listening sockets close with their tasks: nothing new comes in.
         accepting.shutdown().await;
-        drain(&context, &stop, &pulse).await;
-        Ok(())
+        control.drain().await;
+        ended
     })
 }
 
-async fn accept_https(
-    listener: TcpListener,
-    context: Rc<WorkerContext>,
-    (permits, patient): (Rc<Semaphore>, bool),
-) {
-    let metrics = context.metrics.clone();
-    if patient {
-        informed(&context.snapshot).await;
+fn accept_all(
+    sockets: Sockets,
+    context: &Rc<WorkerContext>,
+    metrics: ProcessMetrics,
+) -> io::Result<JoinSet<()>> {
+    let Sockets { https, http, wait_for_first_sync } = sockets;
+    let room = Arc::new(Semaphore::new(context.limits.connections));
+    let acceptors = Acceptors { context: Rc::clone(context), room, metrics, wait_for_first_sync };
+    let mut accepting = JoinSet::new();
+    for socket in https {
+        accepting.spawn_local(acceptors.clone().https(TcpListener::from_std(socket)?));
     }
-    listener::accept(listener, permits, metrics, |stream, peer, permits| {
-        context.metrics.accepted_https.inc();
-        let open = OpenConnection::new(context.metrics.open.clone(), permits);
-        spawn(connection::connection(Rc::clone(&context), open, stream, peer));
-    })
-    .await;
-}
-
-async fn accept_http(
-    listener: TcpListener,
-    context: Rc<WorkerContext>,
-    (permits, patient): (Rc<Semaphore>, bool),
-) {
-    let metrics = context.metrics.clone();
-    if patient {
-        informed(&context.snapshot).await;
+    for socket in http {
+        accepting.spawn_local(acceptors.clone().http(TcpListener::from_std(socket)?));
     }
-    listener::accept(listener, permits, metrics, |stream, peer, permits| {
-        context.metrics.accepted_http.inc();
-        let open = OpenConnection::new(context.metrics.open.clone(), permits);
-        spawn(plain::connection(Rc::clone(&context), open, stream, peer));
-    })
-    .await;
+    Ok(accepting)
 }
 
-/// Resolves with the first sync; there is an end to patience.
-pub async fn informed(snapshot: &ArcSwap<Snapshot>) {
+/// What the accept loops of a worker share.
+#[derive(Clone)]
+struct Acceptors {
+    context: Rc<WorkerContext>,
+    room: Arc<Semaphore>,
+    metrics: ProcessMetrics,
+    wait_for_first_sync: bool,
+}
+
+impl Acceptors {
+    async fn https(self, listener: TcpListener) {
+        let context = Rc::clone(&self.context);
+        self.accept("https", listener, |stream, peer, permit| {
+            context.metrics.accepted_https.inc();
+            let open = OpenConnection::new(context.metrics.open.clone(), permit);
+            let connection = connection::connection(Rc::clone(&context), open, stream, peer);
+            context.tasks.spawn("connection", connection);
+        })
+        .await;
+    }
+
+    async fn http(self, listener: TcpListener) {
+        let context = Rc::clone(&self.context);
+        self.accept("http", listener, |stream, peer, permit| {
+            context.metrics.accepted_http.inc();
+            let open = OpenConnection::new(context.metrics.open.clone(), permit);
+            let connection = plain::connection(Rc::clone(&context), open, stream, peer);
+            context.tasks.spawn("connection", connection);
+        })
+        .await;
+    }
+
+    async fn accept(
+        self,
+        name: &'static str,
+        listener: TcpListener,
+        mut serve: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    ) {
+        if self.wait_for_first_sync {
+            wait_for_first_sync(&self.context.snapshot).await;
+        }
+        let errors = self.metrics.accept_errors(name);
+        let acceptor = Acceptor { name, listener, admission: self.room, errors };
+        let accepting = acceptor.run(|stream, peer, permit| {
+            // Only a connection that is gone already refuses it.
+            let _ = stream.set_nodelay(true);
+            serve(stream, peer, permit);
+        });
+        accepting.await;
+    }
+}
+
+/// Resolves with the first sync, or after [`FIRST_SYNC_TIMEOUT`].
+pub async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
     let first = async {
         while snapshot.load().settings.is_none() {
             sleep(LOOK).await;
         }
     };
-    // Who has waited for so long is answered, even if it is that nothing is known.
-    let _ = timeout(UNINFORMED, first).await;
+    let _ = timeout(FIRST_SYNC_TIMEOUT, first).await;
 }
 
-/// Runs a connection's task.
-fn spawn(connection: impl Future<Output = ()> + 'static) {
-    tokio::task::spawn_local(connection);
+/// What a worker does beside its connections.
+struct Control<'a> {
+    context: &'a Rc<WorkerContext>,
+    closed: UnboundedReceiver<RouteClosed>,
+    leave: watch::Receiver<bool>,
+    stop: &'a Stop,
+    pulse: &'a Pulse,
 }
 
-/// Ends the connections of routes that are gone, and sweeps, until the stop begins.
-async fn watch(
-    context: &Rc<WorkerContext>,
-    (mut closed, mut leave): (UnboundedReceiver<RouteClosed>, watch::Receiver<bool>),
-    stop: &Stop,
-    pulse: &Pulse,
-) {
-    let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
-    loop {
-        tokio::select! {
-            Some(closed) = closed.recv() => end_route(context, closed),
-            Ok(()) = leave.changed() => context.connections.leave(*leave.borrow_and_update()),
-            _ = tick.tick() => {
+impl Control<'_> {
+    /// Ends the connections of routes that are gone, and sweeps, until the stop begins.
+    async fn run(&mut self, accepting: &mut JoinSet<()>) -> Result<(), WorkerError> {
+        let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
+        loop {
+            tokio::select! {
+                Some(closed) = self.closed.recv() => end_route(self.context, closed),
+                Ok(()) = self.leave.changed() => self.context.connections.leave(*self.leave.borrow_and_update()),
+                _ = tick.tick() => {
+                    self.context.clock.tick();
+                    self.pulse.beat();
+                }
+                _ = sweep.tick() => self.context.pool.sweep(Instant::now()),
+                Some(ended) = accepting.join_next() => {
+                    ended?;
+                    return Err(WorkerError::AcceptLoopEnded);
+                }
+                () = self.stop.begun() => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for what is under way; what does not finish within the drain is cut.
+    async fn drain(&self) {
+        let Self { context, stop, pulse, .. } = self;
+        context.connections.end_all(Phase::Draining);
+        let all_gone = async {
+            while !context.connections.is_empty() {
+                sleep(LOOK).await;
                 context.clock.tick();
                 pulse.beat();
             }
-            _ = sweep.tick() => context.pool.sweep(Instant::now()),
-            () = stop.begun() => return,
+        };
+        tokio::select! {
+            _ = timeout(context.limits.drain, all_gone) => {}
+            () = stop.was_cut() => {}
         }
+        context.connections.end_all(Phase::Cut);
+        // One turn for the cut to be seen.
+        sleep(LOOK).await;
     }
 }
 
@@ -161,28 +230,9 @@ fn end_route(context: &Rc<WorkerContext>, closed: RouteClosed) {
         return context.connections.end_route(closed.route, Phase::Cut);
     }
     context.connections.end_route(closed.route, Phase::Draining);
-    let context = Rc::clone(context);
-    tokio::task::spawn_local(async move {
-        sleep(context.limits.drain).await;
-        context.connections.end_draining(closed.route);
+    let draining = Rc::clone(context);
+    context.tasks.spawn("route drain", async move {
+        sleep(draining.limits.drain).await;
+        draining.connections.end_draining(closed.route);
     });
-}
-
-/// What is under way finishes; what does not within the drain is cut.
-async fn drain(context: &Rc<WorkerContext>, stop: &Stop, pulse: &Pulse) {
-    context.connections.end_all(Phase::Draining);
-    let all_gone = async {
-        while !context.connections.is_empty() {
-            sleep(LOOK).await;
-            context.clock.tick();
-            pulse.beat();
-        }
-    };
-    tokio::select! {
-        _ = timeout(context.limits.drain, all_gone) => {}
-        () = stop.was_cut() => {}
-    }
-    context.connections.end_all(Phase::Cut);
-    // One turn for the cut to be seen.
-    sleep(LOOK).await;
 }

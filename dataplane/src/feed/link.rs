@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint as Http2};
 use tower::service_fn;
+use webgateway_proto::error_chain;
 use webgateway_proto::feed::CONTROLPLANE_NAME;
 use webgateway_proto::model::RemoteAddress;
 
@@ -54,13 +55,9 @@ pub enum ConnectError {
     Tls(#[from] NoTls),
 }
 
-/// Returns the message of the deepest cause, which lies under "transport error".
-pub(super) fn root(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
+/// Formats what lies under "transport error".
+pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    error_chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The connector to the controlplanes.

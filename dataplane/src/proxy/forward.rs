@@ -116,7 +116,7 @@ async fn send(
 
 async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
-    handshake(backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
+    handshake(&worker.tasks, backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
 }
 
 async fn answer(

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{Instrument, Span, debug};
+use webgateway_process::LocalTasks;
 
 use crate::config::Limits;
 use crate::connections::{LINGER, Phase, Watch};
@@ -41,7 +42,8 @@ where
     let ConnectionContext { worker, progress, membership, .. } = connection;
     let (limits, watch) = (&worker.limits, membership.watch());
     let ended = if is_h2 {
-        let connection = http2_builder(limits).serve_connection(TokioIo::new(io), service);
+        let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
+        let connection = http2_builder(limits, streams).serve_connection(TokioIo::new(io), service);
         drive(connection, watch, progress, limits).await
     } else {
         let connection = http1_builder(limits).serve_connection(TokioIo::new(io), service);
@@ -74,8 +76,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local(Span::current()));
+fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -164,7 +166,7 @@ where
     }
 }
 
-impl<I, S> Graceful for http2::Connection<I, S, Local>
+impl<I, S> Graceful for http2::Connection<I, S, Streams>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     S::Future: 'static,
@@ -177,17 +179,20 @@ where
 
 /// Runs HTTP/2 streams on this worker, within the span of their connection.
 #[derive(Debug, Clone)]
-struct Local(Span);
+struct Streams {
+    tasks: LocalTasks,
+    span: Span,
+}
 
-impl<F: Future + 'static> Executor<F> for Local
+impl<F: Future + 'static> Executor<F> for Streams
 where
     F::Output: 'static,
 {
     fn execute(&self, stream: F) {
-        if self.0.is_disabled() { spawn(stream) } else { spawn(stream.instrument(self.0.clone())) }
+        if self.span.is_disabled() {
+            self.tasks.spawn("http2 stream", stream);
+        } else {
+            self.tasks.spawn("http2 stream", stream.instrument(self.span.clone()));
+        }
     }
-}
-
-fn spawn(stream: impl Future<Output: 'static> + 'static) {
-    tokio::task::spawn_local(stream);
 }

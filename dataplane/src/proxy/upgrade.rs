@@ -34,7 +34,8 @@ pub struct Upgrade {
 
 /// Joins both sides in a task of its own until one is done, nothing moves, or the route is gone.
 pub fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    tokio::task::spawn_local(run(worker, upgrade).in_current_span());
+    let tasks = worker.tasks.clone();
+    tasks.spawn("upgraded connection", run(worker, upgrade).in_current_span());
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {

@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::util::ServiceFn;
 use tower::{Service, ServiceExt, service_fn};
+use webgateway_proto::{describe_error, error_chain};
 
 use super::kind::ErrorKind;
 use crate::endpoint::{Endpoint, is_localhost};
@@ -196,18 +197,18 @@ where
 }
 
 fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportError {
-    let cause = causes(error);
+    let cause = describe_error(error);
     // Only a handshake reads anything while connecting.
     let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-    if chain(error).filter_map(|error| error.downcast_ref()).any(is_eof) {
+    if error_chain(error).filter_map(|error| error.downcast_ref()).any(is_eof) {
         return TransportError::Tls { authority, cause };
     }
-    match chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+    match error_chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => TransportError::Certificate { authority, cause },
         Some(_) => TransportError::Tls { authority, cause },
         None => {
             let passes = |error: &io::Error| may_pass(error.kind());
-            let passing = chain(error).filter_map(|error| error.downcast_ref()).any(passes);
+            let passing = error_chain(error).filter_map(|error| error.downcast_ref()).any(passes);
             TransportError::Connect { authority, cause, passing }
         }
     }
@@ -233,24 +234,5 @@ fn not_answered(authority: String, error: &hyper::Error) -> TransportError {
 }
 
 fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportError {
-    TransportError::Lost { authority, cause: causes(error) }
-}
-
-/// Returns the messages of an error and of its causes, each once.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
-}
-
-/// Iterates over an error and its causes. Our own: an `io::Error` hides what it was made of from [`Error::source`], all
-/// that a library's chain follows.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        // An io::Error does not give the error it was made of as its source.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
+    TransportError::Lost { authority, cause: describe_error(error) }
 }

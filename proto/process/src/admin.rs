@@ -16,15 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::accept::Acceptor;
 use crate::{BindError, Readiness, Stop, Tasks};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// One scrape or probe; nobody needs longer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// A bound admin server.
 #[derive(Debug)]
@@ -63,31 +63,27 @@ impl AdminServer {
     /// Serves until the stop is cut, so that a draining process can still be watched.
     pub fn serve(self, tasks: &Tasks, registry: Arc<Registry>, readiness: Readiness) {
         let admin = Admin { registry, readiness, stop: tasks.stop().clone() };
-        tasks.background("admin", accept(self.listener, admin, tasks.clone()));
-    }
-}
-
-async fn accept(listener: TcpListener, admin: Admin, tasks: Tasks) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        let acceptor = Acceptor {
+            name: "admin",
+            listener: self.listener,
+            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            errors: tasks.metrics().accept_errors("admin"),
+        };
+        let connections = tasks.clone();
+        tasks.background(
+            "admin",
+            acceptor.run(move |stream, _, permit| {
                 let admin = admin.clone();
-                tasks.background("admin connection", async move {
-                    converse(stream, admin).await;
+                connections.background("admin connection", async move {
+                    serve_connection(stream, admin).await;
                     drop(permit);
                 });
-            }
-            Err(error) => {
-                warn!(%error, "the admin server cannot accept");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
+            }),
+        );
     }
 }
 
-async fn converse(stream: TcpStream, admin: Admin) {
+async fn serve_connection(stream: TcpStream, admin: Admin) {
     let service = service_fn(move |request| {
         let answer = answer(&admin, &request);
         async move { Ok::<_, Infallible>(answer) }

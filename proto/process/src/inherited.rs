@@ -15,7 +15,7 @@ pub struct Inherited(Vec<(String, Socket)>);
 
 /// Why what systemd passes cannot be used.
 #[derive(Debug, Error)]
-pub enum NotInherited {
+pub enum InheritedError {
     /// The variables contradict each other, or name what is not open.
     #[error("LISTEN_FDS and LISTEN_FDNAMES do not say what systemd passes: {0}")]
     Variables(io::Error),
@@ -71,12 +71,12 @@ impl Inherited {
     /// Takes all that systemd passes to this process, once; afterwards, and without systemd, there is none.
     ///
     /// Call it first in `main`: what else opens files must not come before. A name that is not in `known` is an error.
-    pub fn take(known: &[&str]) -> Result<Self, NotInherited> {
+    pub fn take(known: &[&str]) -> Result<Self, InheritedError> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Ok(Self::default());
         }
-        let passed = sd_notify::listen_fds_with_names().map_err(NotInherited::Variables)?;
+        let passed = sd_notify::listen_fds_with_names().map_err(InheritedError::Variables)?;
         #[expect(
             unsafe_code,
             reason = "a number becomes the descriptor that systemd opened for this process"
@@ -86,39 +86,39 @@ impl Inherited {
         Self::from_named(owned.map(|(name, fd)| (name, Socket::from(fd))).collect(), known)
     }
 
-    fn from_named(sockets: Vec<(String, Socket)>, known: &[&str]) -> Result<Self, NotInherited> {
+    fn from_named(sockets: Vec<(String, Socket)>, known: &[&str]) -> Result<Self, InheritedError> {
         match sockets.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => Err(NotInherited::Unknown { name: name.clone(), known: known.join(", ") }),
+            Some((name, _)) => Err(InheritedError::Unknown { name: name.clone(), known: known.join(", ") }),
             None => Ok(Self(sockets)),
         }
     }
 
     /// The TCP listeners of this name, not blocking.
-    pub fn tcp(&mut self, name: &str) -> Result<Vec<TcpListener>, NotInherited> {
+    pub fn tcp(&mut self, name: &str) -> Result<Vec<TcpListener>, InheritedError> {
         Ok(self.of(name, Kind::Tcp)?.into_iter().map(TcpListener::from).collect())
     }
 
     /// The unix stream listeners of this name, not blocking.
-    pub fn unix(&mut self, name: &str) -> Result<Vec<UnixListener>, NotInherited> {
+    pub fn unix(&mut self, name: &str) -> Result<Vec<UnixListener>, InheritedError> {
         Ok(self.of(name, Kind::Unix)?.into_iter().map(UnixListener::from).collect())
     }
 
     /// The UDP sockets of this name, not blocking.
-    pub fn udp(&mut self, name: &str) -> Result<Vec<UdpSocket>, NotInherited> {
+    pub fn udp(&mut self, name: &str) -> Result<Vec<UdpSocket>, InheritedError> {
         Ok(self.of(name, Kind::Udp)?.into_iter().map(UdpSocket::from).collect())
     }
 
     /// Fails if a socket of this name is left: nobody listens on sockets of its kind.
-    pub fn none_left(&self, name: &str, wanted: &'static str) -> Result<(), NotInherited> {
+    pub fn none_left(&self, name: &str, wanted: &'static str) -> Result<(), InheritedError> {
         let Some((name, socket)) = self.0.iter().find(|(found, _)| found == name) else { return Ok(()) };
-        Err(NotInherited::Kind { name: name.clone(), found: kind_of(name, socket)?.described(), wanted })
+        Err(InheritedError::Kind { name: name.clone(), found: kind_of(name, socket)?.described(), wanted })
     }
 
-    fn of(&mut self, name: &str, kind: Kind) -> Result<Vec<Socket>, NotInherited> {
+    fn of(&mut self, name: &str, kind: Kind) -> Result<Vec<Socket>, InheritedError> {
         let (mut found, mut left) = (Vec::new(), Vec::new());
         for (its, socket) in std::mem::take(&mut self.0) {
             if its == name && kind_of(name, &socket)? == kind {
-                let unusable = |source| NotInherited::Io { name: its.clone(), source };
+                let unusable = |source| InheritedError::Io { name: its.clone(), source };
                 socket.set_nonblocking(true).map_err(unusable)?;
                 found.push(socket);
             } else {
@@ -135,9 +135,9 @@ pub fn at_most_one<T>(
     name: &str,
     kind: &'static str,
     mut sockets: Vec<T>,
-) -> Result<Option<T>, NotInherited> {
+) -> Result<Option<T>, InheritedError> {
     let last = sockets.pop();
-    if sockets.is_empty() { Ok(last) } else { Err(NotInherited::Several { name: name.to_owned(), kind }) }
+    if sockets.is_empty() { Ok(last) } else { Err(InheritedError::Several { name: name.to_owned(), kind }) }
 }
 
 impl Kind {
@@ -151,7 +151,7 @@ impl Kind {
     }
 }
 
-fn kind_of(name: &str, socket: &Socket) -> Result<Kind, NotInherited> {
+fn kind_of(name: &str, socket: &Socket) -> Result<Kind, InheritedError> {
     let asked = || {
         let internet = matches!(socket.domain()?, Domain::IPV4 | Domain::IPV6);
         let unix = socket.domain()? == Domain::UNIX;
@@ -163,7 +163,7 @@ fn kind_of(name: &str, socket: &Socket) -> Result<Kind, NotInherited> {
             _ => Kind::Other,
         })
     };
-    asked().map_err(|source| NotInherited::Io { name: name.to_owned(), source })
+    asked().map_err(|source| InheritedError::Io { name: name.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
         Socket::new(Domain::IPV6, Type::STREAM, None).unwrap()
     }
 
-    fn passed(sockets: Vec<(&str, Socket)>) -> Result<Inherited, NotInherited> {
+    fn passed(sockets: Vec<(&str, Socket)>) -> Result<Inherited, InheritedError> {
         let named = sockets.into_iter().map(|(name, socket)| (name.to_owned(), socket));
         Inherited::from_named(named.collect(), &["https", "dns"])
     }

@@ -11,10 +11,10 @@ use tracing_subscriber::filter::LevelFilter;
 #[error(
     "`log_level`: {0}: use error, warn, info, debug, trace, or directives such as info,webgateway_dataplane=debug"
 )]
-pub struct InvalidLevel(String);
+pub struct LogLevelError(String);
 
 /// Starts logging at `level`; later calls change nothing.
-pub fn init(level: &str) -> Result<(), InvalidLevel> {
+pub fn init(level: &str) -> Result<(), LogLevelError> {
     let filter = filter(level)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder =
@@ -25,18 +25,18 @@ pub fn init(level: &str) -> Result<(), InvalidLevel> {
     Ok(())
 }
 
-fn filter(level: &str) -> Result<EnvFilter, InvalidLevel> {
+fn filter(level: &str) -> Result<EnvFilter, LogLevelError> {
     // A bare word that is no level would be a target, and silence all others.
     let bare = level.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[']));
     if let Some(unknown) =
         bare.into_iter().find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err())
     {
-        return Err(InvalidLevel(format!("`{unknown}` is no level")));
+        return Err(LogLevelError(format!("`{unknown}` is no level")));
     }
     // What strangers can make a library say, a line per question or handshake, is too much.
     let libraries = ["hickory_server", "hickory_proto", "hickory_net", "hickory_resolver", "h2", "rustls"];
     let quiet = libraries.map(|library| format!("{library}=error")).join(",");
-    EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| InvalidLevel(error.to_string()))
+    EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| LogLevelError(error.to_string()))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub struct Invocation<T> {
 
 /// Why a program cannot be configured.
 #[derive(Debug, Error)]
-pub enum InvalidSettings {
+pub enum SettingsError {
     /// The command line is wrong, or asks for help.
     #[error(transparent)]
     Usage(#[from] Box<clap::Error>),
@@ -122,9 +122,9 @@ pub enum InvalidSettings {
 const ARGUMENT: &str = "verb's argument";
 
 /// Reads the command line, the environment and the file of this process. Prints and exits on `--help`.
-pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, InvalidSettings> {
+pub fn read<T: DeserializeOwned>(program: &Program) -> Result<Invocation<T>, SettingsError> {
     match from_sources(program, std::env::args_os(), &|name| std::env::var(name).ok()) {
-        Err(InvalidSettings::Usage(usage)) => usage.exit(),
+        Err(SettingsError::Usage(usage)) => usage.exit(),
         other => other,
     }
 }
@@ -134,7 +134,7 @@ pub fn from_sources<T: DeserializeOwned>(
     program: &Program,
     args: impl IntoIterator<Item = OsString>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Invocation<T>, InvalidSettings> {
+) -> Result<Invocation<T>, SettingsError> {
     let matches = command(program).try_get_matches_from(args).map_err(Box::new)?;
     let verb = matches.subcommand().map(|(_, inner)| inner);
     let argument = verb.and_then(|inner| inner.get_one::<String>(ARGUMENT).cloned());
@@ -155,7 +155,7 @@ pub fn from_sources<T: DeserializeOwned>(
     }
     lists_of_one(&mut table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
-    let settings = settings.map_err(|error| InvalidSettings::Value(complaint(&error)))?;
+    let settings = settings.map_err(|error| SettingsError::Value(complaint(&error)))?;
     Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument })
 }
 
@@ -220,8 +220,8 @@ fn variable(key: &Key) -> String {
     format!("WEBGATEWAY_{}", key.path.replace('.', "_").to_uppercase())
 }
 
-fn value(kind: Kind, name: String, text: String) -> Result<Value, InvalidSettings> {
-    let wrong = |expected| InvalidSettings::WrongKind { name, value: text.clone(), expected };
+fn value(kind: Kind, name: String, text: String) -> Result<Value, SettingsError> {
+    let wrong = |expected| SettingsError::WrongKind { name, value: text.clone(), expected };
     match kind {
         Kind::Text => Ok(Value::String(text)),
         Kind::Integer => text.trim().parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
@@ -233,16 +233,16 @@ fn value(kind: Kind, name: String, text: String) -> Result<Value, InvalidSetting
     }
 }
 
-fn read_file(path: &Path, keys: &'static [Key]) -> Result<Table, InvalidSettings> {
+fn read_file(path: &Path, keys: &'static [Key]) -> Result<Table, SettingsError> {
     let path = path.to_owned();
     let text = std::fs::read_to_string(&path)
-        .map_err(|source| InvalidSettings::Unreadable { path: path.clone(), source })?;
-    let table: Table = text.parse().map_err(|error: toml::de::Error| InvalidSettings::Syntax {
+        .map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
         path: path.clone(),
         message: error.to_string().trim().to_owned(),
     })?;
     match unknown(&table, "", keys) {
-        Some(key) => Err(InvalidSettings::UnknownKey { nearest: nearest(&key, keys), key, path }),
+        Some(key) => Err(SettingsError::UnknownKey { nearest: nearest(&key, keys), key, path }),
         None => Ok(table),
     }
 }

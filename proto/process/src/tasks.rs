@@ -1,27 +1,26 @@
 //! Supervised tasks: every task has a name, and when an essential one ends, the process stops and says which.
 
-use std::any::Any;
 use std::fmt::Display;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::Stop;
+use crate::{ProcessMetrics, Stop};
 
-/// An essential task that ended before it was told to.
+/// An essential task ended before it was told to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the task `{name}` ended: {reason}")]
-pub struct TaskFailed {
-    /// Its name.
+pub struct TaskError {
+    /// The task's name.
     pub name: String,
-    /// What it said.
+    /// What the task returned, or its panic said.
     pub reason: String,
 }
 
@@ -30,20 +29,33 @@ pub struct TaskFailed {
 pub struct Tasks {
     tracker: TaskTracker,
     stop: Stop,
-    failed: Arc<Mutex<Option<TaskFailed>>>,
+    metrics: ProcessMetrics,
+    failed: Arc<Mutex<Option<TaskError>>>,
 }
 
 impl Tasks {
-    /// None yet.
+    /// Supervises no task yet, and counts panics where nobody looks.
     #[must_use]
     pub fn new(stop: Stop) -> Self {
-        Self { tracker: TaskTracker::new(), stop, failed: Arc::default() }
+        Self::with_metrics(stop, ProcessMetrics::default())
     }
 
-    /// The signal that ends them.
+    /// Supervises no task yet, and counts panics in `metrics`.
+    #[must_use]
+    pub fn with_metrics(stop: Stop, metrics: ProcessMetrics) -> Self {
+        Self { tracker: TaskTracker::new(), stop, metrics, failed: Arc::default() }
+    }
+
+    /// Returns the signal that ends the tasks.
     #[must_use]
     pub fn stop(&self) -> &Stop {
         &self.stop
+    }
+
+    /// Returns the metrics that both processes have.
+    #[must_use]
+    pub fn metrics(&self) -> &ProcessMetrics {
+        &self.metrics
     }
 
     /// Runs a task whose end concerns nobody; a panic in it is logged.
@@ -56,11 +68,12 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let cut = self.stop.clone();
+        let (cut, metrics) = (self.stop.clone(), self.metrics.clone());
+        let task = Box::pin(AssertUnwindSafe(task).catch_unwind());
         async move {
             tokio::select! {
-                panicked = CatchUnwind::new(task) => if let Err(reason) = panicked {
-                    error!(task = name, reason, "a task panicked");
+                ended = task => if let Err(panic) = ended {
+                    metrics.panicked(name, &*panic);
                 },
                 () = cut.was_cut() => {}
             }
@@ -80,12 +93,19 @@ impl Tasks {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let (name, tasks) = (name.into(), self.clone());
+        let task = Box::pin(AssertUnwindSafe(task).catch_unwind());
         self.start(async move {
             let ended = tokio::select! {
-                ended = CatchUnwind::new(async { task.await.map_err(|e| e.to_string()) }) => ended,
+                ended = task => ended,
                 () = tasks.stop.was_cut() => return,
             };
-            tasks.ended(&name, ended.and_then(|result| result));
+            tasks.ended(
+                &name,
+                match ended {
+                    Ok(result) => result.map_err(|error| error.to_string()),
+                    Err(panic) => Err(tasks.metrics.panicked(&name, &*panic)),
+                },
+            );
         });
     }
 
@@ -96,10 +116,11 @@ impl Tasks {
         body: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) -> std::io::Result<()> {
         let (done, ended) = oneshot::channel();
+        let (metrics, task) = (self.metrics.clone(), name.clone());
         let run = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| body().map_err(|e| e.to_string())));
             // Nobody waits any more after a cut.
-            let _ = done.send(result.unwrap_or_else(|panic| Err(said(&*panic))));
+            let _ = done.send(result.unwrap_or_else(|panic| Err(metrics.panicked(&task, &*panic))));
         };
         thread::Builder::new().name(name.clone()).spawn(run)?;
         self.essential(
@@ -110,7 +131,7 @@ impl Tasks {
     }
 
     /// Waits for the stop, then at most `grace` for every task to end.
-    pub async fn run_until_stopped(&self, grace: Duration) -> Result<(), TaskFailed> {
+    pub async fn run_until_stopped(&self, grace: Duration) -> Result<(), TaskError> {
         self.stop.begun().await;
         info!(tasks = self.tracker.len(), "stopping");
         self.tracker.close();
@@ -135,37 +156,10 @@ impl Tasks {
             Err(reason) => reason,
         };
         error!(task = name, reason, "an essential task ended, the process stops");
-        let failed = TaskFailed { name: name.to_owned(), reason };
+        let failed = TaskError { name: name.to_owned(), reason };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
         self.stop.begin();
     }
-}
-
-/// A future whose panic is its result: what the panic said.
-struct CatchUnwind<F>(std::pin::Pin<Box<F>>);
-
-impl<F: Future> CatchUnwind<F> {
-    fn new(future: F) -> Self {
-        Self(Box::pin(future))
-    }
-}
-
-impl<F: Future> Future for CatchUnwind<F> {
-    type Output = Result<F::Output, String>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
-        polled.map_or_else(|panic| std::task::Poll::Ready(Err(said(&*panic))), |poll| poll.map(Ok))
-    }
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("no word why"))
 }
 
 #[cfg(test)]
@@ -190,6 +184,7 @@ mod tests {
         tasks.thread("worker 0".into(), || -> Result<(), Infallible> { panic!("ouch") }).unwrap();
         let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();
         assert_eq!(failed.to_string(), "the task `worker 0` ended: it panicked: ouch");
+        assert_eq!(tasks.metrics().panics("worker 0"), 1);
     }
 
     #[tokio::test]
@@ -203,6 +198,7 @@ mod tests {
         tasks.spawn("other", async { panic!("logged, no more") });
         tasks.stop().begin();
         assert_eq!(tasks.run_until_stopped(GRACE).await, Ok(()));
+        assert_eq!(tasks.metrics().panics("other"), 1);
     }
 
     #[tokio::test]

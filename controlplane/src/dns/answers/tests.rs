@@ -1,12 +1,10 @@
 //! Anything at all comes in; only answers go out.
 
-use governor::Quota;
 use hickory_server::proto::op::{Message, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
 use proptest::prelude::*;
+use webgateway_process::Quota;
 use webgateway_proto::model::Host;
-
-use webgateway_process::dns::Limit;
 
 use super::*;
 use crate::dns::txt::Place;
@@ -15,14 +13,14 @@ fn answers() -> Answers {
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
     let values = TxtSet::new();
     std::mem::forget(values.show(Place::Apex, "x"));
-    let limit = Limit::new(Quota::per_second(std::num::NonZeroU32::MAX));
-    Answers::new(zone, values, Gate::new(limit, Counts::default()))
+    let quota = Quota::per_second(std::num::NonZeroU32::MAX);
+    Answers::new(zone, values, QuestionFilter::with_quota(quota, DnsMetrics::default()))
 }
 
 fn ask(answers: &Answers, question: &[u8]) -> Option<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let from = "192.0.2.1:9999".parse().unwrap();
-    runtime.block_on(answers.answer(question, from, Transport::Udp))
+    runtime.block_on(answers.respond(question, from, Transport::Udp))
 }
 
 fn question() -> Vec<u8> {
@@ -61,7 +59,7 @@ proptest! {
                 prop_assert_eq!(&answer[..2], &question[..2]);
                 prop_assert!(answer[2] & 0x80 != 0);
             }
-            if let Some(answer) = webgateway_process::dns::server_failure(&question) {
+            if let Some(answer) = webgateway_dns::server_failure(&question) {
                 prop_assert!(answer.len() <= question.len(), "it would amplify");
             }
         }

@@ -46,6 +46,7 @@ fn keys(seed: u8) -> Option<PublicKeys> {
 }
 
 impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the test aborts it, and sees what it does")]
     async fn start(says: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, says) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(says.to_owned())));

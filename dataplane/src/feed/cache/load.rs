@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls::server::ProducesTickets;
 use thiserror::Error;
 use tracing::warn;
-use webgateway_process::seal::SecretKey;
 use webgateway_proto::model::Prefixes;
+use webgateway_seal::SecretKey;
 
 use super::folder::{Folder, Kind};
 use super::page;

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use rustls::server::ProducesTickets;
 use tokio::sync::oneshot;
 use tracing::{error, info};
-use webgateway_process::seal::{NoSecretKey, SecretKey};
+use webgateway_seal::{SecretKey, SecretKeyError};
 
 use self::folder::Folder;
 pub use self::load::Restored;
@@ -56,7 +56,7 @@ pub fn open(
     tickets: &Arc<dyn ProducesTickets>,
     metrics: Metrics,
     now: i64,
-) -> Result<Opened, NoSecretKey> {
+) -> Result<Opened, SecretKeyError> {
     // Whether it is there now shows when the key is made.
     let _ = Folder::new(state).create();
     let key = SecretKey::load_or_create(&state.join(KEY_FILE), "state_dir")?;

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use thiserror::Error;
-use webgateway_process::seal::{SecretKey, Unsealable};
+use webgateway_seal::{SecretKey, UnsealError};
 
 use super::page::Page;
 
@@ -37,7 +37,7 @@ pub(super) enum Refused {
     Cut(u64),
     /// A page that another key sealed, or that was changed.
     #[error("page {0}: {1}")]
-    Sealed(u64, Unsealable),
+    Sealed(u64, UnsealError),
     /// A page that says nothing this build can read.
     #[error("page {0} cannot be read")]
     Page(u64),

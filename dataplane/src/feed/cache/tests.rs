@@ -31,7 +31,7 @@ struct Running<'n> {
 
 impl Node {
     fn new() -> Self {
-        let metrics = Metrics::new(&mut Registry::default());
+        let metrics = Metrics::register(&mut Registry::default());
         Self { dir: tempfile::tempdir().unwrap(), snapshot: Arc::default(), metrics }
     }
 

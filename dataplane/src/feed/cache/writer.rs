@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{debug, error, info};
-use webgateway_process::seal::SecretKey;
+use webgateway_seal::SecretKey;
 
 use super::folder::{Folder, Kind};
 use super::page::{self, Page};

@@ -30,7 +30,7 @@ const KEYS: &[Key] = &[
 const VERBS: &[Verb] = &[Verb { name: "greet", about: "Greets", argument: "WHOM", help: "Who it is" }];
 const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS, verbs: VERBS };
 
-fn run(file: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Invocation<Sample>, InvalidSettings> {
+fn run(file: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Invocation<Sample>, SettingsError> {
     let mut at = tempfile::NamedTempFile::new().unwrap();
     at.write_all(file.as_bytes()).unwrap();
     let mut all: Vec<OsString> = vec!["sample".into(), "--config".into(), at.path().into()];
@@ -68,7 +68,7 @@ fn what_is_wrong_is_named() {
     assert!(wrong.starts_with("`dns.port`: invalid value: integer `70000`"), "{wrong}");
     let wrong = message("listen = ['nowhere']", &[], &[]);
     assert!(wrong.starts_with("`listen`: ") && wrong.contains("such as 192.0.2.10"), "{wrong}");
-    assert!(matches!(run("", &["--nme", "x"], &[]), Err(InvalidSettings::Usage(_))));
+    assert!(matches!(run("", &["--nme", "x"], &[]), Err(SettingsError::Usage(_))));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_verb_has_its_argument_and_the_keys_stand_on_either_side_of_it() {
     assert_eq!(read.settings.name, "file");
     assert_eq!(run("", &[], &[]).unwrap().verb, None);
     for wrong in [&["greet"][..], &["meet", "you"], &["greet", "you", "me"]] {
-        assert!(matches!(run("", wrong, &[]), Err(InvalidSettings::Usage(_))), "{wrong:?}");
+        assert!(matches!(run("", wrong, &[]), Err(SettingsError::Usage(_))), "{wrong:?}");
     }
     let alone: Vec<OsString> = ["sample", "greet", "you", "--name", "x"].map(Into::into).into();
     let read: Invocation<Sample> = from_sources(&PROGRAM, alone, &|_| None).unwrap();

@@ -11,9 +11,9 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
+use webgateway_process::Stop;
 
-use super::{Answerer, Transport, tcp};
-use crate::Stop;
+use super::{Responder, Transport, tcp};
 
 /// The largest question over UDP, in bytes.
 const MAX_QUESTION: usize = 4096;
@@ -24,10 +24,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// With port 0, how often a port is sought that is free for both protocols.
 const TRIES: usize = 16;
 
-/// Why the name server cannot listen.
+/// The name server cannot listen.
 #[derive(Debug, Error)]
 #[error("`[dns] listen`: cannot listen on {address} ({protocol}) for DNS: {}", reason(source))]
-pub struct NoDnsSocket {
+pub struct DnsListenError {
     /// The address.
     pub address: SocketAddr,
     /// UDP or TCP.
@@ -36,7 +36,7 @@ pub struct NoDnsSocket {
     pub source: io::Error,
 }
 
-/// The two sockets, listening.
+/// A UDP and a TCP socket, listening.
 #[derive(Debug)]
 pub struct DnsSockets {
     udp: UdpSocket,
@@ -46,7 +46,7 @@ pub struct DnsSockets {
 
 impl DnsSockets {
     /// Listens on `address`, with both protocols on one port.
-    pub fn bind(address: SocketAddr) -> Result<Self, NoDnsSocket> {
+    pub fn bind(address: SocketAddr) -> Result<Self, DnsListenError> {
         let mut tries = 1;
         loop {
             match Self::bind_once(address) {
@@ -63,8 +63,8 @@ impl DnsSockets {
         Ok(Self { udp, tcp, address })
     }
 
-    fn bind_once(wanted: SocketAddr) -> Result<Self, NoDnsSocket> {
-        let fail = |protocol, address| move |source| NoDnsSocket { address, protocol, source };
+    fn bind_once(wanted: SocketAddr) -> Result<Self, DnsListenError> {
+        let fail = |protocol, address| move |source| DnsListenError { address, protocol, source };
         let tcp = TcpListener::bind(wanted).map_err(fail("TCP", wanted))?;
         let address = tcp.local_addr().map_err(fail("TCP", wanted))?;
         let udp = UdpSocket::bind(address).map_err(fail("UDP", address))?;
@@ -80,28 +80,28 @@ impl DnsSockets {
     }
 
     /// Answers until the process stops. A listener that ends is counted and started anew on the same socket.
-    pub async fn serve<A: Answerer>(self, answers: A, stop: Stop) -> io::Result<()> {
-        let udp = keep("UDP", &answers, &stop, || {
+    pub async fn serve<A: Responder>(self, responder: A, stop: Stop) -> io::Result<()> {
+        let udp = supervise("UDP", &responder, &stop, || {
             let socket = tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?;
-            Ok(serve_udp(socket, answers.clone()))
+            Ok(serve_udp(socket, responder.clone()))
         });
-        let tcp = keep("TCP", &answers, &stop, || {
+        let tcp = supervise("TCP", &responder, &stop, || {
             let listener = tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?;
-            Ok(tcp::serve(listener, answers.clone()))
+            Ok(tcp::serve(listener, responder.clone()))
         });
         tokio::try_join!(udp, tcp).map(drop)
     }
 }
 
 /// Runs a listener in a task of its own, so that not even a panic in it ends the other.
-async fn keep<A, F>(
+async fn supervise<A, F>(
     protocol: &'static str,
-    answers: &A,
+    responder: &A,
     stop: &Stop,
     start: impl Fn() -> io::Result<F>,
 ) -> io::Result<()>
 where
-    A: Answerer,
+    A: Responder,
     F: Future<Output = io::Result<Infallible>> + Send + 'static,
 {
     loop {
@@ -116,14 +116,15 @@ where
             },
             () = stop.begun() => return Ok(()),
         };
-        answers.counts().restarts.inc();
-        warn!(protocol, reason, "a listener of the name server ended, it is started anew");
+        responder.metrics().restarts.inc();
+        warn!(protocol, reason, "DNS listener ended, starting it anew");
         sleep(PAUSE).await;
     }
 }
 
-/// Many questions at once, for an answer may come from afar; beyond that they are dropped, and asked again.
-async fn serve_udp<A: Answerer>(socket: tokio::net::UdpSocket, answers: A) -> io::Result<Infallible> {
+/// Answers many questions at once, for an answer may come from another machine; beyond that they are dropped, and
+/// asked again.
+async fn serve_udp<A: Responder>(socket: tokio::net::UdpSocket, responder: A) -> io::Result<Infallible> {
     let (socket, mut open) = (Arc::new(socket), JoinSet::new());
     let mut buffer = vec![0; MAX_QUESTION];
     loop {
@@ -131,18 +132,18 @@ async fn serve_udp<A: Answerer>(socket: tokio::net::UdpSocket, answers: A) -> io
         while open.try_join_next().is_some() {}
         let Some(question) = buffer.get(..length).filter(|_| can_be_answered(from)) else { continue };
         if open.len() < MAX_OPEN {
-            open.spawn(answer_udp(Arc::clone(&socket), answers.clone(), question.to_vec(), from));
+            open.spawn(answer_udp(Arc::clone(&socket), responder.clone(), question.to_vec(), from));
         }
     }
 }
 
-async fn answer_udp<A: Answerer>(
+async fn answer_udp<A: Responder>(
     socket: Arc<tokio::net::UdpSocket>,
-    answers: A,
+    responder: A,
     question: Vec<u8>,
     from: SocketAddr,
 ) {
-    if let Some(answer) = answers.answer(&question, from, Transport::Udp).await {
+    if let Some(answer) = responder.respond(&question, from, Transport::Udp).await {
         // An asker that cannot be reached is its own trouble.
         let _ = socket.send_to(&answer, from).await;
     }
@@ -171,24 +172,24 @@ fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Counts;
+    use crate::DnsMetrics;
 
     #[derive(Clone, Default)]
-    struct Silent(Counts);
+    struct Silent(DnsMetrics);
 
-    impl Answerer for Silent {
-        async fn answer(&self, _: &[u8], _: SocketAddr, _: Transport) -> Option<Vec<u8>> {
+    impl Responder for Silent {
+        async fn respond(&self, _: &[u8], _: SocketAddr, _: Transport) -> Option<Vec<u8>> {
             None
         }
 
-        fn counts(&self) -> &Counts {
+        fn metrics(&self) -> &DnsMetrics {
             &self.0
         }
     }
 
     #[tokio::test]
     async fn a_listener_that_ends_is_counted_and_started_anew() {
-        let (answers, stop) = (Silent::default(), Stop::new());
+        let (responder, stop) = (Silent::default(), Stop::new());
         let starts = std::sync::atomic::AtomicU32::new(0);
         let started = stop.clone();
         let start = || {
@@ -204,8 +205,8 @@ mod tests {
                 }
             })
         };
-        keep("UDP", &answers, &stop, start).await.unwrap();
-        assert_eq!(answers.0.restarts.get(), 2);
+        supervise("UDP", &responder, &stop, start).await.unwrap();
+        assert_eq!(responder.0.restarts.get(), 2);
     }
 
     #[test]

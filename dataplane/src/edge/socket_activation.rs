@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use thiserror::Error;
-use webgateway_process::{BindError, Inherited, NotInherited};
+use webgateway_process::{BindError, Inherited, InheritedError};
 
 use super::listener::{Purpose, bind};
 
@@ -19,18 +19,18 @@ pub struct Listeners {
     /// And at which port.
     pub port: u16,
     /// Whether systemd holds them: what waits in them is not lost with this process.
-    pub held: bool,
+    pub socket_activation: bool,
 }
 
-/// Why nothing can be listened on.
+/// The listeners of one purpose cannot be had.
 #[derive(Debug, Error)]
-pub enum NotListening {
+pub enum ListenError {
     /// An address that cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// Sockets from systemd that cannot be used.
     #[error(transparent)]
-    Inherited(#[from] NotInherited),
+    Inherited(#[from] InheritedError),
     /// Sockets from systemd that cannot be shared.
     #[error("the sockets `{0}` that systemd passes cannot be shared by the workers: {1}")]
     Share(&'static str, io::Error),
@@ -45,28 +45,28 @@ pub fn listen(
     purpose: Purpose,
     addresses: &[IpAddr],
     workers: usize,
-) -> Result<Listeners, NotListening> {
-    let held = inherited.tcp(purpose.what)?;
+) -> Result<Listeners, ListenError> {
+    let passed = inherited.tcp(purpose.what)?;
     inherited.none_left(purpose.what, "a TCP listener (ListenStream=)")?;
-    if held.is_empty() {
+    if passed.is_empty() {
         let (by_worker, port) = bind(addresses, purpose, workers)?;
-        return Ok(Listeners { by_worker, addresses: addresses.to_vec(), port, held: false });
+        return Ok(Listeners { by_worker, addresses: addresses.to_vec(), port, socket_activation: false });
     }
     let mut by_address: BTreeMap<SocketAddr, Vec<TcpListener>> = BTreeMap::new();
-    let unusable = |error| NotListening::Share(purpose.what, error);
-    for socket in held {
+    let unusable = |error| ListenError::Share(purpose.what, error);
+    for socket in passed {
         by_address.entry(socket.local_addr().map_err(unusable)?).or_default().push(socket);
     }
     let mut ports: Vec<u16> = by_address.keys().map(SocketAddr::port).collect();
     ports.dedup();
     if let [one, another, ..] = ports[..] {
-        return Err(NotListening::Ports(purpose.what, one, another));
+        return Err(ListenError::Ports(purpose.what, one, another));
     }
     Ok(Listeners {
         by_worker: deal(by_address.values(), workers).map_err(unusable)?,
         addresses: by_address.keys().map(SocketAddr::ip).collect(),
         port: ports.first().copied().unwrap_or_default(),
-        held: true,
+        socket_activation: true,
     })
 }
 

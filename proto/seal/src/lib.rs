@@ -20,7 +20,7 @@ pub struct SecretKey(RandomizedNonceKey);
 
 /// Why there is no [`SecretKey`].
 #[derive(Debug, Error)]
-pub enum NoSecretKey {
+pub enum SecretKeyError {
     /// The file cannot be read.
     #[error("`{setting}`: cannot read {}: {source}", path.display())]
     Unreadable {
@@ -61,49 +61,51 @@ pub enum NoSecretKey {
 #[error(
     "it cannot be opened with this secret key: was it changed, or is `secret_key_file` (of a node: what is in `state_dir`) not the one that sealed it?"
 )]
-pub struct Unsealable;
+pub struct UnsealError;
 
 /// The cryptographic library refused to seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("sealing failed")]
-pub struct SealFailed;
+pub struct SealError;
 
 impl SecretKey {
     /// Reads the key from `path`, which `setting` names; makes the file (mode 0600, random) if there is none. Blocks.
-    pub fn load_or_create(path: &Path, setting: &'static str) -> Result<Self, NoSecretKey> {
+    pub fn load_or_create(path: &Path, setting: &'static str) -> Result<Self, SecretKeyError> {
         match create(path) {
             Ok(key) => return Self::new(&key),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // A folder that cannot be written to may well hold a key that can be read.
             Err(_) if path.exists() => {}
-            Err(source) => return Err(NoSecretKey::Uncreatable { setting, path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(SecretKeyError::Uncreatable { setting, path: path.to_owned(), source });
+            }
         }
         let key = read(path, setting)?;
         Self::new(&key)
     }
 
     /// From its bytes.
-    pub fn new(key: &[u8; KEY_LEN]) -> Result<Self, NoSecretKey> {
-        RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| NoSecretKey::Unusable)
+    pub fn new(key: &[u8; KEY_LEN]) -> Result<Self, SecretKeyError> {
+        RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| SecretKeyError::Unusable)
     }
 
     /// Seals `plain` so that it opens under `name` alone.
-    pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, SealFailed> {
+    pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut text = Zeroizing::new(plain.to_vec());
         let aad = Aad::from(name.as_bytes());
-        let (nonce, tag) = self.0.seal_in_place_separate_tag(aad, &mut text).map_err(|_| SealFailed)?;
+        let (nonce, tag) = self.0.seal_in_place_separate_tag(aad, &mut text).map_err(|_| SealError)?;
         Ok([&[FORMAT], nonce.as_ref().as_slice(), &text, tag.as_ref()].concat())
     }
 
     /// Opens what [`SecretKey::seal`] made under the same name.
-    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
-        let (&[FORMAT], rest) = sealed.split_first_chunk::<1>().ok_or(Unsealable)? else {
-            return Err(Unsealable);
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        let (&[FORMAT], rest) = sealed.split_first_chunk::<1>().ok_or(UnsealError)? else {
+            return Err(UnsealError);
         };
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unsealable)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError)?;
         let mut text = Zeroizing::new(text.to_vec());
         let aad = Aad::from(name.as_bytes());
-        let opened = self.0.open_in_place(Nonce::from(nonce), aad, &mut text).map_err(|_| Unsealable)?;
+        let opened = self.0.open_in_place(Nonce::from(nonce), aad, &mut text).map_err(|_| UnsealError)?;
         Ok(Zeroizing::new(opened.to_vec()))
     }
 }
@@ -128,8 +130,8 @@ fn create(path: &Path) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
     Ok(key)
 }
 
-fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<[u8; KEY_LEN]>, NoSecretKey> {
-    let unreadable = |source| NoSecretKey::Unreadable { setting, path: path.to_owned(), source };
+fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<[u8; KEY_LEN]>, SecretKeyError> {
+    let unreadable = |source| SecretKeyError::Unreadable { setting, path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -140,7 +142,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<[u8; KEY_LEN]>, 
     file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     match <[u8; KEY_LEN]>::try_from(bytes.as_slice()) {
         Ok(key) => Ok(Zeroizing::new(key)),
-        Err(_) => Err(NoSecretKey::WrongSize { setting, path: path.to_owned(), len: bytes.len() }),
+        Err(_) => Err(SecretKeyError::WrongSize { setting, path: path.to_owned(), len: bytes.len() }),
     }
 }
 
@@ -157,8 +159,8 @@ mod tests {
         let sealed = key(1).seal("a.example", b"private").unwrap();
         assert!(!sealed.windows(7).any(|window| window == b"private"));
         assert_eq!(key(1).open("a.example", &sealed).unwrap().as_slice(), b"private");
-        assert_eq!(key(1).open("b.example", &sealed), Err(Unsealable));
-        assert_eq!(key(2).open("a.example", &sealed), Err(Unsealable));
+        assert_eq!(key(1).open("b.example", &sealed), Err(UnsealError));
+        assert_eq!(key(2).open("a.example", &sealed), Err(UnsealError));
         assert_ne!(sealed, key(1).seal("a.example", b"private").unwrap(), "a nonce is used once");
     }
 
@@ -168,8 +170,8 @@ mod tests {
         for i in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[i] ^= 1;
-            assert_eq!(key(1).open("a.example", &changed), Err(Unsealable), "byte {i}");
-            assert_eq!(key(1).open("a.example", &sealed[..i]), Err(Unsealable), "cut at {i}");
+            assert_eq!(key(1).open("a.example", &changed), Err(UnsealError), "byte {i}");
+            assert_eq!(key(1).open("a.example", &sealed[..i]), Err(UnsealError), "cut at {i}");
         }
     }
 
@@ -195,6 +197,6 @@ mod tests {
         }
         let missing =
             SecretKey::load_or_create(&dir.path().join("none/secret.key"), "secret_key_file").unwrap_err();
-        assert!(matches!(missing, NoSecretKey::Uncreatable { .. }), "{missing}");
+        assert!(matches!(missing, SecretKeyError::Uncreatable { .. }), "{missing}");
     }
 }

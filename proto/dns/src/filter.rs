@@ -1,84 +1,83 @@
-//! What comes before a question is answered: is it one, and may its network ask?
+//! The filter before an answer: is it a question, and is its network within its limit?
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use prometheus_client::metrics::counter::Counter;
+use webgateway_process::{Network, NetworkRateLimit, Quota};
 
-use super::limit::{Limit, Network};
-use super::{HEADER, Transport};
+use super::{DnsMetrics, HEADER, Transport};
 
+/// The questions a second of one network, in the long run. A CA asks a few per name, from several networks.
+const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// The questions of one network at once.
+const BURST: NonZeroU32 = NonZeroU32::new(400).unwrap();
 /// "Truncated", in the first byte of a header's flags (RFC 1035 §4.1.1).
 const TRUNCATED: u8 = 0x02;
-/// "Something here is broken", in the second.
+/// "Server failure", in the second byte of a header's flags.
 const SERVER_FAILURE: u8 = 2;
 
-/// What is counted.
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    /// Questions.
-    pub questions: Counter,
-    /// Questions over a network's limit.
-    pub limited: Counter,
-    /// Listeners that ended and were started anew.
-    pub restarts: Counter,
-}
-
-/// Lets questions in. Clones are the same one.
+/// Filters questions. Clones share the limit.
 #[derive(Debug, Clone)]
-pub struct Gate {
-    limit: Limit,
-    counts: Counts,
+pub struct QuestionFilter {
+    limit: NetworkRateLimit,
+    metrics: DnsMetrics,
     /// Every other question over the limit is told to come by TCP, the rest are dropped.
     tell: Arc<AtomicBool>,
 }
 
-impl Gate {
-    /// Within these limits.
+impl QuestionFilter {
+    /// Filters within the limits of a public name server.
     #[must_use]
-    pub fn new(limit: Limit, counts: Counts) -> Self {
-        Self { limit, counts, tell: Arc::default() }
+    pub fn new(metrics: DnsMetrics) -> Self {
+        Self::with_quota(Quota::per_second(RATE).allow_burst(BURST), metrics)
     }
 
-    /// The counters.
+    /// Filters within a limit for each network.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn with_quota(quota: Quota, metrics: DnsMetrics) -> Self {
+        Self { limit: NetworkRateLimit::new(quota), metrics, tell: Arc::default() }
     }
 
-    /// Whether a question is to be answered; else what is said instead, which may be nothing.
+    /// Returns the metrics of the server.
+    #[must_use]
+    pub fn metrics(&self) -> &DnsMetrics {
+        &self.metrics
+    }
+
+    /// Passes a question that is to be answered; the error is what is sent instead, which may be nothing.
     pub fn admit(
         &self,
         question: &[u8],
         from: SocketAddr,
         transport: Transport,
     ) -> Result<(), Option<Vec<u8>>> {
-        self.counts.questions.inc();
+        self.metrics.questions.inc();
         let is_response = question.get(2).is_none_or(|flags| flags & 0x80 != 0);
         if question.len() < HEADER || is_response {
             return Err(None);
         }
         if !self.limit.admits(Network::of(from.ip())) {
-            self.counts.limited.inc();
+            self.metrics.limited.inc();
             // Over TCP the source is true, and its connections are counted.
             if transport == Transport::Udp {
                 let tell = self.tell.fetch_xor(true, Ordering::Relaxed);
-                return Err(if tell { say_back(question, TRUNCATED, 0) } else { None });
+                return Err(if tell { empty_answer(question, TRUNCATED, 0) } else { None });
             }
         }
         Ok(())
     }
 }
 
-/// The question, said back with "server failure": it can be asked again, here or elsewhere.
+/// Returns the answer "server failure" to a question: it can be asked again, here or elsewhere.
 #[must_use]
 pub fn server_failure(question: &[u8]) -> Option<Vec<u8>> {
-    say_back(question, 0, SERVER_FAILURE)
+    empty_answer(question, 0, SERVER_FAILURE)
 }
 
-/// The question and a header: no larger than it came.
-fn say_back(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
+/// Returns a header and the question, no larger than it came.
+fn empty_answer(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     let mut end = HEADER;
     loop {
         match usize::from(*question.get(end)?) {
@@ -96,7 +95,7 @@ fn say_back(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// A header that answers `question`: its id, opcode and "recursion desired", and nothing counted.
+/// Returns a header that answers `question`: its id, opcode and "recursion desired", and nothing counted.
 #[must_use]
 pub fn header(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
     let &[high, low, asked, ..] = question else { return None };
@@ -112,7 +111,7 @@ mod tests {
     const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x01a\x00\x00\x10\x00\x01opt";
 
     #[test]
-    fn a_failure_says_the_question_back() {
+    fn a_failure_repeats_the_question() {
         let answer = server_failure(QUESTION).unwrap();
         assert_eq!(answer, b"\x12\x34\x81\x02\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x10\x00\x01");
         for cut in 0..19 {
@@ -122,12 +121,12 @@ mod tests {
 
     #[test]
     fn an_answer_or_half_a_header_is_no_question() {
-        let gate = Gate::new(Limit::default(), Counts::default());
+        let filter = QuestionFilter::new(DnsMetrics::default());
         let from = "192.0.2.1:53".parse().unwrap();
-        assert_eq!(gate.admit(QUESTION, from, Transport::Udp), Ok(()));
-        assert_eq!(gate.admit(&QUESTION[..11], from, Transport::Udp), Err(None));
+        assert_eq!(filter.admit(QUESTION, from, Transport::Udp), Ok(()));
+        assert_eq!(filter.admit(&QUESTION[..11], from, Transport::Udp), Err(None));
         let mut answer = QUESTION.to_vec();
         answer[2] |= 0x80;
-        assert_eq!(gate.admit(&answer, from, Transport::Udp), Err(None));
+        assert_eq!(filter.admit(&answer, from, Transport::Udp), Err(None));
     }
 }

@@ -1,0 +1,215 @@
+//! The one accept loop: room first, then a connection. An error is classified and counted, and the loop neither ends
+//! nor spins.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tracing::warn;
+
+/// The pause after an error of this process, most often the want of file descriptors.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// A listening socket.
+pub trait Listener {
+    /// A connection.
+    type Stream;
+    /// The address of a connection's other end.
+    type Address;
+
+    /// Accepts a connection.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
+}
+
+/// A bound on connections: a permit is taken before a connection is accepted, so that what there is no room for
+/// waits in the kernel's queue.
+pub trait Admission {
+    /// The room for one connection.
+    type Permit;
+
+    /// Waits for room; `None` if there will never be any again.
+    fn admit(&self) -> impl Future<Output = Option<Self::Permit>> + Send;
+}
+
+/// No bound: the connections are bounded after they are accepted, by who they are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Unbounded;
+
+/// An accept loop.
+#[derive(Debug)]
+pub struct Acceptor<L, A> {
+    /// The listener's name in logs.
+    pub name: &'static str,
+    /// The listening socket.
+    pub listener: L,
+    /// The bound on its connections.
+    pub admission: A,
+    /// The accepts that failed.
+    pub errors: Counter,
+}
+
+impl<L: Listener, A: Admission> Acceptor<L, A> {
+    /// Hands every connection to `serve`. Ends only when its admission does, or when it is dropped.
+    pub async fn run(self, mut serve: impl FnMut(L::Stream, L::Address, A::Permit)) {
+        let mut is_failing = false;
+        while let Some(permit) = self.admission.admit().await {
+            match poll_fn(|cx| self.listener.poll_accept(cx)).await {
+                Ok((stream, address)) => {
+                    is_failing = false;
+                    serve(stream, address, permit);
+                }
+                Err(error) => {
+                    self.errors.inc();
+                    if is_of_the_connection(&error) {
+                        continue;
+                    }
+                    // Once per spell: the counter says how often.
+                    if !is_failing {
+                        warn!(listener = self.name, %error, "cannot accept connections, trying again");
+                        is_failing = true;
+                    }
+                    sleep(BACKOFF).await;
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether the error is of the connection that was to be accepted, and not of this process.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::Interrupted
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+            | Kind::WouldBlock
+    )
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    type Address = SocketAddr;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.poll_accept(cx)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Address = unix::SocketAddr;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, unix::SocketAddr)>> {
+        self.poll_accept(cx)
+    }
+}
+
+/// At most as many connections as the semaphore has permits.
+impl Admission for Arc<Semaphore> {
+    type Permit = OwnedSemaphorePermit;
+
+    async fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self).acquire_owned().await.ok()
+    }
+}
+
+/// At most as many connections as wait in the queue.
+impl<T: Send> Admission for mpsc::Sender<T> {
+    type Permit = OwnedPermit<T>;
+
+    async fn admit(&self) -> Option<OwnedPermit<T>> {
+        self.clone().reserve_owned().await.ok()
+    }
+}
+
+impl Admission for Unbounded {
+    type Permit = ();
+
+    async fn admit(&self) -> Option<()> {
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    /// A listener that gives these errors, and after each of them a connection.
+    struct Faulty {
+        errors: RefCell<Vec<io::Error>>,
+        accepted: Cell<u64>,
+    }
+
+    impl Listener for Faulty {
+        type Stream = u64;
+        type Address = ();
+
+        fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<(u64, ())>> {
+            match self.errors.borrow_mut().pop() {
+                Some(error) => Poll::Ready(Err(error)),
+                None if self.accepted.get() == 2 => Poll::Pending,
+                None => Poll::Ready(Ok((self.accepted.replace(self.accepted.get() + 1), ()))),
+            }
+        }
+    }
+
+    fn acceptor<A>(errors: Vec<io::Error>, admission: A) -> Acceptor<Faulty, A> {
+        let listener = Faulty { errors: RefCell::new(errors), accepted: Cell::new(0) };
+        Acceptor { name: "test", listener, admission, errors: Counter::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_are_counted_and_only_those_of_the_process_are_waited_out() {
+        const EMFILE: i32 = 24;
+        let errors = vec![
+            io::Error::from_raw_os_error(EMFILE),
+            io::ErrorKind::ConnectionAborted.into(),
+            io::Error::from_raw_os_error(EMFILE),
+            io::ErrorKind::ConnectionReset.into(),
+        ];
+        let acceptor = acceptor(errors, Unbounded);
+        let (counted, accepted) = (acceptor.errors.clone(), RefCell::new(Vec::new()));
+        let began = tokio::time::Instant::now();
+        let limit = Duration::from_secs(60);
+        let ended = tokio::time::timeout(
+            limit,
+            acceptor.run(|n, (), ()| accepted.borrow_mut().push((n, began.elapsed()))),
+        );
+        assert!(ended.await.is_err(), "it never ends");
+        assert_eq!(*accepted.borrow(), [(0, 2 * BACKOFF), (1, 2 * BACKOFF)]);
+        assert_eq!(counted.get(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_accepted_without_room() {
+        let room = Arc::new(Semaphore::new(1));
+        let acceptor = acceptor(Vec::new(), Arc::clone(&room));
+        let held = RefCell::new(Vec::new());
+        let mut running = std::pin::pin!(acceptor.run(|_, (), permit| held.borrow_mut().push(permit)));
+        let moment = Duration::from_millis(1);
+        assert!(tokio::time::timeout(moment, running.as_mut()).await.is_err());
+        assert_eq!(held.borrow().len(), 1);
+        held.borrow_mut().clear();
+        assert!(tokio::time::timeout(moment, running.as_mut()).await.is_err());
+        assert_eq!(held.borrow().len(), 1, "the next one took the room that was given back");
+        room.close();
+        held.borrow_mut().clear();
+        assert!(tokio::time::timeout(moment, running).await.is_ok(), "it ends with its admission");
+    }
+}

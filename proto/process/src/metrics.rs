@@ -1,0 +1,87 @@
+//! The metrics that both processes have: failed accepts and panicked tasks.
+
+use std::any::Any;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tracing::error;
+
+/// The prefix of every metric, without its underscore.
+pub const PREFIX: &str = "webgateway";
+
+/// Handles to the metrics that both processes have. Clones count the same.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessMetrics {
+    accept_errors: Family<ListenerLabel, Counter>,
+    task_panics: Family<TaskLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+/// The names of tasks are fixed, or numbered by worker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabel {
+    task: String,
+}
+
+impl ProcessMetrics {
+    /// Registers the metrics.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let r = registry.sub_registry_with_prefix(PREFIX);
+        r.register("accept_errors", "Accepts that failed, by listener", metrics.accept_errors.clone());
+        r.register("task_panics", "Tasks that panicked, by name", metrics.task_panics.clone());
+        metrics
+    }
+
+    /// Returns the counter of a listener's failed accepts.
+    #[must_use]
+    pub fn accept_errors(&self, listener: &'static str) -> Counter {
+        self.accept_errors.get_or_create_owned(&ListenerLabel { listener })
+    }
+
+    /// Counts and logs the panic of a task; returns what the panic said.
+    pub(crate) fn panicked(&self, task: &str, panic: &(dyn Any + Send)) -> String {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let reason = format!("it panicked: {}", text.unwrap_or("without a message"));
+        self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).inc();
+        error!(task, reason, "task panicked");
+        reason
+    }
+
+    /// Returns how often a task panicked.
+    #[cfg(test)]
+    pub(crate) fn panics(&self, task: &str) -> u64 {
+        self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let mut registry = Registry::default();
+        let metrics = ProcessMetrics::register(&mut registry);
+        metrics.accept_errors("https").inc();
+        metrics.panicked("connection", &"ouch");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for metric in [
+            "webgateway_accept_errors_total{listener=\"https\"} 1",
+            "webgateway_task_panics_total{task=\"connection\"} 1",
+        ] {
+            assert!(text.contains(metric), "{text}");
+            let name = metric.split('{').next().unwrap();
+            assert!(include_str!("../../../deploy/METRICS.md").contains(name), "{name}");
+        }
+    }
+}
