@@ -26,13 +26,13 @@ pub const PROGRAM: Program = Program {
     keys: KEYS,
     verbs: &[Verb {
         name: JOIN,
-        about: "Joins this node to a controlplane far away, once; then it runs without further ado",
+        about: "Joins this node to a remote controlplane, once",
         argument: "TOKEN",
         help: "What `gwctl nodes invite` printed; - reads it from standard input, where nobody else sees it",
     }],
 };
 
-/// The verb by which a node joins.
+/// The verb that makes a node join.
 pub const JOIN: &str = "join";
 
 /// A configuration that can be run.
@@ -54,7 +54,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The log level, or directives.
     pub log_level: String,
-    /// Whether every request is logged.
+    /// Is true if every request is logged.
     pub access_log: bool,
     /// The addresses on which DNS questions are taken.
     pub dns_listen: Vec<SocketAddr>,
