@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, within};
+use super::error::{ConfigError, within};
 
 /// Every bound on size and time, each for one worker or one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
