@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
 use super::forward::{Answer, forward};
+use super::span::record_route;
 use super::upgrade::{Upgrade, join};
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
@@ -36,6 +37,7 @@ pub async fn proxy_request(
     if headers::is_loop(request.headers(), proxied.forwarded.cdn_id.to_str().unwrap_or_default()) {
         return Err(ProxyError::Loop);
     }
+    record_route(proxied.route);
     let route = proxied.route.id;
     let mut response = std::pin::pin!(pass_on(connection, proxied, request, exchange));
     if connection.membership.route() == Some(route) {
