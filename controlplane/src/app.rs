@@ -55,7 +55,7 @@ use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
 use crate::tickets::{NotRotated, Rotation};
 
-/// How long open connections may take to end.
+/// The time for open connections to end.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The process cannot start, or stopped.
@@ -246,7 +246,7 @@ impl Application for App {
     }
 }
 
-/// How the process does, in one line for `systemctl status`.
+/// Returns the status of the process, in one line for `systemctl status`.
 fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl Fn() -> String {
     move || {
         let doing = if stop.is_stopping() { "stopping" } else { "serving" };
@@ -254,7 +254,7 @@ fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl F
     }
 }
 
-/// The API, for what comes through a node.
+/// Returns the API's handler of calls that come through a node.
 fn calls(api: Api) -> CallHandler {
     Arc::new(move |call: ApiCall| {
         let api = api.clone();
@@ -262,7 +262,7 @@ fn calls(api: Api) -> CallHandler {
     })
 }
 
-/// The name server, for what comes through a node.
+/// Returns the name server's handler of questions that come through a node.
 fn questions(answers: Answers) -> QuestionHandler {
     Arc::new(move |question: Question| {
         let answers = answers.clone();
@@ -321,7 +321,7 @@ fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Chal
     }
 }
 
-/// What nodes from afar need, if there is an address for them.
+/// Makes what remote nodes need, if there is an address for them.
 fn remote(
     config: &Config,
     store: &Store,

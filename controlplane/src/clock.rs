@@ -3,24 +3,24 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Says what time it is; copied freely.
+/// A source of the time; copied freely.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(fn() -> OffsetDateTime);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(OffsetDateTime::now_utc)
     }
 
-    /// A clock of one's own, for tests.
+    /// Makes a clock of a function, for tests.
     #[must_use]
     pub fn from_fn(now: fn() -> OffsetDateTime) -> Self {
         Self(now)
     }
 
-    /// The time now, in UTC and whole milliseconds: what the store keeps.
+    /// Returns the time now, in UTC and whole milliseconds: what the store keeps.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         let now = (self.0)();

@@ -37,11 +37,11 @@ pub struct Config {
     pub public_ip: Vec<IpAddr>,
     /// The key that may do everything.
     pub admin_id: KeyId,
-    /// What is logged.
+    /// The log level, or directives.
     pub log_level: String,
-    /// How long changes are gathered before they are published.
+    /// The time for which changes are gathered before they are published.
     pub load_delay: Duration,
-    /// Where backends may be.
+    /// The prefixes that backends may be in.
     pub allowed_backends: Prefixes,
     /// Labels below the base domain that no route may have, lower case.
     pub reserved_subdomains: BTreeSet<String>,
@@ -49,21 +49,21 @@ pub struct Config {
     pub db_path: PathBuf,
     /// The key that seals private keys.
     pub secret_key_file: PathBuf,
-    /// Where public keys come from.
+    /// The source of public keys.
     pub keys: KeySource,
-    /// Where the API listens.
+    /// The address of the API.
     pub rpc_listen: SocketAddr,
-    /// How often the nodes' session ticket keys change.
+    /// The interval at which the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
-    /// What each user may have by default; none: no limit.
+    /// The default quota of each user; an absent limit is none.
     pub quotas: Quota,
-    /// How the dataplanes come to it.
+    /// The listeners for dataplanes.
     pub feed: FeedConfig,
-    /// Where the DNS server listens.
+    /// The address of the DNS server.
     pub dns_listen: SocketAddr,
     /// Name servers to ask about hosts; with none, those of the system.
     pub resolvers: Vec<SocketAddr>,
-    /// Where metrics and probes are served.
+    /// The address of metrics and probes.
     pub admin_listen: SocketAddr,
     /// The CAs, the first one first; none means the internal one.
     pub cas: Vec<CaConfig>,
@@ -72,48 +72,48 @@ pub struct Config {
 /// Keys that are well-formed and yet cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// No base domain.
+    /// There is no base domain.
     #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
     NoBaseDomain,
-    /// A reserved subdomain that is no label.
+    /// A reserved subdomain is no label.
     #[error("`reserved_subdomains`: `{0}` is not a label below the base domain: {1}")]
     Reserved(String, InvalidHost),
-    /// An empty list of prefixes.
+    /// The list of prefixes is empty.
     #[error("`allowed_backends` is empty: no route could lead anywhere; leave it out for 400::/7")]
     NoBackends,
-    /// Over the bound.
+    /// The load delay is too long.
     #[error("`load_delay` is over 10 s: routes would come too late")]
     LoadDelay,
-    /// Out of bounds.
+    /// The ticket rotation is out of bounds.
     #[error(
         "`feed.ticket_rotation` must be from 1 s to 6 h: a stolen key opens the sessions of two rotations"
     )]
     TicketRotation,
-    /// A log filter that does not parse is found when logging starts; an empty one here.
+    /// The log level is empty; one that does not parse is found when logging starts.
     #[error("`log_level` is empty: use error, warn, info, debug or trace")]
     LogLevel,
-    /// A feed that cannot be run.
+    /// The feed cannot be run.
     #[error(transparent)]
     Feed(#[from] FeedConfigError),
-    /// A name server that is no address.
+    /// A name server is no address.
     #[error("`dns.resolver`: `{0}` is not an address: use such as 9.9.9.9 or 127.0.0.1:5353")]
     Resolver(String),
-    /// A path that is empty.
+    /// A path is empty.
     #[error("`{0}` is empty: a path is needed")]
     EmptyPath(&'static str),
-    /// A CA that cannot be used as it is described.
+    /// A CA cannot be used as it is described.
     #[error(transparent)]
     Acme(#[from] AcmeConfigError),
-    /// A key server without its address.
+    /// The key server has no address.
     #[error("`pub_key_store.uri` is needed with module = \"http\": such as https://keys.example.com/{{id}}")]
     NoKeyUri,
-    /// A key server's address that is none.
+    /// The key server's address is malformed.
     #[error("`pub_key_store.uri`: {0}")]
     KeyUri(#[from] KeyUriError),
-    /// A time that is none, or so long that no key could be taken back.
+    /// The time is none, or so long that no key could be taken back.
     #[error("`pub_key_store.ttl` is from 1s to 24h")]
     KeyTtl,
-    /// A key of another module than the one chosen.
+    /// A key belongs to another module than the one chosen.
     #[error("`{key}` belongs to `pub_key_store.module = \"{module}\"`, which was not chosen: leave it out")]
     Useless {
         /// The key.

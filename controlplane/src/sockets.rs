@@ -15,44 +15,44 @@ use crate::feed::socket::FeedSocket;
 /// The names of the sockets it takes from systemd.
 pub const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
 
-/// All of them, listening.
+/// Every listening socket.
 #[derive(Debug)]
 pub struct Sockets {
-    /// The API.
+    /// The listener of the API.
     pub rpc: RpcServer,
-    /// The nodes.
+    /// The listeners of the feed.
     pub feed: Doors,
-    /// The name server.
+    /// The sockets of the name server.
     pub dns: DnsSockets,
-    /// Metrics and probes.
+    /// The listener of metrics and probes.
     pub admin: AdminServer,
 }
 
-/// Why the process cannot listen.
+/// The process cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// A listener that cannot be had.
+    /// A listener cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A place where nodes come in cannot be had.
+    /// A listener of the feed cannot be had.
     #[error(transparent)]
     Feed(#[from] NoDoor),
     /// The name server's sockets cannot be had.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
-    /// Sockets from systemd that cannot be used.
+    /// Sockets from systemd cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
-    /// The same, by the system's word.
+    /// The system refuses a socket from systemd.
     #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
     Unusable(&'static str, io::Error),
-    /// Half a name server.
+    /// Systemd passes one of the name server's two sockets.
     #[error("the socket unit named `dns` needs both ListenDatagram= and ListenStream=, at one address")]
     HalfDns,
 }
 
 impl Sockets {
-    /// Listens on all.
+    /// Opens every socket: those that systemd passes, and for the rest its own.
     pub async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,

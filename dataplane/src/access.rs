@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-/// The facts of a request.
+/// A request in the access log.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// The client.
+    /// The client's address.
     pub client: IpAddr,
     /// The host asked for.
     pub host: &'a str,
@@ -18,11 +18,11 @@ pub struct Entry<'a> {
     pub path: &'a str,
     /// The answer.
     pub status: StatusCode,
-    /// Until the response head.
+    /// The time until the response head.
     pub took: Duration,
 }
 
-/// Writes the line.
+/// Logs a request.
 pub fn log(entry: &Entry<'_>) {
     tracing::info!(
         target: "access",

@@ -49,7 +49,7 @@ use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
 
-/// A moment more than the workers' own drain.
+/// The time for the process to end after the workers' drain.
 const GRACE: Duration = Duration::from_secs(2);
 /// The number of the workers' observations that wait for the monitor.
 const OBSERVATIONS: usize = 1024;
@@ -192,7 +192,7 @@ async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
     }
 }
 
-/// What the feed leads to.
+/// The parts that the feed leads to.
 struct Fed {
     publisher: Publisher,
     controlplane: ControlplaneClient,
@@ -229,7 +229,7 @@ struct Ports {
     http: u16,
 }
 
-/// What goes to every worker.
+/// The parts that every worker shares.
 struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     controlplane: ControlplaneClient,
@@ -239,7 +239,7 @@ struct Shared {
     observations: mpsc::Sender<Observation>,
 }
 
-/// Looks after the backends, and says who is out.
+/// Starts the monitor of the backends.
 fn look_after(
     ports: &Ports,
     snapshot: &Arc<ArcSwap<Snapshot>>,
@@ -256,7 +256,7 @@ fn look_after(
     (view, observing)
 }
 
-/// What one worker has to itself.
+/// The parts that one worker has to itself.
 struct WorkerParts {
     sockets: Sockets,
     closed: UnboundedReceiver<RouteClosed>,
@@ -275,7 +275,7 @@ fn listen_all(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Sockets
     Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
-/// What is fed from a file has that file for a cache. Traffic goes on without one that cannot be had.
+/// Opens the cache; a feed from a file needs none. Traffic goes on without one that cannot be had.
 fn open_cache(
     config: &Config,
     tickets: &Arc<Tickets>,
@@ -298,7 +298,7 @@ fn open_cache(
     }
 }
 
-/// On a thread of its own: a flood of questions delays neither traffic nor the feed.
+/// Starts the DNS relay on a thread of its own: a flood of questions delays neither traffic nor the feed.
 fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());

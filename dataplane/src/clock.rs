@@ -1,32 +1,35 @@
 //! The calendar, and a coarse clock for what is looked at on every request.
+//!
+//! quanta and coarsetime have coarse clocks too, but process-wide ones with a thread or a system call of their own; this one
+//! is a load from the worker's own memory, and follows tokio's paused time in tests.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// How coarse [`Coarse`] is.
+/// The interval at which [`Coarse`] moves on.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// Seconds since the Unix epoch.
+/// Returns the seconds since the Unix epoch.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// One worker's time, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
+/// The time of one worker, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
 #[derive(Debug)]
 pub struct Coarse(Cell<Instant>);
 
 impl Coarse {
-    /// The time at the last tick.
+    /// Returns the time at the last tick.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.0.get()
     }
 
-    /// The worker's loop calls this every [`TICK`].
+    /// Moves the clock on; the worker calls this every [`TICK`].
     pub fn tick(&self) {
         self.0.set(Instant::now());
     }

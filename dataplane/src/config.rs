@@ -1,6 +1,7 @@
 //! The dataplane's configuration: what the keys mean, and every limit there is.
 
 mod endpoint;
+mod error;
 mod limits;
 mod settings;
 
@@ -8,11 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use thiserror::Error;
 use webgateway_process::settings::{Program, Verb};
 use webgateway_proto::model::{NodeName, RemoteAddress};
 
 pub use self::endpoint::{Endpoint, EndpointError};
+pub use self::error::ConfigError;
+use self::error::within;
 pub use self::limits::{
     API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_TIMEOUT, HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
@@ -26,13 +28,13 @@ pub const PROGRAM: Program = Program {
     keys: KEYS,
     verbs: &[Verb {
         name: JOIN,
-        about: "Joins this node to a controlplane far away, once; then it runs without further ado",
+        about: "Joins this node to a remote controlplane, once",
         argument: "TOKEN",
         help: "What `gwctl nodes invite` printed; - reads it from standard input, where nobody else sees it",
     }],
 };
 
-/// The verb by which a node joins.
+/// The verb that makes a node join.
 pub const JOIN: &str = "join";
 
 /// A configuration that can be run.
@@ -54,7 +56,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The log level, or directives.
     pub log_level: String,
-    /// Whether every request is logged.
+    /// Is true if every request is logged.
     pub access_log: bool,
     /// The addresses on which DNS questions are taken.
     pub dns_listen: Vec<SocketAddr>,
@@ -64,36 +66,6 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Every bound on size and time.
     pub limits: Limits,
-}
-
-/// Keys that are well-formed and yet cannot be run.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// There is no address to listen on.
-    #[error("`listen` is empty: name one address at least")]
-    NoAddress,
-    /// Both listeners have the same port.
-    #[error("`https_port` and `http_port` are both {0}")]
-    SamePort(u16),
-    /// A file and another endpoint.
-    #[error("`feed.endpoint`: file:PATH stands alone")]
-    FileAmongOthers,
-    /// A time is none, or beyond the clock.
-    #[error("`limits.{0}` must be from 10ms to 30days")]
-    Timeout(&'static str),
-    /// A time is beyond the clock.
-    #[error("`limits.{0}` must be 30days at most")]
-    Longest(&'static str),
-    /// A number leaves room for nothing, or for more than there is.
-    #[error("`{key}` must be from {least} to {most}")]
-    Number {
-        /// The key.
-        key: &'static str,
-        /// The least it may be.
-        least: usize,
-        /// The most it may be.
-        most: usize,
-    },
 }
 
 impl Settings {
@@ -129,10 +101,6 @@ impl Settings {
             limits: self.limits,
         })
     }
-}
-
-fn within(key: &'static str, number: usize, least: usize, most: usize) -> Result<(), ConfigError> {
-    if (least..=most).contains(&number) { Ok(()) } else { Err(ConfigError::Number { key, least, most }) }
 }
 
 impl Config {

@@ -1,4 +1,4 @@
-//! The dataplane's metrics. What is counted per request is counted per worker, so that cores share no cache line.
+//! The dataplane's metrics. Requests are counted per worker, so that cores share no cache line.
 
 mod age;
 
@@ -14,7 +14,7 @@ use webgateway_process::PREFIX;
 
 pub use self::age::ConfigAge;
 
-/// All metrics of the process; clones count the same.
+/// Handles to every metric of the process. Clones count the same.
 #[derive(Clone, Default)]
 pub struct Metrics {
     accepted: Family<Listening, Counter>,
@@ -32,13 +32,13 @@ pub struct Metrics {
     pub feed_version: Gauge,
     /// Batches applied.
     pub feed_batches: Counter,
-    /// How long applying one took, from its end to its being in use.
+    /// The times that applying a batch took, from its end to its being in use.
     pub feed_apply: Timing,
-    /// Those of them that named everything there is.
+    /// The batches applied that named everything there is.
     pub feed_full_syncs: Counter,
     /// Resources rejected.
     pub feed_rejects: Counter,
-    /// When the controlplane last said what holds.
+    /// The time since the controlplane last confirmed what is served.
     pub config_age: ConfigAge,
     /// 1 while what is in use is in the cache.
     pub cache_good: Gauge,
@@ -65,21 +65,21 @@ pub struct WorkerMetrics {
     pub open: Gauge,
     /// Passthrough connections.
     pub tunnels: Counter,
-    /// Bytes from visitors through tunnels.
+    /// Bytes from clients through tunnels.
     pub tunnel_in: Counter,
-    /// Bytes to visitors through tunnels.
+    /// Bytes to clients through tunnels.
     pub tunnel_out: Counter,
     /// Answers by class: 1xx to 5xx.
     classes: [Counter; 5],
     whole: Metrics,
 }
 
-/// Times from 10 µs to 40 s.
+/// A histogram of times from 10 µs to 40 s.
 #[derive(Clone, Debug)]
 pub struct Timing(Histogram);
 
 impl Timing {
-    /// Counts one.
+    /// Counts a time.
     pub fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
@@ -124,33 +124,33 @@ struct Failed {
     cause: &'static str,
 }
 
-/// Why a connection was cut.
+/// The reason why a connection was cut.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 pub enum Refusal {
-    /// Its first bytes are no TLS, or a ClientHello that cannot be answered.
+    /// The first bytes are no TLS, or a ClientHello that cannot be answered.
     NotTls,
-    /// Its ClientHello is too large.
+    /// The ClientHello is too large.
     HelloTooLarge,
-    /// It did not send its ClientHello in time.
+    /// The ClientHello did not come in time.
     HelloTimeout,
-    /// It went before its ClientHello was whole.
+    /// The client closed the connection before its ClientHello was whole.
     Closed,
-    /// It named no host.
+    /// The ClientHello names no host.
     NoName,
-    /// It named a host nobody has.
+    /// The ClientHello names an unknown host.
     UnknownName,
     /// A CA asked about a host that no challenge is under way for.
     NoChallenge,
-    /// Its host's certificate is not there yet.
+    /// The host's certificate is not there yet.
     NoCertificate,
     /// The rest of the handshake failed.
     Handshake,
-    /// What it sent is no HTTP.
+    /// The client did not speak HTTP.
     NotHttp,
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers the metrics.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
@@ -199,7 +199,7 @@ impl Metrics {
         metrics
     }
 
-    /// The counters of one worker.
+    /// Returns the counters of one worker.
     #[must_use]
     pub fn worker(&self, worker: u32) -> WorkerMetrics {
         let accepted = |listener| self.accepted.get_or_create_owned(&Listening { worker, listener });
@@ -219,7 +219,7 @@ impl Metrics {
 }
 
 impl WorkerMetrics {
-    /// Requests answered so far.
+    /// Returns the number of requests answered so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.classes.iter().map(Counter::get).sum()

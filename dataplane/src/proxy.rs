@@ -5,4 +5,5 @@ pub mod forward;
 pub mod handler;
 pub mod request;
 pub mod serve;
+pub mod span;
 pub mod upgrade;

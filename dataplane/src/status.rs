@@ -1,25 +1,25 @@
-//! How the node does, in one line for `systemctl status`.
+//! The status of the node, in one line for `systemctl status`.
 
 use tokio::sync::watch;
 use webgateway_process::Stop;
 
 use crate::metrics::{Metrics, WorkerMetrics};
 
-/// What the line is made of.
+/// The sources of the status line.
 #[derive(Clone)]
 pub struct Status {
-    /// The node's counts.
+    /// The node's metrics.
     pub metrics: Metrics,
-    /// The workers' counts.
+    /// The workers' metrics.
     pub workers: Vec<WorkerMetrics>,
-    /// Whether the operator drains it.
+    /// Is true while the operator drains the node.
     pub draining: watch::Receiver<bool>,
-    /// Whether it stops.
+    /// The signal to stop.
     pub stop: Stop,
 }
 
 impl Status {
-    /// Such as `serving: version 12, 340 routes, 17 connections, feed connected`.
+    /// Formats the line, such as `serving: version 12, 340 routes, 17 connections, feed connected`.
     #[must_use]
     pub fn line(&self) -> String {
         let doing = match (self.stop.is_stopping(), *self.draining.borrow()) {

@@ -1,6 +1,7 @@
 //! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
 
 mod admin;
+mod call;
 mod credentials;
 mod invalid;
 mod nodes;
@@ -10,17 +11,13 @@ mod routes;
 mod tests;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use gwctl::Endpoint;
 use gwctl::keys::KeyName;
-use webgateway_proto::api::{
-    AuditListParams, CertificateListParams, CertificateRef, ExplainParams, NodeDrain, NodeInvite, NodeRef,
-    RouteCreate, RouteDelete, RouteListParams, RouteRef, RouteUpdate, UserListParams, UserQuota, UserRef,
-    UserSuspend,
-};
+use webgateway_proto::api::{AuditListParams, CertificateListParams, CertificateRef};
 use webgateway_proto::model::Host;
 
+pub(crate) use self::call::Call;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::invalid::InvalidArg;
 pub(crate) use self::routes::{backends, label};
@@ -51,59 +48,6 @@ pub(crate) enum Action {
     Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
 }
 
-/// A signed call and its params.
-#[derive(Debug)]
-pub(crate) enum Call {
-    /// `routes.create`
-    Create(RouteCreate),
-    /// `routes.list`, all its pages; with a limit, as many routes at most.
-    List(RouteListParams),
-    /// The same, and then each change of it.
-    Watch(RouteListParams),
-    /// `routes.get`
-    Get(RouteRef),
-    /// `routes.update`
-    Update(RouteUpdate),
-    /// `routes.delete`
-    Delete(RouteDelete),
-    /// Make the routes what a file says.
-    Apply(cli::Apply),
-    /// `routes.explain`
-    Explain(ExplainParams),
-    /// A mutation that is to be on every node within this.
-    Awaited(Box<Call>, Duration),
-    /// `certificates.list`, all its pages; with a limit, as many certificates at most.
-    Certificates(CertificateListParams),
-    /// `certificates.get`
-    Certificate(CertificateRef),
-    /// `certificates.renew`
-    Renew(CertificateRef),
-    /// `certificates.root`
-    Root,
-    /// `nodes.list`
-    Nodes,
-    /// `nodes.invite`
-    Invite(NodeInvite),
-    /// `nodes.drain`
-    Drain(NodeDrain),
-    /// `nodes.remove`
-    Remove(NodeRef),
-    /// `audit.list`
-    Audit(AuditListParams),
-    /// `audit.export`, to be checked, by an earlier head.
-    VerifyAudit(Option<String>),
-    /// `audit.export`, to be kept.
-    ExportAudit(Option<PathBuf>),
-    /// `admin.suspend`
-    Suspend(UserSuspend),
-    /// `admin.unsuspend`
-    Unsuspend(UserRef),
-    /// `admin.users`, all its pages; with a limit, as many users at most.
-    Users(UserListParams),
-    /// `admin.quota`
-    Quota(UserQuota),
-}
-
 impl Action {
     /// Reads the command and those of the global flags that it needs.
     pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, InvalidArg> {
@@ -130,15 +74,6 @@ impl Action {
         };
         let (endpoint, credentials) = signed(global)?;
         Ok(Self::Signed { endpoint, credentials, call })
-    }
-}
-
-impl Call {
-    fn awaited(self, wait: &cli::Wait) -> Self {
-        match wait.wait {
-            Some(limit) => Self::Awaited(Box::new(self), limit),
-            None => self,
-        }
     }
 }
 

@@ -16,25 +16,13 @@ mod status;
 mod wait;
 mod watch;
 
-use std::time::Duration;
-
 use gwctl::{Client, Endpoint, Signer};
 use webgateway_proto::model::KeyId;
 
 use crate::args::{Action, Call, Credentials};
-use crate::cli::Format;
 use crate::error::CommandError;
-use crate::output::{self, Report};
+use crate::output::{self, OutputOptions, Report};
 use crate::trace::{RetryNotice, Trace};
-
-/// The choices for output and retries of a command.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OutputOptions {
-    pub(crate) format: Format,
-    pub(crate) verbose: bool,
-    /// The time for which a call is tried again.
-    pub(crate) retry_for: Duration,
-}
 
 /// Does what was asked for, and prints what came of it.
 pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), CommandError> {

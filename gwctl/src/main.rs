@@ -24,8 +24,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::args::Action;
 use crate::cli::{Audit, Cli, Command, Format, Global};
-use crate::commands::OutputOptions;
 use crate::error::{CommandError, Kind};
+use crate::output::OutputOptions;
 
 fn main() -> ExitCode {
     if let Some(answered) = completion::answer() {

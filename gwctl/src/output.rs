@@ -1,6 +1,7 @@
 //! Printing: answers on stdout, as text, JSON or YAML; errors and warnings on stderr.
 
 use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -11,6 +12,15 @@ use crate::cli::Format;
 use crate::colour::{self, Ink};
 use crate::error::{CommandError, Kind};
 use crate::printable::printable;
+
+/// The choices for output and retries of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputOptions {
+    pub(crate) format: Format,
+    pub(crate) verbose: bool,
+    /// The time for which a call is tried again.
+    pub(crate) retry_for: Duration,
+}
 
 /// The column, or property, that has colours.
 const STATE: &str = "STATE";

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct FeedServer {
     path: PathBuf,
     subscriptions: mpsc::Receiver<Subscription>,
+    refuses: Arc<AtomicBool>,
     _server: JoinSet<()>,
 }
 
@@ -44,18 +47,25 @@ impl FeedServer {
     pub fn listen(path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path)?;
         let (accepted, subscriptions) = mpsc::channel(8);
+        let refuses = Arc::new(AtomicBool::default());
+        let door = Door { accepted, refuses: Arc::clone(&refuses) };
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let router = tonic::transport::Server::builder().add_service(Service::new(Door { accepted }));
+            let router = tonic::transport::Server::builder().add_service(Service::new(door));
             drop(router.serve_with_incoming(UnixListenerStream::new(listener)).await);
         });
-        Ok(Self { path: path.to_owned(), subscriptions, _server: server })
+        Ok(Self { path: path.to_owned(), subscriptions, refuses, _server: server })
     }
 
     /// Its socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Refuses every further stream; calls are answered as before.
+    pub fn refuse_streams(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
     }
 
     /// The next node that subscribes.
@@ -102,6 +112,7 @@ impl Subscription {
 
 struct Door {
     accepted: mpsc::Sender<Subscription>,
+    refuses: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -112,6 +123,9 @@ impl Feed for Door {
         &self,
         request: Request<Streaming<wire::NodeMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("the story wants no stream"));
+        }
         let mut from_node = request.into_inner();
         let first = from_node.message().await?.and_then(|message| message.message);
         let Some(wire::node_message::Message::Hello(hello)) = first else {

@@ -1,4 +1,7 @@
-//! Whether CAA records let a CA issue (RFC 8659), and by which challenges (RFC 8657).
+//! The permission of CAA records to issue (RFC 8659), and by which challenges (RFC 8657).
+//!
+//! hickory reads the records, but refuses values with white space around `=` or before `;`, which the grammar allows
+//! (hickory-proto 0.26.3): a name whose CA may well issue would get no certificate.
 
 use super::solver::ChallengeKind;
 use crate::dns::resolver::Caa;
@@ -38,12 +41,15 @@ fn permits(records: &[&Caa], request: Request<'_>) -> bool {
 fn permits_one(value: &str, request: Request<'_>) -> bool {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default();
-    let methods = parts.filter_map(|part| part.split_once('=')).find_map(|(key, methods)| {
-        key.trim().eq_ignore_ascii_case("validationmethods").then(|| methods.trim())
-    });
+    let parameters: Option<Vec<(&str, &str)>> =
+        parts.filter(|part| !part.is_empty()).map(|part| part.split_once('=')).collect();
+    // What is malformed names no issuer (RFC 8659 §4.2).
+    let Some(parameters) = parameters else { return false };
+    let methods = parameters.iter().find(|(tag, _)| tag.trim_end().eq_ignore_ascii_case("validationmethods"));
     let kind = request.kind.as_str();
     let by_method = |methods: &str| methods.split(',').any(|method| method.trim() == kind);
-    request.ca.iter().any(|ca| ca.eq_ignore_ascii_case(issuer)) && methods.is_none_or(by_method)
+    request.ca.iter().any(|ca| ca.eq_ignore_ascii_case(issuer))
+        && methods.is_none_or(|(_, methods)| by_method(methods))
 }
 
 #[cfg(test)]
@@ -78,7 +84,15 @@ mod tests {
             assert_eq!(allowed(records, false, TlsAlpn01), plain, "{records:?}");
             assert_eq!(allowed(records, true, Dns01), wildcard, "{records:?}, wildcard");
         }
-        let only_dns = [issue("ca.example; validationmethods=dns-01,other")];
-        assert!(allowed(&only_dns, false, Dns01) && !allowed(&only_dns, false, Http01));
+        for only_dns in [
+            "ca.example; validationmethods=dns-01,other",
+            " ca.example ; x = y ; ValidationMethods = dns-01 ;",
+        ] {
+            let only_dns = [issue(only_dns)];
+            assert!(allowed(&only_dns, false, Dns01) && !allowed(&only_dns, false, Http01), "{only_dns:?}");
+        }
+        for malformed in ["%%%%%", "ca.example; %%%%%", "ca.example x"] {
+            assert!(!allowed(&[issue(malformed)], false, Dns01), "{malformed}");
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! HTTPS to a CA: every exchange bounded in size and time, its `Retry-After` kept.
+//!
+//! The exchange is hyper-util's client; instant-acme's own bounds neither time nor size, and hides the `Retry-After` of errors.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Where certificates come from unless told otherwise.
+/// The directory of the default CA.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Base64url, padded or not: CAs hand out both.
@@ -65,11 +65,11 @@ pub struct CaConfig {
     pub directory: String,
     /// The roots of its own web certificate, PEM; the system's if `None`.
     pub root: Option<PathBuf>,
-    /// Where it may write to.
+    /// The e-mail address that it may write to.
     pub email: Option<String>,
     /// The profile of the certificates.
     pub profile: Option<String>,
-    /// How it knows us already.
+    /// The external account binding, if it knows us already.
     pub eab: Option<Eab>,
 }
 
@@ -82,7 +82,7 @@ pub struct Eab {
     pub hmac_key: Zeroizing<Vec<u8>>,
 }
 
-/// Why a CA cannot be used as it is described.
+/// A CA cannot be used as it is described.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AcmeConfigError {
     /// The directory is no https URL.
@@ -90,36 +90,36 @@ pub enum AcmeConfigError {
     Directory {
         /// The key.
         key: &'static str,
-        /// What was given.
+        /// The value that was given.
         url: String,
     },
     /// Two CAs are the same one.
     #[error("`acme.fallback`: `{0}` is there twice")]
     Twice(String),
-    /// Half a binding.
+    /// A binding is half there.
     #[error("`{missing}` is missing: `eab_kid` and `eab_hmac_key` go together")]
     HalfBinding {
         /// The key.
         missing: &'static str,
     },
-    /// A key that is not base64url.
+    /// A key is not base64url.
     #[error("`{0}` is not base64url: copy it as the CA shows it")]
     HmacKey(&'static str),
-    /// No address.
+    /// The e-mail address is none.
     #[error("`{key}`: `{email}` is not an e-mail address")]
     Email {
         /// The key.
         key: &'static str,
-        /// What was given.
+        /// The value that was given.
         email: String,
     },
-    /// A key that says nothing beside the internal CA.
+    /// A key says nothing beside the internal CA.
     #[error("`{0}` belongs to certificates.module = \"acme\", and that is \"internal\": leave it out")]
     Useless(&'static str),
 }
 
 impl AcmeSettings {
-    /// The CAs, the first one first.
+    /// Returns the CAs, the first one first.
     pub(super) fn resolve(
         self,
         directory: Option<String>,
@@ -142,7 +142,7 @@ impl AcmeSettings {
         Ok(cas)
     }
 
-    /// No CA; refuses whatever says nothing beside the internal one.
+    /// Returns no CA; refuses whatever says nothing beside the internal one.
     pub(super) fn refuse(
         self,
         directory: Option<String>,

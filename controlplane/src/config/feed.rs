@@ -1,4 +1,4 @@
-//! `[feed]`: where nodes come to, and what those from afar are told.
+//! `[feed]`: the listeners for nodes, and what remote nodes are told.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,40 +24,40 @@ pub(super) struct Feed {
     pub(super) ticket_rotation: Duration,
 }
 
-/// How nodes come to the controlplane.
+/// The listeners for nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedConfig {
-    /// Where they are listened for; never empty.
+    /// The addresses listened on; never empty.
     pub listen: Vec<FeedAddress>,
-    /// Where those from afar find it, if that can be said.
+    /// The address at which remote nodes find it, if that can be said.
     pub address: Option<RemoteAddress>,
-    /// How long their certificates are good.
+    /// The lifetime of remote nodes' certificates.
     pub node_lifetime: Duration,
 }
 
-/// One place to listen.
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedAddress {
     /// A socket on this machine; whoever may open it is a node.
     Unix(PathBuf),
-    /// For nodes from afar, by mutual TLS alone.
+    /// An address for remote nodes, by mutual TLS alone.
     Tcp(SocketAddr),
 }
 
-/// A `[feed]` that cannot be run.
+/// The `[feed]` cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FeedConfigError {
-    /// Nowhere to listen.
+    /// There is no address to listen on.
     #[error(
         "`feed.listen` is empty: no dataplane could connect; leave it out for unix:/run/webgateway/feed.sock"
     )]
     Nowhere,
-    /// Neither a socket nor an address.
+    /// An address is neither a socket nor an address and port.
     #[error(
         "`feed.listen`: `{0}` is neither unix:/path nor address:port, such as unix:/run/webgateway/feed.sock or [::]:7443"
     )]
     Listen(String),
-    /// Over or under the bound.
+    /// The lifetime is out of bounds.
     #[error("`feed.node_lifetime` must be from 5s to 366days")]
     Lifetime,
 }
@@ -88,7 +88,7 @@ impl Feed {
 }
 
 impl FeedConfig {
-    /// Whether nodes from afar can come.
+    /// Returns whether remote nodes can connect.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.listen.iter().any(|address| matches!(address, FeedAddress::Tcp(_)))

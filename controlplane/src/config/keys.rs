@@ -1,4 +1,4 @@
-//! Where public keys come from: a directory, or a server.
+//! The source of public keys: a directory, or a server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use http::uri::Scheme;
 use thiserror::Error;
 use webgateway_proto::model::KeyId;
 
-/// What stands for the key id.
+/// The placeholder of the key id.
 const PLACE: &str = "{id}";
 
-/// Where public keys come from.
+/// The source of public keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// Files named by their key id.
     Directory(PathBuf),
     /// A server.
     Http {
-        /// What is asked.
+        /// The URI of a key.
         uri: KeyUri,
-        /// How long an answer is good.
+        /// The time for which an answer is good.
         ttl: Duration,
     },
 }
@@ -35,16 +35,16 @@ pub struct KeyUri {
     after: String,
 }
 
-/// Why a text is no [`KeyUri`].
+/// A text is no [`KeyUri`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyUriError {
-    /// No place for the id, or two.
+    /// The placeholder is missing, there twice, or in the wrong part.
     #[error("`{0}` must have {PLACE} once, in its path or query: https://keys.example.com/{PLACE}")]
     Place(String),
-    /// Neither https, nor http on this machine.
+    /// The scheme is neither https, nor http on this machine.
     #[error("`{0}` is not https; http is taken on loopback alone")]
     Scheme(String),
-    /// Anything else.
+    /// The text is no URI.
     #[error("`{0}` is not a URI: write such as https://keys.example.com/{PLACE}")]
     Malformed(String),
 }

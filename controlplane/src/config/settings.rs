@@ -44,10 +44,13 @@ pub(super) const KEYS: &[Key] = &[
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     list(
         "feed.listen",
-        "Where the dataplanes connect: unix:PATH; ADDRESS:PORT for those from afar (unix:/run/webgateway/feed.sock)",
+        "Where the dataplanes connect: unix:PATH; ADDRESS:PORT for remote ones (unix:/run/webgateway/feed.sock)",
     ),
-    text("feed.address", "Where dataplanes from afar find it, HOST:PORT (the address listened on)"),
-    text("feed.node_lifetime", "How long their certificates are good; they renew them themselves (30days)"),
+    text("feed.address", "Where remote dataplanes find it, HOST:PORT (the address listened on)"),
+    text(
+        "feed.node_lifetime",
+        "How long remote dataplanes' certificates are good; they renew them themselves (30days)",
+    ),
     text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
     number("quotas.routes", "How many routes each user may have (no limit)"),
     number("quotas.backends", "How many backends each user may have, in all routes together (no limit)"),
@@ -124,7 +127,7 @@ pub(super) struct Rpc {
     pub(super) listen: SocketAddr,
 }
 
-/// What each user may have, unless the admin gives them a quota of their own.
+/// The quota of each user to whom the admin gives none of their own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Quotas {

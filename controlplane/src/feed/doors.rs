@@ -181,7 +181,7 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
         TcpListener::from_std(listener)
     };
     bind().map_err(|source| BindError {
-        what: "dataplanes from afar",
+        what: "remote dataplanes",
         address: address.to_string(),
         key: "feed.listen",
         source,

@@ -1,4 +1,4 @@
-//! Where a node's resources come from.
+//! The sources of a node's resources.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,25 +7,25 @@ use std::str::FromStr;
 use serde::Deserialize;
 use webgateway_proto::model::RemoteAddress;
 
-/// Where the resources come from.
+/// A source of resources.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Endpoint {
     /// A controlplane on this machine.
     Unix(PathBuf),
-    /// A controlplane far away, by mutual TLS.
+    /// A remote controlplane, by mutual TLS.
     Remote(RemoteAddress),
     /// A file, read at the start and on SIGHUP.
     File(PathBuf),
 }
 
-/// An endpoint that is none.
+/// A text is no endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// Without TLS.
+    /// The endpoint is without TLS.
     #[error("`{0}`: private keys travel on the feed, so it is https://HOST:PORT")]
     Plain(String),
-    /// Anything else.
+    /// The scheme is unknown, or the rest is malformed.
     #[error("`{0}` is no feed endpoint: use unix:PATH, https://HOST:PORT or file:PATH")]
     Unknown(String),
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, within};
+use super::error::{ConfigError, within};
 
 /// Every bound on size and time, each for one worker or one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -12,38 +12,38 @@ use super::{ConfigError, within};
 pub struct Limits {
     /// Open connections per worker.
     pub connections: usize,
-    /// To send a whole ClientHello.
+    /// The time to send a whole ClientHello.
     #[serde(with = "humantime_serde")]
     pub hello_timeout: Duration,
-    /// For the rest of the TLS handshake.
+    /// The time for the rest of the TLS handshake.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// To send a request head, and between two of them.
+    /// The time to send a request head, and between two of them.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// Bytes of a request head.
+    /// The maximum size of a request head, in bytes.
     pub header_bytes: u32,
-    /// Without progress on the visitor's side while the gateway waits for it.
+    /// The time without progress on the client's side while the gateway waits for it.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
-    /// Concurrent HTTP/2 streams.
+    /// Concurrent HTTP/2 streams per connection.
     pub streams: u32,
-    /// To connect to a backend.
+    /// The time to connect to a backend.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// For a backend's response head.
+    /// The time for a backend's response head.
     #[serde(with = "humantime_serde")]
     pub response_timeout: Duration,
-    /// Without a byte of a backend's response body.
+    /// The time without a byte of a backend's response body.
     #[serde(with = "humantime_serde")]
     pub backend_timeout: Duration,
-    /// To keep an idle backend connection; below what backends keep theirs for, which is 5 s in the shortest default.
+    /// The time an idle backend connection is kept: less than backends keep theirs, which is 5 s in the shortest default.
     #[serde(with = "humantime_serde")]
     pub backend_idle: Duration,
-    /// Without a byte either way in a tunnel.
+    /// The time without a byte either way in a tunnel.
     #[serde(with = "humantime_serde")]
     pub tunnel_timeout: Duration,
-    /// For connections of a deleted route, and for all of them at a stop.
+    /// The time for connections of a deleted route to finish, and for all of them at a stop.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }
@@ -51,15 +51,15 @@ pub struct Limits {
 /// The bounds of every timeout.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The largest ClientHello, in bytes with its record headers.
+/// The maximum size of a ClientHello, in bytes with its record headers.
 pub const HELLO_BYTES: usize = 64 * 1024;
-/// How long an API request's body may take to arrive.
+/// The time for an API request's body to arrive.
 pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the bodies of all API requests and answers under way may take together, in bytes.
+/// The maximum size of the bodies of all API requests and answers under way together, in bytes.
 pub const API_BODIES: usize = 64 * 1024 * 1024;
-/// The largest answer of the API, in bytes: what gwctl takes, and a head.
+/// The maximum size of an answer of the API, in bytes: what gwctl takes, and a head.
 pub const API_ANSWER: usize = 17 * 1024 * 1024;
-/// How long the controlplane may take to answer an API request.
+/// The time for the controlplane to answer an API request.
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
 pub const POOL_PER_BACKEND: usize = 1024;

@@ -11,7 +11,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
 use webgateway_proto::model::RouteId;
 
-use super::hello::{self, Hello, NoHello};
+use super::hello::{self, Hello, HelloError};
 use super::passthrough::{Passthrough, pass_through};
 use super::split::{Verdict, split};
 use crate::connections::{Membership, OpenConnection, connection_id};
@@ -62,7 +62,7 @@ async fn serve(mut accepted: Accepted, span: &Span) {
     };
     let hello = match hello {
         Ok(Ok(hello)) => hello,
-        Ok(Err(NoHello { reason, alert })) => return refuse(accepted, reason, &alert).await,
+        Ok(Err(HelloError { reason, alert })) => return refuse(accepted, reason, &alert).await,
         Err(_) => return refuse(accepted, Refusal::HelloTimeout, &[]).await,
     };
     span.record("sni", hello.sni.as_deref());

@@ -3,36 +3,38 @@
 use std::io;
 
 use rustls::server::{Accepted, Acceptor};
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
 use crate::snapshot::ACME_TLS;
 
-/// What most ClientHellos fit in.
+/// The bytes that most ClientHellos fit in.
 const FIRST_READ: usize = 2048;
 
 /// A whole ClientHello.
 pub struct Hello {
-    /// Lets the TLS library go on from here.
+    /// The TLS library's state, to go on from here.
     pub accepted: Accepted,
     /// All that was read, to be replayed in a passthrough.
     pub raw: Vec<u8>,
-    /// How many bytes at the end of `raw` the TLS library does not have: 0-RTT data, which is only ever for a
+    /// The number of bytes at the end of `raw` that the TLS library does not have: 0-RTT data, which is only ever for a
     /// passthrough, since we offer none.
     pub unfed: usize,
     /// The name asked for: lower-case, no trailing dot.
     pub sni: Option<Box<str>>,
-    /// Whether it offers `acme-tls/1` alone: a CA that asks (RFC 8737 §3).
+    /// Set for a CA's check: it offers `acme-tls/1` alone (RFC 8737 §3).
     pub acme: bool,
 }
 
-/// Why there is no ClientHello.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NoHello {
-    /// For the counter.
+/// The reason why there is no ClientHello.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("no ClientHello: {reason:?}")]
+pub struct HelloError {
+    /// The label of the counter.
     pub reason: Refusal,
-    /// What to send before closing; empty for peers that do not speak TLS.
+    /// The alert to send before closing; empty for peers that do not speak TLS.
     pub alert: Vec<u8>,
 }
 
@@ -46,19 +48,19 @@ pub struct Reader {
 
 impl Reader {
     /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, NoHello> {
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
         self.raw.extend_from_slice(bytes);
         self.step()
     }
 
-    fn step(&mut self) -> Result<Option<Hello>, NoHello> {
+    fn step(&mut self) -> Result<Option<Hello>, HelloError> {
         while self.fed < self.raw.len() {
             let mut new = self.raw.get(self.fed..).unwrap_or_default();
             let before = new.len();
             match self.acceptor.read_tls(&mut new) {
                 Ok(n) if n > 0 => self.fed += before - new.len(),
                 // Its buffer is full: a hello larger than any TLS handshake message.
-                Ok(_) | Err(_) => return Err(NoHello::without_alert(Refusal::HelloTooLarge)),
+                Ok(_) | Err(_) => return Err(HelloError::without_alert(Refusal::HelloTooLarge)),
             }
             // Asked as it goes: it takes no more than one record ahead.
             if let Some(accepted) = self.accept()? {
@@ -68,19 +70,19 @@ impl Reader {
             }
         }
         if self.raw.len() >= HELLO_BYTES {
-            return Err(NoHello::without_alert(Refusal::HelloTooLarge));
+            return Err(HelloError::without_alert(Refusal::HelloTooLarge));
         }
         Ok(None)
     }
 
-    fn accept(&mut self) -> Result<Option<Accepted>, NoHello> {
+    fn accept(&mut self) -> Result<Option<Accepted>, HelloError> {
         self.acceptor.accept().map_err(|(_, mut unsent)| {
             let mut alert = Vec::new();
             // Peers that do not speak TLS get nothing: an alert is noise to them.
             if self.raw.first() == Some(&RECORD_HANDSHAKE) && unsent.write_all(&mut alert).is_err() {
                 alert.clear();
             }
-            NoHello { reason: Refusal::NotTls, alert }
+            HelloError { reason: Refusal::NotTls, alert }
         })
     }
 }
@@ -88,20 +90,20 @@ impl Reader {
 /// The record type of a handshake (RFC 8446 §5.1).
 const RECORD_HANDSHAKE: u8 = 22;
 
-impl NoHello {
+impl HelloError {
     fn without_alert(reason: Refusal) -> Self {
         Self { reason, alert: Vec::new() }
     }
 }
 
 /// Reads a ClientHello off a stream. The caller bounds the time.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, NoHello> {
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloError> {
     let mut reader = Reader::default();
     loop {
         reader.raw.reserve(FIRST_READ);
         let n = stream.read_buf(&mut reader.raw).await.or_else(ended)?;
         if n == 0 {
-            return Err(NoHello::without_alert(Refusal::Closed));
+            return Err(HelloError::without_alert(Refusal::Closed));
         }
         if let Some(hello) = reader.step()? {
             return Ok(hello);
@@ -109,7 +111,7 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, NoHello
     }
 }
 
-fn ended(_: io::Error) -> Result<usize, NoHello> {
+fn ended(_: io::Error) -> Result<usize, HelloError> {
     Ok(0)
 }
 

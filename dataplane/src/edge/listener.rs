@@ -8,10 +8,10 @@ use webgateway_process::BindError;
 
 const BACKLOG: i32 = 1024;
 
-/// What to bind.
+/// A listener to be bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
-    /// What the listener is for; its sockets from systemd are named so.
+    /// The listener's name; its sockets from systemd have it.
     pub what: &'static str,
     /// The key that sets its port.
     pub key: &'static str,

@@ -18,6 +18,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::{Exchange, Progress};
 use crate::http::headers::{self, BadRequest, normal_host};
 use crate::proxy::serve::{mark_last, serve};
+use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
 /// Serves a connection until it is done.
@@ -50,7 +51,12 @@ async fn handle(
     request: Request<Incoming>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let answered = respond(&connection, request, &exchange).await;
+    let answered = if span::is_on() {
+        let id = connection.progress.begun();
+        Box::pin(within_span(id, respond(&connection, request, &exchange))).await
+    } else {
+        respond(&connection, request, &exchange).await
+    };
     let mut response = answered.unwrap_or_else(|error| error.response());
     mark_last(&mut response, connection.membership.watch().phase());
     connection.worker.metrics.answered(response.status());

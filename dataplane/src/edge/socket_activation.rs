@@ -1,4 +1,4 @@
-//! Where the sockets come from: systemd holds them and they are dealt to the workers, or each worker has its own.
+//! Socket activation: the sockets that systemd holds are dealt to the workers; without any, each worker has its own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,29 +12,29 @@ use super::listener::{Purpose, bind};
 /// The listening sockets of one purpose.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Those of each worker.
+    /// The listening sockets of each worker.
     pub by_worker: Vec<Vec<TcpListener>>,
-    /// Where they listen.
+    /// The addresses listened on.
     pub addresses: Vec<IpAddr>,
-    /// And at which port.
+    /// The port listened on.
     pub port: u16,
-    /// Whether systemd holds them: what waits in them is not lost with this process.
+    /// Is true if systemd holds the sockets: what waits in them is not lost with this process.
     pub socket_activation: bool,
 }
 
 /// The listeners of one purpose cannot be had.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// An address that cannot be had.
+    /// An address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Sockets from systemd that cannot be used.
+    /// Sockets from systemd cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
-    /// Sockets from systemd that cannot be shared.
+    /// Sockets from systemd cannot be shared.
     #[error("the sockets `{0}` that systemd passes cannot be shared by the workers: {1}")]
     Share(&'static str, io::Error),
-    /// Visitors are redirected to one port.
+    /// Sockets from systemd have different ports, and clients are redirected to one.
     #[error("the sockets `{0}` that systemd passes have the ports {1} and {2}, and there can be but one")]
     Ports(&'static str, u16, u16),
 }

@@ -22,9 +22,9 @@ use crate::connections::{OpenConnection, Phase, RouteClosed};
 use crate::context::WorkerContext;
 use crate::snapshot::Snapshot;
 
-/// How often idle things are let go of.
+/// The interval at which idle backend connections are closed.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often a worker that waits looks whether it is over.
+/// The interval at which a worker that waits looks again.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The longest wait for the first sync: who has waited for so long is answered, even if it is that nothing is known.
@@ -37,21 +37,21 @@ pub struct Sockets {
     pub https: Vec<std::net::TcpListener>,
     /// The sockets of the redirect.
     pub http: Vec<std::net::TcpListener>,
-    /// Whether clients that come before the first sync wait in the sockets, rather than be told that nobody is known.
+    /// Is true if clients that come before the first sync wait in the sockets, rather than be refused.
     pub wait_for_first_sync: bool,
 }
 
-/// What a worker's thread is given.
+/// The parts of a worker, for its thread.
 pub struct Worker {
     /// Its listening sockets.
     pub sockets: Sockets,
     /// Routes that are gone.
     pub closed: UnboundedReceiver<RouteClosed>,
-    /// Whether clients are asked to go.
+    /// Is true while clients are asked to go.
     pub leave: watch::Receiver<bool>,
-    /// Shows that it moves.
+    /// The sign that it moves.
     pub pulse: Pulse,
-    /// When to end.
+    /// The signal to stop.
     pub stop: Stop,
     /// The metrics of accepts and tasks.
     pub metrics: ProcessMetrics,
@@ -111,7 +111,7 @@ fn accept_all(
     Ok(accepting)
 }
 
-/// What the accept loops of a worker share.
+/// The accept loops of a worker.
 #[derive(Clone)]
 struct Acceptors {
     context: Rc<WorkerContext>,
@@ -173,7 +173,7 @@ pub async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
     let _ = timeout(FIRST_SYNC_TIMEOUT, first).await;
 }
 
-/// What a worker does beside its connections.
+/// The control loop of a worker, beside its connections.
 struct Control<'a> {
     context: &'a Rc<WorkerContext>,
     closed: UnboundedReceiver<RouteClosed>,

@@ -148,9 +148,9 @@ impl Exchange {
     }
 
     /// Makes the exchange end with the route of `membership`, which is not that of its connection.
-    pub fn belong_to(&self, membership: Rc<Membership>) {
+    pub fn belong_to(&self, membership: Membership) {
         // An exchange has one route.
-        let _ = self.membership.set(membership);
+        let _ = self.membership.set(Rc::new(membership));
     }
 
     /// Its own entry among those of a route; `None` if that of the connection holds for it.
@@ -253,7 +253,7 @@ mod tests {
         let (progress, connections) = (Progress::new(Rc::default()), Rc::new(Connections::default()));
         let (own, other) = (progress.begin(), progress.begin());
         let route = RouteId::from_bytes([1; 16]);
-        other.belong_to(Rc::new(connections.enter(Some(route))));
+        other.belong_to(connections.enter(Some(route)));
         let (mut of_own, mut of_other) = (CutWait::default(), CutWait::default());
         let poll = |wait: &mut CutWait, exchange: &Exchange| {
             wait.poll(exchange, &mut Context::from_waker(Waker::noop())).is_ready()

@@ -1,4 +1,4 @@
-//! How old what is served may be: the time since the controlplane last said what holds.
+//! The age of the configuration: the time since the controlplane last confirmed what is served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,12 +10,12 @@ use prometheus_client::registry::Unit;
 
 use crate::clock::unix_now;
 
-/// The metric; clones are the same one. Not there before anything was said.
+/// The metric. Clones are the same one. Absent before anything was confirmed.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigAge(Arc<AtomicI64>);
 
 impl ConfigAge {
-    /// At `at` (Unix seconds) the controlplane was heard of, and with it whatever it had to say.
+    /// Records that the controlplane confirmed what is served at `at`, in Unix seconds.
     pub fn confirmed(&self, at: i64) {
         self.0.store(at, Ordering::Relaxed);
     }

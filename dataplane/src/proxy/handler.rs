@@ -9,14 +9,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tracing::field::{Empty, display};
-use tracing::{Instrument, Span, debug, debug_span};
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
 use super::request::{Proxied, proxy_request};
 use super::serve::{mark_last, serve};
+use super::span::{self, within_span};
 use crate::access;
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
@@ -68,20 +67,13 @@ async fn handle(
     let is_h1 = request.version() < Version::HTTP_2;
     let context = &connection.context;
     let line = context.worker.access_log.then(|| Line::of(&request));
-    let span = debug_span!("request", id = context.progress.begun(), host = Empty, route = Empty);
-    // A span that is off costs this branch: the future is not wrapped, nor any field computed.
-    let answered = if span.is_disabled() {
-        respond(&connection, request, &exchange, &span).await
+    let answered = if span::is_on() {
+        let id = context.progress.begun();
+        Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
-        Box::pin(respond(&connection, request, &exchange, &span)).instrument(span.clone()).await
+        respond(&connection, request, &exchange).await
     };
-    let mut response = match answered {
-        Ok(response) => response,
-        Err(error) => {
-            span.in_scope(|| debug!(%error, "request refused"));
-            error.response()
-        }
-    };
+    let mut response = answered.unwrap_or_else(|error| error.response());
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         mark_last(&mut response, context.membership.watch().phase());
     }
@@ -96,11 +88,9 @@ async fn respond(
     connection: &TerminatedConnection,
     request: Request<Incoming>,
     exchange: &Rc<Exchange>,
-    span: &Span,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
     let target = headers::check(&request, sni)?;
-    span.record("host", &*target.host);
     let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
@@ -112,7 +102,6 @@ async fn respond(
         }
         Upstream::Route(route) => route,
     };
-    span.record("route", display(route.id));
     let authority = &target.authority_value()?;
     let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: None };
     proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await

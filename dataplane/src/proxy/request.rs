@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
 use super::forward::{Answer, forward};
+use super::span::record_route;
 use super::upgrade::{Upgrade, join};
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
@@ -29,48 +30,33 @@ pub struct Proxied<'a> {
 /// came by, it ends with its own route.
 pub async fn proxy_request(
     connection: &ConnectionContext,
-    proxied: Proxied<'_>,
-    request: Request<Incoming>,
-    exchange: &Rc<Exchange>,
-) -> Result<Response<ResponseBody>, ProxyError> {
-    if headers::is_loop(request.headers(), proxied.forwarded.cdn_id.to_str().unwrap_or_default()) {
-        return Err(ProxyError::Loop);
-    }
-    let route = proxied.route.id;
-    let mut response = std::pin::pin!(pass_on(connection, proxied, request, exchange));
-    if connection.membership.route() == Some(route) {
-        return response.as_mut().await;
-    }
-    // The connection belongs to another route, or to none.
-    let membership = Rc::new(connection.worker.connections.enter(Some(route)));
-    exchange.belong_to(Rc::clone(&membership));
-    tokio::select! {
-        biased;
-        () = membership.watch().reaches(Phase::Cut) => Err(ProxyError::UnknownHost),
-        response = response => response,
-    }
-}
-
-async fn pass_on(
-    connection: &ConnectionContext,
     Proxied { route, mut forwarded }: Proxied<'_>,
     mut request: Request<Incoming>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let worker = &connection.worker;
-    let protocol = headers::upgrade_of(&request);
-    let upgrading = protocol.is_some();
-    if upgrading && !request.body().is_end_stream() {
-        return Err(BadRequest::UpgradeBody.into());
+    if headers::is_loop(request.headers(), forwarded.cdn_id.to_str().unwrap_or_default()) {
+        return Err(ProxyError::Loop);
     }
-    let client = upgrading.then(|| {
-        exchange.upgrades();
-        hyper::upgrade::on(&mut request)
-    });
+    record_route(route);
+    let worker = &connection.worker;
+    if connection.membership.route() != Some(route.id) {
+        // The connection belongs to another route, or to none.
+        exchange.belong_to(worker.connections.enter(Some(route.id)));
+    }
+    let protocol = headers::upgrade_of(&request);
+    let client = protocol.is_some().then(|| upgrade_of(&mut request, exchange)).transpose()?;
     forwarded.upgrade.clone_from(&protocol);
     headers::to_backend(request.headers_mut(), forwarded);
-    let Answer { mut response, lease } =
-        forward(worker, route, outgoing(request, exchange), exchange).await?;
+    let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange), exchange));
+    let answered = match exchange.membership() {
+        None => answered.await,
+        Some(own) => tokio::select! {
+            biased;
+            () = own.watch().reaches(Phase::Cut) => Err(ProxyError::UnknownHost),
+            answered = &mut answered => answered,
+        },
+    };
+    let Answer { mut response, lease } = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(connection, exchange, response, client.zip(protocol));
     }
@@ -78,6 +64,15 @@ async fn pass_on(
     let (head, body) = response.into_parts();
     let body = ResponseBody::backend(body, Rc::clone(exchange), lease, worker.limits.backend_timeout);
     Ok(Response::from_parts(head, body))
+}
+
+/// Returns the client's side of the upgrade that a request asks for.
+fn upgrade_of(request: &mut Request<Incoming>, exchange: &Exchange) -> Result<OnUpgrade, BadRequest> {
+    if !request.body().is_end_stream() {
+        return Err(BadRequest::UpgradeBody);
+    }
+    exchange.upgrades();
+    Ok(hyper::upgrade::on(request))
 }
 
 /// Makes a tunnel of the connection and its backend's, if `asked` for this protocol.

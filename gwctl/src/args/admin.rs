@@ -5,7 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use webgateway_proto::api::{Limit, UserListParams, UserQuota, UserRef, UserSuspend};
 use webgateway_proto::model::{KeyId, Reason};
 
-use super::{Call, InvalidArg};
+use super::call::Call;
+use super::invalid::InvalidArg;
 use crate::cli::{Admin, Quota, Suspend, User, UserFilter};
 use crate::clock;
 

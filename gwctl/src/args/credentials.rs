@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use webgateway_proto::model::KeyId;
 
-use super::InvalidArg;
+use super::invalid::InvalidArg;
 
 /// The key's id with the operator and the private key's file.
 #[derive(Debug, Clone, PartialEq, Eq)]

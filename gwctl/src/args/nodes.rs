@@ -3,7 +3,8 @@
 use webgateway_proto::api::{NodeDrain, NodeInvite, NodeRef};
 use webgateway_proto::model::{NodeName, RemoteAddress};
 
-use super::{Call, InvalidArg};
+use super::call::Call;
+use super::invalid::InvalidArg;
 use crate::cli::{Invite, Nodes};
 
 /// The bounds of `--ttl`, in seconds.

@@ -6,7 +6,7 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{Backends, Host, InvalidBackends, Mode, Prefixes, RouteId, RouteOptions};
 
-use super::InvalidArg;
+use super::invalid::InvalidArg;
 use crate::cli;
 
 /// `gwctl routes create`

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use webgateway_proto::api::RouteUpdate;
 use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch};
 
 use super::*;

@@ -39,6 +39,7 @@ pub(crate) struct RouteOptionFlags {
 
 /// The flags that give options their defaults again.
 #[derive(Debug, Args)]
+#[command(next_help_heading = HEADING)]
 pub(crate) struct Reset {
     /// Give an option its default again, by its name in the API, such as balance; repeat it for more
     #[arg(long, value_name = "OPTION", value_parser = PossibleValuesParser::new(RouteOptions::NAMES))]

@@ -7,9 +7,9 @@ use gwctl::Client;
 use serde_json::Value;
 use webgateway_proto::api::{WaitParams, WaitState, method};
 
-use super::OutputOptions;
 use crate::cli::Format;
 use crate::error::{CommandError, Kind};
+use crate::output::OutputOptions;
 
 /// The time that one call waits, in seconds; the gateway answers sooner when there is news.
 const AT_ONCE: u64 = 10;

@@ -16,10 +16,11 @@ use webgateway_proto::api::{LONGEST_WAIT, MAX_PAGE, RouteListParams, method};
 use webgateway_proto::model::KeyId;
 
 use self::lines::Lines;
-use super::{OutputOptions, pages};
+use super::pages;
 use crate::difference::{ChangeKind, Event, difference};
 use crate::error::{CommandError, Kind};
 use crate::output;
+use crate::output::OutputOptions;
 use crate::trace::RetryNotice;
 
 /// The largest number of routes that are watched.

@@ -17,11 +17,11 @@ use super::{Responder, Transport, tcp};
 
 /// The largest question over UDP, in bytes.
 const MAX_QUESTION: usize = 4096;
-/// How many questions over UDP are being answered at once.
+/// The most questions over UDP that are being answered at once.
 const MAX_OPEN: usize = 1024;
-/// How long to wait before a listener that ended is started anew.
+/// The pause before a listener that ended is started anew.
 const PAUSE: Duration = Duration::from_millis(200);
-/// With port 0, how often a port is sought that is free for both protocols.
+/// The tries to find a port that is free for both protocols, with port 0.
 const TRIES: usize = 16;
 
 /// The name server cannot listen.
@@ -30,9 +30,9 @@ const TRIES: usize = 16;
 pub struct DnsListenError {
     /// The address.
     pub address: SocketAddr,
-    /// UDP or TCP.
+    /// The protocol, UDP or TCP.
     pub protocol: &'static str,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 

@@ -14,13 +14,13 @@ use webgateway_process::{Network, Slot, Slots};
 
 use super::{Responder, Transport};
 
-/// How many connections there may be.
+/// The most connections at once.
 pub(super) const MAX_CONNECTIONS: usize = 512;
-/// How many of them may be of one network.
+/// The most connections of one network.
 pub(super) const MAX_OF_NETWORK: usize = 32;
-/// How long one question, from the first byte waited for to the last one answered, may take.
+/// The longest that one question takes, from the first byte waited for to the last one answered.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a connection may last.
+/// The longest that a connection lasts.
 const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Accepts connections for ever.
@@ -51,7 +51,7 @@ async fn serve_connection<A: Responder>(
     let _ = timeout(LIFETIME, talk).await;
 }
 
-/// One question and its answer; `false` if it deserves none.
+/// Exchanges one question for its answer; `false` if it deserves none.
 async fn exchange<A: Responder>(stream: &mut TcpStream, from: SocketAddr, responder: &A) -> io::Result<bool> {
     let mut question = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut question).await?;

@@ -39,7 +39,7 @@ pub trait Admission {
     fn admit(&self) -> impl Future<Output = Option<Self::Permit>> + Send;
 }
 
-/// No bound: the connections are bounded after they are accepted, by who they are of.
+/// The absence of a bound: the connections are bounded after they are accepted, by who they are of.
 #[derive(Debug, Clone, Copy)]
 pub struct Unbounded;
 
@@ -118,7 +118,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// At most as many connections as the semaphore has permits.
+/// Admits as many connections as the semaphore has permits.
 impl Admission for Arc<Semaphore> {
     type Permit = OwnedSemaphorePermit;
 
@@ -127,7 +127,7 @@ impl Admission for Arc<Semaphore> {
     }
 }
 
-/// At most as many connections as wait in the queue.
+/// Admits a connection when the queue has room for it.
 impl<T: Send> Admission for mpsc::Sender<T> {
     type Permit = OwnedPermit<T>;
 

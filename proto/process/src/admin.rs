@@ -23,7 +23,7 @@ use crate::{BindError, Readiness, Stop, Tasks};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// One scrape or probe; nobody needs longer.
+/// The longest that a connection lasts: a scrape or probe needs less.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A bound admin server.
@@ -54,7 +54,7 @@ pub async fn bind(address: SocketAddr) -> Result<AdminServer, BindError> {
 }
 
 impl AdminServer {
-    /// Where it listens.
+    /// Returns the address listened on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address

@@ -82,7 +82,7 @@ enum Failed<E: Error + 'static> {
     Application(E),
 }
 
-/// What was asked for.
+/// The work that a process was started for.
 enum Order<C> {
     Nothing,
     Act(C, String),

@@ -1,4 +1,4 @@
-//! The error of a listener that cannot be had.
+//! The error of a listener that cannot be bound.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} for {what} (key `{key}`): {}", reason(source))]
 pub struct BindError {
-    /// What the listener is for, such as "the API".
+    /// The purpose of the listener, such as "the API".
     pub what: &'static str,
     /// The address, as it was configured.
     pub address: String,
     /// The configuration key that names it.
     pub key: &'static str,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 

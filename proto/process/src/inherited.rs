@@ -1,4 +1,6 @@
 //! Sockets that the service manager holds: they outlive the process, and so do the connections that wait in them.
+//!
+//! sd-notify finds them; here each gets a kind, and one that nothing listens on is an error. listenfd knows no names.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -13,52 +15,52 @@ use thiserror::Error;
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<(String, Socket)>);
 
-/// Why what systemd passes cannot be used.
+/// The sockets that systemd passes cannot be used.
 #[derive(Debug, Error)]
 pub enum InheritedError {
     /// The variables contradict each other, or name what is not open.
     #[error("LISTEN_FDS and LISTEN_FDNAMES do not say what systemd passes: {0}")]
     Variables(io::Error),
-    /// A name that nobody asks for.
+    /// A socket has a name that nothing here listens on.
     #[error(
         "systemd passes a socket named `{name}`, which nothing here listens on: its .socket unit needs \
          FileDescriptorName= and one of: {known}"
     )]
     Unknown {
-        /// Its name.
+        /// The socket's name.
         name: String,
-        /// All there are.
+        /// The names that are known.
         known: String,
     },
-    /// A socket of another kind.
+    /// A socket is of another kind.
     #[error("the socket `{name}` that systemd passes is {found}, and has to be {wanted}")]
     Kind {
-        /// Its name.
+        /// The socket's name.
         name: String,
-        /// What it is.
+        /// The kind that it is of.
         found: &'static str,
-        /// What it has to be.
+        /// The kind that it has to be of.
         wanted: &'static str,
     },
-    /// More than one where there can be but one.
+    /// There is more than one socket where there can be but one.
     #[error("systemd passes several sockets named `{name}` that are {kind}, and there can be but one")]
     Several {
-        /// Their name.
+        /// The sockets' name.
         name: String,
-        /// What they are.
+        /// The kind that they are of.
         kind: &'static str,
     },
-    /// A socket that cannot be asked what it is.
+    /// The kind of a socket cannot be determined.
     #[error("the socket `{name}` that systemd passes cannot be used: {source}")]
     Io {
-        /// Its name.
+        /// The socket's name.
         name: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What a socket is.
+/// The kind of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Tcp,
@@ -93,17 +95,17 @@ impl Inherited {
         }
     }
 
-    /// The TCP listeners of this name, not blocking.
+    /// Takes the TCP listeners of this name, not blocking.
     pub fn tcp(&mut self, name: &str) -> Result<Vec<TcpListener>, InheritedError> {
         Ok(self.of(name, Kind::Tcp)?.into_iter().map(TcpListener::from).collect())
     }
 
-    /// The unix stream listeners of this name, not blocking.
+    /// Takes the unix stream listeners of this name, not blocking.
     pub fn unix(&mut self, name: &str) -> Result<Vec<UnixListener>, InheritedError> {
         Ok(self.of(name, Kind::Unix)?.into_iter().map(UnixListener::from).collect())
     }
 
-    /// The UDP sockets of this name, not blocking.
+    /// Takes the UDP sockets of this name, not blocking.
     pub fn udp(&mut self, name: &str) -> Result<Vec<UdpSocket>, InheritedError> {
         Ok(self.of(name, Kind::Udp)?.into_iter().map(UdpSocket::from).collect())
     }
@@ -130,7 +132,7 @@ impl Inherited {
     }
 }
 
-/// The one there is, or none.
+/// Returns the one there is, if there is one.
 pub fn at_most_one<T>(
     name: &str,
     kind: &'static str,

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// A `log_level` that is none.
+/// The `log_level` is none.
 #[derive(Debug, Error)]
 #[error(
     "`log_level`: {0}: use error, warn, info, debug, trace, or directives such as info,webgateway_dataplane=debug"
@@ -33,7 +33,7 @@ fn filter(level: &str) -> Result<EnvFilter, LogLevelError> {
     {
         return Err(LogLevelError(format!("`{unknown}` is no level")));
     }
-    // What strangers can make a library say, a line per question or handshake, is too much.
+    // A line per question or handshake, which any client can cause, is too much.
     let libraries = ["hickory_server", "hickory_proto", "hickory_net", "hickory_resolver", "h2", "rustls"];
     let quiet = libraries.map(|library| format!("{library}=error")).join(",");
     EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| LogLevelError(error.to_string()))

@@ -1,32 +1,32 @@
-//! What systemd is told, where it listens.
+//! Notifications to systemd (sd_notify(3)), where it listens.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The process does its job from now on.
+/// Says that the process does its job from now on.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The process stops.
+/// Says that the process stops.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The process lives; said within every [`watchdog_patience`].
+/// Says that the process lives, within every [`watchdog_timeout`].
 pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// How the process does, in one line for `systemctl status`.
+/// Sends one line for `systemctl status`.
 pub fn status(line: &str) {
     tell(&[NotifyState::Status(line)]);
 }
 
-/// Without [`alive`] for so long, systemd kills the process; `None`: nobody waits for it.
+/// Returns the time without [`alive`] after which systemd kills the process; `None` if it never does.
 #[must_use]
-pub fn watchdog_patience() -> Option<Duration> {
+pub fn watchdog_timeout() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 

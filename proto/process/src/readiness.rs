@@ -2,31 +2,31 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whether the process does its job yet. Clones are the same.
+/// The readiness of the process: it is ready while nothing blocks it. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
 
 impl Readiness {
-    /// Nothing blocks.
+    /// Makes a readiness that nothing blocks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Not ready until what is returned is dropped.
+    /// Blocks readiness until the blocker is dropped.
     #[must_use]
     pub fn block(&self, name: &'static str) -> Blocker {
         self.names().push(name);
         Blocker { readiness: self.clone(), name }
     }
 
-    /// Whether nothing blocks.
+    /// Returns whether nothing blocks.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.names().is_empty()
     }
 
-    /// What blocks.
+    /// Returns the names of what blocks.
     #[must_use]
     pub fn blockers(&self) -> Vec<&'static str> {
         self.names().clone()
@@ -37,7 +37,7 @@ impl Readiness {
     }
 }
 
-/// Blocks readiness until dropped.
+/// A guard that blocks readiness until it is dropped.
 #[derive(Debug)]
 pub struct Blocker {
     readiness: Readiness,

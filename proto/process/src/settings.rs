@@ -1,4 +1,7 @@
 //! Configuration: one table of keys makes the flags, the variables and the keys a file may have.
+//!
+//! Own code, as figment, confique and config merge files and variables but make neither flags nor help of them, and do not
+//! name the known key that an unknown one is nearest to.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,15 +16,15 @@ use toml::{Table, Value};
 /// `[services_storage] db_path` are the same one.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Where it stands in the file, tables and name joined by dots.
+    /// The key in the file, tables and name joined by dots.
     pub path: &'static str,
-    /// What a flag or variable gives for it.
+    /// The kind of value that a flag or variable gives for it.
     pub kind: Kind,
-    /// What it does, with its default.
+    /// The help text, with the default.
     pub help: &'static str,
 }
 
-/// What a flag or variable gives for a key.
+/// The kind of value that a flag or variable gives for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Text; addresses, durations and paths too.
@@ -37,41 +40,41 @@ pub enum Kind {
 /// A program and all its keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// Its name.
+    /// The program's name.
     pub name: &'static str,
-    /// One line on what it is.
+    /// The description, in one line.
     pub about: &'static str,
-    /// Its keys.
+    /// The program's keys.
     pub keys: &'static [Key],
-    /// What it does instead of running, if told so.
+    /// The things that it does instead of running, if told so.
     pub verbs: &'static [Verb],
 }
 
 /// Something a program does instead of running; it takes one argument and the keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Verb {
-    /// How it is called.
+    /// The verb's name.
     pub name: &'static str,
-    /// One line on what it does.
+    /// The description, in one line.
     pub about: &'static str,
-    /// What its argument is called.
+    /// The name of the argument.
     pub argument: &'static str,
-    /// What its argument is.
+    /// The help text of the argument.
     pub help: &'static str,
 }
 
-/// What a program was started with.
+/// A program's start: its configuration, and what it is to do.
 #[derive(Debug)]
 pub struct Invocation<T> {
-    /// Its configuration.
+    /// The configuration.
     pub settings: T,
-    /// Whether the configuration is only to be checked.
+    /// Is true if the configuration is only to be checked.
     pub check: bool,
     /// The argument of the verb, if one was given: with several verbs this would have to say which.
     pub verb: Option<String>,
 }
 
-/// Why a program cannot be configured.
+/// A program cannot be configured.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     /// The command line is wrong, or asks for help.
@@ -82,7 +85,7 @@ pub enum SettingsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is no TOML.
@@ -90,7 +93,7 @@ pub enum SettingsError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What and where.
+        /// The error and its place.
         message: String,
     },
     /// A key nobody knows.
@@ -108,9 +111,9 @@ pub enum SettingsError {
     WrongKind {
         /// The flag or variable.
         name: String,
-        /// What it was given.
+        /// The value that was given.
         value: String,
-        /// What it needs.
+        /// The kind of value that is needed.
         expected: &'static str,
     },
     /// A value that does not fit its key.
@@ -159,7 +162,7 @@ pub fn from_sources<T: DeserializeOwned>(
     Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument })
 }
 
-/// What is wrong with which key, and how it is written where the parser only says what it is.
+/// Formats what is wrong with which key, with an example where the parser only says what it should be.
 fn complaint(error: &toml::de::Error) -> String {
     let text = error.to_string().trim().to_owned();
     let (what, key) = match text.rsplit_once("\nin `") {

@@ -29,7 +29,7 @@ struct Held<K> {
     by_key: HashMap<K, BTreeMap<u64, Option<Eviction>>>,
 }
 
-/// Tells a slot's holder that it was evicted, by being dropped.
+/// The sign of an eviction to a slot's holder, given by being dropped.
 type Eviction = oneshot::Sender<Infallible>;
 
 /// A slot; given back when dropped.
@@ -117,7 +117,7 @@ impl<K: Clone> Held<K> {
 }
 
 impl<K: Eq + Hash> Slot<K> {
-    /// Is ready when the slot went to another key.
+    /// Polls for the slot's having gone to another key.
     pub fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.evicted {
             Some(evicted) => Pin::new(evicted).poll(cx).map(drop),

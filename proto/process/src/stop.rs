@@ -1,10 +1,10 @@
-//! Stopping, as a type: first no new work, then, when patience is over, none at all.
+//! Stopping, as a type: first no new work, then none at all.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells every part of the process that it is to stop. Clones are the same signal.
+/// The signal to every part of the process that it is to stop. Clones are the same signal.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     begin: CancellationToken,
@@ -12,24 +12,24 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Not stopping.
+    /// Makes a signal that is not given yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Take no new work and finish what is under way.
+    /// Begins the stop: no new work is taken, and what is under way finishes.
     pub fn begin(&self) {
         self.begin.cancel();
     }
 
-    /// Leave everything as it is and end. Implies [`Stop::begin`].
+    /// Cuts the stop short: everything ends at once. Implies [`Stop::begin`].
     pub fn cut(&self) {
         self.begin.cancel();
         self.cut.cancel();
     }
 
-    /// Whether stopping has begun.
+    /// Returns whether stopping has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.begin.is_cancelled()
@@ -40,10 +40,10 @@ impl Stop {
         self.begin.cancelled().await;
     }
 
-    /// Resolves when stopping began `patience` ago.
-    pub async fn begun_for(&self, patience: Duration) {
+    /// Resolves when stopping began `grace` ago.
+    pub async fn begun_for(&self, grace: Duration) {
         self.begun().await;
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(grace).await;
     }
 
     /// Resolves when everything is to end at once.
@@ -51,7 +51,7 @@ impl Stop {
         self.cut.cancelled().await;
     }
 
-    /// Cancelled when stopping begins; for children of their own.
+    /// Returns a token that is cancelled when stopping begins, for those who need children of it.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.begin.clone()

@@ -20,11 +20,11 @@ use crate::{ProcessMetrics, Stop};
 pub struct TaskError {
     /// The task's name.
     pub name: String,
-    /// What the task returned, or its panic said.
+    /// The error that the task returned, or the message of its panic.
     pub reason: String,
 }
 
-/// The process's tasks. Clones supervise the same set.
+/// The supervisor of the process's tasks. Clones supervise the same set.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -137,8 +137,8 @@ impl Tasks {
         self.tracker.close();
         tokio::select! {
             () = self.tracker.wait() => {}
-            () = self.stop.was_cut() => warn!(tasks = self.tracker.len(), "cut short"),
-            () = tokio::time::sleep(grace) => warn!(tasks = self.tracker.len(), "the grace is over, ending"),
+            () = self.stop.was_cut() => warn!(tasks = self.tracker.len(), "shutdown cut short"),
+            () = tokio::time::sleep(grace) => warn!(tasks = self.tracker.len(), "shutdown grace period expired"),
         }
         self.stop.cut();
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
@@ -155,7 +155,7 @@ impl Tasks {
             Ok(()) => "it returned before the process was told to stop".to_owned(),
             Err(reason) => reason,
         };
-        error!(task = name, reason, "an essential task ended, the process stops");
+        error!(task = name, reason, "essential task ended, stopping");
         let failed = TaskError { name: name.to_owned(), reason };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
         self.stop.begin();

@@ -9,14 +9,14 @@ use tracing::error;
 
 use crate::{Tasks, notify};
 
-/// How often systemd hears how the process does, if it did not ask for more.
+/// The interval of the status that systemd gets, if it did not ask for a shorter one.
 const STATUS: Duration = Duration::from_secs(5);
 
-/// One part's sign of life. When it is dropped, the part has ended and is no longer waited for.
+/// A part's sign of life. When it is dropped, the part has ended and is no longer waited for.
 #[derive(Debug)]
 pub struct Pulse(Arc<AtomicU64>);
 
-/// Every part that must move.
+/// The parts of the process that must move.
 #[derive(Debug, Default)]
 pub struct Watchdog(Vec<Part>);
 
@@ -28,14 +28,14 @@ struct Part {
 }
 
 impl Pulse {
-    /// The part moves.
+    /// Shows that the part moves.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Watchdog {
-    /// A part that will beat several times a second.
+    /// Adds a part, which will beat several times a second.
     pub fn part(&mut self, name: String) -> Pulse {
         // The first beat is given: it has yet to begin.
         let beats = Arc::new(AtomicU64::new(1));
@@ -46,8 +46,8 @@ impl Watchdog {
     /// Tells systemd until the process ends that it lives, and how: `status` is one line. That this task runs says as
     /// much of its own runtime.
     pub fn run(mut self, tasks: &Tasks, status: impl Fn() -> String + Send + 'static) {
-        let patience = notify::watchdog_patience();
-        let mut tick = interval(patience.map_or(STATUS, |patience| (patience / 3).min(STATUS)));
+        let timeout = notify::watchdog_timeout();
+        let mut tick = interval(timeout.map_or(STATUS, |timeout| (timeout / 3).min(STATUS)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tasks.background("watchdog", async move {
             let mut told = String::new();
@@ -56,7 +56,7 @@ impl Watchdog {
                 match self.stuck() {
                     None => notify::alive(),
                     Some(part) => {
-                        error!(part, "it does not move, systemd is not told that the process lives")
+                        error!(part, "part is stuck, watchdog not notified")
                     }
                 }
                 let line = status();
@@ -68,7 +68,7 @@ impl Watchdog {
         });
     }
 
-    /// A part that has not moved since the last call.
+    /// Returns a part that has not moved since the last call.
     fn stuck(&mut self) -> Option<&str> {
         self.0.retain(|part| part.beats.strong_count() > 0);
         let mut stuck = None;

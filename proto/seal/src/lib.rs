@@ -1,4 +1,4 @@
-//! What is secret at rest: AES-256-GCM under one secret key, which is a file.
+//! Secrets at rest: sealed with AES-256-GCM under one secret key, which is a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,40 +15,40 @@ const KEY_LEN: usize = 32;
 /// The first byte of everything sealed: the way it was sealed.
 const FORMAT: u8 = 1;
 
-/// The key under which secrets are stored. Never shown.
+/// The key under which secrets are stored. Never shown by `Debug`.
 pub struct SecretKey(RandomizedNonceKey);
 
-/// Why there is no [`SecretKey`].
+/// The secret key cannot be had.
 #[derive(Debug, Error)]
 pub enum SecretKeyError {
     /// The file cannot be read.
     #[error("`{setting}`: cannot read {}: {source}", path.display())]
     Unreadable {
-        /// Which setting names it.
+        /// The setting that names it.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The file does not exist and cannot be made.
     #[error("`{setting}`: cannot create {}: {source}", path.display())]
     Uncreatable {
-        /// Which setting names it.
+        /// The setting that names it.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is no key.
+    /// The file is no key.
     #[error("`{setting}`: {} has {len} bytes instead of {KEY_LEN}: restore the file; only if there is no copy, and nothing of what it sealed to lose, remove it and a new one is made", path.display())]
     WrongSize {
-        /// Which setting names it.
+        /// The setting that names it.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Its size in bytes, or the first above the right one.
+        /// The size in bytes, or the first above the right one.
         len: usize,
     },
     /// The cryptographic library refuses.
@@ -56,7 +56,7 @@ pub enum SecretKeyError {
     Unusable,
 }
 
-/// Something sealed that this key does not open for this name: another key sealed it, or it was changed.
+/// The key does not open a sealed secret for this name: another key sealed it, or it was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "it cannot be opened with this secret key: was it changed, or is `secret_key_file` (of a node: what is in `state_dir`) not the one that sealed it?"
@@ -84,7 +84,7 @@ impl SecretKey {
         Self::new(&key)
     }
 
-    /// From its bytes.
+    /// Makes a key of its bytes.
     pub fn new(key: &[u8; KEY_LEN]) -> Result<Self, SecretKeyError> {
         RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| SecretKeyError::Unusable)
     }

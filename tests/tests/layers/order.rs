@@ -197,6 +197,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "http::websocket",
             "http",
             "context",
+            "proxy::span",
             "proxy::upgrade",
             "proxy::forward",
             "proxy::request",

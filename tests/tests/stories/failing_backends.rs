@@ -27,6 +27,7 @@ stories![
     a_post_is_not_sent_twice,
     a_backend_that_closes_idle_connections_is_no_error,
     an_address_outside_the_overlay_is_refused_here_too,
+    a_log_line_says_which_connection_and_request_it_is_of,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -221,5 +222,25 @@ async fn an_address_outside_the_overlay_is_refused_here_too(scene: &Scene) -> Re
     visitor.get(HOST, "/").await?.expect(200)?;
     visitor.get("local.gw.example", "/").await?.expect(503)?;
     ensure!(outside.connections() == 0);
+    Ok(())
+}
+
+async fn a_log_line_says_which_connection_and_request_it_is_of(scene: &Scene) -> Result<()> {
+    let mut world = quick(scene, &[overlay(1, 8080)]).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        connection.get(HOST, "/").await?.expect(502)?;
+        connection.get(HOST, "/").await?.expect(502)?;
+    }
+    let log = world.gateway.process().logged()?;
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("a backend failed")).collect();
+    ensure!(failed.len() == 4, "{log}");
+    for (line, request) in failed.iter().zip([1, 2, 1, 2]) {
+        let of_connection = line.contains("connection{id=")
+            && line.contains("client=[::1]:")
+            && line.contains(&format!("sni=\"{HOST}\""));
+        let of_request = line.contains(&format!("request{{id={request} host=\"{HOST}\" route="));
+        ensure!(of_connection && of_request, "{line}");
+    }
     Ok(())
 }

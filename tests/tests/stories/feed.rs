@@ -30,6 +30,7 @@ stories![
     what_is_not_known_is_skipped,
     a_suspension_closes_at_once,
     a_silent_controlplane_is_left,
+    no_call_is_made_without_a_stream,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -282,4 +283,19 @@ async fn a_silent_controlplane_is_left(scene: &Scene) -> Result<()> {
     ensure!(again.hello.held.is_some());
     fed.visitor()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
+}
+
+async fn no_call_is_made_without_a_stream(scene: &Scene) -> Result<()> {
+    let (fed, mut node) = Fed::start(scene).await?;
+    fed.sync(&mut node, vec![]).await?;
+    // This end of the feed answers no call, but says so.
+    fed.visitor()?.get("gw.example", "/rpc").await?.expect(502)?;
+    fed.server.refuse_streams();
+    drop(node);
+    eventually("the controlplane is away", Duration::from_secs(5), async || {
+        let reply = fed.visitor()?.get("gw.example", "/rpc").await?.expect(503)?;
+        ensure!(reply.text().contains("the controlplane is away"), "{reply:?}");
+        Ok(())
+    })
+    .await
 }

@@ -113,7 +113,7 @@ fn what_is_no_tls_is_refused_at_once_and_without_an_alert() {
         [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[0; 64], &[0xff; 64]]
     {
         let refused = Reader::default().feed(garbage).err().unwrap();
-        assert_eq!(refused, NoHello { reason: Refusal::NotTls, alert: Vec::new() });
+        assert_eq!(refused, HelloError { reason: Refusal::NotTls, alert: Vec::new() });
     }
 }
 

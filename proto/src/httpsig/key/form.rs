@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::InvalidKey;
+use super::algorithm::InvalidKey;
 
 /// The form of a key, as its first characters say.
 pub(super) enum Form<'a> {

@@ -15,7 +15,7 @@ use ed25519_dalek::pkcs8::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use ed25519_dalek::pkcs8::{Document, PrivateKeyInfoRef, SecretDocument};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, InvalidKey};
+use super::algorithm::{Algorithm, InvalidKey};
 
 /// `rsaEncryption` (RFC 8017 §A.1).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
