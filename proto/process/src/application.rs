@@ -56,7 +56,7 @@ pub trait Application: Sized {
 
 /// The process cannot be configured.
 #[derive(Debug, Error)]
-enum NotConfigured<E: Error + 'static> {
+enum ConfigureError<E: Error + 'static> {
     /// The command line, a variable or the file.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -73,7 +73,7 @@ enum NotConfigured<E: Error + 'static> {
 
 /// The process failed.
 #[derive(Debug, Error)]
-enum Failed<E: Error + 'static> {
+enum RunError<E: Error + 'static> {
     /// There is no runtime.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] io::Error),
@@ -101,9 +101,9 @@ pub fn run<A: Application>() -> ExitCode {
     }
 }
 
-fn read<A: Application>() -> Result<Order<A::Config>, NotConfigured<A::ConfigError>> {
+fn read<A: Application>() -> Result<Order<A::Config>, ConfigureError<A::ConfigError>> {
     let invocation = settings::read::<A::Settings>(&A::PROGRAM)?;
-    let config = A::configure(invocation.settings).map_err(NotConfigured::Config)?;
+    let config = A::configure(invocation.settings).map_err(ConfigureError::Config)?;
     log::init(A::log_level(&config))?;
     Ok(match (invocation.check, invocation.verb) {
         (true, _) => {
@@ -115,17 +115,17 @@ fn read<A: Application>() -> Result<Order<A::Config>, NotConfigured<A::ConfigErr
     })
 }
 
-fn execute<A: Application>(order: Order<A::Config>) -> Result<(), Failed<A::Error>> {
+fn execute<A: Application>(order: Order<A::Config>) -> Result<(), RunError<A::Error>> {
     match order {
         Order::Nothing => Ok(()),
         Order::Act(config, argument) => {
-            let text = runtime::<A>()?.block_on(A::act(config, argument)).map_err(Failed::Application)?;
+            let text = runtime::<A>()?.block_on(A::act(config, argument)).map_err(RunError::Application)?;
             println!("{text}");
             Ok(())
         }
         Order::Run(config, inherited) => {
             let run = async { A::bind(config, inherited).await?.run().await };
-            runtime::<A>()?.block_on(run).map_err(Failed::Application)
+            runtime::<A>()?.block_on(run).map_err(RunError::Application)
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::Tasks;
 pub fn watch(tasks: &Tasks) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = tasks.stop().clone();
+    let (stop, background) = (tasks.stop().clone(), tasks.clone());
     tasks.spawn("signals", async move {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM"),
@@ -20,21 +20,14 @@ pub fn watch(tasks: &Tasks) -> io::Result<()> {
         }
         stop.begin();
         crate::notify::stopping();
-        let patient = stop.clone();
-        // Not awaited by the supervisor: it would wait for itself.
-        let second = async move {
+        // In the background: the stop waits for what is not.
+        background.background("second signal", async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            patient.cut();
-        };
-        detach(second);
+            stop.cut();
+        });
     });
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "waits for a second signal until the process ends")]
-fn detach(task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(task);
 }
