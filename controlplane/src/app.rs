@@ -23,19 +23,19 @@ use webgateway_proto::feed::{ApiCall, Question, Settings};
 use crate::api::{Api, Origin, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
-use crate::certs::https::NoHttps;
-use crate::certs::internal::{InternalCa, NoInternalCa};
+use crate::certs::https::HttpsError;
+use crate::certs::internal::{InternalCa, InternalCaError};
 use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
 use crate::certs::order::Orders;
 use crate::certs::preflight::Inspector;
 use crate::certs::solver::Solver;
-use crate::certs::task::{Certificates, PassFailed};
+use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::answers::Answers;
-use crate::dns::resolver::{NoResolver, Resolver};
+use crate::dns::resolver::{Resolver, ResolverError};
 use crate::dns::txt::TxtSet;
-use crate::dns::zone::{NoZone, Zone};
+use crate::dns::zone::{Zone, ZoneError};
 use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
@@ -44,16 +44,16 @@ use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{CallHandler, FeedService, QuestionHandler, Remote, Timeouts};
-use crate::keys::{KeyStore, NoKeyStore};
+use crate::keys::{KeyStore, KeyStoreError};
 use crate::metrics::Metrics;
-use crate::pki::authority::{NoAuthority, NodeAuthority};
+use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{SecretKey, SecretKeyError};
 use crate::sockets::{ListenError, SOCKETS, Sockets};
 use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
-use crate::tickets::{NotRotated, Rotation};
+use crate::tickets::{Rotation, RotationError};
 
 /// The time for open connections to end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -66,28 +66,28 @@ pub enum AppError {
     Listen(#[from] ListenError),
     /// The CA of the nodes cannot be had.
     #[error(transparent)]
-    Authority(#[from] NoAuthority),
+    Authority(#[from] NodeAuthorityError),
     /// The base domain leaves no room for its zone.
     #[error(transparent)]
-    Zone(#[from] NoZone),
+    Zone(#[from] ZoneError),
     /// The key that seals private keys cannot be had.
     #[error(transparent)]
     SecretKey(#[from] SecretKeyError),
     /// The local CA cannot be had.
     #[error(transparent)]
-    Ca(#[from] NoInternalCa),
+    Ca(#[from] InternalCaError),
     /// There is no way to speak with a CA.
     #[error("`local_acme_root`, `acme.fallback`: {0}")]
-    Https(#[from] NoHttps),
+    Https(#[from] HttpsError),
     /// There is no way to ask the DNS.
     #[error(transparent)]
-    Resolver(#[from] NoResolver),
+    Resolver(#[from] ResolverError),
     /// The base domain has no certificate.
     #[error("the first certificates: {0}")]
-    Certificates(#[from] PassFailed),
+    Certificates(#[from] PassError),
     /// There are no session ticket keys.
     #[error(transparent)]
-    Tickets(#[from] NotRotated),
+    Tickets(#[from] RotationError),
     /// The database cannot be read.
     #[error("cannot read what the nodes are to hold: {0}")]
     Catalog(#[from] StoreError),
@@ -96,7 +96,7 @@ pub enum AppError {
     Store(#[from] OpenError),
     /// The public keys cannot be had.
     #[error(transparent)]
-    Keys(#[from] NoKeyStore),
+    Keys(#[from] KeyStoreError),
     /// The system refuses signals.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -302,8 +302,14 @@ async fn issuer(
 
 fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> Certificates {
     let StoreContext { store, key, metrics } = context;
-    let world = (Clock::system(), metrics.clone());
-    Certificates::new(store.clone(), Arc::clone(key), issuer, config.base_domain.clone(), world)
+    Certificates::new(CertificateParts {
+        store: store.clone(),
+        key: Arc::clone(key),
+        issuer,
+        base: config.base_domain.clone(),
+        clock: Clock::system(),
+        metrics: metrics.clone(),
+    })
 }
 
 fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {

@@ -3,8 +3,8 @@
 pub mod catalog;
 pub mod challenges;
 pub mod diff;
-pub mod doors;
 pub mod enrolment;
+pub mod listeners;
 pub mod load;
 pub mod members;
 pub mod nodes;

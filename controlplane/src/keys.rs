@@ -29,7 +29,7 @@ enum Kind {
 
 /// A key store that cannot be opened.
 #[derive(Debug, Error)]
-pub enum NoKeyStore {
+pub enum KeyStoreError {
     /// The directory.
     #[error("cannot read the key directory {path} (`pub_key_store.path`): {source}")]
     Directory {
@@ -45,12 +45,12 @@ pub enum NoKeyStore {
 
 impl KeyStore {
     /// Opens what the configuration names.
-    pub fn open(source: &KeySource) -> Result<Self, NoKeyStore> {
+    pub fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
         match source {
             KeySource::Directory(path) => {
                 let opened = Directory::open(path.clone());
                 let directory =
-                    opened.map_err(|source| NoKeyStore::Directory { path: path.clone(), source })?;
+                    opened.map_err(|source| KeyStoreError::Directory { path: path.clone(), source })?;
                 Ok(Self(Kind::Directory(directory)))
             }
             KeySource::Http { uri, ttl } => {

@@ -9,7 +9,7 @@ use webgateway_process::{BindError, Inherited, InheritedError, at_most_one};
 
 use crate::api::server::RpcServer;
 use crate::config::Config;
-use crate::feed::doors::{Doors, NoDoor};
+use crate::feed::listeners::{ListenerError, Listeners};
 use crate::feed::socket::FeedSocket;
 
 /// The names of the sockets it takes from systemd.
@@ -21,7 +21,7 @@ pub struct Sockets {
     /// The listener of the API.
     pub rpc: RpcServer,
     /// The listeners of the feed.
-    pub feed: Doors,
+    pub feed: Listeners,
     /// The sockets of the name server.
     pub dns: DnsSockets,
     /// The listener of metrics and probes.
@@ -36,7 +36,7 @@ pub enum ListenError {
     Bind(#[from] BindError),
     /// A listener of the feed cannot be had.
     #[error(transparent)]
-    Feed(#[from] NoDoor),
+    Feed(#[from] ListenerError),
     /// The name server's sockets cannot be had.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
@@ -74,11 +74,11 @@ async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, Li
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<Doors, ListenError> {
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<Listeners, ListenError> {
     let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
     let held = held.map(FeedSocket::inherit).transpose();
     let held = held.map_err(|error| ListenError::Unusable("feed", error))?;
-    Ok(Doors::bind(&config.feed.listen, held)?)
+    Ok(Listeners::bind(&config.feed.listen, held)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {

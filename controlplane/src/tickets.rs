@@ -22,7 +22,7 @@ pub struct Rotation {
 
 /// No randomness.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRotated {
+pub enum RotationError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -41,9 +41,9 @@ impl Rotation {
 }
 
 impl Reconciler for Rotation {
-    type Error = NotRotated;
+    type Error = RotationError;
 
-    async fn pass(&mut self) -> Result<Duration, NotRotated> {
+    async fn pass(&mut self) -> Result<Duration, RotationError> {
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
         let stored = self.store.read("ticket keys", move |tx| tickets::find(tx, &key)).await?;
         let due = |rotated_at: OffsetDateTime| rotated_at + self.interval;
@@ -62,17 +62,17 @@ impl Reconciler for Rotation {
 }
 
 /// From "used, next, last" to the same one later.
-fn rotated(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, NotRotated> {
+fn rotated(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, RotationError> {
     match keys.as_slice() {
         [used, next, ..] => Ok(TicketKeys(vec![next.clone(), fresh()?, used.clone()])),
         [] | [_] => Ok(TicketKeys(vec![fresh()?, fresh()?])),
     }
 }
 
-fn fresh() -> Result<TicketKey, NotRotated> {
+fn fresh() -> Result<TicketKey, RotationError> {
     let mut key = TicketKey { name: [0; 16], secret: Zeroizing::new([0; 32]) };
-    aws_lc_rs::rand::fill(&mut key.name).map_err(|_| NotRotated::Randomness)?;
-    aws_lc_rs::rand::fill(key.secret.as_mut_slice()).map_err(|_| NotRotated::Randomness)?;
+    aws_lc_rs::rand::fill(&mut key.name).map_err(|_| RotationError::Randomness)?;
+    aws_lc_rs::rand::fill(key.secret.as_mut_slice()).map_err(|_| RotationError::Randomness)?;
     Ok(key)
 }
 

@@ -52,11 +52,11 @@ pub struct NonceReservation {
 }
 
 /// Resolves when a nonce is on the disk, or fails with the reason why it is not.
-pub type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthFailure>> + Send>>;
+pub type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthError>> + Send>>;
 
 /// A requirement of authentication that a request failed.
 #[derive(Debug, Error)]
-pub enum AuthFailure {
+pub enum AuthError {
     /// The signature's own requirements.
     #[error(transparent)]
     Signature(#[from] Failure),
@@ -86,7 +86,7 @@ pub enum AuthFailure {
     Store(StoreError),
 }
 
-impl From<StoreError> for AuthFailure {
+impl From<StoreError> for AuthError {
     fn from(failure: StoreError) -> Self {
         match failure {
             StoreError::Replayed => Self::Replayed,
@@ -113,7 +113,7 @@ impl Authenticator {
     }
 
     /// Verifies the signature of `request`. Looks at the body as bytes alone.
-    pub async fn verify(&self, request: &Request<Bytes>, origin: Origin) -> Result<Verified, AuthFailure> {
+    pub async fn verify(&self, request: &Request<Bytes>, origin: Origin) -> Result<Verified, AuthError> {
         let headers = request.headers();
         let presented = Presented::read(headers)?;
         presented.check(headers, self.now())?;
@@ -128,23 +128,23 @@ impl Authenticator {
 
     /// Uses the nonce up, as far as this process remembers. What changes something needs one, what does not may have
     /// one.
-    pub fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthFailure> {
+    pub fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthError> {
         let Some(used) = self.nonce_use(signed) else {
-            return if mutates { Err(AuthFailure::NonceNeeded) } else { Ok(()) };
+            return if mutates { Err(AuthError::NonceNeeded) } else { Ok(()) };
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.spend(used, mutates) {
             true => Ok(()),
-            false => Err(AuthFailure::Replayed),
+            false => Err(AuthError::Replayed),
         }
     }
 
     /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
-    pub fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthFailure> {
-        let used = self.nonce_use(signed).ok_or(AuthFailure::NonceNeeded)?;
+    pub fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthError> {
+        let used = self.nonce_use(signed).ok_or(AuthError::NonceNeeded)?;
         let first_use = FirstUse::default();
         let outcome = first_use.clone();
-        let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &outcome).map_err(AuthFailure::from);
+        let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &outcome).map_err(AuthError::from);
         Ok(NonceReservation { first_use, persisted: Box::pin(self.store.write("nonce", spend)) })
     }
 
@@ -158,30 +158,30 @@ impl Authenticator {
         &self,
         presented: &Presented,
         message: &Message<'_>,
-    ) -> Result<Signed, AuthFailure> {
+    ) -> Result<Signed, AuthError> {
         let id = presented.key_id();
-        let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthFailure::from);
+        let verify = |keys: &PublicKeys| presented.verify_any(message, keys).map_err(AuthError::from);
         let unusable = |error| match error {
-            UnusableKeyError::Away(reason) => AuthFailure::KeysAway(id.clone(), reason),
-            other => AuthFailure::UnusableKey(id.clone(), other),
+            UnusableKeyError::Away(reason) => AuthError::KeysAway(id.clone(), reason),
+            other => AuthError::UnusableKey(id.clone(), other),
         };
         let verified = match self.keys.find(id).await.map_err(unusable)? {
             Some(keys) => verify(&keys),
-            None => Err(AuthFailure::UnknownKey(id.clone())),
+            None => Err(AuthError::UnknownKey(id.clone())),
         };
         match verified {
-            Err(
-                AuthFailure::Signature(Failure::Forged | Failure::Algorithm) | AuthFailure::UnknownKey(_),
-            ) => match self.keys.find_again(id).await.map_err(unusable)? {
-                Some(keys) => verify(&keys),
-                None => verified,
-            },
+            Err(AuthError::Signature(Failure::Forged | Failure::Algorithm) | AuthError::UnknownKey(_)) => {
+                match self.keys.find_again(id).await.map_err(unusable)? {
+                    Some(keys) => verify(&keys),
+                    None => verified,
+                }
+            }
             verified => verified,
         }
     }
 
     /// A signature for another server, replayed here, is none.
-    fn admit_authority(&self, message: &Message<'_>, origin: Origin) -> Result<(), AuthFailure> {
+    fn admit_authority(&self, message: &Message<'_>, origin: Origin) -> Result<(), AuthError> {
         let authority = message.authority();
         let is_ours = match origin {
             Origin::Node => {
@@ -190,7 +190,7 @@ impl Authenticator {
             }
             Origin::Rpc { local } => rpc_authorities(local).contains(&authority),
         };
-        if is_ours { Ok(()) } else { Err(AuthFailure::Authority(authority)) }
+        if is_ours { Ok(()) } else { Err(AuthError::Authority(authority)) }
     }
 
     fn now(&self) -> i64 {
@@ -210,7 +210,7 @@ fn rpc_authorities(local: SocketAddr) -> [String; 4] {
 }
 
 /// The absolute URI of the request: HTTP/1.1 has most of it in Host (RFC 9112 §3.3).
-fn target(request: &Request<Bytes>, origin: Origin) -> Result<Uri, AuthFailure> {
+fn target(request: &Request<Bytes>, origin: Origin) -> Result<Uri, AuthError> {
     let scheme = match origin {
         Origin::Rpc { .. } => Scheme::HTTP,
         Origin::Node => Scheme::HTTPS,
@@ -224,14 +224,14 @@ fn target(request: &Request<Bytes>, origin: Origin) -> Result<Uri, AuthFailure> 
     parts.authority = Some(authority);
     let path = request.uri().path_and_query().cloned();
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).map_err(|_| AuthFailure::NoAuthority)
+    Uri::from_parts(parts).map_err(|_| AuthError::NoAuthority)
 }
 
-fn host(headers: &HeaderMap) -> Result<Authority, AuthFailure> {
+fn host(headers: &HeaderMap) -> Result<Authority, AuthError> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Authority::try_from(host.as_bytes()).map_err(|_| AuthFailure::NoAuthority),
-        (None | Some(_), _) => Err(AuthFailure::NoAuthority),
+        (Some(host), None) => Authority::try_from(host.as_bytes()).map_err(|_| AuthError::NoAuthority),
+        (None | Some(_), _) => Err(AuthError::NoAuthority),
     }
 }
 

@@ -12,7 +12,7 @@ use webgateway_proto::httpsig::Failure;
 use webgateway_proto::model::{InvalidBackends, UnsuitableOptionError};
 
 pub(super) use self::kind::Kind;
-use super::auth::AuthFailure;
+use super::auth::AuthError;
 use super::jsonrpc::Malformed;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
@@ -266,66 +266,83 @@ fn of_our_own() -> ErrorObject {
     Row::new(Kind::Internal).say("something went wrong here")
 }
 
+/// An error that is about a request as a whole, and has an HTTP status of its own.
+pub(super) struct HttpError {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// The error in the body.
+    pub(super) error: ErrorObject,
+}
+
 /// A body over the limit.
-pub(super) fn too_large(limit: usize) -> (StatusCode, ErrorObject) {
+pub(super) fn too_large(limit: usize) -> HttpError {
     let row = Row::new(Kind::BodyTooLarge).hint("send less at a time");
-    (StatusCode::PAYLOAD_TOO_LARGE, row.say(format!("the body is over {limit} bytes")))
+    HttpError {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        error: row.say(format!("the body is over {limit} bytes")),
+    }
 }
 
 /// A body of another type.
-pub(super) fn not_json() -> (StatusCode, ErrorObject) {
+pub(super) fn not_json() -> HttpError {
     let row = Row::new(Kind::MediaType).hint("send `Content-Type: application/json`");
-    (StatusCode::UNSUPPORTED_MEDIA_TYPE, row.say("the body is said to be something else than JSON"))
+    let error = row.say("the body is said to be something else than JSON");
+    HttpError { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, error }
 }
 
 /// A body that did not come in time.
-pub(super) fn too_slow() -> (StatusCode, ErrorObject) {
+pub(super) fn too_slow() -> HttpError {
     let row = Row::new(Kind::Timeout);
-    (StatusCode::REQUEST_TIMEOUT, row.say("the body did not arrive in time"))
+    HttpError { status: StatusCode::REQUEST_TIMEOUT, error: row.say("the body did not arrive in time") }
 }
 
 /// Returns the answer to a request that failed authentication. The operator is told of what is theirs.
-pub(super) fn unauthenticated(failure: &AuthFailure) -> (StatusCode, ErrorObject) {
+pub(super) fn unauthenticated(failure: &AuthError) -> HttpError {
     match failure {
-        AuthFailure::UnusableKey(id, reason) => warn!(key = %id, %reason, "a public key cannot be used"),
-        AuthFailure::Store(failure) => error!(%failure, "the store failed"),
-        AuthFailure::Signature(_)
-        | AuthFailure::NoAuthority
-        | AuthFailure::Authority(_)
-        | AuthFailure::UnknownKey(_)
-        | AuthFailure::KeysAway(..)
-        | AuthFailure::NonceNeeded
-        | AuthFailure::Replayed => {}
+        AuthError::UnusableKey(id, reason) => warn!(key = %id, %reason, "a public key cannot be used"),
+        AuthError::Store(failure) => error!(%failure, "the store failed"),
+        AuthError::Signature(_)
+        | AuthError::NoAuthority
+        | AuthError::Authority(_)
+        | AuthError::UnknownKey(_)
+        | AuthError::KeysAway(..)
+        | AuthError::NonceNeeded
+        | AuthError::Replayed => {}
     }
-    turned(failure)
+    rejection(failure)
 }
 
-fn turned(failure: &AuthFailure) -> (StatusCode, ErrorObject) {
+fn rejection(failure: &AuthError) -> HttpError {
     let row = match failure {
-        AuthFailure::Signature(failure) => signature(failure),
-        AuthFailure::NoAuthority => {
+        AuthError::Signature(failure) => signature(failure),
+        AuthError::NoAuthority => {
             let row = Row::new(Kind::NoHost).field("host");
-            return (StatusCode::BAD_REQUEST, row.say(failure.to_string()));
+            return HttpError { status: StatusCode::BAD_REQUEST, error: row.say(failure.to_string()) };
         }
-        AuthFailure::Authority(_) => Row::new(Kind::WrongAuthority).field("@authority").hint(
+        AuthError::Authority(_) => Row::new(Kind::WrongAuthority).field("@authority").hint(
             "sign the URL you send to: the base domain over https, or the address of the API with its port",
         ),
-        AuthFailure::UnknownKey(_) => Row::new(Kind::UnknownKey)
+        AuthError::UnknownKey(_) => Row::new(Kind::UnknownKey)
             .field("keyid")
             .hint("ask the operator to add the public key under this name"),
-        AuthFailure::UnusableKey(..) => {
+        AuthError::UnusableKey(..) => {
             Row::new(Kind::UnusableKey).field("keyid").hint("ask the operator to look at the public key")
         }
-        AuthFailure::KeysAway(..) => {
+        AuthError::KeysAway(..) => {
             let row = Row::new(Kind::KeysUnavailable).field("keyid");
             let row = row.hint("nothing was changed; try again, and tell the operator if it stays so");
-            return (StatusCode::SERVICE_UNAVAILABLE, row.say(failure.to_string()));
+            return HttpError {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                error: row.say(failure.to_string()),
+            };
         }
-        AuthFailure::NonceNeeded => Row::new(Kind::NonceMissing).field("nonce"),
-        AuthFailure::Replayed => replayed(),
-        AuthFailure::Store(failure) => return (StatusCode::SERVICE_UNAVAILABLE, without_store(failure)),
+        AuthError::NonceNeeded => Row::new(Kind::NonceMissing).field("nonce"),
+        AuthError::Replayed => replayed(),
+        AuthError::Store(failure) => {
+            return HttpError { status: StatusCode::SERVICE_UNAVAILABLE, error: without_store(failure) };
+        }
     };
-    (StatusCode::UNAUTHORIZED, row.say(failure.to_string()))
+    HttpError { status: StatusCode::UNAUTHORIZED, error: row.say(failure.to_string()) }
 }
 
 fn replayed() -> Row {

@@ -13,11 +13,12 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
 
-use super::auth::{AuthFailure, Authenticator, NonceReservation, Origin, Persisted};
+use super::auth::{AuthError, Authenticator, NonceReservation, Origin, Persisted};
+use super::fault::{self, HttpError};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::methods::{self, Services};
 use super::waiting::Waiting;
-use super::{docs, fault, openrpc};
+use super::{docs, openrpc};
 use crate::domain::{Caller, Domain, MutationAllowance};
 use crate::metrics::Metrics;
 use crate::store::audit::SignedRequest;
@@ -88,7 +89,8 @@ impl Api {
     }
 
     /// Refuses a request whose body never came whole.
-    pub(super) fn refuse(&self, (status, error): (StatusCode, ErrorObject)) -> Response<Bytes> {
+    pub(super) fn refuse(&self, refused: HttpError) -> Response<Bytes> {
+        let HttpError { status, error } = refused;
         self.0.metrics.refused(reason(&error));
         json(status, &Answer::error(error))
     }
@@ -148,7 +150,7 @@ impl Api {
             // Their answers are larger than they are: a stranger gets few at a time.
             let is_open = body.calls().count() <= MAX_UNSIGNED
                 && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
-            let unsigned = || AuthFailure::Signature(Failure::Unsigned);
+            let unsigned = || AuthError::Signature(Failure::Unsigned);
             return if is_open {
                 Ok(AdmittedRequest {
                     body,
@@ -245,13 +247,13 @@ struct AdmittedRequest {
 /// A request that is not executed.
 enum Rejected {
     /// The request is not signed as it must be.
-    Unauthenticated(AuthFailure),
+    Unauthenticated(AuthError),
     /// There are no calls in it.
     Malformed(ErrorObject),
 }
 
-impl From<AuthFailure> for Rejected {
-    fn from(failure: AuthFailure) -> Self {
+impl From<AuthError> for Rejected {
+    fn from(failure: AuthError) -> Self {
         Self::Unauthenticated(failure)
     }
 }

@@ -23,7 +23,7 @@ pub struct Accounts {
 
 /// Why there is no account to order with.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAccount {
+pub enum AccountError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,7 +40,7 @@ impl Accounts {
     }
 
     /// A session with this CA; the first one makes the account.
-    pub async fn session(&self, ca: &Ca) -> Result<Session, NoAccount> {
+    pub async fn session(&self, ca: &Ca) -> Result<Session, AccountError> {
         let credentials = match self.find(ca).await? {
             Some(credentials) => credentials,
             None => self.make(ca).await?,
@@ -59,7 +59,7 @@ impl Accounts {
         self.store.read("acme account", move |tx| accounts::find(tx, &directory, &key)).await
     }
 
-    async fn make(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, NoAccount> {
+    async fn make(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, AccountError> {
         let _making = self.making.lock().await;
         if let Some(credentials) = self.find(ca).await? {
             return Ok(credentials);

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use self::refused::{Refusal, Refused};
 use self::refused::{is_bad_nonce, refused, said, self_refused};
 use super::directory::caa_identities;
-use super::https::{Https, NoHttps};
+use super::https::{Https, HttpsError};
 use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
@@ -92,7 +92,7 @@ pub struct RenewalWindow {
 
 impl Ca {
     /// Makes no connection yet. Blocks.
-    pub fn new(config: CaConfig, clock: Clock) -> Result<Self, NoHttps> {
+    pub fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
         let https = Https::new(config.root.as_deref(), clock)?;
         Ok(Self { config, https, identities: Arc::default() })
     }

@@ -34,7 +34,7 @@ const FAILURES: Limit =
     "held back by us, before the CA does: {times} {what} within {hours} h are used up{}",
     for_whom(subject)
 )]
-pub struct UsedUp {
+pub struct BudgetError {
     times: usize,
     what: &'static str,
     hours: i64,
@@ -67,7 +67,7 @@ impl Budget {
         names: &[CertName],
         now: OffsetDateTime,
         life: Option<Duration>,
-    ) -> Result<Result<(), UsedUp>, StoreError> {
+    ) -> Result<Result<(), BudgetError>, StoreError> {
         let mut asked = vec![(ORDERS, String::new()), (certificates(life), set_of(names))];
         asked.extend(
             names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())),
@@ -76,7 +76,7 @@ impl Budget {
             let counted = self.counted(limit, subject.clone());
             if let Some(until) = room_at(limit, &spent(tx, &counted, now - limit.within)?) {
                 let hours = limit.within.whole_hours();
-                return Ok(Err(UsedUp { times: limit.times, what: limit.what, hours, subject, until }));
+                return Ok(Err(BudgetError { times: limit.times, what: limit.what, hours, subject, until }));
             }
         }
         Ok(Ok(()))

@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde::Deserialize;
 
-use super::https::{Https, NoAnswer};
+use super::https::{ExchangeError, Https};
 
 #[derive(Deserialize)]
 struct Directory {
@@ -19,8 +19,8 @@ struct Meta {
 }
 
 /// The domains by which the CA goes in CAA records; none if it does not say.
-pub(super) async fn caa_identities(https: &Https, url: &str) -> Result<Vec<String>, NoAnswer> {
-    let unreadable = |reason: String| NoAnswer::Unreadable(reason);
+pub(super) async fn caa_identities(https: &Https, url: &str) -> Result<Vec<String>, ExchangeError> {
+    let unreadable = |reason: String| ExchangeError::Unreadable(reason);
     let request = Request::get(url).body(Empty::new()).map_err(|e| unreadable(e.to_string()))?;
     let answer = https.exchange(request).await?;
     let body = answer.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?.to_bytes();

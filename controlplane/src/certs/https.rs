@@ -44,7 +44,7 @@ pub struct Https {
 
 /// No client can be made.
 #[derive(Debug, Error)]
-pub enum NoHttps {
+pub enum HttpsError {
     /// The file of roots.
     #[error("cannot read the CA's root from {path}: {reason}")]
     Root {
@@ -60,7 +60,7 @@ pub enum NoHttps {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum NoAnswer {
+pub enum ExchangeError {
     /// Connecting or the exchange failed.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
@@ -82,7 +82,7 @@ pub enum NoAnswer {
 
 impl Https {
     /// Trusts the roots in this file, or the system's. Blocks.
-    pub fn new(root: Option<&Path>, clock: Clock) -> Result<Self, NoHttps> {
+    pub fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
             Some(path) => {
@@ -111,17 +111,17 @@ impl Https {
     }
 
     /// One exchange. Answers of 400 and above come through only with a problem document (RFC 7807).
-    pub async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, NoAnswer>
+    pub async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, ExchangeError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
         let (parts, body) = request.into_parts();
         let is_get = parts.method == Method::GET;
-        let body = body.collect().await.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes();
+        let body = body.collect().await.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
         let (mut parts, body) =
-            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| NoAnswer::Late)??;
+            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| ExchangeError::Late)??;
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
         if is_get && retry_after.is_none() {
@@ -131,7 +131,7 @@ impl Https {
         if failed && (is_get || !is_problem(&body)) {
             let words =
                 String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
-            return Err(NoAnswer::Refused { status: parts.status, words });
+            return Err(ExchangeError::Refused { status: parts.status, words });
         }
         Ok(Response::from_parts(parts, Full::new(body)))
     }
@@ -139,12 +139,12 @@ impl Https {
     async fn receive(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(http::response::Parts, Bytes), NoAnswer> {
+    ) -> Result<(http::response::Parts, Bytes), ExchangeError> {
         let answer =
-            self.client.request(request).await.map_err(|e| NoAnswer::Unreachable(describe_error(&e)))?;
+            self.client.request(request).await.map_err(|e| ExchangeError::Unreachable(describe_error(&e)))?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
-        Ok((parts, body.map_err(|e| NoAnswer::Unreadable(e.to_string()))?.to_bytes()))
+        Ok((parts, body.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes()))
     }
 
     /// RFC 9110 §10.2.3: seconds, or a date.
@@ -157,8 +157,8 @@ impl Https {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, NoHttps> {
-    let unreadable = |reason: String| NoHttps::Root { path: path.display().to_string(), reason };
+fn roots(path: &Path) -> Result<RootCertStore, HttpsError> {
+    let unreadable = |reason: String| HttpsError::Root { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
     for root in found {

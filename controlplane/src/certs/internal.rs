@@ -38,7 +38,7 @@ pub struct InternalCa(Arc<Issuer<'static, KeyPair>>);
 
 /// Why there is no local CA.
 #[derive(Debug, Error)]
-pub enum NoInternalCa {
+pub enum InternalCaError {
     /// The store cannot be read or written.
     #[error("the internal CA: {0}")]
     Store(#[from] StoreError),
@@ -62,10 +62,10 @@ impl InternalCa {
         key: &Arc<SecretKey>,
         folder: &Path,
         now: OffsetDateTime,
-    ) -> Result<Self, NoInternalCa> {
+    ) -> Result<Self, InternalCaError> {
         let key = Arc::clone(key);
         let authority = store
-            .write("internal ca", move |tx| -> Result<_, NoInternalCa> {
+            .write("internal ca", move |tx| -> Result<_, InternalCaError> {
                 if let Some(authority) = authority(tx, &key)? {
                     return Ok(authority);
                 }
@@ -78,7 +78,7 @@ impl InternalCa {
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)?;
         let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key)?;
         let path = folder.join(ROOT_FILE);
-        write_root(&path, &authority.certificate).map_err(|source| NoInternalCa::Root { path, source })?;
+        write_root(&path, &authority.certificate).map_err(|source| InternalCaError::Root { path, source })?;
         Ok(Self(Arc::new(issuer)))
     }
 

@@ -12,7 +12,7 @@ use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
 use super::acme::{Ca, Refusal};
 use super::budget::Budget;
 use super::internal::InternalCa;
-use super::order::{OrderFailed, Orders};
+use super::order::{OrderError, Orders};
 use super::preflight::{Inspector, Preflight};
 use super::schedule::{Wanted, look_again_at, renew_at, retry_at, turn};
 use super::solver::ChallengeKind;
@@ -39,7 +39,7 @@ pub enum Issuer {
 /// Why a certificate was not issued by the local CA.
 #[derive(Debug, Error)]
 #[error("the internal CA cannot issue for {id}: {source}")]
-pub struct NotIssued {
+pub struct IssueError {
     /// What the certificate would have been called.
     pub id: String,
     /// Why.
@@ -73,7 +73,7 @@ enum Failed {
         records: Vec<DnsRecord>,
     },
     /// The order.
-    Order(OrderFailed),
+    Order(OrderError),
 }
 
 impl Issuer {
@@ -137,10 +137,10 @@ impl AcmeIssuer {
         }
     }
 
-    async fn order(&self, ca: &Ca, wanted: &Wanted, ways: &[ChallengeKind]) -> Result<Issued, OrderFailed> {
+    async fn order(&self, ca: &Ca, wanted: &Wanted, ways: &[ChallengeKind]) -> Result<Issued, OrderError> {
         let orders = &self.0.orders;
         match orders.issue(ca, wanted, ways).await {
-            Err(OrderFailed::Refused(refused)) if refused.refusal == Refusal::NoAccount => {
+            Err(OrderError::Refused(refused)) if refused.refusal == Refusal::NoAccount => {
                 warn!(ca = ca.directory(), %refused, "the CA does not know our account: another is made");
                 orders.accounts.forget(ca).await?;
                 orders.issue(ca, wanted, ways).await
@@ -187,7 +187,7 @@ impl AcmeIssuer {
     async fn fail(&self, ca: &Ca, before: Issuance, failed: Failed) -> Result<OffsetDateTime, StoreError> {
         let now = self.now();
         let unproven = match &failed {
-            Failed::Order(OrderFailed::Unproven { hosts, .. }) => hosts.clone(),
+            Failed::Order(OrderError::Unproven { hosts, .. }) => hosts.clone(),
             Failed::Order(_) | Failed::Missing { .. } => Vec::new(),
         };
         let (outcome, stands) = after_failure(now, before, failed);
@@ -245,7 +245,7 @@ impl AcmeIssuer {
 /// How it stands after a failure, and the word for what happened.
 fn after_failure(now: OffsetDateTime, before: Issuance, failed: Failed) -> (&'static str, Issuance) {
     let retry_after = match &failed {
-        Failed::Order(OrderFailed::Refused(refused)) => refused.retry_after,
+        Failed::Order(OrderError::Refused(refused)) => refused.retry_after,
         Failed::Order(_) | Failed::Missing { .. } => None,
     };
     match failed {
@@ -256,7 +256,7 @@ fn after_failure(now: OffsetDateTime, before: Issuance, failed: Failed) -> (&'st
             let last_error = Some(reason);
             ("missing", Issuance { records, next_attempt, missing_since, last_error, ..before })
         }
-        Failed::Order(OrderFailed::UsedUp(used_up)) => {
+        Failed::Order(OrderError::Budget(used_up)) => {
             let last_error = Some(used_up.to_string());
             ("held_back", Issuance { next_attempt: Some(used_up.until), last_error, ..cleared(before) })
         }

@@ -14,9 +14,9 @@ use webgateway_proto::model::{CertName, Host};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-use super::account::{Accounts, NoAccount};
+use super::account::{AccountError, Accounts};
 use super::acme::{Ca, PlacedOrder, Progress, Refusal, Refused, Session};
-use super::budget::{Budget, UsedUp};
+use super::budget::{Budget, BudgetError};
 use super::schedule::Wanted;
 use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
@@ -48,7 +48,7 @@ pub struct Orders {
 
 /// Why there is no certificate yet.
 #[derive(Debug, Error)]
-pub enum OrderFailed {
+pub enum OrderError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,7 +65,7 @@ pub enum OrderFailed {
     },
     /// A limit of the CA's would be passed.
     #[error(transparent)]
-    UsedUp(#[from] UsedUp),
+    Budget(#[from] BudgetError),
     /// Not every node shows the proof.
     #[error("the CA was not told to look: {0}")]
     PresentError(#[from] PresentError),
@@ -80,11 +80,11 @@ pub enum OrderFailed {
     Unusable(String),
 }
 
-impl From<NoAccount> for OrderFailed {
-    fn from(error: NoAccount) -> Self {
+impl From<AccountError> for OrderError {
+    fn from(error: AccountError) -> Self {
         match error {
-            NoAccount::Store(error) => Self::Store(error),
-            NoAccount::Refused(refused) => Self::Refused(refused),
+            AccountError::Store(error) => Self::Store(error),
+            AccountError::Refused(refused) => Self::Refused(refused),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Orders {
         ca: &Ca,
         wanted: &Wanted,
         ways: &[ChallengeKind],
-    ) -> Result<Issued, OrderFailed> {
+    ) -> Result<Issued, OrderError> {
         let session = self.accounts.session(ca).await?;
         let (mut order, placed) = match self.resume(&session, ca, wanted).await? {
             Some(resumed) => resumed,
@@ -107,7 +107,7 @@ impl Orders {
             Err(error) => Err(error),
         };
         // An order that can still be finished is; one that cannot is not asked for again.
-        if matches!(issued, Err(OrderFailed::Unproven { .. } | OrderFailed::Unusable(_))) {
+        if matches!(issued, Err(OrderError::Unproven { .. } | OrderError::Unusable(_))) {
             self.forget(ca, wanted).await?;
         }
         issued
@@ -119,7 +119,7 @@ impl Orders {
         session: &Session,
         ca: &Ca,
         wanted: &Wanted,
-    ) -> Result<Option<(PlacedOrder, Placed)>, OrderFailed> {
+    ) -> Result<Option<(PlacedOrder, Placed)>, OrderError> {
         let (id, directory, key) = (wanted.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
         let read = self.store.read("acme order", move |tx| orders::find(tx, &id, &directory, &key));
         let Some(placed) = read.await?.filter(|placed| placed.names == wanted.names) else { return Ok(None) };
@@ -142,7 +142,7 @@ impl Orders {
         session: &Session,
         ca: &Ca,
         wanted: &Wanted,
-    ) -> Result<(PlacedOrder, Placed), OrderFailed> {
+    ) -> Result<(PlacedOrder, Placed), OrderError> {
         let replaced = self.reserve(ca, wanted).await?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let order = match session.order(&wanted.names, replaced.as_ref()).await {
@@ -166,14 +166,10 @@ impl Orders {
     }
 
     /// Counts the order before it is placed; gives the certificate it will replace.
-    async fn reserve(
-        &self,
-        ca: &Ca,
-        wanted: &Wanted,
-    ) -> Result<Option<CertificateDer<'static>>, OrderFailed> {
+    async fn reserve(&self, ca: &Ca, wanted: &Wanted) -> Result<Option<CertificateDer<'static>>, OrderError> {
         let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
         let budget = Budget::at(&directory);
-        let write = self.store.write("acme budget", move |tx| -> Result<_, OrderFailed> {
+        let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
             let held = find(tx, wanted.id.as_str())?.filter(|held| held.issuer == directory);
             let life = held.as_ref().map(|held| held.not_after - held.not_before);
             budget.admits(tx, &wanted.names, now, life)??;
@@ -194,7 +190,7 @@ impl Orders {
         order: &mut PlacedOrder,
         placed: &Placed,
         ways: &[ChallengeKind],
-    ) -> Result<String, OrderFailed> {
+    ) -> Result<String, OrderError> {
         let id = &placed.id;
         if order.progress() == Progress::Pending {
             let asked = order.asked(ways).await?;
@@ -221,10 +217,10 @@ impl Orders {
             return Ok(order.certificate().await?);
         }
         let (words, hosts) = order.complaint().await;
-        Err(OrderFailed::Unproven { words, hosts })
+        Err(OrderError::Unproven { words, hosts })
     }
 
-    async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderFailed> {
+    async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderError> {
         let deadline = Instant::now() + ORDER_TIMEOUT;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -236,7 +232,7 @@ impl Orders {
                 retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
             let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, ORDER_TIMEOUT);
             if Instant::now() + this > deadline {
-                return Err(OrderFailed::Slow);
+                return Err(OrderError::Slow);
             }
             sleep(this).await;
             pause = (pause * 2).min(LAST_PAUSE);
@@ -252,7 +248,7 @@ fn is_about_replacing(refusal: Refusal) -> bool {
 }
 
 /// The request for the certificate: PKCS#10 DER, without a subject.
-fn request(placed: &Placed) -> Result<Vec<u8>, OrderFailed> {
+fn request(placed: &Placed) -> Result<Vec<u8>, OrderError> {
     let mut params =
         CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
@@ -266,8 +262,8 @@ fn key_pair(placed: &Placed) -> Result<KeyPair, rcgen::Error> {
 }
 
 /// Takes what was issued only if its leaf has our key and all the names.
-fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderFailed> {
-    let unusable = |reason: &str| OrderFailed::Unusable(reason.to_owned());
+fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderError> {
+    let unusable = |reason: &str| OrderError::Unusable(reason.to_owned());
     let leaf =
         CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
     let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable("its leaf is no certificate"))?;

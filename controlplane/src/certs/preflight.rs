@@ -7,7 +7,7 @@ use webgateway_proto::model::{DnsRecord, Host};
 
 use super::caa;
 use super::solver::ChallengeKind;
-use crate::dns::resolver::{Caa, NotResolved, Resolver};
+use crate::dns::resolver::{Caa, ResolveError, Resolver};
 use crate::dns::zone::Zone;
 
 /// What the DNS says of a host.
@@ -70,7 +70,7 @@ impl Inspector {
         }
     }
 
-    async fn look_up(&self, host: &Host, ca: &[String]) -> Result<Found, NotResolved> {
+    async fn look_up(&self, host: &Host, ca: &[String]) -> Result<Found, ResolveError> {
         let (name, base) = (host.as_str(), self.base.as_str());
         let (challenge, target) = (format!("_acme-challenge.{host}"), self.zone.target(host));
         let (delegated, addresses, base, apex, caa) = tokio::try_join!(
@@ -89,7 +89,7 @@ impl Inspector {
         &self,
         host: &Host,
         ca: &[String],
-    ) -> Result<Option<(String, Vec<Caa>)>, NotResolved> {
+    ) -> Result<Option<(String, Vec<Caa>)>, ResolveError> {
         let mut name = Some(host.as_str()).filter(|_| !ca.is_empty());
         while let Some(at) = name {
             let records = self.resolver.caa(at).await?;

@@ -12,7 +12,7 @@ use webgateway_proto::model::Host;
 use super::tokens;
 use crate::dns::txt::{Place, TxtGuard, TxtSet};
 use crate::domain::{AckProgress, AckTarget};
-use crate::feed::challenges::{ChallengeGuard, Challenges, Superseded};
+use crate::feed::challenges::{ChallengeGuard, Challenges, SupersededError};
 use crate::feed::nodes::Nodes;
 
 /// The time that nodes have to acknowledge a challenge. One that is silent for longer is dropped from the feed.
@@ -78,7 +78,7 @@ pub enum PresentError {
     Crypto(#[from] rcgen::Error),
     /// Somebody else answers for the same host.
     #[error(transparent)]
-    Superseded(#[from] Superseded),
+    SupersededError(#[from] SupersededError),
     /// The store cannot be written.
     #[error("the challenge could not be noted in the store in time")]
     Late,

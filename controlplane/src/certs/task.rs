@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
 
 use super::internal::InternalCa;
-use super::issuer::{AcmeIssuer, Issuer, NotIssued};
+use super::issuer::{AcmeIssuer, IssueError, Issuer};
 use super::schedule::{Action, Known, Plan, Wanted, decide, plan};
 use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
@@ -49,6 +49,22 @@ pub struct Certificates {
     jobs: Jobs,
 }
 
+/// The parts that [`Certificates`] works with.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The key that seals private keys.
+    pub key: Arc<SecretKey>,
+    /// Issues the certificates.
+    pub issuer: Issuer,
+    /// The operator's domain.
+    pub base: Host,
+    /// The time.
+    pub clock: Clock,
+    /// Counts the certificates.
+    pub metrics: Metrics,
+}
+
 /// What is asked of CAs over ACME, a few at once.
 #[derive(Default)]
 struct Jobs {
@@ -63,17 +79,17 @@ type Job = BoxFuture<'static, (CertificateId, OffsetDateTime)>;
 
 /// Why a pass over the certificates failed.
 #[derive(Debug, Error)]
-pub enum PassFailed {
+pub enum PassError {
     /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Some could not be issued; the others were.
     #[error("{count} certificates were not issued; the first: {first}")]
-    NotIssued {
+    Issue {
         /// How many.
         count: usize,
         /// The first of them.
-        first: NotIssued,
+        first: IssueError,
     },
 }
 
@@ -102,22 +118,16 @@ impl Jobs {
 }
 
 impl Certificates {
-    /// For the terminated routes of `store` and the base domain.
+    /// Sees to the certificates of the terminated routes in the store, and of the base domain.
     #[must_use]
-    pub fn new(
-        store: Store,
-        key: Arc<SecretKey>,
-        issuer: Issuer,
-        base: Host,
-        world: (Clock, Metrics),
-    ) -> Self {
-        let (clock, metrics) = world;
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, key, issuer, base, clock, metrics } = parts;
         let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, Jobs::default());
         Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
     }
 
     /// Everything: what is missing, what is due, what nobody needs.
-    async fn full_pass(&mut self, now: OffsetDateTime) -> Result<(), PassFailed> {
+    async fn full_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let base = self.base.clone();
         let read = self.store.read("certificates", move |tx| -> Result<_, StoreError> {
             Ok((tx.revision()?, terminated_hosts(tx, 0, &base)?, list(tx)?, issuance::list(tx)?))
@@ -136,7 +146,7 @@ impl Certificates {
     }
 
     /// The hosts of routes that changed since the last pass.
-    async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassFailed> {
+    async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
             let mut wanted = Vec::new();
@@ -171,7 +181,7 @@ impl Certificates {
         }
     }
 
-    async fn issue(&mut self, wanted: Vec<Wanted>, now: OffsetDateTime) -> Result<(), PassFailed> {
+    async fn issue(&mut self, wanted: Vec<Wanted>, now: OffsetDateTime) -> Result<(), PassError> {
         match self.issuer.clone() {
             Issuer::Internal(ca) => self.issue_at_once(&ca, &wanted, now).await,
             Issuer::Acme(acme) => {
@@ -198,7 +208,7 @@ impl Certificates {
         ca: &InternalCa,
         wanted: &[Wanted],
         now: OffsetDateTime,
-    ) -> Result<(), PassFailed> {
+    ) -> Result<(), PassError> {
         let (mut failed, mut first) = (0, None);
         for chunk in wanted.chunks(CHUNK) {
             let mut issued = Vec::with_capacity(chunk.len());
@@ -206,7 +216,7 @@ impl Certificates {
                 match ca.issue(wanted, now) {
                     Ok(certificate) => issued.push(certificate),
                     Err(source) => {
-                        let error = NotIssued { id: wanted.id.to_string(), source };
+                        let error = IssueError { id: wanted.id.to_string(), source };
                         warn!(%error, "a certificate was not issued");
                         failed += 1;
                         first.get_or_insert(error);
@@ -215,7 +225,7 @@ impl Certificates {
             }
             self.keep(issued).await?;
         }
-        first.map_or(Ok(()), |first| Err(PassFailed::NotIssued { count: failed, first }))
+        first.map_or(Ok(()), |first| Err(PassError::Issue { count: failed, first }))
     }
 
     async fn keep(&mut self, issued: Vec<Issued>) -> Result<(), StoreError> {
@@ -253,9 +263,9 @@ impl Certificates {
 }
 
 impl Reconciler for Certificates {
-    type Error = PassFailed;
+    type Error = PassError;
 
-    async fn pass(&mut self) -> Result<Duration, PassFailed> {
+    async fn pass(&mut self) -> Result<Duration, PassError> {
         let now = self.clock.now();
         if now >= self.full_at {
             self.full_pass(now).await?;

@@ -27,12 +27,12 @@ pub struct Resolver(TokioResolver);
 /// No name servers to ask.
 #[derive(Debug, Error)]
 #[error("`[dns] resolver`: cannot ask the system's name servers ({0}): name some, such as 9.9.9.9")]
-pub struct NoResolver(String);
+pub struct ResolverError(String);
 
 /// A question that got no answer. An answer that says "nothing there" is one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the {kind} records of {name} could not be looked up: {reason}")]
-pub struct NotResolved {
+pub struct ResolveError {
     /// What was asked about.
     pub name: String,
     /// What was asked for.
@@ -54,7 +54,7 @@ pub struct Caa {
 
 impl Resolver {
     /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
-    pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+    pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
         Self::with_attempt_timeout(servers, ATTEMPT)
     }
 
@@ -62,8 +62,8 @@ impl Resolver {
     pub(crate) fn with_attempt_timeout(
         servers: &[SocketAddr],
         attempt: Duration,
-    ) -> Result<Self, NoResolver> {
-        let failed = |error: NetError| NoResolver(error.to_string());
+    ) -> Result<Self, ResolverError> {
+        let failed = |error: NetError| ResolverError(error.to_string());
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
         } else {
@@ -80,7 +80,7 @@ impl Resolver {
     }
 
     /// The addresses of a name, through all aliases.
-    pub async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, NotResolved> {
+    pub async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, ResolveError> {
         let (v4, v6) = tokio::try_join!(
             self.lookup(name, RecordType::A, "A"),
             self.lookup(name, RecordType::AAAA, "AAAA")
@@ -90,7 +90,7 @@ impl Resolver {
     }
 
     /// Whether a name is an alias of `wanted`, be it through others.
-    pub async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, NotResolved> {
+    pub async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
         let mut name = name.to_owned();
         for _ in 0..MAX_ALIASES {
             let Some(target) = self.alias(&name).await? else { return Ok(false) };
@@ -103,7 +103,7 @@ impl Resolver {
     }
 
     /// The name a name is an alias of, lower case and without a trailing dot.
-    pub async fn alias(&self, name: &str) -> Result<Option<String>, NotResolved> {
+    pub async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
         let found = self.lookup(name, RecordType::CNAME, "CNAME").await?;
         Ok(found.into_iter().find_map(|data| match data {
             RData::CNAME(target) => Some(plain(&target.0)),
@@ -112,7 +112,7 @@ impl Resolver {
     }
 
     /// The CAA records at a name; none above it are looked for.
-    pub async fn caa(&self, name: &str) -> Result<Vec<Caa>, NotResolved> {
+    pub async fn caa(&self, name: &str) -> Result<Vec<Caa>, ResolveError> {
         let found = self.lookup(name, RecordType::CAA, "CAA").await?;
         let caa = |data| match data {
             RData::CAA(caa) => Some(Caa {
@@ -126,7 +126,7 @@ impl Resolver {
     }
 
     /// Whether a name is a zone's own: there can be no CNAME at it (RFC 1034 §3.6.2).
-    pub async fn is_apex(&self, name: &str) -> Result<bool, NotResolved> {
+    pub async fn is_apex(&self, name: &str) -> Result<bool, ResolveError> {
         let found = self.lookup(name, RecordType::SOA, "SOA").await?;
         Ok(found.iter().any(|data| matches!(data, RData::SOA(_))))
     }
@@ -136,8 +136,8 @@ impl Resolver {
         name: &str,
         kind: RecordType,
         word: &'static str,
-    ) -> Result<Vec<RData>, NotResolved> {
-        let failed = |reason: String| NotResolved { name: name.to_owned(), kind: word, reason };
+    ) -> Result<Vec<RData>, ResolveError> {
+        let failed = |reason: String| ResolveError { name: name.to_owned(), kind: word, reason };
         let fqdn = Name::from_ascii(format!("{name}.")).map_err(|error| failed(error.to_string()))?;
         match timeout(LOOKUP_TIMEOUT, self.0.lookup(fqdn, kind)).await {
             Ok(Ok(found)) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),

@@ -21,7 +21,7 @@ const SERIAL: u32 = 1;
 /// The base domain is too long to have a zone below it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`base_domain`: `_acme-challenge.{0}` is longer than a domain name may be: choose a shorter one")]
-pub struct NoZone(Host);
+pub struct ZoneError(Host);
 
 /// The zone's names.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ pub struct Zone {
 
 impl Zone {
     /// The zone below this base domain. Its name server is the base domain itself, to which it is delegated.
-    pub fn new(base: &Host) -> Result<Self, NoZone> {
-        let name = |text: String| Name::from_ascii(text).map_err(|_| NoZone(base.clone()));
+    pub fn new(base: &Host) -> Result<Self, ZoneError> {
+        let name = |text: String| Name::from_ascii(text).map_err(|_| ZoneError(base.clone()));
         let zone = Self {
             base: base.clone(),
             origin: name(format!("_acme-challenge.{base}."))?,
@@ -44,7 +44,7 @@ impl Zone {
         };
         // All labels are equally long: if one fits, all do.
         let below = base.child("x").map(|host| Place::of(&host, base));
-        below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| NoZone(base.clone()))?;
+        below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| ZoneError(base.clone()))?;
         Ok(zone)
     }
 

@@ -38,7 +38,7 @@ pub struct ChallengeGuard {
 /// A newer challenge for the same host has taken this one's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("another challenge for the same host took its place")]
-pub struct Superseded;
+pub struct SupersededError;
 
 #[derive(Debug, Default)]
 struct State {
@@ -145,16 +145,16 @@ impl ChallengeGuard {
     }
 
     /// The version of the feed that carries it, once there is one.
-    pub async fn version(&self) -> Result<u64, Superseded> {
+    pub async fn version(&self) -> Result<u64, SupersededError> {
         let mut state = self.challenges.state.subscribe();
         let settled = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
-        let version = settled.map_err(|_| Superseded).and_then(|state| self.version_in(&state))?;
-        version.ok_or(Superseded)
+        let version = settled.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;
+        version.ok_or(SupersededError)
     }
 
-    fn version_in(&self, state: &State) -> Result<Option<u64>, Superseded> {
+    fn version_in(&self, state: &State) -> Result<Option<u64>, SupersededError> {
         if state.wanted.get(&self.host).is_none_or(|wanted| wanted.serial != self.serial) {
-            return Err(Superseded);
+            return Err(SupersededError);
         }
         let told = state.told.get(&self.host).filter(|told| told.serial == Some(self.serial));
         Ok(told.map(|told| told.version).filter(|version| *version <= state.committed))

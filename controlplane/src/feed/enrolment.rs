@@ -14,10 +14,10 @@ use webgateway_proto::audit::action;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::NodeName;
 
-use super::members::{Members, NotAdmitted};
+use super::members::{AdmissionError, Members};
 use super::peer::Peer;
 use crate::clock::Clock;
-use crate::pki::authority::{NodeAuthority, NodeIdentity, NotSigned, Signed};
+use crate::pki::authority::{NodeAuthority, NodeIdentity, SignError, Signed};
 use crate::store::audit::{self, Entry};
 use crate::store::nodes::{self, Given};
 use crate::store::{Store, StoreError, WriteTx, invites};
@@ -30,11 +30,11 @@ const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).unwrap();
 /// The service and what it needs.
 #[derive(Clone)]
 pub struct Enrolment {
-    /// Where tokens and nodes are kept.
+    /// The database of tokens and nodes.
     pub store: Store,
-    /// Who signs.
+    /// The CA that signs.
     pub authority: NodeAuthority,
-    /// Who is on the list.
+    /// The list of enrolled nodes.
     pub members: Members,
     /// The time.
     pub clock: Clock,
@@ -52,7 +52,7 @@ pub fn attempts() -> NetworkRateLimit {
 
 /// Why somebody gets no certificate.
 #[derive(Debug, Error)]
-enum NotEnrolled {
+enum EnrolmentError {
     #[error("too many attempts to join from this network: wait a minute")]
     TooMany,
     #[error("the token is not known here: was it made by this gateway, and not long ago?")]
@@ -64,9 +64,9 @@ enum NotEnrolled {
     #[error("a node `{0}` has joined meanwhile: remove it first, or choose another name")]
     Taken(NodeName),
     #[error(transparent)]
-    NotAdmitted(#[from] NotAdmitted),
+    Admission(#[from] AdmissionError),
     #[error(transparent)]
-    NotSigned(#[from] NotSigned),
+    Sign(#[from] SignError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -89,9 +89,9 @@ struct Enrolled {
 }
 
 impl Enrolment {
-    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<Enrolled, NotEnrolled> {
+    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<Enrolled, EnrolmentError> {
         if peer.address().is_some_and(|address| !self.attempts.admits(Network::of(address))) {
-            return Err(NotEnrolled::TooMany);
+            return Err(EnrolmentError::TooMany);
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
@@ -100,20 +100,20 @@ impl Enrolment {
         self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &attempt)).await
     }
 
-    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<Enrolled, NotEnrolled> {
+    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<Enrolled, EnrolmentError> {
         let Attempt { peer, secret_hash, csr, now } = attempt;
         let now = *now;
-        let invite = invites::find(tx, secret_hash)?.ok_or(NotEnrolled::Unknown)?;
+        let invite = invites::find(tx, secret_hash)?.ok_or(EnrolmentError::Unknown)?;
         let name = invite.name;
         if invite.used {
-            return Err(NotEnrolled::Used(name));
+            return Err(EnrolmentError::Used(name));
         }
         if invite.expires_at <= now {
-            return Err(NotEnrolled::Expired(name));
+            return Err(EnrolmentError::Expired(name));
         }
         let known = nodes::find(tx, name.as_str())?;
         if known.is_some_and(|node| node.member.is_some() && !node.removed) {
-            return Err(NotEnrolled::Taken(name));
+            return Err(EnrolmentError::Taken(name));
         }
         let node = NodeIdentity { name, member: Uuid::new_v4() };
         let signed = self.authority.sign(csr, &node, now, self.lifetime)?;
@@ -134,17 +134,17 @@ impl Enrolment {
         Ok(Enrolled { name, signed, version: tx.revise()? })
     }
 
-    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<Enrolled, NotEnrolled> {
+    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<Enrolled, EnrolmentError> {
         self.members.admit(&peer)?;
         let Peer::Remote { member: Some(member), .. } = peer else {
-            return Err(NotAdmitted::NoCertificate.into());
+            return Err(AdmissionError::NoCertificate.into());
         };
         let (this, now) = (self.clone(), self.clock.now());
         let again = move |tx: &mut WriteTx<'_>| {
             // Asked again here: it may have been removed this moment.
             let node = nodes::find_member(tx, member)?.filter(|node| !node.removed);
-            let node = node.ok_or(NotAdmitted::Unlisted)?;
-            let name: NodeName = node.name.parse().map_err(|_| NotAdmitted::Unlisted)?;
+            let node = node.ok_or(AdmissionError::Unlisted)?;
+            let name: NodeName = node.name.parse().map_err(|_| AdmissionError::Unlisted)?;
             let node = NodeIdentity { name, member };
             let signed = this.authority.sign(&request.csr, &node, now, this.lifetime)?;
             nodes::renew(tx, &given(member, &signed))?;
@@ -169,37 +169,38 @@ fn given(member: Uuid, signed: &Signed) -> Given {
     Given { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
 }
 
-/// Who asks; a connection that does not say is taken for a stranger's.
+/// Returns the peer of a request; a connection that does not say is refused.
 pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     request.extensions().get::<Peer>().copied().ok_or_else(|| Status::internal("a connection without a peer"))
 }
 
-impl From<&NotAdmitted> for Status {
-    fn from(refused: &NotAdmitted) -> Self {
+impl From<&AdmissionError> for Status {
+    fn from(refused: &AdmissionError) -> Self {
         match refused {
-            NotAdmitted::NoCertificate => Self::unauthenticated(refused.to_string()),
-            NotAdmitted::Unlisted
-            | NotAdmitted::Removed(_)
-            | NotAdmitted::Expired(_)
-            | NotAdmitted::OtherName { .. } => Self::permission_denied(refused.to_string()),
+            AdmissionError::NoCertificate => Self::unauthenticated(refused.to_string()),
+            AdmissionError::Unlisted
+            | AdmissionError::Removed(_)
+            | AdmissionError::Expired(_)
+            | AdmissionError::OtherName { .. } => Self::permission_denied(refused.to_string()),
         }
     }
 }
 
-impl From<NotEnrolled> for Status {
-    fn from(refused: NotEnrolled) -> Self {
+impl From<EnrolmentError> for Status {
+    fn from(refused: EnrolmentError) -> Self {
         match &refused {
-            NotEnrolled::TooMany => Self::resource_exhausted(refused.to_string()),
-            NotEnrolled::Unknown | NotEnrolled::Used(_) | NotEnrolled::Expired(_) | NotEnrolled::Taken(_) => {
-                Self::permission_denied(refused.to_string())
-            }
-            NotEnrolled::NotAdmitted(refused) => refused.into(),
-            NotEnrolled::NotSigned(NotSigned::Crypto(failure)) => {
+            EnrolmentError::TooMany => Self::resource_exhausted(refused.to_string()),
+            EnrolmentError::Unknown
+            | EnrolmentError::Used(_)
+            | EnrolmentError::Expired(_)
+            | EnrolmentError::Taken(_) => Self::permission_denied(refused.to_string()),
+            EnrolmentError::Admission(refused) => refused.into(),
+            EnrolmentError::Sign(SignError::Crypto(failure)) => {
                 error!(%failure, "a node's certificate cannot be signed");
                 Self::internal("the certificate cannot be signed")
             }
-            NotEnrolled::NotSigned(bad) => Self::invalid_argument(bad.to_string()),
-            NotEnrolled::Store(failure) => {
+            EnrolmentError::Sign(bad) => Self::invalid_argument(bad.to_string()),
+            EnrolmentError::Store(failure) => {
                 error!(%failure, "the store failed");
                 Self::unavailable("the store is not available now: try again in a moment")
             }

@@ -28,7 +28,7 @@ const COMPACTION: Duration = Duration::from_secs(3600);
 /// The store is gone while the process lives.
 #[derive(Debug, Clone, Copy, Error)]
 #[error("the store is gone")]
-pub struct StoreGone;
+pub struct StoreGoneError;
 
 /// Reads the store for the catalog.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Loader {
     }
 
     /// Follows the store until the process stops.
-    pub async fn follow(self, catalog: watch::Sender<Catalog>, stop: Stop) -> Result<(), StoreGone> {
+    pub async fn follow(self, catalog: watch::Sender<Catalog>, stop: Stop) -> Result<(), StoreGoneError> {
         let mut revision = self.store.changed();
         let mut compaction = interval(COMPACTION);
         loop {
@@ -83,7 +83,7 @@ impl Loader {
                 _ = compaction.tick() => Ok(false),
                 () = stop.begun() => return Ok(()),
             };
-            if !newer.map_err(|_| StoreGone)? {
+            if !newer.map_err(|_| StoreGoneError)? {
                 self.forget(&catalog).await;
                 continue;
             }

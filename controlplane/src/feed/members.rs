@@ -44,7 +44,7 @@ struct List {
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NotAdmitted {
+pub enum AdmissionError {
     /// They come from afar and showed no certificate.
     #[error("a node's certificate is needed here: join with a token that `gwctl nodes invite` makes")]
     NoCertificate,
@@ -82,25 +82,25 @@ impl Members {
     }
 
     /// The name of this peer; `None` for one of this machine, which may call itself as it likes.
-    pub fn admit(&self, peer: &Peer) -> Result<Option<String>, NotAdmitted> {
+    pub fn admit(&self, peer: &Peer) -> Result<Option<String>, AdmissionError> {
         let Peer::Remote { member, .. } = peer else { return Ok(None) };
-        let member = member.ok_or(NotAdmitted::NoCertificate)?;
+        let member = member.ok_or(AdmissionError::NoCertificate)?;
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
         let node = list.names.get(&member).and_then(|name| list.nodes.get(name));
-        let node = node.ok_or(NotAdmitted::Unlisted)?;
+        let node = node.ok_or(AdmissionError::Unlisted)?;
         if node.removed {
-            return Err(NotAdmitted::Removed(node.name.clone()));
+            return Err(AdmissionError::Removed(node.name.clone()));
         }
         if node.not_after.is_some_and(|end| end <= self.0.clock.now()) {
-            return Err(NotAdmitted::Expired(node.name.clone()));
+            return Err(AdmissionError::Expired(node.name.clone()));
         }
         Ok(Some(node.name.clone()))
     }
 
     /// Whether this peer may be, or stay, the node `name`; and if so, whether it is to be drained.
-    pub fn standing(&self, peer: &Peer, name: &str) -> Result<bool, NotAdmitted> {
+    pub fn standing(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
         if let Some(certificate) = self.admit(peer)?.filter(|certificate| certificate != name) {
-            return Err(NotAdmitted::OtherName { said: name.chars().take(80).collect(), certificate });
+            return Err(AdmissionError::OtherName { said: name.chars().take(80).collect(), certificate });
         }
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
         Ok(list.nodes.get(name).is_some_and(|node| node.drained && !node.removed))
@@ -191,14 +191,14 @@ pub(super) struct Membership {
 
 impl Membership {
     /// A node that just said who it is.
-    pub(super) fn new(members: &Members, peer: Peer, name: &str) -> Result<Self, NotAdmitted> {
+    pub(super) fn new(members: &Members, peer: Peer, name: &str) -> Result<Self, AdmissionError> {
         members.standing(&peer, name)?;
         let changed = members.changed();
         Ok(Self { members: members.clone(), peer, name: name.to_owned(), changed, told: false })
     }
 
     /// What the node is still to be told of drain, if it may stay.
-    pub(super) fn untold(&self) -> Result<Option<bool>, NotAdmitted> {
+    pub(super) fn untold(&self) -> Result<Option<bool>, AdmissionError> {
         let drain = self.members.standing(&self.peer, &self.name)?;
         Ok((drain != self.told).then_some(drain))
     }
@@ -234,11 +234,11 @@ mod tests {
         let (id, other) = (Uuid::new_v4(), Uuid::new_v4());
         members.learn(1, vec![record("fra", Some(id))]);
         assert_eq!(members.admit(&Peer::Local), Ok(None));
-        assert_eq!(members.admit(&remote(None)), Err(NotAdmitted::NoCertificate));
-        assert_eq!(members.admit(&remote(Some(other))), Err(NotAdmitted::Unlisted));
+        assert_eq!(members.admit(&remote(None)), Err(AdmissionError::NoCertificate));
+        assert_eq!(members.admit(&remote(Some(other))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(id))), Ok(Some("fra".into())));
         assert_eq!(members.standing(&remote(Some(id)), "fra"), Ok(false));
-        assert!(matches!(members.standing(&remote(Some(id)), "ams"), Err(NotAdmitted::OtherName { .. })));
+        assert!(matches!(members.standing(&remote(Some(id)), "ams"), Err(AdmissionError::OtherName { .. })));
         assert_eq!(members.standing(&Peer::Local, "anything"), Ok(false));
     }
 
@@ -248,9 +248,9 @@ mod tests {
         let (old, new) = (Uuid::new_v4(), Uuid::new_v4());
         members.learn(1, vec![record("fra", Some(old))]);
         members.learn(2, vec![NodeRecord { removed: true, ..record("fra", Some(old)) }]);
-        assert_eq!(members.admit(&remote(Some(old))), Err(NotAdmitted::Removed("fra".into())));
+        assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Removed("fra".into())));
         members.learn(3, vec![record("fra", Some(new))]);
-        assert_eq!(members.admit(&remote(Some(old))), Err(NotAdmitted::Unlisted));
+        assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(new))), Ok(Some("fra".into())));
     }
 
@@ -259,7 +259,7 @@ mod tests {
         let members = Members::new(Clock::system());
         let (id, past) = (Uuid::new_v4(), time::OffsetDateTime::UNIX_EPOCH);
         members.learn(1, vec![NodeRecord { not_after: Some(past), ..record("fra", Some(id)) }]);
-        assert_eq!(members.admit(&remote(Some(id))), Err(NotAdmitted::Expired("fra".into())));
+        assert_eq!(members.admit(&remote(Some(id))), Err(AdmissionError::Expired("fra".into())));
     }
 
     #[tokio::test]

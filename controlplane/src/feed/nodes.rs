@@ -60,7 +60,7 @@ pub struct Node {
 
 /// Why a node is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidNode {
+pub enum InvalidNodeError {
     /// No name, a long one, or one that cannot be printed.
     #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
     Text,
@@ -112,10 +112,10 @@ impl Nodes {
     }
 
     /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
-    pub fn connect(&self, name: &str, build: &str, peer: &Peer) -> Result<Connected, InvalidNode> {
+    pub fn connect(&self, name: &str, build: &str, peer: &Peer) -> Result<Connected, InvalidNodeError> {
         let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
-            return Err(InvalidNode::Text);
+            return Err(InvalidNodeError::Text);
         }
         let mut state = self.state();
         state.streams += 1;

@@ -1,5 +1,7 @@
 //! The nodes' gRPC service: one task per stream drives its session; API calls are handed on.
 
+mod stream;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,24 +9,24 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
 use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
 
+use self::stream::{Stream, StreamEndError};
 use super::catalog::Catalog;
 use super::diff::Batch;
-use super::doors::{Doors, Threshold};
 use super::enrolment::{self, Enrolment, peer};
-use super::members::{Members, Membership, NotAdmitted};
-use super::nodes::{Connected, InvalidNode, Nodes};
+use super::listeners::{FeedAcceptor, Listeners};
+use super::members::{Members, Membership};
+use super::nodes::{Connected, Nodes};
 use super::peer::Peer;
 use super::questions::{Questions, questions};
-use super::session::{Session, Violation};
+use super::session::Session;
 use crate::store::history::Standing;
 
 /// The largest message taken from a node: an API call with its body and head.
@@ -99,47 +101,26 @@ struct Known {
     held: Option<Held>,
 }
 
-/// Why a node's stream ended.
-#[derive(Debug, Error)]
-enum Ended {
-    #[error("it closed the stream")]
-    Closed,
-    #[error("the connection failed: {}", .0.message())]
-    Transport(#[from] Status),
-    #[error("the first message must be Hello")]
-    NoHello,
-    #[error("Hello was said twice")]
-    SecondHello,
-    #[error(transparent)]
-    Invalid(#[from] InvalidNode),
-    #[error(transparent)]
-    NotAdmitted(#[from] NotAdmitted),
-    #[error(transparent)]
-    Violation(#[from] Violation),
-    #[error("it was silent for too long")]
-    Silent,
-    #[error("a newer stream of the same name has come")]
-    Replaced,
-    #[error("the controlplane stops")]
-    Stopping,
-}
-
 type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
-    /// Serves the nodes that come in by `doors` until the process stops; those from afar need `remote`.
-    pub async fn serve(self, doors: Doors, remote: Option<Remote>) -> Result<(), tonic::transport::Error> {
+    /// Serves the nodes that come in by `listeners` until the process stops; those from afar need `remote`.
+    pub async fn serve(
+        self,
+        listeners: Listeners,
+        remote: Option<Remote>,
+    ) -> Result<(), tonic::transport::Error> {
         let stop = self.tasks.stop().clone();
         let (tls, enrolment) = remote.map(|remote| (remote.tls, remote.enrolment)).unzip();
-        let threshold = Threshold {
+        let acceptor = FeedAcceptor {
             tls,
             members: self.members.clone(),
             limit: self.timeouts.hello,
             garbage: self.garbage.clone(),
             tasks: self.tasks.clone(),
         };
-        let incoming = doors.incoming(&threshold);
+        let incoming = listeners.incoming(&acceptor);
         let (heartbeat, silence) = (self.timeouts.heartbeat, self.timeouts.silence);
         let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
         let enrolment = enrolment.map(|enrolment| {
@@ -174,7 +155,7 @@ impl FeedService {
     }
 
     async fn serve_stream(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
-        let mut stream = Stream { inbound, heard: Instant::now(), timeouts: self.timeouts };
+        let mut stream = Stream::new(inbound, self.timeouts.silence);
         let ended = match self.handshake(peer, &mut stream).await {
             Ok(mut known) => {
                 let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
@@ -195,9 +176,10 @@ impl FeedService {
         }
     }
 
-    async fn handshake(&self, peer: Peer, stream: &mut Stream) -> Result<Known, Ended> {
-        let first = timeout(self.timeouts.hello, stream.next()).await.map_err(|_| Ended::NoHello)??;
-        let FromNode::Hello { node, build, held } = first else { return Err(Ended::NoHello) };
+    async fn handshake(&self, peer: Peer, stream: &mut Stream) -> Result<Known, StreamEndError> {
+        let first =
+            timeout(self.timeouts.hello, stream.next()).await.map_err(|_| StreamEndError::NoHello)??;
+        let FromNode::Hello { node, build, held } = first else { return Err(StreamEndError::NoHello) };
         let standing = Membership::new(&self.members, peer, &node)?;
         Ok(Known { connected: self.nodes.connect(&node, &build, &peer)?, standing, held })
     }
@@ -207,7 +189,7 @@ impl FeedService {
         known: &mut Known,
         stream: &mut Stream,
         outbound: &Outbound,
-    ) -> Result<Infallible, Ended> {
+    ) -> Result<Infallible, StreamEndError> {
         let (asker, mut questions) = questions();
         known.connected.listens(asker);
         let Known { connected, standing, held } = known;
@@ -232,13 +214,13 @@ impl FeedService {
                 // A node that reads so slowly does not answer in time.
                 question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
                 () = finish(&mut sending) => sending = None,
-                changed = catalog.changed() => changed.map_err(|_| Ended::Stopping)?,
+                changed = catalog.changed() => changed.map_err(|_| StreamEndError::Stopping)?,
                 // A full queue says by itself that we live.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
                 () = standing.changed() => {}
-                () = outbound.closed() => return Err(Ended::Closed),
-                () = connected.replaced() => return Err(Ended::Replaced),
-                () = self.tasks.stop().begun() => return Err(Ended::Stopping),
+                () = outbound.closed() => return Err(StreamEndError::Closed),
+                () = connected.replaced() => return Err(StreamEndError::Replaced),
+                () = self.tasks.stop().begun() => return Err(StreamEndError::Stopping),
             }
         }
     }
@@ -264,9 +246,9 @@ fn handle_message(
     session: &mut Session,
     connected: &Connected,
     questions: &mut Questions,
-) -> Result<(), Ended> {
+) -> Result<(), StreamEndError> {
     match message {
-        FromNode::Hello { .. } => return Err(Ended::SecondHello),
+        FromNode::Hello { .. } => return Err(StreamEndError::SecondHello),
         FromNode::Ack(version) => {
             session.ack(version)?;
             connected.progressed(session);
@@ -300,54 +282,6 @@ async fn finish(sending: &mut Option<Sending>) {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,
-    }
-}
-
-/// A node's messages, and the time of the last one.
-struct Stream {
-    inbound: Streaming<wire::NodeMessage>,
-    heard: Instant,
-    timeouts: Timeouts,
-}
-
-impl Stream {
-    /// The next message; safe to be cancelled.
-    async fn next(&mut self) -> Result<FromNode, Ended> {
-        let message = tokio::select! {
-            message = self.inbound.message() => message?.ok_or(Ended::Closed)?,
-            () = sleep_until(self.heard + self.timeouts.silence) => return Err(Ended::Silent),
-        };
-        self.heard = Instant::now();
-        Ok(FromNode::from(message))
-    }
-}
-
-impl Ended {
-    /// Returns the status that the node is told, if it is still there.
-    fn status(&self) -> Option<Status> {
-        match self {
-            Self::Closed | Self::Transport(_) => None,
-            Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => {
-                Some(Status::invalid_argument(self.to_string()))
-            }
-            Self::NotAdmitted(refused) => Some(refused.into()),
-            Self::Silent => Some(Status::deadline_exceeded(self.to_string())),
-            Self::Replaced => Some(Status::aborted(self.to_string())),
-            Self::Stopping => Some(Status::unavailable(self.to_string())),
-        }
-    }
-
-    /// Returns true if no node of ours behaves like this.
-    fn is_garbage(&self) -> bool {
-        match self {
-            Self::NoHello | Self::SecondHello | Self::Invalid(_) | Self::Violation(_) => true,
-            Self::Closed
-            | Self::Transport(_)
-            | Self::NotAdmitted(_)
-            | Self::Silent
-            | Self::Replaced
-            | Self::Stopping => false,
-        }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Session {
 
 /// A message that no well-behaved node sends.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Violation {
+pub enum ProtocolError {
     /// An ack for something else than the batch that is out.
     #[error("version {0} was acknowledged, which is not the batch that was sent")]
     Ack(u64),
@@ -69,9 +69,9 @@ impl Session {
     }
 
     /// The node has answered the batch that ended with `version`.
-    pub fn ack(&mut self, version: u64) -> Result<(), Violation> {
+    pub fn ack(&mut self, version: u64) -> Result<(), ProtocolError> {
         let Some(held) = self.awaited.take_if(|held| held.version == version) else {
-            return Err(Violation::Ack(version));
+            return Err(ProtocolError::Ack(version));
         };
         self.told = Some(held);
         self.acked = version;

@@ -24,7 +24,7 @@ pub struct FeedSocket {
 
 /// Why the nodes' socket cannot be had.
 #[derive(Debug, Error)]
-pub enum NoFeedSocket {
+pub enum FeedSocketError {
     /// Its directory does not exist.
     #[error("`[feed] listen`: the directory {} does not exist: create it or name another path", .0.display())]
     NoDirectory(PathBuf),
@@ -49,11 +49,11 @@ struct SocketFile(PathBuf);
 
 impl FeedSocket {
     /// Listens on `path`. The socket of a process that died is replaced, that of one that lives is not.
-    pub fn bind(path: &Path) -> Result<Self, NoFeedSocket> {
-        let fail = |source| NoFeedSocket::Io { path: path.to_owned(), source };
+    pub fn bind(path: &Path) -> Result<Self, FeedSocketError> {
+        let fail = |source| FeedSocketError::Io { path: path.to_owned(), source };
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if directory.is_some_and(|directory| !directory.is_dir()) {
-            return Err(NoFeedSocket::NoDirectory(directory.unwrap_or(path).to_owned()));
+            return Err(FeedSocketError::NoDirectory(directory.unwrap_or(path).to_owned()));
         }
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(fail)?;
@@ -77,18 +77,18 @@ impl Listener for FeedSocket {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), NoFeedSocket> {
-    let fail = |source| NoFeedSocket::Io { path: path.to_owned(), source };
+fn remove_stale(path: &Path) -> Result<(), FeedSocketError> {
+    let fail = |source| FeedSocketError::Io { path: path.to_owned(), source };
     let kind = match std::fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fail(error)),
     };
     if !kind.is_socket() {
-        return Err(NoFeedSocket::NotASocket(path.to_owned()));
+        return Err(FeedSocketError::NotASocket(path.to_owned()));
     }
     match StdUnixStream::connect(path) {
-        Ok(_) => Err(NoFeedSocket::Taken(path.to_owned())),
+        Ok(_) => Err(FeedSocketError::Taken(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(fail)
         }
@@ -114,7 +114,7 @@ mod tests {
         let first = FeedSocket::bind(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         let taken = FeedSocket::bind(&path).unwrap_err();
-        assert!(matches!(taken, NoFeedSocket::Taken(_)), "{taken}");
+        assert!(matches!(taken, FeedSocketError::Taken(_)), "{taken}");
         drop(first);
         assert!(!path.exists(), "the file goes with its socket");
 
@@ -123,7 +123,7 @@ mod tests {
         drop(FeedSocket::bind(&path).unwrap());
 
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(FeedSocket::bind(&path), Err(NoFeedSocket::NotASocket(_))));
+        assert!(matches!(FeedSocket::bind(&path), Err(FeedSocketError::NotASocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 

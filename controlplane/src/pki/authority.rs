@@ -41,7 +41,7 @@ struct Inner {
 
 /// Why there is no CA.
 #[derive(Debug, Error)]
-pub enum NoAuthority {
+pub enum NodeAuthorityError {
     /// The store cannot be read or written.
     #[error("the nodes' CA: {0}")]
     Store(#[from] StoreError),
@@ -58,7 +58,7 @@ pub enum NoAuthority {
 
 /// Why a request is not signed.
 #[derive(Debug, Error)]
-pub enum NotSigned {
+pub enum SignError {
     /// It is none, or not signed with its own key.
     #[error("the certificate request cannot be used: {0}")]
     Request(rcgen::Error),
@@ -102,10 +102,14 @@ pub(super) struct ServerPair {
 
 impl NodeAuthority {
     /// Takes the CA from the store, making it on the first start.
-    pub async fn open(store: &Store, key: &Arc<SecretKey>, now: OffsetDateTime) -> Result<Self, NoAuthority> {
+    pub async fn open(
+        store: &Store,
+        key: &Arc<SecretKey>,
+        now: OffsetDateTime,
+    ) -> Result<Self, NodeAuthorityError> {
         let key = Arc::clone(key);
         let authority = store
-            .write("node authority", move |tx| -> Result<_, NoAuthority> {
+            .write("node authority", move |tx| -> Result<_, NodeAuthorityError> {
                 if let Some(authority) = node_authority::find(tx, &key)? {
                     return Ok(authority);
                 }
@@ -140,20 +144,20 @@ impl NodeAuthority {
         node: &NodeIdentity,
         now: OffsetDateTime,
         lifetime: Duration,
-    ) -> Result<Signed, NotSigned> {
+    ) -> Result<Signed, SignError> {
         if csr.len() > MAX_CSR {
-            return Err(NotSigned::Size);
+            return Err(SignError::Size);
         }
         let csr = CertificateSigningRequestDer::from(csr);
-        let request = CertificateSigningRequestParams::from_der(&csr).map_err(NotSigned::Request)?;
+        let request = CertificateSigningRequestParams::from_der(&csr).map_err(SignError::Request)?;
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
-            return Err(NotSigned::Key);
+            return Err(SignError::Key);
         }
         let mut params = leaf(node.name.as_str(), now, lifetime);
-        let uri = Ia5String::try_from(format!("{MEMBER}{}", node.member)).map_err(NotSigned::Crypto)?;
+        let uri = Ia5String::try_from(format!("{MEMBER}{}", node.member)).map_err(SignError::Crypto)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(NotSigned::Crypto)?;
+        let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(SignError::Crypto)?;
         let certificate = signed.der().clone();
         Ok(Signed { fingerprint: fingerprint(&certificate), certificate, not_after: params.not_after })
     }

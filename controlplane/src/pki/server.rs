@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig};
 use time::{Duration, OffsetDateTime};
 use tracing::{error, info};
 
-use super::authority::{NoAuthority, NodeAuthority};
+use super::authority::{NodeAuthority, NodeAuthorityError};
 use crate::clock::Clock;
 
 /// Short: nobody has to revoke it.
@@ -19,7 +19,7 @@ const LIFETIME: Duration = Duration::days(7);
 
 /// What the listeners of nodes from afar are to speak. A node without a certificate is let in as nobody; one with a
 /// certificate that is not good is not.
-pub fn config(authority: &NodeAuthority, clock: Clock) -> Result<Arc<ServerConfig>, NoAuthority> {
+pub fn config(authority: &NodeAuthority, clock: Clock) -> Result<Arc<ServerConfig>, NodeAuthorityError> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
@@ -49,7 +49,7 @@ struct Current {
 }
 
 impl Own {
-    fn current(&self) -> Result<Arc<CertifiedKey>, NoAuthority> {
+    fn current(&self) -> Result<Arc<CertifiedKey>, NodeAuthorityError> {
         let now = self.clock.now();
         let held = self.current.load_full();
         if let Some(held) = held.filter(|held| now < held.replace_at && now >= held.replace_at - LIFETIME) {

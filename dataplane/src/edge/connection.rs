@@ -1,17 +1,18 @@
 //! One connection at :443: its ClientHello, the split, and then either way.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
-use webgateway_proto::model::RouteId;
 
-use super::hello::{self, Hello, HelloError};
+use super::hello::{self, HelloError};
 use super::passthrough::{Passthrough, pass_through};
 use super::split::{Verdict, split};
 use crate::connections::{Membership, OpenConnection, connection_id};
@@ -20,6 +21,7 @@ use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
+use crate::socket::Socket;
 use crate::tls::{self, UNRECOGNIZED_NAME};
 
 /// A connection as it was accepted.
@@ -30,10 +32,33 @@ struct Accepted {
     peer: SocketAddr,
 }
 
-/// The certificate to serve, and the gateway's name in CDN-Loop.
+/// The way on for a connection, once its ClientHello was read.
+enum Next {
+    /// The gateway ends its TLS.
+    Terminate(Terminate),
+    /// The bytes go untouched to a backend.
+    PassThrough(Passthrough),
+    /// The handshake is the answer to a CA: it reads the certificate and leaves.
+    Challenge { handshake: Handshake, membership: Membership, open: OpenConnection },
+    /// The client is refused.
+    Refuse(Accepted, HelloError),
+    /// The connection is closed without a word, as the process stops.
+    Close,
+}
+
+/// A handshake under way.
+type Handshake = Pin<Box<dyn Future<Output = Option<Box<TlsStream<Socket>>>>>>;
+
+/// A connection whose TLS ends here, once its handshake is done.
 struct Terminate {
+    handshake: Handshake,
+    sni: Option<Box<str>>,
     cert: Arc<ServedCert>,
+    /// The gateway's name in CDN-Loop.
     cdn_id: HeaderValue,
+    membership: Membership,
+    open: OpenConnection,
+    client: IpAddr,
 }
 
 /// Takes a connection to its end.
@@ -53,67 +78,85 @@ pub async fn connection(
     }
 }
 
-async fn serve(mut accepted: Accepted, span: &Span) {
+/// This future lives as long as the connection: what is large is boxed for as long as it is needed.
+async fn serve(accepted: Accepted, span: &Span) {
     let worker = Rc::clone(&accepted.worker);
-    let arrived = worker.connections.enter(None);
-    let hello = tokio::select! {
-        hello = timeout(worker.limits.hello_timeout, hello::read(&mut accepted.stream)) => hello,
-        () = arrived.watch().lingered() => return,
-    };
-    let hello = match hello {
-        Ok(Ok(hello)) => hello,
-        Ok(Err(HelloError { reason, alert })) => return refuse(accepted, reason, &alert).await,
-        Err(_) => return refuse(accepted, Refusal::HelloTimeout, &[]).await,
-    };
-    span.record("sni", hello.sni.as_deref());
-    // Held no longer than the verdict: an old snapshot must not live as long as a connection.
-    let (verdict, cdn_id) = {
-        let snapshot = worker.snapshot.load();
-        (split(&snapshot, hello.sni.as_deref(), hello.acme), cdn_id(&snapshot))
-    };
-    match verdict {
-        Verdict::Refuse(reason) => refuse(accepted, reason, &UNRECOGNIZED_NAME).await,
-        Verdict::Passthrough(route) => {
-            span.record("route", display(route.id));
-            let membership = enter(&worker, Some(route.id), arrived);
-            let Accepted { open, stream: client, .. } = accepted;
-            let passthrough = Passthrough { client, hello: hello.raw, route, membership, open };
-            Box::pin(pass_through(&worker, passthrough)).await;
-        }
-        Verdict::Challenge(config) => {
-            // The handshake is the answer: the CA reads the certificate and leaves.
-            let limit = worker.limits.handshake_timeout;
-            let handshake = tls::finish(hello.accepted, accepted.stream, config, limit);
-            if Box::pin(handshake).await.is_none() {
+    let next = Box::pin(arrive(accepted, span)).await;
+    match next {
+        Next::Terminate(terminated) => terminate(worker, terminated).await,
+        Next::PassThrough(passthrough) => Box::pin(pass_through(&worker, passthrough)).await,
+        Next::Challenge { handshake, membership: _membership, open: _open } => {
+            if handshake.await.is_none() {
                 worker.metrics.refused(Refusal::Handshake);
             }
         }
-        Verdict::Terminate { .. } if hello.unfed > 0 => refuse(accepted, Refusal::NotTls, &[]).await,
+        Next::Refuse(accepted, HelloError { reason, alert }) => {
+            debug!(?reason, "connection refused");
+            worker.metrics.refused(reason);
+            if !alert.is_empty() {
+                tls::refuse(accepted.stream, &alert).await;
+            }
+        }
+        Next::Close => {}
+    }
+}
+
+/// Reads the ClientHello and decides.
+async fn arrive(mut accepted: Accepted, span: &Span) -> Next {
+    let worker = Rc::clone(&accepted.worker);
+    let arrived = worker.connections.enter(None);
+    let read = tokio::select! {
+        read = timeout(worker.limits.hello_timeout, hello::read(&mut accepted.stream)) => read,
+        () = arrived.watch().lingered() => return Next::Close,
+    };
+    let hello = match read {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => return Next::Refuse(accepted, error),
+        Err(_) => return Next::Refuse(accepted, HelloError::new(Refusal::HelloTimeout, &[])),
+    };
+    span.record("sni", hello.sni.as_deref());
+    let snapshot = worker.snapshot.load();
+    let verdict = split(&snapshot, hello.sni.as_deref(), hello.acme);
+    let limit = worker.limits.handshake_timeout;
+    match verdict {
+        Verdict::Refuse(reason) => Next::Refuse(accepted, HelloError::new(reason, &UNRECOGNIZED_NAME)),
+        Verdict::Passthrough(route) => {
+            span.record("route", display(route.id));
+            let membership = worker.connections.enter(Some(route.id));
+            let Accepted { open, stream: client, .. } = accepted;
+            Next::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
+        }
+        Verdict::Challenge(config) => {
+            let Accepted { open, stream, .. } = accepted;
+            let handshake = Box::pin(tls::finish(hello.accepted, stream, config, limit));
+            Next::Challenge { handshake, membership: arrived, open }
+        }
+        Verdict::Terminate { .. } if hello.unfed > 0 => {
+            Next::Refuse(accepted, HelloError::new(Refusal::NotTls, &[]))
+        }
         Verdict::Terminate { cert, route } => {
             span.record("route", route.map(display));
-            let membership = enter(&worker, route, arrived);
-            terminate(accepted, hello, membership, Terminate { cert, cdn_id }).await;
+            let Accepted { open, stream, peer, .. } = accepted;
+            let handshake = tls::finish(hello.accepted, stream, Arc::clone(&cert.tls), limit);
+            Next::Terminate(Terminate {
+                handshake: Box::pin(handshake),
+                sni: hello.sni,
+                cert,
+                cdn_id: cdn_id(&snapshot),
+                membership: worker.connections.enter(route),
+                open,
+                client: peer.ip().to_canonical(),
+            })
         }
     }
 }
 
-/// Enters a connection among those of its route, no longer among those whose route is not known yet.
-fn enter(worker: &WorkerContext, route: Option<RouteId>, arrived: Membership) -> Membership {
-    let membership = worker.connections.enter(route);
-    drop(arrived);
-    membership
-}
-
-async fn terminate(accepted: Accepted, hello: Hello, membership: Membership, terminate: Terminate) {
-    let Accepted { worker, open, stream, peer } = accepted;
-    let Terminate { cert, cdn_id } = terminate;
-    let limit = worker.limits.handshake_timeout;
-    let handshake = tls::finish(hello.accepted, stream, Arc::clone(&cert.tls), limit);
-    let Some(stream) = Box::pin(handshake).await else {
+async fn terminate(worker: Rc<WorkerContext>, terminated: Terminate) {
+    let Terminate { handshake, sni, cert, cdn_id, membership, open, client } = terminated;
+    let Some(stream) = handshake.await else {
         debug!("TLS handshake failed");
         return worker.metrics.refused(Refusal::Handshake);
     };
-    let client = peer.ip().to_canonical();
     let context = ConnectionContext {
         client,
         progress: Progress::new(Rc::clone(&worker.clock)),
@@ -121,17 +164,22 @@ async fn terminate(accepted: Accepted, hello: Hello, membership: Membership, ter
         open: Rc::new(open),
         worker,
     };
-    let sni = hello.sni.unwrap_or_default();
-    let client_value = client_value(client);
-    let is_h2 = tls::is_h2(&stream);
+    let (sni, client_value, is_h2) = (sni.unwrap_or_default(), client_value(client), tls::is_h2(&stream));
     let connection = Rc::new(TerminatedConnection { context, client_value, sni, cert, cdn_id });
     Box::pin(serve_terminated(connection, stream, is_h2)).await;
 }
 
-async fn refuse(accepted: Accepted, reason: Refusal, alert: &[u8]) {
-    debug!(?reason, "connection refused");
-    accepted.worker.metrics.refused(reason);
-    if !alert.is_empty() {
-        tls::refuse(accepted.stream, alert).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There are as many of them as connections, idle ones too.
+    #[test]
+    fn the_future_of_a_connection_is_small() {
+        assert!(size(connection) <= 1024, "{} bytes", size(connection));
     }
 }

@@ -60,7 +60,7 @@ impl Reader {
             match self.acceptor.read_tls(&mut new) {
                 Ok(n) if n > 0 => self.fed += before - new.len(),
                 // Its buffer is full: a hello larger than any TLS handshake message.
-                Ok(_) | Err(_) => return Err(HelloError::without_alert(Refusal::HelloTooLarge)),
+                Ok(_) | Err(_) => return Err(HelloError::new(Refusal::HelloTooLarge, &[])),
             }
             // Asked as it goes: it takes no more than one record ahead.
             if let Some(accepted) = self.accept()? {
@@ -70,7 +70,7 @@ impl Reader {
             }
         }
         if self.raw.len() >= HELLO_BYTES {
-            return Err(HelloError::without_alert(Refusal::HelloTooLarge));
+            return Err(HelloError::new(Refusal::HelloTooLarge, &[]));
         }
         Ok(None)
     }
@@ -91,8 +91,8 @@ impl Reader {
 const RECORD_HANDSHAKE: u8 = 22;
 
 impl HelloError {
-    fn without_alert(reason: Refusal) -> Self {
-        Self { reason, alert: Vec::new() }
+    pub(super) fn new(reason: Refusal, alert: &[u8]) -> Self {
+        Self { reason, alert: alert.to_vec() }
     }
 }
 
@@ -103,7 +103,7 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloEr
         reader.raw.reserve(FIRST_READ);
         let n = stream.read_buf(&mut reader.raw).await.or_else(ended)?;
         if n == 0 {
-            return Err(HelloError::without_alert(Refusal::Closed));
+            return Err(HelloError::new(Refusal::Closed, &[]));
         }
         if let Some(hello) = reader.step()? {
             return Ok(hello);

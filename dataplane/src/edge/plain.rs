@@ -17,7 +17,7 @@ use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::{Exchange, Progress};
 use crate::http::headers::{self, BadRequest, normal_host};
-use crate::proxy::serve::{mark_last, serve};
+use crate::proxy::serve::{mark_last, serve_http1};
 use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
@@ -40,9 +40,9 @@ pub async fn connection(
     let service = service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin()));
     // A span that is off costs this branch.
     if span.is_disabled() {
-        serve(&context, stream, false, service).await;
+        serve_http1(&context, stream, service).await;
     } else {
-        Box::pin(serve(&context, stream, false, service)).instrument(span).await;
+        Box::pin(serve_http1(&context, stream, service)).instrument(span).await;
     }
 }
 

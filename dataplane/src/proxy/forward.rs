@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -126,8 +127,8 @@ async fn answer(
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
-    let result = in_time(sender.try_send_request(*request), exchange, worker.limits.response_timeout).await;
-    match result {
+    let sent = pin!(sender.try_send_request(*request));
+    match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(response)) => {
             let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender };
             Ok(Answer { response, lease })
@@ -138,8 +139,13 @@ async fn answer(
 }
 
 /// Returns what `answer` resolves to, unless nothing moves for `limit`: an upload that goes on is no silence.
-async fn in_time<T>(answer: impl Future<Output = T>, exchange: &Exchange, limit: Duration) -> Option<T> {
-    let mut answer = std::pin::pin!(answer);
+///
+/// It is pinned by the caller: moved in here it would take its room twice.
+async fn in_time<T>(
+    mut answer: Pin<&mut impl Future<Output = T>>,
+    exchange: &Exchange,
+    limit: Duration,
+) -> Option<T> {
     let mut timer = exchange.timer(exchange.last() + limit);
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

@@ -14,7 +14,7 @@ use webgateway_proto::model::Mode;
 
 use super::api;
 use super::request::{Proxied, proxy_request};
-use super::serve::{mark_last, serve};
+use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
 use crate::access;
 use crate::context::ConnectionContext;
@@ -55,7 +55,11 @@ where
     let serving = Rc::clone(&connection);
     let service =
         service_fn(move |request| handle(Rc::clone(&serving), request, serving.context.progress.begin()));
-    serve(&connection.context, io, is_h2, service).await;
+    if is_h2 {
+        serve_http2(&connection.context, io, service).await;
+    } else {
+        serve_http1(&connection.context, io, service).await;
+    }
 }
 
 /// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
@@ -151,5 +155,25 @@ impl Line {
             status,
             took: self.begun.elapsed(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::server::TlsStream;
+
+    use super::*;
+    use crate::socket::Socket;
+
+    fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// An idle connection holds both.
+    #[test]
+    fn the_futures_of_connections_and_requests_are_small() {
+        let serving = size(serve_terminated::<Box<TlsStream<Socket>>>);
+        assert!(serving <= 2304, "{serving} bytes");
+        assert!(size(handle) <= 3328, "{} bytes", size(handle));
     }
 }

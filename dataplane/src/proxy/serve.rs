@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use http::{HeaderValue, Response, header};
@@ -17,7 +17,7 @@ use tracing::{Instrument, Span, debug};
 use webgateway_process::LocalTasks;
 
 use crate::config::Limits;
-use crate::connections::{LINGER, Phase, Watch};
+use crate::connections::{LINGER, Phase};
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::exchange::Progress;
@@ -32,27 +32,34 @@ const READ_BUFFER: usize = 256 * 1024;
 /// Streams a peer may open and reset before they are handled (CVE-2023-44487).
 const RESET_STREAMS: usize = 20;
 
-/// Serves HTTP to a client; `service` begins an exchange of the connection's progress for each request.
-pub async fn serve<I, S>(connection: &ConnectionContext, io: I, is_h2: bool, service: S)
+/// Serves HTTP/1.1 to a client; `service` begins an exchange of the connection's progress for each request.
+pub async fn serve_http1<I, S>(connection: &ConnectionContext, io: I, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
+{
+    let http1 = http1_builder(&connection.worker.limits).serve_connection(TokioIo::new(io), service);
+    ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
+}
+
+/// Serves HTTP/2 to a client; `service` begins an exchange of the connection's progress for each request.
+pub async fn serve_http2<I, S>(connection: &ConnectionContext, io: I, service: S)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     S::Future: 'static,
 {
-    let ConnectionContext { worker, progress, membership, .. } = connection;
-    let (limits, watch) = (&worker.limits, membership.watch());
-    let ended = if is_h2 {
-        let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
-        let connection = http2_builder(limits, streams).serve_connection(TokioIo::new(io), service);
-        drive(connection, watch, progress, limits).await
-    } else {
-        let connection = http1_builder(limits).serve_connection(TokioIo::new(io), service);
-        drive(connection.with_upgrades(), watch, progress, limits).await
-    };
-    if let Err(error) = ended {
+    let worker = &connection.worker;
+    let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
+    let http2 = http2_builder(&worker.limits, streams).serve_connection(TokioIo::new(io), service);
+    ended(drive(pin!(http2), connection).await, connection);
+}
+
+fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
+    if let Err(error) = result {
         debug!(%error, "a connection ended");
         if error.is_parse() {
-            worker.metrics.refused(Refusal::NotHttp);
+            connection.worker.metrics.refused(Refusal::NotHttp);
         }
     }
 }
@@ -91,16 +98,15 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     builder
 }
 
+/// Drives a connection to its end. It is pinned by the caller: moved in here it would take its room twice.
 async fn drive<C: Graceful>(
-    connection: C,
-    watch: &Watch,
-    progress: &Progress,
-    limits: &Limits,
+    mut connection: Pin<&mut C>,
+    ConnectionContext { worker, progress, membership, .. }: &ConnectionContext,
 ) -> hyper::Result<()> {
-    let mut connection = std::pin::pin!(connection);
-    let mut leaving = std::pin::pin!(watch.reaches(Phase::Leaving));
-    let mut draining = std::pin::pin!(watch.reaches(Phase::Draining));
-    let mut cut = std::pin::pin!(watch.reaches(Phase::Cut));
+    let (watch, limits) = (membership.watch(), &worker.limits);
+    let mut leaving = pin!(watch.reaches(Phase::Leaving));
+    let mut draining = pin!(watch.reaches(Phase::Draining));
+    let mut cut = pin!(watch.reaches(Phase::Cut));
     // The number of requests that had begun when it was asked to end: the next one is the last.
     let mut asked: Option<u64> = None;
     let (mut lingering, mut ending) = (false, false);

@@ -127,7 +127,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "feed::load",
             "feed::preface",
             "feed::socket",
-            "feed::doors",
+            "feed::listeners",
             "feed::enrolment",
             "feed::server",
             "feed",

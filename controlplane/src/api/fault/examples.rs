@@ -14,10 +14,10 @@ use webgateway_proto::model::{
 };
 
 use super::{
-    Kind, Unfit, malformed, no_method, not_json, of_our_own, refused, too_large, too_slow, turned, unfit,
+    Kind, Unfit, malformed, no_method, not_json, of_our_own, refused, rejection, too_large, too_slow, unfit,
     without_store,
 };
-use crate::api::auth::AuthFailure;
+use crate::api::auth::AuthError;
 use crate::api::jsonrpc::Malformed;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::keys::{KeyServerError, UnusableKeyError};
@@ -39,10 +39,10 @@ examples! {
     ParseError => Ok(malformed(&Malformed::NotJson("EOF while parsing a string".to_owned())));
     InvalidRequest => Ok(malformed(&Malformed::NotACall("missing field `method`".to_owned())));
     EmptyBatch => Ok(malformed(&Malformed::EmptyBatch));
-    MediaType => Ok(not_json().1);
-    Timeout => Ok(too_slow().1);
-    NoHost => away(AuthFailure::NoAuthority);
-    BodyTooLarge => Ok(too_large(MAX_BODY).1);
+    MediaType => Ok(not_json().error);
+    Timeout => Ok(too_slow().error);
+    NoHost => away(AuthError::NoAuthority);
+    BodyTooLarge => Ok(too_large(MAX_BODY).error);
     BatchTooLarge => Ok(malformed(&Malformed::LargeBatch(101)));
     MethodNotFound => Ok(no_method("routes.destroy"));
     PositionalParams => Ok(malformed(&Malformed::by_position()));
@@ -62,12 +62,12 @@ examples! {
     DigestMalformed => away(Failure::DigestMalformed);
     DigestMismatch => away(Failure::DigestMismatch);
     Forged => away(Failure::Forged);
-    WrongAuthority => away(AuthFailure::Authority("other.example.com".to_owned()));
-    UnknownKey => away(AuthFailure::UnknownKey(USER.parse()?));
-    UnusableKey => away(AuthFailure::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
-    NonceMissing => away(AuthFailure::NonceNeeded);
-    Replayed => away(AuthFailure::Replayed);
-    KeysUnavailable => away(AuthFailure::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
+    WrongAuthority => away(AuthError::Authority("other.example.com".to_owned()));
+    UnknownKey => away(AuthError::UnknownKey(USER.parse()?));
+    UnusableKey => away(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
+    NonceMissing => away(AuthError::NonceNeeded);
+    Replayed => away(AuthError::Replayed);
+    KeysUnavailable => away(AuthError::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
 
     // What every method may come to.
     InvalidParams => Ok(unfit(Unfit::unknown("hots")));
@@ -126,8 +126,8 @@ examples! {
 const USER: &str = "user1.pub";
 const ROUTE: &str = "019cade2-11c0-7d6f-8a3b-5c2d9e4f1a60";
 
-fn away(failure: impl Into<AuthFailure>) -> Result<ErrorObject, Refusal> {
-    Ok(turned(&failure.into()).1)
+fn away(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
+    Ok(rejection(&failure.into()).error)
 }
 
 fn unknown(user: KeyId) -> Refusal {

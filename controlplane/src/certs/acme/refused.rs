@@ -4,7 +4,7 @@ use instant_acme::{Error, Problem};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::super::https::{Https, NoAnswer};
+use super::super::https::{ExchangeError, Https};
 
 /// What a refusal means for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
     }
 }
 
-fn refusal_of(no_answer: Option<&NoAnswer>) -> Refusal {
+fn refusal_of(no_answer: Option<&ExchangeError>) -> Refusal {
     match no_answer {
-        Some(NoAnswer::Refused { status, .. }) if status.as_u16() == 404 => Refusal::NoOrder,
+        Some(ExchangeError::Refused { status, .. }) if status.as_u16() == 404 => Refusal::NoOrder,
         Some(_) | None => Refusal::Later,
     }
 }

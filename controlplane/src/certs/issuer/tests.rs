@@ -50,7 +50,7 @@ fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
         (later.missing_since, later.next_attempt),
         (Some(START), Some(day + time::Duration::hours(1)))
     );
-    let (_, other) = after_failure(day, first, Failed::Order(OrderFailed::Slow));
+    let (_, other) = after_failure(day, first, Failed::Order(OrderError::Slow));
     assert_eq!((other.failures, other.records, other.missing_since), (1, vec![], None));
 }
 
@@ -59,7 +59,7 @@ fn the_ca_says_when_to_come_back() {
     let hour = START + time::Duration::hours(1);
     let refused = |retry_after| {
         let words = "too many (rateLimited)".to_owned();
-        Failed::Order(OrderFailed::Refused(Refused { refusal: Refusal::Later, words, retry_after }))
+        Failed::Order(OrderError::Refused(Refused { refusal: Refusal::Later, words, retry_after }))
     };
     let (word, stands) = after_failure(START, fresh(), refused(Some(hour)));
     assert_eq!((word, stands.next_attempt), ("failed", Some(hour)));

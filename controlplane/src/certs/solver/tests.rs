@@ -14,7 +14,7 @@ use webgateway_proto::model::Prefixes;
 use super::*;
 use crate::clock::Clock;
 use crate::config::FeedAddress;
-use crate::feed::doors::Doors;
+use crate::feed::listeners::Listeners;
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
@@ -66,8 +66,8 @@ impl Controlplane {
             timeouts: Timeouts::default(),
             garbage: Counter::default(),
         };
-        let doors = Doors::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
-        tasks.essential("feed", service.serve(doors, None));
+        let listeners = Listeners::bind(&[FeedAddress::Unix(dir.path().join("feed.sock"))], None).unwrap();
+        tasks.essential("feed", service.serve(listeners, None));
         let solver = Solver { timeout, ..Solver::new(base, TxtSet::new(), challenges, nodes) };
         Self { dir, solver, tasks }
     }

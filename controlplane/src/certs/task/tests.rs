@@ -27,7 +27,8 @@ async fn world(clock: Clock) -> World {
     let key = Arc::new(SecretKey::new(&[1; 32]).unwrap());
     let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
-    let certificates = Certificates::new(store.clone(), key, Issuer::Internal(ca), base, (clock, metrics));
+    let issuer = Issuer::Internal(ca);
+    let certificates = Certificates::new(Parts { store: store.clone(), key, issuer, base, clock, metrics });
     World { _dir: dir, store, certificates }
 }
 
@@ -135,9 +136,14 @@ async fn a_new_route_has_its_certificate_within_moments() {
 #[tokio::test]
 async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() {
     let samples::World { _dir, store, key, metrics, issuer } = samples::World::without_a_ca(Clock::system());
-    let world = (Clock::system(), metrics);
-    let mut certificates =
-        Certificates::new(store.clone(), key, Issuer::Acme(issuer), samples::base(), world);
+    let mut certificates = Certificates::new(Parts {
+        store: store.clone(),
+        key,
+        issuer: Issuer::Acme(issuer),
+        base: samples::base(),
+        clock: Clock::system(),
+        metrics,
+    });
     let base = CertificateId::from(&samples::base());
     certificates.pass().await.unwrap();
     assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "asked for, not waited for");

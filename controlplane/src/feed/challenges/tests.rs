@@ -106,7 +106,7 @@ async fn a_newer_challenge_of_the_same_host_wins() {
     let first = feed.challenges.show(challenge("a.example", "t1"));
     first.version().await.unwrap();
     let second = feed.challenges.show(challenge("a.example", "t2"));
-    assert_eq!(first.version().await, Err(Superseded));
+    assert_eq!(first.version().await, Err(SupersededError));
     let version = second.version().await.unwrap();
     drop(first);
     let catalog = feed.reach(version).await;

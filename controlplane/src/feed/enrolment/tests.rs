@@ -38,14 +38,14 @@ impl Scene {
         self.enrolment.store.write("test", insert).await.unwrap();
     }
 
-    async fn join(&self, secret: &'static [u8]) -> Result<Enrolled, NotEnrolled> {
+    async fn join(&self, secret: &'static [u8]) -> Result<Enrolled, EnrolmentError> {
         let asked = wire::JoinRequest { secret: secret.into(), csr: request().1.into() };
         let joined = self.enrolment.join(remote(None), asked).await;
         self.enrolment.members.load(&self.enrolment.store).await.unwrap();
         joined
     }
 
-    async fn renew(&self, peer: Peer) -> Result<Enrolled, NotEnrolled> {
+    async fn renew(&self, peer: Peer) -> Result<Enrolled, EnrolmentError> {
         self.enrolment.renew(peer, wire::RenewRequest { csr: request().1.into() }).await
     }
 }
@@ -56,15 +56,15 @@ async fn a_token_is_good_once_for_its_name_and_in_its_time() {
     scene.invite(b"one", "fra", Duration::hours(1)).await;
     scene.invite(b"two", "fra", Duration::hours(1)).await;
     scene.invite(b"old", "ams", Duration::ZERO).await;
-    assert!(matches!(scene.join(b"none").await, Err(NotEnrolled::Unknown)));
-    assert!(matches!(scene.join(b"old").await, Err(NotEnrolled::Expired(_))));
+    assert!(matches!(scene.join(b"none").await, Err(EnrolmentError::Unknown)));
+    assert!(matches!(scene.join(b"old").await, Err(EnrolmentError::Expired(_))));
     let bad = wire::JoinRequest { secret: b"one".as_slice().into(), csr: b"nonsense".as_slice().into() };
     let refused = scene.enrolment.join(remote(None), bad).await;
-    assert!(matches!(refused, Err(NotEnrolled::NotSigned(_))), "and the token is still good:");
+    assert!(matches!(refused, Err(EnrolmentError::Sign(_))), "and the token is still good:");
     let joined = scene.join(b"one").await.unwrap();
     assert_eq!(joined.name.as_str(), "fra");
-    assert!(matches!(scene.join(b"one").await, Err(NotEnrolled::Used(_))));
-    assert!(matches!(scene.join(b"two").await, Err(NotEnrolled::Taken(_))));
+    assert!(matches!(scene.join(b"one").await, Err(EnrolmentError::Used(_))));
+    assert!(matches!(scene.join(b"two").await, Err(EnrolmentError::Taken(_))));
     let peer = remote(member(&joined.signed.certificate));
     assert_eq!(scene.enrolment.members.admit(&peer), Ok(Some("fra".into())));
 }
@@ -79,19 +79,19 @@ async fn only_a_node_on_the_list_renews_and_it_stays_the_same_node() {
     assert_eq!(member(&renewed.certificate), id);
     assert_ne!(renewed.fingerprint, first.fingerprint);
     for stranger in [Peer::Local, remote(None), remote(Some(Uuid::new_v4()))] {
-        assert!(matches!(scene.renew(stranger).await, Err(NotEnrolled::NotAdmitted(_))), "{stranger}");
+        assert!(matches!(scene.renew(stranger).await, Err(EnrolmentError::Admission(_))), "{stranger}");
     }
     let remove = |tx: &mut WriteTx<'_>| nodes::remove(tx, "fra", now());
     scene.enrolment.store.write("test", remove).await.unwrap();
     // The list has not heard of it yet; the store has.
-    assert!(matches!(scene.renew(remote(id)).await, Err(NotEnrolled::NotAdmitted(_))));
+    assert!(matches!(scene.renew(remote(id)).await, Err(EnrolmentError::Admission(_))));
 }
 
 #[tokio::test]
 async fn one_network_cannot_try_without_end() {
     let scene = Scene::new().await;
     for _ in 0..ATTEMPTS.get() {
-        assert!(matches!(scene.join(b"guess").await, Err(NotEnrolled::Unknown)));
+        assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::Unknown)));
     }
-    assert!(matches!(scene.join(b"guess").await, Err(NotEnrolled::TooMany)));
+    assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::TooMany)));
 }

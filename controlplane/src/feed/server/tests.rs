@@ -57,7 +57,7 @@ impl Controlplane {
         };
         tasks.essential(
             "feed",
-            service.serve(Doors::bind(&[FeedAddress::Unix(path.clone())], None).unwrap(), None),
+            service.serve(Listeners::bind(&[FeedAddress::Unix(path.clone())], None).unwrap(), None),
         );
         Self { path, catalog, nodes, garbage, tasks, _dir: dir }
     }

@@ -78,11 +78,11 @@ fn rejects_are_bounded_and_still_count() {
 fn an_answer_to_nothing_is_a_violation() {
     let catalog = catalog();
     let mut session = Session::new(None);
-    assert_eq!(session.ack(2), Err(Violation::Ack(2)));
+    assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
     session.next(&catalog).unwrap();
-    assert_eq!(session.ack(1), Err(Violation::Ack(1)));
+    assert_eq!(session.ack(1), Err(ProtocolError::Ack(1)));
     assert_eq!(session.ack(2), Ok(()));
-    assert_eq!(session.ack(2), Err(Violation::Ack(2)));
+    assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
 }
 
 /// A node as simple as can be: it applies a batch whole, or not at all.

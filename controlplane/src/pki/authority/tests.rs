@@ -31,7 +31,7 @@ async fn it_is_made_once_and_its_key_is_sealed() {
     let again = NodeAuthority::open(&store, &key, now).await.unwrap();
     assert_eq!(first.fingerprint(), again.fingerprint());
     let other = Arc::new(SecretKey::new(&[8; 32]).unwrap());
-    assert!(matches!(NodeAuthority::open(&store, &other, now).await, Err(NoAuthority::Store(_))));
+    assert!(matches!(NodeAuthority::open(&store, &other, now).await, Err(NodeAuthorityError::Store(_))));
 }
 
 #[tokio::test]
@@ -57,12 +57,12 @@ async fn what_is_no_request_for_a_p256_key_is_refused() {
     let (_, authority) = sample(dir.path(), now).await;
     let node = NodeIdentity { name: "fra-1".parse().unwrap(), member: Uuid::new_v4() };
     let sign = |csr: &[u8]| authority.sign(csr, &node, now, Duration::days(30)).unwrap_err();
-    assert!(matches!(sign(b"nonsense"), NotSigned::Request(_)));
-    assert!(matches!(sign(&[0; MAX_CSR + 1]), NotSigned::Size));
+    assert!(matches!(sign(b"nonsense"), SignError::Request(_)));
+    assert!(matches!(sign(&[0; MAX_CSR + 1]), SignError::Size));
     let (_, mut forged) = request();
     *forged.last_mut().unwrap() ^= 1;
-    assert!(matches!(sign(&forged), NotSigned::Request(_)));
+    assert!(matches!(sign(&forged), SignError::Request(_)));
     let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let csr = CertificateParams::default().serialize_request(&ed25519).unwrap().der().to_vec();
-    assert!(matches!(sign(&csr), NotSigned::Key));
+    assert!(matches!(sign(&csr), SignError::Key));
 }

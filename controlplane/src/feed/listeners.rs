@@ -1,4 +1,4 @@
-//! Where nodes come in: sockets of this machine, and addresses where TLS is spoken before anything else.
+//! The listeners for nodes: sockets of this machine, and addresses at which TLS is spoken before anything else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,80 +21,80 @@ use webgateway_process::{BindError, Network, Slot, Slots, Tasks};
 use super::members::Members;
 use super::peer::Peer;
 use super::preface::{Guarded, Transport};
-use super::socket::{FeedSocket, NoFeedSocket};
+use super::socket::{FeedSocket, FeedSocketError};
 use crate::config::FeedAddress;
 use crate::pki::authority::member;
 
 /// The most connections at once that are no enrolled node's, handshakes included.
 const MAX_UNENROLLED: usize = 256;
-/// How many connections wait to be served.
+/// The most connections that wait to be served.
 const QUEUE: usize = 64;
 
 /// Listening sockets.
 #[derive(Debug, Default)]
-pub struct Doors {
+pub struct Listeners {
     local: Vec<FeedSocket>,
     remote: Vec<TcpListener>,
 }
 
-/// Why one cannot be had.
+/// A listener cannot be had.
 #[derive(Debug, Error)]
-pub enum NoDoor {
-    /// A socket of this machine.
+pub enum ListenerError {
+    /// A socket of this machine cannot be had.
     #[error(transparent)]
-    Unix(#[from] NoFeedSocket),
-    /// An address.
+    Unix(#[from] FeedSocketError),
+    /// An address cannot be had.
     #[error(transparent)]
     Tcp(#[from] BindError),
 }
 
-/// What those who come in meet.
+/// Accepts connections and hands them on once they may be served.
 #[derive(Clone)]
-pub struct Threshold {
-    /// How TLS is spoken with those from afar; without it they are not let in.
+pub struct FeedAcceptor {
+    /// The TLS configuration for remote nodes; without it they are not let in.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Who is on the list.
+    /// The list of enrolled nodes.
     pub members: Members,
-    /// A connection must have shaken hands, and begin as HTTP/2, within this each.
+    /// The time within which a connection must have shaken hands, and again within which it must begin as HTTP/2.
     pub limit: Duration,
     /// Connections that no node makes.
     pub garbage: Counter,
-    /// Where the work is done.
+    /// Runs the tasks of listeners and handshakes.
     pub tasks: Tasks,
 }
 
-impl Doors {
-    /// Opens them all; a socket that is `held` already stands for those of this machine.
-    pub fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, NoDoor> {
-        let mut doors = Self::default();
+impl Listeners {
+    /// Binds them all; a socket that is `held` already stands for those of this machine.
+    pub fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
+        let mut listeners = Self::default();
         let is_held = held.is_some();
-        doors.local.extend(held);
+        listeners.local.extend(held);
         for address in listen {
             match address {
                 FeedAddress::Unix(_) if is_held => {}
-                FeedAddress::Unix(path) => doors.local.push(FeedSocket::bind(path)?),
-                FeedAddress::Tcp(address) => doors.remote.push(tcp(*address)?),
+                FeedAddress::Unix(path) => listeners.local.push(FeedSocket::bind(path)?),
+                FeedAddress::Tcp(address) => listeners.remote.push(tcp(*address)?),
             }
         }
-        Ok(doors)
+        Ok(listeners)
     }
 
-    /// Where those from afar come in.
+    /// Returns the addresses at which remote nodes come in.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.remote.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// The connections, from all doors; none any more when the process stops.
-    pub(super) fn incoming(self, threshold: &Threshold) -> impl Stream<Item = io::Result<Guarded>> + use<> {
+    /// Returns the connections of all listeners; none any more when the process stops.
+    pub(super) fn incoming(self, acceptor: &FeedAcceptor) -> impl Stream<Item = io::Result<Guarded>> + use<> {
         let (queue, connections) = mpsc::channel(QUEUE);
         for socket in self.local {
-            threshold.tasks.spawn("feed socket", threshold.clone().local(socket, queue.clone()));
+            acceptor.tasks.spawn("feed socket", acceptor.clone().local(socket, queue.clone()));
         }
         let unenrolled = Slots::new(MAX_UNENROLLED, usize::MAX);
         for listener in self.remote {
-            let door = threshold.clone().remote(listener, unenrolled.clone(), queue.clone());
-            threshold.tasks.spawn("feed listener", door);
+            let accepting = acceptor.clone().remote(listener, unenrolled.clone(), queue.clone());
+            acceptor.tasks.spawn("feed listener", accepting);
         }
         ReceiverStream::new(connections).map(Ok)
     }
@@ -102,7 +102,14 @@ impl Doors {
 
 type Queue = mpsc::Sender<Guarded>;
 
-impl Threshold {
+/// A connection from a remote peer that has not shaken hands yet.
+struct Incoming {
+    stream: TcpStream,
+    address: SocketAddr,
+    slot: Slot<Network>,
+}
+
+impl FeedAcceptor {
     async fn local(self, socket: FeedSocket, queue: Queue) {
         let stop = self.tasks.stop().clone();
         let errors = self.tasks.metrics().accept_errors("feed");
@@ -125,10 +132,10 @@ impl Threshold {
             let (slot, evicted) = unenrolled.take_or_evict(Network::of(address.ip()));
             if evicted {
                 self.garbage.inc();
-                debug!(%address, "too many connections from afar that are no node's, one is cut");
+                debug!(%address, "too many unenrolled connections, one is cut");
             }
-            let welcome = self.clone().welcome((stream, address), slot, queue.clone());
-            self.tasks.spawn("feed handshake", welcome);
+            let connection = Incoming { stream, address, slot };
+            self.tasks.spawn("feed handshake", self.clone().handshake(connection, queue.clone()));
         });
         tokio::select! {
             () = accepting => {}
@@ -136,12 +143,8 @@ impl Threshold {
         }
     }
 
-    async fn welcome(
-        self,
-        (stream, address): (TcpStream, SocketAddr),
-        mut slot: Slot<Network>,
-        queue: Queue,
-    ) {
+    async fn handshake(self, incoming: Incoming, queue: Queue) {
+        let Incoming { stream, address, mut slot } = incoming;
         let Some(tls) = self.tls.clone() else { return };
         let handshake = async {
             stream.set_nodelay(true)?;
