@@ -6,10 +6,11 @@ mod kind;
 use std::borrow::Cow;
 
 use http::StatusCode;
+use serde_json::{Map, Value};
 use tracing::{error, warn};
 use webgateway_proto::api::jsonrpc::{ErrorData, ErrorObject};
 use webgateway_proto::httpsig::Failure;
-use webgateway_proto::model::{InvalidBackends, UnsuitableOptionError};
+use webgateway_proto::model::{HealthCheck, InvalidBackends, UnsuitableOptionError};
 
 pub(super) use self::kind::Kind;
 use super::auth::AuthError;
@@ -226,34 +227,33 @@ pub(super) fn no_method(name: &str) -> ErrorObject {
 
 /// Params that do not fit a method.
 #[derive(Debug)]
-pub(super) struct Unfit {
+pub(super) struct ParamsError {
+    /// The kind of the fault.
+    pub(super) kind: Kind,
     /// The one at fault, if that is known.
     pub(super) field: Option<String>,
     /// The fault, in words.
     pub(super) message: String,
 }
 
-impl Unfit {
-    /// A param that the method does not have.
-    fn unknown(field: &str) -> Self {
-        Self::of(field, &format_args!("unknown field `{field}`"))
-    }
-
-    /// A param with this fault.
-    fn of(field: &str, message: &dyn std::fmt::Display) -> Self {
-        Self { field: Some(field.to_owned()), message: message.to_string() }
+impl ParamsError {
+    /// Makes the error of `given`, of which `field` is at fault. Checks of backends that are well-formed and cannot be
+    /// made have a kind of their own.
+    pub(super) fn new(field: Option<String>, message: String, given: &Map<String, Value>) -> Self {
+        let value = field.as_deref().and_then(|field| given.get(field));
+        let kind = match field.as_deref() {
+            Some("health") if value.is_some_and(HealthCheck::is_well_formed) => Kind::InvalidHealth,
+            Some(_) | None => Kind::InvalidParams,
+        };
+        Self { kind, field, message }
     }
 }
 
 /// Params that do not fit.
-pub(super) fn unfit(unfit: Unfit) -> ErrorObject {
-    let kind = match unfit.field.as_deref() {
-        Some("health") => Kind::InvalidHealth,
-        Some(_) | None => Kind::InvalidParams,
-    };
-    let mut row = Row::new(kind);
-    row.field = unfit.field.map(Cow::Owned);
-    row.say(unfit.message)
+pub(super) fn invalid_params(error: ParamsError) -> ErrorObject {
+    let mut row = Row::new(error.kind);
+    row.field = error.field.map(Cow::Owned);
+    row.say(error.message)
 }
 
 /// A result that cannot be written, or another fault of ours.

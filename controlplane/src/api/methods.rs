@@ -19,7 +19,7 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 
 use self::method::{Admission, Method};
 pub(super) use self::method::{Example, Services};
-use super::fault::{self, Kind, Unfit};
+use super::fault::{self, Kind, ParamsError};
 use crate::domain::Caller;
 
 type Run = for<'a> fn(
@@ -97,7 +97,7 @@ const fn entry<M: Method>() -> Entry {
         examples: || M::examples().into_iter().map(Example::written).collect(),
         errors: M::ERRORS,
         #[cfg(test)]
-        fits: |params| read::<M::Params>(&params.to_string()).map(drop).map_err(|unfit| unfit.message),
+        fits: |params| read::<M::Params>(&params.to_string()).map(drop).map_err(|error| error.message),
         signed: <M::Who as Admission>::SIGNED,
         mutates: M::MUTATES,
         params: |generator| generator.root_schema_for::<M::Params>(),
@@ -114,13 +114,13 @@ async fn run<M: Method>(
     let Some(who) = M::Who::admit(caller) else {
         return Err(fault::internal("an unsigned call came through", &M::NAME));
     };
-    let params = read::<M::Params>(params.map_or("{}", RawValue::get)).map_err(fault::unfit)?;
+    let params = read::<M::Params>(params.map_or("{}", RawValue::get)).map_err(fault::invalid_params)?;
     let outcome = M::call(services, who, params).await.map_err(|refusal| fault::refused(&refusal))?;
     to_raw_value(&outcome).map_err(|error| fault::internal("a result cannot be written", &error))
 }
 
 /// Reads params; what does not fit is said with the field that is at fault.
-fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
+fn read<P: DeserializeOwned>(text: &str) -> Result<P, ParamsError> {
     let as_text = match serde_json::from_str(text) {
         Ok(params) => return Ok(params),
         Err(error) => error,
@@ -133,7 +133,7 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
     // Read from values, the complaint has no line numbers; what only the text has is a field given twice.
     let Some(message) = complaint(&map) else {
         let message = as_text.to_string();
-        return Err(Unfit { field: quoted(&message), message });
+        return Err(ParamsError::new(quoted(&message), message, &map));
     };
     // What is missing is at fault itself; else it is the field without which that is no longer the complaint.
     let missing = quoted(&message).filter(|_| message.starts_with("missing field "));
@@ -155,7 +155,7 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, Unfit> {
         Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),
         Some(_) | None => message,
     };
-    Err(Unfit { field, message })
+    Err(ParamsError::new(field, message, &map))
 }
 
 /// The field in "missing field `x`".

@@ -46,7 +46,7 @@ pub enum InvalidHealthCheck {
     Count,
 }
 
-/// Active checks of a route's backends by every node.
+/// The JSON form of a [`HealthCheck`].
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HealthSpec {
@@ -113,6 +113,12 @@ impl HealthCheck {
     #[must_use]
     pub const fn tcp() -> Self {
         Self { probe: Probe::Tcp, interval: Self::INTERVAL, rise: Self::RISE, fall: Self::FALL }
+    }
+
+    /// Tells whether a value has the form of a health check, though its numbers or path may not be allowed.
+    #[must_use]
+    pub fn is_well_formed(value: &Value) -> bool {
+        value.is_object() && HealthSpec::deserialize(value).is_ok()
     }
 
     /// The probe.

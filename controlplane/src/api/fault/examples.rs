@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{LONGEST_WAIT, MAX_BODY, MAX_PAGE};
@@ -14,8 +15,8 @@ use webgateway_proto::model::{
 };
 
 use super::{
-    Kind, Unfit, malformed, no_method, not_json, of_our_own, refused, rejection, too_large, too_slow, unfit,
-    without_store,
+    Kind, ParamsError, invalid_params, malformed, no_method, not_json, of_our_own, refused, rejection,
+    too_large, too_slow, without_store,
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::Malformed;
@@ -70,7 +71,7 @@ examples! {
     KeysUnavailable => away(AuthError::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
 
     // What every method may come to.
-    InvalidParams => Ok(unfit(Unfit::unknown("hots")));
+    InvalidParams => Ok(params("hots", "unknown field `hots`", &json!({ "hots": 1 })));
     Internal => Ok(of_our_own());
     Unavailable => Ok(without_store(&StoreError::Interrupted));
 
@@ -97,7 +98,7 @@ examples! {
     TooManyBackends => Err(InvalidBackends::TooMany(33).into());
     DuplicateBackend => backends(&["[400::1]:80", "[400:0::1]:80"]);
     InvalidBackend => backends(&["[2001:db8::1]:80"]);
-    InvalidHealth => Ok(unfit(Unfit::of("health", &InvalidHealthCheck::Interval)));
+    InvalidHealth => Ok(params("health", &InvalidHealthCheck::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
     PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
     RouteNotFound => Err(Refusal::NoRoute(ROUTE.parse()?));
     HostTaken => Err(Refusal::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
@@ -125,6 +126,11 @@ examples! {
 
 const USER: &str = "user1.pub";
 const ROUTE: &str = "019cade2-11c0-7d6f-8a3b-5c2d9e4f1a60";
+
+fn params(field: &str, message: &str, given: &Value) -> ErrorObject {
+    let given = given.as_object().cloned().unwrap_or_default();
+    invalid_params(ParamsError::new(Some(field.to_owned()), message.to_owned(), &given))
+}
 
 fn away(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
     Ok(rejection(&failure.into()).error)

@@ -89,8 +89,14 @@ pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
 /// Every option at once, so that each is in an example.
 pub(super) fn create_with_options() -> Example<RouteCreate, RouteView> {
     let options = RouteOptions::sample();
-    let params = RouteCreate { options: options.clone(), ..create().params };
-    Example { name: "With every option", params, result: RouteView { options, ..route() } }
+    let params = RouteCreate {
+        subdomain: Some("docs".to_owned()),
+        options: options.clone(),
+        id: None,
+        ..create().params
+    };
+    let result = RouteView { host: "docs.gateway.example.com".to_owned(), options, ..route() };
+    Example { name: "With every option", params, result }
 }
 
 pub(super) fn create_dry_run() -> Example<RouteCreate, RouteView> {
