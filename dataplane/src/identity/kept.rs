@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::Identity;
+use super::member::Identity;
 
 const FILE: &str = "identity.json";
 /// The largest file that is read, in bytes.

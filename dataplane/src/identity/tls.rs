@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use thiserror::Error;
 
-use super::Identity;
+use super::member::Identity;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, Error)]

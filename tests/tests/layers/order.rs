@@ -215,6 +215,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "edge::connection",
             "edge::worker",
             "edge",
+            "identity::member",
             "identity::kept",
             "identity::tls",
             "identity",
