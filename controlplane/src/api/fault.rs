@@ -181,6 +181,9 @@ fn backends(invalid: &InvalidBackends) -> Row {
 fn unsuitable_option(unsuitable: UnsuitableOptionError) -> Row {
     let row = match unsuitable {
         UnsuitableOptionError::HealthPath => Row::new(Kind::PassthroughHealth).hint("leave `path` out"),
+        UnsuitableOptionError::TerminatedOnly(_) => {
+            Row::new(Kind::PassthroughOption).hint("leave it out, or terminate the route")
+        }
     };
     row.field(unsuitable.option())
 }

@@ -140,6 +140,9 @@ impl InvalidArg {
             Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
+            Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
+                Some("leave out that option, or -t")
+            }
             Self::Reason(_)
             | Self::For
             | Self::Route(_)

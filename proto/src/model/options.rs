@@ -64,6 +64,9 @@ pub enum UnsuitableOptionError {
         "a passthrough route's backends speak TLS of their own: they are checked by connecting, without a path"
     )]
     HealthPath,
+    /// An option about HTTP on a passthrough route.
+    #[error("`{0}` is about HTTP, which the gateway does not see on a passthrough route")]
+    TerminatedOnly(&'static str),
 }
 
 impl UnsuitableOptionError {
@@ -72,6 +75,7 @@ impl UnsuitableOptionError {
     pub const fn option(self) -> &'static str {
         match self {
             Self::HealthPath => "health",
+            Self::TerminatedOnly(name) => name,
         }
     }
 }
@@ -82,10 +86,13 @@ impl RouteOptions {
         if mode == Mode::Terminate {
             return Ok(());
         }
-        match &self.health {
-            Some(check) if matches!(check.probe(), Probe::Http(_)) => Err(UnsuitableOptionError::HealthPath),
-            Some(_) | None => Ok(()),
+        if self.health.as_ref().is_some_and(|check| matches!(check.probe(), Probe::Http(_))) {
+            return Err(UnsuitableOptionError::HealthPath);
         }
+        if !self.host_header.is_preserve() {
+            return Err(UnsuitableOptionError::TerminatedOnly("host_header"));
+        }
+        Ok(())
     }
 
     /// Puts the options behind a pointer; those with nothing but defaults, as most routes have, share one.

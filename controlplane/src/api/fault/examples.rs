@@ -100,6 +100,7 @@ examples! {
     InvalidBackend => backends(&["[2001:db8::1]:80"]);
     InvalidHealth => Ok(params("health", &InvalidHealthCheck::Interval.to_string(), &json!({ "health": { "interval": 0 } })));
     PassthroughHealth => Err(UnsuitableOptionError::HealthPath.into());
+    PassthroughOption => Err(UnsuitableOptionError::TerminatedOnly("host_header").into());
     RouteNotFound => Err(Refusal::NoRoute(ROUTE.parse()?));
     HostTaken => Err(Refusal::HostTaken { host: host("myapp.gateway.example.com")?, own: None });
     IdTaken => Err(Refusal::IdTaken(ROUTE.parse()?));

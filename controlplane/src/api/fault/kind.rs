@@ -91,6 +91,7 @@ kinds! {
     InvalidBackend = "invalid_backend", INVALID_PARAMS;
     InvalidHealth = "invalid_health", INVALID_PARAMS;
     PassthroughHealth = "passthrough_health", INVALID_PARAMS;
+    PassthroughOption = "passthrough_option", INVALID_PARAMS;
     RouteNotFound = "route_not_found", NOT_FOUND;
     HostTaken = "host_taken", CONFLICT;
     IdTaken = "id_taken", CONFLICT;

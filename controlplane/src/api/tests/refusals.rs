@@ -56,6 +56,10 @@ fn destinations(method: &'static str, besides: &Value) -> Vec<Row> {
             json!({ "fqdn": "a.example.org", "mode": "passthrough", "health": { "path": "/" } }),
             Kind::PassthroughHealth,
         ),
+        (
+            json!({ "fqdn": "a.example.org", "mode": "passthrough", "host_header": "backend" }),
+            Kind::PassthroughOption,
+        ),
         (json!({ "fqdn": "theirs.example.org" }), Kind::HostTaken),
     ]
     .into_iter()

@@ -100,6 +100,15 @@ fn a_path_is_not_asked_for_behind_a_passthrough() {
 }
 
 #[test]
+fn an_option_about_http_is_for_terminated_routes() {
+    let options = RouteOptions { host_header: HostHeader::Backend, ..RouteOptions::default() };
+    assert_eq!(options.check_fits(Mode::Terminate), Ok(()));
+    let refused = options.check_fits(Mode::Passthrough).unwrap_err();
+    assert_eq!(refused, UnsuitableOptionError::TerminatedOnly("host_header"));
+    assert_eq!(refused.option(), "host_header");
+}
+
+#[test]
 fn every_option_is_described() {
     let described = RouteOptions::sample().describe();
     assert_eq!(described[0], ("balance", "random".to_owned()));
