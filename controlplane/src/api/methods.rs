@@ -11,7 +11,7 @@ mod samples;
 mod system;
 
 use futures_util::future::BoxFuture;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
@@ -120,7 +120,7 @@ async fn run<M: Method>(
 }
 
 /// Reads params; what does not fit is said with the field that is at fault.
-fn read<P: DeserializeOwned>(text: &str) -> Result<P, ParamsError> {
+fn read<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, ParamsError> {
     let as_text = match serde_json::from_str(text) {
         Ok(params) => return Ok(params),
         Err(error) => error,
@@ -155,7 +155,26 @@ fn read<P: DeserializeOwned>(text: &str) -> Result<P, ParamsError> {
         Some(field) if !message.contains(&format!("`{field}`")) => format!("`{field}`: {message}"),
         Some(_) | None => message,
     };
+    let message = if message.ends_with(&unknown(field.as_deref())) {
+        format!("{message}, expected one of {}", names::<P>())
+    } else {
+        message
+    };
     Err(ParamsError::new(field, message, &map))
+}
+
+/// Returns the complaint about a param that does not exist, where the params have options flattened in: it has no names.
+fn unknown(field: Option<&str>) -> String {
+    format!("unknown field `{}`", field.unwrap_or_default())
+}
+
+/// Returns the names of a method's params, as serde lists them.
+fn names<P: JsonSchema>() -> String {
+    let schema = SchemaGenerator::default().into_root_schema_for::<P>();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let names: Vec<String> =
+        properties.into_iter().flat_map(Map::keys).map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// The field in "missing field `x`".
@@ -181,6 +200,11 @@ mod tests {
             (r#"{"backends":[],"health":[]}"#, "health", "invalid type"),
             (r#"{"backends":[],"health":{"intervall":1}}"#, "health", "unknown field `intervall`"),
             (r#"{"backends":[],"hots":"x"}"#, "hots", "unknown field"),
+            (
+                r#"{"backends":[],"hots":"x"}"#,
+                "hots",
+                "expected one of `backends`, `balance`, `dry_run`, `fqdn`",
+            ),
             (r#"{"backends":[],"backends":[]}"#, "backends", "duplicate"),
         ] {
             let error = read::<RouteCreate>(text).unwrap_err();

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::json;
 use uuid::Uuid;
 use webgateway_proto::feed::wire;
@@ -158,10 +159,9 @@ async fn a_stuck_worker_is_no_life(scene: &Scene) -> Result<()> {
     pings(3).await?;
     ensure!(service.heard("STATUS=serving: version 1, 0 routes")? > 0, "systemctl status says how it does");
     let worker = gateway.process().thread("worker 1")?;
-    ptrace::attach(worker)?;
-    waitpid(worker, Some(WaitPidFlag::__WALL))?;
+    let stopped = StoppedThread::attach(worker)?;
     let complaints = |gateway: &mut Gateway| -> Result<usize> {
-        Ok(gateway.process().logged()?.matches("it does not move").count())
+        Ok(gateway.process().logged()?.matches("part is stuck").count())
     };
     let missed = async |gateway: &mut Gateway, times: usize| {
         eventually("it is noticed", SOON, async || {
@@ -175,8 +175,27 @@ async fn a_stuck_worker_is_no_life(scene: &Scene) -> Result<()> {
     missed(&mut gateway, 4).await?;
     ensure!(service.heard("WATCHDOG=1")? == before, "a process with a stuck worker says that it lives");
     ensure!(gateway.process().logged()?.contains("worker 1"), "the log names it");
-    ptrace::detach(worker, None)?;
+    drop(stopped);
     pings(2).await
+}
+
+/// A thread that stands still until it is dropped. A process that is killed with one of its threads still traced cannot
+/// be waited for.
+struct StoppedThread(Pid);
+
+impl StoppedThread {
+    fn attach(thread: Pid) -> Result<Self> {
+        ptrace::attach(thread)?;
+        let stopped = Self(thread);
+        waitpid(thread, Some(WaitPidFlag::__WALL))?;
+        Ok(stopped)
+    }
+}
+
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        let _ = ptrace::detach(self.0, None);
+    }
 }
 
 async fn a_socket_nobody_knows_is_refused_by_name(scene: &Scene) -> Result<()> {
