@@ -1,13 +1,13 @@
 //! Backends: chosen, dialled, pooled, checked.
 
-pub mod balance;
-pub mod connector;
-pub mod dial;
-pub mod down;
-pub mod health;
-pub mod monitor;
-pub mod pool;
-pub mod probe;
-pub mod reported;
-pub mod view;
-pub mod watchlist;
+pub(crate) mod balance;
+pub(crate) mod connector;
+pub(crate) mod dial;
+pub(crate) mod down;
+pub(crate) mod health;
+pub(crate) mod monitor;
+pub(crate) mod pool;
+pub(crate) mod probe;
+pub(crate) mod reported;
+pub(crate) mod view;
+pub(crate) mod watchlist;

@@ -9,28 +9,28 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// The interval at which [`Coarse`] moves on.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Returns the seconds since the Unix epoch.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-pub fn unix_now() -> i64 {
+pub(crate) fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// The time of one worker, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
 #[derive(Debug)]
-pub struct Coarse(Cell<Instant>);
+pub(crate) struct Coarse(Cell<Instant>);
 
 impl Coarse {
     /// Returns the time at the last tick.
     #[must_use]
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.0.get()
     }
 
     /// Moves the clock on; the worker calls this every [`TICK`].
-    pub fn tick(&self) {
+    pub(crate) fn tick(&self) {
         self.0.set(Instant::now());
     }
 }

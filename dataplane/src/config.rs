@@ -12,17 +12,17 @@ use std::path::PathBuf;
 use webgateway_process::settings::{Program, Verb};
 use webgateway_proto::model::{NodeName, RemoteAddress};
 
-pub use self::endpoint::{Endpoint, EndpointError};
-pub use self::error::ConfigError;
+pub(crate) use self::endpoint::Endpoint;
+pub(crate) use self::error::ConfigError;
 use self::error::within;
-pub use self::limits::{
+pub(crate) use self::limits::{
     API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_TIMEOUT, HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
-pub use self::settings::Settings;
+pub(crate) use self::settings::Settings;
 
 /// The program and all its keys.
-pub const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "webgateway-dataplane",
     about: "Brings requests from the public internet to backends on the overlay",
     keys: KEYS,
@@ -35,7 +35,7 @@ pub const PROGRAM: Program = Program {
 };
 
 /// The verb that makes a node join.
-pub const JOIN: &str = "join";
+pub(crate) const JOIN: &str = "join";
 
 /// A configuration that can be run.
 #[derive(Debug, Clone, PartialEq)]

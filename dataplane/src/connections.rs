@@ -12,11 +12,11 @@ use webgateway_proto::model::RouteId;
 
 /// The time a draining connection that is idle stays open: a request that is on its way comes within it, and is
 /// answered with a goodbye instead of being lost.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// A route that is gone, and how its connections end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RouteClosed {
+pub(crate) struct RouteClosed {
     /// The route.
     pub route: RouteId,
     /// Tells whether its connections are cut at once instead of drained.
@@ -25,7 +25,7 @@ pub struct RouteClosed {
 
 /// The stage of a connection's end. The order counts: it only ever goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// No end is in sight.
     Open,
     /// After its next request, if there is one.
@@ -38,7 +38,7 @@ pub enum Phase {
 
 /// The phase of a connection, to be watched by its tasks.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     phase: Cell<Phase>,
     changed: Notify,
 }
@@ -48,7 +48,7 @@ type Members = HashMap<u64, Rc<Watch>>;
 
 /// The open connections of one worker. Everything here is of one thread.
 #[derive(Debug)]
-pub struct Connections {
+pub(crate) struct Connections {
     next: Cell<u64>,
     /// The phase of those that come from now on.
     arriving: Cell<Phase>,
@@ -57,7 +57,7 @@ pub struct Connections {
 
 /// An entry of a connection, or of a request or tunnel of it, among those of a route; removed when dropped.
 #[derive(Debug)]
-pub struct Membership {
+pub(crate) struct Membership {
     connections: Rc<Connections>,
     route: Option<RouteId>,
     number: u64,
@@ -66,13 +66,13 @@ pub struct Membership {
 
 /// A connection that counts as open in the metrics and against `limits.connections` until it is dropped.
 #[derive(Debug)]
-pub struct OpenConnection {
+pub(crate) struct OpenConnection {
     open: Gauge,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Returns a number for a connection that no other one of the process has, for the log.
-pub fn connection_id() -> u64 {
+pub(crate) fn connection_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -80,7 +80,7 @@ pub fn connection_id() -> u64 {
 impl OpenConnection {
     /// Counts a connection that was let in by `permit`.
     #[must_use]
-    pub fn new(open: Gauge, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(open: Gauge, permit: OwnedSemaphorePermit) -> Self {
         open.inc();
         Self { open, _permit: permit }
     }
@@ -95,12 +95,12 @@ impl Drop for OpenConnection {
 impl Watch {
     /// The phase by now.
     #[must_use]
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
     /// Resolves when the phase is at least `phase`.
-    pub async fn reaches(&self, phase: Phase) {
+    pub(crate) async fn reaches(&self, phase: Phase) {
         while self.phase.get() < phase {
             // One thread: nothing comes between the look and the wait.
             self.changed.notified().await;
@@ -108,7 +108,7 @@ impl Watch {
     }
 
     /// Resolves [`LINGER`] after the drain began.
-    pub async fn lingered(&self) {
+    pub(crate) async fn lingered(&self) {
         self.reaches(Phase::Draining).await;
         tokio::time::sleep(LINGER).await;
     }
@@ -123,7 +123,7 @@ impl Watch {
 
 impl Connections {
     /// Adds a connection of a route, or of none.
-    pub fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
+    pub(crate) fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
         let watch = Rc::new(Watch { phase: self.arriving.clone(), changed: Notify::new() });
         let number = self.next.replace(self.next.get() + 1);
         self.by_route.borrow_mut().entry(route).or_default().insert(number, Rc::clone(&watch));
@@ -131,14 +131,14 @@ impl Connections {
     }
 
     /// Ends the connections of a route.
-    pub fn end_route(&self, route: RouteId, phase: Phase) {
+    pub(crate) fn end_route(&self, route: RouteId, phase: Phase) {
         if let Some(members) = self.by_route.borrow().get(&Some(route)) {
             members.values().for_each(|watch| watch.advance(phase));
         }
     }
 
     /// Cuts those connections of a route that were told to drain; one that came since stays.
-    pub fn end_draining(&self, route: RouteId) {
+    pub(crate) fn end_draining(&self, route: RouteId) {
         if let Some(members) = self.by_route.borrow().get(&Some(route)) {
             let draining = members.values().filter(|watch| watch.phase() == Phase::Draining);
             draining.for_each(|watch| watch.advance(Phase::Cut));
@@ -146,7 +146,7 @@ impl Connections {
     }
 
     /// Asks clients to go, those that come later too; or no longer does. Nobody is refused.
-    pub fn leave(&self, leave: bool) {
+    pub(crate) fn leave(&self, leave: bool) {
         if self.arriving.get() > Phase::Leaving {
             return;
         }
@@ -157,22 +157,16 @@ impl Connections {
     }
 
     /// Ends all, and those that come later too.
-    pub fn end_all(&self, phase: Phase) {
+    pub(crate) fn end_all(&self, phase: Phase) {
         self.arriving.set(phase.max(self.arriving.get()));
         for members in self.by_route.borrow().values() {
             members.values().for_each(|watch| watch.advance(phase));
         }
     }
 
-    /// Returns the number of entries.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_route.borrow().values().map(HashMap::len).sum()
-    }
-
     /// Returns whether there is no entry.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_route.borrow().is_empty()
     }
 }
@@ -186,13 +180,13 @@ impl Default for Connections {
 impl Membership {
     /// The route, if it is one of a route.
     #[must_use]
-    pub fn route(&self) -> Option<RouteId> {
+    pub(crate) fn route(&self) -> Option<RouteId> {
         self.route
     }
 
     /// The phase to watch.
     #[must_use]
-    pub fn watch(&self) -> &Rc<Watch> {
+    pub(crate) fn watch(&self) -> &Rc<Watch> {
         &self.watch
     }
 }

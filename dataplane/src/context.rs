@@ -20,7 +20,7 @@ use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
 /// The state that all connections of one worker share. All of it is of one thread, but the snapshot and the counters.
-pub struct WorkerContext {
+pub(crate) struct WorkerContext {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The supervisor of the worker's tasks.
@@ -46,7 +46,7 @@ pub struct WorkerContext {
 }
 
 /// The state that all requests of one connection share.
-pub struct ConnectionContext {
+pub(crate) struct ConnectionContext {
     /// The worker that the connection is on.
     pub worker: Rc<WorkerContext>,
     /// The client's address.
@@ -61,14 +61,14 @@ pub struct ConnectionContext {
 
 /// Returns the gateway's name in CDN-Loop (RFC 8586): its base domain.
 #[must_use]
-pub fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
+pub(crate) fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
     let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
     base.and_then(|base| HeaderValue::from_str(base).ok()).unwrap_or(HeaderValue::from_static("webgateway"))
 }
 
 /// Returns a client's address as X-Forwarded-For says it.
 #[must_use]
-pub fn client_value(client: IpAddr) -> HeaderValue {
+pub(crate) fn client_value(client: IpAddr) -> HeaderValue {
     // An address is always a valid field value.
     HeaderValue::from_str(&client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

@@ -19,7 +19,7 @@ type Client = wire::feed_client::FeedClient<Channel>;
 
 /// Why the controlplane did not answer a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ControlplaneError {
+pub(crate) enum ControlplaneError {
     /// There is no connection to a controlplane.
     #[error("the controlplane is away")]
     Unavailable,
@@ -36,7 +36,7 @@ pub enum ControlplaneError {
 
 /// The client of the controlplane's unary calls, usable while the feed is connected. Clones share one connection.
 #[derive(Clone)]
-pub struct ControlplaneClient {
+pub(crate) struct ControlplaneClient {
     connection: Arc<ArcSwapOption<Client>>,
     /// Bytes that bodies may still take: anybody may send them, signed or not.
     body_budget: Arc<Semaphore>,
@@ -50,26 +50,26 @@ impl Default for ControlplaneClient {
 
 impl ControlplaneClient {
     /// Makes calls over `channel` from now on.
-    pub fn connect(&self, channel: Channel) {
+    pub(crate) fn connect(&self, channel: Channel) {
         let client = Client::new(channel).max_decoding_message_size(API_ANSWER);
         self.connection.store(Some(Arc::new(client)));
     }
 
     /// Makes no more calls until connected again: without a feed, whoever is at the other end is not obeyed any more.
     /// Calls under way go on.
-    pub fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         self.connection.store(None);
     }
 
     /// Reserves memory for `bytes` of a body, given back when dropped.
-    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ControlplaneError> {
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ControlplaneError> {
         let bytes = u32::try_from(bytes).map_err(|_| ControlplaneError::Busy)?;
         let budget = Arc::clone(&self.body_budget);
         budget.try_acquire_many_owned(bytes).map_err(|_| ControlplaneError::Busy)
     }
 
     /// Sends an API request of the client at `client` to the controlplane.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         request: http::Request<Bytes>,
         client: IpAddr,
@@ -93,7 +93,7 @@ impl ControlplaneClient {
     }
 
     /// Asks the controlplane's name server; an empty answer is none.
-    pub async fn resolve(&self, question: Question) -> Result<Bytes, ControlplaneError> {
+    pub(crate) async fn resolve(&self, question: Question) -> Result<Bytes, ControlplaneError> {
         let mut connection = self.connection()?;
         match connection.resolve(wire::ResolveRequest::from(question)).await {
             Ok(answer) => Ok(answer.into_inner().message),

@@ -22,7 +22,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The name server ended.
 #[derive(Debug, Error)]
-pub enum DnsServerError {
+pub(crate) enum DnsServerError {
     /// One of its sockets cannot be used.
     #[error(transparent)]
     Socket(#[from] io::Error),
@@ -33,7 +33,7 @@ pub enum DnsServerError {
 
 /// Relays questions. Clones relay to the same controlplane.
 #[derive(Clone)]
-pub struct Relay {
+pub(crate) struct Relay {
     controlplane: ControlplaneClient,
     filter: QuestionFilter,
     unanswered: Counter,
@@ -42,7 +42,7 @@ pub struct Relay {
 impl Relay {
     /// Relays to `controlplane`, within the limits of a name server.
     #[must_use]
-    pub fn new(controlplane: ControlplaneClient, filter: QuestionFilter, unanswered: Counter) -> Self {
+    pub(crate) fn new(controlplane: ControlplaneClient, filter: QuestionFilter, unanswered: Counter) -> Self {
         Self { controlplane, filter, unanswered }
     }
 }
@@ -74,12 +74,12 @@ impl Responder for Relay {
 }
 
 /// Listens on each address, UDP and TCP.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
+pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
     addresses.iter().map(|address| DnsSockets::bind(*address)).collect()
 }
 
 /// Relays until the process stops.
-pub async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
+pub(crate) async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));

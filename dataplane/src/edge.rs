@@ -1,11 +1,11 @@
 //! The edge: connections are accepted, read as far as their ClientHello, and split.
 
-pub mod challenge;
-pub mod connection;
-pub mod hello;
-pub mod listener;
-pub mod passthrough;
-pub mod plain;
-pub mod socket_activation;
-pub mod split;
-pub mod worker;
+pub(crate) mod challenge;
+pub(crate) mod connection;
+pub(crate) mod hello;
+pub(crate) mod listener;
+pub(crate) mod passthrough;
+pub(crate) mod plain;
+pub(crate) mod socket_activation;
+pub(crate) mod split;
+pub(crate) mod worker;

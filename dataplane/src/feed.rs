@@ -1,15 +1,15 @@
 //! The source of the snapshot: a controlplane's feed, or a file.
 
-pub mod apply;
-pub mod backoff;
-pub mod cache;
-pub mod client;
-pub mod directive;
-pub mod enrolment;
-pub mod file;
-pub mod link;
+pub(crate) mod apply;
+pub(crate) mod backoff;
+pub(crate) mod cache;
+pub(crate) mod client;
+pub(crate) mod directive;
+pub(crate) mod enrolment;
+pub(crate) mod file;
+pub(crate) mod link;
 mod publish;
-pub mod renewal;
-pub mod rotation;
+pub(crate) mod renewal;
+pub(crate) mod rotation;
 
-pub use publish::{Published, Publisher};
+pub(crate) use publish::{Published, Publisher};

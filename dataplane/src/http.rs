@@ -1,7 +1,7 @@
 //! HTTP messages on their way through: heads, bodies, progress, and the errors that become responses.
 
-pub mod body;
-pub mod error;
-pub mod exchange;
-pub mod headers;
-pub mod websocket;
+pub(crate) mod body;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub(crate) mod headers;
+pub(crate) mod websocket;

@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-pub use self::kept::{StateDir, StateFailed};
-pub use self::member::{Granted, Identity, InvalidCertificate, Request};
-pub use self::tls::{NoTls, bootstrap, is_wrong_authority, member};
+pub(crate) use self::kept::{StateDir, StateFailed};
+pub(crate) use self::member::{Granted, Identity, InvalidCertificate, Request};
+pub(crate) use self::tls::{NoTls, bootstrap, is_wrong_authority, member};
 
 /// Who this node is now, if it has joined. Clones are the same.
 #[derive(Clone)]
-pub struct Current {
+pub(crate) struct Current {
     held: Arc<ArcSwapOption<Identity>>,
     kept: StateDir,
 }
 
 impl Current {
     /// What is kept in the state folder.
-    pub fn load(folder: &Path) -> Result<Self, StateFailed> {
+    pub(crate) fn load(folder: &Path) -> Result<Self, StateFailed> {
         let kept = StateDir::new(folder);
         let held = kept.load()?.map(Arc::new);
         Ok(Self { held: Arc::new(ArcSwapOption::new(held)), kept })
@@ -30,12 +30,12 @@ impl Current {
 
     /// Who it is.
     #[must_use]
-    pub fn get(&self) -> Option<Arc<Identity>> {
+    pub(crate) fn get(&self) -> Option<Arc<Identity>> {
         self.held.load_full()
     }
 
     /// Keeps a renewed identity, on the disk first.
-    pub fn replace(&self, identity: Identity) -> Result<(), StateFailed> {
+    pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateFailed> {
         self.kept.save(&identity)?;
         self.held.store(Some(Arc::new(identity)));
         Ok(())

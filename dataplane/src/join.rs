@@ -52,7 +52,7 @@ pub enum JoinError {
 }
 
 /// The token as it was given: `-` stands for standard input.
-pub fn token(given: &str) -> Result<JoinToken, JoinError> {
+pub(crate) fn token(given: &str) -> Result<JoinToken, JoinError> {
     if given != "-" {
         return Ok(JoinToken::parse(given)?);
     }
@@ -62,7 +62,7 @@ pub fn token(given: &str) -> Result<JoinToken, JoinError> {
 }
 
 /// Joins, and keeps what this node is from now on in `folder`.
-pub async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, JoinError> {
+pub(crate) async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, JoinError> {
     let late = unix_now() - token.expires_at;
     if late >= 0 {
         return Err(JoinError::Expired(late));

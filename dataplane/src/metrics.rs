@@ -12,11 +12,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use webgateway_process::PREFIX;
 
-pub use self::age::ConfigAge;
+pub(crate) use self::age::ConfigAge;
 
 /// Handles to every metric of the process. Clones count the same.
 #[derive(Clone, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     accepted: Family<Listening, Counter>,
     open: Family<OfWorker, Gauge>,
     requests: Family<Answered, Counter>,
@@ -56,7 +56,7 @@ pub struct Metrics {
 
 /// The counters of one worker.
 #[derive(Clone)]
-pub struct WorkerMetrics {
+pub(crate) struct WorkerMetrics {
     /// Connections taken at the split.
     pub accepted_https: Counter,
     /// Connections taken at the redirect.
@@ -76,11 +76,11 @@ pub struct WorkerMetrics {
 
 /// A histogram of times from 10 µs to 40 s.
 #[derive(Clone, Debug)]
-pub struct Timing(Histogram);
+pub(crate) struct Timing(Histogram);
 
 impl Timing {
     /// Counts a time.
-    pub fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
 }
@@ -126,7 +126,7 @@ struct Failed {
 
 /// The reason why a connection was cut.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The first bytes are no TLS, or a ClientHello that cannot be answered.
     NotTls,
     /// The ClientHello is too large.
@@ -152,7 +152,7 @@ pub enum Refusal {
 impl Metrics {
     /// Registers the metrics.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("connections_accepted", "Connections taken", metrics.accepted.clone());
@@ -201,7 +201,7 @@ impl Metrics {
 
     /// Returns the counters of one worker.
     #[must_use]
-    pub fn worker(&self, worker: u32) -> WorkerMetrics {
+    pub(crate) fn worker(&self, worker: u32) -> WorkerMetrics {
         let accepted = |listener| self.accepted.get_or_create_owned(&Listening { worker, listener });
         let flow = |direction| self.tunnel_bytes.get_or_create_owned(&Flow { worker, direction });
         let class = |class| self.requests.get_or_create_owned(&Answered { worker, class });
@@ -221,29 +221,29 @@ impl Metrics {
 impl WorkerMetrics {
     /// Returns the number of requests answered so far.
     #[must_use]
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.classes.iter().map(Counter::get).sum()
     }
 
     /// Counts an answer.
-    pub fn answered(&self, status: http::StatusCode) {
+    pub(crate) fn answered(&self, status: http::StatusCode) {
         if let Some(counter) = self.classes.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
             counter.inc();
         }
     }
 
     /// Counts a connection that was cut.
-    pub fn refused(&self, reason: Refusal) {
+    pub(crate) fn refused(&self, reason: Refusal) {
         self.whole.refused.get_or_create(&Refused { reason }).inc();
     }
 
     /// Counts a backend's failure; `cause` is an RFC 9209 error type.
-    pub fn backend_failed(&self, cause: &'static str) {
+    pub(crate) fn backend_failed(&self, cause: &'static str) {
         self.whole.backend_failures.get_or_create(&Failed { cause }).inc();
     }
 
     /// Counts a request sent to a second backend.
-    pub fn retried(&self) {
+    pub(crate) fn retried(&self) {
         self.whole.retries.inc();
     }
 }

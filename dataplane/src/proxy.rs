@@ -1,9 +1,9 @@
 //! The reverse proxy for terminated hosts, and for the challenges of passthrough hosts.
 
-pub mod api;
-pub mod forward;
-pub mod handler;
-pub mod request;
-pub mod serve;
-pub mod span;
-pub mod upgrade;
+pub(crate) mod api;
+pub(crate) mod forward;
+pub(crate) mod handler;
+pub(crate) mod request;
+pub(crate) mod serve;
+pub(crate) mod span;
+pub(crate) mod upgrade;

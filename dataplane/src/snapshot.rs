@@ -9,16 +9,16 @@ use std::sync::Arc;
 use webgateway_proto::feed::{Held, ResourceName, Settings, TicketKeys};
 use webgateway_proto::model::Prefixes;
 
-pub use certs::{Certs, ServedCert, UnusableCertificate};
-pub use challenges::{ACME_TLS, Challenges, ServedChallenge};
-pub use table::Table;
+pub(crate) use certs::{Certs, ServedCert};
+pub(crate) use challenges::{ACME_TLS, Challenges, ServedChallenge};
+pub(crate) use table::Table;
 
 #[cfg(test)]
 pub(crate) use certs::tests;
 
 /// Everything a node knows. Cloning shares structure: a change costs the same with ten routes and with a million.
 #[derive(Clone, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The last version of which everything could be used.
     pub held: Option<Held>,
     /// What holds for the whole gateway; `None` before the first sync.
@@ -38,18 +38,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// Where backends may be.
     #[must_use]
-    pub fn allowed_backends(&self) -> Prefixes {
+    pub(crate) fn allowed_backends(&self) -> Prefixes {
         self.settings.as_ref().map_or_else(Prefixes::default, |s| s.allowed_backends.clone())
     }
 
     /// Whether `host` is the operator's domain.
     #[must_use]
-    pub fn is_base(&self, host: &str) -> bool {
+    pub(crate) fn is_base(&self, host: &str) -> bool {
         self.settings.as_ref().is_some_and(|s| s.base_domain.as_str() == host)
     }
 
     /// The names of all resources held.
-    pub fn names(&self) -> impl Iterator<Item = ResourceName> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = ResourceName> {
         let settings = self.settings.iter().map(|_| ResourceName::Settings);
         let certs = self.certs.ids().map(|id| ResourceName::Certificate(id.clone()));
         let challenges = self.challenges.hosts().map(|host| ResourceName::Challenge(host.clone()));

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 /// A TCP stream for HTTP and TLS, whose writes are vectored but most often of one buffer.
 #[derive(Debug)]
-pub struct Socket(pub TcpStream);
+pub(crate) struct Socket(pub TcpStream);
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

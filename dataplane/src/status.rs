@@ -7,7 +7,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 
 /// The sources of the status line.
 #[derive(Clone)]
-pub struct Status {
+pub(crate) struct Status {
     /// The node's metrics.
     pub metrics: Metrics,
     /// The workers' metrics.
@@ -21,7 +21,7 @@ pub struct Status {
 impl Status {
     /// Formats the line, such as `serving: version 12, 340 routes, 17 connections, feed connected`.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let doing = match (self.stop.is_stopping(), *self.draining.borrow()) {
             (true, _) => "stopping",
             (false, true) => "draining",

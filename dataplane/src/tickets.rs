@@ -18,7 +18,7 @@ const NAME_LEN: usize = 16;
 ///
 /// Until there are shared keys it uses keys of this process; their tickets go on to be opened.
 #[derive(Debug)]
-pub struct Tickets {
+pub(crate) struct Tickets {
     shared: ArcSwapOption<Vec<Key>>,
     own: Arc<dyn ProducesTickets>,
 }
@@ -36,12 +36,12 @@ impl std::fmt::Debug for Key {
 
 impl Tickets {
     /// With keys of this process.
-    pub fn new() -> Result<Self, rustls::Error> {
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
         Ok(Self { shared: ArcSwapOption::empty(), own: rustls::crypto::aws_lc_rs::Ticketer::new()? })
     }
 
     /// Uses these keys from now on: the first makes tickets, each opens them.
-    pub fn share(&self, keys: &TicketKeys) {
+    pub(crate) fn share(&self, keys: &TicketKeys) {
         let key = |name: [u8; NAME_LEN], secret: &Zeroizing<[u8; 32]>| {
             let seal = RandomizedNonceKey::new(&AES_256_GCM, secret.as_slice()).ok()?;
             Some(Key { name, seal })

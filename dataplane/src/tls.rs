@@ -18,12 +18,12 @@ const fn alert(description: u8) -> [u8; 7] {
 }
 
 /// `unrecognized_name` (RFC 6066 §3).
-pub const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
+pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// `internal_error`: a passthrough host whose backends are away.
-pub const INTERNAL_ERROR: [u8; 7] = alert(80);
+pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
 /// Finishes a handshake within `limit`; `None` if it failed.
-pub async fn finish(
+pub(crate) async fn finish(
     accepted: Accepted,
     stream: TcpStream,
     config: Arc<ServerConfig>,
@@ -35,12 +35,12 @@ pub async fn finish(
 
 /// Returns whether HTTP/2 was agreed on.
 #[must_use]
-pub fn is_h2(stream: &TlsStream<Socket>) -> bool {
+pub(crate) fn is_h2(stream: &TlsStream<Socket>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
 /// Sends an alert and ends the stream; a peer that does not take it is not waited for.
-pub async fn refuse(mut stream: TcpStream, alert: &[u8]) {
+pub(crate) async fn refuse(mut stream: TcpStream, alert: &[u8]) {
     let said = async {
         stream.write_all(alert).await?;
         stream.shutdown().await

@@ -22,20 +22,20 @@ thread_local! {
 
 /// The way in which a tunnel ended.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// Both sides have sent their end.
     Closed,
     /// No byte either way for the limit.
     Idle,
     /// One side failed.
-    Failed(io::Error),
+    Failed(#[expect(dead_code, reason = "the log shows it, by Debug")] io::Error),
 }
 
 /// An observer of the bytes of one direction, once they are written.
-pub type Observer<'a> = &'a dyn Fn(&[u8]);
+pub(crate) type Observer<'a> = &'a dyn Fn(&[u8]);
 
 /// The counters of a tunnel.
-pub struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     /// The bytes from the client.
     pub inward: &'a Counter,
     /// The bytes to the client.
@@ -45,7 +45,7 @@ pub struct Flow<'a> {
 }
 
 /// Copies between a client and a backend until both are done, one fails, or nothing moves for `idle`.
-pub async fn tunnel<C, B>(client: &mut C, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
+pub(crate) async fn tunnel<C, B>(client: &mut C, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,

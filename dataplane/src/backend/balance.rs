@@ -7,14 +7,14 @@ use webgateway_proto::model::{Backend, Balance, RouteId};
 
 /// Whose turn it is on each route of one worker.
 #[derive(Debug, Default)]
-pub struct Turns(RefCell<HashMap<RouteId, usize>>);
+pub(crate) struct Turns(RefCell<HashMap<RouteId, usize>>);
 
 /// Beyond that many routes the turns start over, so that routes long gone do not pile up.
 const MAX_TURNS: usize = 65_536;
 
 impl Turns {
     /// The number to choose by: the next turn, or chance. A route with one backend needs none.
-    pub fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
+    pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
         match balance {
             _ if backends < 2 => 0,
             Balance::Random => fastrand::usize(..),
@@ -34,7 +34,7 @@ impl Turns {
 /// The backends to try, at most two, in order: the `turn`th of those that answer, then another. When none
 /// answers, all count as answering: it is better to ask than to refuse.
 #[must_use]
-pub fn candidates(
+pub(crate) fn candidates(
     backends: &[Backend],
     turn: usize,
     is_up: impl Fn(Backend) -> bool,

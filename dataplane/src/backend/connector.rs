@@ -24,7 +24,7 @@ const MAX_COUNTED: usize = 65_536;
 
 /// An observation that the traffic made of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Observation {
+pub(crate) enum Observation {
     /// The backend cannot be reached.
     Failed(Backend, DialError),
     /// [`UNANSWERED`] requests in a row had no answer.
@@ -34,7 +34,7 @@ pub enum Observation {
 }
 
 /// Chooses backends of routes for one worker, connects to them, and reports how that went.
-pub struct Connector {
+pub(crate) struct Connector {
     down: RefCell<Cache<Arc<ArcSwap<Down>>, Arc<Down>>>,
     unanswered: RefCell<HashMap<Backend, u32>>,
     turns: Turns,
@@ -47,7 +47,7 @@ pub struct Connector {
 impl Connector {
     /// Passes over what is out in `down`, and dials for `timeout` at most, but never `ourselves`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         down: Arc<ArcSwap<Down>>,
         observations: mpsc::Sender<Observation>,
         ourselves: Ourselves,
@@ -59,7 +59,7 @@ impl Connector {
     }
 
     /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
-    pub fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
+    pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
         let turn = self.turns.next(route.id, destination.options.balance, backends.len());
@@ -69,7 +69,7 @@ impl Connector {
     }
 
     /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
-    pub async fn dial(&self, backend: Backend) -> Result<TcpStream, DialError> {
+    pub(crate) async fn dial(&self, backend: Backend) -> Result<TcpStream, DialError> {
         let dialled = dial(backend.address(), self.timeout, &self.ourselves).await;
         match &dialled {
             Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => {
@@ -88,7 +88,7 @@ impl Connector {
     }
 
     /// Connects to the first backend of `route` that can be reached.
-    pub async fn connect(&self, route: &FeedRoute) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<TcpStream, DialError> {
         // Backends are never empty.
         let mut error = DialError::Refused;
         for backend in self.candidates(route) {
@@ -101,7 +101,7 @@ impl Connector {
     }
 
     /// Takes note that a request was answered.
-    pub fn answered(&self, backend: Backend) {
+    pub(crate) fn answered(&self, backend: Backend) {
         let mut unanswered = self.unanswered.borrow_mut();
         if !unanswered.is_empty() {
             unanswered.remove(&backend);
@@ -109,7 +109,7 @@ impl Connector {
     }
 
     /// Takes note that a request was sent and not answered, or with something that is no answer.
-    pub fn unanswered(&self, backend: Backend) {
+    pub(crate) fn unanswered(&self, backend: Backend) {
         let mut unanswered = self.unanswered.borrow_mut();
         if unanswered.len() >= MAX_COUNTED {
             unanswered.clear();

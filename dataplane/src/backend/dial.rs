@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// The reason why a backend cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// Nothing listens there.
     #[error("connection refused")]
     Refused,
@@ -34,7 +34,7 @@ pub enum DialError {
 /// The listeners of this gateway: a backend there would bring a connection back for ever, and bytes that pass through
 /// cannot be marked as HTTP requests are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ourselves {
+pub(crate) struct Ourselves {
     /// The addresses, unspecified ones among them.
     pub addresses: Vec<IpAddr>,
     /// The ports at each of them.
@@ -57,7 +57,7 @@ impl Ourselves {
 impl DialError {
     /// Returns the proxy error type of RFC 9209 §2.3.
     #[must_use]
-    pub const fn proxy_error(self) -> &'static str {
+    pub(crate) const fn proxy_error(self) -> &'static str {
         match self {
             Self::Refused => "connection_refused",
             Self::Timeout => "connection_timeout",
@@ -70,7 +70,7 @@ impl DialError {
 }
 
 /// Connects to `address` within `limit`.
-pub async fn dial(
+pub(crate) async fn dial(
     address: SocketAddr,
     limit: Duration,
     ourselves: &Ourselves,

@@ -6,7 +6,7 @@ use webgateway_proto::model::{Backend, HealthCheck};
 
 /// What is judged: a backend by the traffic, or by one kind of check, however many routes name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The backend.
     pub backend: Backend,
     /// The check; none for what the traffic says.
@@ -15,7 +15,7 @@ pub struct Subject {
 
 /// The backends that are out. Cloning shares structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Down(imbl::HashMap<Backend, Vec<Out>>);
+pub(crate) struct Down(imbl::HashMap<Backend, Vec<Out>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Out {
@@ -26,7 +26,7 @@ struct Out {
 impl Down {
     /// Whether a route with this check passes the backend over.
     #[must_use]
-    pub fn is_out(&self, backend: Backend, check: Option<&HealthCheck>) -> bool {
+    pub(crate) fn is_out(&self, backend: Backend, check: Option<&HealthCheck>) -> bool {
         if self.0.is_empty() {
             return false;
         }
@@ -36,43 +36,37 @@ impl Down {
 
     /// Why it does.
     #[must_use]
-    pub fn reason(&self, backend: Backend, check: Option<&HealthCheck>) -> Option<&str> {
+    pub(crate) fn reason(&self, backend: Backend, check: Option<&HealthCheck>) -> Option<&str> {
         let outs = self.0.get(&backend)?;
         outs.iter().find(|out| out.check.is_none() || out.check.as_deref() == check).map(|out| &*out.reason)
     }
 
     /// Every backend that is out for some route, and why.
-    pub fn iter(&self) -> impl Iterator<Item = (Backend, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Backend, &str)> {
         self.0.iter().filter_map(|(backend, outs)| Some((*backend, &*outs.first()?.reason)))
     }
 
     /// Why a backend is out for some route.
     #[must_use]
-    pub fn first_reason(&self, backend: Backend) -> Option<&str> {
+    pub(crate) fn first_reason(&self, backend: Backend) -> Option<&str> {
         Some(&*self.0.get(&backend)?.first()?.reason)
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Takes one out.
-    pub fn insert(&mut self, subject: &Subject, reason: &str) {
+    pub(crate) fn insert(&mut self, subject: &Subject, reason: &str) {
         let outs = self.0.entry(subject.backend).or_default();
         outs.retain(|out| out.check != subject.check);
         outs.push(Out { check: subject.check.clone(), reason: reason.into() });
     }
 
     /// Brings one back.
-    pub fn remove(&mut self, subject: &Subject) {
+    pub(crate) fn remove(&mut self, subject: &Subject) {
         let Some(outs) = self.0.get_mut(&subject.backend) else { return };
         outs.retain(|out| out.check != subject.check);
         if outs.is_empty() {

@@ -9,7 +9,7 @@ const CAP: Duration = Duration::from_secs(30);
 
 /// How often a backend is looked at, and what takes it out and brings it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// The pause between two checks.
     pub interval: Duration,
     /// How many good ones in a row bring it back.
@@ -20,18 +20,18 @@ pub struct Terms {
 
 impl Terms {
     /// For a backend that the traffic could not reach: out at once, and back as soon as it can be reached.
-    pub const TRAFFIC: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
+    pub(crate) const TRAFFIC: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
 
     /// As a route says.
     #[must_use]
-    pub fn of(check: &HealthCheck) -> Self {
+    pub(crate) fn of(check: &HealthCheck) -> Self {
         Self { interval: check.interval(), rise: check.rise(), fall: check.fall() }
     }
 }
 
 /// What is thought of a backend; good until proven otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     is_out: bool,
     /// Outcomes in a row that contradict it.
     against: u32,
@@ -42,12 +42,12 @@ pub struct Judgement {
 impl Judgement {
     /// Whether it is out.
     #[must_use]
-    pub fn is_out(self) -> bool {
+    pub(crate) fn is_out(self) -> bool {
         self.is_out
     }
 
     /// Takes the outcome of a check; says whether the judgement turned.
-    pub fn note(&mut self, good: bool, terms: Terms) -> bool {
+    pub(crate) fn note(&mut self, good: bool, terms: Terms) -> bool {
         self.failures = if good { 0 } else { self.failures.saturating_add(1) };
         if good != self.is_out {
             self.against = 0;
@@ -63,7 +63,7 @@ impl Judgement {
 
     /// How long until the next check: the interval, and twice as long after each further bad one while it is out.
     #[must_use]
-    pub fn pause(self, terms: Terms) -> Duration {
+    pub(crate) fn pause(self, terms: Terms) -> Duration {
         if !self.is_out {
             return terms.interval;
         }

@@ -33,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 type Checked = OrdMap<RouteId, Arc<FeedRoute>>;
 
 /// What looks after the backends.
-pub struct Monitor {
+pub(crate) struct Monitor {
     /// What is known.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Where it publishes who is out.
@@ -50,7 +50,7 @@ type Checks = JoinSet<(Due, Result<(), String>)>;
 
 impl Monitor {
     /// Looks after them until the process stops.
-    pub async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
+    pub(crate) async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
         let (mut list, mut known) = (Watchlist::default(), Checked::new());
         let (mut checks, mut follow) = (Checks::new(), interval(FOLLOW));
         loop {

@@ -19,7 +19,7 @@ use crate::socket::Socket;
 
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
-pub struct Pool<B> {
+pub(crate) struct Pool<B> {
     idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
     keep: Duration,
 }
@@ -38,12 +38,12 @@ where
 {
     /// Keeps an idle connection for `keep`.
     #[must_use]
-    pub fn new(keep: Duration) -> Self {
+    pub(crate) fn new(keep: Duration) -> Self {
         Self { idle: RefCell::default(), keep }
     }
 
     /// Takes the newest idle connection that can take a request.
-    pub async fn take(&self, backend: SocketAddr, now: Instant) -> Option<SendRequest<B>> {
+    pub(crate) async fn take(&self, backend: SocketAddr, now: Instant) -> Option<SendRequest<B>> {
         loop {
             let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
             let mut sender = newest.sender;
@@ -58,7 +58,7 @@ where
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub fn put(&self, backend: SocketAddr, sender: SendRequest<B>, now: Instant) {
+    pub(crate) fn put(&self, backend: SocketAddr, sender: SendRequest<B>, now: Instant) {
         if sender.is_closed() {
             return;
         }
@@ -70,7 +70,7 @@ where
     }
 
     /// Closes what was idle too long.
-    pub fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, of_backend| {
             of_backend.retain(|idle| {
                 !idle.sender.is_closed() && now.saturating_duration_since(idle.since) <= self.keep
@@ -81,7 +81,7 @@ where
 }
 
 /// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it.
-pub async fn handshake<B>(
+pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,
     stream: TcpStream,

@@ -20,7 +20,7 @@ const AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
 
 /// What is wrong with a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Ill {
+pub(crate) enum Ill {
     /// It cannot be connected to.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -36,7 +36,7 @@ pub enum Ill {
 }
 
 /// Looks at a backend, for `limit` at most. `host` is what a GET asks for.
-pub async fn probe(
+pub(crate) async fn probe(
     backend: Backend,
     how: &Probe,
     host: &str,

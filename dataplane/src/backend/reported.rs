@@ -11,11 +11,11 @@ const MAX_NAMED: usize = 500;
 
 /// The health of backends as last reported on one stream of the feed.
 #[derive(Debug, Default)]
-pub struct Reported(Arc<Down>);
+pub(crate) struct Reported(Arc<Down>);
 
 impl Reported {
     /// Returns what differs from `now`, in messages of bounded size, and takes it for reported.
-    pub fn changes(&mut self, now: &Arc<Down>) -> Vec<Vec<BackendHealth>> {
+    pub(crate) fn changes(&mut self, now: &Arc<Down>) -> Vec<Vec<BackendHealth>> {
         if Arc::ptr_eq(&self.0, now) {
             return Vec::new();
         }

@@ -14,13 +14,13 @@ use super::probe::probe;
 use crate::snapshot::Snapshot;
 
 /// The number of explanations that are made at once.
-pub const MAX_EXPLANATIONS: usize = 8;
+pub(crate) const MAX_EXPLANATIONS: usize = 8;
 /// The time a backend may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// This node's view of the backends.
 #[derive(Debug, Clone)]
-pub struct BackendView {
+pub(crate) struct BackendView {
     /// The backends that are out.
     pub down: Arc<ArcSwap<Down>>,
     /// The gateway's own listeners, where no backend may be.
@@ -29,7 +29,13 @@ pub struct BackendView {
 
 impl BackendView {
     /// Explains how `host` looks in `snapshot`, of `version`, in answer to the question `id`.
-    pub async fn explain(self, snapshot: Arc<Snapshot>, version: u64, id: u64, host: Host) -> Explanation {
+    pub(crate) async fn explain(
+        self,
+        snapshot: Arc<Snapshot>,
+        version: u64,
+        id: u64,
+        host: Host,
+    ) -> Explanation {
         let route = snapshot.routes.lookup(host.as_str()).cloned();
         let ends_tls = route.as_ref().is_none_or(|route| route.destination.mode == Mode::Terminate);
         let served = snapshot.certs.lookup(host.as_str()).filter(|_| ends_tls);

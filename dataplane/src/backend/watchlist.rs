@@ -18,7 +18,7 @@ const FORGET: Duration = Duration::from_secs(600);
 
 /// The backends that are looked at.
 #[derive(Debug, Default)]
-pub struct Watchlist {
+pub(crate) struct Watchlist {
     watched: HashMap<Subject, Watched>,
     due: BTreeMap<(Instant, u64), Subject>,
     numbers: u64,
@@ -41,7 +41,7 @@ struct Watched {
 
 /// A check to be made now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// What is looked at.
     pub subject: Subject,
     /// Comes back with the outcome.
@@ -52,7 +52,7 @@ pub struct Due {
 
 /// A backend that is out now, or back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turned {
+pub(crate) struct Turned {
     /// Which.
     pub backend: Backend,
     /// Why it is out; none: it is back.
@@ -62,18 +62,18 @@ pub struct Turned {
 impl Watchlist {
     /// What is out.
     #[must_use]
-    pub fn down(&self) -> &Down {
+    pub(crate) fn down(&self) -> &Down {
         &self.down
     }
 
     /// When the next check is due.
     #[must_use]
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// A route names its backends. The first checks are spread over the interval by `chance`, from 0 to 1.
-    pub fn add(&mut self, route: &FeedRoute, now: Instant, chance: impl Fn() -> f64) {
+    pub(crate) fn add(&mut self, route: &FeedRoute, now: Instant, chance: impl Fn() -> f64) {
         for subject in subjects(route) {
             let terms = subject.check.as_deref().map_or(Terms::TRAFFIC, Terms::of);
             if !self.watched.contains_key(&subject) {
@@ -86,7 +86,7 @@ impl Watchlist {
     }
 
     /// A route names no more what it named, but for what `now` names as well. Says whether one of them was out.
-    pub fn remove(&mut self, route: &FeedRoute, now: Option<&FeedRoute>) -> bool {
+    pub(crate) fn remove(&mut self, route: &FeedRoute, now: Option<&FeedRoute>) -> bool {
         let kept: Vec<Subject> = now.into_iter().flat_map(subjects).collect();
         let mut turned = false;
         for subject in subjects(route).filter(|subject| !kept.contains(subject)) {
@@ -100,7 +100,7 @@ impl Watchlist {
     }
 
     /// The traffic could not use a backend.
-    pub fn failed(&mut self, backend: Backend, why: &str, now: Instant) -> Option<Turned> {
+    pub(crate) fn failed(&mut self, backend: Backend, why: &str, now: Instant) -> Option<Turned> {
         let subject = Subject { backend, check: None };
         if !self.watched.contains_key(&subject) {
             if self.by_traffic >= MAX_BY_TRAFFIC {
@@ -119,13 +119,13 @@ impl Watchlist {
     }
 
     /// The traffic has reached a backend that was out.
-    pub fn reached(&mut self, backend: Backend) -> Option<Turned> {
+    pub(crate) fn reached(&mut self, backend: Backend) -> Option<Turned> {
         let subject = Subject { backend, check: None };
         self.watched.contains_key(&subject).then(|| self.forget(&subject))?
     }
 
     /// The next check whose time has come.
-    pub fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
         let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
         let ((_, number), subject) = first.remove_entry();
         let watched = self.watched.get_mut(&subject)?;
@@ -135,7 +135,7 @@ impl Watchlist {
     }
 
     /// A check is over. The next one comes after a pause that `chance`, from 0 to 1, moves by a tenth.
-    pub fn checked(
+    pub(crate) fn checked(
         &mut self,
         Due { subject, number, .. }: &Due,
         outcome: Result<(), String>,

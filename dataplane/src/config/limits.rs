@@ -52,17 +52,17 @@ pub struct Limits {
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The maximum size of a ClientHello, in bytes with its record headers.
-pub const HELLO_BYTES: usize = 64 * 1024;
+pub(crate) const HELLO_BYTES: usize = 64 * 1024;
 /// The time for an API request's body to arrive.
-pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum size of the bodies of all API requests and answers under way together, in bytes.
-pub const API_BODIES: usize = 64 * 1024 * 1024;
+pub(crate) const API_BODIES: usize = 64 * 1024 * 1024;
 /// The maximum size of an answer of the API, in bytes: what gwctl takes, and a head.
-pub const API_ANSWER: usize = 17 * 1024 * 1024;
+pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
-pub const API_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
-pub const POOL_PER_BACKEND: usize = 1024;
+pub(crate) const POOL_PER_BACKEND: usize = 1024;
 
 impl Limits {
     /// Refuses bounds that nothing could run with: time that is none or beyond the clock, room for nothing.

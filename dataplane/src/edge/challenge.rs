@@ -22,7 +22,7 @@ const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
 /// The answer to a request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum ChallengeAnswer {
+pub(crate) enum ChallengeAnswer {
     /// Our own, with this body.
     Own(Box<str>),
     /// That of the backend of this route.
@@ -30,7 +30,12 @@ pub enum ChallengeAnswer {
 }
 
 /// Returns the answer to a request for `host` and `path`, if it is a challenge that has one. Pure.
-pub fn find_answer(snapshot: &Snapshot, host: &str, method: &Method, path: &str) -> Option<ChallengeAnswer> {
+pub(crate) fn find_answer(
+    snapshot: &Snapshot,
+    host: &str,
+    method: &Method,
+    path: &str,
+) -> Option<ChallengeAnswer> {
     let token = path.strip_prefix(PATH).filter(|_| method == Method::GET || method == Method::HEAD)?;
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
@@ -50,7 +55,7 @@ pub fn find_answer(snapshot: &Snapshot, host: &str, method: &Method, path: &str)
 }
 
 /// Returns the response with our own answer.
-pub fn own_response(key_authorization: &str) -> Response<ResponseBody> {
+pub(crate) fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::fixed(key_authorization.to_owned()));
     let binary = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, binary);
@@ -58,7 +63,7 @@ pub fn own_response(key_authorization: &str) -> Response<ResponseBody> {
 }
 
 /// Asks the backend, as any other request is proxied; but nothing is upgraded at :80.
-pub async fn proxy(
+pub(crate) async fn proxy(
     connection: &ConnectionContext,
     route: &FeedRoute,
     authority: &HeaderValue,

@@ -62,7 +62,7 @@ struct Terminate {
 }
 
 /// Takes a connection to its end.
-pub async fn connection(
+pub(crate) async fn connection(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
     stream: TcpStream,

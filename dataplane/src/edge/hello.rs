@@ -14,7 +14,7 @@ use crate::snapshot::ACME_TLS;
 const FIRST_READ: usize = 2048;
 
 /// A whole ClientHello.
-pub struct Hello {
+pub(crate) struct Hello {
     /// The TLS library's state, to go on from here.
     pub accepted: Accepted,
     /// All that was read, to be replayed in a passthrough.
@@ -31,7 +31,7 @@ pub struct Hello {
 /// The reason why there is no ClientHello.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error("no ClientHello: {reason:?}")]
-pub struct HelloError {
+pub(crate) struct HelloError {
     /// The label of the counter.
     pub reason: Refusal,
     /// The alert to send before closing; empty for peers that do not speak TLS.
@@ -40,19 +40,13 @@ pub struct HelloError {
 
 /// Collects a ClientHello. Pure: bytes in, progress out.
 #[derive(Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     acceptor: Acceptor,
     raw: Vec<u8>,
     fed: usize,
 }
 
 impl Reader {
-    /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
-        self.raw.extend_from_slice(bytes);
-        self.step()
-    }
-
     fn step(&mut self) -> Result<Option<Hello>, HelloError> {
         while self.fed < self.raw.len() {
             let mut new = self.raw.get(self.fed..).unwrap_or_default();
@@ -97,7 +91,7 @@ impl HelloError {
 }
 
 /// Reads a ClientHello off a stream. The caller bounds the time.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloError> {
+pub(crate) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloError> {
     let mut reader = Reader::default();
     loop {
         reader.raw.reserve(FIRST_READ);

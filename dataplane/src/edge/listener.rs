@@ -10,7 +10,7 @@ const BACKLOG: i32 = 1024;
 
 /// A listener to be bound.
 #[derive(Debug, Clone, Copy)]
-pub struct Purpose {
+pub(crate) struct Purpose {
     /// The listener's name; its sockets from systemd have it.
     pub what: &'static str,
     /// The key that sets its port.
@@ -23,7 +23,7 @@ pub struct Purpose {
 ///
 /// The kernel spreads connections over sockets that share a port. It would share it with another process just as
 /// well: so the port is first taken alone.
-pub fn bind(
+pub(crate) fn bind(
     addresses: &[IpAddr],
     purpose: Purpose,
     workers: usize,

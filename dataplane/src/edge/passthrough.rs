@@ -14,7 +14,7 @@ use crate::tls::{self, INTERNAL_ERROR};
 use crate::tunnel::{Ended, Flow, tunnel};
 
 /// A client's connection for a passthrough route.
-pub struct Passthrough {
+pub(crate) struct Passthrough {
     /// The client's side.
     pub client: TcpStream,
     /// The bytes read of it: its ClientHello.
@@ -28,7 +28,7 @@ pub struct Passthrough {
 }
 
 /// Takes a passthrough to its end, or to that of its route.
-pub async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
+pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthrough) {
     let Passthrough { client, hello, route, membership, open: _open } = passthrough;
     worker.metrics.tunnels.inc();
     tokio::select! {

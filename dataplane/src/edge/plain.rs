@@ -22,7 +22,7 @@ use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
 /// Serves a connection until it is done.
-pub async fn connection(
+pub(crate) async fn connection(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
     stream: TcpStream,
@@ -83,7 +83,7 @@ async fn respond(
 }
 
 /// Redirects to https (308) for a known host: same host, path and query; never for an unknown one.
-pub fn redirect(
+pub(crate) fn redirect(
     snapshot: &Snapshot,
     host: &str,
     uri: &Uri,

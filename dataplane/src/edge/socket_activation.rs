@@ -11,7 +11,7 @@ use super::listener::{Purpose, bind};
 
 /// The listening sockets of one purpose.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// The listening sockets of each worker.
     pub by_worker: Vec<Vec<TcpListener>>,
     /// The addresses listened on.
@@ -40,7 +40,7 @@ pub enum ListenError {
 }
 
 /// Listens for `purpose`: on the sockets of its name that systemd passes, or else at `addresses`.
-pub fn listen(
+pub(crate) fn listen(
     inherited: &mut Inherited,
     purpose: Purpose,
     addresses: &[IpAddr],

@@ -11,7 +11,7 @@ use crate::snapshot::{ServedCert, ServedChallenge, Snapshot};
 
 /// The decision about a connection.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Its TLS ends here.
     Terminate {
         /// The certificate to serve.
@@ -30,7 +30,7 @@ pub enum Verdict {
 /// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
 /// a certificate covers it, so that the client reads why there is nothing. `acme` is for a ClientHello that offers
 /// `acme-tls/1` alone; a passthrough host's own go to its backend.
-pub fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdict {
+pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdict {
     let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
     // A base domain that was somebody's host before is the operator's now.
     let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));

@@ -32,7 +32,7 @@ const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of one worker.
 #[derive(Debug, Default)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// The sockets of the split.
     pub https: Vec<std::net::TcpListener>,
     /// The sockets of the redirect.
@@ -42,7 +42,7 @@ pub struct Sockets {
 }
 
 /// The parts of a worker, for its thread.
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its listening sockets.
     pub sockets: Sockets,
     /// Routes that are gone.
@@ -61,7 +61,7 @@ pub struct Worker {
 
 /// A worker ended before it was told to.
 #[derive(Debug, Error)]
-pub enum WorkerError {
+pub(crate) enum WorkerError {
     /// The runtime cannot be made, or a listening socket cannot be used on it.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -74,7 +74,7 @@ pub enum WorkerError {
 }
 
 /// Runs a worker to its end.
-pub fn run(worker: Worker) -> Result<(), WorkerError> {
+pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
         let Worker { sockets, closed, leave, pulse, stop, metrics, context } = worker;
@@ -164,7 +164,7 @@ impl Acceptors {
 }
 
 /// Resolves with the first sync, or after [`FIRST_SYNC_TIMEOUT`].
-pub async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
+pub(crate) async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
     let first = async {
         while snapshot.load().settings.is_none() {
             sleep(LOOK).await;

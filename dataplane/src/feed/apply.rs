@@ -12,7 +12,7 @@ use crate::snapshot::{ServedCert, Snapshot};
 
 /// The messages between Begin and End.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     full: bool,
     changes: Vec<Change>,
     /// The prefixes of its settings, if it has some.
@@ -35,7 +35,7 @@ enum Change {
 
 /// A resource that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
+pub(crate) struct Reject {
     /// Its name.
     pub resource: String,
     /// The reason, for the operator.
@@ -44,17 +44,17 @@ pub struct Reject {
 
 /// A complete batch, and the version that the controlplane stands at after it.
 #[derive(Debug)]
-pub struct Complete {
+pub(crate) struct Complete {
     batch: Batch,
     held: Held,
 }
 
 /// Puts a batch together from the messages of the feed.
 #[derive(Debug, Default)]
-pub struct Collector(Option<Batch>);
+pub(crate) struct Collector(Option<Batch>);
 
 /// The outcome of a batch.
-pub struct Applied {
+pub(crate) struct Applied {
     /// The next snapshot.
     pub snapshot: Snapshot,
     /// The version that the batch stands at.
@@ -75,24 +75,24 @@ impl Reject {
 
 impl Complete {
     /// Returns a full batch of these messages.
-    pub fn full(messages: Vec<ToNode>, held: Held) -> Self {
+    pub(crate) fn full(messages: Vec<ToNode>, held: Held) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
         messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
         Self { batch, held }
     }
 
     /// Returns whether it names everything there is.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.batch.full
     }
 
     /// Returns whether it takes something away, be it by not naming it.
-    pub fn removes(&self) -> bool {
+    pub(crate) fn removes(&self) -> bool {
         self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove { .. }))
     }
 
     /// Appends its messages, to be kept.
-    pub fn store(&self, into: &mut Vec<u8>) {
+    pub(crate) fn store(&self, into: &mut Vec<u8>) {
         for change in &self.batch.changes {
             match change {
                 Change::Put(resource) => stored::put(resource, into),
@@ -144,7 +144,7 @@ impl Batch {
 
 impl Collector {
     /// Takes a message; returns the batch when it is complete. What stands outside of a batch is dropped.
-    pub fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<Complete> {
+    pub(crate) fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<Complete> {
         match (message, &mut self.0) {
             (ToNode::Begin { full }, batch) => *batch = Some(Batch { full, ..Batch::default() }),
             (ToNode::End(held), batch) => return batch.take().map(|batch| Complete { batch, held }),
@@ -155,14 +155,14 @@ impl Collector {
     }
 
     /// Returns the prefixes in which the backends of the routes to come may be: as the settings of this very batch say, if it has some.
-    pub fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
+    pub(crate) fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
         let own = self.0.as_ref().and_then(|batch| batch.allowed.clone());
         own.unwrap_or_else(|| current.allowed_backends())
     }
 }
 
 /// Applies a complete batch at `now` (Unix seconds).
-pub fn apply(
+pub(crate) fn apply(
     current: &Snapshot,
     complete: Complete,
     tickets: &Arc<dyn ProducesTickets>,
@@ -184,7 +184,7 @@ pub fn apply(
 }
 
 /// Takes messages that were kept, one after the other, at `now` (Unix seconds).
-pub fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+pub(crate) fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn ProducesTickets>, now: i64) {
     if let ToNode::End(held) = message {
         into.version = held.version;
         return into.stand_at(held);

@@ -7,21 +7,21 @@ const CAP: Duration = Duration::from_secs(5);
 
 /// The waits between attempts to connect.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The wait after one more failure. `jitter` is in 0.0..1.0: half of the wait is fixed, half is chance, so
     /// that nodes which lost the controlplane together do not come back together.
-    pub fn failed(&mut self, jitter: f64) -> Duration {
+    pub(crate) fn failed(&mut self, jitter: f64) -> Duration {
         let whole = FIRST.saturating_mul(2u32.saturating_pow(self.failures)).min(CAP);
         self.failures = self.failures.saturating_add(1);
         whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// All is well again.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 }

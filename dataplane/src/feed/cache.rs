@@ -17,7 +17,7 @@ use tracing::{error, info};
 use webgateway_seal::{SecretKey, SecretKeyError};
 
 use self::folder::Folder;
-pub use self::load::Restored;
+pub(crate) use self::load::Restored;
 use self::page::Page;
 use self::writer::{Job, Keep, Writer};
 use super::apply::Complete;
@@ -30,10 +30,10 @@ const KEY_FILE: &str = "cache.key";
 const LARGEST_BATCH: usize = 16 * 1024 * 1024;
 
 /// Where batches go to be kept.
-pub struct Cache(Sender<Job>);
+pub(crate) struct Cache(Sender<Job>);
 
 /// The cache as it was found.
-pub struct Opened {
+pub(crate) struct Opened {
     /// What was in it.
     pub restored: Option<Restored>,
     /// Takes what comes.
@@ -43,14 +43,14 @@ pub struct Opened {
 }
 
 /// A batch, to be kept once it is applied.
-pub struct Record {
+pub(crate) struct Record {
     keep: Keep,
     at: i64,
 }
 
 /// Opens the cache in `folder` under the key in `state`, made at the first start; reads it at `now` (Unix seconds).
 /// One that cannot be used is said and left out. Blocks.
-pub fn open(
+pub(crate) fn open(
     folder: &Path,
     state: &Path,
     tickets: &Arc<dyn ProducesTickets>,
@@ -79,7 +79,7 @@ pub fn open(
 
 impl Record {
     /// Of a batch applied at `at` (Unix seconds).
-    pub fn new(batch: &Complete, at: i64) -> Self {
+    pub(crate) fn new(batch: &Complete, at: i64) -> Self {
         let page = (!batch.is_full()).then(|| page::of_batch(batch, at));
         let keep = match page.filter(|page: &Page| page.len() <= LARGEST_BATCH) {
             None => Keep::Anew,
@@ -92,7 +92,7 @@ impl Record {
 
 impl Cache {
     /// Keeps a batch that made `snapshot`. What is returned is told once it is, or cannot be.
-    pub fn keep(&self, record: Record, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
+    pub(crate) fn keep(&self, record: Record, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
         let (done, kept) = oneshot::channel();
         let Record { keep, at } = record;
         // Without the thread the process stops; the receiver is told by the drop.

@@ -61,7 +61,7 @@ fn status_message(status: &tonic::Status) -> String {
 }
 
 /// The feed's client.
-pub struct FeedClient {
+pub(crate) struct FeedClient {
     /// The connector to the controlplanes.
     pub link: Link,
     /// This node's name.
@@ -82,7 +82,7 @@ pub struct FeedClient {
 
 impl FeedClient {
     /// Holds a stream until the process stops. Losing it changes nothing for traffic.
-    pub async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
+    pub(crate) async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
         let mut backoff = Backoff::default();
         loop {
             let ended = tokio::select! {

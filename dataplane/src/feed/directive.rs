@@ -6,7 +6,7 @@ use webgateway_process::{Blocker, Readiness};
 
 /// The drain of this node. No client is refused by it, and losing the controlplane does not undo it.
 #[derive(Debug)]
-pub struct Drain {
+pub(crate) struct Drain {
     readiness: Readiness,
     unready: Option<Blocker>,
     workers: watch::Sender<bool>,
@@ -15,24 +15,24 @@ pub struct Drain {
 impl Drain {
     /// Does not drain; what drains is not `readiness`.
     #[must_use]
-    pub fn new(readiness: Readiness) -> Self {
+    pub(crate) fn new(readiness: Readiness) -> Self {
         Self { readiness, unready: None, workers: watch::Sender::new(false) }
     }
 
     /// Returns, for a worker, whether its clients are asked to go.
     #[must_use]
-    pub fn asked(&self) -> watch::Receiver<bool> {
+    pub(crate) fn asked(&self) -> watch::Receiver<bool> {
         self.workers.subscribe()
     }
 
     /// Returns whether it drains.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.unready.is_some()
     }
 
     /// Drains, or no longer does.
-    pub fn obey(&mut self, drain: bool) {
+    pub(crate) fn obey(&mut self, drain: bool) {
         if drain == self.is_on() {
             return;
         }

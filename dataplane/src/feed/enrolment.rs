@@ -55,7 +55,11 @@ pub enum NotGranted {
 }
 
 /// Joins with a token: its secret goes only to who has the token's CA, over TLS.
-pub async fn join(token: &JoinToken, config: Arc<ClientConfig>, csr: Vec<u8>) -> Result<Granted, NotGranted> {
+pub(crate) async fn join(
+    token: &JoinToken,
+    config: Arc<ClientConfig>,
+    csr: Vec<u8>,
+) -> Result<Granted, NotGranted> {
     let address = &token.address;
     let shaken = timeout(PATIENCE, shake_hands(address, config)).await;
     let stream =
@@ -72,7 +76,7 @@ pub async fn join(token: &JoinToken, config: Arc<ClientConfig>, csr: Vec<u8>) ->
 }
 
 /// Asks for the next certificate over the connection that the last one made.
-pub async fn renew(channel: Channel, csr: Vec<u8>) -> Result<Granted, NotGranted> {
+pub(crate) async fn renew(channel: Channel, csr: Vec<u8>) -> Result<Granted, NotGranted> {
     let mut client = Client::new(channel);
     let asked = client.renew(wire::RenewRequest { csr: csr.into() });
     read(timeout(PATIENCE, asked).await.map_err(|_| NotGranted::Timeout)?)

@@ -23,7 +23,7 @@ const MAX_FILE: u64 = 1 << 30;
 
 /// Why the file cannot be used; what was loaded before stays.
 #[derive(Debug, Error)]
-pub enum InvalidFile {
+pub(crate) enum InvalidFile {
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
@@ -101,7 +101,7 @@ struct FileRoute {
 }
 
 /// Loads `path` at the start, and again on SIGHUP; fails only if it cannot be used at the start.
-pub async fn run(path: PathBuf, mut publisher: Publisher, stop: Stop) -> Result<(), InvalidFile> {
+pub(crate) async fn run(path: PathBuf, mut publisher: Publisher, stop: Stop) -> Result<(), InvalidFile> {
     publisher.publish(load(&path)?);
     let hangup = signal(SignalKind::hangup());
     let mut hangup = hangup.map_err(|source| InvalidFile::Unreadable { path: path.clone(), source })?;
@@ -121,7 +121,7 @@ pub async fn run(path: PathBuf, mut publisher: Publisher, stop: Stop) -> Result<
 }
 
 /// Reads the file as one full batch.
-pub fn load(path: &Path) -> Result<Complete, InvalidFile> {
+pub(crate) fn load(path: &Path) -> Result<Complete, InvalidFile> {
     let unreadable = |source| InvalidFile::Unreadable { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
         return Err(unreadable(std::io::ErrorKind::FileTooLarge.into()));

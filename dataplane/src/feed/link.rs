@@ -32,11 +32,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WINDOW: u32 = 1024 * 1024;
 
 /// The channel to a remote controlplane, while there is one. Clones are the same.
-pub type RemoteChannel = Arc<ArcSwapOption<Channel>>;
+pub(crate) type RemoteChannel = Arc<ArcSwapOption<Channel>>;
 
 /// The reason why there is no connection.
 #[derive(Debug, Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The controlplane cannot be reached, or does not speak with us.
     #[error("cannot connect: {}", root(.0))]
     Transport(#[from] tonic::transport::Error),
@@ -61,7 +61,7 @@ pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The connector to the controlplanes.
-pub struct Link {
+pub(crate) struct Link {
     endpoints: Vec<Endpoint>,
     identity: Option<Current>,
     rotation: EndpointRotation,
@@ -73,25 +73,25 @@ pub struct Link {
 impl Link {
     /// Connects to these, one after the other; `identity` is needed for remote ones. There must be one.
     #[must_use]
-    pub fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
         let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
         Self { endpoints, identity, rotation, failures, remote: RemoteChannel::default() }
     }
 
     /// Returns the channel to a remote controlplane, while there is one.
     #[must_use]
-    pub fn remote(&self) -> RemoteChannel {
+    pub(crate) fn remote(&self) -> RemoteChannel {
         Arc::clone(&self.remote)
     }
 
     /// Returns the endpoint whose turn it is, as text.
     #[must_use]
-    pub fn current(&self) -> String {
+    pub(crate) fn current(&self) -> String {
         self.endpoints[self.rotation.current()].to_string()
     }
 
     /// Connects to the endpoint whose turn it is.
-    pub async fn connect(&self) -> Result<Channel, ConnectError> {
+    pub(crate) async fn connect(&self) -> Result<Channel, ConnectError> {
         let endpoint = self.endpoints[self.rotation.current()].clone();
         let is_remote = matches!(endpoint, Endpoint::Remote(_));
         if is_remote {
@@ -114,18 +114,18 @@ impl Link {
     }
 
     /// Takes note that the endpoint whose turn it is works.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.rotation.succeeded();
         self.failures[self.rotation.current()] = None;
     }
 
     /// Gives up the channel to a remote controlplane, as its stream has ended.
-    pub fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         self.remote.store(None);
     }
 
     /// Records why the endpoint whose turn it is failed; returns whether that differs from its last failure.
-    pub fn record_failure(&mut self, error: &str) -> bool {
+    pub(crate) fn record_failure(&mut self, error: &str) -> bool {
         let last = &mut self.failures[self.rotation.current()];
         let differs = last.as_deref() != Some(error);
         if differs {
@@ -135,7 +135,7 @@ impl Link {
     }
 
     /// Goes on to the next endpoint; returns whether all have failed since one worked.
-    pub fn advance(&mut self) -> bool {
+    pub(crate) fn advance(&mut self) -> bool {
         self.rotation.failed(self.endpoints.len())
     }
 }

@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
 
 /// The one writer of the snapshot.
-pub struct Publisher {
+pub(crate) struct Publisher {
     snapshot: Arc<ArcSwap<Snapshot>>,
     workers: Vec<UnboundedSender<RouteClosed>>,
     tickets: Arc<Tickets>,
@@ -31,7 +31,7 @@ pub struct Publisher {
 
 /// The outcome of a batch.
 #[derive(Debug)]
-pub struct Published {
+pub(crate) struct Published {
     /// The version that it stands at.
     pub version: u64,
     /// The resources that could not be used.
@@ -42,7 +42,7 @@ pub struct Published {
 
 impl Publisher {
     /// Writes `snapshot`; `unready` is let go with the first batch.
-    pub fn new(
+    pub(crate) fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         workers: Vec<UnboundedSender<RouteClosed>>,
         tickets: Arc<Tickets>,
@@ -53,7 +53,7 @@ impl Publisher {
     }
 
     /// Keeps every batch in `cache` from now on, and serves what was in it.
-    pub fn continue_from(&mut self, cache: Cache, restored: Option<Restored>) {
+    pub(crate) fn continue_from(&mut self, cache: Cache, restored: Option<Restored>) {
         self.cache = Some(cache);
         let Some(Restored { snapshot, at }) = restored else { return };
         let version = snapshot.held.as_ref().map_or(0, |held| held.version);
@@ -63,17 +63,17 @@ impl Publisher {
     }
 
     /// Returns the snapshot in use.
-    pub fn current(&self) -> Arc<Snapshot> {
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
     /// Returns the version of the last batch, whether or not all of it could be used.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// Applies a batch as one swap.
-    pub fn publish(&mut self, complete: Complete) -> Published {
+    pub(crate) fn publish(&mut self, complete: Complete) -> Published {
         let (current, now) = (self.current(), unix_now());
         let record = self.cache.as_ref().map(|_| Record::new(&complete, now));
         let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;

@@ -32,7 +32,7 @@ enum NotRenewed {
 }
 
 /// Renews `identity` over `channel` until the process stops.
-pub async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -> Result<(), Infallible> {
+pub(crate) async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -> Result<(), Infallible> {
     while let Some(held) = identity.get() {
         let wait = match until(held.renew_at) {
             Duration::ZERO => match renew(&identity, &held, &channel).await {

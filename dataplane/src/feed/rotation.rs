@@ -2,7 +2,7 @@
 
 /// A rotation through endpoints. After each failure the next one is tried, at once; after a whole round the node waits.
 #[derive(Debug, Default)]
-pub struct EndpointRotation {
+pub(crate) struct EndpointRotation {
     at: usize,
     failed: usize,
 }
@@ -10,12 +10,12 @@ pub struct EndpointRotation {
 impl EndpointRotation {
     /// Rerotation the place of the endpoint to try.
     #[must_use]
-    pub fn current(&self) -> usize {
+    pub(crate) fn current(&self) -> usize {
         self.at
     }
 
     /// Goes on to the next endpoint of `of`, as this one failed; rerotation whether the round is over.
-    pub fn failed(&mut self, of: usize) -> bool {
+    pub(crate) fn failed(&mut self, of: usize) -> bool {
         self.at = (self.at + 1) % of.max(1);
         self.failed += 1;
         let over = self.failed >= of;
@@ -26,7 +26,7 @@ impl EndpointRotation {
     }
 
     /// Begins a new round with this endpoint, as it works.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failed = 0;
     }
 }

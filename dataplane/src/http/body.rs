@@ -23,7 +23,7 @@ const PIECE: usize = 16 * 1024;
 
 /// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The side that sends it failed.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
@@ -37,7 +37,7 @@ pub enum BodyError {
 
 /// The body of a request to a backend.
 #[derive(Debug)]
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// No body.
     Empty,
     /// The client's.
@@ -46,7 +46,7 @@ pub enum RequestBody {
 
 /// A request's body as the client sends it; it ends early with the route.
 #[derive(Debug)]
-pub struct ClientBody {
+pub(crate) struct ClientBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
     cut: CutWait,
@@ -54,7 +54,7 @@ pub struct ClientBody {
 
 /// The body of a response to a client.
 #[derive(Debug)]
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The API's.
@@ -65,7 +65,7 @@ pub enum ResponseBody {
 
 /// The API's answer, sent piece by piece, and the memory reserved for it until then.
 #[derive(Debug)]
-pub struct ApiBody {
+pub(crate) struct ApiBody {
     rest: Bytes,
     _reserved: OwnedSemaphorePermit,
 }
@@ -73,7 +73,7 @@ pub struct ApiBody {
 /// A response's body as the backend sends it; it ends early with the route. When it was read to its end, the connection
 /// goes back to the pool.
 #[derive(Debug)]
-pub struct BackendBody {
+pub(crate) struct BackendBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
     lease: Option<Lease>,
@@ -84,7 +84,7 @@ pub struct BackendBody {
 
 /// A backend's connection while its answer is read.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// The pool that it goes back to.
     pub pool: Rc<Pool<RequestBody>>,
     /// The address of the backend.
@@ -96,7 +96,7 @@ pub struct Lease {
 impl RequestBody {
     /// Returns the body that a client sends.
     #[must_use]
-    pub fn client(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+    pub(crate) fn client(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
         Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
     }
 }
@@ -104,20 +104,20 @@ impl RequestBody {
 impl ResponseBody {
     /// Returns a body of the gateway's own.
     #[must_use]
-    pub fn fixed(text: impl Into<Bytes>) -> Self {
+    pub(crate) fn fixed(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self::Fixed((!text.is_empty()).then_some(text))
     }
 
     /// Returns the body of the API's answer, for which memory is `reserved` until it is sent.
     #[must_use]
-    pub fn api(rest: Bytes, reserved: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn api(rest: Bytes, reserved: OwnedSemaphorePermit) -> Self {
         Self::Api(ApiBody { rest, _reserved: reserved })
     }
 
     /// Returns the body that a backend sends, silent for at most `limit` at a time.
     #[must_use]
-    pub fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
+    pub(crate) fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
         exchange.wait_for_backend(false);
         let mut body = BackendBody {
             incoming,

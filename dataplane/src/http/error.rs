@@ -10,7 +10,7 @@ use crate::controlplane::ControlplaneError;
 
 /// The reason why a request is answered by the gateway itself, with an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ProxyError {
+pub(crate) enum ProxyError {
     /// The request is malformed.
     #[error("The request cannot be passed on: {0}.")]
     BadRequest(#[from] BadRequest),
@@ -94,19 +94,19 @@ impl ProxyError {
 
     /// Returns the error type of RFC 9209 §2.3, where a next hop was involved.
     #[must_use]
-    pub fn proxy_error(&self) -> Option<&'static str> {
+    pub(crate) fn proxy_error(&self) -> Option<&'static str> {
         self.verdict().error
     }
 
     /// Returns whether a backend took the request and gave no valid response.
     #[must_use]
-    pub fn is_of_backend(&self) -> bool {
+    pub(crate) fn is_of_backend(&self) -> bool {
         matches!(self, Self::HangUp | Self::InvalidResponse | Self::LargeHead | Self::ResponseTimeout)
     }
 
     /// Returns the response that says so.
     #[must_use]
-    pub fn response(&self) -> Response<ResponseBody> {
+    pub(crate) fn response(&self) -> Response<ResponseBody> {
         let Verdict { status, error } = self.verdict();
         let text = format!("{} {}\n{self}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
         let mut response = Response::new(ResponseBody::fixed(text));

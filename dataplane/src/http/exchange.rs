@@ -14,7 +14,7 @@ use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
 
 /// The exchanges of one connection, taken together.
-pub struct Progress {
+pub(crate) struct Progress {
     in_flight: Cell<u32>,
     begun: Cell<u64>,
     waiting_for_backend: Cell<u32>,
@@ -26,14 +26,14 @@ pub struct Progress {
 }
 
 /// A timer on loan from the connection.
-pub struct Timer<'a> {
+pub(crate) struct Timer<'a> {
     sleep: Option<Pin<Box<Sleep>>>,
     home: &'a Progress,
 }
 
 /// One request and its response, bodies included; ends when dropped.
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
     request_done: Cell<bool>,
@@ -44,12 +44,12 @@ pub struct Exchange {
 
 /// A wait for the cut of an exchange's route. It takes no memory until there is one to wait for.
 #[derive(Default)]
-pub struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
+pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub fn new(clock: Rc<Coarse>) -> Rc<Self> {
+    pub(crate) fn new(clock: Rc<Coarse>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
@@ -58,7 +58,7 @@ impl Progress {
 
     /// A request begins.
     #[must_use]
-    pub fn begin(self: &Rc<Self>) -> Rc<Exchange> {
+    pub(crate) fn begin(self: &Rc<Self>) -> Rc<Exchange> {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
         self.begun.set(self.begun.get() + 1);
@@ -74,39 +74,39 @@ impl Progress {
 
     /// Returns the number of requests that have begun so far.
     #[must_use]
-    pub fn begun(&self) -> u64 {
+    pub(crate) fn begun(&self) -> u64 {
         self.begun.get()
     }
 
     /// Returns whether no request is under way.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.get() == 0
     }
 
     /// Returns whether an upgrade was asked for and is not answered yet.
     #[must_use]
-    pub fn is_upgrading(&self) -> bool {
+    pub(crate) fn is_upgrading(&self) -> bool {
         self.is_upgrading.get()
     }
 
     /// Returns whether nothing has moved for `limit`, and it is not because of a backend.
     #[must_use]
-    pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+    pub(crate) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last.get()) > limit
     }
 }
 
 impl Exchange {
     /// Takes note that something moved.
-    pub fn moved(&self) {
+    pub(crate) fn moved(&self) {
         let now = self.connection.clock.now();
         self.last.set(now);
         self.connection.last.set(now);
     }
 
     /// A timer that fires at `deadline`.
-    pub fn timer(&self, deadline: Instant) -> Timer<'_> {
+    pub(crate) fn timer(&self, deadline: Instant) -> Timer<'_> {
         let kept = self.connection.timer.take();
         let mut timer = Timer { sleep: kept, home: &self.connection };
         timer.put_off(deadline);
@@ -115,24 +115,24 @@ impl Exchange {
 
     /// The moment at which something last moved.
     #[must_use]
-    pub fn last(&self) -> Instant {
+    pub(crate) fn last(&self) -> Instant {
         self.last.get()
     }
 
     /// Takes note that the whole request was read.
-    pub fn request_done(&self) {
+    pub(crate) fn request_done(&self) {
         self.request_done.set(true);
         self.wait_for_backend(true);
     }
 
     /// Returns whether the whole request was read.
     #[must_use]
-    pub fn is_request_done(&self) -> bool {
+    pub(crate) fn is_request_done(&self) -> bool {
         self.request_done.get()
     }
 
     /// Takes note whether it is the backend's turn.
-    pub fn wait_for_backend(&self, waiting: bool) {
+    pub(crate) fn wait_for_backend(&self, waiting: bool) {
         if self.waiting_for_backend.replace(waiting) != waiting {
             let others = self.connection.waiting_for_backend.get();
             let now = if waiting { others + 1 } else { others.saturating_sub(1) };
@@ -143,32 +143,32 @@ impl Exchange {
 
 impl Exchange {
     /// Takes note that the request asks for an upgrade.
-    pub fn upgrades(&self) {
+    pub(crate) fn upgrades(&self) {
         self.connection.is_upgrading.set(true);
     }
 
     /// Makes the exchange end with the route of `membership`, which is not that of its connection.
-    pub fn belong_to(&self, membership: Membership) {
+    pub(crate) fn belong_to(&self, membership: Membership) {
         // An exchange has one route.
         let _ = self.membership.set(Rc::new(membership));
     }
 
     /// Its own entry among those of a route; `None` if that of the connection holds for it.
     #[must_use]
-    pub fn membership(&self) -> Option<&Rc<Membership>> {
+    pub(crate) fn membership(&self) -> Option<&Rc<Membership>> {
         self.membership.get()
     }
 
     /// Returns whether its route was cut, be the connection another's.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.membership.get().is_some_and(|membership| membership.watch().phase() == Phase::Cut)
     }
 }
 
 impl CutWait {
     /// Resolves when the route of `exchange` is cut; never if the connection is of the same route.
-    pub fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
         let Some(membership) = exchange.membership.get() else { return Poll::Pending };
         let wait = self.0.get_or_insert_with(|| {
             let watch = Rc::clone(membership.watch());
@@ -186,7 +186,7 @@ impl fmt::Debug for CutWait {
 
 impl Timer<'_> {
     /// Fires at `deadline` instead.
-    pub fn put_off(&mut self, deadline: Instant) {
+    pub(crate) fn put_off(&mut self, deadline: Instant) {
         match &mut self.sleep {
             Some(sleep) => sleep.as_mut().reset(deadline),
             None => self.sleep = Some(Box::pin(sleep_until(deadline))),
@@ -194,7 +194,7 @@ impl Timer<'_> {
     }
 
     /// Resolves when it has fired.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
     }
 }

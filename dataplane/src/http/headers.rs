@@ -17,7 +17,7 @@ const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// The reason why a request cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BadRequest {
+pub(crate) enum BadRequest {
     /// HTTP/1.1 without Host.
     #[error("it names no host")]
     NoHost,
@@ -40,7 +40,7 @@ pub enum BadRequest {
 
 /// The host a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The authority as it was sent, port included.
     pub authority: &'a str,
     /// The Host field that says so, if one does.
@@ -51,7 +51,7 @@ pub struct Target<'a> {
 
 /// The gateway's own fields of a request, which tell the backend of the client.
 #[derive(Debug)]
-pub struct Forwarded<'a> {
+pub(crate) struct Forwarded<'a> {
     /// The client's address.
     pub client: &'a HeaderValue,
     /// The host and port that the client asked for.
@@ -69,14 +69,14 @@ pub struct Forwarded<'a> {
 /// # Errors
 ///
 /// Fails if its length can be read in two ways, or its host.
-pub fn check<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+pub(crate) fn check<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
     let target = target(request, sni)?;
     check_framing(request.headers())?;
     Ok(target)
 }
 
 /// Returns the host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
-pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+pub(crate) fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
     let mut fields = request.headers().get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -95,7 +95,7 @@ pub fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>
 
 impl Target<'_> {
     /// Returns the authority as a field of its own.
-    pub fn authority_value(&self) -> Result<HeaderValue, BadRequest> {
+    pub(crate) fn authority_value(&self) -> Result<HeaderValue, BadRequest> {
         match self.field {
             Some(field) => Ok(field.clone()),
             None => HeaderValue::from_str(self.authority).map_err(|_| BadRequest::Host),
@@ -104,7 +104,7 @@ impl Target<'_> {
 }
 
 /// Returns the host of an authority in lower case, without port or trailing dot; refuses what is no host name.
-pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
+pub(crate) fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
     let host = match authority.rsplit_once(':') {
         // An IPv6 literal is a host as well, if one that no route is for.
         _ if authority.starts_with('[') => return ipv6_literal(authority).ok_or(BadRequest::Host),
@@ -143,7 +143,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
 
 /// Returns the protocol an HTTP/1.1 request asks to switch to (RFC 9110 §7.8).
 #[must_use]
-pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
+pub(crate) fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
     let asked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
     let named = asked && names(request.headers(), CONNECTION, "upgrade");
     request.headers().get(UPGRADE).filter(|_| named).cloned()
@@ -151,7 +151,7 @@ pub fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
 
 /// Returns whether a request went through the gateway of this name before (RFC 8586 §2).
 #[must_use]
-pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
+pub(crate) fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
     if !headers.contains_key(CDN_LOOP) {
         return false;
     }
@@ -161,7 +161,7 @@ pub fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
 }
 
 /// Makes a request's head fit for a backend.
-pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
+pub(crate) fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
     let trailers = headers.contains_key(TE) && names(headers, TE, "trailers");
     strip(headers, |name| is_hop_by_hop(name) || is_for_the_edge(name));
     join_cookies(headers);
@@ -180,7 +180,7 @@ pub fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
 }
 
 /// Makes a response's head fit for a client; `upgrade` keeps what a 101 needs.
-pub fn to_client(headers: &mut HeaderMap, upgrade: bool) {
+pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: bool) {
     let protocol = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     strip(headers, is_hop_by_hop);
     if let Some(protocol) = protocol {

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 
 /// A Close frame from a server: 1001, going away (RFC 6455 §7.4.1).
-pub const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
+pub(crate) const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
 /// Follows the frames of one direction, to know when a frame of our own may come in between.
 #[derive(Debug, Default)]
-pub struct Frames(Cell<At>);
+pub(crate) struct Frames(Cell<At>);
 
 /// The place in a frame of the last byte.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,7 +25,7 @@ enum At {
 
 impl Frames {
     /// Takes note of bytes that were passed on.
-    pub fn passed(&self, mut bytes: &[u8]) {
+    pub(crate) fn passed(&self, mut bytes: &[u8]) {
         let mut at = self.0.get();
         while let Some((&byte, rest)) = bytes.split_first() {
             at = match at {
@@ -45,7 +45,7 @@ impl Frames {
 
     /// Returns whether the last byte ended a frame.
     #[must_use]
-    pub fn at_boundary(&self) -> bool {
+    pub(crate) fn at_boundary(&self) -> bool {
         matches!(self.0.get(), At::Boundary)
     }
 }

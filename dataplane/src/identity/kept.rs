@@ -18,7 +18,7 @@ const LARGEST: u64 = 1 << 20;
 
 /// Where the identity is kept.
 #[derive(Debug, Clone)]
-pub struct StateDir(PathBuf);
+pub(crate) struct StateDir(PathBuf);
 
 /// Why an identity cannot be kept or read.
 #[derive(Debug, Error)]
@@ -63,7 +63,7 @@ struct Stored {
 impl StateDir {
     /// This folder.
     #[must_use]
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self(folder.to_owned())
     }
 
@@ -72,7 +72,7 @@ impl StateDir {
     }
 
     /// What was kept; `None` if this node never joined.
-    pub fn load(&self) -> Result<Option<Identity>, StateFailed> {
+    pub(crate) fn load(&self) -> Result<Option<Identity>, StateFailed> {
         let path = self.file();
         let unreadable = |source| StateFailed::Unreadable { path: path.clone(), source };
         let damaged = |detail: String| StateFailed::Damaged { path: path.clone(), detail };
@@ -107,7 +107,7 @@ impl StateDir {
     }
 
     /// Makes sure that the folder is there and can be written to.
-    pub fn prepare(&self) -> Result<(), StateFailed> {
+    pub(crate) fn prepare(&self) -> Result<(), StateFailed> {
         let unwritable = |source| StateFailed::Unwritable { path: self.0.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unwritable)?;
         let probe = self.0.join(".probe");
@@ -115,7 +115,7 @@ impl StateDir {
     }
 
     /// Keeps an identity: beside first, then renamed, so that a crash leaves the old one or the new one.
-    pub fn save(&self, identity: &Identity) -> Result<(), StateFailed> {
+    pub(crate) fn save(&self, identity: &Identity) -> Result<(), StateFailed> {
         let path = self.file();
         let unwritable = |source| StateFailed::Unwritable { path: path.clone(), source };
         let der = |all: &[CertificateDer<'_>]| all.iter().map(|der| der.to_vec()).collect();

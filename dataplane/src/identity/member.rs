@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 /// A node that has joined.
-pub struct Identity {
+pub(crate) struct Identity {
     /// The name it was invited by.
     pub name: NodeName,
     /// Where it joined.
@@ -44,7 +44,7 @@ pub enum InvalidCertificate {
 
 /// What the controlplane gave for a request.
 #[derive(Debug)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// The name it was invited by.
     pub name: NodeName,
     /// Its certificate, leaf first.
@@ -54,7 +54,7 @@ pub struct Granted {
 }
 
 /// A new key, and a request for a certificate of it.
-pub struct Request {
+pub(crate) struct Request {
     key: KeyPair,
     /// PKCS#10 DER.
     pub csr: Vec<u8>,
@@ -62,14 +62,14 @@ pub struct Request {
 
 impl Request {
     /// Makes a key.
-    pub fn generate() -> Result<Self, rcgen::Error> {
+    pub(crate) fn generate() -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
         Ok(Self { key, csr })
     }
 
     /// What this node is with what it was given, at the time `now`.
-    pub fn granted(
+    pub(crate) fn granted(
         self,
         granted: Granted,
         address: RemoteAddress,

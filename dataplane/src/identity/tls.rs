@@ -17,14 +17,14 @@ use super::member::Identity;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, Error)]
-pub enum NoTls {
+pub(crate) enum NoTls {
     /// The key or a certificate cannot be used.
     #[error("this node's key and certificate cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
 
 /// For a node that has joined.
-pub fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
+pub(crate) fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
         roots.add(root.clone())?;
@@ -38,7 +38,7 @@ pub fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
 
 /// For one that joins: of the CA it knows the SHA-256 of its certificate, which the controlplane shows.
 #[must_use]
-pub fn bootstrap(authority: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
+pub(crate) fn bootstrap(authority: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
     let pinned = Arc::new(Pinned { authority, provider });
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .dangerous()
@@ -67,7 +67,7 @@ struct WrongAuthority;
 
 /// Whether a handshake failed because the other end is of another CA than the token says.
 #[must_use]
-pub fn is_wrong_authority(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_wrong_authority(error: &(dyn std::error::Error + 'static)) -> bool {
     let found = error.downcast_ref::<rustls::Error>();
     found.is_some_and(|e| {
         matches!(e, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) if why.is::<WrongAuthority>())

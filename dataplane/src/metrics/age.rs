@@ -12,11 +12,11 @@ use crate::clock::unix_now;
 
 /// The metric. Clones are the same one. Absent before anything was confirmed.
 #[derive(Debug, Clone, Default)]
-pub struct ConfigAge(Arc<AtomicI64>);
+pub(crate) struct ConfigAge(Arc<AtomicI64>);
 
 impl ConfigAge {
     /// Records that the controlplane confirmed what is served at `at`, in Unix seconds.
-    pub fn confirmed(&self, at: i64) {
+    pub(crate) fn confirmed(&self, at: i64) {
         self.0.store(at, Ordering::Relaxed);
     }
 }

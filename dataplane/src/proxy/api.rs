@@ -19,7 +19,7 @@ use crate::http::exchange::Exchange;
 use crate::http::headers::BadRequest;
 
 /// Sends a request to the controlplane on behalf of a client that asked for `authority`.
-pub async fn call(
+pub(crate) async fn call(
     connection: &ConnectionContext,
     request: Request<Incoming>,
     authority: &str,

@@ -26,7 +26,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 
 /// A backend's response, and its connection.
-pub struct Answer {
+pub(crate) struct Answer {
     /// The response; its body is still to be read.
     pub response: Response<Incoming>,
     /// The connection.
@@ -42,7 +42,7 @@ enum SendError {
 }
 
 /// Sends `request` to a backend of `route`. It is boxed, as it changes hands more often than it is read.
-pub async fn forward(
+pub(crate) async fn forward(
     worker: &Rc<WorkerContext>,
     route: &FeedRoute,
     mut request: Box<Request<RequestBody>>,

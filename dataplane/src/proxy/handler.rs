@@ -25,7 +25,7 @@ use crate::http::headers::{self, Forwarded};
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS ends here.
-pub struct TerminatedConnection {
+pub(crate) struct TerminatedConnection {
     /// The state that any connection has.
     pub context: ConnectionContext,
     /// The client's address, as X-Forwarded-For says it.
@@ -40,7 +40,7 @@ pub struct TerminatedConnection {
 
 /// The upstream of a request.
 #[derive(Debug)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// The controlplane.
     Controlplane,
     /// A backend of this route.
@@ -48,7 +48,7 @@ pub enum Upstream {
 }
 
 /// Serves a connection whose handshake is done, to its end.
-pub async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
+pub(crate) async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -112,7 +112,7 @@ async fn respond(
 }
 
 /// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
-pub fn upstream(
+pub(crate) fn upstream(
     snapshot: &Snapshot,
     sni: &str,
     cert: &ServedCert,

@@ -19,7 +19,7 @@ use crate::http::exchange::Exchange;
 use crate::http::headers::{self, BadRequest, Forwarded};
 
 /// The route of a request, and what its backend is told of the client.
-pub struct Proxied<'a> {
+pub(crate) struct Proxied<'a> {
     /// The route.
     pub route: &'a FeedRoute,
     /// The fields that tell of the client. An upgrade is added as the request asks for one.
@@ -28,7 +28,7 @@ pub struct Proxied<'a> {
 
 /// Brings a request, whose head was checked, to a backend of its route and returns the response. Whatever connection it
 /// came by, it ends with its own route.
-pub async fn proxy_request(
+pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
     Proxied { route, mut forwarded }: Proxied<'_>,
     mut request: Request<Incoming>,

@@ -33,7 +33,7 @@ const READ_BUFFER: usize = 256 * 1024;
 const RESET_STREAMS: usize = 20;
 
 /// Serves HTTP/1.1 to a client; `service` begins an exchange of the connection's progress for each request.
-pub async fn serve_http1<I, S>(connection: &ConnectionContext, io: I, service: S)
+pub(crate) async fn serve_http1<I, S>(connection: &ConnectionContext, io: I, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
@@ -43,7 +43,7 @@ where
 }
 
 /// Serves HTTP/2 to a client; `service` begins an exchange of the connection's progress for each request.
-pub async fn serve_http2<I, S>(connection: &ConnectionContext, io: I, service: S)
+pub(crate) async fn serve_http2<I, S>(connection: &ConnectionContext, io: I, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
@@ -65,7 +65,7 @@ fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
 }
 
 /// Tells an HTTP/1 client that its connection ends with this response, if it is to end.
-pub fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
+pub(crate) fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
     if phase > Phase::Open {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

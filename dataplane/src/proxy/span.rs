@@ -13,12 +13,12 @@ use crate::http::error::ProxyError;
 
 /// Returns whether requests have spans.
 #[must_use]
-pub fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     enabled!(Level::DEBUG)
 }
 
 /// Responds within the span of the request that is the `id`th of its connection.
-pub async fn within_span(
+pub(crate) async fn within_span(
     id: u64,
     respond: impl Future<Output = Result<Response<ResponseBody>, ProxyError>>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -33,7 +33,7 @@ pub async fn within_span(
 }
 
 /// Records the route of the current request.
-pub fn record_route(route: &FeedRoute) {
+pub(crate) fn record_route(route: &FeedRoute) {
     if is_on() {
         Span::current().record("host", route.host.as_str()).record("route", display(route.id));
     }

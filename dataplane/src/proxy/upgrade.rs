@@ -18,7 +18,7 @@ use crate::tunnel::{Flow, tunnel};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Both sides of a 101, and what of the connection goes on with them.
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     /// The client's side.
     pub client: OnUpgrade,
     /// The backend's side.
@@ -33,7 +33,7 @@ pub struct Upgrade {
 }
 
 /// Joins both sides in a task of its own until one is done, nothing moves, or the route is gone.
-pub fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
+pub(crate) fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let tasks = worker.tasks.clone();
     tasks.spawn("upgraded connection", run(worker, upgrade).in_current_span());
 }

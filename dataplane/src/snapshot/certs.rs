@@ -16,7 +16,7 @@ use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
 /// A certificate ready to be served.
-pub struct ServedCert {
+pub(crate) struct ServedCert {
     /// What it is called.
     pub id: CertificateId,
     /// What it is good for.
@@ -34,7 +34,7 @@ pub struct ServedCert {
 
 /// Why a certificate cannot be served.
 #[derive(Debug, Error)]
-pub enum UnusableCertificate {
+pub(crate) enum UnusableCertificate {
     /// The TLS library does not take it; a key that is not the leaf's above all.
     #[error("the key does not fit the chain, or one of them cannot be read: {0}")]
     Tls(#[from] rustls::Error),
@@ -52,7 +52,7 @@ pub enum UnusableCertificate {
 impl ServedCert {
     /// Parses and checks a certificate at `now` (Unix seconds). All certificates share `tickets`, so that a
     /// renewal does not end the sessions.
-    pub fn load(
+    pub(crate) fn load(
         cert: &Certificate,
         tickets: &Arc<dyn ProducesTickets>,
         now: i64,
@@ -79,7 +79,7 @@ impl ServedCert {
 
     /// What it was made of.
     #[must_use]
-    pub fn source(&self) -> Certificate {
+    pub(crate) fn source(&self) -> Certificate {
         Certificate {
             id: self.id.clone(),
             names: self.names.clone(),
@@ -90,7 +90,7 @@ impl ServedCert {
 
     /// Whether `host` is one of its names.
     #[must_use]
-    pub fn covers(&self, host: &str) -> bool {
+    pub(crate) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| match name {
             CertName::Exact(exact) => exact.as_str() == host,
             CertName::Wildcard(parent) => {
@@ -124,7 +124,7 @@ fn server_config(
 
 /// The certificates, by what they are good for. Exact beats wildcard.
 #[derive(Clone, Default)]
-pub struct Certs {
+pub(crate) struct Certs {
     by_id: HashMap<CertificateId, Arc<ServedCert>>,
     exact: HashMap<Host, Arc<ServedCert>>,
     wildcard: HashMap<Host, Arc<ServedCert>>,
@@ -133,28 +133,22 @@ pub struct Certs {
 impl Certs {
     /// The certificate to serve for a lower-case host.
     #[must_use]
-    pub fn lookup(&self, host: &str) -> Option<&Arc<ServedCert>> {
+    pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<ServedCert>> {
         self.exact.get(host).or_else(|| self.wildcard.get(host.split_once('.')?.1))
     }
 
-    /// The certificate of an id.
-    #[must_use]
-    pub fn by_id(&self, id: &CertificateId) -> Option<&Arc<ServedCert>> {
-        self.by_id.get(id)
-    }
-
     /// The ids of all.
-    pub fn ids(&self) -> impl Iterator<Item = &CertificateId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &CertificateId> {
         self.by_id.keys()
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         self.by_id.values()
     }
 
     /// Takes a certificate, in place of the one with its id.
-    pub fn insert(&mut self, cert: ServedCert) {
+    pub(crate) fn insert(&mut self, cert: ServedCert) {
         self.remove(&cert.id.clone());
         let cert = Arc::new(cert);
         for name in &cert.names {
@@ -165,7 +159,7 @@ impl Certs {
     }
 
     /// Drops the certificate of an id.
-    pub fn remove(&mut self, id: &CertificateId) {
+    pub(crate) fn remove(&mut self, id: &CertificateId) {
         let Some(old) = self.by_id.remove(id) else { return };
         for name in &old.names {
             let (map, host) = self.map_of(name);

@@ -13,14 +13,14 @@ use webgateway_proto::model::Host;
 use x509_parser::parse_x509_certificate;
 
 /// The protocol of TLS-ALPN-01 (RFC 8737 §6.2).
-pub const ACME_TLS: &[u8] = b"acme-tls/1";
+pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// The challenges under way, by host.
 #[derive(Clone, Default)]
-pub struct Challenges(HashMap<Host, Arc<ServedChallenge>>);
+pub(crate) struct Challenges(HashMap<Host, Arc<ServedChallenge>>);
 
 /// A challenge ready to be answered.
-pub enum ServedChallenge {
+pub(crate) enum ServedChallenge {
     /// Finishes handshakes that offer `acme-tls/1` alone.
     TlsAlpn(Arc<ServerConfig>),
     /// Answers one path on :80.
@@ -34,7 +34,7 @@ pub enum ServedChallenge {
 
 impl ServedChallenge {
     /// Makes a challenge ready; fails if its certificate and key do not fit.
-    pub fn load(response: &ChallengeResponse) -> Result<Self, rustls::Error> {
+    pub(crate) fn load(response: &ChallengeResponse) -> Result<Self, rustls::Error> {
         match response {
             ChallengeResponse::TlsAlpn { certificate, key } => {
                 let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.to_vec()));
@@ -79,24 +79,24 @@ fn certified(
 impl Challenges {
     /// The challenge of a lower-case host.
     #[must_use]
-    pub fn lookup(&self, host: &str) -> Option<&Arc<ServedChallenge>> {
+    pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<ServedChallenge>> {
         self.0.get(host)
     }
 
     /// The hosts of all.
-    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.0.keys()
     }
 
     /// Takes a challenge, in place of its host's last one.
-    pub fn insert(&mut self, challenge: &Challenge) -> Result<(), rustls::Error> {
+    pub(crate) fn insert(&mut self, challenge: &Challenge) -> Result<(), rustls::Error> {
         let served = ServedChallenge::load(&challenge.response)?;
         self.0.insert(challenge.host.clone(), Arc::new(served));
         Ok(())
     }
 
     /// Drops a host's challenge.
-    pub fn remove(&mut self, host: &Host) {
+    pub(crate) fn remove(&mut self, host: &Host) {
         self.0.remove(host);
     }
 }

@@ -15,7 +15,7 @@ use webgateway_proto::model::RouteId;
 /// where the routes have them. A host is sought by its hash, which stands in the entry: only the route that is found
 /// is looked at.
 #[derive(Clone, Default)]
-pub struct Table {
+pub(crate) struct Table {
     by_host: OrdMap<ByHost, ()>,
     by_id: OrdMap<ById, ()>,
     checked: OrdMap<RouteId, Arc<FeedRoute>>,
@@ -120,47 +120,41 @@ impl Eq for ById {}
 impl Table {
     /// The route of a lower-case host without trailing dot.
     #[must_use]
-    pub fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
+    pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
         let wanted: &dyn Hashed = &(self.hasher.hash_one(host), host);
         self.by_host.get_key_value(wanted).map(|(ByHost(_, route), ())| route)
     }
 
     /// The route of an id.
     #[must_use]
-    pub fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
+    pub(crate) fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
         self.by_id.get_key_value(id).map(|(ById(route), ())| route)
     }
 
     /// Those whose backends are checked, in an order that can be compared at the cost of what differs.
     #[must_use]
-    pub fn checked(&self) -> &OrdMap<RouteId, Arc<FeedRoute>> {
+    pub(crate) fn checked(&self) -> &OrdMap<RouteId, Arc<FeedRoute>> {
         &self.checked
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
         self.by_id.keys().map(|ById(route)| route)
     }
 
     /// The ids of all.
-    pub fn ids(&self) -> impl Iterator<Item = &RouteId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &RouteId> {
         self.by_id.keys().map(|ById(route)| &route.id)
     }
 
     /// Takes a route, in place of the one with its id.
-    pub fn insert(&mut self, route: FeedRoute) {
+    pub(crate) fn insert(&mut self, route: FeedRoute) {
         let route = Arc::new(route);
         let old = self.by_id(&route.id).cloned();
         self.by_id.insert(ById(Arc::clone(&route)), ());
@@ -176,7 +170,7 @@ impl Table {
     }
 
     /// Drops the route of an id.
-    pub fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
+    pub(crate) fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
         let (ById(old), ()) = self.by_id.remove_with_key(id)?;
         self.forget_host(&old);
         self.forget_check(&old);

@@ -6,6 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl Reader {
+    /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
+    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
+        self.raw.extend_from_slice(bytes);
+        self.step()
+    }
+}
+
 fn real_hellos() -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/clienthellos");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

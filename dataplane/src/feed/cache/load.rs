@@ -16,7 +16,7 @@ use crate::feed::apply::{Applied, Reject, restore};
 use crate::snapshot::Snapshot;
 
 /// What was in the cache.
-pub struct Restored {
+pub(crate) struct Restored {
     /// What the node knew.
     pub snapshot: Snapshot,
     /// When it was last written, in Unix seconds.
