@@ -169,8 +169,8 @@ pub enum NodeRefusal {
     /// An address that is none.
     #[error(transparent)]
     Address(#[from] InvalidRemoteAddress),
-    /// Nodes from afar cannot come.
-    #[error("this gateway takes no nodes from afar: `[feed] listen` has no address:port")]
+    /// There is no listener for remote nodes.
+    #[error("this gateway takes no remote nodes: `[feed] listen` has no address:port")]
     NoRemoteNodes,
     /// Nobody said where the controlplane is.
     #[error("where does the node find the controlplane? Give `address`, or set `[feed] address`")]

@@ -1,4 +1,4 @@
-//! How a node from afar comes to its certificate: once by a token, from then on by the certificate it has.
+//! The enrolment of remote nodes: a first certificate for a token, each later one for the certificate before it.
 
 use std::num::NonZeroU32;
 

@@ -45,7 +45,7 @@ struct List {
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AdmissionError {
-    /// They come from afar and showed no certificate.
+    /// A remote peer showed no certificate.
     #[error("a node's certificate is needed here: join with a token that `gwctl nodes invite` makes")]
     NoCertificate,
     /// Their certificate is ours, but on no list.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_on_the_list_come_from_afar_and_by_their_own_name() {
+    fn only_remote_nodes_on_the_list_come_in_and_by_their_own_name() {
         let members = Members::new(Clock::system());
         let (id, other) = (Uuid::new_v4(), Uuid::new_v4());
         members.learn(1, vec![record("fra", Some(id))]);

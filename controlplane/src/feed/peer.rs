@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub enum Peer {
     /// A process of this machine that may open the socket.
     Local,
-    /// Somebody from afar.
+    /// A remote peer.
     Remote {
         /// Their address.
         address: SocketAddr,

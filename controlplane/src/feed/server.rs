@@ -105,7 +105,7 @@ type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
-    /// Serves the nodes that come in by `listeners` until the process stops; those from afar need `remote`.
+    /// Serves the nodes that come in by `listeners` until the process stops; remote nodes need `remote`.
     pub async fn serve(
         self,
         listeners: Listeners,

@@ -17,8 +17,8 @@ use crate::clock::Clock;
 /// Short: nobody has to revoke it.
 const LIFETIME: Duration = Duration::days(7);
 
-/// What the listeners of nodes from afar are to speak. A node without a certificate is let in as nobody; one with a
-/// certificate that is not good is not.
+/// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is let in as nobody; one
+/// with a certificate that is not good is not.
 pub fn config(authority: &NodeAuthority, clock: Clock) -> Result<Arc<ServerConfig>, NodeAuthorityError> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;

@@ -1,4 +1,4 @@
-//! A node's name, and where a controlplane is reached from afar.
+//! A node's name, and the address at which remote nodes reach a controlplane.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -44,7 +44,7 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// A host and a port, where a controlplane takes nodes from afar.
+/// A host and a port at which a controlplane takes remote nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RemoteAddress {
