@@ -1,6 +1,6 @@
 //! The API: JSON-RPC 2.0 over HTTP, every call signed but for three.
 
-pub mod auth;
+pub(crate) mod auth;
 mod docs;
 mod fault;
 mod handle;
@@ -8,12 +8,11 @@ mod jsonrpc;
 mod methods;
 mod nonces;
 mod openrpc;
-pub mod server;
+pub(crate) mod server;
 mod waiting;
 
-pub use self::auth::Origin;
-pub use self::handle::{Api, Parts};
-pub use self::openrpc::document;
+pub(crate) use self::auth::Origin;
+pub(crate) use self::handle::{Api, Parts};
 
 #[cfg(test)]
 mod tests;

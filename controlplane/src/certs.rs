@@ -1,30 +1,30 @@
 //! Certificates: which are needed, who issues them, and the reconciler that sees to it.
 
-pub mod internal;
-pub mod schedule;
+pub(crate) mod internal;
+pub(crate) mod schedule;
 
-pub mod tokens;
+pub(crate) mod tokens;
 
-pub mod solver;
+pub(crate) mod solver;
 
 mod caa;
 
-pub mod preflight;
+pub(crate) mod preflight;
 
-pub mod https;
+pub(crate) mod https;
 
 mod directory;
 
-pub mod acme;
+pub(crate) mod acme;
 
-pub mod account;
-pub mod budget;
+pub(crate) mod account;
+pub(crate) mod budget;
 
-pub mod order;
+pub(crate) mod order;
 
-pub mod issuer;
+pub(crate) mod issuer;
 
-pub mod task;
+pub(crate) mod task;
 
 #[cfg(test)]
 mod samples;

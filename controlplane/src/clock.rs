@@ -5,24 +5,24 @@ use time::format_description::well_known::Rfc3339;
 
 /// A source of the time; copied freely.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock(fn() -> OffsetDateTime);
+pub(crate) struct Clock(fn() -> OffsetDateTime);
 
 impl Clock {
     /// Returns the machine's clock.
     #[must_use]
-    pub fn system() -> Self {
+    pub(crate) fn system() -> Self {
         Self(OffsetDateTime::now_utc)
     }
 
-    /// Makes a clock of a function, for tests.
-    #[must_use]
-    pub fn from_fn(now: fn() -> OffsetDateTime) -> Self {
+    /// Makes a clock of a function.
+    #[cfg(test)]
+    pub(crate) fn from_fn(now: fn() -> OffsetDateTime) -> Self {
         Self(now)
     }
 
     /// Returns the time now, in UTC and whole milliseconds: what the store keeps.
     #[must_use]
-    pub fn now(&self) -> OffsetDateTime {
+    pub(crate) fn now(&self) -> OffsetDateTime {
         let now = (self.0)();
         now.replace_millisecond(now.millisecond()).unwrap_or(now)
     }
@@ -36,6 +36,6 @@ impl Default for Clock {
 
 /// Formats a time as RFC 3339 has it; empty for a year that it cannot write, which is none of this era.
 #[must_use]
-pub fn rfc3339(at: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }

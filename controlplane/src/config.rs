@@ -14,14 +14,14 @@ use thiserror::Error;
 use webgateway_process::settings::Program;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
 
-pub use self::acme::{AcmeConfigError, CaConfig, Eab};
-pub use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
-pub use self::keys::{KeySource, KeyUri, KeyUriError};
-pub use self::settings::Settings;
+pub(crate) use self::acme::{AcmeConfigError, CaConfig};
+pub(crate) use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
+pub(crate) use self::keys::{KeySource, KeyUri, KeyUriError};
+pub(crate) use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
 
 /// The program and its keys.
-pub const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "webgateway-controlplane",
     about: "Owns the routes, users and certificates of a webgateway and tells them to its dataplanes",
     keys: KEYS,

@@ -1,13 +1,13 @@
 //! The name server of `_acme-challenge.<base domain>` and of nothing else, and what others' name servers say.
 
-pub mod resolver;
+pub(crate) mod resolver;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub mod txt;
-pub mod zone;
+pub(crate) mod txt;
+pub(crate) mod zone;
 
-pub mod answers;
+pub(crate) mod answers;
 
 #[cfg(test)]
 mod tests;

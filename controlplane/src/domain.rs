@@ -17,24 +17,24 @@ mod rules;
 mod suspension;
 mod users;
 
-pub use self::audit::{AuditQuery, MAX_RECORDS};
-pub use self::caller::Caller;
-pub use self::certificates::{CertificateState, CertificateStatus};
-pub use self::directory::{
+pub(crate) use self::audit::{AuditQuery, MAX_RECORDS};
+pub(crate) use self::caller::Caller;
+pub(crate) use self::certificates::{CertificateState, CertificateStatus};
+pub(crate) use self::directory::{
     AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeReject, NodeStatus, RejectedResource,
 };
-pub use self::explain::{HostReport, NodeReport, Problem};
-pub use self::host::{AdmittedHost, HostPolicy};
-pub use self::lists::ListRoutes;
-pub use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
-pub use self::page::{MAX_PAGE, PageRequest, Paged};
-pub use self::quotas::{MutationAllowance, Quotas};
-pub use self::refusal::{NodeRefusal, Refusal, UserRefusal};
-pub use self::route_status::{Obstacle, RouteState, RouteStatus};
-pub use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};
-pub use self::rules::{Domain, Invitations};
-pub use self::suspension::{Suspend, UserStanding};
-pub use self::users::{SetQuota, UserOverview};
+pub(crate) use self::explain::{NodeReport, Problem};
+pub(crate) use self::host::HostPolicy;
+pub(crate) use self::lists::ListRoutes;
+pub(crate) use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
+pub(crate) use self::page::{MAX_PAGE, PageRequest};
+pub(crate) use self::quotas::{MutationAllowance, Quotas};
+pub(crate) use self::refusal::{NodeRefusal, Refusal, UserRefusal};
+pub(crate) use self::route_status::{RouteState, RouteStatus};
+pub(crate) use self::routes::{CreateRoute, DeleteRoute, UpdateRoute};
+pub(crate) use self::rules::{Domain, Invitations};
+pub(crate) use self::suspension::{Suspend, UserStanding};
+pub(crate) use self::users::{SetQuota, UserOverview};
 
 #[cfg(test)]
 mod tests;

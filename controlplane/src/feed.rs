@@ -1,18 +1,18 @@
 //! The feed: everything the nodes shall hold, and each node brought there.
 
-pub mod catalog;
-pub mod challenges;
-pub mod diff;
-pub mod enrolment;
-pub mod listeners;
-pub mod load;
-pub mod members;
-pub mod nodes;
-pub mod peer;
+pub(crate) mod catalog;
+pub(crate) mod challenges;
+pub(crate) mod diff;
+pub(crate) mod enrolment;
+pub(crate) mod listeners;
+pub(crate) mod load;
+pub(crate) mod members;
+pub(crate) mod nodes;
+pub(crate) mod peer;
 mod preface;
-pub mod questions;
+pub(crate) mod questions;
 #[cfg(test)]
 mod samples;
-pub mod server;
-pub mod session;
-pub mod socket;
+pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod socket;

@@ -12,14 +12,14 @@ use webgateway_proto::httpsig::PublicKeys;
 use webgateway_proto::model::KeyId;
 
 use self::directory::Directory;
-pub use self::error::{KeyServerError, UnusableKeyError};
-pub use self::http::KeyServer;
+pub(crate) use self::error::{KeyServerError, UnusableKeyError};
+pub(crate) use self::http::KeyServer;
 use crate::clock::Clock;
 use crate::config::KeySource;
 
 /// A key store. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct KeyStore(Kind);
+pub(crate) struct KeyStore(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -45,7 +45,7 @@ pub enum KeyStoreError {
 
 impl KeyStore {
     /// Opens what the configuration names.
-    pub fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
+    pub(crate) fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
         match source {
             KeySource::Directory(path) => {
                 let opened = Directory::open(path.clone());
@@ -61,7 +61,7 @@ impl KeyStore {
     }
 
     /// The keys of this name; `None` if there are none.
-    pub async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
+    pub(crate) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0 {
             Kind::Directory(directory) => directory.find(id).await,
             Kind::Http(server) => server.find(id).await,
@@ -69,7 +69,7 @@ impl KeyStore {
     }
 
     /// The keys of this name, if they may be other ones by now than [`KeyStore::find`] said a moment ago.
-    pub async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
+    pub(crate) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         match &self.0 {
             // It was read anew.
             Kind::Directory(_) => Ok(None),

@@ -2,31 +2,31 @@
 //!
 //! Leaf first: a module imports only what stands before it.
 
-pub mod config;
-pub mod metrics;
+mod config;
+mod metrics;
 
-pub mod clock;
-pub mod seal;
+mod clock;
+mod seal;
 
-pub mod sockets;
-pub mod store;
-pub mod tickets;
+mod sockets;
+mod store;
+mod tickets;
 
-pub mod pki;
+mod pki;
 
-pub mod keys;
+mod keys;
 
-pub mod domain;
+mod domain;
 
-pub mod api;
+mod api;
 
-pub mod feed;
+mod feed;
 
-pub mod dns;
+mod dns;
 
-pub mod reconcile;
-pub mod suspensions;
+mod reconcile;
+mod suspensions;
 
-pub mod certs;
+mod certs;
 
 pub mod app;

@@ -47,7 +47,7 @@ struct Outcome {
 
 /// The certificates by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct CertificateCounts {
+pub(crate) struct CertificateCounts {
     /// The certificates that are good now.
     pub valid: usize,
     /// The certificates that have expired.
@@ -62,7 +62,7 @@ pub struct CertificateCounts {
 
 /// Handles to every metric of this process. Clones count the same.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     transactions: Timings<Transaction>,
     revision: Gauge,
     calls: Family<Call, Counter>,
@@ -80,7 +80,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the metrics.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::unregistered();
         let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("store_transaction_seconds", "Store transactions", metrics.transactions.clone());
@@ -124,7 +124,7 @@ impl Metrics {
     }
 
     /// Sets the certificates by state.
-    pub fn certificates(&self, counts: CertificateCounts) {
+    pub(crate) fn certificates(&self, counts: CertificateCounts) {
         let CertificateCounts { valid, expired, waiting, failing, expiry_seconds } = counts;
         for (state, count) in
             [("valid", valid), ("expired", expired), ("waiting", waiting), ("failing", failing)]
@@ -138,33 +138,33 @@ impl Metrics {
     }
 
     /// Counts an attempt to get a certificate: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
-    pub fn attempt(&self, outcome: &'static str) {
+    pub(crate) fn attempt(&self, outcome: &'static str) {
         self.attempts.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Records how long a store transaction took.
-    pub fn transaction(&self, kind: &'static str, name: &'static str, took: Duration) {
+    pub(crate) fn transaction(&self, kind: &'static str, name: &'static str, took: Duration) {
         self.transactions.get_or_create(&Transaction { name, kind }).observe(took.as_secs_f64());
     }
 
     /// Sets the store's revision.
-    pub fn revision(&self, revision: u64) {
+    pub(crate) fn revision(&self, revision: u64) {
         self.revision.set(revision.cast_signed());
     }
 
     /// Counts an API call; `outcome` is `ok` or the kind of the error.
-    pub fn call(&self, method: &'static str, outcome: &str) {
+    pub(crate) fn call(&self, method: &'static str, outcome: &str) {
         self.calls.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
     }
 
     /// Counts a request or connection that was refused before it became a call.
-    pub fn refused(&self, reason: &str) {
+    pub(crate) fn refused(&self, reason: &str) {
         self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
     }
 
     /// Counts a connection to the API as open until the guard is dropped.
     #[must_use]
-    pub fn connection(&self) -> OpenConnection {
+    pub(crate) fn connection(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
     }
@@ -172,7 +172,7 @@ impl Metrics {
 
 /// Counts as one open connection.
 #[derive(Debug)]
-pub struct OpenConnection(Gauge);
+pub(crate) struct OpenConnection(Gauge);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
 //! The nodes' own PKI: a CA that knows nobody else, the certificates it signs, and the controlplane's own one.
 
-pub mod authority;
-pub mod server;
+pub(crate) mod authority;
+pub(crate) mod server;

@@ -16,7 +16,7 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 const APART: Duration = Duration::from_millis(50);
 
 /// Something that can be brought to what it should be. Doing it twice does it once.
-pub trait Reconciler: Send {
+pub(crate) trait Reconciler: Send {
     /// Why a pass failed.
     type Error: Display + Send;
 
@@ -32,7 +32,7 @@ pub trait Reconciler: Send {
 
 /// Runs passes until the process stops: at once, after every change of `pokes`, when the time a pass named is over,
 /// when the reconciler itself wakes, and, after a failure, again with growing pauses.
-pub async fn run<R: Reconciler>(
+pub(crate) async fn run<R: Reconciler>(
     name: &'static str,
     mut reconciler: R,
     mut pokes: watch::Receiver<u64>,

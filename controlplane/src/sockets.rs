@@ -13,11 +13,11 @@ use crate::feed::listeners::{ListenerError, Listeners};
 use crate::feed::socket::FeedSocket;
 
 /// The names of the sockets it takes from systemd.
-pub const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
+pub(crate) const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
 
 /// Every listening socket.
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// The listener of the API.
     pub rpc: RpcServer,
     /// The listeners of the feed.
@@ -53,7 +53,7 @@ pub enum ListenError {
 
 impl Sockets {
     /// Opens every socket: those that systemd passes, and for the rest its own.
-    pub async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
+    pub(crate) async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,
             feed: feed(config, &mut inherited)?,

@@ -1,29 +1,29 @@
 //! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
 
-pub mod accounts;
-pub mod audit;
-pub mod budgets;
-pub mod certificates;
-pub mod challenges;
-pub mod change;
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod budgets;
+pub(crate) mod certificates;
+pub(crate) mod challenges;
+pub(crate) mod change;
 mod checkpoint;
-pub mod coverage;
+pub(crate) mod coverage;
 mod error;
-pub mod feed;
-pub mod history;
-pub mod invites;
-pub mod issuance;
-pub mod node_authority;
-pub mod nodes;
-pub mod nonces;
+pub(crate) mod feed;
+pub(crate) mod history;
+pub(crate) mod invites;
+pub(crate) mod issuance;
+pub(crate) mod node_authority;
+pub(crate) mod nodes;
+pub(crate) mod nonces;
 mod open;
-pub mod orders;
-pub mod routes;
+pub(crate) mod orders;
+pub(crate) mod routes;
 mod schema;
-pub mod tickets;
-pub mod tombstones;
+pub(crate) mod tickets;
+pub(crate) mod tombstones;
 mod transaction;
-pub mod users;
+pub(crate) mod users;
 mod writer;
 
 use std::fs::File;
@@ -37,9 +37,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-pub use self::error::{OpenError, StoreError};
+pub(crate) use self::error::{OpenError, StoreError};
 use self::history::History;
-pub use self::transaction::{Tx, WriteTx};
+pub(crate) use self::transaction::{Tx, WriteTx};
 use self::writer::Writer;
 use crate::metrics::Metrics;
 
@@ -58,7 +58,7 @@ type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
 /// The database: one writer, a few readers. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub(crate) struct Store(Arc<Inner>);
 
 struct Inner {
     history: Arc<History>,
@@ -73,7 +73,7 @@ struct Inner {
 impl Store {
     /// Opens the database at `path`, making it (mode 0600) if there is none, and brings its schema up to date.
     /// Blocks.
-    pub fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
         let mut opened = open::open(path)?;
         let begun = transaction::write(&mut opened.writer, |tx| Ok((History::begin(tx)?, tx.revision()?)));
@@ -99,18 +99,18 @@ impl Store {
 
     /// Its past, up to the epoch that began when it was opened.
     #[must_use]
-    pub fn history(&self) -> &Arc<History> {
+    pub(crate) fn history(&self) -> &Arc<History> {
         &self.0.history
     }
 
     /// The revision after each commit that made one, beginning with the one now.
     #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.0.writer.changed()
     }
 
     /// Runs `work` over one consistent state of the database.
-    pub async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    pub(crate) async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -133,7 +133,7 @@ impl Store {
 
     /// Runs `work` with nobody else writing, after the writes that were asked for before this call. When this gives
     /// `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to its end even if the future is dropped.
-    pub fn write<T, E, F>(
+    pub(crate) fn write<T, E, F>(
         &self,
         name: &'static str,
         work: F,
@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Returns what [`write`](Self::write) would return; nothing of it is kept.
-    pub async fn dry_run<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    pub(crate) async fn dry_run<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,

@@ -10,14 +10,14 @@ use crate::store::StoreError;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Ends suspensions in time.
-pub struct Suspensions {
+pub(crate) struct Suspensions {
     domain: Domain,
 }
 
 impl Suspensions {
     /// Those of this store, by this clock.
     #[must_use]
-    pub fn new(domain: Domain) -> Self {
+    pub(crate) fn new(domain: Domain) -> Self {
         Self { domain }
     }
 }

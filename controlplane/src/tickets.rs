@@ -13,7 +13,7 @@ use crate::seal::SecretKey;
 use crate::store::{Store, StoreError, tickets};
 
 /// Keeps the keys fresh.
-pub struct Rotation {
+pub(crate) struct Rotation {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
@@ -35,7 +35,7 @@ impl Rotation {
     /// A new key every `interval`. Each is known to the nodes for one before it is used, used for one, and opens
     /// tickets for one more.
     #[must_use]
-    pub fn new(store: Store, key: Arc<SecretKey>, clock: Clock, interval: Duration) -> Self {
+    pub(crate) fn new(store: Store, key: Arc<SecretKey>, clock: Clock, interval: Duration) -> Self {
         Self { store, key, clock, interval }
     }
 }

@@ -23,7 +23,7 @@ const NONCE_LIFE: i64 = 2 * FRESHNESS + 1;
 
 /// The way by which a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The `[rpc]` listener, at this address of ours; plain HTTP.
     Rpc {
         /// The address the client connected to.
@@ -35,7 +35,7 @@ pub enum Origin {
 
 /// A request whose signature was verified.
 #[derive(Debug)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// The key that did.
     pub key_id: KeyId,
     /// The text that was signed, and by which key.
@@ -44,7 +44,7 @@ pub struct Verified {
 }
 
 /// A nonce on its way to the disk.
-pub struct NonceReservation {
+pub(crate) struct NonceReservation {
     /// Tells whoever writes after it whether it is new.
     pub first_use: FirstUse,
     /// Resolves when it is on the disk.
@@ -52,11 +52,11 @@ pub struct NonceReservation {
 }
 
 /// Resolves when a nonce is on the disk, or fails with the reason why it is not.
-pub type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthError>> + Send>>;
+pub(crate) type Persisted = Pin<Box<dyn Future<Output = Result<(), AuthError>> + Send>>;
 
 /// A requirement of authentication that a request failed.
 #[derive(Debug, Error)]
-pub enum AuthError {
+pub(crate) enum AuthError {
     /// The signature's own requirements.
     #[error(transparent)]
     Signature(#[from] Failure),
@@ -97,7 +97,7 @@ impl From<StoreError> for AuthError {
 
 /// Verifies requests.
 #[derive(Debug)]
-pub struct Authenticator {
+pub(crate) struct Authenticator {
     keys: KeyStore,
     base: Host,
     store: Store,
@@ -108,12 +108,16 @@ pub struct Authenticator {
 impl Authenticator {
     /// For the API of a gateway at `base`.
     #[must_use]
-    pub fn new(keys: KeyStore, base: Host, store: Store, clock: Clock) -> Self {
+    pub(crate) fn new(keys: KeyStore, base: Host, store: Store, clock: Clock) -> Self {
         Self { keys, base, store, clock, seen: Mutex::default() }
     }
 
     /// Verifies the signature of `request`. Looks at the body as bytes alone.
-    pub async fn verify(&self, request: &Request<Bytes>, origin: Origin) -> Result<Verified, AuthError> {
+    pub(crate) async fn verify(
+        &self,
+        request: &Request<Bytes>,
+        origin: Origin,
+    ) -> Result<Verified, AuthError> {
         let headers = request.headers();
         let presented = Presented::read(headers)?;
         presented.check(headers, self.now())?;
@@ -128,7 +132,7 @@ impl Authenticator {
 
     /// Uses the nonce up, as far as this process remembers. What changes something needs one, what does not may have
     /// one.
-    pub fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthError> {
+    pub(crate) fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthError> {
         let Some(used) = self.nonce_use(signed) else {
             return if mutates { Err(AuthError::NonceNeeded) } else { Ok(()) };
         };
@@ -140,7 +144,7 @@ impl Authenticator {
     }
 
     /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
-    pub fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthError> {
+    pub(crate) fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthError> {
         let used = self.nonce_use(signed).ok_or(AuthError::NonceNeeded)?;
         let first_use = FirstUse::default();
         let outcome = first_use.clone();

@@ -227,7 +227,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::document;
+    use crate::api::openrpc::document;
 
     #[test]
     fn it_has_every_method_param_and_type_and_every_link_leads_somewhere() {

@@ -30,7 +30,7 @@ const ACCEPT: HeaderName = HeaderName::from_static("accept-signature");
 
 /// The API; cheap to clone.
 #[derive(Clone)]
-pub struct Api(Arc<Inner>);
+pub(crate) struct Api(Arc<Inner>);
 
 struct Inner {
     services: Services,
@@ -42,7 +42,7 @@ struct Inner {
 }
 
 /// The parts that the API is made of.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The rules.
     pub domain: Domain,
     /// The metrics.
@@ -54,7 +54,7 @@ pub struct Parts {
 impl Api {
     /// Puts the API together.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let Parts { domain, metrics, stop } = parts;
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
         let auth = Authenticator::new(domain.keys.clone(), base.clone(), domain.store.clone(), domain.clock);
@@ -71,7 +71,12 @@ impl Api {
     }
 
     /// Answers one request. `client` is the address it came from, for the audit.
-    pub async fn handle(&self, request: Request<Bytes>, origin: Origin, client: IpAddr) -> Response<Bytes> {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Bytes>,
+        origin: Origin,
+        client: IpAddr,
+    ) -> Response<Bytes> {
         let method = request.method();
         let is_get = method == Method::GET || method == Method::HEAD;
         match request.uri().path() {

@@ -33,7 +33,7 @@ const CODES: [(i64, &str); 11] = [
 
 /// The document, the same for every gateway.
 #[must_use]
-pub fn document() -> Value {
+pub(crate) fn document() -> Value {
     // Params are described as they are read, results as they are written; a type in both as it is read, since what
     // has a default may be left out there and is always written.
     let settings = || {

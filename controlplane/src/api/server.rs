@@ -38,20 +38,20 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// The bound listener.
 #[derive(Debug)]
-pub struct RpcServer {
+pub(crate) struct RpcServer {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl RpcServer {
     /// Listens on the socket `rpc` that systemd passes.
-    pub fn inherit(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(crate) fn inherit(listener: std::net::TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { listener: TcpListener::from_std(listener)?, address })
     }
 
     /// Binds `[rpc] listen`.
-    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source: io::Error| BindError {
             what: "the API",
             address: address.to_string(),
@@ -65,12 +65,12 @@ impl RpcServer {
 
     /// Where it listens.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
     /// Serves until the process stops.
-    pub async fn serve(self, api: Api, metrics: Metrics, tasks: Tasks) -> Result<(), Infallible> {
+    pub(crate) async fn serve(self, api: Api, metrics: Metrics, tasks: Tasks) -> Result<(), Infallible> {
         let stop = tasks.stop().clone();
         let acceptor = Acceptor {
             name: "rpc",

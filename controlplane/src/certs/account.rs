@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError, accounts};
 
 /// Our accounts. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
@@ -23,7 +23,7 @@ pub struct Accounts {
 
 /// Why there is no account to order with.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountError {
+pub(crate) enum AccountError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -35,12 +35,12 @@ pub enum AccountError {
 impl Accounts {
     /// In this store, under this key.
     #[must_use]
-    pub fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
         Self { store, key, clock, making: Arc::default() }
     }
 
     /// A session with this CA; the first one makes the account.
-    pub async fn session(&self, ca: &Ca) -> Result<Session, AccountError> {
+    pub(crate) async fn session(&self, ca: &Ca) -> Result<Session, AccountError> {
         let credentials = match self.find(ca).await? {
             Some(credentials) => credentials,
             None => self.make(ca).await?,
@@ -49,7 +49,7 @@ impl Accounts {
     }
 
     /// Forgets an account that the CA does not know any more; the next session makes a new one.
-    pub async fn forget(&self, ca: &Ca) -> Result<(), StoreError> {
+    pub(crate) async fn forget(&self, ca: &Ca) -> Result<(), StoreError> {
         let directory = ca.directory().to_owned();
         self.store.write("acme account lost", move |tx| accounts::forget(tx, &directory)).await
     }

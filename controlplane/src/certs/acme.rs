@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
-pub use self::refused::{Refusal, Refused};
+pub(crate) use self::refused::{Refusal, Refused};
 use self::refused::{is_bad_nonce, refused, said, self_refused};
 use super::directory::caa_identities;
 use super::https::{Https, HttpsError};
@@ -45,28 +45,28 @@ macro_rules! ask {
 
 /// A CA, to which we may have an account.
 #[derive(Debug, Clone)]
-pub struct Ca {
+pub(crate) struct Ca {
     config: CaConfig,
     https: Https,
     identities: Arc<OnceCell<Vec<String>>>,
 }
 
 /// Our account, for the time of one order.
-pub struct Session {
+pub(crate) struct Session {
     account: Account,
     https: Https,
     profile: Option<String>,
 }
 
 /// An order that the CA has.
-pub struct PlacedOrder {
+pub(crate) struct PlacedOrder {
     order: Order,
     https: Https,
 }
 
 /// How an order stands (RFC 8555 §7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Names are still to be proven.
     Pending,
     /// All are; the request for the certificate is due.
@@ -81,7 +81,7 @@ pub enum Progress {
 
 /// When a CA wants a certificate renewed (RFC 9773 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RenewalWindow {
+pub(crate) struct RenewalWindow {
     /// Not before.
     pub start: OffsetDateTime,
     /// Not after.
@@ -92,25 +92,25 @@ pub struct RenewalWindow {
 
 impl Ca {
     /// Makes no connection yet. Blocks.
-    pub fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
+    pub(crate) fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
         let https = Https::new(config.root.as_deref(), clock)?;
         Ok(Self { config, https, identities: Arc::default() })
     }
 
     /// The URL of its directory.
     #[must_use]
-    pub fn directory(&self) -> &str {
+    pub(crate) fn directory(&self) -> &str {
         &self.config.directory
     }
 
     /// The domains by which it goes in CAA records; none if it does not say, or cannot now.
-    pub async fn identities(&self) -> &[String] {
+    pub(crate) async fn identities(&self) -> &[String] {
         let ask = || caa_identities(&self.https, &self.config.directory);
         self.identities.get_or_try_init(ask).await.map_or(&[], Vec::as_slice)
     }
 
     /// Makes an account; gives its credentials, the private key among them.
-    pub async fn register(&self) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let https = self.https.apart();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
@@ -125,7 +125,7 @@ impl Ca {
     }
 
     /// Our account, by its credentials.
-    pub async fn session(&self, credentials: &[u8]) -> Result<Session, Refused> {
+    pub(crate) async fn session(&self, credentials: &[u8]) -> Result<Session, Refused> {
         let https = self.https.apart();
         let credentials: AccountCredentials =
             serde_json::from_slice(credentials).map_err(|e| refused(e.into(), &https))?;
@@ -137,7 +137,7 @@ impl Ca {
 
 impl Session {
     /// Orders a certificate; `replaced` is the leaf it is to replace.
-    pub async fn order(
+    pub(crate) async fn order(
         &self,
         names: &[CertName],
         replaced: Option<&CertificateDer<'_>>,
@@ -157,13 +157,13 @@ impl Session {
     }
 
     /// An order placed before.
-    pub async fn find(&self, url: &str) -> Result<PlacedOrder, Refused> {
+    pub(crate) async fn find(&self, url: &str) -> Result<PlacedOrder, Refused> {
         let order = ask!(&self.https, self.account.order(url.to_owned()))?;
         Ok(PlacedOrder { order, https: self.https.clone() })
     }
 
     /// When the CA wants this certificate renewed.
-    pub async fn renewal(
+    pub(crate) async fn renewal(
         &self,
         leaf: &CertificateDer<'_>,
         now: OffsetDateTime,
@@ -179,12 +179,12 @@ impl Session {
 impl PlacedOrder {
     /// Where it is.
     #[must_use]
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.order.url()
     }
 
     /// How it stood when the CA last spoke of it.
-    pub fn progress(&mut self) -> Progress {
+    pub(crate) fn progress(&mut self) -> Progress {
         match self.order.state().status {
             OrderStatus::Pending => Progress::Pending,
             OrderStatus::Ready => Progress::Ready,
@@ -195,13 +195,13 @@ impl PlacedOrder {
     }
 
     /// Asks how it stands, and when to ask again.
-    pub async fn refresh(&mut self) -> Result<(Progress, Option<OffsetDateTime>), Refused> {
+    pub(crate) async fn refresh(&mut self) -> Result<(Progress, Option<OffsetDateTime>), Refused> {
         ask!(&self.https, self.order.refresh())?;
         Ok((self.progress(), self.https.retry_after()))
     }
 
     /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
-    pub async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, Refused> {
+    pub(crate) async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, Refused> {
         let https = &self.https;
         ask!(https, fetch(&mut self.order))?;
         let mut asked = Vec::new();
@@ -235,7 +235,7 @@ impl PlacedOrder {
     }
 
     /// Tells the CA that it may look at what it asked for.
-    pub async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), Refused> {
+    pub(crate) async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), Refused> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -253,18 +253,18 @@ impl PlacedOrder {
     }
 
     /// Sends the request for the certificate (PKCS#10 DER).
-    pub async fn finalize(&mut self, request: &[u8]) -> Result<(), Refused> {
+    pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), Refused> {
         ask!(&self.https, self.order.finalize_csr(request))
     }
 
     /// The chain of a valid order: PEM, leaf first.
-    pub async fn certificate(&mut self) -> Result<String, Refused> {
+    pub(crate) async fn certificate(&mut self) -> Result<String, Refused> {
         let missing = || self_refused("the CA says the order is valid but has no certificate");
         ask!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
 
     /// Why it is invalid, name by name, in the CA's own words; also the names that were not proven.
-    pub async fn complaint(&mut self) -> (String, Vec<Host>) {
+    pub(crate) async fn complaint(&mut self) -> (String, Vec<Host>) {
         let of_order = self.order.state().error.as_ref().map(said);
         let (mut words, mut unproven) = (Vec::new(), Vec::new());
         let https = &self.https;

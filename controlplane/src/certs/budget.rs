@@ -9,7 +9,7 @@ use crate::store::{StoreError, Tx, WriteTx};
 
 /// How often something may happen within a time that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub(crate) struct Limit {
     kind: &'static str,
     times: usize,
     within: Duration,
@@ -34,7 +34,7 @@ const FAILURES: Limit =
     "held back by us, before the CA does: {times} {what} within {hours} h are used up{}",
     for_whom(subject)
 )]
-pub struct BudgetError {
+pub(crate) struct BudgetError {
     times: usize,
     what: &'static str,
     hours: i64,
@@ -49,19 +49,19 @@ fn for_whom(subject: &str) -> String {
 
 /// What is spent and left at one CA.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     directory: String,
 }
 
 impl Budget {
     /// At the CA of this directory.
     #[must_use]
-    pub fn at(directory: &str) -> Self {
+    pub(crate) fn at(directory: &str) -> Self {
         Self { directory: directory.to_owned() }
     }
 
     /// Whether a certificate for these names may be ordered now. `life` is that of the one it replaces.
-    pub fn admits(
+    pub(crate) fn admits(
         &self,
         tx: &mut Tx<'_>,
         names: &[CertName],
@@ -83,12 +83,12 @@ impl Budget {
     }
 
     /// An order is about to be placed.
-    pub fn ordered(&self, tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+    pub(crate) fn ordered(&self, tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
         spend(tx, &self.counted(ORDERS, String::new()), now)
     }
 
     /// A certificate was issued.
-    pub fn issued(
+    pub(crate) fn issued(
         &self,
         tx: &mut WriteTx<'_>,
         names: &[CertName],
@@ -98,7 +98,12 @@ impl Budget {
     }
 
     /// The CA looked for a proof and did not find it.
-    pub fn failed(&self, tx: &mut WriteTx<'_>, host: &Host, now: OffsetDateTime) -> Result<(), StoreError> {
+    pub(crate) fn failed(
+        &self,
+        tx: &mut WriteTx<'_>,
+        host: &Host,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         spend(tx, &self.counted(FAILURES, host.to_string()), now)
     }
 

@@ -36,7 +36,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
 
 /// Makes requests. Clones share their connections and the last `Retry-After`.
 #[derive(Clone)]
-pub struct Https {
+pub(crate) struct Https {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     retry_after: Arc<Mutex<Option<OffsetDateTime>>>,
     clock: Clock,
@@ -60,7 +60,7 @@ pub enum HttpsError {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum ExchangeError {
+pub(crate) enum ExchangeError {
     /// Connecting or the exchange failed.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
@@ -82,7 +82,7 @@ pub enum ExchangeError {
 
 impl Https {
     /// Trusts the roots in this file, or the system's. Blocks.
-    pub fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
+    pub(crate) fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
             Some(path) => {
@@ -100,18 +100,21 @@ impl Https {
 
     /// The same connections, with a `Retry-After` of its own.
     #[must_use]
-    pub fn apart(&self) -> Self {
+    pub(crate) fn apart(&self) -> Self {
         Self { retry_after: Arc::default(), ..self.clone() }
     }
 
     /// What the last answer said of when to come back.
     #[must_use]
-    pub fn retry_after(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn retry_after(&self) -> Option<OffsetDateTime> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One exchange. Answers of 400 and above come through only with a problem document (RFC 7807).
-    pub async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, ExchangeError>
+    pub(crate) async fn exchange<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<Full<Bytes>>, ExchangeError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,

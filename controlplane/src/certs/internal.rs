@@ -21,9 +21,9 @@ use crate::store::certificates::{Authority, Issued, authority, put_authority};
 use crate::store::{Store, StoreError};
 
 /// The word for this issuer in the store.
-pub const NAME: &str = "internal";
+pub(crate) const NAME: &str = "internal";
 /// The root's file, beside the database.
-pub const ROOT_FILE: &str = "internal-ca.pem";
+pub(crate) const ROOT_FILE: &str = "internal-ca.pem";
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 const LEAF_LIFETIME: Duration = Duration::days(90);
@@ -34,7 +34,7 @@ const MAX_COMMON_NAME: usize = 64;
 
 /// The local CA. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct InternalCa(Arc<Issuer<'static, KeyPair>>);
+pub(crate) struct InternalCa(Arc<Issuer<'static, KeyPair>>);
 
 /// Why there is no local CA.
 #[derive(Debug, Error)]
@@ -57,7 +57,7 @@ pub enum InternalCaError {
 
 impl InternalCa {
     /// Takes the CA from the store, making it on the first start, and writes its root into `folder`.
-    pub async fn open(
+    pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
         folder: &Path,
@@ -83,7 +83,7 @@ impl InternalCa {
     }
 
     /// Issues one certificate, good for 90 days from shortly before `now`.
-    pub fn issue(&self, wanted: &Wanted, now: OffsetDateTime) -> Result<Issued, rcgen::Error> {
+    pub(crate) fn issue(&self, wanted: &Wanted, now: OffsetDateTime) -> Result<Issued, rcgen::Error> {
         let names: Vec<String> = wanted.names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(wanted.id.as_str());

@@ -29,7 +29,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(60);
 
 /// One of the ways to get certificates.
 #[derive(Debug, Clone)]
-pub enum Issuer {
+pub(crate) enum Issuer {
     /// The local CA: at once.
     Internal(InternalCa),
     /// CAs over ACME: each in its own time.
@@ -48,11 +48,11 @@ pub struct IssueError {
 
 /// CAs over ACME. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct AcmeIssuer(Arc<Parts>);
+pub(crate) struct AcmeIssuer(Arc<Parts>);
 
 /// What an [`AcmeIssuer`] is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The CAs, the first one first; at least one.
     pub cas: Vec<Ca>,
     /// Places the orders.
@@ -79,7 +79,7 @@ enum Failed {
 impl Issuer {
     /// The words in the store for those whose certificates are good; the first issues now.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::Internal(_) => vec![super::internal::NAME.to_owned()],
             Self::Acme(acme) => acme.0.cas.iter().map(|ca| ca.directory().to_owned()).collect(),
@@ -90,12 +90,12 @@ impl Issuer {
 impl AcmeIssuer {
     /// Of these parts.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
 
     /// One attempt at a certificate; what came of it is in the store. Gives when the next one is due.
-    pub async fn attempt(self, wanted: Wanted) -> OffsetDateTime {
+    pub(crate) async fn attempt(self, wanted: Wanted) -> OffsetDateTime {
         match self.try_once(&wanted).await {
             Ok(next) => next,
             Err(error) => {
@@ -107,7 +107,7 @@ impl AcmeIssuer {
     }
 
     /// Asks the CA of a certificate when it wants it renewed. Gives when that, or the next question, is due.
-    pub async fn ask(self, id: CertificateId) -> OffsetDateTime {
+    pub(crate) async fn ask(self, id: CertificateId) -> OffsetDateTime {
         match self.ask_once(&id).await {
             Ok(next) => next,
             Err(error) => {

@@ -33,7 +33,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Places orders and finishes them.
 #[derive(Debug, Clone)]
-pub struct Orders {
+pub(crate) struct Orders {
     /// Where they are kept,
     pub store: Store,
     /// and their keys sealed with this.
@@ -48,7 +48,7 @@ pub struct Orders {
 
 /// Why there is no certificate yet.
 #[derive(Debug, Error)]
-pub enum OrderError {
+pub(crate) enum OrderError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,7 +91,7 @@ impl From<AccountError> for OrderError {
 
 impl Orders {
     /// Gets one certificate, proving its names in one of these ways, the best first.
-    pub async fn issue(
+    pub(crate) async fn issue(
         &self,
         ca: &Ca,
         wanted: &Wanted,

@@ -12,7 +12,7 @@ use crate::dns::zone::Zone;
 
 /// What the DNS says of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Preflight {
+pub(crate) enum Preflight {
     /// These ways can work, the best first.
     Ready(Vec<ChallengeKind>),
     /// None can yet.
@@ -26,7 +26,7 @@ pub enum Preflight {
 
 /// Asks the DNS about hosts. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct Inspector {
+pub(crate) struct Inspector {
     resolver: Resolver,
     zone: Zone,
     base: Host,
@@ -51,14 +51,14 @@ struct Found {
 impl Inspector {
     /// Asks `resolver`; a host is ours if it leads to `public_ip`, or to where the base domain leads.
     #[must_use]
-    pub fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
+    pub(crate) fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
         Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect() }
     }
 
     /// Looks a host up. `ca` are the domains by which the CA goes in CAA records (`caaIdentities` of its directory);
     /// with none, CAA is not looked at. The base domain, with its wildcard, is proven in our own zone: only CAA can
     /// stand against it. Never fails: what could not be looked up is a reason.
-    pub async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
+    pub(crate) async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
         if *host == self.base {
             // A CA that cannot look CAA up either says so itself.
             let caa = self.relevant_caa(host, ca).await.unwrap_or_default();

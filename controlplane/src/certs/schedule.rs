@@ -19,7 +19,7 @@ const LAST_LOOK: Duration = Duration::hours(1);
 
 /// A certificate that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// What it is called.
     pub id: CertificateId,
     /// What it must be good for.
@@ -28,7 +28,7 @@ pub struct Wanted {
 
 /// What is known of the certificates, each sorted by its id or not.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// Those there are.
     pub held: &'a [Validity],
     /// How issuance stands.
@@ -41,7 +41,7 @@ pub struct Known<'a> {
 
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// To be issued, or issued anew; those without any first.
     pub issue: Vec<Wanted>,
     /// Their CA is to be asked when it wants them renewed.
@@ -54,7 +54,7 @@ pub struct Plan {
 
 /// What is to be done with one certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// To issue the first, or one for other names or of another issuer.
     Issue,
     /// To issue it anew.
@@ -68,14 +68,14 @@ pub enum Action {
 impl Wanted {
     /// The certificate of the base domain and everything one label below it.
     #[must_use]
-    pub fn base(base: &Host) -> Self {
+    pub(crate) fn base(base: &Host) -> Self {
         let names = vec![CertName::Exact(base.clone()), CertName::Wildcard(base.clone())];
         Self { id: CertificateId::from(base), names }
     }
 
     /// The certificate of one host of its own; `None` if the base domain's covers it.
     #[must_use]
-    pub fn host(host: &Host, base: &Host) -> Option<Self> {
+    pub(crate) fn host(host: &Host, base: &Host) -> Option<Self> {
         let own = host != base && !host.is_child_of(base);
         own.then(|| Self { id: CertificateId::from(host), names: vec![CertName::Exact(host.clone())] })
     }
@@ -83,7 +83,7 @@ impl Wanted {
 
 /// Decides over all certificates: `hosts` are those of all terminated routes.
 #[must_use]
-pub fn plan(
+pub(crate) fn plan(
     now: OffsetDateTime,
     base: &Host,
     hosts: impl IntoIterator<Item = Host>,
@@ -120,7 +120,7 @@ fn is_kept(now: OffsetDateTime, held: Option<&Validity>, known: Known<'_>) -> bo
 
 /// Decides over one certificate.
 #[must_use]
-pub fn decide(
+pub(crate) fn decide(
     now: OffsetDateTime,
     wanted: &Wanted,
     held: Option<&Validity>,
@@ -151,7 +151,7 @@ pub fn decide(
 /// When a certificate is to be renewed: when its CA wants it, `asked`, but never in the last sixth of its life; else
 /// at one third of its life before the end, or one half if that is under 10 days.
 #[must_use]
-pub fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTime {
+pub(crate) fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTime {
     let life = held.not_after - held.not_before;
     let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
     asked.map_or(held.not_after - left, |asked| asked.min(held.not_after - life / 6))
@@ -159,7 +159,11 @@ pub fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTim
 
 /// When to try again after so many failures; never before the CA wants it.
 #[must_use]
-pub fn retry_at(now: OffsetDateTime, failures: u32, retry_after: Option<OffsetDateTime>) -> OffsetDateTime {
+pub(crate) fn retry_at(
+    now: OffsetDateTime,
+    failures: u32,
+    retry_after: Option<OffsetDateTime>,
+) -> OffsetDateTime {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
     let ours = now + BACKOFF.get(index).copied().unwrap_or(LONGEST_BACKOFF);
     // A CA that names a day far off is not taken at its word for ever.
@@ -169,14 +173,14 @@ pub fn retry_at(now: OffsetDateTime, failures: u32, retry_after: Option<OffsetDa
 
 /// When to look again at DNS records that are missing since then: soon at first, later less often.
 #[must_use]
-pub fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
     let waited: Duration = (now - missing_since) / 4;
     now + waited.clamp(FIRST_LOOK, LAST_LOOK)
 }
 
 /// Which of so many CAs is asked after so many failures: each in turn.
 #[must_use]
-pub fn turn(failures: u32, cas: usize) -> usize {
+pub(crate) fn turn(failures: u32, cas: usize) -> usize {
     let failures = usize::try_from(failures).unwrap_or(usize::MAX);
     failures % cas.max(1)
 }

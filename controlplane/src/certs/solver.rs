@@ -20,7 +20,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The ways of proving that we hold a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ChallengeKind {
+pub(crate) enum ChallengeKind {
     /// A TXT record (RFC 8555 §8.4).
     Dns01,
     /// A handshake on :443 (RFC 8737).
@@ -31,7 +31,7 @@ pub enum ChallengeKind {
 
 /// A challenge that the CA asks to be answered for one name.
 #[derive(Clone)]
-pub struct ChallengeRequest {
+pub(crate) struct ChallengeRequest {
     /// The name, without `*.`.
     pub host: Host,
     /// How it is to be shown.
@@ -48,7 +48,7 @@ pub struct ChallengeRequest {
 
 /// Shows answers to the world. Clones show in the same places.
 #[derive(Debug, Clone)]
-pub struct Solver {
+pub(crate) struct Solver {
     base: Host,
     values: TxtSet,
     challenges: Challenges,
@@ -59,7 +59,7 @@ pub struct Solver {
 /// An answer that is presented until this is dropped.
 #[derive(Debug)]
 #[must_use = "the answer is taken back when this is dropped"]
-pub struct PresentedChallenge {
+pub(crate) struct PresentedChallenge {
     _guard: Guard,
 }
 
@@ -72,7 +72,7 @@ enum Guard {
 
 /// The reason why an answer is not to be seen everywhere.
 #[derive(Debug, Error)]
-pub enum PresentError {
+pub(crate) enum PresentError {
     /// The certificate for the handshake cannot be made.
     #[error("the certificate for the challenge cannot be made: {0}")]
     Crypto(#[from] rcgen::Error),
@@ -89,7 +89,7 @@ pub enum PresentError {
 
 /// The reason why a challenge is not on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum NotAckedError {
+pub(crate) enum NotAckedError {
     /// No node is connected.
     #[error("no dataplane is connected")]
     NoNode,
@@ -116,13 +116,13 @@ pub enum NotAckedError {
 impl Solver {
     /// Shows DNS-01 in `values`, the others on the feed.
     #[must_use]
-    pub fn new(base: Host, values: TxtSet, challenges: Challenges, nodes: Nodes) -> Self {
+    pub(crate) fn new(base: Host, values: TxtSet, challenges: Challenges, nodes: Nodes) -> Self {
         Self { base, values, challenges, nodes, timeout: ACK_TIMEOUT }
     }
 
     /// Presents one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
     /// every connected node has acknowledged it. An older answer on the feed for the same host is replaced.
-    pub async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
+    pub(crate) async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
         let host = &asked.host;
         let guard = match asked.kind {
             ChallengeKind::Dns01 => {
@@ -164,7 +164,7 @@ fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), No
 impl ChallengeKind {
     /// The word for it in ACME.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",

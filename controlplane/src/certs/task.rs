@@ -34,7 +34,7 @@ const CHUNK: usize = 64;
 const AT_ONCE: usize = 16;
 
 /// Sees to the certificates.
-pub struct Certificates {
+pub(crate) struct Certificates {
     store: Store,
     key: Arc<SecretKey>,
     issuer: Issuer,
@@ -50,7 +50,7 @@ pub struct Certificates {
 }
 
 /// The parts that [`Certificates`] works with.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The database.
     pub store: Store,
     /// The key that seals private keys.
@@ -120,7 +120,7 @@ impl Jobs {
 impl Certificates {
     /// Sees to the certificates of the terminated routes in the store, and of the base domain.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, key, issuer, base, clock, metrics } = parts;
         let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, Jobs::default());
         Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }

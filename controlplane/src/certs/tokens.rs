@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The certificate by which a host is proven in a handshake (RFC 8737 §3): self-signed, for this host alone, with
 /// the key authorisation's digest in the critical `acmeIdentifier` extension.
-pub fn tls_alpn(host: &Host, digest: &[u8; 32]) -> Result<Challenge, rcgen::Error> {
+pub(crate) fn tls_alpn(host: &Host, digest: &[u8; 32]) -> Result<Challenge, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::new([host.to_string()])?;
     params.distinguished_name = DistinguishedName::new();
@@ -19,7 +19,7 @@ pub fn tls_alpn(host: &Host, digest: &[u8; 32]) -> Result<Challenge, rcgen::Erro
 
 /// The file by which a host is proven on :80 (RFC 8555 §8.3).
 #[must_use]
-pub fn http(host: &Host, token: &str, key_authorization: &str) -> Challenge {
+pub(crate) fn http(host: &Host, token: &str, key_authorization: &str) -> Challenge {
     let response =
         ChallengeResponse::Http { token: token.to_owned(), key_authorization: key_authorization.to_owned() };
     Challenge { host: host.clone(), response }

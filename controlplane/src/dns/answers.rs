@@ -26,7 +26,7 @@ const FORMAT_ERROR: u8 = 1;
 
 /// Answers for the zone; the values are those of the moment of the question. Clones are the same one.
 #[derive(Clone)]
-pub struct Answers(Arc<Inner>);
+pub(crate) struct Answers(Arc<Inner>);
 
 struct Inner {
     zone: Zone,
@@ -44,7 +44,7 @@ struct Current {
 impl Answers {
     /// The zone with these values.
     #[must_use]
-    pub fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
+    pub(crate) fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
         let current = ArcSwap::from_pointee(Current::new(&zone, &values));
         Self(Arc::new(Inner { zone, values, filter, current }))
     }

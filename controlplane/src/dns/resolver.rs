@@ -22,7 +22,7 @@ const MAX_ALIASES: usize = 8;
 
 /// Asks name servers. Clones are the same one.
 #[derive(Clone)]
-pub struct Resolver(TokioResolver);
+pub(crate) struct Resolver(TokioResolver);
 
 /// No name servers to ask.
 #[derive(Debug, Error)]
@@ -32,7 +32,7 @@ pub struct ResolverError(String);
 /// A question that got no answer. An answer that says "nothing there" is one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the {kind} records of {name} could not be looked up: {reason}")]
-pub struct ResolveError {
+pub(crate) struct ResolveError {
     /// What was asked about.
     pub name: String,
     /// What was asked for.
@@ -43,7 +43,7 @@ pub struct ResolveError {
 
 /// One CAA record (RFC 8659 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caa {
+pub(crate) struct Caa {
     /// Whether who does not know the tag may not issue.
     pub critical: bool,
     /// What it says, lower case.
@@ -54,7 +54,7 @@ pub struct Caa {
 
 impl Resolver {
     /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
-    pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
+    pub(crate) fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
         Self::with_attempt_timeout(servers, ATTEMPT)
     }
 
@@ -80,7 +80,7 @@ impl Resolver {
     }
 
     /// The addresses of a name, through all aliases.
-    pub async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, ResolveError> {
+    pub(crate) async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, ResolveError> {
         let (v4, v6) = tokio::try_join!(
             self.lookup(name, RecordType::A, "A"),
             self.lookup(name, RecordType::AAAA, "AAAA")
@@ -90,7 +90,7 @@ impl Resolver {
     }
 
     /// Whether a name is an alias of `wanted`, be it through others.
-    pub async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
+    pub(crate) async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
         let mut name = name.to_owned();
         for _ in 0..MAX_ALIASES {
             let Some(target) = self.alias(&name).await? else { return Ok(false) };
@@ -103,7 +103,7 @@ impl Resolver {
     }
 
     /// The name a name is an alias of, lower case and without a trailing dot.
-    pub async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
+    pub(crate) async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
         let found = self.lookup(name, RecordType::CNAME, "CNAME").await?;
         Ok(found.into_iter().find_map(|data| match data {
             RData::CNAME(target) => Some(plain(&target.0)),
@@ -112,7 +112,7 @@ impl Resolver {
     }
 
     /// The CAA records at a name; none above it are looked for.
-    pub async fn caa(&self, name: &str) -> Result<Vec<Caa>, ResolveError> {
+    pub(crate) async fn caa(&self, name: &str) -> Result<Vec<Caa>, ResolveError> {
         let found = self.lookup(name, RecordType::CAA, "CAA").await?;
         let caa = |data| match data {
             RData::CAA(caa) => Some(Caa {
@@ -126,7 +126,7 @@ impl Resolver {
     }
 
     /// Whether a name is a zone's own: there can be no CNAME at it (RFC 1034 §3.6.2).
-    pub async fn is_apex(&self, name: &str) -> Result<bool, ResolveError> {
+    pub(crate) async fn is_apex(&self, name: &str) -> Result<bool, ResolveError> {
         let found = self.lookup(name, RecordType::SOA, "SOA").await?;
         Ok(found.iter().any(|data| matches!(data, RData::SOA(_))))
     }

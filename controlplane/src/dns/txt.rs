@@ -12,7 +12,7 @@ const DIGEST: usize = 10;
 
 /// Where in our zone the values for one host stand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub(crate) enum Place {
     /// At the zone's own name: those of the base domain and its wildcard.
     Apex,
     /// One label below it: those of a host whose `_acme-challenge` is a CNAME to there. The label is told by the
@@ -22,7 +22,7 @@ pub enum Place {
 
 /// The pending values. Clones are the same set.
 #[derive(Debug, Clone)]
-pub struct TxtSet(Arc<watch::Sender<Values>>);
+pub(crate) struct TxtSet(Arc<watch::Sender<Values>>);
 
 #[derive(Debug, Default)]
 struct Values {
@@ -34,7 +34,7 @@ struct Values {
 /// One value, seen until this is dropped.
 #[derive(Debug)]
 #[must_use = "the value is taken back when this is dropped"]
-pub struct TxtGuard {
+pub(crate) struct TxtGuard {
     set: TxtSet,
     key: (Place, String),
 }
@@ -42,7 +42,7 @@ pub struct TxtGuard {
 impl Place {
     /// Where the values for a host stand.
     #[must_use]
-    pub fn of(host: &Host, base: &Host) -> Self {
+    pub(crate) fn of(host: &Host, base: &Host) -> Self {
         if host == base {
             return Self::Apex;
         }
@@ -54,12 +54,12 @@ impl Place {
 impl TxtSet {
     /// None yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Values::default())))
     }
 
     /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub fn show(&self, place: Place, value: &str) -> TxtGuard {
+    pub(crate) fn show(&self, place: Place, value: &str) -> TxtGuard {
         let key = (place, value.to_owned());
         self.0.send_modify(|values| {
             values.generation += 1;
@@ -70,13 +70,13 @@ impl TxtSet {
 
     /// Counts the changes: while it stays the same, so do the values.
     #[must_use]
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.0.borrow().generation
     }
 
     /// The values in their order, and the generation they are of.
     #[must_use]
-    pub fn values(&self) -> (u64, Vec<(Place, String)>) {
+    pub(crate) fn values(&self) -> (u64, Vec<(Place, String)>) {
         let values = self.0.borrow();
         (values.generation, values.shown.keys().cloned().collect())
     }

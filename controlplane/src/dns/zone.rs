@@ -25,7 +25,7 @@ pub struct ZoneError(Host);
 
 /// The zone's names.
 #[derive(Debug, Clone)]
-pub struct Zone {
+pub(crate) struct Zone {
     base: Host,
     origin: Name,
     server: Name,
@@ -34,7 +34,7 @@ pub struct Zone {
 
 impl Zone {
     /// The zone below this base domain. Its name server is the base domain itself, to which it is delegated.
-    pub fn new(base: &Host) -> Result<Self, ZoneError> {
+    pub(crate) fn new(base: &Host) -> Result<Self, ZoneError> {
         let name = |text: String| Name::from_ascii(text).map_err(|_| ZoneError(base.clone()));
         let zone = Self {
             base: base.clone(),
@@ -50,7 +50,7 @@ impl Zone {
 
     /// The name of the place for a host, without a trailing dot: where its `_acme-challenge` CNAME leads to.
     #[must_use]
-    pub fn target(&self, host: &Host) -> String {
+    pub(crate) fn target(&self, host: &Host) -> String {
         match Place::of(host, &self.base) {
             Place::Apex => format!("_acme-challenge.{}", self.base),
             Place::Below(label) => format!("{label}._acme-challenge.{}", self.base),
@@ -59,7 +59,7 @@ impl Zone {
 
     /// The zone with these TXT values, and nothing beside it: other names are refused.
     #[must_use]
-    pub fn catalog(&self, values: Vec<(Place, String)>) -> Catalog {
+    pub(crate) fn catalog(&self, values: Vec<(Place, String)>) -> Catalog {
         let soa = SOA::new(self.server.clone(), self.contact.clone(), SERIAL, REFRESH, REFRESH, REFRESH, TTL);
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             self.origin.clone(),

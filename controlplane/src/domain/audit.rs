@@ -12,7 +12,7 @@ use crate::store::Tx;
 use crate::store::audit::{self, Filter};
 
 /// The most records in one answer.
-pub const MAX_RECORDS: u32 = 500;
+pub(crate) const MAX_RECORDS: u32 = 500;
 
 /// The number of records in a list for which no limit was given.
 const DEFAULT_RECORDS: u32 = 50;
@@ -21,7 +21,7 @@ const MAX_EXPORT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The records that are asked for; what is `None` selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditQuery {
+pub(crate) struct AuditQuery {
     /// The most records, from 1 to [`MAX_RECORDS`]; 50 if it is left out.
     pub limit: Option<u32>,
     /// Only records before the one with this id.
@@ -34,7 +34,11 @@ pub struct AuditQuery {
 
 impl Domain {
     /// Lists the newest records: what the caller asked for, for the admin what anybody did.
-    pub async fn audit(&self, caller: &Caller, query: AuditQuery) -> Result<Vec<AuditRecord>, Refusal> {
+    pub(crate) async fn audit(
+        &self,
+        caller: &Caller,
+        query: AuditQuery,
+    ) -> Result<Vec<AuditRecord>, Refusal> {
         let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
         let filter = match caller.own() {
             Some(own) => Filter { caller: Some(own.to_string()), target: query.target },
@@ -45,7 +49,7 @@ impl Domain {
     }
 
     /// Lists the records after one, oldest first, with their requests by hash. For the admin.
-    pub async fn export_audit(
+    pub(crate) async fn export_audit(
         &self,
         caller: &Caller,
         after: u64,

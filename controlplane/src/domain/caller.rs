@@ -12,7 +12,7 @@ use crate::store::{Tx, users};
 
 /// Somebody whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     key_id: KeyId,
     is_admin: bool,
     client: IpAddr,
@@ -27,25 +27,19 @@ impl Caller {
 
     /// The key's name.
     #[must_use]
-    pub fn key_id(&self) -> &KeyId {
+    pub(crate) fn key_id(&self) -> &KeyId {
         &self.key_id
-    }
-
-    /// The address it came from.
-    #[must_use]
-    pub fn client(&self) -> IpAddr {
-        self.client
     }
 
     /// With what they signed: what this caller changes has it in the audit, and fails if it was asked for before.
     #[must_use]
-    pub fn asking(self, request: SignedRequest) -> Self {
+    pub(crate) fn asking(self, request: SignedRequest) -> Self {
         Self { request: Some(Arc::new(request)), ..self }
     }
 
     /// The audit's entry of something this caller does now, without what was before and after.
     #[must_use]
-    pub fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> Entry {
+    pub(crate) fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> Entry {
         Entry {
             at,
             caller: self.key_id.to_string(),
@@ -60,23 +54,23 @@ impl Caller {
 
     /// Returns true if routes of `owner` exist for this caller.
     #[must_use]
-    pub fn sees(&self, owner: &KeyId) -> bool {
+    pub(crate) fn sees(&self, owner: &KeyId) -> bool {
         self.is_admin || self.key_id == *owner
     }
 
     /// Returns the owner whose routes this caller sees; `None` means everybody's.
     #[must_use]
-    pub fn own(&self) -> Option<&KeyId> {
+    pub(crate) fn own(&self) -> Option<&KeyId> {
         (!self.is_admin).then_some(&self.key_id)
     }
 
     /// Refuses everybody but the admin.
-    pub fn require_admin(&self) -> Result<(), Refusal> {
+    pub(crate) fn require_admin(&self) -> Result<(), Refusal> {
         if self.is_admin { Ok(()) } else { Err(Refusal::AdminOnly) }
     }
 
     /// Refuses the suspended.
-    pub fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
+    pub(crate) fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
         let Some(user) = self.own() else { return Ok(()) };
         match users::suspension(tx, user)? {
             Some(suspension) => {

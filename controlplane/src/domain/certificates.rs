@@ -17,7 +17,7 @@ use crate::store::{StoreError, Tx, routes};
 
 /// A certificate that is needed, and how it is with it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CertificateStatus {
+pub(crate) struct CertificateStatus {
     /// The id: its first host.
     pub id: Host,
     /// The names that it covers, or will cover.
@@ -32,7 +32,7 @@ pub struct CertificateStatus {
 
 /// The state of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateState {
+pub(crate) enum CertificateState {
     /// The certificate is served.
     Valid,
     /// The certificate is being issued for the first time.
@@ -45,7 +45,7 @@ pub enum CertificateState {
 
 impl Domain {
     /// The certificates that exist for the caller, by id.
-    pub async fn list_certificates(
+    pub(crate) async fn list_certificates(
         &self,
         caller: &Caller,
         page: &PageRequest,
@@ -62,7 +62,7 @@ impl Domain {
     }
 
     /// One certificate.
-    pub async fn certificate(&self, caller: &Caller, id: &str) -> Result<CertificateStatus, Refusal> {
+    pub(crate) async fn certificate(&self, caller: &Caller, id: &str) -> Result<CertificateStatus, Refusal> {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
@@ -74,7 +74,11 @@ impl Domain {
     }
 
     /// Has one certificate renewed, whenever it would be due.
-    pub async fn renew_certificate(&self, caller: &Caller, id: &str) -> Result<CertificateStatus, Refusal> {
+    pub(crate) async fn renew_certificate(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<CertificateStatus, Refusal> {
         let (caller, id, base, now) =
             (caller.clone(), id.to_owned(), self.hosts.base().clone(), self.clock.now());
         self.store
@@ -90,7 +94,7 @@ impl Domain {
     }
 
     /// The root of the internal CA in PEM, while the base domain's certificate is from it.
-    pub async fn root(&self) -> Result<String, Refusal> {
+    pub(crate) async fn root(&self) -> Result<String, Refusal> {
         let base = self.hosts.base().clone();
         self.store
             .read("certificates.root", move |tx| {

@@ -10,7 +10,7 @@ use webgateway_proto::model::Host;
 
 /// The nodes that are, or were, connected.
 #[async_trait]
-pub trait NodeDirectory: fmt::Debug + Send + Sync {
+pub(crate) trait NodeDirectory: fmt::Debug + Send + Sync {
     /// Lists every node, by name.
     fn nodes(&self) -> Vec<NodeStatus>;
 
@@ -25,7 +25,7 @@ pub trait NodeDirectory: fmt::Debug + Send + Sync {
 
 /// One node, as it was last heard of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeStatus {
+pub(crate) struct NodeStatus {
     /// The name.
     pub name: String,
     /// The build.
@@ -52,7 +52,7 @@ pub struct NodeStatus {
 
 /// A resource that a node cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedResource {
+pub(crate) struct RejectedResource {
     /// The resource's name.
     pub resource: String,
     /// The reason, in the node's words.
@@ -61,7 +61,7 @@ pub struct RejectedResource {
 
 /// A version that nodes are to acknowledge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AckTarget {
+pub(crate) struct AckTarget {
     /// The version.
     pub version: u64,
     /// A resource in it: a node that rejects it ends the wait.
@@ -74,7 +74,7 @@ pub struct AckTarget {
 
 /// How far a version has come among the connected nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AckProgress {
+pub(crate) struct AckProgress {
     /// The number of nodes that have acknowledged it.
     pub acked: u64,
     /// The names of those that have not yet.
@@ -85,7 +85,7 @@ pub struct AckProgress {
 
 /// A node that cannot use a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeReject {
+pub(crate) struct NodeReject {
     /// The node's name.
     pub node: String,
     /// The reason, in the node's words.
@@ -94,7 +94,7 @@ pub struct NodeReject {
 
 /// A node's answer to how a host looks from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeAnswer {
+pub(crate) struct NodeAnswer {
     /// The node's name.
     pub node: String,
     /// The routes that it cannot use.
@@ -106,7 +106,7 @@ pub struct NodeAnswer {
 impl AckProgress {
     /// Returns the number of connected nodes.
     #[must_use]
-    pub fn nodes(&self) -> u64 {
+    pub(crate) fn nodes(&self) -> u64 {
         self.acked + self.pending.len() as u64
     }
 }

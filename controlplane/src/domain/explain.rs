@@ -17,7 +17,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How a host looks from every connected node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostReport {
+pub(crate) struct HostReport {
     /// The host's route, if it exists for the caller.
     pub route: Option<RouteStatus>,
     /// The first thing that is wrong; `None` if all is well.
@@ -28,7 +28,7 @@ pub struct HostReport {
 
 /// How a host looks from one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeReport {
+pub(crate) struct NodeReport {
     /// The node's answer.
     pub answer: NodeAnswer,
     /// The first thing that is wrong there.
@@ -37,7 +37,7 @@ pub struct NodeReport {
 
 /// Something that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The fault, in plain words.
     pub message: String,
     /// The next step for the owner or the operator.
@@ -46,7 +46,7 @@ pub struct Problem {
 
 impl Domain {
     /// Asks every connected node about a host. A host that is not the caller's looks like one that has no route.
-    pub async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, Refusal> {
+    pub(crate) async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, Refusal> {
         let route = self.route_of(caller, host).await?;
         // How somebody else's host looks is nobody else's business.
         let answers = match route.is_some() || caller.own().is_none() {
@@ -167,7 +167,8 @@ mod tests {
     use webgateway_proto::model::{Backends, CertificateId, Prefixes, RouteId};
 
     use super::*;
-    use crate::domain::{Obstacle, RejectedResource};
+    use crate::domain::RejectedResource;
+    use crate::domain::route_status::Obstacle;
 
     fn route() -> Route {
         Route {

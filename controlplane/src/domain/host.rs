@@ -10,14 +10,14 @@ const ACME_CHALLENGE: &str = "_acme-challenge";
 
 /// The operator's rules on hosts.
 #[derive(Debug, Clone)]
-pub struct HostPolicy {
+pub(crate) struct HostPolicy {
     base: Host,
     reserved: BTreeSet<String>,
 }
 
 /// A host that the policy admits, and how it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdmittedHost {
+pub(crate) enum AdmittedHost {
     /// As a whole.
     Fqdn(Host),
     /// As a label below the base domain.
@@ -27,18 +27,18 @@ pub enum AdmittedHost {
 impl HostPolicy {
     /// Rules for a gateway at `base` whose operator keeps the labels `reserved` (lower case) for themselves.
     #[must_use]
-    pub fn new(base: Host, reserved: BTreeSet<String>) -> Self {
+    pub(crate) fn new(base: Host, reserved: BTreeSet<String>) -> Self {
         Self { base, reserved }
     }
 
     /// The operator's domain.
     #[must_use]
-    pub fn base(&self) -> &Host {
+    pub(crate) fn base(&self) -> &Host {
         &self.base
     }
 
     /// Returns the host that at most one of the two names; `None` if neither does.
-    pub fn admit(
+    pub(crate) fn admit(
         &self,
         fqdn: Option<&str>,
         subdomain: Option<&str>,
@@ -88,7 +88,7 @@ impl HostPolicy {
 
 impl AdmittedHost {
     /// The host, if it may be in this mode: a subdomain is always terminated.
-    pub fn in_mode(self, mode: Mode) -> Result<Host, Refusal> {
+    pub(crate) fn in_mode(self, mode: Mode) -> Result<Host, Refusal> {
         match (self, mode) {
             (Self::Subdomain(_), Mode::Passthrough) => Err(Refusal::PassthroughSubdomain),
             (Self::Subdomain(host), Mode::Terminate)

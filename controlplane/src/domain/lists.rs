@@ -11,7 +11,7 @@ use crate::store::routes::{self, Filter};
 
 /// The routes that are asked for; what is `None` selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListRoutes {
+pub(crate) struct ListRoutes {
     /// Only routes whose host begins with this.
     pub host: Option<String>,
     /// Only routes of this owner.
@@ -24,7 +24,7 @@ pub struct ListRoutes {
 
 impl Domain {
     /// Returns the revision at which they are read, and the routes that exist for the caller, by host.
-    pub async fn list_routes(
+    pub(crate) async fn list_routes(
         &self,
         caller: &Caller,
         query: ListRoutes,

@@ -26,7 +26,7 @@ const LONGEST_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Makes a token by which one node joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InviteNode {
+pub(crate) struct InviteNode {
     /// The node's name.
     pub name: NodeName,
     /// The address at which it finds the controlplane; the configured one if it is left out.
@@ -37,7 +37,7 @@ pub struct InviteNode {
 
 /// A join token for one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invitation {
+pub(crate) struct Invitation {
     /// The node's name.
     pub node: NodeName,
     /// The token: a secret.
@@ -48,7 +48,7 @@ pub struct Invitation {
 
 /// A node that is or was connected, or was said something about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownNode {
+pub(crate) struct KnownNode {
     /// The name.
     pub name: String,
     /// The status it last had; `None` if it has not connected since this process began.
@@ -65,7 +65,7 @@ pub struct KnownNode {
 
 /// A node after something was said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeChange {
+pub(crate) struct NodeChange {
     /// The name.
     pub name: String,
     /// True if it is to be drained.
@@ -78,7 +78,11 @@ pub struct NodeChange {
 
 impl Domain {
     /// Makes a token by which one node of this name can join, once.
-    pub async fn invite_node(&self, caller: &Caller, command: InviteNode) -> Result<Invitation, Refusal> {
+    pub(crate) async fn invite_node(
+        &self,
+        caller: &Caller,
+        command: InviteNode,
+    ) -> Result<Invitation, Refusal> {
         caller.require_admin()?;
         let offered = self.invitations.as_ref().ok_or(NodeRefusal::NoRemoteNodes)?;
         let address = command.address.or_else(|| offered.address.clone()).ok_or(NodeRefusal::NoAddress)?;
@@ -112,7 +116,7 @@ impl Domain {
 
     /// Returns the store's revision, and every node by name: those that are or were connected, and those that
     /// something was said about.
-    pub async fn list_nodes(&self, caller: &Caller) -> Result<(u64, Vec<KnownNode>), Refusal> {
+    pub(crate) async fn list_nodes(&self, caller: &Caller) -> Result<(u64, Vec<KnownNode>), Refusal> {
         caller.require_admin()?;
         let statuses = self.nodes.nodes();
         let read = |tx: &mut Tx<'_>| -> Result<_, StoreError> { Ok((tx.revision()?, nodes::list(tx)?)) };
@@ -121,7 +125,7 @@ impl Domain {
     }
 
     /// Has a node drained, or not any more; the same again changes nothing.
-    pub async fn drain_node(
+    pub(crate) async fn drain_node(
         &self,
         caller: &Caller,
         name: String,
@@ -153,7 +157,7 @@ impl Domain {
     }
 
     /// Refuses a node's certificates from now on; doing it again changes nothing.
-    pub async fn remove_node(&self, caller: &Caller, name: String) -> Result<NodeChange, Refusal> {
+    pub(crate) async fn remove_node(&self, caller: &Caller, name: String) -> Result<NodeChange, Refusal> {
         caller.require_admin()?;
         let now = self.clock.now();
         let entry = caller.entry(now, action::NODES_REMOVE, target(&name));

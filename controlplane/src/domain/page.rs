@@ -6,11 +6,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::refusal::Refusal;
 
 /// The most entries on one page.
-pub const MAX_PAGE: u32 = 1000;
+pub(crate) const MAX_PAGE: u32 = 1000;
 
 /// The page of a list that is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PageRequest {
+pub(crate) struct PageRequest {
     /// The most entries on it, from 1 to [`MAX_PAGE`], which it is if it is left out.
     pub limit: Option<u32>,
     /// The cursor that the page before gave; `None` for the first page.
@@ -19,7 +19,7 @@ pub struct PageRequest {
 
 /// One page of a list.
 #[derive(Debug)]
-pub struct Paged<T> {
+pub(crate) struct Paged<T> {
     /// The entries on it.
     pub entries: Vec<T>,
     /// The cursor of the next one, if there is one.

@@ -16,7 +16,7 @@ const CAPACITY: usize = 100_000;
 
 /// The defaults, and who made how many mutations lately; in memory and bounded. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     defaults: Quota,
     rates: Arc<Mutex<Rates>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct More {
 
 /// The number of a request's mutations that may be made, and the reason why more may not.
 #[derive(Debug)]
-pub struct MutationAllowance {
+pub(crate) struct MutationAllowance {
     left: usize,
     most: u32,
     retry_after: u64,
@@ -48,7 +48,7 @@ struct Rates {
 impl Quotas {
     /// With the defaults of the configuration.
     #[must_use]
-    pub fn new(defaults: Quota) -> Self {
+    pub(crate) fn new(defaults: Quota) -> Self {
         Self { defaults, rates: Arc::default() }
     }
 
@@ -58,7 +58,7 @@ impl Quotas {
     }
 
     /// Reads the limits that hold before the store is asked.
-    pub async fn load(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
         let limited = store.read("quotas", users::limited_by_time).await?;
         limited.into_iter().for_each(|(user, limit)| self.set_rate(user, Some(limit)));
         Ok(())
@@ -66,7 +66,7 @@ impl Quotas {
 
     /// Counts mutations that a caller is about to make.
     #[must_use]
-    pub fn grant(&self, caller: &Caller, wanted: usize) -> MutationAllowance {
+    pub(crate) fn grant(&self, caller: &Caller, wanted: usize) -> MutationAllowance {
         match caller.own() {
             Some(user) if wanted > 0 => self.take(user, wanted, Instant::now()),
             Some(_) | None => MutationAllowance::all(wanted),
@@ -137,18 +137,18 @@ impl Rates {
 impl MutationAllowance {
     /// All of them.
     #[must_use]
-    pub fn all(wanted: usize) -> Self {
+    pub(crate) fn all(wanted: usize) -> Self {
         Self { left: wanted, most: u32::MAX, retry_after: 0 }
     }
 
     /// Returns true if there is one at least.
     #[must_use]
-    pub fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.left > 0
     }
 
     /// Takes one of them.
-    pub fn spend(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn spend(&mut self) -> Result<(), Refusal> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
             None => {

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// Why the rules, or the store, refuse.
 #[derive(Debug, Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Neither `fqdn` nor `subdomain`.
     #[error("a route needs a host: give `fqdn` or `subdomain`")]
     NoHost,
@@ -105,7 +105,7 @@ pub enum Refusal {
 
 /// Why something about users is refused.
 #[derive(Debug, Error)]
-pub enum UserRefusal {
+pub(crate) enum UserRefusal {
     /// The caller is suspended.
     #[error("`{user}` is suspended and cannot change anything{}", suspension.terms())]
     Suspended {
@@ -162,7 +162,7 @@ pub enum UserRefusal {
 
 /// Why something about nodes is refused.
 #[derive(Debug, Error)]
-pub enum NodeRefusal {
+pub(crate) enum NodeRefusal {
     /// A node's name that is none.
     #[error(transparent)]
     Name(#[from] InvalidNodeName),

@@ -9,7 +9,7 @@ use crate::store::{StoreError, Tx, coverage, users};
 
 /// A route and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteStatus {
+pub(crate) struct RouteStatus {
     /// The route.
     pub route: Route,
     /// The state.
@@ -20,7 +20,7 @@ pub struct RouteStatus {
 
 /// The state of a route: served, or the reason why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteState {
+pub(crate) enum RouteState {
     /// The route is on the feed.
     Active,
     /// The route waits for its certificate.
@@ -31,7 +31,7 @@ pub enum RouteState {
 
 /// The reason why a route is not served, and what its owner can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Obstacle {
+pub(crate) struct Obstacle {
     /// The reason.
     pub reason: String,
     /// The DNS records that the owner has to create.

@@ -20,7 +20,7 @@ use crate::store::{StoreError, Tx, WriteTx, routes, users};
 
 /// Creates a route: exactly one of `fqdn` and `subdomain` names its host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CreateRoute {
+pub(crate) struct CreateRoute {
     /// The id, if the client made one: a retry with the same id and content returns the same route.
     pub id: Option<RouteId>,
     /// A fully qualified host.
@@ -39,7 +39,7 @@ pub struct CreateRoute {
 
 /// Changes a route; what is `None` stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpdateRoute {
+pub(crate) struct UpdateRoute {
     /// The route.
     pub id: RouteId,
     /// Another fully qualified host.
@@ -60,7 +60,7 @@ pub struct UpdateRoute {
 
 /// Deletes a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteRoute {
+pub(crate) struct DeleteRoute {
     /// The route.
     pub id: RouteId,
     /// The version that the caller knows: the deletion is refused if it is another by now.
@@ -88,23 +88,6 @@ struct Given {
     quotas: Quotas,
 }
 
-impl UpdateRoute {
-    /// An update of this route that changes nothing.
-    #[must_use]
-    pub fn new(id: RouteId) -> Self {
-        Self {
-            id,
-            fqdn: None,
-            subdomain: None,
-            mode: None,
-            backends: None,
-            options: RouteOptionsPatch::default(),
-            expected_version: None,
-            dry_run: false,
-        }
-    }
-}
-
 impl Domain {
     fn given(&self) -> Given {
         Given { now: self.clock.now(), base: self.hosts.base().clone(), quotas: self.quotas.clone() }
@@ -119,7 +102,11 @@ impl Domain {
     }
 
     /// Creates a route. With an id that the caller made, the same call again returns the same route.
-    pub async fn create_route(&self, caller: &Caller, command: CreateRoute) -> Result<RouteStatus, Refusal> {
+    pub(crate) async fn create_route(
+        &self,
+        caller: &Caller,
+        command: CreateRoute,
+    ) -> Result<RouteStatus, Refusal> {
         let CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run } = command;
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(Refusal::NoHost)?.in_mode(mode)?;
@@ -131,7 +118,7 @@ impl Domain {
     }
 
     /// Returns one route.
-    pub async fn route(&self, caller: &Caller, id: RouteId) -> Result<RouteStatus, Refusal> {
+    pub(crate) async fn route(&self, caller: &Caller, id: RouteId) -> Result<RouteStatus, Refusal> {
         let (caller, base) = (caller.clone(), self.hosts.base().clone());
         self.store
             .read("routes.get", move |tx| {
@@ -142,7 +129,11 @@ impl Domain {
     }
 
     /// Changes what is given. Refuses if the caller expects another version than there is.
-    pub async fn update_route(&self, caller: &Caller, command: UpdateRoute) -> Result<RouteStatus, Refusal> {
+    pub(crate) async fn update_route(
+        &self,
+        caller: &Caller,
+        command: UpdateRoute,
+    ) -> Result<RouteStatus, Refusal> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
         let backends = command.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
         let change = Change { host, backends: backends.transpose()?, command };
@@ -153,7 +144,11 @@ impl Domain {
 
     /// Deletes a route and returns what it was, at the version of its deletion. Refuses if the caller expects another
     /// version than there is.
-    pub async fn delete_route(&self, caller: &Caller, command: DeleteRoute) -> Result<RouteStatus, Refusal> {
+    pub(crate) async fn delete_route(
+        &self,
+        caller: &Caller,
+        command: DeleteRoute,
+    ) -> Result<RouteStatus, Refusal> {
         let DeleteRoute { id, expected_version } = command;
         let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
         self.store

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 
 /// The rules over the store. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Domain {
+pub(crate) struct Domain {
     /// The database.
     pub store: Store,
     /// The callers' public keys.
@@ -41,7 +41,7 @@ pub struct Domain {
 
 /// The facts about this gateway that a join token holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invitations {
+pub(crate) struct Invitations {
     /// SHA-256 of the certificate of the nodes' CA.
     pub authority: [u8; 32],
     /// The controlplane's address, if the operator configured one.
@@ -50,13 +50,13 @@ pub struct Invitations {
 
 impl Domain {
     /// Returns the store's revision; proves that the store answers.
-    pub async fn revision(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn revision(&self) -> Result<u64, StoreError> {
         self.store.read("revision", |tx| tx.revision()).await
     }
 
     /// Returns the caller who signed with the key `key_id`, from the address `client`. Only for verified signatures.
     #[must_use]
-    pub fn caller(&self, key_id: KeyId, client: IpAddr) -> Caller {
+    pub(crate) fn caller(&self, key_id: KeyId, client: IpAddr) -> Caller {
         let is_admin = key_id == self.admin;
         Caller::new(key_id, is_admin, client)
     }

@@ -16,7 +16,7 @@ use crate::store::{StoreError, Tx, WriteTx, users};
 
 /// Suspends a user, or changes the reason and the end of a suspension.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspend {
+pub(crate) struct Suspend {
     /// The user.
     pub user: KeyId,
     /// The reason, for the user to read.
@@ -27,7 +27,7 @@ pub struct Suspend {
 
 /// A user after a suspension began, changed or was lifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserStanding {
+pub(crate) struct UserStanding {
     /// The user.
     pub user: KeyId,
     /// The suspension, if they are suspended.
@@ -41,7 +41,7 @@ pub struct UserStanding {
 impl Domain {
     /// Suspends a user, or changes the reason and the end; the same again changes nothing. A user is known by a route
     /// of theirs, or by their key.
-    pub async fn suspend(&self, caller: &Caller, command: Suspend) -> Result<UserStanding, Refusal> {
+    pub(crate) async fn suspend(&self, caller: &Caller, command: Suspend) -> Result<UserStanding, Refusal> {
         caller.require_admin()?;
         let Suspend { user, reason, until } = command;
         if user == self.admin {
@@ -76,7 +76,7 @@ impl Domain {
     }
 
     /// Lifts a suspension; doing it again changes nothing.
-    pub async fn unsuspend(&self, caller: &Caller, user: KeyId) -> Result<UserStanding, Refusal> {
+    pub(crate) async fn unsuspend(&self, caller: &Caller, user: KeyId) -> Result<UserStanding, Refusal> {
         caller.require_admin()?;
         let has_key = self.has_key(&user).await;
         let entry = caller.entry(self.clock.now(), action::ADMIN_UNSUSPEND, target(&user));
@@ -99,7 +99,7 @@ impl Domain {
     }
 
     /// Lifts the suspensions that are over; returns the end of the next one.
-    pub async fn end_suspensions(&self) -> Result<Option<OffsetDateTime>, StoreError> {
+    pub(crate) async fn end_suspensions(&self) -> Result<Option<OffsetDateTime>, StoreError> {
         loop {
             let first = self.store.read("next suspension to end", users::first_to_end).await?;
             let until = first.and_then(|user| user.suspension).and_then(|suspension| suspension.until);

@@ -47,6 +47,22 @@ impl NodeDirectory for NoNodes {
     }
 }
 
+impl UpdateRoute {
+    /// An update of this route that changes nothing.
+    pub(super) fn new(id: RouteId) -> Self {
+        Self {
+            id,
+            fqdn: None,
+            subdomain: None,
+            mode: None,
+            backends: None,
+            options: RouteOptionsPatch::default(),
+            expected_version: None,
+            dry_run: false,
+        }
+    }
+}
+
 fn random() -> RouteOptionsPatch {
     RouteOptionsPatch { balance: Patch::Set(Balance::Random), ..RouteOptionsPatch::default() }
 }

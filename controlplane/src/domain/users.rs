@@ -16,7 +16,7 @@ use crate::store::{Tx, WriteTx};
 
 /// A user, and the quota that holds for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserOverview {
+pub(crate) struct UserOverview {
     /// The user.
     pub user: User,
     /// The quota, the gateway's defaults included.
@@ -25,7 +25,7 @@ pub struct UserOverview {
 
 /// Sets quotas of one user. A limit of `None` stays as it is, `Some(None)` brings the gateway's default back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetQuota {
+pub(crate) struct SetQuota {
     /// The user.
     pub user: KeyId,
     /// The limit of routes.
@@ -38,7 +38,11 @@ pub struct SetQuota {
 
 impl Domain {
     /// Sets a user's quotas; what they have already stays. A user is known by a route of theirs, or by their key.
-    pub async fn set_quota(&self, caller: &Caller, command: SetQuota) -> Result<UserOverview, Refusal> {
+    pub(crate) async fn set_quota(
+        &self,
+        caller: &Caller,
+        command: SetQuota,
+    ) -> Result<UserOverview, Refusal> {
         caller.require_admin()?;
         if command.user == self.admin {
             return Err(UserRefusal::QuotaAdmin.into());
@@ -71,7 +75,7 @@ impl Domain {
     }
 
     /// Lists the users this gateway has seen, by key: all, the suspended, or the others. For the admin.
-    pub async fn list_users(
+    pub(crate) async fn list_users(
         &self,
         caller: &Caller,
         suspended: Option<bool>,

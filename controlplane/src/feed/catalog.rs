@@ -10,13 +10,13 @@ use crate::store::change::{Change, Changes};
 use crate::store::history::{History, Standing};
 
 /// How many removals are remembered; a node that missed older ones gets everything anew.
-pub const MAX_TOMBSTONES: u32 = 100_000;
+pub(crate) const MAX_TOMBSTONES: u32 = 100_000;
 
 /// What the nodes shall hold at one version, and what was removed on the way there.
 ///
 /// Cloning is cheap and the clone never changes: the tables are persistent maps that share their structure.
 #[derive(Clone)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     history: Arc<History>,
     version: u64,
     floor: u64,
@@ -28,7 +28,7 @@ pub struct Catalog {
 impl Catalog {
     /// An empty catalog of the database with this past. A difference from before `floor` cannot be told.
     #[must_use]
-    pub fn new(history: Arc<History>, floor: u64) -> Self {
+    pub(crate) fn new(history: Arc<History>, floor: u64) -> Self {
         Self {
             history,
             version: 0,
@@ -41,43 +41,43 @@ impl Catalog {
 
     /// The version it stands at.
     #[must_use]
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// What a node that applied all of it stands at.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         Held { epoch: self.history.epoch().to_owned(), version: self.version }
     }
 
     /// The version at which a resource last changed or was removed, if it is remembered.
     #[must_use]
-    pub fn version_of(&self, name: &ResourceName) -> Option<u64> {
+    pub(crate) fn version_of(&self, name: &ResourceName) -> Option<u64> {
         self.versions.get(name).copied()
     }
 
     /// What last became of a resource, if it is remembered.
     #[must_use]
-    pub fn change_of(&self, name: &ResourceName) -> Option<&Change> {
+    pub(crate) fn change_of(&self, name: &ResourceName) -> Option<&Change> {
         let version = self.version_of(name)?;
         self.log.get(&(version, name.clone()))
     }
 
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
-    pub fn knows(&self, held: &Held) -> bool {
+    pub(crate) fn knows(&self, held: &Held) -> bool {
         held.version >= self.floor && self.standing(held) == Standing::Within
     }
 
     /// Where in the database's past a node stands that holds this.
     #[must_use]
-    pub fn standing(&self, held: &Held) -> Standing {
+    pub(crate) fn standing(&self, held: &Held) -> Standing {
         self.history.judge(held, self.version)
     }
 
     /// What changed after `version`, oldest first; costs what changed, not what there is.
-    pub fn since(&self, version: u64) -> impl Iterator<Item = (&ResourceName, &Change)> {
+    pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = (&ResourceName, &Change)> {
         // `Settings` is the least of all names, so that this is the first key after `version`.
         let first = version.checked_add(1).map(|next| (next, ResourceName::Settings));
         let range = first.map(|first| self.log.range((Bound::Included(first), Bound::Unbounded)));
@@ -85,7 +85,7 @@ impl Catalog {
     }
 
     /// Moves on by what the store says has changed.
-    pub fn apply(&mut self, changes: Changes) {
+    pub(crate) fn apply(&mut self, changes: Changes) {
         for changed in changes.changed {
             self.forget(&changed.name);
             self.versions.insert(changed.name.clone(), changed.version);
@@ -102,7 +102,7 @@ impl Catalog {
     }
 
     /// Forgets the removals up to `floor`: who stands before it is told everything anew.
-    pub fn forget_until(&mut self, floor: u64) {
+    pub(crate) fn forget_until(&mut self, floor: u64) {
         while self.tombstones.get_min().is_some_and(|(version, _)| *version <= floor) {
             self.drop_oldest_tombstone();
         }

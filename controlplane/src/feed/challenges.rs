@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The challenges of the moment. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub struct Challenges {
+pub(crate) struct Challenges {
     store: Store,
     state: Arc<watch::Sender<State>>,
 }
@@ -29,7 +29,7 @@ pub struct Challenges {
 /// One challenge, on the feed until this is dropped.
 #[derive(Debug)]
 #[must_use = "the challenge is taken back when this is dropped"]
-pub struct ChallengeGuard {
+pub(crate) struct ChallengeGuard {
     challenges: Challenges,
     host: Host,
     serial: u64,
@@ -38,7 +38,7 @@ pub struct ChallengeGuard {
 /// A newer challenge for the same host has taken this one's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("another challenge for the same host took its place")]
-pub struct SupersededError;
+pub(crate) struct SupersededError;
 
 #[derive(Debug, Default)]
 struct State {
@@ -68,12 +68,12 @@ struct Told {
 impl Challenges {
     /// None yet. Each change of them is a revision of `store`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self { store, state: Arc::new(watch::Sender::new(State::default())) }
     }
 
     /// Puts a challenge on the feed, in place of an older one for the same host.
-    pub fn show(&self, challenge: Challenge) -> ChallengeGuard {
+    pub(crate) fn show(&self, challenge: Challenge) -> ChallengeGuard {
         let host = challenge.host.clone();
         let resource = Arc::new(Resource::Challenge(challenge));
         let mut serial = 0;
@@ -86,7 +86,7 @@ impl Challenges {
     }
 
     /// Gives each change its version, until the process stops. The challenges of then are removed by the next start.
-    pub async fn follow(self, stop: Stop) -> Result<(), Infallible> {
+    pub(crate) async fn follow(self, stop: Stop) -> Result<(), Infallible> {
         let mut state = self.state.subscribe();
         loop {
             tokio::select! {
@@ -140,12 +140,12 @@ impl Challenges {
 impl ChallengeGuard {
     /// The name of the resource.
     #[must_use]
-    pub fn name(&self) -> ResourceName {
+    pub(crate) fn name(&self) -> ResourceName {
         ResourceName::Challenge(self.host.clone())
     }
 
     /// The version of the feed that carries it, once there is one.
-    pub async fn version(&self) -> Result<u64, SupersededError> {
+    pub(crate) async fn version(&self) -> Result<u64, SupersededError> {
         let mut state = self.challenges.state.subscribe();
         let settled = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
         let version = settled.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;

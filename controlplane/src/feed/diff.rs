@@ -9,7 +9,7 @@ use crate::store::change::Change;
 
 /// One batch for one node. It shares the catalog's tables: its size is the same whatever it carries.
 #[derive(Clone)]
-pub struct Batch {
+pub(crate) struct Batch {
     catalog: Catalog,
     after: Option<u64>,
 }
@@ -17,7 +17,7 @@ pub struct Batch {
 /// Makes the batch that brings a node from `held` to `catalog`: the difference if the catalog knows that version,
 /// else everything.
 #[must_use]
-pub fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
+pub(crate) fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
     let after = held.filter(|held| catalog.knows(held)).map(|held| held.version);
     Batch { catalog: catalog.clone(), after }
 }
@@ -25,25 +25,25 @@ pub fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
 impl Batch {
     /// Whether what it does not name is to be dropped.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.after.is_none()
     }
 
     /// What a node that applied it stands at.
     #[must_use]
-    pub fn end(&self) -> Held {
+    pub(crate) fn end(&self) -> Held {
         self.catalog.held()
     }
 
     /// Whether it says something about the resource, be it by leaving it out of a full batch.
     #[must_use]
-    pub fn tells_of(&self, name: &ResourceName) -> bool {
+    pub(crate) fn tells_of(&self, name: &ResourceName) -> bool {
         let Some(after) = self.after else { return true };
         self.catalog.version_of(name).is_some_and(|version| version > after)
     }
 
     /// The messages, made one at a time. The settings come first: the node reads the routes by them.
-    pub fn messages(&self) -> impl Iterator<Item = ToNode> {
+    pub(crate) fn messages(&self) -> impl Iterator<Item = ToNode> {
         let settings = &ResourceName::Settings;
         let told = self.catalog.since(self.after.unwrap_or(0)).filter(move |(name, _)| *name != settings);
         let first = self.catalog.change_of(settings).filter(|_| self.tells_of(settings));

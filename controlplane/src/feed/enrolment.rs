@@ -29,7 +29,7 @@ const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
 /// The service and what it needs.
 #[derive(Clone)]
-pub struct Enrolment {
+pub(crate) struct Enrolment {
     /// The database of tokens and nodes.
     pub store: Store,
     /// The CA that signs.
@@ -46,7 +46,7 @@ pub struct Enrolment {
 
 /// How often one network may try to join.
 #[must_use]
-pub fn attempts() -> NetworkRateLimit {
+pub(crate) fn attempts() -> NetworkRateLimit {
     NetworkRateLimit::new(Quota::per_minute(ATTEMPTS))
 }
 

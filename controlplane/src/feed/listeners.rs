@@ -32,7 +32,7 @@ const QUEUE: usize = 64;
 
 /// Listening sockets.
 #[derive(Debug, Default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     local: Vec<FeedSocket>,
     remote: Vec<TcpListener>,
 }
@@ -50,7 +50,7 @@ pub enum ListenerError {
 
 /// Accepts connections and hands them on once they may be served.
 #[derive(Clone)]
-pub struct FeedAcceptor {
+pub(crate) struct FeedAcceptor {
     /// The TLS configuration for remote nodes; without it they are not let in.
     pub tls: Option<Arc<ServerConfig>>,
     /// The list of enrolled nodes.
@@ -65,7 +65,7 @@ pub struct FeedAcceptor {
 
 impl Listeners {
     /// Binds them all; a socket that is `held` already stands for those of this machine.
-    pub fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
+    pub(crate) fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
         let mut listeners = Self::default();
         let is_held = held.is_some();
         listeners.local.extend(held);
@@ -77,12 +77,6 @@ impl Listeners {
             }
         }
         Ok(listeners)
-    }
-
-    /// Returns the addresses at which remote nodes come in.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.remote.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Returns the connections of all listeners; none any more when the process stops.

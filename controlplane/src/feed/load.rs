@@ -28,11 +28,11 @@ const COMPACTION: Duration = Duration::from_secs(3600);
 /// The store is gone while the process lives.
 #[derive(Debug, Clone, Copy, Error)]
 #[error("the store is gone")]
-pub struct StoreGoneError;
+pub(crate) struct StoreGoneError;
 
 /// Reads the store for the catalog.
 #[derive(Clone)]
-pub struct Loader {
+pub(crate) struct Loader {
     /// What the nodes hold comes from here,
     pub store: Store,
     /// its private keys opened with this,
@@ -49,7 +49,7 @@ pub struct Loader {
 
 impl Loader {
     /// Everything, as it is now.
-    pub async fn load(&self) -> Result<Catalog, StoreError> {
+    pub(crate) async fn load(&self) -> Result<Catalog, StoreError> {
         let text = settings_text(&self.settings);
         let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
             Ok((record_settings(tx, &text)?, challenges::clear(tx)?))
@@ -73,7 +73,11 @@ impl Loader {
     }
 
     /// Follows the store until the process stops.
-    pub async fn follow(self, catalog: watch::Sender<Catalog>, stop: Stop) -> Result<(), StoreGoneError> {
+    pub(crate) async fn follow(
+        self,
+        catalog: watch::Sender<Catalog>,
+        stop: Stop,
+    ) -> Result<(), StoreGoneError> {
         let mut revision = self.store.changed();
         let mut compaction = interval(COMPACTION);
         loop {

@@ -25,7 +25,7 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 
 /// The list. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct Members(Arc<Inner>);
+pub(crate) struct Members(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -76,13 +76,13 @@ pub enum AdmissionError {
 impl Members {
     /// Nobody yet.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         let (read, changed) = (watch::Sender::new(0), watch::Sender::new(()));
         Self(Arc::new(Inner { list: RwLock::default(), read, changed, clock }))
     }
 
     /// The name of this peer; `None` for one of this machine, which may call itself as it likes.
-    pub fn admit(&self, peer: &Peer) -> Result<Option<String>, AdmissionError> {
+    pub(crate) fn admit(&self, peer: &Peer) -> Result<Option<String>, AdmissionError> {
         let Peer::Remote { member, .. } = peer else { return Ok(None) };
         let member = member.ok_or(AdmissionError::NoCertificate)?;
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +98,7 @@ impl Members {
     }
 
     /// Whether this peer may be, or stay, the node `name`; and if so, whether it is to be drained.
-    pub fn standing(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
+    pub(crate) fn standing(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
         if let Some(certificate) = self.admit(peer)?.filter(|certificate| certificate != name) {
             return Err(AdmissionError::OtherName { said: name.chars().take(80).collect(), certificate });
         }
@@ -108,19 +108,19 @@ impl Members {
 
     /// Told after each change of the list.
     #[must_use]
-    pub fn changed(&self) -> watch::Receiver<()> {
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
     }
 
     /// Waits until what the store was told with revision `version` is known here.
-    pub async fn reached(&self, version: u64) {
+    pub(crate) async fn reached(&self, version: u64) {
         let mut read = self.0.read.subscribe();
         // Late is no error: it will be known all the same.
         let _ = tokio::time::timeout(ARRIVAL, read.wait_for(|read| *read >= version)).await;
     }
 
     /// Reads what is new in the store.
-    pub async fn load(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
         let since = *self.0.read.borrow();
         let (version, records) = store
             .read("members", move |tx| -> Result<_, StoreError> {
@@ -132,7 +132,7 @@ impl Members {
     }
 
     /// Follows the store until the process stops.
-    pub async fn follow(self, store: Store, stop: Stop) -> Result<(), StoreError> {
+    pub(crate) async fn follow(self, store: Store, stop: Stop) -> Result<(), StoreError> {
         let mut changed = store.changed();
         loop {
             changed.mark_unchanged();

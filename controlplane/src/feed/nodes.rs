@@ -31,7 +31,7 @@ const MAX_TEXT: usize = 253;
 
 /// One node, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its name.
     pub name: String,
     /// Its build.
@@ -60,7 +60,7 @@ pub struct Node {
 
 /// Why a node is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidNodeError {
+pub(crate) enum InvalidNodeError {
     /// No name, a long one, or one that cannot be printed.
     #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
     Text,
@@ -68,7 +68,7 @@ pub enum InvalidNodeError {
 
 /// The nodes. Clones are the same list.
 #[derive(Debug, Clone)]
-pub struct Nodes {
+pub(crate) struct Nodes {
     state: Arc<Mutex<State>>,
     changed: Arc<watch::Sender<()>>,
     clock: Clock,
@@ -91,7 +91,7 @@ struct Entry {
 
 /// One node's stream, on the list while it lives.
 #[derive(Debug)]
-pub struct Connected {
+pub(crate) struct Connected {
     nodes: Nodes,
     name: String,
     stream: u64,
@@ -101,18 +101,23 @@ pub struct Connected {
 impl Nodes {
     /// None yet; `connected` shows how many are connected.
     #[must_use]
-    pub fn new(clock: Clock, connected: Gauge) -> Self {
+    pub(crate) fn new(clock: Clock, connected: Gauge) -> Self {
         Self { state: Arc::default(), changed: Arc::default(), clock, connected }
     }
 
     /// Lists every node, by name.
     #[must_use]
-    pub fn list(&self) -> Vec<Node> {
+    pub(crate) fn list(&self) -> Vec<Node> {
         self.state().nodes.values().map(|entry| entry.node.clone()).collect()
     }
 
     /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
-    pub fn connect(&self, name: &str, build: &str, peer: &Peer) -> Result<Connected, InvalidNodeError> {
+    pub(crate) fn connect(
+        &self,
+        name: &str,
+        build: &str,
+        peer: &Peer,
+    ) -> Result<Connected, InvalidNodeError> {
         let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
             return Err(InvalidNodeError::Text);
@@ -203,17 +208,17 @@ impl State {
 impl Connected {
     /// The node's name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Resolves when a newer stream of the same name has come.
-    pub async fn replaced(&self) {
+    pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;
     }
 
     /// Takes over what the session knows.
-    pub fn progressed(&self, session: &Session) {
+    pub(crate) fn progressed(&self, session: &Session) {
         self.update(|node| {
             (node.acked, node.held) = (session.acked(), session.held());
             node.rejects.clone_from(session.rejects());
@@ -221,14 +226,14 @@ impl Connected {
     }
 
     /// Takes over what the node says of itself.
-    pub fn reported(&self, connections: u64, requests: u64, draining: bool) {
+    pub(crate) fn reported(&self, connections: u64, requests: u64, draining: bool) {
         self.update(|node| {
             (node.connections, node.requests, node.draining) = (connections, requests, draining)
         });
     }
 
     /// Can be asked through this from now on.
-    pub fn listens(&self, asker: Asker) {
+    pub(crate) fn listens(&self, asker: Asker) {
         if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name).filter(|e| e.stream == self.stream)
         {
             entry.asker = Some(asker);
@@ -236,7 +241,7 @@ impl Connected {
     }
 
     /// Takes over which backends are out, or back.
-    pub fn sees(&self, changed: Vec<BackendHealth>) {
+    pub(crate) fn sees(&self, changed: Vec<BackendHealth>) {
         self.update(|node| {
             for BackendHealth { backend, down } in changed {
                 match down {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A process of this machine that may open the socket.
     Local,
     /// A remote peer.
@@ -22,7 +22,7 @@ pub enum Peer {
 impl Peer {
     /// Their address, if they have one.
     #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
+    pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Local => None,
             Self::Remote { address, .. } => Some(address.ip().to_canonical()),

@@ -18,11 +18,11 @@ struct Question {
 
 /// Asks one node; clones ask the same.
 #[derive(Debug, Clone)]
-pub struct Asker(mpsc::Sender<Question>);
+pub(crate) struct Asker(mpsc::Sender<Question>);
 
 /// What one node is asked.
 #[derive(Debug)]
-pub struct Questions {
+pub(crate) struct Questions {
     queue: mpsc::Receiver<Question>,
     open: HashMap<u64, oneshot::Sender<Explanation>>,
     asked: u64,
@@ -30,14 +30,14 @@ pub struct Questions {
 
 /// The two ends.
 #[must_use]
-pub fn questions() -> (Asker, Questions) {
+pub(crate) fn questions() -> (Asker, Questions) {
     let (asker, queue) = mpsc::channel(QUEUE);
     (Asker(asker), Questions { queue, open: HashMap::new(), asked: 0 })
 }
 
 impl Asker {
     /// How `host` looks from the node; none if it does not say so in time.
-    pub async fn ask(&self, host: &Host, limit: Duration) -> Option<Explanation> {
+    pub(crate) async fn ask(&self, host: &Host, limit: Duration) -> Option<Explanation> {
         let (answer, answered) = oneshot::channel();
         self.0.try_send(Question { host: host.clone(), answer }).ok()?;
         timeout(limit, answered).await.ok()?.ok()
@@ -46,7 +46,7 @@ impl Asker {
 
 impl Questions {
     /// The next question, as it is put to the node.
-    pub async fn next(&mut self) -> ToNode {
+    pub(crate) async fn next(&mut self) -> ToNode {
         let Some(Question { host, answer }) = self.queue.recv().await else {
             // Nobody can ask any more.
             return std::future::pending().await;
@@ -58,7 +58,7 @@ impl Questions {
     }
 
     /// The node has answered. An answer that nobody waits for is dropped.
-    pub fn answered(&mut self, explanation: Explanation) {
+    pub(crate) fn answered(&mut self, explanation: Explanation) {
         if let Some(answer) = self.open.remove(&explanation.id) {
             let _ = answer.send(explanation);
         }

@@ -39,15 +39,16 @@ const MAX_STREAMS: u32 = 1024;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Answers an API call that came through a node.
-pub type CallHandler = Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
+pub(crate) type CallHandler =
+    Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
 
 /// Answers a DNS message that came through a node, if it deserves an answer.
-pub type QuestionHandler =
+pub(crate) type QuestionHandler =
     Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
 /// The time limits of a node's connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// The interval between two heartbeats.
     pub heartbeat: Duration,
     /// The time after which a node that says nothing is dropped.
@@ -67,7 +68,7 @@ impl Default for Timeouts {
 
 /// The feed's service and what it needs.
 #[derive(Clone)]
-pub struct FeedService {
+pub(crate) struct FeedService {
     /// The resources that the nodes are to hold.
     pub catalog: watch::Receiver<Catalog>,
     /// The list of connected nodes.
@@ -87,7 +88,7 @@ pub struct FeedService {
 }
 
 /// The parts that remote nodes need.
-pub struct Remote {
+pub(crate) struct Remote {
     /// How TLS is spoken with them.
     pub tls: Arc<ServerConfig>,
     /// How they come to their certificates.
@@ -106,7 +107,7 @@ type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
     /// Serves the nodes that come in by `listeners` until the process stops; remote nodes need `remote`.
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         listeners: Listeners,
         remote: Option<Remote>,

@@ -15,7 +15,7 @@ const MAX_REASON: usize = 300;
 
 /// The state of one node's stream. It holds no resource: a node that is slow costs the same as one that is not.
 #[derive(Debug, Default)]
-pub struct Session {
+pub(crate) struct Session {
     /// What the next batch starts from; `None` before the first is acknowledged and the node held nothing.
     told: Option<Held>,
     greeted: bool,
@@ -28,7 +28,7 @@ pub struct Session {
 
 /// A message that no well-behaved node sends.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ProtocolError {
+pub(crate) enum ProtocolError {
     /// An ack for something else than the batch that is out.
     #[error("version {0} was acknowledged, which is not the batch that was sent")]
     Ack(u64),
@@ -37,13 +37,13 @@ pub enum ProtocolError {
 impl Session {
     /// A node that says it holds this.
     #[must_use]
-    pub fn new(held: Option<Held>) -> Self {
+    pub(crate) fn new(held: Option<Held>) -> Self {
         Self { told: held, ..Self::default() }
     }
 
     /// The next batch, if the node has answered the last one and there is something to tell. The first one comes
     /// also when there is not, so that the node learns that it is up to date.
-    pub fn next(&mut self, catalog: &Catalog) -> Option<Batch> {
+    pub(crate) fn next(&mut self, catalog: &Catalog) -> Option<Batch> {
         let news = self.told.as_ref().is_none_or(|told| told.version != catalog.version());
         if self.awaited.is_some() || (self.greeted && !news) {
             return None;
@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// The node cannot use one resource.
-    pub fn reject(&mut self, resource: String, reason: &str) {
+    pub(crate) fn reject(&mut self, resource: String, reason: &str) {
         if self.rejects.len() >= MAX_REJECTS && !self.rejects.contains_key(&resource) {
             self.unlisted += 1;
             return;
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// The node has answered the batch that ended with `version`.
-    pub fn ack(&mut self, version: u64) -> Result<(), ProtocolError> {
+    pub(crate) fn ack(&mut self, version: u64) -> Result<(), ProtocolError> {
         let Some(held) = self.awaited.take_if(|held| held.version == version) else {
             return Err(ProtocolError::Ack(version));
         };
@@ -81,27 +81,21 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a batch is out and not yet answered.
-    #[must_use]
-    pub fn is_awaiting(&self) -> bool {
-        self.awaited.is_some()
-    }
-
     /// The last version the node answered, whether or not it could use all of it.
     #[must_use]
-    pub fn acked(&self) -> u64 {
+    pub(crate) fn acked(&self) -> u64 {
         self.acked
     }
 
     /// The last version the node holds whole.
     #[must_use]
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.clean
     }
 
     /// What the node cannot use, by resource, and why.
     #[must_use]
-    pub fn rejects(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn rejects(&self) -> &BTreeMap<String, String> {
         &self.rejects
     }
 }

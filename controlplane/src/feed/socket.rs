@@ -16,7 +16,7 @@ const MODE: u32 = 0o660;
 
 /// A listening socket. Its file is removed when it is dropped.
 #[derive(Debug)]
-pub struct FeedSocket {
+pub(crate) struct FeedSocket {
     listener: UnixListener,
     /// None if systemd holds the socket, and so keeps the file.
     _file: Option<SocketFile>,
@@ -49,7 +49,7 @@ struct SocketFile(PathBuf);
 
 impl FeedSocket {
     /// Listens on `path`. The socket of a process that died is replaced, that of one that lives is not.
-    pub fn bind(path: &Path) -> Result<Self, FeedSocketError> {
+    pub(crate) fn bind(path: &Path) -> Result<Self, FeedSocketError> {
         let fail = |source| FeedSocketError::Io { path: path.to_owned(), source };
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if directory.is_some_and(|directory| !directory.is_dir()) {
@@ -63,7 +63,7 @@ impl FeedSocket {
     }
 
     /// Listens on the socket `feed` that systemd passes.
-    pub fn inherit(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+    pub(crate) fn inherit(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         Ok(Self { listener: UnixListener::from_std(listener)?, _file: None })
     }
 }

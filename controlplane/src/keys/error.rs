@@ -15,7 +15,7 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key that is there cannot be used.
 #[derive(Debug, Error)]
-pub enum UnusableKeyError {
+pub(crate) enum UnusableKeyError {
     /// The file cannot be read.
     #[error("its file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -35,7 +35,7 @@ pub enum UnusableKeyError {
 
 /// A key server gives no answer.
 #[derive(Debug, Error)]
-pub enum KeyServerError {
+pub(crate) enum KeyServerError {
     /// Connecting or the exchange failed.
     #[error("{0}")]
     Unreachable(String),

@@ -39,7 +39,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 
 /// A server of public keys. Clones share what they know.
 #[derive(Debug, Clone)]
-pub struct KeyServer {
+pub(crate) struct KeyServer {
     uri: KeyUri,
     ttl: Duration,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
@@ -70,7 +70,7 @@ enum Answer {
 
 impl KeyServer {
     /// Asks at `uri`; an answer is good for `ttl`.
-    pub fn new(uri: KeyUri, ttl: Duration, clock: Clock) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(uri: KeyUri, ttl: Duration, clock: Clock) -> Result<Self, rustls::Error> {
         let connector = HttpsConnectorBuilder::new().try_with_platform_verifier()?;
         let connector = connector.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);

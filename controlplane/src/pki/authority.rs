@@ -32,7 +32,7 @@ const MEMBER: &str = "urn:uuid:";
 
 /// The CA. Clones are the same one.
 #[derive(Clone)]
-pub struct NodeAuthority(Arc<Inner>);
+pub(crate) struct NodeAuthority(Arc<Inner>);
 
 struct Inner {
     issuer: Issuer<'static, KeyPair>,
@@ -58,7 +58,7 @@ pub enum NodeAuthorityError {
 
 /// Why a request is not signed.
 #[derive(Debug, Error)]
-pub enum SignError {
+pub(crate) enum SignError {
     /// It is none, or not signed with its own key.
     #[error("the certificate request cannot be used: {0}")]
     Request(rcgen::Error),
@@ -75,7 +75,7 @@ pub enum SignError {
 
 /// The identity that a node's certificate states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeIdentity {
+pub(crate) struct NodeIdentity {
     /// The node's name.
     pub name: NodeName,
     /// The id by which it is on the list of nodes.
@@ -84,7 +84,7 @@ pub struct NodeIdentity {
 
 /// A node's certificate.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub(crate) struct Signed {
     /// DER.
     pub certificate: CertificateDer<'static>,
     /// SHA-256 of it.
@@ -102,7 +102,7 @@ pub(super) struct ServerPair {
 
 impl NodeAuthority {
     /// Takes the CA from the store, making it on the first start.
-    pub async fn open(
+    pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
         now: OffsetDateTime,
@@ -127,18 +127,18 @@ impl NodeAuthority {
 
     /// Its own certificate.
     #[must_use]
-    pub fn root(&self) -> &CertificateDer<'static> {
+    pub(crate) fn root(&self) -> &CertificateDer<'static> {
         &self.0.root
     }
 
     /// SHA-256 of its own certificate.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.0.root)
     }
 
     /// Signs a node's request (PKCS#10 DER): its key is taken from it, everything else is ours.
-    pub fn sign(
+    pub(crate) fn sign(
         &self,
         csr: &[u8],
         node: &NodeIdentity,
@@ -182,7 +182,7 @@ impl std::fmt::Debug for NodeAuthority {
 
 /// The id in a node's certificate. Says nothing of whether the certificate is good.
 #[must_use]
-pub fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
+pub(crate) fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {

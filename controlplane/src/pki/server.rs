@@ -19,7 +19,10 @@ const LIFETIME: Duration = Duration::days(7);
 
 /// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is let in as nobody; one
 /// with a certificate that is not good is not.
-pub fn config(authority: &NodeAuthority, clock: Clock) -> Result<Arc<ServerConfig>, NodeAuthorityError> {
+pub(crate) fn config(
+    authority: &NodeAuthority,
+    clock: Clock,
+) -> Result<Arc<ServerConfig>, NodeAuthorityError> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;

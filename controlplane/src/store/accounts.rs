@@ -9,7 +9,7 @@ use super::{StoreError, Tx, WriteTx};
 use crate::seal::SecretKey;
 
 /// The credentials for this CA, if there is an account.
-pub fn find(
+pub(crate) fn find(
     tx: &mut Tx<'_>,
     directory: &str,
     key: &SecretKey,
@@ -24,7 +24,7 @@ pub fn find(
 }
 
 /// Keeps the credentials of a new account.
-pub fn put(
+pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     directory: &str,
     credentials: &[u8],
@@ -43,7 +43,7 @@ pub fn put(
 }
 
 /// Forgets an account that the CA does not know any more, and its orders.
-pub fn forget(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
+pub(crate) fn forget(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_accounts::table.find(directory)).execute(tx.conn)?;
     diesel::delete(acme_orders::table.filter(acme_orders::directory.eq(directory))).execute(tx.conn)?;
     Ok(())

@@ -18,7 +18,7 @@ use crate::clock::rfc3339;
 
 /// One mutation.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// When.
     pub at: OffsetDateTime,
     /// The key id of who did it.
@@ -39,7 +39,7 @@ pub struct Entry {
 
 /// A request that asks for changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedRequest {
+pub(crate) struct SignedRequest {
     /// What was signed.
     pub evidence: Evidence,
     /// Whether it was made before; then nothing is changed.
@@ -48,7 +48,7 @@ pub struct SignedRequest {
 
 /// Which records are meant; with nothing given, all.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Those of this caller.
     pub caller: Option<String>,
     /// Those about this target.
@@ -72,7 +72,7 @@ struct Row {
 }
 
 /// Adds a row for this change. Fails if the request that asks for it was made before.
-pub fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
+pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
     let revision = tx.revise()?;
     let last: Option<(i64, Option<String>)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
@@ -111,7 +111,7 @@ fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreEr
 }
 
 /// The newest records before `before`, newest first, at most `limit`.
-pub fn newest(
+pub(crate) fn newest(
     tx: &mut Tx<'_>,
     filter: &Filter,
     before: Option<u64>,
@@ -133,7 +133,7 @@ pub fn newest(
 
 /// The records after `after`, oldest first, at most `limit`, with the requests they came from. Ends early when the
 /// requests are over `bytes` together, but never before the first record.
-pub fn export(
+pub(crate) fn export(
     tx: &mut Tx<'_>,
     after: u64,
     limit: u32,

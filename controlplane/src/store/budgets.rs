@@ -7,11 +7,11 @@ use super::schema::budgets;
 use super::{StoreError, Tx, WriteTx};
 
 /// No limit looks back further.
-pub const LONGEST_WINDOW: Duration = Duration::days(7);
+pub(crate) const LONGEST_WINDOW: Duration = Duration::days(7);
 
 /// One thing that is counted: of what kind, for whom, at which CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// The CA's directory.
     pub directory: String,
     /// What is counted.
@@ -21,7 +21,7 @@ pub struct Counted {
 }
 
 /// When this was spent since `since`, the oldest first.
-pub fn spent(
+pub(crate) fn spent(
     tx: &mut Tx<'_>,
     counted: &Counted,
     since: OffsetDateTime,
@@ -40,7 +40,7 @@ pub fn spent(
 }
 
 /// Counts one, now; forgets what is too old to count.
-pub fn spend(tx: &mut WriteTx<'_>, counted: &Counted, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) fn spend(tx: &mut WriteTx<'_>, counted: &Counted, now: OffsetDateTime) -> Result<(), StoreError> {
     let oldest = (now - LONGEST_WINDOW).unix_timestamp();
     diesel::delete(budgets::table.filter(budgets::at.lt(oldest))).execute(tx.conn)?;
     diesel::insert_into(budgets::table)

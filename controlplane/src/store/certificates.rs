@@ -28,7 +28,7 @@ const AUTHORITY: &str = "authority";
 const AUTHORITY_ID: &str = "internal-ca";
 
 /// A certificate that was issued.
-pub struct Issued {
+pub(crate) struct Issued {
     /// What it is called.
     pub id: CertificateId,
     /// What it is good for.
@@ -47,7 +47,7 @@ pub struct Issued {
 
 /// What a decision on a certificate needs to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Validity {
+pub(crate) struct Validity {
     /// What it is called.
     pub id: CertificateId,
     /// What it is good for.
@@ -61,7 +61,7 @@ pub struct Validity {
 }
 
 /// A local CA: its certificate in PEM and its key in PKCS#8 DER.
-pub struct Authority {
+pub(crate) struct Authority {
     /// PEM.
     pub certificate: String,
     /// PKCS#8 DER.
@@ -94,26 +94,29 @@ struct Brief {
 }
 
 /// The certificates in use.
-pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
     let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
     let rows: Vec<Brief> = query.select(Brief::as_select()).load(tx.conn)?;
     rows.into_iter().map(Brief::validity).collect()
 }
 
 /// The certificate of this id, if it is in use.
-pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
     let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
     let row: Option<Brief> = query.select(Brief::as_select()).first(tx.conn).optional()?;
     row.map(Brief::validity).transpose()
 }
 
 /// The local CA's own certificate in PEM, if there is such a CA.
-pub fn root(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
+pub(crate) fn root(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
     Ok(certificates::table.find(AUTHORITY_ID).select(certificates::chain).first(tx.conn).optional()?)
 }
 
 /// The leaf of a certificate in use.
-pub fn leaf(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Option<CertificateDer<'static>>, StoreError> {
+pub(crate) fn leaf(
+    tx: &mut Tx<'_>,
+    id: &CertificateId,
+) -> Result<Option<CertificateDer<'static>>, StoreError> {
     let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(ACTIVE));
     let chain: Option<String> = query.select(certificates::chain).first(tx.conn).optional()?;
     let read = |chain: String| CertificateDer::from_pem_slice(chain.as_bytes());
@@ -122,7 +125,7 @@ pub fn leaf(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Option<CertificateDer
 
 /// The hosts of terminated routes that changed after `version` (0: all), or whose owner did, by host; without those
 /// that the wildcard of `base` covers and those of suspended owners. Costs what changed, not what there is.
-pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
+pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let after = version.cast_signed();
     // Two queries, so that each has its index.
     let mut hosts: Vec<String> = routes::table
@@ -149,7 +152,7 @@ pub fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Ve
 }
 
 /// Those of [`terminated_hosts`] that no certificate covers.
-pub fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
+pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let mut uncovered = Vec::new();
     for host in terminated_hosts(tx, version, base)? {
         if !coverage::covers(tx, &host)? {
@@ -160,7 +163,7 @@ pub fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec
 }
 
 /// Puts a certificate in the place of the one of the same name.
-pub fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(), StoreError> {
+pub(crate) fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(), StoreError> {
     let names: Vec<String> = issued.names.iter().map(ToString::to_string).collect();
     let row = Row {
         id: issued.id.to_string(),
@@ -178,7 +181,7 @@ pub fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(),
 }
 
 /// Takes a certificate out of use; its key is gone for good.
-pub fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(certificates::table.find(id.as_str()))
         .set((
@@ -200,7 +203,7 @@ pub(super) fn forget_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), S
 }
 
 /// The local CA, if there is one.
-pub fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
     let row: Option<Row> =
         certificates::table.find(AUTHORITY_ID).select(Row::as_select()).first(tx.conn).optional()?;
     let read = |row: Row| Ok(Authority { key: row.open(key)?, certificate: row.chain });
@@ -208,7 +211,11 @@ pub fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, 
 }
 
 /// Keeps a new local CA. What it signs is the nodes' concern, it is not.
-pub fn put_authority(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
+pub(crate) fn put_authority(
+    tx: &mut WriteTx<'_>,
+    authority: &Authority,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
     let row = Row {
         id: AUTHORITY_ID.to_owned(),
         names: "[]".to_owned(),

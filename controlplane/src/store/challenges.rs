@@ -13,7 +13,7 @@ const CHALLENGES: &str = "feed_challenges";
 
 /// What the last process left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftovers {
+pub(crate) struct Leftovers {
     /// Which challenges there are was last changed by this revision (0: never). Who stands before it may hold some
     /// that are not named here.
     pub since: u64,
@@ -28,7 +28,7 @@ struct Row {
 }
 
 /// Notes that the nodes are to hold the challenges of exactly these hosts; tells the version of that change.
-pub fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
+pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
     let version = tx.revise()?;
     let row = Row { version, hosts: hosts.to_vec() };
     let text = serde_json::to_string(&row).map_err(|e| StoreError::damaged("meta", CHALLENGES, e))?;
@@ -38,7 +38,7 @@ pub fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
 }
 
 /// Takes away what is left of challenges that nobody shows any more.
-pub fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
+pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
     let Row { version: since, hosts } = read(tx)?;
     if hosts.is_empty() {
         return Ok(Leftovers { since, changed: Vec::new() });

@@ -6,7 +6,7 @@ use webgateway_proto::feed::{Resource, ResourceName};
 
 /// What became of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It is like this now.
     Put(Arc<Resource>),
     /// It is gone.
@@ -18,7 +18,7 @@ pub enum Change {
 
 /// One resource that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Its name.
     pub name: ResourceName,
     /// The revision of its last change.
@@ -29,7 +29,7 @@ pub struct Changed {
 
 /// All that changed between two revisions, each resource once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// The revision they lead to.
     pub version: u64,
     /// What changed, in no order.

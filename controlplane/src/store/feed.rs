@@ -20,7 +20,7 @@ const SETTINGS_VERSION: &str = "feed_settings_version";
 
 /// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
 /// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
-pub fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<Changes, StoreError> {
+pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<Changes, StoreError> {
     let after = version.cast_signed();
     let mut changed = changed_routes(tx, after)?;
     changed.extend(routes_of_changed_owners(tx, after)?);
@@ -31,7 +31,7 @@ pub fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<C
 }
 
 /// The version at which the settings came to be this text, one of them now if they were another.
-pub fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreError> {
+pub(crate) fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreError> {
     let known = |tx: &mut WriteTx<'_>, key: &str| -> Result<Option<String>, StoreError> {
         Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
     };

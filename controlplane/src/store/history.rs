@@ -24,7 +24,7 @@ const MOST: usize = 256;
 /// numbers again. A node that stands before the point of return, or whose controlplane only restarted, is told the
 /// difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct History(Vec<Epoch>);
+pub(crate) struct History(Vec<Epoch>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
@@ -34,7 +34,7 @@ struct Epoch {
 
 /// Where a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// At a point this database went through.
     Within,
     /// In an epoch of this database, but at a version that it never had: it was restored from before that.
@@ -71,13 +71,13 @@ impl History {
 
     /// The epoch of now.
     #[must_use]
-    pub fn epoch(&self) -> &str {
+    pub(crate) fn epoch(&self) -> &str {
         self.0.last().map_or("", |epoch| &epoch.id)
     }
 
     /// Where a node stands that holds this, if the database is at `revision`.
     #[must_use]
-    pub fn judge(&self, held: &Held, revision: u64) -> Standing {
+    pub(crate) fn judge(&self, held: &Held, revision: u64) -> Standing {
         let Some(at) = self.0.iter().position(|epoch| epoch.id == held.epoch) else {
             return Standing::Elsewhere;
         };

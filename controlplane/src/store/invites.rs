@@ -12,7 +12,7 @@ const REMEMBERED: Duration = Duration::days(7);
 
 /// A token, as far as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invite {
+pub(crate) struct Invite {
     /// What the node will be called.
     pub name: NodeName,
     /// Until when it is good.
@@ -22,7 +22,7 @@ pub struct Invite {
 }
 
 /// Keeps a new token by the SHA-256 of its secret, and forgets those that were over long ago.
-pub fn insert(
+pub(crate) fn insert(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],
     invite: &Invite,
@@ -41,7 +41,7 @@ pub fn insert(
 }
 
 /// The token of this secret.
-pub fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, StoreError> {
     let row: Option<(String, i64, Option<i64>)> = node_invites::table
         .find(secret_hash.as_slice())
         .select((node_invites::name, node_invites::expires_at, node_invites::used_at))
@@ -62,7 +62,7 @@ pub fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, S
 }
 
 /// A node has joined with it.
-pub fn mark_used(
+pub(crate) fn mark_used(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],
     now: OffsetDateTime,

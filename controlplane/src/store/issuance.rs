@@ -10,7 +10,7 @@ use super::{StoreError, Tx, WriteTx};
 
 /// How the issuance of one certificate stands. Times are in whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuance {
+pub(crate) struct Issuance {
     /// The certificate.
     pub id: CertificateId,
     /// The number of attempts that failed since the last that did not.
@@ -60,7 +60,7 @@ struct StoredRecord {
 impl Issuance {
     /// Nothing was tried yet.
     #[must_use]
-    pub fn new(id: CertificateId) -> Self {
+    pub(crate) fn new(id: CertificateId) -> Self {
         Self {
             id,
             failures: 0,
@@ -77,21 +77,21 @@ impl Issuance {
 }
 
 /// All of them, by certificate.
-pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Issuance>, StoreError> {
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Issuance>, StoreError> {
     let query = issuance::table.order(issuance::certificate_id).select(Row::as_select());
     let rows: Vec<Row> = query.load(tx.conn)?;
     rows.into_iter().map(Row::read).collect()
 }
 
 /// How it stands with this certificate.
-pub fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError> {
     let row: Option<Row> =
         issuance::table.find(id.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
     row.map_or_else(|| Ok(Issuance::new(id.clone())), Row::read)
 }
 
 /// Keeps how it stands.
-pub fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
+pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
     let records: Vec<StoredRecord> = stands.records.iter().cloned().map(StoredRecord::from).collect();
     let records = serde_json::to_string(&records);
@@ -112,7 +112,7 @@ pub fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
 }
 
 /// Asks for a new certificate in the place of this one, at once; wakes whoever sees to it.
-pub fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let mut stands = find(tx, id)?;
     stands.renew_requested = true;
     put(tx, &stands)?;
@@ -121,13 +121,13 @@ pub fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), S
 }
 
 /// Returns true if somebody asked for a new certificate.
-pub fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+pub(crate) fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let query = issuance::table.filter(issuance::renew_requested.eq(true));
     Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)
 }
 
 /// Forgets a certificate that nobody needs.
-pub fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     diesel::delete(issuance::table.find(id.as_str())).execute(tx.conn)?;
     Ok(())
 }

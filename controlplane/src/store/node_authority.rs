@@ -12,7 +12,7 @@ const SEALED_AS: &str = "node-authority";
 const ONLY: i64 = 1;
 
 /// The CA.
-pub struct Authority {
+pub(crate) struct Authority {
     /// Its own certificate, DER.
     pub certificate: Vec<u8>,
     /// Its private key, PKCS#8 DER.
@@ -20,7 +20,7 @@ pub struct Authority {
 }
 
 /// The CA, if one was made.
-pub fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
         .find(ONLY)
         .select((node_authority::certificate, node_authority::sealed_key))
@@ -34,7 +34,7 @@ pub fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, Store
 }
 
 /// Keeps a new CA.
-pub fn put(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
+pub(crate) fn put(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
     let sealed = key.seal(SEALED_AS, &authority.key).map_err(damaged)?;
     diesel::insert_into(node_authority::table)
         .values((

@@ -9,7 +9,7 @@ use super::{StoreError, Tx, WriteTx};
 
 /// A node that joined, or was said something about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRecord {
+pub(crate) struct NodeRecord {
     /// Its name.
     pub name: String,
     /// The id in its certificates; `None` if it never joined.
@@ -26,7 +26,7 @@ pub struct NodeRecord {
 
 /// A certificate that a node was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub(crate) struct Given {
     /// The id in it.
     pub member: Uuid,
     /// SHA-256 of its DER.
@@ -47,33 +47,38 @@ struct Row {
 }
 
 /// Every node, by name.
-pub fn list(tx: &mut Tx<'_>) -> Result<Vec<NodeRecord>, StoreError> {
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<NodeRecord>, StoreError> {
     let rows: Vec<Row> = nodes::table.order(nodes::name).select(Row::as_select()).load(tx.conn)?;
     rows.into_iter().map(Row::record).collect()
 }
 
 /// The nodes that changed after `version`.
-pub fn changed_since(tx: &mut Tx<'_>, version: u64) -> Result<Vec<NodeRecord>, StoreError> {
+pub(crate) fn changed_since(tx: &mut Tx<'_>, version: u64) -> Result<Vec<NodeRecord>, StoreError> {
     let changed = nodes::table.filter(nodes::version.gt(version.cast_signed()));
     let rows: Vec<Row> = changed.select(Row::as_select()).load(tx.conn)?;
     rows.into_iter().map(Row::record).collect()
 }
 
 /// The node of this name.
-pub fn find(tx: &mut Tx<'_>, name: &str) -> Result<Option<NodeRecord>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, name: &str) -> Result<Option<NodeRecord>, StoreError> {
     let row: Option<Row> = nodes::table.find(name).select(Row::as_select()).first(tx.conn).optional()?;
     row.map(Row::record).transpose()
 }
 
 /// The node whose certificates have this id.
-pub fn find_member(tx: &mut Tx<'_>, member: Uuid) -> Result<Option<NodeRecord>, StoreError> {
+pub(crate) fn find_member(tx: &mut Tx<'_>, member: Uuid) -> Result<Option<NodeRecord>, StoreError> {
     let found = nodes::table.filter(nodes::member.eq(member.to_string()));
     let row: Option<Row> = found.select(Row::as_select()).first(tx.conn).optional()?;
     row.map(Row::record).transpose()
 }
 
 /// A node has joined; one of the same name that was removed is forgotten.
-pub fn join(tx: &mut WriteTx<'_>, name: &str, given: &Given, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) fn join(
+    tx: &mut WriteTx<'_>,
+    name: &str,
+    given: &Given,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::replace_into(nodes::table)
         .values((
@@ -89,7 +94,7 @@ pub fn join(tx: &mut WriteTx<'_>, name: &str, given: &Given, now: OffsetDateTime
 }
 
 /// A node has another certificate.
-pub fn renew(tx: &mut WriteTx<'_>, given: &Given) -> Result<(), StoreError> {
+pub(crate) fn renew(tx: &mut WriteTx<'_>, given: &Given) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(nodes::table.filter(nodes::member.eq(given.member.to_string())))
         .set((
@@ -102,7 +107,7 @@ pub fn renew(tx: &mut WriteTx<'_>, given: &Given) -> Result<(), StoreError> {
 }
 
 /// Whether a node is to be drained. One that is not known yet is from now on.
-pub fn set_drained(tx: &mut WriteTx<'_>, name: &str, drained: bool) -> Result<(), StoreError> {
+pub(crate) fn set_drained(tx: &mut WriteTx<'_>, name: &str, drained: bool) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::insert_into(nodes::table)
         .values((nodes::name.eq(name), nodes::drained.eq(drained), nodes::version.eq(version)))
@@ -114,7 +119,7 @@ pub fn set_drained(tx: &mut WriteTx<'_>, name: &str, drained: bool) -> Result<()
 }
 
 /// A node's certificates are refused from now on.
-pub fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(nodes::table.find(name))
         .set((

@@ -11,7 +11,7 @@ use super::{StoreError, WriteTx};
 /// Says if a request is the first with its nonce. Whoever asks for the nonce to be remembered need not wait for it: what
 /// the request changes is written after it, and only if it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FirstUse(Arc<OnceLock<bool>>);
+pub(crate) struct FirstUse(Arc<OnceLock<bool>>);
 
 impl FirstUse {
     /// Says whether it is; once.
@@ -28,7 +28,7 @@ impl FirstUse {
 
 /// The use of a nonce by a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NonceUse {
+pub(crate) struct NonceUse {
     /// The key that signed the request.
     pub key_id: KeyId,
     /// The nonce.
@@ -40,7 +40,7 @@ pub struct NonceUse {
 }
 
 /// Remembers a nonce until it expires; fails if it is remembered already. Forgets those that have expired by now.
-pub fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse) -> Result<(), StoreError> {
+pub(crate) fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse) -> Result<(), StoreError> {
     diesel::delete(nonces::table.filter(nonces::expires_at.lt(used.now))).execute(tx.conn)?;
     let added = diesel::insert_or_ignore_into(nonces::table)
         .values((

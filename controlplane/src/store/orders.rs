@@ -11,7 +11,7 @@ use crate::seal::SecretKey;
 
 /// An order that a CA has.
 #[derive(Clone)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// The certificate it is for.
     pub id: CertificateId,
     /// The CA's directory.
@@ -25,7 +25,7 @@ pub struct Placed {
 }
 
 /// The order under way for this certificate at this CA, if there is one.
-pub fn find(
+pub(crate) fn find(
     tx: &mut Tx<'_>,
     id: &CertificateId,
     directory: &str,
@@ -45,7 +45,7 @@ pub fn find(
 }
 
 /// Keeps an order just placed.
-pub fn put(
+pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     placed: &Placed,
     now: OffsetDateTime,
@@ -67,13 +67,13 @@ pub fn put(
 }
 
 /// Forgets the order for this certificate at this CA: it is finished, or will never be.
-pub fn forget(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
+pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_orders::table.find((id.as_str(), directory))).execute(tx.conn)?;
     Ok(())
 }
 
 /// Forgets all orders for a certificate that nobody needs.
-pub fn forget_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn forget_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let rows = acme_orders::table.filter(acme_orders::certificate_id.eq(id.as_str()));
     diesel::delete(rows).execute(tx.conn)?;
     Ok(())

@@ -38,30 +38,21 @@ struct StoredOptions {
 }
 
 /// The route of this id.
-pub fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
     let row = routes::table.find(id.to_string()).select(Row::as_select()).first(tx.conn).optional()?;
     row.map(Row::read).transpose()
 }
 
 /// The route of this host.
-pub fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
+pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
     let query = routes::table.filter(routes::host.eq(host.as_str()));
     let row = query.select(Row::as_select()).first(tx.conn).optional()?;
     row.map(Row::read).transpose()
 }
 
-/// The routes of one owner, or all, by host.
-pub fn list(tx: &mut Tx<'_>, owner: Option<&KeyId>) -> Result<Vec<Route>, StoreError> {
-    let mut query = routes::table.select(Row::as_select()).order(routes::host).into_boxed();
-    if let Some(owner) = owner {
-        query = query.filter(routes::owner.eq(owner.as_str()));
-    }
-    query.load(tx.conn)?.into_iter().map(Row::read).collect()
-}
-
 /// Which routes are meant; with nothing given, all.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Those that exist for this user.
     pub seen_by: Option<KeyId>,
     /// Those of this owner.
@@ -73,7 +64,7 @@ pub struct Filter {
 }
 
 /// The first routes by host after the host `after`, at most `limit`.
-pub fn page(
+pub(crate) fn page(
     tx: &mut Tx<'_>,
     filter: &Filter,
     after: Option<&str>,
@@ -102,7 +93,7 @@ pub fn page(
 
 /// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `visit` has
 /// enough or `most` were seen. Tells the last host seen, if there may be more.
-pub fn visit(
+pub(crate) fn visit(
     tx: &mut Tx<'_>,
     owner: Option<&KeyId>,
     after: Option<&str>,
@@ -135,20 +126,20 @@ pub fn visit(
 }
 
 /// Adds a route; an id that was deleted before lives again.
-pub fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
+pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
     diesel::insert_into(routes::table).values(Row::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
 /// Replaces the route of the same id.
-pub fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
+pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::update(routes::table.find(route.id.to_string())).set(Row::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
 /// Deletes a route and remembers that it was deleted at `version`, which is `now`.
-pub fn delete(
+pub(crate) fn delete(
     tx: &mut WriteTx<'_>,
     id: RouteId,
     version: u64,

@@ -93,8 +93,11 @@ async fn what_fails_leaves_nothing() {
         })
         .await;
     assert!(matches!(failed, Err(StoreError::Interrupted)));
-    let left: Result<_, StoreError> =
-        store.read("test", |tx| Ok((routes::list(tx, None)?.len(), tx.revision()?))).await;
+    let left: Result<_, StoreError> = store
+        .read("test", |tx| {
+            Ok((routes::page(tx, &routes::Filter::default(), None, 1000)?.len(), tx.revision()?))
+        })
+        .await;
     assert_eq!(left.unwrap(), (0, before));
     assert_eq!(*store.changed().borrow(), before);
 }
@@ -150,7 +153,10 @@ async fn what_is_written_together_fails_each_for_itself() {
     assert_eq!(*store.changed().borrow(), versions[49]);
     drop(store);
     let store = open(&path).unwrap();
-    let kept = store.read::<_, StoreError, _>("test", |tx| routes::list(tx, None)).await.unwrap();
+    let kept = store
+        .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::Filter::default(), None, 1000))
+        .await
+        .unwrap();
     assert_eq!(kept.len(), 51);
     assert!(
         kept.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))

@@ -17,7 +17,7 @@ const TICKETS: &str = "feed_ticket_keys";
 
 /// The keys and when they came to be these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// The revision that made them these.
     pub version: u64,
     /// When that was.
@@ -35,7 +35,7 @@ struct Row {
 }
 
 /// The keys, if there are some that this secret key opens.
-pub fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, StoreError> {
     let text: Option<String> = meta::table.find(TICKETS).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(None) };
     let row: Row = serde_json::from_str(&text).map_err(damaged)?;
@@ -56,7 +56,7 @@ pub fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, StoreErr
 }
 
 /// Keeps these keys from now on, in place of the others; they are news for the nodes.
-pub fn put(
+pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     keys: &TicketKeys,
     now: OffsetDateTime,

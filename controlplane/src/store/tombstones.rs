@@ -12,7 +12,7 @@ const FLOOR: &str = "feed_floor";
 
 /// Forgets what was deleted before `before`, and all but about `most` of the rest; tells the floor: a difference from
 /// a version before it cannot be told any more.
-pub fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -> Result<u64, StoreError> {
+pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -> Result<u64, StoreError> {
     let known = floor(tx)?;
     let old: Option<i64> = tombstones::table
         .filter(tombstones::deleted_at.lt(to_millis(before)))

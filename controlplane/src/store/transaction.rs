@@ -9,12 +9,12 @@ use super::StoreError;
 use super::schema::revision;
 
 /// A transaction that sees one consistent state of the database.
-pub struct Tx<'c> {
+pub(crate) struct Tx<'c> {
     pub(super) conn: &'c mut SqliteConnection,
 }
 
 /// A transaction that is alone in writing.
-pub struct WriteTx<'c> {
+pub(crate) struct WriteTx<'c> {
     tx: Tx<'c>,
     written: Written,
 }
@@ -30,7 +30,7 @@ pub(super) struct Written {
 
 impl Tx<'_> {
     /// The revision the database stands at.
-    pub fn revision(&mut self) -> Result<u64, StoreError> {
+    pub(crate) fn revision(&mut self) -> Result<u64, StoreError> {
         let value: i64 = revision::table.select(revision::value).first(self.conn)?;
         Ok(value.cast_unsigned())
     }
@@ -39,7 +39,7 @@ impl Tx<'_> {
 impl WriteTx<'_> {
     /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
     /// are to learn of carries it as its version.
-    pub fn revise(&mut self) -> Result<u64, StoreError> {
+    pub(crate) fn revise(&mut self) -> Result<u64, StoreError> {
         if let Some(revised) = self.written.revised {
             return Ok(revised);
         }
@@ -54,7 +54,7 @@ impl WriteTx<'_> {
 
     /// Runs `work` once this transaction is on the disk, in the order of the commits, whether or not anybody still
     /// waits for the answer; never if it is rolled back. For what is held in memory of the store, and for the log.
-    pub fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
+    pub(crate) fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
         self.written.on_commit.push(Box::new(work));
     }
 }

@@ -15,7 +15,7 @@ const NO_LIMIT: i64 = -1;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Their key.
     pub id: KeyId,
     /// When they were first seen.
@@ -47,19 +47,19 @@ struct Row {
 }
 
 /// This user, if they were ever seen.
-pub fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
     let row: Option<Row> =
         users::table.find(user.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
     row.map(Row::read).transpose()
 }
 
 /// The suspension of this user; a user never seen has none.
-pub fn suspension(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<Suspension>, StoreError> {
+pub(crate) fn suspension(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<Suspension>, StoreError> {
     Ok(find(tx, user)?.and_then(|user| user.suspension))
 }
 
 /// The first users by key after the key `after`, at most `limit`: all, the suspended, or the others.
-pub fn page(
+pub(crate) fn page(
     tx: &mut Tx<'_>,
     suspended: Option<bool>,
     after: Option<&str>,
@@ -80,7 +80,7 @@ pub fn page(
 }
 
 /// Adds a user on first sight; does nothing for one that is known.
-pub fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::insert_or_ignore_into(users::table)
         .values((
@@ -95,7 +95,7 @@ pub fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) -> Result
 
 /// Suspends a known user, or changes why and how long. The user's version becomes this change's if they were served
 /// until now.
-pub fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspension) -> Result<(), StoreError> {
+pub(crate) fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspension) -> Result<(), StoreError> {
     set_suspended(tx, user, true)?;
     diesel::update(users::table.find(user.as_str()))
         .set((
@@ -108,7 +108,7 @@ pub fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspension) -> R
 }
 
 /// Lifts a suspension; the user's version becomes this change's.
-pub fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreError> {
+pub(crate) fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreError> {
     set_suspended(tx, user, false)?;
     let nothing = (None::<String>, None::<i64>, None::<i64>);
     diesel::update(users::table.find(user.as_str()))
@@ -122,7 +122,7 @@ pub fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreError> {
 }
 
 /// Says that a known user is suspended, or is not; their version becomes this change's if they were not so.
-pub fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<(), StoreError> {
+pub(crate) fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     let other = users::table.find(user.as_str()).filter(users::suspended.ne(suspended));
     diesel::update(other)
@@ -132,7 +132,7 @@ pub fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Res
 }
 
 /// The suspended user whose suspension ends first by itself.
-pub fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+pub(crate) fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
     let row: Option<Row> = users::table
         .filter(users::suspended_until.is_not_null())
         .order(users::suspended_until)
@@ -143,7 +143,7 @@ pub fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
 }
 
 /// Gives a known user other quotas.
-pub fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result<(), StoreError> {
+pub(crate) fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result<(), StoreError> {
     diesel::update(users::table.find(user.as_str()))
         .set((
             users::quota_routes.eq(quota.routes.map(written)),
@@ -155,7 +155,7 @@ pub fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result
 }
 
 /// The users who have a limit of mutations of their own.
-pub fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
+pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
     let rows: Vec<Row> =
         users::table.filter(users::quota_mutations.is_not_null()).select(Row::as_select()).load(tx.conn)?;
     let users = rows.into_iter().map(Row::read);

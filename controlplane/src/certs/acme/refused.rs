@@ -8,7 +8,7 @@ use super::super::https::{ExchangeError, Https};
 
 /// What a refusal means for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// It may go better later.
     Later,
     /// The CA does not know our account.
@@ -24,7 +24,7 @@ pub enum Refusal {
 /// Why a CA did not do what it was asked.
 #[derive(Debug, Clone, Error)]
 #[error("{words}")]
-pub struct Refused {
+pub(crate) struct Refused {
     /// What it means.
     pub refusal: Refusal,
     /// Its own words.

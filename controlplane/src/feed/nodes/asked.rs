@@ -13,7 +13,7 @@ impl Nodes {
     /// Waits until every connected node has acknowledged a version, at most for `limit`, and returns how far it has
     /// come. Returns early when a node rejects the resource, or another number of nodes than is known acknowledged it.
     /// A node that disconnects meanwhile does not count.
-    pub async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress {
+    pub(crate) async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress {
         let (mut changed, until) = (self.changed.subscribe(), Instant::now() + limit);
         loop {
             changed.mark_unchanged();
