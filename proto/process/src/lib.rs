@@ -1,5 +1,5 @@
-//! What both webgateway processes need to live: configuration, signals, supervised tasks, listeners and the bounds on who
-//! comes to them, readiness, logging, metrics, the admin server.
+//! The parts of a process that both webgateway processes have: the skeleton, configuration, signals, supervised tasks,
+//! listeners and the bounds on who comes to them, readiness, logging, metrics, the admin server.
 
 pub mod accept;
 pub mod admin;
