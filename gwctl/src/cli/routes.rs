@@ -59,11 +59,11 @@ pub(crate) struct Create {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) options: RouteOptionFlags,
-    #[command(flatten)]
     pub(crate) overlay: Overlay,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) options: RouteOptionFlags,
 }
 
 /// The flags of `gwctl routes apply`.
@@ -115,13 +115,13 @@ pub(crate) struct Update {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) reset: Reset,
-    #[command(flatten)]
-    pub(crate) options: RouteOptionFlags,
-    #[command(flatten)]
     pub(crate) overlay: Overlay,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) reset: Reset,
+    #[command(flatten)]
+    pub(crate) options: RouteOptionFlags,
 }
 
 /// What `self` among the backends stands for.
