@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::server::Accepted;
+use rustls::{ServerConfig, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,15 +22,51 @@ pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// `internal_error`: a passthrough host whose backends are away.
 pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
-/// Finishes a handshake within `limit`; `None` if it failed.
-pub(crate) async fn finish(
+/// The bytes of early data that are tried in vain. The TLS library keeps what it skips in its buffer, which so bounds it
+/// at 18 KiB on the wire, more than most servers allow clients to send; and it tries all of that again at every read.
+const TRIED_EARLY_DATA: u32 = 16 * 18 * 1024;
+
+/// The bytes behind a ClientHello that were read with it and that the TLS library does not have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unread<'a> {
+    bytes: &'a [u8],
+    early_data: bool,
+}
+
+impl<'a> Unread<'a> {
+    /// Returns the last `count` bytes of `raw`; `early_data` is what the ClientHello says is behind it.
+    pub(crate) fn of(raw: &'a [u8], count: usize, early_data: bool) -> Self {
+        Self { bytes: raw.get(raw.len().saturating_sub(count)..).unwrap_or_default(), early_data }
+    }
+}
+
+/// Finishes a handshake within `limit`; `None` if it failed. Early data is skipped (RFC 8446 §4.2.10): a client has it
+/// by a ticket of another server with the same name.
+pub(crate) fn finish(
     accepted: Accepted,
+    unread: Unread<'_>,
     stream: TcpStream,
-    config: Arc<ServerConfig>,
+    mut config: Arc<ServerConfig>,
     limit: Duration,
-) -> Option<Box<TlsStream<Socket>>> {
-    let handshake = StartHandshake::from_parts(accepted, Socket(stream)).into_stream(config);
-    timeout(limit, handshake).await.ok()?.ok().map(Box::new)
+) -> impl Future<Output = Option<Box<TlsStream<Socket>>>> + use<> {
+    if unread.early_data {
+        let skipping = Arc::make_mut(&mut config);
+        // Tickets that it signed would promise as much; with tickets that keep no state none of it is ever accepted.
+        (skipping.max_early_data_size, skipping.send_tls13_tickets) = (TRIED_EARLY_DATA, 0);
+    }
+    let start = StartHandshake::from_parts(accepted, Socket(stream));
+    let handshake = start.into_stream_with(config, |connection| feed(connection, unread.bytes));
+    async move { timeout(limit, handshake).await.ok()?.ok().map(Box::new) }
+}
+
+/// Feeds what was read already. An error stays in the connection, and the handshake meets it.
+fn feed(connection: &mut ServerConnection, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match connection.read_tls(&mut bytes) {
+            Ok(count) if count > 0 && connection.process_new_packets().is_ok() => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 /// Returns whether HTTP/2 was agreed on.

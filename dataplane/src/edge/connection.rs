@@ -22,7 +22,7 @@ use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
 use crate::socket::Socket;
-use crate::tls::{self, UNRECOGNIZED_NAME};
+use crate::tls::{self, UNRECOGNIZED_NAME, Unread};
 
 /// A connection as it was accepted.
 struct Accepted {
@@ -118,26 +118,26 @@ async fn arrive(mut accepted: Accepted, span: &Span) -> Next {
     let snapshot = worker.snapshot.load();
     let verdict = split(&snapshot, hello.sni.as_deref(), hello.acme);
     let limit = worker.limits.handshake_timeout;
-    match verdict {
-        Verdict::Refuse(reason) => Next::Refuse(accepted, HelloError::new(reason, &UNRECOGNIZED_NAME)),
-        Verdict::Passthrough(route) => {
+    let begun =
+        hello.accepted.map(|accepted| (accepted, Unread::of(&hello.raw, hello.unfed, hello.early_data)));
+    match (verdict, begun) {
+        (Verdict::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));
             let Accepted { open, stream: client, .. } = accepted;
             Next::PassThrough(Passthrough { client, hello: hello.raw, route, membership, open })
         }
-        Verdict::Challenge(config) => {
+        (_, Err(refusal)) => Next::Refuse(accepted, refusal),
+        (Verdict::Refuse(reason), _) => Next::Refuse(accepted, HelloError::new(reason, &UNRECOGNIZED_NAME)),
+        (Verdict::Challenge(config), Ok((tls, unread))) => {
             let Accepted { open, stream, .. } = accepted;
-            let handshake = Box::pin(tls::finish(hello.accepted, stream, config, limit));
+            let handshake = Box::pin(tls::finish(tls, unread, stream, config, limit));
             Next::Challenge { handshake, membership: arrived, open }
         }
-        Verdict::Terminate { .. } if hello.unfed > 0 => {
-            Next::Refuse(accepted, HelloError::new(Refusal::NotTls, &[]))
-        }
-        Verdict::Terminate { cert, route } => {
+        (Verdict::Terminate { cert, route }, Ok((tls, unread))) => {
             span.record("route", route.map(display));
             let Accepted { open, stream, peer, .. } = accepted;
-            let handshake = tls::finish(hello.accepted, stream, Arc::clone(&cert.tls), limit);
+            let handshake = tls::finish(tls, unread, stream, Arc::clone(&cert.tls), limit);
             Next::Terminate(Terminate {
                 handshake: Box::pin(handshake),
                 sni: hello.sni,

@@ -1,11 +1,14 @@
 //! Reading a ClientHello without consuming it: bounded, in any fragmentation, every byte kept for replay.
 
+mod fields;
+
 use std::io;
 
 use rustls::server::{Accepted, Acceptor};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use self::fields::{Fields, RECORD_HANDSHAKE, normal_sni};
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
 use crate::snapshot::ACME_TLS;
@@ -15,13 +18,14 @@ const FIRST_READ: usize = 2048;
 
 /// A whole ClientHello.
 pub(crate) struct Hello {
-    /// The TLS library's state, to go on from here.
-    pub accepted: Accepted,
+    /// The TLS library's state, to go on from here; or its refusal, which a passthrough does not depend on.
+    pub accepted: Result<Accepted, HelloError>,
     /// All that was read, to be replayed in a passthrough.
     pub raw: Vec<u8>,
-    /// The number of bytes at the end of `raw` that the TLS library does not have: 0-RTT data, which is only ever for a
-    /// passthrough, since we offer none.
+    /// The number of bytes at the end of `raw` that the TLS library does not have: early data, most likely.
     pub unfed: usize,
+    /// Is true if it says that early data comes behind it (RFC 8446 §4.2.10).
+    pub early_data: bool,
     /// The name asked for: lower-case, no trailing dot.
     pub sni: Option<Box<str>>,
     /// Set for a CA's check: it offers `acme-tls/1` alone (RFC 8737 §3).
@@ -57,16 +61,34 @@ impl Reader {
                 Ok(_) | Err(_) => return Err(HelloError::new(Refusal::HelloTooLarge, &[])),
             }
             // Asked as it goes: it takes no more than one record ahead.
-            if let Some(accepted) = self.accept()? {
-                let (sni, acme) = asked(&accepted);
-                let unfed = self.raw.len() - self.fed;
-                return Ok(Some(Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, sni, acme }));
+            match self.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    let (sni, acme) = asked(&accepted);
+                    let early_data = Fields::read(&self.raw).is_some_and(|fields| fields.early_data);
+                    return Ok(Some(Hello { early_data, ..self.hello(Ok(accepted), sni, acme) }));
+                }
+                Err(refusal) => return self.refused(refusal).map(Some),
             }
         }
         if self.raw.len() >= HELLO_BYTES {
             return Err(HelloError::new(Refusal::HelloTooLarge, &[]));
         }
         Ok(None)
+    }
+
+    /// Takes the name out of a hello that the TLS library refuses, such as one of TLS 1.1: it may be for a passthrough.
+    /// The library asks for signature algorithms and the like only once it has the whole message.
+    fn refused(&mut self, refusal: HelloError) -> Result<Hello, HelloError> {
+        match Fields::read(&self.raw) {
+            Some(Fields { sni: Some(sni), .. }) => Ok(self.hello(Err(refusal), Some(sni), false)),
+            Some(Fields { sni: None, .. }) | None => Err(refusal),
+        }
+    }
+
+    fn hello(&mut self, accepted: Result<Accepted, HelloError>, sni: Option<Box<str>>, acme: bool) -> Hello {
+        let unfed = self.raw.len() - self.fed;
+        Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, early_data: false, sni, acme }
     }
 
     fn accept(&mut self) -> Result<Option<Accepted>, HelloError> {
@@ -80,9 +102,6 @@ impl Reader {
         })
     }
 }
-
-/// The record type of a handshake (RFC 8446 §5.1).
-const RECORD_HANDSHAKE: u8 = 22;
 
 impl HelloError {
     pub(super) fn new(reason: Refusal, alert: &[u8]) -> Self {
@@ -113,10 +132,6 @@ fn asked(accepted: &Accepted) -> (Option<Box<str>>, bool) {
     let hello = accepted.client_hello();
     let acme = hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS]));
     (hello.server_name().map(normal_sni), acme)
-}
-
-fn normal_sni(name: &str) -> Box<str> {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) struct ServedCert {
     pub not_after: i64,
     /// SHA-256 of the leaf.
     pub fingerprint: [u8; 32],
-    /// Serves this certificate and no other; h2 and http/1.1.
+    /// Serves this certificate and no other; h2, http/1.1 and http/1.0.
     pub tls: Arc<ServerConfig>,
     /// What it was made of, but for the chain, which the TLS library holds.
     certified: Arc<CertifiedKey>,
@@ -115,7 +115,7 @@ fn server_config(
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [b"h2".as_slice(), b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).into();
     config.ticketer = Arc::clone(tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;

@@ -13,6 +13,7 @@ mod configuration;
 mod coverage;
 mod declarative;
 mod dns;
+mod early_data;
 mod ended_routes;
 mod endurance;
 mod failing_backends;
@@ -50,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         configuration::stories(),
         terminated::stories(),
         passthrough::stories(),
+        early_data::stories(),
         websockets::stories(),
         misdirected::stories(),
         failing_backends::stories(),

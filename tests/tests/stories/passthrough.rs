@@ -23,6 +23,7 @@ stories![
     real_hellos_arrive_whole,
     a_hello_may_come_in_pieces,
     a_hello_may_span_records,
+    a_hello_that_is_no_good_here_is_the_backends_to_judge,
     bytes_flow_both_ways_after_the_hello,
     the_visitors_end_is_passed_on,
     the_backends_end_is_passed_on,
@@ -138,6 +139,51 @@ async fn a_hello_may_span_records(scene: &Scene) -> Result<()> {
         expected.extend(b"bye");
         ensure!(rest(&mut stream).await? == expected, "records of {size}");
     }
+    Ok(())
+}
+
+/// The hellos of clients that speak TLS 1.1 or older, with the name they ask for changed to `host` of the same length.
+fn old_hellos(host: &str) -> Result<Vec<Vec<u8>>> {
+    let old = hellos()?.into_iter().filter(|(path, _)| path.to_string_lossy().contains("openssl-tls1"));
+    let old = old.filter(|(path, _)| !path.ends_with("openssl-tls12.bin")).map(|(_, mut hello)| {
+        let at = hello.windows(HOST.len()).position(|window| window == HOST.as_bytes()).unwrap_or_default();
+        hello[at..at + host.len()].copy_from_slice(host.as_bytes());
+        hello
+    });
+    Ok(old.collect())
+}
+
+async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(scene: &Scene) -> Result<()> {
+    const ALERT: u8 = 21;
+    let backend = Backend::raw(overlay(1, 8443), Raw::Echo).await?;
+    let (passed, ended, unknown) = (HOST, "abcdefghijklmnop.gw.example", "nobody.knows.example.co");
+    let ended = &ended[ended.len() - HOST.len()..];
+    let world = Standalone::start(scene, |file| {
+        file.passthrough(passed, &[backend.address()]).terminated(ended, &[backend.address()]);
+    })
+    .await?;
+    let [tls_1_0, tls_1_1] = &old_hellos(passed)?[..] else { anyhow::bail!("two old hellos") };
+    for hello in [tls_1_0, tls_1_1] {
+        for sent in [hello.clone(), in_records(hello, 1), in_records(hello, 50)] {
+            for piece in [1, 7, sent.len()] {
+                let mut stream = tcp(world.gateway.https()).await?;
+                for piece in sent.chunks(piece) {
+                    stream.write_all(piece).await?;
+                }
+                stream.shutdown().await?;
+                let expected = [&sent[..], b"bye"].concat();
+                ensure!(rest(&mut stream).await? == expected, "{} bytes by {piece}", sent.len());
+            }
+        }
+    }
+    let reached = backend.connections();
+    for host in [ended, unknown] {
+        for hello in old_hellos(host)? {
+            let answer = exchange(world.gateway.https(), &hello).await?;
+            ensure!(answer.len() == 7 && answer[0] == ALERT, "{host}: {answer:?}");
+        }
+    }
+    ensure!(backend.connections() == reached, "only a passthrough's are passed on");
     Ok(())
 }
 

@@ -25,6 +25,7 @@ stories![
     a_stream_is_not_held_back,
     trailers_pass,
     http_1_0_is_served,
+    the_protocols_offered_decide,
     expect_continue_is_answered,
     head_has_no_body,
     names_in_any_spelling,
@@ -190,6 +191,34 @@ async fn http_1_0_is_served(scene: &Scene) -> Result<()> {
     ensure!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
     ensure!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
     ensure!(answer.contains("\"/old\""), "{answer}");
+    Ok(())
+}
+
+async fn the_protocols_offered_decide(scene: &Scene) -> Result<()> {
+    let (world, _backend) = with_app(scene).await?;
+    for (offered, expected) in [
+        (&[][..], None),
+        (&["http/1.0"], Some("http/1.0")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&["http/1.0", "http/1.1"], Some("http/1.1")),
+        (&["http/1.0", "h2"], Some("h2")),
+        (&["spdy/3", "http/1.0"], Some("http/1.0")),
+    ] {
+        for client in [world.visitor()?, world.visitor()?.tls_1_2_only()] {
+            let client = client.alpn(offered);
+            let mut stream = client.tls(HOST).await.with_context(|| format!("{offered:?}"))?;
+            let agreed = stream.get_ref().1.alpn_protocol().map(String::from_utf8_lossy).map(String::from);
+            ensure!(agreed.as_deref() == expected, "{offered:?}: {agreed:?}");
+            if expected != Some("h2") {
+                stream.write_all(format!("GET /old HTTP/1.0\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
+                let answer = String::from_utf8(rest(&mut stream).await?)?;
+                ensure!(answer.contains(" 200 ") && answer.contains("\"/old\""), "{offered:?}: {answer}");
+            }
+        }
+    }
+    for offered in [&["spdy/3"][..], &["h2c"], &["http/0.9"]] {
+        ensure!(world.visitor()?.alpn(offered).tls(HOST).await.is_err(), "{offered:?} is not spoken");
+    }
     Ok(())
 }
 

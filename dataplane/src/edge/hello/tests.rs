@@ -8,13 +8,13 @@ use super::*;
 
 impl Reader {
     /// Takes the next bytes of the stream; returns the ClientHello once it is whole.
-    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, HelloError> {
         self.raw.extend_from_slice(bytes);
         self.step()
     }
 }
 
-fn real_hellos() -> Vec<(String, Vec<u8>)> {
+pub(super) fn real_hellos() -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/clienthellos");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let hellos = files.filter(|path| path.extension().is_some_and(|e| e == "bin"));
@@ -34,7 +34,7 @@ fn expected_sni(name: &str) -> Option<&'static str> {
 }
 
 /// Cuts a single handshake record into records of at most `size` bytes of payload.
-fn rerecord(hello: &[u8], size: usize) -> Vec<u8> {
+pub(super) fn rerecord(hello: &[u8], size: usize) -> Vec<u8> {
     let payload = &hello[5..];
     let header = |n: usize| [22, 3, 1, (n >> 8) as u8, n as u8];
     payload.chunks(size).flat_map(|chunk| [&header(chunk.len())[..], chunk].concat()).collect()

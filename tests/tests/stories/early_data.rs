@@ -1,0 +1,164 @@
+//! Early data: none is accepted, and none that a client sends is in the way (RFC 8446 §4.2.10).
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls_pki_types::ServerName;
+use tokio::task::spawn_blocking;
+use webgateway_tests::authority::{Authority, roots};
+use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::standalone::Standalone;
+
+stories![it_is_skipped_in_records_of_any_size, it_goes_through_to_a_backend_of_a_passthrough];
+
+const HOST: &str = "app.gw.example";
+const PASSED: &str = "pass.example";
+/// The bytes that most servers allow: OpenSSL, nginx, HAProxy.
+const MOST: usize = 16 * 1024;
+
+/// Visits another server of the same name, in memory, whose tickets allow early data.
+fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Result<()> {
+    let mut elsewhere = ServerConfig::clone(&*authority.issue(&[host])?.server(&["http/1.1"])?);
+    elsewhere.max_early_data_size = u32::try_from(MOST)?;
+    let mut server = ServerConnection::new(Arc::new(elsewhere))?;
+    let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(host.to_owned())?)?;
+    while client.wants_write() || server.wants_write() {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut there)?;
+        }
+        let mut there = &there[..];
+        while !there.is_empty() {
+            server.read_tls(&mut there)?;
+            server.process_new_packets()?;
+        }
+        while server.wants_write() {
+            server.write_tls(&mut back)?;
+        }
+        let mut back = &back[..];
+        while !back.is_empty() {
+            client.read_tls(&mut back)?;
+            client.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+/// The ways to send it.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    /// In one write with the ClientHello.
+    WithTheHello,
+    /// In a write of its own behind it.
+    Behind,
+    /// In small pieces.
+    InPieces,
+}
+
+fn config(root: &str, record: Option<usize>) -> Result<Arc<ClientConfig>> {
+    let mut config = ClientConfig::builder().with_root_certificates(roots(root)?).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_early_data = true;
+    config.max_fragment_size = record;
+    Ok(Arc::new(config))
+}
+
+/// Sends a hello with `count` bytes of early data; returns the connection and the bytes sent.
+fn begin(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    host: &str,
+    count: usize,
+    sent: Sent,
+) -> Result<(TcpStream, ClientConnection, Vec<u8>)> {
+    let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(host.to_owned())?)?;
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight)?;
+    let hello = flight.len();
+    client.early_data().context("the ticket allows none")?.write_all(&vec![b'x'; count])?;
+    while client.wants_write() {
+        client.write_tls(&mut flight)?;
+    }
+    ensure!(flight.len() > hello + count, "no early data was sent");
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    match sent {
+        Sent::WithTheHello => stream.write_all(&flight)?,
+        Sent::Behind => {
+            stream.write_all(&flight[..hello])?;
+            stream.write_all(&flight[hello..])?;
+        }
+        Sent::InPieces => flight.chunks(700).try_for_each(|piece| stream.write_all(piece))?,
+    }
+    Ok((stream, client, flight))
+}
+
+async fn it_is_skipped_in_records_of_any_size(scene: &Scene) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(scene, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    // With what small records cost, more than 18 KiB of them do not fit in the TLS library's buffer.
+    for (record, most) in
+        [(Some(32), 9000), (Some(33), 9000), (Some(100), 12_000), (Some(1000), MOST), (None, MOST)]
+    {
+        let config = config(world.authority.root(), record)?;
+        for count in [1, 1000, 5000, most] {
+            for sent in [Sent::WithTheHello, Sent::Behind, Sent::InPieces] {
+                visit(&config, &world.authority, HOST)?;
+                let (config, address) = (Arc::clone(&config), world.gateway.https());
+                let asked = spawn_blocking(move || -> Result<(String, bool)> {
+                    let (mut stream, mut client, _) = begin(address, &config, HOST, count, sent)?;
+                    while client.is_handshaking() {
+                        client.complete_io(&mut stream)?;
+                    }
+                    let mut tls = rustls::Stream::new(&mut client, &mut stream);
+                    write!(tls, "GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n")?;
+                    let mut answer = String::new();
+                    tls.read_to_string(&mut answer)?;
+                    Ok((answer, client.is_early_data_accepted()))
+                });
+                let what = format!("{count} bytes in records of {record:?}, {sent:?}");
+                let (answer, accepted) = asked.await?.with_context(|| what.clone())?;
+                ensure!(
+                    answer.starts_with("HTTP/1.1 200") && answer.contains("\"/after\""),
+                    "{what}: {answer}"
+                );
+                ensure!(!accepted, "{what}: early data can be replayed by anybody");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn it_goes_through_to_a_backend_of_a_passthrough(scene: &Scene) -> Result<()> {
+    let backend = Backend::raw(overlay(1, 8443), Raw::Echo).await?;
+    let world = Standalone::start(scene, |file| {
+        file.passthrough(PASSED, &[backend.address()]);
+    })
+    .await?;
+    for (record, count) in [(Some(32), 1), (Some(32), MOST), (None, MOST)] {
+        let config = config(world.authority.root(), record)?;
+        visit(&config, &world.authority, PASSED)?;
+        let address = world.gateway.https();
+        let echoed = spawn_blocking(move || -> Result<(Vec<u8>, Vec<u8>)> {
+            let (mut stream, _, flight) = begin(address, &config, PASSED, count, Sent::WithTheHello)?;
+            let mut echoed = vec![0; flight.len()];
+            stream.read_exact(&mut echoed)?;
+            Ok((echoed, flight))
+        });
+        let (echoed, flight) = echoed.await??;
+        ensure!(echoed == flight, "{count} bytes in records of {record:?}");
+    }
+    Ok(())
+}
