@@ -38,7 +38,7 @@ pub enum InvalidCertificate {
     #[error("the controlplane's certificate is not for this node's key")]
     OtherKey,
     /// It has ended, or not begun.
-    #[error("the new certificate is not good at this machine's time: check its clock")]
+    #[error("the new certificate is not valid at this machine's time: check the clock")]
     Clock,
 }
 

@@ -7,6 +7,7 @@ mod cached;
 mod certificates;
 mod certified;
 mod changes;
+mod clocks;
 mod complete;
 mod concurrency;
 mod configuration;
@@ -77,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         coverage::stories(),
         bad_input::stories(),
         certificates::stories(),
+        clocks::stories(),
         adversity::stories(),
         outages::stories(),
         resume::stories(),
