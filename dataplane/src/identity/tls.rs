@@ -144,7 +144,7 @@ pub(crate) fn is_about_time(error: &rustls::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use time::{Duration, OffsetDateTime};
 
     use super::*;
@@ -156,6 +156,7 @@ mod tests {
     fn ca() -> Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let root = params.self_signed(&key).unwrap().der().clone();
         let issuer = Issuer::from_ca_cert_der(&root, key).unwrap();

@@ -40,6 +40,7 @@ mod speed;
 mod standalone;
 mod stopping;
 mod terminated;
+mod tour;
 mod upgrade;
 mod users;
 mod watching;
@@ -87,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         shared::stories(),
         endurance::stories(),
         remote::stories(),
+        tour::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())
