@@ -45,6 +45,7 @@ use crate::feed::{Publisher, file, renewal};
 use crate::identity::{Current, StateFailed};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
@@ -140,7 +141,7 @@ impl Application for App {
         let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
         let readiness = Readiness::new();
-        let unready = readiness.block("the first sync");
+        let gate = ReadyGate::new(readiness.clone());
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let controlplane = ControlplaneClient::default();
         let (senders, parts) = worker_parts(sockets, &metrics);
@@ -161,8 +162,13 @@ impl Application for App {
         let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
         watchdog.run(&tasks, move || status.line());
         let tickets = Arc::new(Tickets::new()?);
-        let mut publisher =
-            Publisher::new(Arc::clone(&snapshot), senders, Arc::clone(&tickets), metrics.clone(), unready);
+        let mut publisher = Publisher::new(
+            Arc::clone(&snapshot),
+            senders,
+            Arc::clone(&tickets),
+            metrics.clone(),
+            gate.clone(),
+        );
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
         let relay = Relay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
         start_dns(dns, relay, &tasks)?;
@@ -171,6 +177,7 @@ impl Application for App {
         let Ports { https, http, .. } = ports;
         info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
         admin.serve(&tasks, Arc::new(registry), readiness.clone());
+        tasks.spawn("readiness", gate.run(Arc::clone(&snapshot), tasks.stop().clone()));
         tasks.spawn("ready", notify_ready(snapshot, tasks.stop().clone()));
         tasks.run_until_stopped(config.limits.drain + GRACE).await?;
         info!("stopped");

@@ -20,23 +20,33 @@ pub(crate) fn unix_now() -> i64 {
 
 /// The time of one worker, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
 #[derive(Debug)]
-pub(crate) struct Coarse(Cell<Instant>);
+pub(crate) struct Coarse {
+    instant: Cell<Instant>,
+    unix: Cell<i64>,
+}
 
 impl Coarse {
     /// Returns the time at the last tick.
     #[must_use]
     pub(crate) fn now(&self) -> Instant {
-        self.0.get()
+        self.instant.get()
+    }
+
+    /// Returns the seconds since the Unix epoch at the last tick.
+    #[must_use]
+    pub(crate) fn unix(&self) -> i64 {
+        self.unix.get()
     }
 
     /// Moves the clock on; the worker calls this every [`TICK`].
     pub(crate) fn tick(&self) {
-        self.0.set(Instant::now());
+        self.instant.set(Instant::now());
+        self.unix.set(unix_now());
     }
 }
 
 impl Default for Coarse {
     fn default() -> Self {
-        Self(Cell::new(Instant::now()))
+        Self { instant: Cell::new(Instant::now()), unix: Cell::new(unix_now()) }
     }
 }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 
 pub(crate) use self::kept::{StateDir, StateFailed};
 pub(crate) use self::member::{Granted, Identity, InvalidCertificate, Request};
-pub(crate) use self::tls::{NoTls, bootstrap, is_wrong_authority, member};
+pub(crate) use self::tls::{NoTls, bootstrap, is_about_time, is_wrong_authority, member};
 
 /// Who this node is now, if it has joined. Clones are the same.
 #[derive(Clone)]

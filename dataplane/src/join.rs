@@ -26,7 +26,7 @@ pub enum JoinError {
     Input(io::Error),
     /// Too late, by this machine's clock.
     #[error(
-        "the token expired {0} s ago by this machine's clock: if the clock is right, ask for another token"
+        "the token expired {0} s ago by this machine's clock: check the clock; if it is right, ask for another token"
     )]
     Expired(i64),
     /// It is somebody already.

@@ -16,6 +16,7 @@ mod identity;
 mod join;
 mod metrics;
 mod proxy;
+mod ready;
 mod snapshot;
 mod socket;
 mod status;

@@ -77,6 +77,7 @@ fn plain_http_that_leaves_the_machine_is_a_warning() {
 /// A CA, in PEM, and a server for `localhost` with a certificate of it.
 fn tls() -> (String, ServerConfig) {
     let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "gwctl test CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let root = params.self_signed(&key).unwrap();

@@ -1,12 +1,16 @@
 //! A certificate authority for backends and for gateways without a controlplane.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
 
 /// A root and its key.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ impl Authority {
     /// A fresh one.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name = named("webgateway test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate()?;
@@ -43,7 +48,17 @@ impl Authority {
 
     /// A certificate for these names.
     pub fn issue(&self, names: &[&str]) -> Result<Issued> {
-        let params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
+        self.sign(leaf(names)?)
+    }
+
+    /// A certificate for these names that is valid in this time only.
+    pub fn issue_for(&self, names: &[&str], valid: Range<OffsetDateTime>) -> Result<Issued> {
+        let mut params = leaf(names)?;
+        (params.not_before, params.not_after) = (valid.start, valid.end);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Result<Issued> {
         let key = KeyPair::generate()?;
         let chain = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Issued { chain, key: key.serialize_pem() })
@@ -59,6 +74,20 @@ impl Issued {
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }
+}
+
+/// A leaf is named by its first host, unlike its CA: OpenSSL takes a certificate whose subject and issuer are the same for
+/// self-signed.
+fn leaf(names: &[&str]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
+    params.distinguished_name = named(names.first().copied().unwrap_or("webgateway test leaf"));
+    Ok(params)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }
 
 /// The roots of a PEM text.

@@ -11,6 +11,7 @@ use webgateway_proto::model::{Backend, Host, Mode, Probe};
 use super::dial::Ourselves;
 use super::down::Down;
 use super::probe::probe;
+use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
 /// The number of explanations that are made at once.
@@ -38,7 +39,7 @@ impl BackendView {
     ) -> Explanation {
         let route = snapshot.routes.lookup(host.as_str()).cloned();
         let ends_tls = route.as_ref().is_none_or(|route| route.destination.mode == Mode::Terminate);
-        let served = snapshot.certs.lookup(host.as_str()).filter(|_| ends_tls);
+        let served = snapshot.certs.lookup(host.as_str(), unix_now()).filter(|_| ends_tls);
         let certificate = served.map(|cert| ServedCertificate {
             id: cert.id.clone(),
             not_after: cert.not_after,

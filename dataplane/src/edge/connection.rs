@@ -116,7 +116,7 @@ async fn arrive(mut accepted: Accepted, span: &Span) -> Next {
     };
     span.record("sni", hello.sni.as_deref());
     let snapshot = worker.snapshot.load();
-    let verdict = split(&snapshot, hello.sni.as_deref(), hello.acme);
+    let verdict = split(&snapshot, hello.sni.as_deref(), hello.acme, worker.clock.unix());
     let limit = worker.limits.handshake_timeout;
     let begun =
         hello.accepted.map(|accepted| (accepted, Unread::of(&hello.raw, hello.unfed, hello.early_data)));

@@ -29,8 +29,9 @@ pub(crate) enum Verdict {
 
 /// Splits by the name asked for (RFC 6066 §3). A name below the base domain that has no route is terminated when
 /// a certificate covers it, so that the client reads why there is nothing. `acme` is for a ClientHello that offers
-/// `acme-tls/1` alone; a passthrough host's own go to its backend.
-pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdict {
+/// `acme-tls/1` alone; a passthrough host's own go to its backend. `now`, in Unix seconds, is for the choice of the
+/// certificate.
+pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> Verdict {
     let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
     // A base domain that was somebody's host before is the operator's now.
     let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));
@@ -48,7 +49,7 @@ pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool) -> Verdi
     if route.is_none() && !is_ours(snapshot, sni) {
         return Verdict::Refuse(Refusal::UnknownName);
     }
-    match snapshot.certs.lookup(sni) {
+    match snapshot.certs.lookup(sni, now) {
         Some(cert) => Verdict::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
         None => Verdict::Refuse(Refusal::NoCertificate),
     }
@@ -70,6 +71,8 @@ mod tests {
     use crate::proxy::handler::{Upstream, upstream};
     use crate::snapshot::tests::{certificate, tickets};
 
+    const NOW: i64 = 50;
+
     fn snapshot() -> Snapshot {
         let mut snapshot = Snapshot::default();
         let base_domain = Host::parse("gw.example").unwrap();
@@ -77,7 +80,7 @@ mod tests {
         snapshot.settings = Some(Arc::new(settings));
         for names in [&["*.gw.example", "gw.example"][..], &["own.example"]] {
             let cert = certificate(names, 0, 100);
-            snapshot.certs.insert(ServedCert::load(&cert, &tickets(), 50).unwrap());
+            snapshot.certs.insert(ServedCert::load(&cert, &tickets()).unwrap(), NOW);
         }
         for (n, host, mode) in [
             (1, "app.gw.example", Mode::Terminate),
@@ -123,14 +126,26 @@ mod tests {
             (Some("notgw.example"), "refuse UnknownName"),
             (None, "refuse NoName"),
         ] {
-            assert_eq!(shown(&split(&snapshot, sni, false)), expected, "{sni:?}");
+            assert_eq!(shown(&split(&snapshot, sni, false, NOW)), expected, "{sni:?}");
         }
-        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"), false)), "refuse UnknownName");
+        assert_eq!(shown(&split(&Snapshot::default(), Some("gw.example"), false, NOW)), "refuse UnknownName");
         let mut taken = snapshot.clone();
         let mut route = FeedRoute::clone(taken.routes.lookup("pass.example").unwrap());
         route.host = Host::parse("gw.example").unwrap();
         taken.routes.insert(route);
-        assert_eq!(shown(&split(&taken, Some("gw.example"), false)), "terminate *.gw.example false");
+        assert_eq!(shown(&split(&taken, Some("gw.example"), false, NOW)), "terminate *.gw.example false");
+    }
+
+    #[test]
+    fn a_certificate_is_served_once_its_time_has_come() {
+        let snapshot = snapshot();
+        for (now, expected) in [
+            (-1, "refuse NoCertificate"),
+            (0, "terminate own.example true"),
+            (100, "terminate own.example true"),
+        ] {
+            assert_eq!(shown(&split(&snapshot, Some("own.example"), false, now)), expected, "at {now}");
+        }
     }
 
     #[test]
@@ -143,19 +158,19 @@ mod tests {
             let challenge = Challenge { host: Host::parse(host).unwrap(), response: response.clone() };
             snapshot.challenges.insert(&challenge).unwrap();
         }
-        let asked = |host| shown(&split(&snapshot, Some(host), true));
+        let asked = |host| shown(&split(&snapshot, Some(host), true, NOW));
         assert_eq!(asked("waits.example"), "challenge");
         assert_eq!(asked("own.example"), "refuse NoChallenge");
         assert_eq!(asked("app.gw.example"), "refuse NoChallenge");
         assert_eq!(asked("pass.example"), "passthrough pass.example");
-        assert_eq!(shown(&split(&snapshot, Some("waits.example"), false)), "refuse NoCertificate");
+        assert_eq!(shown(&split(&snapshot, Some("waits.example"), false, NOW)), "refuse NoCertificate");
     }
 
     /// The split's other half: which requests a terminated connection is for.
     #[test]
     fn a_connection_answers_for_what_its_certificate_covers_and_is_terminated() {
         let snapshot = snapshot();
-        let cert = |host| Arc::clone(snapshot.certs.lookup(host).unwrap());
+        let cert = |host| Arc::clone(snapshot.certs.lookup(host, NOW).unwrap());
         let (base, own) = (cert("gw.example"), cert("own.example"));
         let ask = |sni, cert: &ServedCert, host| match upstream(&snapshot, sni, cert, host) {
             Ok(Upstream::Controlplane) => "api".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
 use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
-use webgateway_proto::model::{Prefixes, RouteId};
+use webgateway_proto::model::{CertificateId, Prefixes, RouteId};
 
 use crate::connections::RouteClosed;
 use crate::snapshot::{ServedCert, Snapshot};
@@ -63,6 +63,8 @@ pub(crate) struct Applied {
     pub full: bool,
     /// The resources that could not be used.
     pub rejects: Vec<Reject>,
+    /// The certificates of the batch whose validity has not begun.
+    pub not_begun: Vec<CertificateId>,
     /// The routes that are gone.
     pub closed: Vec<RouteClosed>,
 }
@@ -196,7 +198,8 @@ pub(crate) fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn Pro
 
 impl From<Snapshot> for Applied {
     fn from(snapshot: Snapshot) -> Self {
-        Self { snapshot, version: 0, full: false, rejects: Vec::new(), closed: Vec::new() }
+        let (rejects, not_begun, closed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { snapshot, version: 0, full: false, rejects, not_begun, closed }
     }
 }
 
@@ -217,8 +220,11 @@ impl Applied {
         match resource {
             Resource::Settings(settings) => self.snapshot.settings = Some(Arc::new(settings)),
             Resource::Route(route) => self.snapshot.routes.insert(route),
-            Resource::Certificate(cert) => match ServedCert::load(&cert, tickets, now) {
-                Ok(cert) => self.snapshot.certs.insert(cert),
+            Resource::Certificate(cert) => match ServedCert::load(&cert, tickets) {
+                Ok(cert) => {
+                    self.not_begun.extend((!cert.has_begun(now)).then(|| cert.id.clone()));
+                    self.snapshot.certs.insert(cert, now);
+                }
                 Err(error) => return self.reject(Reject::new(&name, &error)),
             },
             Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),

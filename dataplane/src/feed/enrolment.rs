@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use rustls::{CertificateError, ClientConfig};
+use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use webgateway_proto::feed::wire;
 use webgateway_proto::model::{InvalidNodeName, JoinToken, RemoteAddress};
 
 use super::link::{http2, root, shake_hands};
-use crate::identity::{Granted, is_wrong_authority};
+use crate::identity::{Granted, is_about_time, is_wrong_authority};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,9 @@ pub enum NotGranted {
     )]
     WrongAuthority(RemoteAddress),
     /// One of the clocks is wrong.
-    #[error("the certificate of the controlplane at {0} is not good at this machine's time: set its clock")]
+    #[error(
+        "the certificate of the controlplane at {0} is not valid at this machine's time: check the clock"
+    )]
     Clock(RemoteAddress),
     /// TLS failed otherwise.
     #[error("no TLS with the controlplane at {0}: {1}")]
@@ -96,12 +98,7 @@ fn why(address: &RemoteAddress, error: io::Error) -> NotGranted {
     match tls {
         None => NotGranted::Unreachable(address, error),
         Some(tls) if is_wrong_authority(tls) => NotGranted::WrongAuthority(address),
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        )) => NotGranted::Clock(address),
+        Some(tls) if is_about_time(tls) => NotGranted::Clock(address),
         Some(_) => NotGranted::Tls(address, error),
     }
 }

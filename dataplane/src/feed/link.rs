@@ -22,7 +22,7 @@ use webgateway_proto::model::RemoteAddress;
 use super::rotation::EndpointRotation;
 use crate::clock::unix_now;
 use crate::config::Endpoint;
-use crate::identity::{Current, NoTls, member};
+use crate::identity::{Current, NoTls, is_about_time, member};
 
 /// The interval between pings, by which each side learns whether the other one lives.
 const PING: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ pub(crate) enum ConnectError {
     NotJoined,
     /// This node's certificate is no longer valid.
     #[error(
-        "this node's certificate has ended by this machine's clock: remove the node, invite it again and join anew"
+        "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew"
     )]
     Ended,
     /// The certificate cannot be used.
@@ -55,9 +55,15 @@ pub(crate) enum ConnectError {
     Tls(#[from] NoTls),
 }
 
-/// Formats what lies under "transport error".
+/// Formats what lies under "transport error", with what to do about a clock that is wrong.
 pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    error_chain(error).last().map(ToString::to_string).unwrap_or_default()
+    let text = error_chain(error).last().map(ToString::to_string).unwrap_or_default();
+    let about_time = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_about_time);
+    if about_time {
+        format!("{text}: check the clock of this machine and of the controlplane's")
+    } else {
+        text
+    }
 }
 
 /// The connector to the controlplanes.
@@ -176,4 +182,34 @@ pub(super) async fn shake_hands(
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(CONTROLPLANE_NAME).map_err(io::Error::other)?;
     TlsConnector::from(config).connect(name, stream).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::{AlertDescription, CertificateError};
+    use rustls_pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_clock_says_so() {
+        let (time, before) =
+            (UnixTime::since_unix_epoch(Duration::from_secs(9)), UnixTime::since_unix_epoch(Duration::ZERO));
+        for (error, clock) in [
+            (rustls::Error::AlertReceived(AlertDescription::CertificateExpired), true),
+            (CertificateError::Expired.into(), true),
+            (CertificateError::NotValidYet.into(), true),
+            (CertificateError::ExpiredContext { time, not_after: before }.into(), true),
+            (CertificateError::NotValidYetContext { time: before, not_before: time }.into(), true),
+            (rustls::Error::AlertReceived(AlertDescription::UnknownCA), false),
+            (CertificateError::UnknownIssuer.into(), false),
+        ] {
+            let text = root(&io::Error::other(error.clone()));
+            assert_eq!(text.contains("check the clock"), clock, "{text}");
+            assert!(text.contains(&error.to_string()), "{text}");
+        }
+        assert_eq!(root(&io::Error::from(io::ErrorKind::ConnectionRefused)), "connection refused");
+    }
 }

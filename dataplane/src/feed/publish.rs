@@ -8,13 +8,13 @@ use rustls::server::ProducesTickets;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
-use webgateway_process::Blocker;
 
 use super::apply::{Applied, Complete, Reject, apply};
 use super::cache::{Cache, Record, Restored};
 use crate::clock::unix_now;
 use crate::connections::RouteClosed;
 use crate::metrics::Metrics;
+use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
 
@@ -24,7 +24,7 @@ pub(crate) struct Publisher {
     workers: Vec<UnboundedSender<RouteClosed>>,
     tickets: Arc<Tickets>,
     metrics: Metrics,
-    unready: Option<Blocker>,
+    gate: ReadyGate,
     cache: Option<Cache>,
     version: u64,
 }
@@ -41,15 +41,15 @@ pub(crate) struct Published {
 }
 
 impl Publisher {
-    /// Writes `snapshot`; `unready` is let go with the first batch.
+    /// Writes `snapshot`; `gate` opens with the first batch.
     pub(crate) fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         workers: Vec<UnboundedSender<RouteClosed>>,
         tickets: Arc<Tickets>,
         metrics: Metrics,
-        unready: Blocker,
+        gate: ReadyGate,
     ) -> Self {
-        Self { snapshot, workers, tickets, metrics, unready: Some(unready), cache: None, version: 0 }
+        Self { snapshot, workers, tickets, metrics, gate, cache: None, version: 0 }
     }
 
     /// Keeps every batch in `cache` from now on, and serves what was in it.
@@ -78,7 +78,12 @@ impl Publisher {
         let record = self.cache.as_ref().map(|_| Record::new(&complete, now));
         let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;
         let begun = Instant::now();
-        let Applied { snapshot, version, full, rejects, closed } = apply(&current, complete, &tickets, now);
+        let Applied { snapshot, version, full, rejects, not_begun, closed } =
+            apply(&current, complete, &tickets, now);
+        if let Some(first) = not_begun.first() {
+            let certificates = not_begun.len();
+            warn!(certificates, %first, "not valid yet by this machine's clock, served once they are: check the clock");
+        }
         for Reject { resource, reason } in &rejects {
             warn!(resource, reason, "rejected, the last good one stays");
         }
@@ -101,18 +106,18 @@ impl Publisher {
 
     fn serve(&mut self, snapshot: Arc<Snapshot>, version: u64) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let (routes, certificates) = (snapshot.routes.len(), snapshot.certs.iter().count());
+        let (routes, certificates) = (snapshot.routes.len(), snapshot.certs.len());
         if let Some(keys) = &snapshot.ticket_keys
             && self.current().ticket_keys.as_ref().is_none_or(|old| !Arc::ptr_eq(old, keys))
         {
             self.tickets.share(keys);
         }
         self.version = version;
-        self.snapshot.store(snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
         self.metrics.feed_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.metrics.routes.set(gauge(routes));
         self.metrics.certificates.set(gauge(certificates));
-        if self.unready.take().is_some() {
+        if self.gate.synced(&snapshot, unix_now()) {
             info!(version, routes, certificates, "ready to serve");
         }
     }

@@ -14,7 +14,10 @@ use crate::clock::unix_now;
 use crate::identity::{Current, Identity, InvalidCertificate, Request, StateFailed};
 
 /// The clock is looked at so often: it may be set, and machines sleep.
-const LOOK: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The longest wait before a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_secs(3600);
 
 /// Why a certificate was not renewed.
 #[derive(Debug, Error)]
@@ -65,11 +68,11 @@ async fn renew(identity: &Current, held: &Identity, channel: &RemoteChannel) -> 
 fn complain(held: &Identity, why: &NotRenewed) -> Duration {
     let left = until(held.not_after);
     if left.is_zero() {
-        error!(%why, "this node's certificate has ended: remove the node, invite it again and join anew");
+        error!(%why, "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew");
     } else {
         warn!(%why, hours_left = left.as_secs() / 3600, "this node's certificate was not renewed, it is tried again");
     }
-    (left / 20).clamp(Duration::from_millis(500), LOOK)
+    (left / 20).clamp(Duration::from_millis(500), RETRY)
 }
 
 fn until(unix: i64) -> Duration {

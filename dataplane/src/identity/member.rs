@@ -1,6 +1,6 @@
 //! A node's key and certificate: the request for it, and what comes of it.
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use webgateway_proto::model::{NodeName, RemoteAddress};
@@ -38,7 +38,7 @@ pub enum InvalidCertificate {
     #[error("the controlplane's certificate is not for this node's key")]
     OtherKey,
     /// It has ended, or not begun.
-    #[error("the new certificate is not good at this machine's time: check its clock")]
+    #[error("the new certificate is not valid at this machine's time: check the clock")]
     Clock,
 }
 
@@ -64,7 +64,10 @@ impl Request {
     /// Makes a key.
     pub(crate) fn generate() -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
+        let mut params = CertificateParams::default();
+        // The controlplane names the node.
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(&key)?.der().to_vec();
         Ok(Self { key, csr })
     }
 
@@ -110,8 +113,9 @@ mod tests {
     #[test]
     fn what_is_given_must_be_for_this_key_and_this_time() {
         let authority = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let root = CertificateParams::default().self_signed(&authority).unwrap();
-        let issuer = rcgen::Issuer::new(CertificateParams::default(), authority);
+        let mut root = CertificateParams::default();
+        root.distinguished_name.push(rcgen::DnType::CommonName, "CA");
+        let (root, issuer) = (root.self_signed(&authority).unwrap(), rcgen::Issuer::new(root, authority));
         let certificate = |key: &KeyPair| {
             let mut params = CertificateParams::default();
             params.not_before = time::OffsetDateTime::from_unix_timestamp(1000).unwrap();

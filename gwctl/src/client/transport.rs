@@ -18,6 +18,7 @@ use hyper::rt::{Read, Write};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use rustls::CertificateError;
 use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -204,7 +205,10 @@ fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportE
         return TransportError::Tls { authority, cause };
     }
     match error_chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_)) => TransportError::Certificate { authority, cause },
+        Some(rustls::Error::InvalidCertificate(invalid)) => {
+            let hint = if is_about_time(invalid) { ": check the clock of this machine" } else { "" };
+            TransportError::Certificate { authority, cause: cause + hint }
+        }
         Some(_) => TransportError::Tls { authority, cause },
         None => {
             let passes = |error: &io::Error| may_pass(error.kind());
@@ -212,6 +216,17 @@ fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportE
             TransportError::Connect { authority, cause, passing }
         }
     }
+}
+
+/// Returns whether a certificate is not valid at this machine's time.
+fn is_about_time(error: &CertificateError) -> bool {
+    matches!(
+        error,
+        CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+    )
 }
 
 /// Returns true if a connection refused this way may be taken later.

@@ -171,6 +171,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "snapshot::certs",
             "snapshot::challenges",
             "snapshot",
+            "ready",
             "socket",
             "connections",
             "controlplane",

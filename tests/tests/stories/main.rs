@@ -7,6 +7,7 @@ mod cached;
 mod certificates;
 mod certified;
 mod changes;
+mod clocks;
 mod complete;
 mod concurrency;
 mod configuration;
@@ -40,6 +41,7 @@ mod speed;
 mod standalone;
 mod stopping;
 mod terminated;
+mod tour;
 mod upgrade;
 mod users;
 mod watching;
@@ -79,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         coverage::stories(),
         bad_input::stories(),
         certificates::stories(),
+        clocks::stories(),
         adversity::stories(),
         outages::stories(),
         resume::stories(),
@@ -87,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         shared::stories(),
         endurance::stories(),
         remote::stories(),
+        tour::stories(),
         speed::stories(),
     ];
     webgateway_tests::story::main(stories.into_iter().flatten().collect())

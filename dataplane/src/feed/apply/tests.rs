@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use webgateway_proto::feed::{FeedRoute, InvalidMessage, Settings};
-use webgateway_proto::model::{Backends, Certificate, CertificateId, Host, Mode};
+use webgateway_proto::model::{Backends, Certificate, Host, Mode};
 
 use super::*;
 
@@ -117,6 +117,24 @@ fn what_is_rejected_is_named_and_its_version_not_held() {
     let gone = ResourceName::Certificate(CertificateId::parse("h1.gw.example").unwrap());
     let fourth = run(&third.snapshot, false, vec![ToNode::Remove { name: gone, at_once: false }], 4);
     assert_eq!(fourth.snapshot.held, Some(held(4)));
+}
+
+/// The clock may be wrong now and right later.
+#[test]
+fn a_certificate_is_taken_at_any_time() {
+    let certificate =
+        |name, from, to| put(Resource::Certificate(crate::snapshot::tests::certificate(&[name], from, to)));
+    let messages = vec![
+        put(settings("gw.example")),
+        certificate("early.example", NOW + 1, NOW + 9),
+        certificate("late.example", 0, 9),
+    ];
+    let applied = run(&Snapshot::default(), true, messages, 1);
+    assert_eq!((applied.snapshot.held, applied.rejects), (Some(held(1)), Vec::new()));
+    assert_eq!(applied.not_begun, [CertificateId::parse("early.example").unwrap()]);
+    let served = |host, now| applied.snapshot.certs.lookup(host, now).is_some();
+    assert_eq!((served("early.example", NOW), served("early.example", NOW + 1)), (false, true));
+    assert!(served("late.example", NOW), "an expired one rather than none");
 }
 
 #[test]

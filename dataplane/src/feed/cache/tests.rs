@@ -135,7 +135,7 @@ fn a_cold_start_knows_what_was_kept_and_no_more() {
         drop(node.start());
         assert_eq!(node.hosts(), ["h1.gw.example", "h3.gw.example"]);
         assert_eq!(node.snapshot.held, Some(held(3)));
-        assert!(node.snapshot.certs.lookup("a.b").is_some() && node.snapshot.is_base("gw.example"));
+        assert!(node.snapshot.certs.lookup("a.b", NOW).is_some() && node.snapshot.is_base("gw.example"));
     }
     node.start().batch(false, vec![route(2)], 4);
     drop(node.start());
@@ -155,7 +155,9 @@ fn what_is_missing_is_not_held() {
     drop(node.start());
     assert_eq!(node.snapshot.held, None, "the challenge must come again");
     let mut node = Node::new();
-    let bad = put(Resource::Certificate(certificate(&["a.b"], NOW + 5, NOW + 9)));
+    let mut bad = certificate(&["a.b"], NOW - 5, NOW + 5);
+    bad.chain = vec![vec![1]];
+    let bad = put(Resource::Certificate(bad));
     let mut running = node.start();
     running.batch(true, vec![settings(), route(1)], 1);
     running.batch(false, vec![bad], 2);
@@ -163,6 +165,25 @@ fn what_is_missing_is_not_held() {
     drop(node.start());
     assert_eq!(node.snapshot.held, Some(held(1)));
     assert!(!node.snapshot.rejected.is_empty());
+}
+
+/// The clock may be wrong at boot: what is cached is kept until it is right.
+#[test]
+fn a_certificate_that_is_not_valid_yet_is_kept_with_the_one_before() {
+    let certified = |from, to| put(Resource::Certificate(certificate(&["a.b"], from, to)));
+    let mut node = Node::new();
+    let mut running = node.start();
+    running.batch(true, vec![settings(), certified(NOW - 5, NOW + 9)], 1);
+    running.batch(false, vec![certified(NOW + 5, NOW + 20)], 2);
+    drop(running);
+    // From the journal first, then from a snapshot of it.
+    for _ in 0..2 {
+        drop(node.start());
+        assert_eq!(node.snapshot.held, Some(held(2)));
+        let served = |at| node.snapshot.certs.lookup("a.b", at).map(|cert| cert.not_before - NOW);
+        assert_eq!([NOW - 6, NOW, NOW + 5, NOW + 30].map(served), [None, Some(-5), Some(5), Some(5)]);
+        node.start().batch(true, vec![settings(), certified(NOW + 5, NOW + 20)], 2);
+    }
 }
 
 #[test]

@@ -2,14 +2,12 @@
 //! the database, certificates, logs.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
-use webgateway_tests::authority::{Authority, Issued};
+use webgateway_tests::authority::Authority;
 use webgateway_tests::pebble::Pebble;
 
 use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC, WORLD_DNS};
@@ -67,20 +65,12 @@ impl State {
         self.path(name).display().to_string()
     }
 
-    /// The TLS of the backend that brings its own; its root is kept in `backend-ca.pem`.
+    /// Makes the TLS of the backend that brings its own; its root is written to `backend-ca.pem`. It is made anew at each
+    /// start: what is there may be of another make.
     pub(crate) fn backend_tls(&self) -> Result<Arc<ServerConfig>> {
-        let [root, chain, key] = ["backend-ca.pem", "backend.pem", "backend-key.pem"].map(|f| self.path(f));
-        if !(root.exists() && chain.exists() && key.exists()) {
-            let authority = Authority::new()?;
-            let issued = authority.issue(&[PASSTHROUGH])?;
-            let secret =
-                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&key);
-            secret?.write_all(issued.key.as_bytes())?;
-            fs::write(&chain, issued.chain)?;
-            fs::write(&root, authority.root())?;
-        }
-        let issued = Issued { chain: read(&chain)?, key: read(&key)? };
-        issued.server(&["http/1.1"])
+        let authority = Authority::new()?;
+        fs::write(self.path("backend-ca.pem"), authority.root())?;
+        authority.issue(&[PASSTHROUGH])?.server(&["http/1.1"])
     }
 
     fn controlplane(&self) -> String {
