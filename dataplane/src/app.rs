@@ -23,7 +23,7 @@ use webgateway_process::{
 };
 
 use crate::backend::connector::{Connector, Observation};
-use crate::backend::dial::Ourselves;
+use crate::backend::dial::{Dialer, Ourselves};
 use crate::backend::down::Down;
 use crate::backend::monitor::Monitor;
 use crate::backend::pool::Pool;
@@ -148,7 +148,9 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = Drain::new(readiness.clone());
-        let (view, observations) = look_after(&ports, &snapshot, &metrics, &tasks);
+        let ourselves = Ourselves { addresses: ports.addresses.clone(), ports: [ports.https, ports.http] };
+        let dialer = Dialer { ourselves, ack_timeout: config.limits.ack_timeout };
+        let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
         let shared = Shared {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
@@ -248,17 +250,16 @@ struct Shared {
 
 /// Starts the monitor of the backends.
 fn look_after(
-    ports: &Ports,
+    dialer: Dialer,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,
 ) -> (BackendView, mpsc::Sender<Observation>) {
-    let ourselves = Ourselves { addresses: ports.addresses.clone(), ports: [ports.https, ports.http] };
     let down = Arc::new(ArcSwap::from_pointee(Down::default()));
     let (observing, observations) = mpsc::channel(OBSERVATIONS);
-    let view = BackendView { down: Arc::clone(&down), ourselves: ourselves.clone() };
+    let view = BackendView { down: Arc::clone(&down), dialer: dialer.clone() };
     let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());
-    let monitor = Monitor { snapshot, down, observations, ourselves, metrics };
+    let monitor = Monitor { snapshot, down, observations, dialer, metrics };
     tasks.essential("health", monitor.run(tasks.stop().clone()));
     (view, observing)
 }
@@ -341,14 +342,13 @@ fn start_workers(
         let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
-        let (BackendView { down, ourselves }, observations) =
-            (shared.view.clone(), shared.observations.clone());
+        let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
         let timeout = limits.connect_timeout;
         let context = Box::new(move |tasks| WorkerContext {
             snapshot,
             tasks,
             clock: Rc::default(),
-            connector: Connector::new(down, observations, ourselves, metrics.clone(), timeout),
+            connector: Connector::new(down, observations, dialer, metrics.clone(), timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
             connections: Rc::new(Connections::default()),
             controlplane,

@@ -9,5 +9,6 @@ pub(crate) mod monitor;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod reported;
+pub(crate) mod stream;
 pub(crate) mod view;
 pub(crate) mod watchlist;

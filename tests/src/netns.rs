@@ -29,6 +29,12 @@ pub fn prepare() -> Result<()> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(WHAT_TO_DO)
 }
 
+/// Takes the `n`th overlay address away: what is sent to it from now on is lost, and nothing says so.
+pub fn vanish(n: u16) -> Result<()> {
+    let address = address(n);
+    ip(&format!("addr del {address}/7 dev lo\nroute add blackhole {address}/128 table local\n"))
+}
+
 /// Puts this thread, and whatever it starts from now on, into a fresh namespace.
 ///
 /// Every address of `400::/7` is local there: those of [`overlay`] can be bound, the others refuse.
@@ -38,6 +44,11 @@ pub fn enter() -> Result<()> {
     for n in 1..=ADDRESSES {
         writeln!(batch, "addr add {}/7 dev lo nodad", address(n))?;
     }
+    ip(&batch)
+}
+
+/// Runs the commands of a batch in this thread's namespace.
+fn ip(batch: &str) -> Result<()> {
     let spawned = Command::new("ip")
         .args(["-6", "-batch", "-"])
         .stdin(Stdio::piped())

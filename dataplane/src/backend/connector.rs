@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 
 use super::balance::{Turns, candidates};
-use super::dial::{DialError, Ourselves, dial};
+use super::dial::{DialError, Dialer};
 use super::down::Down;
+use super::stream::BackendStream;
 use crate::metrics::WorkerMetrics;
 
 /// The number of requests in a row without an answer that takes a backend out.
@@ -39,23 +39,23 @@ pub(crate) struct Connector {
     unanswered: RefCell<HashMap<Backend, u32>>,
     turns: Turns,
     observations: mpsc::Sender<Observation>,
-    ourselves: Ourselves,
+    dialer: Dialer,
     metrics: WorkerMetrics,
     timeout: Duration,
 }
 
 impl Connector {
-    /// Passes over what is out in `down`, and dials for `timeout` at most, but never `ourselves`.
+    /// Passes over what is out in `down`, and dials by `dialer`, for `timeout` at most.
     #[must_use]
     pub(crate) fn new(
         down: Arc<ArcSwap<Down>>,
         observations: mpsc::Sender<Observation>,
-        ourselves: Ourselves,
+        dialer: Dialer,
         metrics: WorkerMetrics,
         timeout: Duration,
     ) -> Self {
         let (down, turns) = (RefCell::new(Cache::new(down)), Turns::default());
-        Self { down, unanswered: RefCell::default(), turns, observations, ourselves, metrics, timeout }
+        Self { down, unanswered: RefCell::default(), turns, observations, dialer, metrics, timeout }
     }
 
     /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
@@ -69,8 +69,8 @@ impl Connector {
     }
 
     /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
-    pub(crate) async fn dial(&self, backend: Backend) -> Result<TcpStream, DialError> {
-        let dialled = dial(backend.address(), self.timeout, &self.ourselves).await;
+    pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
+        let dialled = self.dialer.dial(backend.address(), self.timeout).await;
         match &dialled {
             Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => {
                 self.report(Observation::Reached(backend));
@@ -88,7 +88,7 @@ impl Connector {
     }
 
     /// Connects to the first backend of `route` that can be reached.
-    pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
         // Backends are never empty.
         let mut error = DialError::Refused;
         for backend in self.candidates(route) {
@@ -133,6 +133,7 @@ mod tests {
     use webgateway_proto::feed::FeedRoute;
     use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
+    use super::super::dial::Ourselves;
     use super::super::down::Subject;
     use super::*;
     use crate::metrics::Metrics;
@@ -140,9 +141,10 @@ mod tests {
     fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
         let ourselves = Ourselves { addresses: vec![], ports: [443, 80] };
+        let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);
-        (Connector::new(Arc::clone(down), observations, ourselves, metrics, timeout), observed)
+        (Connector::new(Arc::clone(down), observations, dialer, metrics, timeout), observed)
     }
 
     #[test]

@@ -8,6 +8,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::stream::BackendStream;
+
 /// The reason why a backend cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum DialError {
@@ -41,6 +43,15 @@ pub(crate) struct Ourselves {
     pub ports: [u16; 2],
 }
 
+/// The terms on which backends are connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dialer {
+    /// The gateway's own listeners, where no backend may be.
+    pub ourselves: Ourselves,
+    /// The time for a backend's host to acknowledge what it was sent.
+    pub ack_timeout: Duration,
+}
+
 impl Ourselves {
     /// Returns whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
     /// this machine's.
@@ -69,18 +80,19 @@ impl DialError {
     }
 }
 
-/// Connects to `address` within `limit`.
-pub(crate) async fn dial(
-    address: SocketAddr,
-    limit: Duration,
-    ourselves: &Ourselves,
-) -> Result<TcpStream, DialError> {
-    let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
-    if ourselves.is_at(stream.local_addr()?, address) {
-        return Err(DialError::Ourselves);
+impl Dialer {
+    /// Connects to `address` within `limit`.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<BackendStream, DialError> {
+        let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
+        if self.ourselves.is_at(stream.local_addr()?, address) {
+            return Err(DialError::Ourselves);
+        }
+        Ok(BackendStream::new(stream, self.ack_timeout)?)
     }
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 impl From<io::Error> for DialError {

@@ -16,7 +16,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::{Host, Probe, RouteId};
 
 use super::connector::Observation;
-use super::dial::Ourselves;
+use super::dial::Dialer;
 use super::down::Down;
 use super::probe::probe;
 use super::watchlist::{Due, Turned, Watchlist};
@@ -40,8 +40,8 @@ pub(crate) struct Monitor {
     pub down: Arc<ArcSwap<Down>>,
     /// The workers' observations.
     pub observations: mpsc::Receiver<Observation>,
-    /// Where no backend may be.
-    pub ourselves: Ourselves,
+    /// The dialer of the checks.
+    pub dialer: Dialer,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -123,7 +123,7 @@ impl Monitor {
 
     fn check(&self, checks: &mut Checks, due: Due) {
         let allowed = self.snapshot.load().allowed_backends();
-        let (ourselves, backend) = (self.ourselves.clone(), due.subject.backend);
+        let (dialer, backend) = (self.dialer.clone(), due.subject.backend);
         checks.spawn(async move {
             if let Err(prohibited) = allowed.admit(backend) {
                 return (due, Err(prohibited.to_string()));
@@ -134,7 +134,7 @@ impl Monitor {
                 .as_deref()
                 .map_or((&Probe::Tcp, LONGEST), |check| (check.probe(), check.interval().min(LONGEST)));
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, how, host, limit, &ourselves).await;
+            let outcome = probe(backend, how, host, limit, &dialer).await;
             let outcome = outcome.map_err(|ill| ill.to_string());
             (due, outcome)
         });

@@ -9,13 +9,12 @@ use futures_util::FutureExt;
 use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::trace;
 use webgateway_process::LocalTasks;
 
+use super::stream::BackendStream;
 use crate::config::POOL_PER_BACKEND;
-use crate::socket::Socket;
 
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -84,14 +83,14 @@ where
 pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,
-    stream: TcpStream,
+    stream: BackendStream,
 ) -> hyper::Result<SendRequest<B>>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(Socket(stream))).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",

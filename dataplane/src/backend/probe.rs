@@ -8,11 +8,11 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use webgateway_proto::model::{Backend, Probe};
 
-use super::dial::{DialError, Ourselves, dial};
+use super::dial::{DialError, Dialer};
+use super::stream::BackendStream;
 
 /// The largest head that is read.
 const MAX_HEAD: usize = 16 * 1024;
@@ -41,10 +41,10 @@ pub(crate) async fn probe(
     how: &Probe,
     host: &str,
     limit: Duration,
-    ourselves: &Ourselves,
+    dialer: &Dialer,
 ) -> Result<(), Ill> {
     let until = Instant::now() + limit;
-    let stream = dial(backend.address(), limit, ourselves).await?;
+    let stream = dialer.dial(backend.address(), limit).await?;
     let Probe::Http(path) = how else { return Ok(()) };
     match timeout_at(until, get(stream, path, host)).await {
         Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
@@ -55,7 +55,7 @@ pub(crate) async fn probe(
 }
 
 /// The status of the answer. Its body is left unread: the connection ends here.
-async fn get(stream: TcpStream, path: &str, host: &str) -> Option<StatusCode> {
+async fn get(stream: BackendStream, path: &str, host: &str) -> Option<StatusCode> {
     let request = Request::get(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, AGENT)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertificate};
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
-use super::dial::Ourselves;
+use super::dial::Dialer;
 use super::down::Down;
 use super::probe::probe;
 use crate::clock::unix_now;
@@ -24,8 +24,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct BackendView {
     /// The backends that are out.
     pub down: Arc<ArcSwap<Down>>,
-    /// The gateway's own listeners, where no backend may be.
-    pub ourselves: Ourselves,
+    /// The dialer of the probes.
+    pub dialer: Dialer,
 }
 
 impl BackendView {
@@ -67,7 +67,7 @@ impl BackendView {
     async fn probe(&self, backend: Backend, route: &FeedRoute) -> BackendHealth {
         let check = route.destination.options.health.as_ref();
         let how = check.map_or(&Probe::Tcp, |check| check.probe());
-        let down = match probe(backend, how, route.host.as_str(), PROBE_TIMEOUT, &self.ourselves).await {
+        let down = match probe(backend, how, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
             Err(ill) => Some(ill.to_string()),
             Ok(()) => {
                 let down = self.down.load();

@@ -31,6 +31,9 @@ pub struct Limits {
     /// The time to connect to a backend.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
+    /// The time for a backend's host to acknowledge what it was sent.
+    #[serde(with = "humantime_serde")]
+    pub ack_timeout: Duration,
     /// The time for a backend's response head.
     #[serde(with = "humantime_serde")]
     pub response_timeout: Duration,
@@ -73,6 +76,7 @@ impl Limits {
             ("header_timeout", self.header_timeout),
             ("stall_timeout", self.stall_timeout),
             ("connect_timeout", self.connect_timeout),
+            ("ack_timeout", self.ack_timeout),
             ("response_timeout", self.response_timeout),
             ("backend_timeout", self.backend_timeout),
             ("tunnel_timeout", self.tunnel_timeout),
@@ -102,6 +106,7 @@ impl Default for Limits {
             stall_timeout: seconds(60),
             streams: 128,
             connect_timeout: seconds(10),
+            ack_timeout: seconds(15),
             response_timeout: seconds(120),
             backend_timeout: seconds(3600),
             backend_idle: seconds(4),

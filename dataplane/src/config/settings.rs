@@ -56,6 +56,11 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
     key("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
     key("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
+    key(
+        "limits.ack_timeout",
+        Kind::Text,
+        "For a backend's host to acknowledge what it was sent [default: 15s]",
+    ),
     key("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
     key("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
     key("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),

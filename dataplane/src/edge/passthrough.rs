@@ -55,7 +55,7 @@ async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, rou
     let ended = tunnel(&mut client, &mut backend, limit, flow).await;
     if let Ended::Failed(_) = ended {
         // A reset on one side is a reset on the other, never a clean end.
-        let _ = (client.set_zero_linger(), backend.set_zero_linger());
+        let _ = (client.set_zero_linger(), backend.reset_at_end());
     }
     debug!(host = %route.host, ?ended, "passthrough ended");
 }

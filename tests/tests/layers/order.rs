@@ -175,6 +175,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "socket",
             "connections",
             "controlplane",
+            "backend::stream",
             "backend::dial",
             "backend::pool",
             "backend::balance",

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use http::Method;
 use http_body_util::Full;
+use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::{Backend, BlackHole, Raw};
-use webgateway_tests::netns::overlay;
+use webgateway_tests::client::Client;
+use webgateway_tests::netns::{overlay, vanish};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
+use webgateway_tests::websocket::WebSocket;
 
 use crate::standalone::Standalone;
 
@@ -27,6 +30,7 @@ stories![
     a_post_is_not_sent_twice,
     a_backend_that_closes_idle_connections_is_no_error,
     an_address_outside_the_overlay_is_refused_here_too,
+    a_backends_host_that_vanishes_is_noticed_within_seconds,
     a_log_line_says_which_connection_and_request_it_is_of,
 ];
 
@@ -222,6 +226,46 @@ async fn an_address_outside_the_overlay_is_refused_here_too(scene: &Scene) -> Re
     visitor.get(HOST, "/").await?.expect(200)?;
     visitor.get("local.gw.example", "/").await?.expect(503)?;
     ensure!(outside.connections() == 0);
+    Ok(())
+}
+
+/// Requests over pooled connections, a WebSocket and a passthrough alike.
+async fn a_backends_host_that_vanishes_is_noticed_within_seconds(scene: &Scene) -> Result<()> {
+    const PASSED: &str = "pass.example";
+    const SOON: Duration = Duration::from_secs(8);
+    // One address for each, as each is taken away while the connection is idle.
+    let [get, post, socket] = three().await?;
+    let tls = Authority::new()?;
+    let server = tls.issue(&[PASSED])?.server(&["http/1.1"])?;
+    let passed = Backend::https(overlay(4, 8443), server).await?;
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated("get.gw.example", &[get.address()])
+            .terminated("post.gw.example", &[post.address()])
+            .terminated("ws.gw.example", &[socket.address()])
+            .passthrough(PASSED, &[passed.address()]);
+    };
+    let limits = "[limits]\nack_timeout = \"1s\"\nconnect_timeout = \"1s\"\nbackend_idle = \"1h\"";
+    let world = Standalone::start_with(scene, routes, |setup| setup.more(limits)).await?;
+    for (n, host, method) in [(1, "get.gw.example", Method::GET), (2, "post.gw.example", Method::POST)] {
+        let mut connection = world.visitor()?.connect(host).await?;
+        connection.get(host, "/").await?.expect(200)?;
+        vanish(n)?;
+        let begun = Instant::now();
+        let request = connection.request(method, host, "/").body(Full::from(""))?;
+        let reply = connection.send(request).await?;
+        ensure!([502, 504].contains(&reply.status.as_u16()), "{host}: {reply:?}");
+        ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
+    }
+    for (n, host, client) in
+        [(3, "ws.gw.example", world.visitor()?), (4, PASSED, Client::new(world.gateway.https(), tls.root())?)]
+    {
+        let mut websocket = WebSocket::open(client.tls(host).await?, host, "/ws").await?;
+        websocket.echo("before").await?;
+        vanish(n)?;
+        let begun = Instant::now();
+        ensure!(websocket.echo("after").await.is_err(), "{host}: it is gone");
+        ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
+    }
     Ok(())
 }
 
