@@ -294,7 +294,7 @@ async fn issuer(
     let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
     let resolver = Resolver::new(&config.resolvers)?;
-    let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip);
+    let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip).decides(config.preflight);
     let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))

@@ -65,6 +65,8 @@ pub struct Config {
     pub resolvers: Vec<SocketAddr>,
     /// The address of metrics and probes.
     pub admin_listen: SocketAddr,
+    /// False if a CA is asked wherever a host leads.
+    pub preflight: bool,
     /// The CAs, the first one first; none means the internal one.
     pub cas: Vec<CaConfig>,
 }
@@ -168,6 +170,7 @@ impl Settings {
             dns_listen: self.dns.listen,
             resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,
             admin_listen: self.admin_listen,
+            preflight: self.certificates.preflight,
             cas,
         })
     }

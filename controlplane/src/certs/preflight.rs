@@ -31,20 +31,20 @@ pub(crate) struct Inspector {
     zone: Zone,
     base: Host,
     public_ip: BTreeSet<IpAddr>,
+    /// False if the operator knows better than the DNS as it is seen from here.
+    decides: bool,
 }
 
-/// What was found about one host.
+/// The answers about one host. One that did not come matters only where the decision needs it.
 #[derive(Debug, Clone)]
 struct Found {
-    /// Whether its `_acme-challenge` is an alias of its place in our zone.
-    delegated: bool,
-    /// Where it leads.
-    addresses: BTreeSet<IpAddr>,
-    /// Where it may lead: `public_ip` and what the base domain leads to.
-    ours: BTreeSet<IpAddr>,
-    /// Whether there can be no CNAME at it.
-    apex: bool,
-    /// The nearest name with CAA records, and these.
+    /// Tells whether its `_acme-challenge` is an alias of its place in our zone.
+    delegated: Result<bool, ResolveError>,
+    /// The addresses it leads to.
+    addresses: Result<BTreeSet<IpAddr>, ResolveError>,
+    /// The addresses of the base domain.
+    base: Result<BTreeSet<IpAddr>, ResolveError>,
+    /// The nearest name with CAA records, and these. A CA that cannot look them up either says so itself.
     caa: Option<(String, Vec<Caa>)>,
 }
 
@@ -52,36 +52,61 @@ impl Inspector {
     /// Asks `resolver`; a host is ours if it leads to `public_ip`, or to where the base domain leads.
     #[must_use]
     pub(crate) fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
-        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect() }
+        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), decides: true }
+    }
+
+    /// Makes it say, for `false`, that every way can work, whatever the DNS says.
+    #[must_use]
+    pub(crate) fn decides(self, decides: bool) -> Self {
+        Self { decides, ..self }
     }
 
     /// Looks a host up. `ca` are the domains by which the CA goes in CAA records (`caaIdentities` of its directory);
     /// with none, CAA is not looked at. The base domain, with its wildcard, is proven in our own zone: only CAA can
-    /// stand against it. Never fails: what could not be looked up is a reason.
+    /// stand against it. Never fails: an answer that did not come is a reason if nothing can be decided without it.
     pub(crate) async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
-        if *host == self.base {
-            // A CA that cannot look CAA up either says so itself.
+        let is_base = *host == self.base;
+        if !self.decides {
+            return Preflight::Ready(self.every_way(host, is_base).await);
+        }
+        if is_base {
             let caa = self.relevant_caa(host, ca).await.unwrap_or_default();
             return by_caa(vec![ChallengeKind::Dns01], true, ca, caa.as_ref());
         }
-        match self.look_up(host, ca).await {
-            Ok(found) => self.judge(host, ca, &found),
-            Err(error) => Preflight::Missing { reason: error.to_string(), records: Vec::new() },
+        let found = self.look_up(host, ca).await;
+        let ours = found.base.iter().flatten().chain(&self.public_ip).copied().collect();
+        let kinds = found.kinds(&ours);
+        if kinds.is_empty() {
+            self.missing(host, &found, &ours).await
+        } else {
+            by_caa(kinds, false, ca, found.caa.as_ref())
         }
     }
 
-    async fn look_up(&self, host: &Host, ca: &[String]) -> Result<Found, ResolveError> {
-        let (name, base) = (host.as_str(), self.base.as_str());
-        let (challenge, target) = (format!("_acme-challenge.{host}"), self.zone.target(host));
-        let (delegated, addresses, base, apex, caa) = tokio::try_join!(
-            self.resolver.leads_to(&challenge, &target),
-            self.resolver.addresses(name),
-            self.resolver.addresses(base),
-            self.resolver.is_apex(name),
+    /// Returns every way, the best first: after a failure, the next one is tried.
+    async fn every_way(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
+        use ChallengeKind::{Dns01, Http01, TlsAlpn01};
+        if is_base {
+            return vec![Dns01];
+        }
+        match self.is_delegated(host).await {
+            Ok(true) => vec![Dns01, TlsAlpn01, Http01],
+            Ok(false) | Err(_) => vec![TlsAlpn01, Http01, Dns01],
+        }
+    }
+
+    async fn look_up(&self, host: &Host, ca: &[String]) -> Found {
+        let (delegated, addresses, base, caa) = tokio::join!(
+            self.is_delegated(host),
+            self.resolver.addresses(host.as_str()),
+            self.resolver.addresses(self.base.as_str()),
             self.relevant_caa(host, ca),
-        )?;
-        let ours = &self.public_ip | &base;
-        Ok(Found { delegated, addresses, ours, apex, caa })
+        );
+        Found { delegated, addresses, base, caa: caa.unwrap_or_default() }
+    }
+
+    async fn is_delegated(&self, host: &Host) -> Result<bool, ResolveError> {
+        self.resolver.leads_to(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
     }
 
     /// Climbs to the nearest name that has CAA records (RFC 8659 §3).
@@ -101,28 +126,29 @@ impl Inspector {
         Ok(None)
     }
 
-    fn judge(&self, host: &Host, ca: &[String], found: &Found) -> Preflight {
-        let leads_here = !found.addresses.is_empty() && found.addresses.is_subset(&found.ours);
-        let mut kinds = Vec::new();
-        kinds.extend(found.delegated.then_some(ChallengeKind::Dns01));
-        if leads_here {
-            kinds.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+    /// Says why no way can work: what was found instead, or what could not be looked up.
+    async fn missing(&self, host: &Host, found: &Found, ours: &BTreeSet<IpAddr>) -> Preflight {
+        let unknown =
+            |error: &ResolveError| Preflight::Missing { reason: error.to_string(), records: Vec::new() };
+        let addresses = match (&found.addresses, &found.base) {
+            (Err(error), _) => return unknown(error),
+            (Ok(addresses), Err(error)) if !addresses.is_empty() => return unknown(error),
+            (Ok(addresses), _) => addresses,
+        };
+        let mut reason = self.astray(host, addresses, ours);
+        if let Err(error) = &found.delegated {
+            reason = format!("{reason}; {error}");
         }
-        if kinds.is_empty() {
-            return Preflight::Missing {
-                reason: format!(
-                    "{}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {}",
-                    self.astray(host, found),
-                    self.zone.target(host)
-                ),
-                records: self.wanted(host, found),
-            };
+        let target = self.zone.target(host);
+        Preflight::Missing {
+            reason: format!(
+                "{reason}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {target}"
+            ),
+            records: self.wanted(host, ours).await,
         }
-        by_caa(kinds, false, ca, found.caa.as_ref())
     }
 
-    fn astray(&self, host: &Host, found: &Found) -> String {
-        let Found { addresses, ours, .. } = found;
+    fn astray(&self, host: &Host, addresses: &BTreeSet<IpAddr>, ours: &BTreeSet<IpAddr>) -> String {
         if addresses.is_empty() {
             return format!("{host} has no address in the DNS: it must lead to {}", self.base);
         }
@@ -133,13 +159,29 @@ impl Inspector {
         format!("{host} leads to {strange}, which is not this gateway ({})", list(ours))
     }
 
-    fn wanted(&self, host: &Host, found: &Found) -> Vec<DnsRecord> {
-        if !found.apex {
+    /// Returns the records to create. There can be no CNAME at an apex; addresses are right wherever that cannot be looked
+    /// up.
+    async fn wanted(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
+        let ours = if self.public_ip.is_empty() { ours } else { &self.public_ip };
+        let apex = self.resolver.is_apex(host.as_str()).await;
+        if !apex.unwrap_or(!ours.is_empty()) {
             return vec![record(host.as_str(), "CNAME", self.base.as_str())];
         }
         let kind = |ip: &IpAddr| if ip.is_ipv4() { "A" } else { "AAAA" };
-        let ours = if self.public_ip.is_empty() { &found.ours } else { &self.public_ip };
         ours.iter().map(|ip| record(host.as_str(), kind(ip), &ip.to_string())).collect()
+    }
+}
+
+impl Found {
+    /// Returns the ways that can work by what is known, the best first; `ours` is where the gateway is.
+    fn kinds(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
+        let mut kinds = Vec::new();
+        kinds.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
+        let leads_here = |addresses: &BTreeSet<IpAddr>| !addresses.is_empty() && addresses.is_subset(ours);
+        if self.addresses.as_ref().is_ok_and(leads_here) {
+            kinds.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+        }
+        kinds
     }
 }
 

@@ -23,6 +23,10 @@ const fn number(path: &'static str, help: &'static str) -> Key {
     Key { path, kind: Kind::Integer, help }
 }
 
+const fn flag(path: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::Bool, help }
+}
+
 pub(super) const KEYS: &[Key] = &[
     text("base_domain", "The gateway's own domain (needed)"),
     list("public_ip", "The gateway's public addresses"),
@@ -58,6 +62,10 @@ pub(super) const KEYS: &[Key] = &[
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
     list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
     text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
+    flag(
+        "certificates.preflight",
+        "Whether the DNS is asked where a host leads before a CA is; false if you know better (true)",
+    ),
     text("acme.email", "Where the CA may write to"),
     text("acme.profile", "The profile of the certificates, one of those the CA offers"),
     text("acme.eab_kid", "The key id by which the CA knows us (external account binding)"),
@@ -143,10 +151,11 @@ pub(super) struct Dns {
     pub(super) resolver: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Certificates {
     pub(super) module: CertificateModule,
+    pub(super) preflight: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -198,6 +207,12 @@ impl Default for PubKeyStore {
 impl Default for Rpc {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self { module: CertificateModule::default(), preflight: true }
     }
 }
 

@@ -79,14 +79,20 @@ impl Resolver {
         builder.build().map(Self).map_err(failed)
     }
 
-    /// The addresses of a name, through all aliases.
+    /// Returns the addresses of a name, through all aliases. Those of one family are enough if the other one cannot be
+    /// looked up, as they are to a CA: some name servers know nothing of AAAA.
     pub(crate) async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, ResolveError> {
-        let (v4, v6) = tokio::try_join!(
-            self.lookup(name, RecordType::A, "A"),
-            self.lookup(name, RecordType::AAAA, "AAAA")
-        )?;
-        let address = |data: RData| data.ip_addr();
-        Ok(v4.into_iter().chain(v6).filter_map(address).collect())
+        let families =
+            tokio::join!(self.lookup(name, RecordType::A, "A"), self.lookup(name, RecordType::AAAA, "AAAA"));
+        let addresses =
+            |found: Vec<RData>| found.iter().filter_map(RData::ip_addr).collect::<BTreeSet<IpAddr>>();
+        match families {
+            (Ok(v4), Ok(v6)) => Ok(addresses([v4, v6].concat())),
+            (Ok(found), Err(error)) | (Err(error), Ok(found)) => {
+                Some(addresses(found)).filter(|found| !found.is_empty()).ok_or(error)
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
     }
 
     /// Whether a name is an alias of `wanted`, be it through others.

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use hickory_server::Server;
 use hickory_server::net::runtime::TokioRuntimeProvider;
+use hickory_server::proto::op::Message;
+pub(crate) use hickory_server::proto::op::ResponseCode;
+pub(crate) use hickory_server::proto::rr::RecordType;
 use hickory_server::proto::rr::rdata::{CAA, CNAME, SOA};
 use hickory_server::proto::rr::{LowerName, Name, RData, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 /// A name, the type of its record and its value.
 pub(crate) type Entry = (&'static str, &'static str, &'static str);
@@ -37,10 +42,48 @@ pub(crate) async fn serve(zones: &[(&'static str, &[Entry])]) -> Names {
         catalog.upsert(LowerName::new(&origin), vec![Arc::new(handler)]);
     }
     let mut server = Server::new(catalog);
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     server.register_socket(socket);
     Names { address, _server: server }
+}
+
+/// A name server that knows no better with some questions; it ends when it is dropped.
+pub(crate) struct Failing {
+    pub(crate) address: SocketAddr,
+    _task: JoinSet<()>,
+}
+
+/// Stands before `names` and answers questions of these names and types with `code`, or not at all.
+pub(crate) async fn failing(
+    names: &Names,
+    code: Option<ResponseCode>,
+    questions: &'static [(&'static str, RecordType)],
+) -> Failing {
+    let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, behind, mut task) = (front.local_addr().unwrap(), names.address, JoinSet::new());
+    task.spawn(async move {
+        let mut packet = [0; 4096];
+        while let Ok((length, from)) = front.recv_from(&mut packet).await {
+            let question = Message::from_vec(&packet[..length]).unwrap();
+            let asked = question.queries[0].clone();
+            let fails =
+                |(at, kind): &(&str, RecordType)| asked.name() == &name(at) && asked.query_type() == *kind;
+            if questions.iter().any(fails) {
+                let Some(code) = code else { continue };
+                let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+                answer.metadata.response_code = code;
+                answer.add_query(asked);
+                front.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+                continue;
+            }
+            let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            back.send_to(&packet[..length], behind).await.unwrap();
+            let length = back.recv(&mut packet).await.unwrap();
+            front.send_to(&packet[..length], from).await.unwrap();
+        }
+    });
+    Failing { address, _task: task }
 }
 
 fn name(text: &str) -> Name {

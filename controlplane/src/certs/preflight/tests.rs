@@ -1,9 +1,11 @@
 //! Hosts that lead here, elsewhere and nowhere, by a name server over a real socket.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::dns::sample::{Entry, Names, serve};
+use crate::dns::sample::RecordType::{self, A, AAAA, CAA, CNAME, SOA};
+use crate::dns::sample::{Entry, ResponseCode, failing, serve};
 
 const CA: &str = "ca.example";
 const BASE: (&str, &[Entry]) =
@@ -13,16 +15,16 @@ fn host(text: &str) -> Host {
     Host::parse(text).unwrap()
 }
 
-fn inspector(names: &Names, public_ip: &[&str]) -> Inspector {
+fn inspector(names: SocketAddr, public_ip: &[&str]) -> Inspector {
     let base = host("gw.example");
     let public_ip: Vec<IpAddr> = public_ip.iter().map(|text| text.parse().unwrap()).collect();
-    let resolver = Resolver::with_attempt_timeout(&[names.address], Duration::from_millis(300)).unwrap();
+    let resolver = Resolver::with_attempt_timeout(&[names], Duration::from_millis(300)).unwrap();
     Inspector::new(resolver, Zone::new(&base).unwrap(), base, &public_ip)
 }
 
 async fn looked_up(entries: &[Entry], public_ip: &[&str], name: &str) -> Preflight {
     let names = serve(&[BASE, ("example.org", entries)]).await;
-    inspector(&names, public_ip).preflight(&host(name), &[CA.to_owned()]).await
+    inspector(names.address, public_ip).preflight(&host(name), &[CA.to_owned()]).await
 }
 
 fn missing(found: Preflight) -> (String, Vec<String>) {
@@ -87,7 +89,7 @@ async fn a_delegated_host_is_proven_in_our_zone_wherever_it_leads() {
 #[tokio::test]
 async fn the_base_needs_caa_alone_and_silence_is_a_reason() {
     let names = serve(&[("gw.example", &[("gw.example", "CAA", "other.example")])]).await;
-    let inspector = inspector(&names, &[]);
+    let inspector = inspector(names.address, &[]);
     let base = host("gw.example");
     let ready = Preflight::Ready(vec![ChallengeKind::Dns01]);
     assert_eq!(inspector.preflight(&base, &["other.example".into()]).await, ready);
@@ -97,4 +99,111 @@ async fn the_base_needs_caa_alone_and_silence_is_a_reason() {
     drop(names);
     let (reason, records) = missing(inspector.preflight(&host("app.example.org"), &[]).await);
     assert!(reason.contains("could not be looked up") && records.is_empty(), "{reason}");
+}
+
+type Question = (&'static str, RecordType);
+
+const APP: &str = "app.example.org";
+const CHALLENGE: &str = "_acme-challenge.app.example.org";
+const TARGET: &str = "b0bf13b620397f0e7a46._acme-challenge.gw.example";
+const HERE: &[Entry] = &[(APP, "A", "192.0.2.1")];
+const ELSEWHERE: &[Entry] = &[(APP, "A", "198.51.100.9")];
+const DELEGATED: &[Entry] = &[(APP, "A", "198.51.100.9"), (CHALLENGE, "CNAME", TARGET)];
+
+/// Looks the app up where these questions get this answer, or none.
+async fn with_failing(
+    entries: &[Entry],
+    public_ip: &[&str],
+    code: Option<ResponseCode>,
+    questions: &'static [Question],
+) -> Preflight {
+    let names = serve(&[BASE, ("example.org", entries)]).await;
+    let front = failing(&names, code, questions).await;
+    inspector(front.address, public_ip).preflight(&host(APP), &[CA.to_owned()]).await
+}
+
+#[tokio::test]
+async fn what_the_decision_does_not_need_never_blocks_it() {
+    use ChallengeKind::{Dns01, Http01, TlsAlpn01};
+    type Decided = (&'static [Entry], &'static [&'static str], &'static [Question], &'static [ChallengeKind]);
+    let here: &[ChallengeKind] = &[TlsAlpn01, Http01];
+    let cases: [Decided; 8] = [
+        (HERE, &[], &[(APP, SOA)], here),
+        (HERE, &[], &[(CHALLENGE, CNAME)], here),
+        (HERE, &[], &[(APP, CAA)], here),
+        (HERE, &[], &[("org", CAA)], here),
+        (HERE, &[], &[(APP, AAAA)], here),
+        (HERE, &["192.0.2.1"], &[("gw.example", A), ("gw.example", AAAA)], here),
+        (HERE, &[], &[(APP, SOA), (CHALLENGE, CNAME), (APP, CAA), (APP, AAAA)], here),
+        (DELEGATED, &[], &[(APP, A), (APP, AAAA), (APP, SOA), (APP, CAA), ("gw.example", A)], &[Dns01]),
+    ];
+    for (entries, public_ip, questions, expected) in cases {
+        for code in
+            [ResponseCode::NotImp, ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr]
+        {
+            let found = with_failing(entries, public_ip, Some(code), questions).await;
+            assert_eq!(found, Preflight::Ready(expected.to_vec()), "{code} for {questions:?}");
+        }
+        let found = with_failing(entries, public_ip, None, questions).await;
+        assert_eq!(found, Preflight::Ready(expected.to_vec()), "no answer for {questions:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_decision_needs_is_named() {
+    type Undecided = (&'static [Entry], &'static [Question], &'static str, &'static [&'static str]);
+    let not_imp = Some(ResponseCode::NotImp);
+    let cases: [Undecided; 5] = [
+        (HERE, &[(APP, A)], "the A records of app.example.org could not be looked up", &[]),
+        (
+            HERE,
+            &[("gw.example", A), ("gw.example", AAAA)],
+            "records of gw.example could not be looked up",
+            &[],
+        ),
+        (
+            ELSEWHERE,
+            &[(CHALLENGE, CNAME)],
+            "the CNAME records of _acme-challenge.app.example.org could not",
+            &["app.example.org CNAME gw.example"],
+        ),
+        (ELSEWHERE, &[(APP, CAA)], "leads to 198.51.100.9", &["app.example.org CNAME gw.example"]),
+        // It may be an apex: addresses are right wherever.
+        (
+            ELSEWHERE,
+            &[(APP, SOA)],
+            "leads to 198.51.100.9",
+            &["app.example.org A 192.0.2.1", "app.example.org AAAA 2001:db8::1"],
+        ),
+    ];
+    for (entries, questions, expected, wanted) in cases {
+        let (reason, records) = missing(with_failing(entries, &[], not_imp, questions).await);
+        assert!(reason.contains(expected), "{questions:?}: {reason}");
+        assert_eq!(records, wanted, "{questions:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_who_knows_better_is_not_asked_for_proof() {
+    use ChallengeKind::{Dns01, Http01, TlsAlpn01};
+    let every = Preflight::Ready(vec![TlsAlpn01, Http01, Dns01]);
+    let other: &[Entry] = &[(APP, "A", "198.51.100.9"), ("example.org", "CAA", "other.example")];
+    for (entries, expected) in [
+        (&[][..], every.clone()),
+        (other, every.clone()),
+        (DELEGATED, Preflight::Ready(vec![Dns01, TlsAlpn01, Http01])),
+    ] {
+        let names =
+            serve(&[("gw.example", &[("gw.example", "CAA", "other.example")]), ("example.org", entries)])
+                .await;
+        let inspector = inspector(names.address, &[]).decides(false);
+        assert_eq!(inspector.preflight(&host(APP), &[CA.to_owned()]).await, expected, "{entries:?}");
+        assert_eq!(
+            inspector.preflight(&host("gw.example"), &[CA.to_owned()]).await,
+            Preflight::Ready(vec![Dns01])
+        );
+        drop(names);
+        let alone = inspector.preflight(&host(APP), &[CA.to_owned()]).await;
+        assert_eq!(alone, every, "nobody answers");
+    }
 }
