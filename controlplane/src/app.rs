@@ -183,7 +183,8 @@ impl Application for App {
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
         let stop = tasks.stop().clone();
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop });
+        let required = config.rpc_require.clone();
+        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
         let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use webgateway_process::settings::Program;
+use webgateway_proto::httpsig::RequiredComponent;
 use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
 
 pub(crate) use self::acme::{AcmeConfigError, CaConfig};
@@ -53,6 +54,8 @@ pub struct Config {
     pub keys: KeySource,
     /// The address of the API.
     pub rpc_listen: SocketAddr,
+    /// The components that every signature must cover besides.
+    pub rpc_require: Vec<RequiredComponent>,
     /// The interval at which the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
     /// The default quota of each user; an absent limit is none.
@@ -160,6 +163,7 @@ impl Settings {
             db_path,
             keys: keys(self.pub_key_store)?,
             rpc_listen: self.rpc.listen,
+            rpc_require: self.rpc.require,
             ticket_rotation: self.feed.ticket_rotation,
             quotas: Quota {
                 routes: self.quotas.routes,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
-use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, check_digest};
+use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, candidates, check_digest};
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -43,11 +43,15 @@ impl ReceivedRequest {
     /// Checks the signature as the gateway does, for a request that came by `scheme`.
     pub(crate) fn verify(&self, scheme: &str, key: &PublicKey) -> Result<Presented, Failure> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let presented = Presented::read(&self.headers)?;
-        presented.check(&self.headers, i64::try_from(now).unwrap())?;
-        check_digest(&self.headers, &self.body)?;
+        let presented = candidates(&self.headers)?.remove(0).presented?;
         let host = self.headers["host"].to_str().unwrap();
         let uri: Uri = format!("{scheme}://{host}{}", self.path).parse().unwrap();
+        // The strictest gateway there can be takes what gwctl signs.
+        let required =
+            ["@method", "@authority", "@path", "@query", "content-type"].map(|name| name.parse().unwrap());
+        presented.check_coverage(&uri, &required)?;
+        presented.check_freshness(&self.headers, i64::try_from(now).unwrap())?;
+        check_digest(&self.headers, &self.body)?;
         let message = Message { method: &self.method, uri: &uri, headers: &self.headers };
         presented.verify(&message, key)?;
         Ok(presented)

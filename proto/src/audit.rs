@@ -174,14 +174,14 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::httpsig::{Message, Presented, PrivateKey, PublicKeys, sign};
+    use crate::httpsig::{Message, PrivateKey, PublicKeys, candidates, sign};
 
     fn request(method: &str) -> Evidence {
         let key = PrivateKey::from_seed(&[1; 32]);
         let body = json!([{ "jsonrpc": "2.0", "method": method, "id": 1 }]).to_string();
         let mut request = Request::post("https://gw.example/rpc").body(Bytes::from(body)).unwrap();
         sign(&mut request, &key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = Presented::read(request.headers()).unwrap();
+        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
         Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body())

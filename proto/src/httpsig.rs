@@ -4,18 +4,23 @@
 //! keep the peer's own parameter order and refuse what is covered but absent.
 
 mod base;
+mod coverage;
 mod digest;
 mod evidence;
+mod failure;
+mod freshness;
 mod key;
+mod parameters;
 mod sign;
+mod time_source;
 mod verify;
 
 pub use base::{Message, UnknownComponent};
+pub use coverage::{InvalidComponentError, RequiredComponent, accept_signature};
 pub use digest::{check_digest, content_digest};
 pub use evidence::{Evidence, NoEvidence};
+pub use failure::Failure;
 pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey, PublicKeys};
 pub use sign::{SignFailure, sign};
-pub use verify::{FRESHNESS, Failure, Presented, Signed};
-
-/// What a client is told to cover (RFC 9421 §5.1). It names no algorithm: that is the key's.
-pub const ACCEPT_SIGNATURE: &str = r#"sig1=("@method" "@target-uri" "content-digest");created;keyid;nonce"#;
+pub use time_source::{FRESHNESS, TimeSource};
+pub use verify::{Candidate, MAX_SIGNATURES, Presented, Signed, candidates};

@@ -1,6 +1,7 @@
 // Signs one API call with an npm library and prints the status and the answer.
 //
-// client.mjs LIBRARY URL KEY_FILE KEY_ID ALGORITHM COMPONENTS BODY; COMPONENTS are separated by commas.
+// client.mjs LIBRARY URL KEY_FILE KEY_ID ALGORITHM COMPONENTS BODY; COMPONENTS are separated by commas; with `date` among
+// them there is a Date, and neither `created` nor a nonce.
 
 import { createHash, createPrivateKey, randomUUID, constants, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -10,6 +11,8 @@ const key = createPrivateKey(readFileSync(keyFile));
 const covered = components.split(",");
 const digest = createHash("sha512").update(body).digest("base64");
 const headers = { "Content-Type": "application/json", "Content-Digest": `sha-512=:${digest}:` };
+const dated = covered.includes("date");
+if (dated) headers["Date"] = new Date().toUTCString();
 
 const libraries = {
   // Its own order of parameters: as they are listed here.
@@ -20,7 +23,7 @@ const libraries = {
         key: createSigner(key, algorithm, keyId),
         name: "node",
         fields: covered,
-        params: ["nonce", "alg", "expires", "keyid", "created"],
+        params: dated ? ["keyid"] : ["nonce", "alg", "expires", "keyid", "created"],
         paramValues: { nonce: randomUUID() },
       },
       { method: "POST", url, headers, body },
@@ -38,7 +41,7 @@ const libraries = {
     };
     const request = new Request(url, { method: "POST", headers, body });
     const created = Math.floor(Date.now() / 1000);
-    const parameters = { tag: "interop", nonce: randomUUID(), created, keyid: keyId, expires: created + 60 };
+    const parameters = dated ? { keyid: keyId } : { tag: "interop", nonce: randomUUID(), created, keyid: keyId, expires: created + 60 };
     const fields = await createSignature(request, { label: "edge", components: covered, parameters, signer });
     return Object.fromEntries(appendSignature(request.headers, fields));
   },

@@ -1,6 +1,7 @@
 """Signs one API call with http-message-signatures and prints the status and the answer.
 
-client.py URL KEY_FILE KEY_ID ALGORITHM COMPONENTS BODY; COMPONENTS are separated by commas.
+client.py URL KEY_FILE KEY_ID ALGORITHM COMPONENTS BODY; COMPONENTS are separated by commas; with `date`
+among them there is a Date and no nonce.
 """
 
 import json
@@ -8,6 +9,7 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
+from email.utils import formatdate
 from types import SimpleNamespace
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -33,7 +35,12 @@ def main(url, key_file, key_id, algorithm, components, body):
     message = SimpleNamespace(method="POST", url=url, headers=headers, body=body)
     signer = HTTPMessageSigner(signature_algorithm=ALGORITHMS[algorithm], key_resolver=Keys())
     covered = tuple(components.split(","))
-    signer.sign(message, key_id=key_id, nonce=secrets.token_hex(16), covered_component_ids=covered, body=body)
+    if "date" in covered:
+        # The date is the time and the signature the nonce; this library cannot leave `created` out.
+        headers["Date"] = formatdate(usegmt=True)
+        signer.sign(message, key_id=key_id, covered_component_ids=covered, body=body)
+    else:
+        signer.sign(message, key_id=key_id, nonce=secrets.token_hex(16), covered_component_ids=covered, body=body)
     request = urllib.request.Request(url, data=body, headers=dict(message.headers), method="POST")
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

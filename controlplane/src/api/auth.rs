@@ -9,7 +9,11 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri};
 use thiserror::Error;
-use webgateway_proto::httpsig::{FRESHNESS, Failure, Message, Presented, PublicKeys, Signed, check_digest};
+use tracing::debug;
+use webgateway_proto::httpsig::{
+    Candidate, FRESHNESS, Failure, Message, Presented, PublicKeys, RequiredComponent, Signed, candidates,
+    check_digest,
+};
 use webgateway_proto::model::{Host, KeyId};
 
 use super::nonces::SeenNonces;
@@ -41,6 +45,8 @@ pub(crate) struct Verified {
     /// The text that was signed, and by which key.
     pub signed: Signed,
     nonce: Option<String>,
+    /// The nonce, or what stands for it where a request must not be repeated.
+    one_time_token: Option<String>,
 }
 
 /// A nonce on its way to the disk.
@@ -76,11 +82,21 @@ pub(crate) enum AuthError {
     #[error("whether the signature is `{0}`'s cannot be told now: the key server is away")]
     KeysAway(KeyId, #[source] Arc<KeyServerError>),
     /// A mutation without a nonce.
-    #[error("a call that changes something needs a nonce")]
+    #[error("a call that changes something needs a nonce, or a covered `date`")]
     NonceNeeded,
-    /// A nonce that was used before.
-    #[error("the nonce was used before")]
+    /// A nonce, or a signature in place of one, that was used before.
+    #[error("the nonce, or the signature that stands for one, was used before")]
     Replayed,
+    /// Several signatures, none of which counts.
+    #[error("none of the {count} signatures counts; of `{label}`: {best}")]
+    Several {
+        /// The number of signatures.
+        count: usize,
+        /// The label of the one that came nearest.
+        label: String,
+        /// The requirement that it failed.
+        best: Box<AuthError>,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -95,6 +111,26 @@ impl From<StoreError> for AuthError {
     }
 }
 
+impl AuthError {
+    /// How near a signature came to counting, so that of several the one is told about that its client can mend.
+    const fn progress(&self) -> u8 {
+        match self {
+            Self::Signature(Failure::Unsigned | Failure::Malformed(_) | Failure::Repeated(_)) => 0,
+            Self::Signature(Failure::TooMany(_) | Failure::Label) => 0,
+            Self::UnknownKey(_) => 1,
+            Self::Signature(Failure::Param(_) | Failure::Undated | Failure::Uncovered(_)) => 2,
+            Self::NoAuthority | Self::Authority(_) => 3,
+            Self::Signature(Failure::Old(..) | Failure::Future(..) | Failure::Expired(_)) => 4,
+            Self::UnusableKey(..) => 5,
+            Self::Signature(Failure::Algorithm | Failure::Component(_)) => 6,
+            Self::Signature(Failure::Forged) => 7,
+            Self::Signature(Failure::DigestMissing | Failure::DigestMalformed | Failure::DigestMismatch) => 8,
+            Self::NonceNeeded | Self::Replayed | Self::Several { .. } => 8,
+            Self::KeysAway(..) | Self::Store(_) => 9,
+        }
+    }
+}
+
 /// Verifies requests.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
@@ -102,38 +138,90 @@ pub(crate) struct Authenticator {
     base: Host,
     store: Store,
     clock: Clock,
+    required: Vec<RequiredComponent>,
     seen: Mutex<SeenNonces>,
 }
 
 impl Authenticator {
-    /// For the API of a gateway at `base`.
+    /// For the API of a gateway at `base`, of which every signature covers what is `required`.
     #[must_use]
-    pub(crate) fn new(keys: KeyStore, base: Host, store: Store, clock: Clock) -> Self {
-        Self { keys, base, store, clock, seen: Mutex::default() }
+    pub(crate) fn new(
+        keys: KeyStore,
+        base: Host,
+        store: Store,
+        clock: Clock,
+        required: Vec<RequiredComponent>,
+    ) -> Self {
+        Self { keys, base, store, clock, required, seen: Mutex::default() }
     }
 
-    /// Verifies the signature of `request`. Looks at the body as bytes alone.
+    /// Verifies the signature of `request`: of several, the first that counts. Looks at the body as bytes alone.
     pub(crate) async fn verify(
         &self,
         request: &Request<Bytes>,
         origin: Origin,
     ) -> Result<Verified, AuthError> {
         let headers = request.headers();
-        let presented = Presented::read(headers)?;
-        presented.check(headers, self.now())?;
+        let candidates = candidates(headers)?;
         let uri = target(request, origin)?;
         let message = Message { method: request.method(), uri: &uri, headers };
-        self.admit_authority(&message, origin)?;
-        check_digest(headers, request.body())?;
-        let signed = self.admit_signature(&presented, &message).await?;
+        let count = candidates.len();
+        let mut nearest: Option<((bool, u8), String, AuthError)> = None;
+        for Candidate { label, presented } in candidates {
+            let admitted = match &presented {
+                Ok(presented) => self.admit(presented, &message, request.body(), origin).await,
+                Err(failure) => Err(failure.clone().into()),
+            };
+            match admitted {
+                Ok(verified) => return Ok(verified),
+                Err(reason) if count == 1 => return Err(reason),
+                Err(reason) => {
+                    debug!(label, %reason, "signature ignored");
+                    let rank = (self.is_of_known_key(&presented).await, reason.progress());
+                    if nearest.as_ref().is_none_or(|(other, ..)| *other < rank) {
+                        nearest = Some((rank, label, reason));
+                    }
+                }
+            }
+        }
+        // There is one signature at least.
+        let (_, label, best) = nearest.ok_or(Failure::Unsigned)?;
+        Err(AuthError::Several { count, label, best: Box::new(best) })
+    }
+
+    /// Returns true if it may be a client's: a proxy on the way has a key that nobody put here.
+    async fn is_of_known_key(&self, presented: &Result<Presented, Failure>) -> bool {
+        match presented {
+            Ok(presented) => !matches!(self.keys.find(presented.key_id()).await, Ok(None)),
+            Err(_) => false,
+        }
+    }
+
+    /// Holds one signature against every requirement.
+    async fn admit(
+        &self,
+        presented: &Presented,
+        message: &Message<'_>,
+        body: &[u8],
+        origin: Origin,
+    ) -> Result<Verified, AuthError> {
+        presented.check_coverage(message.uri, &self.required)?;
+        presented.check_freshness(message.headers, self.now())?;
+        if presented.covers_authority() {
+            self.admit_authority(message, origin)?;
+        }
+        check_digest(message.headers, body)?;
+        let signed = self.admit_signature(presented, message).await?;
         let nonce = presented.nonce()?.map(str::to_owned);
-        Ok(Verified { key_id: presented.key_id().clone(), signed, nonce })
+        let one_time_token = presented.one_time_token()?;
+        Ok(Verified { key_id: presented.key_id().clone(), signed, nonce, one_time_token })
     }
 
     /// Uses the nonce up, as far as this process remembers. What changes something needs one, what does not may have
     /// one.
     pub(crate) fn spend_nonce(&self, signed: &Verified, mutates: bool) -> Result<(), AuthError> {
-        let Some(used) = self.nonce_use(signed) else {
+        let token = if mutates { &signed.one_time_token } else { &signed.nonce };
+        let Some(used) = self.nonce_use(signed, token) else {
             return if mutates { Err(AuthError::NonceNeeded) } else { Ok(()) };
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,15 +233,15 @@ impl Authenticator {
 
     /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
     pub(crate) fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthError> {
-        let used = self.nonce_use(signed).ok_or(AuthError::NonceNeeded)?;
+        let used = self.nonce_use(signed, &signed.one_time_token).ok_or(AuthError::NonceNeeded)?;
         let first_use = FirstUse::default();
         let outcome = first_use.clone();
         let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &outcome).map_err(AuthError::from);
         Ok(NonceReservation { first_use, persisted: Box::pin(self.store.write("nonce", spend)) })
     }
 
-    fn nonce_use(&self, signed: &Verified) -> Option<NonceUse> {
-        let (key_id, nonce, now) = (signed.key_id.clone(), signed.nonce.clone()?, self.now());
+    fn nonce_use(&self, signed: &Verified, token: &Option<String>) -> Option<NonceUse> {
+        let (key_id, nonce, now) = (signed.key_id.clone(), token.clone()?, self.now());
         Some(NonceUse { key_id, nonce, now, expires_at: now + NONCE_LIFE })
     }
 

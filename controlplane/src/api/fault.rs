@@ -301,9 +301,15 @@ pub(super) fn too_slow() -> HttpError {
 
 /// Returns the answer to a request that failed authentication. The operator is told of what is theirs.
 pub(super) fn unauthenticated(failure: &AuthError) -> HttpError {
+    warn_operator(failure);
+    rejection(failure)
+}
+
+fn warn_operator(failure: &AuthError) {
     match failure {
         AuthError::UnusableKey(id, reason) => warn!(key = %id, %reason, "a public key cannot be used"),
         AuthError::Store(failure) => error!(%failure, "the store failed"),
+        AuthError::Several { best, .. } => warn_operator(best),
         AuthError::Signature(_)
         | AuthError::NoAuthority
         | AuthError::Authority(_)
@@ -312,7 +318,6 @@ pub(super) fn unauthenticated(failure: &AuthError) -> HttpError {
         | AuthError::NonceNeeded
         | AuthError::Replayed => {}
     }
-    rejection(failure)
 }
 
 fn rejection(failure: &AuthError) -> HttpError {
@@ -339,6 +344,14 @@ fn rejection(failure: &AuthError) -> HttpError {
                 error: row.say(failure.to_string()),
             };
         }
+        AuthError::Several { best, .. } => {
+            let HttpError { status, error } = rejection(best);
+            if status != StatusCode::UNAUTHORIZED {
+                return HttpError { status, error };
+            }
+            let (field, hint) = error.data.map_or((None, None), |data| (data.field, data.hint));
+            Row { field, hint, ..Row::new(Kind::SeveralSignatures) }
+        }
         AuthError::NonceNeeded => Row::new(Kind::NonceMissing).field("nonce"),
         AuthError::Replayed => replayed(),
         AuthError::Store(failure) => {
@@ -349,7 +362,8 @@ fn rejection(failure: &AuthError) -> HttpError {
 }
 
 fn replayed() -> Row {
-    Row::new(Kind::Replayed).field("nonce").hint("sign every request anew")
+    let hint = "sign every request anew; two equal ones without a nonce need dates that differ";
+    Row::new(Kind::Replayed).field("nonce").hint(hint)
 }
 
 fn signature(failure: &Failure) -> Row {
@@ -358,13 +372,16 @@ fn signature(failure: &Failure) -> Row {
             Row::new(Kind::Unsigned).hint("sign it as RFC 9421 says; gwctl does with --id and --key")
         }
         Failure::Malformed(field) => Row::new(Kind::SignatureMalformed).field(field),
-        Failure::Several => Row::new(Kind::SeveralSignatures).field("signature"),
+        Failure::Repeated(_) | Failure::TooMany(_) => Row::new(Kind::SeveralSignatures).field("signature"),
         Failure::Label => Row::new(Kind::LabelMismatch).field("signature"),
         Failure::Param(field) => Row::new(Kind::SignatureParameter).field(field),
-        Failure::Uncovered(component) => Row::new(Kind::NotCovered).field(component),
+        Failure::Undated => Row::new(Kind::SignatureParameter).field("created"),
+        Failure::Uncovered(component) => {
+            Row { field: Some(component.clone().into()), ..Row::new(Kind::NotCovered) }
+        }
         Failure::Component(_) => Row::new(Kind::Component).field("signature-input"),
-        Failure::Stale(_) => Row::new(Kind::Stale).field("created"),
-        Failure::Expired => Row::new(Kind::Expired).field("expires"),
+        Failure::Old(source, _) | Failure::Future(source, _) => Row::new(Kind::Stale).field(source.as_str()),
+        Failure::Expired(_) => Row::new(Kind::Expired).field("expires"),
         Failure::Algorithm => Row::new(Kind::Algorithm).field("alg"),
         Failure::DigestMissing => Row::new(Kind::DigestMissing).field("content-digest"),
         Failure::DigestMalformed => Row::new(Kind::DigestMalformed).field("content-digest"),

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use webgateway_process::Stop;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
-use webgateway_proto::httpsig::{ACCEPT_SIGNATURE, Evidence, Failure};
+use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
 
 use super::auth::{AuthError, Authenticator, NonceReservation, Origin, Persisted};
 use super::fault::{self, HttpError};
@@ -39,6 +39,7 @@ struct Inner {
     document: Bytes,
     page: Bytes,
     docs: Bytes,
+    accept_signature: HeaderValue,
 }
 
 /// The parts that the API is made of.
@@ -49,15 +50,24 @@ pub(crate) struct Parts {
     pub metrics: Metrics,
     /// Ends what waits.
     pub stop: Stop,
+    /// The components that every signature covers besides those that it has to anyway.
+    pub required: Vec<RequiredComponent>,
 }
 
 impl Api {
     /// Puts the API together.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { domain, metrics, stop } = parts;
+        let Parts { domain, metrics, stop, required } = parts;
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
-        let auth = Authenticator::new(domain.keys.clone(), base.clone(), domain.store.clone(), domain.clock);
+        let accept_signature = accept_signature(&required);
+        let auth = Authenticator::new(
+            domain.keys.clone(),
+            base.clone(),
+            domain.store.clone(),
+            domain.clock,
+            required,
+        );
         let page = include_str!("page.html").replace("{base}", base.as_str());
         let docs = docs::page(&document, base.as_str());
         Self(Arc::new(Inner {
@@ -66,6 +76,7 @@ impl Api {
             document: document.to_string().into(),
             page: page.into(),
             docs: docs.into(),
+            accept_signature,
             services: Services { domain, waiting: Waiting::new(stop), document },
         }))
     }
@@ -112,7 +123,7 @@ impl Api {
             Err(Rejected::Unauthenticated(failure)) => {
                 let mut refused = self.refuse(fault::unauthenticated(&failure));
                 if refused.status() == StatusCode::UNAUTHORIZED {
-                    refused.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPT_SIGNATURE));
+                    refused.headers_mut().insert(ACCEPT, self.0.accept_signature.clone());
                 }
                 refused
             }

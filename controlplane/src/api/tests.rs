@@ -3,6 +3,7 @@
 mod http;
 mod refusals;
 mod rpc;
+mod signature_forms;
 mod signatures;
 mod specification;
 mod waiting;
@@ -10,6 +11,7 @@ mod waiting;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use webgateway_process::Stop;
-use webgateway_proto::httpsig::{PrivateKey, sign};
+use webgateway_proto::httpsig::{PrivateKey, RequiredComponent, sign};
 use webgateway_proto::model::{Host, Prefixes};
 
 use super::*;
@@ -95,6 +97,15 @@ impl Scene {
 
     /// The same, that invites nodes.
     fn with(invitations: Option<Invitations>) -> Self {
+        Self::build(invitations, vec![])
+    }
+
+    /// The same, with signatures that cover this too.
+    fn requiring(required: &[&str]) -> Self {
+        Self::build(None, required.iter().map(|component| component.parse().unwrap()).collect())
+    }
+
+    fn build(invitations: Option<Invitations>, required: Vec<RequiredComponent>) -> Self {
         let dir = TempDir::new().unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -103,21 +114,10 @@ impl Scene {
         for name in ["admin.pub", "user1.pub", "user2.pub"] {
             fs::write(keys.join(name), key(name).public().to_pem()).unwrap();
         }
-        let domain = Domain {
-            store: Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap(),
-            keys: KeyStore::open(&KeySource::Directory(keys)).unwrap(),
-            nodes: Arc::new(OneNode),
-            hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
-            allowed_backends: Prefixes::default(),
-            admin: "admin.pub".parse().unwrap(),
-            invitations,
-            quotas: Quotas::default(),
-            suspensions: watch::Sender::new(0),
-            clock: Clock::system(),
-        };
+        let domain = domain(dir.path(), &metrics, invitations);
         let store = domain.store.clone();
         let stop = Stop::new();
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone() });
+        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::default() }
     }
 
@@ -131,6 +131,18 @@ impl Scene {
         let now = Clock::system().now().unix_timestamp();
         sign(&mut request, &key(who), &who.parse().unwrap(), now, &self.nonce()).unwrap();
         request
+    }
+
+    /// The same after a restart: nothing is remembered but what is on the disk.
+    fn restarted(self) -> Self {
+        let Self { api, store, dir, .. } = self;
+        drop((api, store));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let domain = domain(dir.path(), &metrics, None);
+        let (store, stop) = (domain.store.clone(), Stop::new());
+        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required: vec![] });
+        Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::new(1 << 32) }
     }
 
     async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
@@ -164,6 +176,22 @@ impl Scene {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         let line = format!("webgateway_api_refused_total{{reason=\"{reason}\"}} ");
         text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+    }
+}
+
+/// The rules over the database and the keys in `dir`.
+fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Domain {
+    Domain {
+        store: Store::open(&dir.join("x.db"), metrics.clone()).unwrap(),
+        keys: KeyStore::open(&KeySource::Directory(dir.join("keys"))).unwrap(),
+        nodes: Arc::new(OneNode),
+        hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
+        allowed_backends: Prefixes::default(),
+        admin: "admin.pub".parse().unwrap(),
+        invitations,
+        quotas: Quotas::default(),
+        suspensions: watch::Sender::new(0),
+        clock: Clock::system(),
     }
 }
 

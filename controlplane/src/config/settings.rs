@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use webgateway_process::settings::{Key, Kind};
+use webgateway_proto::httpsig::RequiredComponent;
 use webgateway_proto::model::{Host, KeyId, Prefixes};
 
 use super::acme::AcmeSettings;
@@ -46,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     text("pub_key_store.uri", "Where public keys are fetched, such as https://keys.example.com/{id}"),
     text("pub_key_store.ttl", "How long a fetched key is good (5m)"),
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
+    list("rpc.require", "Components that every signature must cover besides, such as @authority (none)"),
     list(
         "feed.listen",
         "Where the dataplanes connect: unix:PATH; ADDRESS:PORT for remote ones (unix:/run/webgateway/feed.sock)",
@@ -133,6 +135,7 @@ pub(super) enum KeyModule {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Rpc {
     pub(super) listen: SocketAddr,
+    pub(super) require: Vec<RequiredComponent>,
 }
 
 /// The quota of each user to whom the admin gives none of their own.
@@ -206,7 +209,7 @@ impl Default for PubKeyStore {
 
 impl Default for Rpc {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), require: Vec::new() }
     }
 }
 

@@ -45,6 +45,7 @@ fn every_key_is_taken() {
         "--pub-key-store-module=directory",
         "--pub-key-store-path=keys",
         "--rpc-listen=[::1]:0",
+        "--rpc-require=@authority,date",
         "--feed-listen=unix:feed.sock,[::]:7443",
         "--feed-address=control.example.com:7443",
         "--feed-node-lifetime=7days",
@@ -57,6 +58,7 @@ fn every_key_is_taken() {
     ])
     .unwrap();
     assert_eq!(config.public_ip.len(), 2);
+    assert_eq!(config.rpc_require, ["@authority", "date"].map(|name| name.parse().unwrap()));
     let quotas = config.quotas;
     assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
     assert_eq!(config.resolvers, ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap()));

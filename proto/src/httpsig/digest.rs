@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use sfv::{Dictionary, ListEntry, Parser};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The value of a Content-Digest field over `body`.
 #[must_use]

@@ -103,13 +103,13 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::httpsig::{Message, Presented, PrivateKey, PublicKeys, sign};
+    use crate::httpsig::{Message, PrivateKey, PublicKeys, candidates, sign};
 
     fn evidence(key: &PrivateKey) -> Evidence {
         let mut request =
             Request::post("https://gw.example/rpc").body(Bytes::from_static(b"{\"a\":1}")).unwrap();
         sign(&mut request, key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-        let presented = Presented::read(request.headers()).unwrap();
+        let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
         let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
         let keys = PublicKeys::from(key.public());
         let signed = presented.verify_any(&message, &keys).unwrap();

@@ -1,70 +1,22 @@
-//! Reading a request's signature and holding it against our requirements.
+//! Reading a request's signatures and holding each against our requirements.
 
-use std::convert::Infallible;
+mod candidates;
 
-use http::HeaderMap;
-use http::header::DATE;
-use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored};
-use sfv::{Dictionary, InnerList, KeyRef, ListEntry, Parser};
-use thiserror::Error;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, Uri};
+use sfv::InnerList;
 
-use super::base::{Message, UnknownComponent};
+pub use self::candidates::{Candidate, MAX_SIGNATURES, candidates};
+use super::base::Message;
+use super::coverage::{self, RequiredComponent, covers};
+use super::failure::Failure;
+use super::freshness;
 use super::key::{Algorithm, PublicKey, PublicKeys};
+use super::parameters::text;
 use crate::model::KeyId;
 
-/// How far `created` may be from now, in seconds, both ways.
-pub const FRESHNESS: i64 = 300;
 /// The longest nonce taken, in bytes.
 const MAX_NONCE: usize = 256;
-
-/// Which requirement a request failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// No signature at all.
-    #[error("the request is not signed")]
-    Unsigned,
-    /// A header that does not parse.
-    #[error("the {0} header cannot be parsed")]
-    Malformed(&'static str),
-    /// More than one signature, or one label twice.
-    #[error("exactly one signature is needed")]
-    Several,
-    /// Signature-Input and Signature name different labels.
-    #[error("Signature and Signature-Input have different labels")]
-    Label,
-    /// A parameter that is needed.
-    #[error("the signature parameter `{0}` is missing or malformed")]
-    Param(&'static str),
-    /// A component that must be covered.
-    #[error("the signature must cover {0}")]
-    Uncovered(&'static str),
-    /// A covered component that cannot be had.
-    #[error(transparent)]
-    Component(#[from] UnknownComponent),
-    /// Too old, or from the future.
-    #[error("the signature was made {0} s from now, at most {FRESHNESS} s are allowed: check the clock")]
-    Stale(i64),
-    /// `expires` is over.
-    #[error("the signature has expired")]
-    Expired,
-    /// `alg` contradicts the key.
-    #[error("the signature's `alg` is not the key's")]
-    Algorithm,
-    /// No Content-Digest with an algorithm known here.
-    #[error("a Content-Digest with sha-256 or sha-512 is needed")]
-    DigestMissing,
-    /// A Content-Digest that does not parse.
-    #[error("the Content-Digest header cannot be parsed")]
-    DigestMalformed,
-    /// Another body.
-    #[error("the Content-Digest does not match the body")]
-    DigestMismatch,
-    /// Not the key's signature.
-    #[error("the signature does not verify with the key")]
-    Forged,
-}
 
 /// A signature as a request presents it; nothing about it is known to be true yet.
 #[derive(Debug, Clone)]
@@ -88,19 +40,7 @@ pub struct Signed {
 }
 
 impl Presented {
-    /// Reads the one signature a request has.
-    pub fn read(headers: &HeaderMap) -> Result<Self, Failure> {
-        let inputs = members(headers, "Signature-Input")?;
-        let signatures = members(headers, "Signature")?;
-        let (Some((label, input)), Some((signed, signature))) = (inputs, signatures) else {
-            return Err(Failure::Unsigned);
-        };
-        if label != signed {
-            return Err(Failure::Label);
-        }
-        let ListEntry::InnerList(input) = input else { return Err(Failure::Malformed("Signature-Input")) };
-        let ListEntry::Item(item) = signature else { return Err(Failure::Malformed("Signature")) };
-        let signature = item.bare_item.as_byte_sequence().ok_or(Failure::Malformed("Signature"))?.to_vec();
+    fn new(input: InnerList, signature: Vec<u8>) -> Result<Self, Failure> {
         let key_id = text(&input, "keyid")?.and_then(|text| text.parse().ok());
         let key_id = key_id.ok_or(Failure::Param("keyid"))?;
         let presented = Self { input, signature, key_id };
@@ -122,27 +62,27 @@ impl Presented {
         }
     }
 
-    /// Whether it covers what must be covered and is of `now` (Unix seconds). The digest is checked apart.
-    pub fn check(&self, headers: &HeaderMap, now: i64) -> Result<(), Failure> {
-        let covers = |name| self.covers(name);
-        if !covers("@method") {
-            return Err(Failure::Uncovered("@method"));
-        }
-        let parts = covers("@authority") && (covers("@path") || covers("@request-target"));
-        if !covers("@target-uri") && !parts {
-            return Err(Failure::Uncovered("@target-uri"));
-        }
-        if !covers("content-digest") {
-            return Err(Failure::Uncovered("content-digest"));
-        }
-        let age = now.saturating_sub(self.created(headers)?);
-        if age.abs() > FRESHNESS {
-            return Err(Failure::Stale(age.abs()));
-        }
-        match integer(&self.input, "expires")? {
-            Some(expires) if expires <= now => Err(Failure::Expired),
-            Some(_) | None => Ok(()),
-        }
+    /// The text by which a request that must not be repeated is remembered: its nonce, or, where a covered Date takes the
+    /// nonce's place, the hash of the signature itself. `None` if there is neither.
+    pub fn one_time_token(&self) -> Result<Option<String>, Failure> {
+        let nonce = self.nonce()?.map(str::to_owned);
+        Ok(nonce.or_else(|| covers(&self.input, "date").then(|| hash(&self.signature))))
+    }
+
+    /// Returns true if it says which server the request is for, so that it is good for no other.
+    #[must_use]
+    pub fn covers_authority(&self) -> bool {
+        covers(&self.input, "@authority") || covers(&self.input, "@target-uri")
+    }
+
+    /// Checks that it covers what must be covered of a request to `uri`. The digest is checked apart.
+    pub fn check_coverage(&self, uri: &Uri, required: &[RequiredComponent]) -> Result<(), Failure> {
+        coverage::check(&self.input, uri, required)
+    }
+
+    /// Checks that it is of `now` (Unix seconds).
+    pub fn check_freshness(&self, headers: &HeaderMap, now: i64) -> Result<(), Failure> {
+        freshness::check(&self.input, headers, now)
     }
 
     /// What `key` signed over `message`.
@@ -169,64 +109,13 @@ impl Presented {
         }
         Err(failure)
     }
-
-    fn covers(&self, name: &str) -> bool {
-        let named = |item: &sfv::Item| item.bare_item.as_string().is_some_and(|s| s.as_str() == name);
-        self.input.items.iter().any(named)
-    }
-
-    /// `created`, else a covered Date field.
-    fn created(&self, headers: &HeaderMap) -> Result<i64, Failure> {
-        if let Some(created) = integer(&self.input, "created")? {
-            return Ok(created);
-        }
-        let date = headers.get(DATE).filter(|_| self.covers("date")).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
-        date.map(OffsetDateTime::unix_timestamp).ok_or(Failure::Param("created"))
-    }
 }
 
-/// The one member of a dictionary field; more than one, or one twice, is refused.
-fn members(headers: &HeaderMap, name: &'static str) -> Result<Option<(String, ListEntry)>, Failure> {
-    let mut lines = headers.get_all(name).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
-    if lines.next().is_some() {
-        return Err(Failure::Several);
-    }
-    let malformed = |_| Failure::Malformed(name);
-    let count = Parser::new(line.as_bytes()).parse_dictionary_with_visitor(Count(0)).map_err(malformed)?;
-    if count > 1 {
-        return Err(Failure::Several);
-    }
-    let parsed: Dictionary = Parser::new(line.as_bytes()).parse().map_err(malformed)?;
-    Ok(parsed.into_iter().next().map(|(label, entry)| (label.as_str().to_owned(), entry)))
-}
-
-/// Counts what a [`Dictionary`] would merge: a label that is there twice.
-struct Count(usize);
-
-impl<'de> DictionaryVisitor<'de> for Count {
-    type Out = usize;
-    type Error = Infallible;
-
-    fn entry(&mut self, _: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
-        self.0 += 1;
-        Ok(Ignored)
-    }
-
-    fn finish(self) -> Result<usize, Infallible> {
-        Ok(self.0)
-    }
-}
-
-fn text<'a>(input: &'a InnerList, name: &'static str) -> Result<Option<&'a str>, Failure> {
-    let Some(value) = input.params.get(name) else { return Ok(None) };
-    value.as_string().map(|text| Some(text.as_str())).ok_or(Failure::Param(name))
-}
-
-fn integer(input: &InnerList, name: &'static str) -> Result<Option<i64>, Failure> {
-    let Some(value) = input.params.get(name) else { return Ok(None) };
-    value.as_integer().map(|integer| Some(i64::from(integer))).ok_or(Failure::Param(name))
+/// SHA-256 in hexadecimal. A nonce that looks the same can only be its own signer's.
+fn hash(signature: &[u8]) -> String {
+    let digest = digest(&SHA256, signature);
+    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    hex.fold("signature:".to_owned(), |text, byte| text + &byte)
 }
 
 #[cfg(test)]

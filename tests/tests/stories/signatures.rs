@@ -19,6 +19,7 @@ stories![
     an_old_signature_is_refused,
     a_changed_body_is_refused,
     a_changed_parameter_is_refused,
+    a_proxys_own_signature_is_ignored,
     a_contradicting_algorithm_is_refused,
     an_unknown_key_is_refused,
     a_key_id_is_no_path,
@@ -152,7 +153,7 @@ async fn a_changed_parameter_is_refused(scene: &Scene) -> Result<()> {
         |input| input.replace("\"content-digest\"", ""),
         |input| input.replace("\"@method\" ", ""),
         |input| input.replace(";nonce=\"", ";nonce=\"x"),
-        |input| format!("{input}, sig2=(\"@method\");created=1"),
+        |input| format!("{input}, sig1=(\"@method\");created=1"),
     ];
     for change in changes {
         let reply = api.tampered(|request| tamper(request, "signature-input", change)).await?;
@@ -162,6 +163,25 @@ async fn a_changed_parameter_is_refused(scene: &Scene) -> Result<()> {
     refused(reply, "")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
+}
+
+async fn a_proxys_own_signature_is_ignored(scene: &Scene) -> Result<()> {
+    let api = Api::start(scene).await?;
+    let own = r#"proxy=("@authority");created=1;keyid="proxy.pub""#;
+    let behind = api.tampered(|request| {
+        request.headers_mut().append("signature-input", own.parse()?);
+        request.headers_mut().append("signature", "proxy=:AAAA:".parse()?);
+        Ok(())
+    });
+    behind.await?.expect(200)?;
+    ensure!(api.hosts().await? == ["tampered.gw.example"]);
+    let before = api.tampered(|request| {
+        tamper(request, "signature-input", |input| format!("{own}, {}", input.replace("@method", "@path")))?;
+        tamper(request, "signature", |signature| format!("proxy=:AAAA:, {signature}"))
+    });
+    let reply = before.await?;
+    ensure!(reply.json()?["error"]["data"]["kind"] == "several_signatures", "{reply:?}");
+    refused(reply, "sig1")
 }
 
 async fn a_contradicting_algorithm_is_refused(scene: &Scene) -> Result<()> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{LONGEST_WAIT, MAX_BODY, MAX_PAGE};
-use webgateway_proto::httpsig::{Failure, UnknownComponent};
+use webgateway_proto::httpsig::{Failure, TimeSource, UnknownComponent};
 use webgateway_proto::model::{self, RemoteAddress, RouteId};
 use webgateway_proto::model::{
     Backends, Host, InvalidBackends, InvalidHealthCheck, KeyId, NodeName, Prefixes, Suspension,
@@ -51,13 +51,13 @@ examples! {
     // Who asks.
     Unsigned => away(Failure::Unsigned);
     SignatureMalformed => away(Failure::Malformed("signature-input"));
-    SeveralSignatures => away(Failure::Several);
+    SeveralSignatures => away(several());
     LabelMismatch => away(Failure::Label);
     SignatureParameter => away(Failure::Param("created"));
-    NotCovered => away(Failure::Uncovered("@method"));
+    NotCovered => away(Failure::Uncovered("@method".to_owned()));
     Component => away(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
-    Stale => away(Failure::Stale(3600));
-    Expired => away(Failure::Expired);
+    Stale => away(Failure::Old(TimeSource::Created, 3600));
+    Expired => away(Failure::Expired(12));
     Algorithm => away(Failure::Algorithm);
     DigestMissing => away(Failure::DigestMissing);
     DigestMalformed => away(Failure::DigestMalformed);
@@ -135,6 +135,10 @@ fn params(field: &str, message: &str, given: &Value) -> ErrorObject {
 
 fn away(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
     Ok(rejection(&failure.into()).error)
+}
+
+fn several() -> AuthError {
+    AuthError::Several { count: 2, label: "sig1".to_owned(), best: Box::new(Failure::Forged.into()) }
 }
 
 fn unknown(user: KeyId) -> Refusal {

@@ -6,14 +6,14 @@ use ::http::{Method, Uri};
 use super::*;
 use crate::store::{Tx, routes};
 
-const LIST: &str = r#"{"jsonrpc":"2.0","method":"routes.list","id":1}"#;
+pub(super) const LIST: &str = r#"{"jsonrpc":"2.0","method":"routes.list","id":1}"#;
 
-fn create(subdomain: &str) -> String {
+pub(super) fn create(subdomain: &str) -> String {
     json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route(subdomain), "id": 1 }).to_string()
 }
 
 /// The kind of the refusal; it is a 401 that says how to sign.
-fn refusal(response: Response<Bytes>) -> String {
+pub(super) fn refusal(response: Response<Bytes>) -> String {
     assert!(response.headers().contains_key("accept-signature"), "{response:?}");
     let (status, answer) = read(response);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
@@ -192,26 +192,10 @@ async fn a_mutation_is_not_replayed_after_a_restart() {
     let request = scene.signed("user1.pub", URL, &delete.to_string());
     assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
     scene.call("user1.pub", "routes.create", params).await.unwrap();
-    let Scene { api, store, dir, .. } = scene;
-    drop((api, store));
-    let metrics = Metrics::register(&mut Registry::default());
-    let store = Store::open(&dir.path().join("x.db"), metrics.clone()).unwrap();
-    let domain = Domain {
-        store: store.clone(),
-        keys: KeyStore::open(&KeySource::Directory(dir.path().join("keys"))).unwrap(),
-        nodes: Arc::new(OneNode),
-        hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
-        allowed_backends: Prefixes::default(),
-        admin: "admin.pub".parse().unwrap(),
-        invitations: None,
-        quotas: Quotas::default(),
-        suspensions: watch::Sender::new(0),
-        clock: Clock::system(),
-    };
-    let api = Api::new(Parts { domain, metrics, stop: Stop::new() });
+    let scene = scene.restarted();
     let there = |tx: &mut Tx<'_>| routes::find(tx, id.parse().unwrap());
-    assert_eq!(refusal(api.handle(request, RPC, CLIENT).await), "replayed");
-    assert!(store.read("test", there).await.unwrap().is_some());
+    assert_eq!(refusal(scene.send(request).await), "replayed");
+    assert!(scene.store.read("test", there).await.unwrap().is_some());
 }
 
 /// A peer that signs without a nonce may read, not change.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use webgateway_proto::httpsig::{Message, Presented, PrivateKey, PublicKeys, sign};
+use webgateway_proto::httpsig::{Message, PrivateKey, PublicKeys, candidates, sign};
 
 use super::*;
 use crate::metrics::Metrics;
@@ -14,7 +14,7 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     let request = http::Request::post("https://gw.example/rpc");
     let mut request = request.body(Bytes::from(body.to_owned())).unwrap();
     sign(&mut request, &key, &"user1.pub".parse().unwrap(), 1_700_000_000, "n").unwrap();
-    let presented = Presented::read(request.headers()).unwrap();
+    let presented = candidates(request.headers()).unwrap().remove(0).presented.unwrap();
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let keys = PublicKeys::from(key.public());
     let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());

@@ -35,7 +35,7 @@ fn verdict(input: &str, signature: &str, key: &str, uri: &str) -> Result<(), Fai
     }
     let uri: Uri = uri.parse().unwrap();
     let message = Message { method: &Method::POST, uri: &uri, headers: &headers };
-    Presented::read(&headers)?.verify(&message, &PublicKey::parse(key).unwrap()).map(drop)
+    candidates(&headers)?.remove(0).presented?.verify(&message, &PublicKey::parse(key).unwrap()).map(drop)
 }
 
 const URI: &str = "https://example.com/foo?param=Value&Pet=dog";

@@ -1,0 +1,55 @@
+//! The time of a signature: `created`, a covered Date field, or both; and `expires`.
+
+use std::time::UNIX_EPOCH;
+
+use http::HeaderMap;
+use http::header::DATE;
+use httpdate::HttpDate;
+use sfv::InnerList;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::UnknownComponent;
+use super::coverage::covers;
+use super::failure::Failure;
+use super::parameters::integer;
+use super::time_source::{FRESHNESS, TimeSource};
+
+/// Checks that a signature is of `now` (Unix seconds) by each time that it has, of which one is needed at least, and has not
+/// expired.
+pub(super) fn check(input: &InnerList, headers: &HeaderMap, now: i64) -> Result<(), Failure> {
+    let created = integer(input, "created")?;
+    let date = if covers(input, "date") { Some(date(headers)?) } else { None };
+    if created.is_none() && date.is_none() {
+        return Err(Failure::Undated);
+    }
+    for (source, time) in [(TimeSource::Created, created), (TimeSource::Date, date)] {
+        let age = time.map_or(0, |time| now.saturating_sub(time));
+        if age > FRESHNESS {
+            return Err(Failure::Old(source, age));
+        }
+        if age < -FRESHNESS {
+            return Err(Failure::Future(source, age.saturating_neg()));
+        }
+    }
+    match integer(input, "expires")? {
+        Some(expires) if expires <= now => Err(Failure::Expired(now.saturating_sub(expires))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The one Date field, in any of the three forms of RFC 9110 §5.6.7, or with a numeric zone (RFC 5322), in Unix seconds.
+fn date(headers: &HeaderMap) -> Result<i64, Failure> {
+    let mut dates = headers.get_all(DATE).iter();
+    let date = dates.next().ok_or_else(|| UnknownComponent::Absent("date".to_owned()))?;
+    let malformed = Failure::Malformed("Date");
+    if dates.next().is_some() {
+        return Err(malformed);
+    }
+    let Ok(text) = date.to_str().map(str::trim) else { return Err(malformed) };
+    if let Ok(date) = text.parse::<HttpDate>() {
+        let since = std::time::SystemTime::from(date).duration_since(UNIX_EPOCH);
+        return since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or(malformed);
+    }
+    OffsetDateTime::parse(text, &Rfc2822).map(OffsetDateTime::unix_timestamp).map_err(|_| malformed)
+}
