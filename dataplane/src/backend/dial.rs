@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::stream::BackendStream;
 
@@ -87,11 +87,12 @@ impl Dialer {
         address: SocketAddr,
         limit: Duration,
     ) -> Result<BackendStream, DialError> {
+        let begun = Instant::now();
         let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
         if self.ourselves.is_at(stream.local_addr()?, address) {
             return Err(DialError::Ourselves);
         }
-        Ok(BackendStream::new(stream, self.ack_timeout)?)
+        Ok(BackendStream::new(stream, self.ack_timeout, begun.elapsed())?)
     }
 }
 
