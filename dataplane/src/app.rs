@@ -1,7 +1,7 @@
 //! Puts the dataplane together: binds everything, then builds, then runs.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::backend::connector::{Connector, Observation};
 use crate::backend::dial::{Dialer, Ourselves};
 use crate::backend::down::Down;
 use crate::backend::monitor::Monitor;
+use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
@@ -148,7 +149,7 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = Drain::new(readiness.clone());
-        let ourselves = Ourselves { addresses: ports.addresses.clone(), ports: [ports.https, ports.http] };
+        let ourselves = ours(&ports, &admin, &dns);
         let dialer = Dialer { ourselves, ack_timeout: config.limits.ack_timeout };
         let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
         let shared = Shared {
@@ -233,7 +234,7 @@ fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> 
 
 #[derive(Debug, Clone)]
 struct Ports {
-    addresses: Vec<IpAddr>,
+    listeners: Vec<SocketAddr>,
     https: u16,
     http: u16,
 }
@@ -246,6 +247,12 @@ struct Shared {
     draining: watch::Receiver<bool>,
     view: BackendView,
     observations: mpsc::Sender<Observation>,
+}
+
+/// Returns all TCP listeners of this process.
+fn ours(ports: &Ports, admin: &AdminServer, dns: &[DnsSockets]) -> Ourselves {
+    let dns = dns.iter().map(DnsSockets::local_addr);
+    Ourselves::new(ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns))
 }
 
 /// Starts the monitor of the backends.
@@ -276,8 +283,9 @@ fn listen_all(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Sockets
     let http = Purpose { what: "http", key: "http_port", port: config.http_port };
     let https = listen(inherited, https, &config.listen, config.workers)?;
     let http = listen(inherited, http, &config.listen, config.workers)?;
-    let ports =
-        Ports { addresses: [https.addresses, http.addresses].concat(), https: https.port, http: http.port };
+    let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
+    let listeners = at(https.addresses, https.port).chain(at(http.addresses, http.port)).collect();
+    let ports = Ports { listeners, https: https.port, http: http.port };
     let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
     Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
@@ -350,6 +358,7 @@ fn start_workers(
             clock: Rc::default(),
             connector: Connector::new(down, observations, dialer, metrics.clone(), timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
+            passing: Passing::default(),
             connections: Rc::new(Connections::default()),
             controlplane,
             metrics,

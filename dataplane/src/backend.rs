@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod down;
 pub(crate) mod health;
 pub(crate) mod monitor;
+pub(crate) mod passing;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod reported;

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use webgateway_process::LocalTasks;
 
 use crate::backend::connector::Connector;
+use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
 use crate::clock::Coarse;
 use crate::config::Limits;
@@ -31,6 +32,8 @@ pub(crate) struct WorkerContext {
     pub connector: Connector,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
+    /// The connections that are passed through.
+    pub passing: Passing,
     /// The clients' connections.
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.

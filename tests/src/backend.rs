@@ -53,6 +53,8 @@ pub enum Raw {
     AnswerAndReset(Vec<u8>),
     /// Answers these bytes and goes on reading.
     AnswerAndRead(Vec<u8>),
+    /// Answers these bytes to as many requests, reads one more and closes without a word.
+    AnswerSome(Vec<u8>, u64),
     /// Closes without a word.
     Close,
     /// Says every byte back, until the other side's end, then says `bye` and ends.
@@ -201,6 +203,15 @@ async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::
         Raw::AnswerAndRead(bytes) => {
             stream.write_all(bytes).await?;
             while stream.read(&mut buffer).await? > 0 {}
+        }
+        Raw::AnswerSome(bytes, count) => {
+            for _ in 0..*count {
+                stream.write_all(bytes).await?;
+                if stream.read(&mut buffer).await? == 0 {
+                    return Ok(());
+                }
+                seen.requests.fetch_add(1, Ordering::SeqCst);
+            }
         }
         Raw::Close => {}
         Raw::Echo => {

@@ -43,6 +43,12 @@ impl FeedFile {
         self
     }
 
+    /// Allows backends in this prefix too.
+    pub fn allowed(&mut self, prefix: &str) -> &mut Self {
+        self.allowed.push(prefix.to_owned());
+        self
+    }
+
     /// Adds a terminated route.
     pub fn terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         self.route(host, "terminate", backends)

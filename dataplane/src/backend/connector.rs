@@ -140,7 +140,7 @@ mod tests {
 
     fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
-        let ourselves = Ourselves { addresses: vec![], ports: [443, 80] };
+        let ourselves = Ourselves::new([]);
         let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);

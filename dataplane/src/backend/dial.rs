@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::stream::BackendStream;
 
@@ -26,7 +26,7 @@ pub(crate) enum DialError {
     #[error("this node is out of sockets")]
     Exhausted,
     /// The backend is this gateway's own listener: what goes there comes back.
-    #[error("it is this gateway itself")]
+    #[error("it is a listener of this gateway itself")]
     Ourselves,
     /// Anything else.
     #[error("cannot connect ({0})")]
@@ -34,14 +34,9 @@ pub(crate) enum DialError {
 }
 
 /// The listeners of this gateway: a backend there would bring a connection back for ever, and bytes that pass through
-/// cannot be marked as HTTP requests are.
+/// cannot be marked as HTTP requests are; or it would show the public what is meant for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ourselves {
-    /// The addresses, unspecified ones among them.
-    pub addresses: Vec<IpAddr>,
-    /// The ports at each of them.
-    pub ports: [u16; 2],
-}
+pub(crate) struct Ourselves(Vec<SocketAddr>);
 
 /// The terms on which backends are connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,15 +48,24 @@ pub(crate) struct Dialer {
 }
 
 impl Ourselves {
+    /// Returns those at `listeners`, unspecified addresses among them.
+    #[must_use]
+    pub(crate) fn new(listeners: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self(listeners.into_iter().collect())
+    }
+
     /// Returns whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
-    /// this machine's.
+    /// this machine's. IPv6's unspecified address stands for those of IPv4 too, as listening on it most often does.
     fn is_at(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
-        let is_bound = |address: &IpAddr| match address.to_canonical() {
-            address if address.is_unspecified() => from == to || to.is_loopback(),
-            address => address == to,
-        };
-        self.ports.contains(&peer.port()) && self.addresses.iter().any(is_bound)
+        let is_local = from == to || to.is_loopback() || to.is_unspecified();
+        self.0.iter().filter(|listener| listener.port() == peer.port()).any(|listener| {
+            match listener.ip().to_canonical() {
+                IpAddr::V4(ip) if ip.is_unspecified() => is_local && to.is_ipv4(),
+                IpAddr::V6(ip) if ip.is_unspecified() => is_local,
+                ip => ip == to,
+            }
+        })
     }
 }
 
@@ -87,11 +91,12 @@ impl Dialer {
         address: SocketAddr,
         limit: Duration,
     ) -> Result<BackendStream, DialError> {
+        let begun = Instant::now();
         let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
-        if self.ourselves.is_at(stream.local_addr()?, address) {
+        if self.ourselves.is_at(stream.local_addr()?, stream.peer_addr()?) {
             return Err(DialError::Ourselves);
         }
-        Ok(BackendStream::new(stream, self.ack_timeout)?)
+        Ok(BackendStream::new(stream, self.ack_timeout, begun.elapsed())?)
     }
 }
 
@@ -116,18 +121,36 @@ mod tests {
 
     #[test]
     fn our_own_listeners_are_known_whatever_they_are_called() {
-        let at = |addresses: &[&str], local: &str, peer: &str| {
-            let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            let ourselves = Ourselves { addresses, ports: [443, 80] };
-            ourselves.is_at(local.parse().unwrap(), peer.parse().unwrap())
+        let at = |listener: &str, local: &str, peer: &str| {
+            // Another listener is never in the way.
+            let listeners = ["192.0.2.1:9180", listener].map(|address| address.parse().unwrap());
+            Ourselves::new(listeners).is_at(local.parse().unwrap(), peer.parse().unwrap())
         };
-        assert!(at(&["::"], "[400::1]:5000", "[400::1]:443"));
-        assert!(at(&["::"], "[400::1]:5000", "[400::1]:80"));
-        assert!(at(&["0.0.0.0"], "127.0.0.1:5000", "127.0.0.2:443"));
-        assert!(at(&["::"], "[::ffff:127.0.0.1]:5000", "127.0.0.1:443"));
-        assert!(at(&["400::1"], "[400::2]:5000", "[400::1]:443"));
-        assert!(!at(&["::"], "[400::1]:5000", "[400::2]:443"), "another machine");
-        assert!(!at(&["::"], "[400::1]:5000", "[400::1]:8443"), "another port");
-        assert!(!at(&["192.0.2.1"], "[400::1]:5000", "[400::1]:443"), "another server of this machine");
+        for (listener, local, peer) in [
+            ("[::]:443", "[400::1]:5000", "[400::1]:443"),
+            ("[::]:53", "[400::1]:5000", "[400::1]:53"),
+            ("[::]:443", "[::1]:5000", "[::1]:443"),
+            ("[::]:443", "127.0.0.1:5000", "127.0.0.1:443"),
+            ("[::]:443", "192.0.2.7:5000", "192.0.2.7:443"),
+            ("[::]:443", "[::ffff:127.0.0.1]:5000", "127.0.0.1:443"),
+            ("[::]:443", "[::ffff:192.0.2.7]:5000", "[::ffff:192.0.2.7]:443"),
+            ("0.0.0.0:443", "127.0.0.1:5000", "127.0.0.2:443"),
+            ("0.0.0.0:443", "192.0.2.7:5000", "[::ffff:192.0.2.7]:443"),
+            ("0.0.0.0:443", "127.0.0.1:5000", "0.0.0.0:443"),
+            ("[400::1]:443", "[400::2]:5000", "[400::1]:443"),
+            ("127.0.0.1:9180", "127.0.0.1:5000", "[::ffff:127.0.0.1]:9180"),
+            ("[::ffff:127.0.0.1]:9180", "127.0.0.1:5000", "127.0.0.1:9180"),
+        ] {
+            assert!(at(listener, local, peer), "{peer} is {listener}");
+        }
+        for (listener, local, peer, what) in [
+            ("[::]:443", "[400::1]:5000", "[400::2]:443", "another machine"),
+            ("[::]:443", "[400::1]:5000", "[400::1]:8443", "another port"),
+            ("0.0.0.0:443", "[400::1]:5000", "[400::1]:443", "IPv4 alone"),
+            ("127.0.0.1:443", "127.0.0.1:5000", "127.0.0.2:443", "another server of this machine"),
+            ("[400::1]:443", "[400::2]:5000", "[400::2]:443", "another server of this machine"),
+        ] {
+            assert!(!at(listener, local, peer), "{peer} is {what}, not {listener}");
+        }
     }
 }

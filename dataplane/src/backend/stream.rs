@@ -24,16 +24,23 @@ pub(crate) struct BackendStream {
     socket: Socket,
     limit: Duration,
     is_limited: bool,
+    round_trip: Duration,
     /// The bytes sent since the last one was received.
     unanswered: usize,
 }
 
 impl BackendStream {
-    /// Takes over a new connection; what it sends is to be acknowledged within `limit`.
-    pub(super) fn new(stream: TcpStream, limit: Duration) -> io::Result<Self> {
+    /// Takes over a new connection, which took `round_trip` to open; what it sends is to be acknowledged within `limit`.
+    pub(super) fn new(stream: TcpStream, limit: Duration, round_trip: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_user_timeout(Some(limit))?;
-        Ok(Self { socket: Socket(stream), limit, is_limited: true, unanswered: 0 })
+        Ok(Self { socket: Socket(stream), limit, is_limited: true, round_trip, unanswered: 0 })
+    }
+
+    /// Returns the time that it took to connect: one round trip, or more.
+    #[must_use]
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// Makes the end of the connection a reset.
@@ -119,7 +126,7 @@ mod tests {
     async fn pair(limit: Duration) -> (BackendStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (BackendStream::new(dialled, limit).unwrap(), listener.accept().await.unwrap().0)
+        (BackendStream::new(dialled, limit, Duration::ZERO).unwrap(), listener.accept().await.unwrap().0)
     }
 
     fn limit(stream: &BackendStream) -> Option<Duration> {

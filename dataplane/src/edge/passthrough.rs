@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
 
+use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::tls::{self, INTERNAL_ERROR};
@@ -38,6 +39,11 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
 }
 
 async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
+    let Some(_passed) = worker.passing.begin(&hello) else {
+        debug!(host = %route.host, "a passthrough came back to this gateway");
+        worker.metrics.backend_failed(DialError::Ourselves.proxy_error());
+        return tls::refuse(client, &INTERNAL_ERROR).await;
+    };
     let mut backend = match worker.connector.connect(route).await {
         Ok(backend) => backend,
         Err(error) => {

@@ -10,13 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
-use crate::backend::pool::Pool;
+use crate::backend::pool::{BackendConnection, Pool};
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
 const PIECE: usize = 16 * 1024;
@@ -90,7 +89,9 @@ pub(crate) struct Lease {
     /// The address of the backend.
     pub backend: SocketAddr,
     /// The connection.
-    pub sender: SendRequest<RequestBody>,
+    pub connection: BackendConnection<RequestBody>,
+    /// The time that the backend announces to keep it while it is idle.
+    pub announced: Option<Duration>,
 }
 
 impl RequestBody {
@@ -142,10 +143,10 @@ impl BackendBody {
 
     fn release(&mut self) {
         // A backend that answered before it read the whole request is in no state for another one.
-        if let Some(Lease { pool, backend, sender }) = self.lease.take()
+        if let Some(Lease { pool, backend, connection, announced }) = self.lease.take()
             && self.exchange.is_request_done()
         {
-            pool.put(backend, sender, self.exchange.last());
+            pool.put(backend, connection, self.exchange.last(), announced);
         }
     }
 

@@ -8,10 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tracing::debug;
 use webgateway_proto::feed::FeedRoute;
@@ -19,7 +18,7 @@ use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::handshake;
+use crate::backend::pool::{BackendConnection, announced, handshake};
 use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
@@ -88,34 +87,45 @@ fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     }
 }
 
-/// Sends over an idle connection as long as one takes it, else over a new one.
+/// Sends over an idle connection as long as one takes it, else over a new one. A request that breaks with a connection
+/// that was idle before, and may be repeated, is sent once more, over a new one.
 async fn send(
     worker: &Rc<WorkerContext>,
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
+    let mut is_repeated = false;
     loop {
-        let idle = worker.pool.take(backend.address(), worker.clock.now()).await;
+        let idle = match is_repeated {
+            false => worker.pool.take(backend.address(), worker.clock.now()).await,
+            true => None,
+        };
         // The backend may hang up just as it is asked again.
         let copy = idle.as_ref().and_then(|_| replayable(&request));
         let is_new = idle.is_none();
-        let sender = match idle {
-            Some(sender) => sender,
+        let connection = match idle {
+            Some(connection) => connection,
             None => match Box::pin(connect(worker, backend)).await {
-                Ok(sender) => sender,
+                Ok(connection) => connection,
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (answer(worker, backend.address(), sender, request, exchange).await, copy) {
+        request = match (answer(worker, backend.address(), connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(back, _)), _) if !is_new => back,
-            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => copy,
+            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => {
+                is_repeated = true;
+                copy
+            }
             (other, _) => return other,
         };
     }
 }
 
-async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest<RequestBody>, ProxyError> {
+async fn connect(
+    worker: &WorkerContext,
+    backend: Backend,
+) -> Result<BackendConnection<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
     handshake(&worker.tasks, backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
 }
@@ -123,14 +133,15 @@ async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest
 async fn answer(
     worker: &Rc<WorkerContext>,
     backend: SocketAddr,
-    mut sender: SendRequest<RequestBody>,
+    mut connection: BackendConnection<RequestBody>,
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
-    let sent = pin!(sender.try_send_request(*request));
+    let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(response)) => {
-            let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender };
+            let announced = announced(response.headers());
+            let lease = Lease { pool: Rc::clone(&worker.pool), backend, connection, announced };
             Ok(Answer { response, lease })
         }
         Some(Err(error)) => Err(unanswered(error)),
@@ -171,10 +182,9 @@ fn unanswered(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
     }
 }
 
-/// Returns a copy of a request that does no harm twice (RFC 9110 §9.2.1) and has no body.
+/// Returns a copy of a request that does no more when it arrives twice (RFC 9110 §9.2.2), if it has no body.
 fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe || !matches!(request.body(), RequestBody::Empty) {
+    if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
         return None;
     }
     // An upgrade's other half cannot be copied; it goes over a new connection or fails.

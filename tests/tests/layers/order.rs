@@ -177,6 +177,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "controlplane",
             "backend::stream",
             "backend::dial",
+            "backend::passing",
             "backend::pool",
             "backend::balance",
             "backend::health",

@@ -30,6 +30,9 @@ stories![
     a_post_is_not_sent_twice,
     a_backend_that_closes_idle_connections_is_no_error,
     an_address_outside_the_overlay_is_refused_here_too,
+    only_what_does_no_harm_is_repeated,
+    a_connection_is_given_up_before_its_backend_does,
+    bytes_on_an_idle_connection_are_no_answer,
     a_backends_host_that_vanishes_is_noticed_within_seconds,
     a_log_line_says_which_connection_and_request_it_is_of,
 ];
@@ -226,6 +229,95 @@ async fn an_address_outside_the_overlay_is_refused_here_too(scene: &Scene) -> Re
     visitor.get(HOST, "/").await?.expect(200)?;
     visitor.get("local.gw.example", "/").await?.expect(503)?;
     ensure!(outside.connections() == 0);
+    Ok(())
+}
+
+async fn only_what_does_no_harm_is_repeated(scene: &Scene) -> Result<()> {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    for (n, (method, body, repeated)) in (1..).zip([
+        (Method::GET, "", true),
+        (Method::HEAD, "", true),
+        (Method::OPTIONS, "", true),
+        (Method::TRACE, "", true),
+        (Method::PUT, "", true),
+        (Method::DELETE, "", true),
+        (Method::PUT, "once", false),
+        (Method::DELETE, "once", false),
+        (Method::GET, "once", false),
+        (Method::POST, "", false),
+        (Method::POST, "once", false),
+        (Method::PATCH, "", false),
+        (Method::PATCH, "once", false),
+    ]) {
+        let what = format!("{method} {body:?}");
+        // Each connection breaks with its second request.
+        let backend = Backend::raw(overlay(n, 8080), Raw::AnswerSome(answer.clone(), 1)).await?;
+        let world = quick(scene, &[backend.address()]).await?;
+        let mut connection = world.visitor()?.connect(HOST).await?;
+        connection.get(HOST, "/").await?.expect(200)?;
+        let request = connection.request(method, HOST, "/again").body(Full::from(body))?;
+        let reply = connection.send(request).await?;
+        let (status, requests) = if repeated { (200, 3) } else { (502, 2) };
+        ensure!(reply.status.as_u16() == status, "{what}: {reply:?}");
+        ensure!(backend.requests() == requests, "{what} came {} times", backend.requests() - 1);
+        ensure!(backend.connections() == requests - 1, "{what}: {} connections", backend.connections());
+    }
+    Ok(())
+}
+
+async fn a_connection_is_given_up_before_its_backend_does(scene: &Scene) -> Result<()> {
+    const LONG: &str = "[limits]\nbackend_idle = \"1h\"";
+    let answer = |keep: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{keep}\r\n").into_bytes();
+    for (n, (keep, connections, is_given_up)) in (1..).zip([
+        ("Keep-Alive: timeout=1\r\n", 1, true),
+        ("Connection: keep-alive\r\nkeep-alive: max=100, Timeout=1\r\n", 1, true),
+        ("Keep-Alive: max=5\r\nKeep-Alive: timeout=1\r\n", 1, true),
+        ("Keep-Alive: timeout=0\r\n", 2, true),
+        ("Keep-Alive: timeout=60, max=0\r\n", 2, true),
+        ("Connection: close\r\n", 2, true),
+        ("Keep-Alive: timeout=60\r\n", 1, false),
+        ("Keep-Alive: timeout=soon\r\n", 1, false),
+        ("", 1, false),
+    ]) {
+        let backend = Backend::raw(overlay(n, 8080), Raw::AnswerSome(answer(keep), u64::MAX)).await?;
+        let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+            file.terminated(HOST, &[backend.address()]);
+        };
+        let world = Standalone::start_with(scene, routes, |setup| setup.more(LONG)).await?;
+        let mut connection = world.visitor()?.connect(HOST).await?;
+        for _ in 0..2 {
+            let post = connection.request(Method::POST, HOST, "/").body(Full::from("x"))?;
+            ensure!(connection.send(post).await?.expect(200)?.header("keep-alive").is_empty(), "{keep:?}");
+        }
+        ensure!(backend.connections() == connections, "{keep:?}: {} connections", backend.connections());
+        let closed =
+            webgateway_tests::wait::eventually("the gateway hangs up", Duration::from_secs(3), async || {
+                ensure!(backend.open() == 0, "{} open", backend.open());
+                Ok(())
+            });
+        ensure!(closed.await.is_ok() == is_given_up, "{keep:?}");
+    }
+    Ok(())
+}
+
+async fn bytes_on_an_idle_connection_are_no_answer(scene: &Scene) -> Result<()> {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright";
+    for (n, beyond) in (1..).zip([
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "\r\n",
+        "x",
+    ]) {
+        let raw = Raw::AnswerSome([ANSWER, beyond].concat().into_bytes(), u64::MAX);
+        let backend = Backend::raw(overlay(n, 8080), raw).await?;
+        let world = quick(scene, &[backend.address()]).await?;
+        let mut connection = world.visitor()?.connect(HOST).await?;
+        for method in [Method::GET, Method::POST, Method::GET, Method::POST] {
+            let request = connection.request(method, HOST, "/").body(Full::from(""))?;
+            ensure!(connection.send(request).await?.expect(200)?.text() == "right", "{beyond:?}");
+        }
+        ensure!(backend.connections() == 4, "{beyond:?}: {} connections", backend.connections());
+    }
     Ok(())
 }
 

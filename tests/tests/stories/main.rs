@@ -25,6 +25,7 @@ mod health;
 mod http_challenges;
 mod interop;
 mod links;
+mod loops;
 mod misdirected;
 mod operators;
 mod outages;
@@ -56,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         early_data::stories(),
         websockets::stories(),
         misdirected::stories(),
+        loops::stories(),
         failing_backends::stories(),
         health::stories(),
         plain::stories(),
