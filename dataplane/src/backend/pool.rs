@@ -14,7 +14,7 @@ use tracing::trace;
 use webgateway_process::LocalTasks;
 
 use super::stream::BackendStream;
-use crate::config::POOL_PER_BACKEND;
+use crate::config::{Limits, POOL_PER_BACKEND};
 
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -79,18 +79,22 @@ where
     }
 }
 
-/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it.
+/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it. The heads of answers
+/// are bounded as those of requests are.
 pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,
     stream: BackendStream,
+    limits: &Limits,
 ) -> hyper::Result<SendRequest<B>>
 where
     B: Body + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
+use super::framing::{Direction, passing};
 use crate::backend::pool::Pool;
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
@@ -91,6 +92,8 @@ pub(crate) struct Lease {
     pub backend: SocketAddr,
     /// The connection.
     pub sender: SendRequest<RequestBody>,
+    /// Lets the connection go back to the pool.
+    pub is_reusable: bool,
 }
 
 impl RequestBody {
@@ -142,7 +145,8 @@ impl BackendBody {
 
     fn release(&mut self) {
         // A backend that answered before it read the whole request is in no state for another one.
-        if let Some(Lease { pool, backend, sender }) = self.lease.take()
+        if let Some(Lease { pool, backend, sender, is_reusable }) = self.lease.take()
+            && is_reusable
             && self.exchange.is_request_done()
         {
             pool.put(backend, sender, self.exchange.last());
@@ -173,11 +177,23 @@ impl BackendBody {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
         match &frame {
-            Some(Ok(_)) => self.release_at_end(),
-            None => self.release(),
+            Some(Ok(data)) if data.is_data() => self.release_at_end(),
+            // Trailers are the end.
+            Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(through(frame, Direction::ToClient))
+    }
+}
+
+/// Returns the part of a frame that may pass this way; without one, the body is over.
+fn through(
+    frame: Option<hyper::Result<Frame<Bytes>>>,
+    direction: Direction,
+) -> Option<Result<Frame<Bytes>, BodyError>> {
+    match frame? {
+        Ok(frame) => passing(frame, direction).map(Ok),
+        Err(error) => Some(Err(BodyError::Peer(error))),
     }
 }
 
@@ -235,10 +251,11 @@ impl Body for RequestBody {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
         exchange.moved();
-        if frame.is_none() || incoming.is_end_stream() {
+        let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
+        if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.request_done();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(through(frame, Direction::ToBackend))
     }
 
     fn is_end_stream(&self) -> bool {

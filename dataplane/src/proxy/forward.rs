@@ -24,6 +24,7 @@ use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::framing::frame_response;
 
 /// A backend's response, and its connection.
 pub(crate) struct Answer {
@@ -117,7 +118,8 @@ async fn send(
 
 async fn connect(worker: &WorkerContext, backend: Backend) -> Result<SendRequest<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
-    handshake(&worker.tasks, backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
+    let begun = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    begun.map_err(|error| ProxyError::from(&error))
 }
 
 async fn answer(
@@ -127,13 +129,20 @@ async fn answer(
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
+    let is_head = request.method() == Method::HEAD;
     let sent = pin!(sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
-        Some(Ok(response)) => {
-            let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender };
+        Some(Ok(mut response)) => {
+            let framed = frame_response(&mut response, is_head);
+            let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
+            let lease = Lease { pool: Rc::clone(&worker.pool), backend, sender, is_reusable };
             Ok(Answer { response, lease })
         }
-        Some(Err(error)) => Err(unanswered(error)),
+        Some(Err(error)) => {
+            // It names the field that the parser refused.
+            debug!(%backend, error = %error.error(), "no answer from a backend");
+            Err(unanswered(error))
+        }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
 }
