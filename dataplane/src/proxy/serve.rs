@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{Instrument, Span, debug};
-use webgateway_process::LocalTasks;
+use webgateway_process::{LocalTasks, StrictHttp};
 
 use crate::config::Limits;
 use crate::connections::{LINGER, Phase};
@@ -39,7 +39,7 @@ where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
 {
     let http1 =
-        http1_builder(&connection.worker.limits).serve_connection(TokioIo::new(io), service);
+        http1_builder(&connection.worker.limits).serve_connection(TokioIo::new(StrictHttp::new(io)), service);
     ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
 }
 

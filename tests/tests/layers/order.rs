@@ -30,6 +30,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "notify",
             "bind",
             "inherited",
+            "strict_http",
             "application",
             "metrics",
             "network",

@@ -42,6 +42,7 @@ mod smuggling;
 mod speed;
 mod standalone;
 mod stopping;
+mod strict_heads;
 mod terminated;
 mod tour;
 mod upgrade;
@@ -65,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         smuggling::stories(),
         framing::stories(),
         answers::stories(),
+        strict_heads::stories(),
         slow::stories(),
         changes::stories(),
         stopping::stories(),
