@@ -12,17 +12,23 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 use webgateway_tests::client::{exchange, rest};
+use webgateway_tests::feed_server::passthrough;
+use webgateway_tests::gateway::HTTP;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::recorder::Recorder;
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
 
+use crate::feed::Fed;
 use crate::standalone::Standalone;
 
 stories![
     every_method_arrives_with_its_body_over_h1,
     every_method_arrives_with_its_body_over_h2,
+    lengths_over_h2_are_one_length,
+    every_challenge_arrives_with_its_body_at_port_80,
     trailers_are_held_to_the_rules_of_fields,
     authorities_are_compared_as_what_they_mean,
     only_websockets_are_upgraded,
@@ -93,21 +99,23 @@ fn arrived(backend: &Recorder, method: &str, target: &str, body: &str) -> Result
     Ok(())
 }
 
+/// Bodies over HTTP/1.1: their name, how a request with one goes on after its head, and the body.
+const BODIES: [(&str, &str, &str); 8] = [
+    ("none", "\r\n", ""),
+    ("length", "Content-Length: 5\r\n\r\nhello", "hello"),
+    ("length-padded", "Content-Length: 005\r\n\r\nhello", "hello"),
+    ("length-twice", "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "hello"),
+    ("length-zero", "Content-Length: 0\r\n\r\n", ""),
+    ("chunked", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"),
+    ("chunked-case", "Transfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "hello"),
+    ("chunked-empty", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ""),
+];
+
 async fn every_method_arrives_with_its_body_over_h1(scene: &Scene) -> Result<()> {
     let (world, backend) = recording(scene).await?;
-    let bodies = [
-        ("none", "\r\n", ""),
-        ("length", "Content-Length: 5\r\n\r\nhello", "hello"),
-        ("length-padded", "Content-Length: 005\r\n\r\nhello", "hello"),
-        ("length-twice", "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "hello"),
-        ("length-zero", "Content-Length: 0\r\n\r\n", ""),
-        ("chunked", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"),
-        ("chunked-case", "Transfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "hello"),
-        ("chunked-empty", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ""),
-    ];
     let mut wrong = Vec::new();
     for method in METHODS {
-        for (kind, tail, body) in bodies {
+        for (kind, tail, body) in BODIES {
             let target = format!("/{method}/{kind}");
             let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
             let heard = answer(&world, &format!("{head}{tail}")).await?;
@@ -116,6 +124,39 @@ async fn every_method_arrives_with_its_body_over_h1(scene: &Scene) -> Result<()>
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn every_challenge_arrives_with_its_body_at_port_80(scene: &Scene) -> Result<()> {
+    let backend = Recorder::start(overlay(1, HTTP)).await?;
+    // It listens on 127.0.0.1 alone: port 80 of the overlay is the backend's.
+    let (fed, mut node) = Fed::start_with(scene, |setup| setup.number(1)).await?;
+    fed.sync(&mut node, vec![passthrough(Uuid::now_v7(), HOST, overlay(1, 8443))]).await?;
+    let path = "/.well-known/acme-challenge";
+    let ask = async |method: &str, target: &str, tail: &str| {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{tail}");
+        let heard = exchange(fed.gateway.http(), head.as_bytes()).await?;
+        anyhow::Ok(String::from_utf8_lossy(&heard).into_owned())
+    };
+    for method in ["GET", "HEAD"] {
+        for (kind, tail, body) in BODIES {
+            let target = format!("{path}/{method}-{kind}");
+            let heard = ask(method, &target, tail).await?;
+            ensure!(heard.starts_with("HTTP/1.1 200"), "{target}: {heard}");
+            arrived(&backend, method, &target, body)?;
+        }
+    }
+    let target = format!("{path}/both");
+    let chunked = "5\r\nhello\r\n0\r\n\r\n";
+    let fields = "Content-Length: 2\r\nTransfer-Encoding: chunked";
+    backend.answer(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
+    let heard = ask("GET", &target, "\r\n").await?;
+    ensure!(heard.ends_with(&format!("\r\n\r\n{chunked}")), "{heard}");
+    let target = format!("{path}/gzip");
+    let fields = "Transfer-Encoding: gzip, chunked";
+    backend.answer(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
+    let heard = ask("GET", &target, "\r\n").await?;
+    ensure!(heard.starts_with("HTTP/1.1 502") && heard.contains("http_response_transfer_coding"), "{heard}");
     Ok(())
 }
 
@@ -147,6 +188,36 @@ async fn every_method_arrives_with_its_body_over_h2(scene: &Scene) -> Result<()>
         wrong.extend(arrived(&backend, method, &target, "").err().map(|error| error.to_string()));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn lengths_over_h2_are_one_length(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    for method in ["GET", "POST"] {
+        for (n, (first, second, passes)) in
+            [("5", "5", true), ("5", "6", false), ("6", "5", false), ("5", "x", false), ("5", "+5", false)]
+                .into_iter()
+                .enumerate()
+        {
+            // One that is refused may take the connection with it.
+            let mut h2 = H2::connect(&world).await?;
+            let target = format!("/{method}/{n}");
+            let request = Request::builder().method(method).uri(format!("https://{HOST}{target}"));
+            let request = request.header("content-length", first).header("content-length", second);
+            let got = h2.send(request, vec![data("hello")]).await;
+            if passes {
+                ensure!(got? == 200, "{target}");
+                arrived(&backend, method, &target, "hello")?;
+                ensure!(backend.only(&target)?.values("content-length") == ["5"], "{target}");
+            } else {
+                let refused = got.as_ref().map_or(true, |status| *status == 400);
+                ensure!(
+                    refused && backend.requests(&target).is_empty(),
+                    "{method} {first}, {second}: {got:?}"
+                );
+            }
+        }
+    }
     Ok(())
 }
 

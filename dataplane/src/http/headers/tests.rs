@@ -23,6 +23,12 @@ fn the_host_is_found_where_each_version_says_it() {
     assert_eq!(host(Version::HTTP_11, "/", &["a.example."]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &["A.example"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_2, "/x", &["a.example"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_2, "/x", &[]), Err(BadRequest::NoHost));
+    assert_eq!(host(Version::HTTP_11, "http://a.example", &[]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_11, "*", &["a.example"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_11, "a.example:443", &["a.example"]), ok("a.example"));
+    assert_eq!(host(Version::HTTP_10, "http://a.example/", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_10, "/", &[]), ok("sni.example"));
     assert_eq!(host(Version::HTTP_11, "/", &["[400::A]:443"]), ok("[400::a]"));
     assert_eq!(host(Version::HTTP_11, "/", &[]), Err(BadRequest::NoHost));
