@@ -3,5 +3,6 @@
 pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod websocket;

@@ -19,6 +19,7 @@ pub mod netns;
 pub mod pebble;
 pub mod process;
 pub mod quantiles;
+pub mod recorder;
 pub mod resolver;
 pub mod scene;
 pub mod seed;

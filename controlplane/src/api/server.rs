@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 use webgateway_process::accept::Acceptor;
-use webgateway_process::{BindError, Stop, Tasks};
+use webgateway_process::{BindError, Stop, StrictHttp, Tasks};
 use webgateway_proto::api::MAX_BODY;
 
 use super::{Api, Origin, fault};
@@ -117,7 +117,8 @@ impl Connection {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(StrictHttp::new(stream)), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = is_over(tasks.stop()) => {

@@ -16,7 +16,7 @@ use webgateway_process::LocalTasks;
 
 use super::stream::BackendStream;
 use crate::clock::TICK;
-use crate::config::POOL_PER_BACKEND;
+use crate::config::{Limits, POOL_PER_BACKEND};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -124,11 +124,13 @@ fn time_to_keep(most: Duration, announced: Option<Duration>, round_trip: Duratio
     announced.checked_sub(2 * round_trip + TICK).filter(|keep| !keep.is_zero()).map(|keep| keep.min(most))
 }
 
-/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it.
+/// Begins HTTP/1.1 on a new connection; its driver runs on this worker until either side ends it. The heads of answers
+/// are bounded as those of requests are.
 pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,
     stream: BackendStream,
+    limits: &Limits,
 ) -> hyper::Result<BackendConnection<B>>
 where
     B: Body + 'static,
@@ -136,7 +138,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let round_trip = stream.round_trip();
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",

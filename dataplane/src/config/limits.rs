@@ -6,6 +6,11 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, within};
 
+/// The bytes that HTTP/2 counts for a field beside those of its name and value.
+const FIELD_OVERHEAD: usize = 32;
+/// A map of fields has no room for many more.
+const MAX_FIELDS: usize = 16_384;
+
 /// Every bound on size and time, each for one worker or one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -21,7 +26,7 @@ pub struct Limits {
     /// The time to send a request head, and between two of them.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// The maximum size of a request head, in bytes.
+    /// The maximum size of a head, of a request or of a backend's answer, in bytes.
     pub header_bytes: u32,
     /// The time without progress on the client's side while the gateway waits for it.
     #[serde(with = "humantime_serde")]
@@ -68,6 +73,19 @@ pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const POOL_PER_BACKEND: usize = 1024;
 
 impl Limits {
+    /// Returns the maximum size of a head in HTTP/1.1, in bytes.
+    #[must_use]
+    pub(crate) fn head_size(&self) -> usize {
+        usize::try_from(self.header_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the number of fields that HTTP/2 has room for in a head of the maximum size: it counts 32 bytes for each,
+    /// be they empty (RFC 9113 §6.5.2). HTTP/1.1 takes as many.
+    #[must_use]
+    pub(crate) fn head_fields(&self) -> usize {
+        (self.head_size() / FIELD_OVERHEAD).min(MAX_FIELDS)
+    }
+
     /// Refuses bounds that nothing could run with: time that is none or beyond the clock, room for nothing.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let timeouts = [

@@ -52,7 +52,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "To send a request head; also between two of them [default: 60s]",
     ),
-    key("limits.header_bytes", Kind::Integer, "Bytes of a request head [default: 65536]"),
+    key("limits.header_bytes", Kind::Integer, "Bytes of a head, of a request or an answer [default: 65536]"),
     key("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
     key("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
     key("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),

@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
+use super::framing::{Direction, passing};
 use crate::backend::pool::{BackendConnection, Pool};
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
@@ -92,6 +93,8 @@ pub(crate) struct Lease {
     pub connection: BackendConnection<RequestBody>,
     /// The time that the backend announces to keep it while it is idle.
     pub announced: Option<Duration>,
+    /// Lets the connection go back to the pool.
+    pub is_reusable: bool,
 }
 
 impl RequestBody {
@@ -143,7 +146,8 @@ impl BackendBody {
 
     fn release(&mut self) {
         // A backend that answered before it read the whole request is in no state for another one.
-        if let Some(Lease { pool, backend, connection, announced }) = self.lease.take()
+        if let Some(Lease { pool, backend, connection, announced, is_reusable }) = self.lease.take()
+            && is_reusable
             && self.exchange.is_request_done()
         {
             pool.put(backend, connection, self.exchange.last(), announced);
@@ -174,11 +178,23 @@ impl BackendBody {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
         match &frame {
-            Some(Ok(_)) => self.release_at_end(),
-            None => self.release(),
+            Some(Ok(data)) if data.is_data() => self.release_at_end(),
+            // Trailers are the end.
+            Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(through(frame, Direction::ToClient))
+    }
+}
+
+/// Returns the part of a frame that may pass this way; without one, the body is over.
+fn through(
+    frame: Option<hyper::Result<Frame<Bytes>>>,
+    direction: Direction,
+) -> Option<Result<Frame<Bytes>, BodyError>> {
+    match frame? {
+        Ok(frame) => passing(frame, direction).map(Ok),
+        Err(error) => Some(Err(BodyError::Peer(error))),
     }
 }
 
@@ -236,10 +252,11 @@ impl Body for RequestBody {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
         exchange.moved();
-        if frame.is_none() || incoming.is_end_stream() {
+        let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
+        if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.request_done();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(through(frame, Direction::ToBackend))
     }
 
     fn is_end_stream(&self) -> bool {

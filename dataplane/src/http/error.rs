@@ -4,6 +4,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
 use super::body::ResponseBody;
+use super::framing::FramingError;
 use super::headers::BadRequest;
 use crate::backend::dial::DialError;
 use crate::controlplane::ControlplaneError;
@@ -41,6 +42,9 @@ pub(crate) enum ProxyError {
     /// The backend's answer is no HTTP.
     #[error("The backend's answer is not HTTP.")]
     InvalidResponse,
+    /// The end of the backend's answer is in doubt.
+    #[error("The backend's answer cannot be passed on: {0}.")]
+    Framing(#[from] FramingError),
     /// The backend's answer has a head that is too large.
     #[error("The backend's answer has too large a head.")]
     LargeHead,
@@ -76,6 +80,12 @@ impl ProxyError {
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
             Self::HangUp => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
             Self::InvalidResponse => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
+            Self::Framing(FramingError::Coding) => {
+                of(StatusCode::BAD_GATEWAY, Some("http_response_transfer_coding"))
+            }
+            Self::Framing(FramingError::Length | FramingError::OldCoding) => {
+                of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
+            }
             Self::LargeHead => of(StatusCode::BAD_GATEWAY, Some("http_response_header_section_size")),
             Self::ResponseTimeout => of(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout")),
             Self::Upgrade => of(StatusCode::BAD_GATEWAY, Some("http_upgrade_failed")),
@@ -101,7 +111,10 @@ impl ProxyError {
     /// Returns whether a backend took the request and gave no valid response.
     #[must_use]
     pub(crate) fn is_of_backend(&self) -> bool {
-        matches!(self, Self::HangUp | Self::InvalidResponse | Self::LargeHead | Self::ResponseTimeout)
+        matches!(
+            self,
+            Self::HangUp | Self::InvalidResponse | Self::Framing(_) | Self::LargeHead | Self::ResponseTimeout
+        )
     }
 
     /// Returns the response that says so.
@@ -129,6 +142,7 @@ impl ProxyError {
             | Self::Dial(_)
             | Self::HangUp
             | Self::InvalidResponse
+            | Self::Framing(_)
             | Self::LargeHead
             | Self::ResponseTimeout
             | Self::Upgrade

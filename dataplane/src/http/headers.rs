@@ -6,6 +6,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE,
 };
+use http::uri::Scheme;
 use http::{Method, Request, Version};
 use thiserror::Error;
 
@@ -27,7 +28,7 @@ pub(crate) enum BadRequest {
     /// A host with a userinfo, or characters no host has.
     #[error("its host is malformed")]
     Host,
-    /// Content-Length beside Transfer-Encoding, or a Transfer-Encoding other than chunked.
+    /// Content-Length beside Transfer-Encoding, a Transfer-Encoding other than chunked, or lengths that differ.
     #[error("its length is told in two ways")]
     Length,
     /// A body that is not framed as it said, or that ended early.
@@ -60,8 +61,8 @@ pub(crate) struct Forwarded<'a> {
     pub proto: &'static str,
     /// The gateway's name in CDN-Loop.
     pub cdn_id: &'a HeaderValue,
-    /// The protocol to upgrade to.
-    pub upgrade: Option<HeaderValue>,
+    /// Forwards the upgrade to WebSocket that the request asks for.
+    pub upgrade: bool,
 }
 
 /// Checks a head's framing and returns the host it is for, so that no path goes on with a request in doubt.
@@ -84,13 +85,29 @@ pub(crate) fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Tar
     }
     let named = field.map(|host| host.to_str().map_err(|_| BadRequest::Host)).transpose()?;
     let in_uri = request.uri().authority().map(http::uri::Authority::as_str);
-    let authority = match (in_uri, named) {
-        (Some(uri), Some(named)) if !uri.eq_ignore_ascii_case(named) => return Err(BadRequest::SeveralHosts),
-        (Some(authority), _) | (None, Some(authority)) => authority,
-        (None, None) if request.version() == Version::HTTP_10 => sni,
+    let (authority, field) = match (in_uri, named) {
+        (Some(uri), Some(named)) if uri.eq_ignore_ascii_case(named) => (uri, field),
+        // Two spellings of one authority: the URI's goes on (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+        (Some(uri), Some(named)) => {
+            let default = if request.uri().scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+            let is_same =
+                normal_host(uri)? == normal_host(named)? && port(uri, default) == port(named, default);
+            (is_same.then_some(uri).ok_or(BadRequest::SeveralHosts)?, None)
+        }
+        (Some(authority), None) | (None, Some(authority)) => (authority, field),
+        (None, None) if request.version() == Version::HTTP_10 => (sni, None),
         (None, None) => return Err(BadRequest::NoHost),
     };
     Ok(Target { authority, field, host: normal_host(authority)? })
+}
+
+/// Returns the port of an authority whose host is normal: without one, or with an empty one, the default of its scheme.
+fn port(authority: &str, default: u16) -> Option<u16> {
+    let behind = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
+    match behind.rsplit_once(':') {
+        None | Some((_, "")) => Some(default),
+        Some((_, port)) => port.parse().ok(),
+    }
 }
 
 impl Target<'_> {
@@ -133,7 +150,9 @@ fn ipv6_literal(authority: &str) -> Option<Cow<'_, str>> {
 /// Refuses what two readers could read in two ways. The parser has refused most of it already.
 fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(encoding) = encodings.next() else { return Ok(()) };
+    let Some(encoding) = encodings.next() else {
+        return content_length(headers).map(drop).map_err(|()| BadRequest::Length);
+    };
     let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !chunked || encodings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
         return Err(BadRequest::Length);
@@ -141,12 +160,44 @@ fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Returns the protocol an HTTP/1.1 request asks to switch to (RFC 9110 §7.8).
+/// Returns the length that Content-Length states, be it several times (RFC 9110 §8.6).
+///
+/// # Errors
+///
+/// Fails if one of its values is no number, or another one.
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
+    let mut length = None;
+    for field in headers.get_all(CONTENT_LENGTH) {
+        for value in field.to_str().map_err(drop)?.split(',').map(str::trim) {
+            // A number may begin with a sign where it is parsed.
+            let is_number = value.bytes().all(|b| b.is_ascii_digit());
+            let value: u64 = value.parse().ok().filter(|_| is_number).ok_or(())?;
+            if length.replace(value).is_some_and(|before| before != value) {
+                return Err(());
+            }
+        }
+    }
+    Ok(length)
+}
+
+/// Returns whether an HTTP/1.1 request asks to switch to WebSocket (RFC 9110 §7.8, RFC 6455 §4.1), the only protocol that
+/// is forwarded. Beyond it, no rule about fields would hold.
 #[must_use]
-pub(crate) fn upgrade_of<B>(request: &Request<B>) -> Option<HeaderValue> {
-    let asked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
-    let named = asked && names(request.headers(), CONNECTION, "upgrade");
-    request.headers().get(UPGRADE).filter(|_| named).cloned()
+pub(crate) fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    headers.contains_key(UPGRADE)
+        && request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && names(headers, CONNECTION, "upgrade")
+        && names(headers, UPGRADE, "websocket")
+}
+
+/// Returns whether a 101 switches to WebSocket and to nothing else.
+#[must_use]
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(UPGRADE).iter();
+    let is_named = fields.next().is_some_and(|field| field.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_named && fields.next().is_none()
 }
 
 /// Returns whether a request went through the gateway of this name before (RFC 8586 §2).
@@ -171,26 +222,27 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
     headers.insert(X_FORWARDED_HOST, forwarded.authority.clone());
     headers.append(CDN_LOOP, forwarded.cdn_id.clone());
     if trailers {
+        // TE is for the next hop alone, and says so (RFC 9110 §10.1.4).
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    if let Some(protocol) = forwarded.upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
+    if forwarded.upgrade {
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
 }
 
-/// Makes a response's head fit for a client; `upgrade` keeps what a 101 needs.
+/// Makes a response's head fit for a client; `upgrade` adds what a 101 to WebSocket needs.
 pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: bool) {
-    let protocol = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     strip(headers, is_hop_by_hop);
-    if let Some(protocol) = protocol {
+    if upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
 }
 
 /// Returns whether a field is hop by hop (RFC 9110 §7.6.1) without being named by Connection.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -207,7 +259,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Returns whether a field is one that only the edge may set, or has dealt with: Expect was answered when the body was asked for.
 /// CGI-like backends read `X_Real_IP` as `X-Real-IP`.
-fn is_for_the_edge(name: &str) -> bool {
+pub(super) fn is_for_the_edge(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(name, "forwarded" | "x-real-ip" | "expect")
         || name.as_bytes().contains(&b'_')

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::framing::frame_response;
 
 /// A backend's response, and its connection.
 pub(crate) struct Answer {
@@ -127,7 +128,8 @@ async fn connect(
     backend: Backend,
 ) -> Result<BackendConnection<RequestBody>, ProxyError> {
     let stream = worker.connector.dial(backend).await?;
-    handshake(&worker.tasks, backend.address(), stream).await.map_err(|error| ProxyError::from(&error))
+    let begun = handshake(&worker.tasks, backend.address(), stream, &worker.limits).await;
+    begun.map_err(|error| ProxyError::from(&error))
 }
 
 async fn answer(
@@ -137,14 +139,22 @@ async fn answer(
     request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
+    let is_head = request.method() == Method::HEAD;
     let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
-        Some(Ok(response)) => {
+        Some(Ok(mut response)) => {
             let announced = announced(response.headers());
-            let lease = Lease { pool: Rc::clone(&worker.pool), backend, connection, announced };
+            let framed = frame_response(&mut response, is_head);
+            let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
+            let pool = Rc::clone(&worker.pool);
+            let lease = Lease { pool, backend, connection, announced, is_reusable };
             Ok(Answer { response, lease })
         }
-        Some(Err(error)) => Err(unanswered(error)),
+        Some(Err(error)) => {
+            // It names the field that the parser refused.
+            debug!(%backend, error = %error.error(), "no answer from a backend");
+            Err(unanswered(error))
+        }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
 }

@@ -69,6 +69,7 @@ async fn handle(
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
+    let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
     let line = context.worker.access_log.then(|| Line::of(&request));
     let answered = if span::is_on() {
@@ -78,6 +79,10 @@ async fn handle(
         respond(&connection, request, &exchange).await
     };
     let mut response = answered.unwrap_or_else(|error| error.response());
+    if is_head && !is_h1 {
+        // Over HTTP/1.1 hyper keeps what is not to be sent; over HTTP/2 it sends what there is.
+        *response.body_mut() = ResponseBody::fixed("");
+    }
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         mark_last(&mut response, context.membership.watch().phase());
     }
@@ -107,7 +112,7 @@ async fn respond(
         Upstream::Route(route) => route,
     };
     let authority = &target.authority_value()?;
-    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: None };
+    let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
     proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -16,6 +16,7 @@ use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::framing::{Content, frame_request};
 use crate::http::headers::{self, BadRequest, Forwarded};
 
 /// The route of a request, and what its backend is told of the client.
@@ -43,9 +44,8 @@ pub(crate) async fn proxy_request(
         // The connection belongs to another route, or to none.
         exchange.belong_to(worker.connections.enter(Some(route.id)));
     }
-    let protocol = headers::upgrade_of(&request);
-    let client = protocol.is_some().then(|| upgrade_of(&mut request, exchange)).transpose()?;
-    forwarded.upgrade.clone_from(&protocol);
+    forwarded.upgrade = headers::asks_for_websocket(&request);
+    let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     headers::to_backend(request.headers_mut(), forwarded);
     let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange), exchange));
     let answered = match exchange.membership() {
@@ -58,10 +58,12 @@ pub(crate) async fn proxy_request(
     };
     let Answer { mut response, lease } = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(connection, exchange, response, client.zip(protocol));
+        return switch(connection, exchange, response, client);
     }
     headers::to_client(response.headers_mut(), false);
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    // The client's connection is none of the backend's: an HTTP/1.0 there would end it, and any content's framing.
+    head.version = Version::HTTP_11;
     let body = ResponseBody::backend(body, Rc::clone(exchange), lease, worker.limits.backend_timeout);
     Ok(Response::from_parts(head, body))
 }
@@ -75,19 +77,17 @@ fn upgrade_of(request: &mut Request<Incoming>, exchange: &Exchange) -> Result<On
     Ok(hyper::upgrade::on(request))
 }
 
-/// Makes a tunnel of the connection and its backend's, if `asked` for this protocol.
+/// Makes a tunnel of the connection and its backend's, if the client asked for a WebSocket and the backend opens one.
 fn switch(
     connection: &ConnectionContext,
     exchange: &Exchange,
     mut response: Response<Incoming>,
-    asked: Option<(OnUpgrade, HeaderValue)>,
+    client: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let agreed = |protocol: &HeaderValue| response.headers().get(header::UPGRADE) == Some(protocol);
-    let (client, protocol) = asked.filter(|(_, protocol)| agreed(protocol)).ok_or(ProxyError::Upgrade)?;
+    let client = client.filter(|_| headers::is_websocket(response.headers())).ok_or(ProxyError::Upgrade)?;
     let upgrade = Upgrade {
         client,
         backend: hyper::upgrade::on(&mut response),
-        is_websocket: protocol.as_bytes().eq_ignore_ascii_case(b"websocket"),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
         open: Rc::clone(&connection.open),
     };
@@ -99,12 +99,14 @@ fn switch(
 /// Makes the request that the backend gets: HTTP/1.1 in origin form, its path to the byte.
 fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
-    let body = if incoming.is_end_stream() {
+    let content = Content::of(&incoming);
+    let body = if content == Content::Empty {
         exchange.request_done();
         RequestBody::Empty
     } else {
         RequestBody::client(incoming, Rc::clone(exchange))
     };
+    frame_request(&mut head, content);
     head.version = Version::HTTP_11;
     if head.uri.authority().is_some() {
         head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));

@@ -1,4 +1,4 @@
-//! A connection that switched protocols: a WebSocket, most often.
+//! A connection that became a WebSocket.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,8 +23,6 @@ pub(crate) struct Upgrade {
     pub client: OnUpgrade,
     /// The backend's side.
     pub backend: OnUpgrade,
-    /// Tells WebSockets, which can be told of their end, from other protocols.
-    pub is_websocket: bool,
     /// The entry of the request among the connections of its route. The tunnel keeps it, as its phase is the tunnel's:
     /// of a route that was deleted meanwhile it drains already.
     pub membership: Rc<Membership>,
@@ -39,7 +37,7 @@ pub(crate) fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
 }
 
 async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
-    let Upgrade { client, backend, is_websocket, membership, open: _open } = upgrade;
+    let Upgrade { client, backend, membership, open: _open } = upgrade;
     let mut cut = std::pin::pin!(membership.watch().reaches(Phase::Cut));
     let both = tokio::select! {
         both = async { tokio::try_join!(client, backend) } => both,
@@ -59,7 +57,7 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
         }
         () = cut => {
             // Without a boundary there is no place for a frame of ours; the client sees the end of the stream.
-            if is_websocket && frames.at_boundary() {
+            if frames.at_boundary() {
                 let close = async {
                     client.write_all(&GOING_AWAY).await?;
                     client.shutdown().await

@@ -17,6 +17,7 @@ pub mod settings;
 pub mod signals;
 mod slots;
 mod stop;
+mod strict_http;
 mod tasks;
 mod watchdog;
 
@@ -31,5 +32,6 @@ pub use rate_limit::NetworkRateLimit;
 pub use readiness::{Blocker, Readiness};
 pub use slots::{Slot, Slots};
 pub use stop::Stop;
+pub use strict_http::StrictHttp;
 pub use tasks::{TaskError, Tasks};
 pub use watchdog::{Pulse, Watchdog};

@@ -1,6 +1,7 @@
 //! What users see, told over the real binaries: each module tells of one side of it.
 
 mod adversity;
+mod answers;
 mod bad_input;
 mod base_domain;
 mod cached;
@@ -19,6 +20,7 @@ mod ended_routes;
 mod endurance;
 mod failing_backends;
 mod feed;
+mod framing;
 mod garbage;
 mod harness;
 mod health;
@@ -41,6 +43,7 @@ mod smuggling;
 mod speed;
 mod standalone;
 mod stopping;
+mod strict_heads;
 mod terminated;
 mod tour;
 mod upgrade;
@@ -63,6 +66,9 @@ fn main() -> anyhow::Result<()> {
         plain::stories(),
         garbage::stories(),
         smuggling::stories(),
+        framing::stories(),
+        answers::stories(),
+        strict_heads::stories(),
         slow::stories(),
         changes::stories(),
         stopping::stories(),

@@ -1,0 +1,65 @@
+//! Heads in doubt are spoiled at one byte, wherever reads are cut; nothing else is changed.
+
+use super::*;
+
+/// Scans `text` in reads of `size` bytes and returns what a server reads.
+fn scanned(text: &[u8], size: usize) -> Vec<u8> {
+    let (mut scanner, mut bytes) = (Scanner::default(), text.to_vec());
+    bytes.chunks_mut(size).for_each(|piece| scanner.scan(piece));
+    bytes
+}
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
+
+#[test]
+fn a_head_in_doubt_is_spoiled() {
+    let long = "0".repeat(LINE);
+    let cases = [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a\r\n\n".to_owned(),
+        "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        format!("{POST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        format!("{POST}transfer-encoding:CHUNKED\r\ncontent-length:0\r\n\r\n"),
+        format!("{POST}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        format!("{POST}Content-Length: {long}1\r\n\r\n"),
+        format!("{POST}Content-Length: 3\r\n\r\na\nb{POST}X: y\n\r\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\n3;x\r\na\nb\r\n0\r\nA: b\r\n\r\n{POST}X: y\n\r\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\n1\nx\r\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\nC: d\r\n\r\n"),
+        format!("{POST}Upgrade: h2c\r\n\r\n{POST}X: y\n\r\n"),
+    ];
+    for text in cases {
+        for size in [1, 2, 3, 7, 1024] {
+            let got = scanned(text.as_bytes(), size);
+            let changed: Vec<usize> = (0..got.len()).filter(|&at| got[at] != text.as_bytes()[at]).collect();
+            // A long line is invalid only where it is not there as a whole.
+            let expected = usize::from(!(text.contains(&long) && size == 1024));
+            assert_eq!(changed.len(), expected, "{text:?} in reads of {size}");
+            assert!(changed.iter().all(|&at| got[at] == 0 && text.as_bytes()[at] == b'\n'), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rest_passes_as_it_is() {
+    let long = "0".repeat(LINE);
+    let cases = [
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        format!("{POST}Content-Length: 005\r\ncontent-length:5 \r\n\r\na\nb\n\nGET / HTTP/1.1\r\n\r\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\nA\r\n\n\n\n\n\n\n\n\n\n\n\r\n0\r\n\r\n{POST}\r\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\n{long}2\r\n\n\n\r\n0\r\n\r\n"),
+        format!("{POST}Transfer-Encoding: gzip, chunked\r\n\r\n\n\n"),
+        format!("{POST}Upgrade: h2c, WebSocket\r\n\r\n\n\n\0\n"),
+        format!("{POST}Upgrade: {long}, WebSocket\r\n\r\n\n\n\0\n"),
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\nx\r\n\n\n"),
+        format!(
+            "{POST}X-Content-Length: 1\r\nContent-Lengths: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+    ];
+    for text in cases {
+        for size in [1, 2, 3, 7, 1024] {
+            assert_eq!(scanned(text.as_bytes(), size), text.as_bytes(), "{text:?} in reads of {size}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Backends' answers on their way to a client: framed anew, or refused with the reason.
+
+use anyhow::{Result, ensure};
+use http::Method;
+use http_body_util::Full;
+use webgateway_tests::recorder::Recorder;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::framing::{answer, recording};
+use crate::standalone::Standalone;
+
+stories![
+    answers_arrive_whole,
+    doubtful_answers_are_refused,
+    a_doubtful_connection_is_not_used_again,
+    answers_trailers_are_held_to_the_rules_of_fields,
+    heads_are_limited_by_their_bytes,
+];
+
+const HOST: &str = "app.gw.example";
+
+/// Answers that pass: the method, the answer after its status line, the length and the body that clients get.
+const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
+    ("GET", "200 OK\r\nContent-Length: 5\r\n\r\nhello", Some("5"), "hello"),
+    ("GET", "200 OK\r\nContent-Length: 005\r\n\r\nhello", Some("5"), "hello"),
+    ("GET", "200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", Some("5"), "hello"),
+    ("GET", "200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", Some("5"), "hello"),
+    ("GET", "200 OK\r\nContent-Length: 5,5\r\ncontent-length: 5\r\n\r\nhello", Some("5"), "hello"),
+    ("GET", "200 OK\r\nContent-Length: 0\r\n\r\n", Some("0"), ""),
+    ("GET", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", None, "hello"),
+    ("GET", "200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", None, ""),
+    (
+        "GET",
+        "200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        None,
+        "hello",
+    ),
+    (
+        "GET",
+        "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        None,
+        "hello",
+    ),
+    (
+        "GET",
+        "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        None,
+        "hello",
+    ),
+    ("GET", "200 OK\r\nConnection: close\r\n\r\nhello", None, "hello"),
+    (
+        "GET",
+        "200 OK\r\nConnection: close, content-length\r\nContent-Length: 5\r\n\r\nhello",
+        Some("5"),
+        "hello",
+    ),
+    ("GET", "204 No Content\r\nContent-Length: 5\r\nConnection: close\r\n\r\n", None, ""),
+    ("GET", "204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None, ""),
+    ("HEAD", "200 OK\r\nContent-Length: 5\r\n\r\n", Some("5"), ""),
+    ("HEAD", "200 OK\r\nContent-Length: 5, 5\r\n\r\n", Some("5"), ""),
+    ("HEAD", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None, ""),
+    ("HEAD", "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", None, ""),
+];
+
+async fn answers_arrive_whole(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let mut wrong = Vec::new();
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        for (method, tail, length, body) in WHOLE {
+            // Over and over on connections to the backend that were used before.
+            backend.answer("/", format!("HTTP/1.1 {tail}"));
+            let mut connection = client.connect(HOST).await?;
+            let request = connection.request(method.parse()?, HOST, "/").body(Full::default())?;
+            let got = connection.send(request).await;
+            let Ok(reply) = got else {
+                wrong.push(format!("{method} {tail:?}: {got:?}"));
+                continue;
+            };
+            let lengths: Vec<_> = reply.headers.get_all("content-length").iter().collect();
+            // A length that the client's side of the gateway knows may be added, if it is the right one.
+            let fits = match length {
+                Some(length) => lengths == [length],
+                None if method == "HEAD" || reply.status == 204 => lengths.is_empty(),
+                None => lengths.is_empty() || lengths == [body.len().to_string().as_str()],
+            };
+            if !reply.status.is_success() || !fits || reply.body != body {
+                wrong.push(format!("{method} {tail:?}: {reply:?}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Answers that do not pass, the field in doubt, and the error of RFC 9209.
+const DOUBTFUL: [(&str, &str, &str); 13] = [
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
+        CODING,
+        "transfer-encoding",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nConnection: close\r\n\r\nhello",
+        CODING,
+        "transfer-encoding",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        CODING,
+        "transfer-encoding",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        CODING,
+        "transfer-encoding",
+    ),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", CODING, "transfer-encoding"),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        CODING,
+        "transfer-encoding",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\nConnection: close\r\n\r\nhello",
+        CODING,
+        "transfer-encoding",
+    ),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\nConnection: close\r\n\r\nhello", CODING, "transfer-encoding"),
+    ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", PROTOCOL, "transfer-encoding"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", PROTOCOL, "content-length"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello", PROTOCOL, "content-length"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", PROTOCOL, "content-length"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\nhello", PROTOCOL, "content-length"),
+];
+const CODING: &str = "http_response_transfer_coding";
+const PROTOCOL: &str = "http_protocol_error";
+
+async fn doubtful_answers_are_refused(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let mut wrong = Vec::new();
+    for (n, (bytes, error, field)) in DOUBTFUL.iter().enumerate() {
+        for client in [world.visitor()?, world.visitor()?.h2()] {
+            for method in [Method::GET, Method::HEAD] {
+                let path = format!("/{n}");
+                backend.answer(&path, *bytes);
+                let mut connection = client.connect(HOST).await?;
+                let request = connection.request(method, HOST, &path).body(Full::default())?;
+                let got = connection.send(request).await;
+                let refused = got.as_ref().is_ok_and(|reply| {
+                    reply.status == 502
+                        && reply.header("proxy-status") == format!("webgateway; error={error}")
+                });
+                if !refused {
+                    wrong.push(format!("{bytes:?}: {got:?}"));
+                }
+                let is_logged = log(scene)?
+                    .lines()
+                    .any(|line| line.contains("backend") && line.to_ascii_lowercase().contains(field));
+                ensure!(is_logged, "{field} is in the log");
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn log(scene: &Scene) -> Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(scene.path("dataplane.log"))?).into_owned())
+}
+
+async fn a_doubtful_connection_is_not_used_again(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let head = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    backend.answer("/both", format!("HTTP/1.1 200 OK\r\n{head}"));
+    backend.answer("/204", format!("HTTP/1.1 204 No Content\r\n{head}"));
+    backend.answer("/old", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello");
+    let (mut connection, mut expected) = (world.visitor()?.connect(HOST).await?, 1);
+    for _ in 0..3 {
+        for path in ["/both", "/204", "/old"] {
+            connection.get(HOST, "/fine").await?.expect(200)?;
+            connection.get(HOST, path).await?;
+            ensure!(backend.connections() == expected, "{path}: {} of {expected}", backend.connections());
+            expected += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Trailers of an answer that may not pass, before one that may.
+const TRAILERS: &str = "Connection: x\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\nTransfer-Encoding: gzip\r\n\
+                        Proxy-Authenticate: x\r\nKeep-Alive: x\r\nUpgrade: x\r\nX-Sum: 42\r\n";
+
+async fn answers_trailers_are_held_to_the_rules_of_fields(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let body = format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{TRAILERS}\r\n");
+    backend
+        .answer("/announced", format!("HTTP/1.1 200 OK\r\nTrailer: Set-Cookie, X-Sum, Connection\r\n{body}"));
+    backend.answer("/unannounced", format!("HTTP/1.1 200 OK\r\n{body}"));
+    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    for path in ["/announced", "/unannounced"] {
+        let request = h2.request(Method::GET, HOST, path).header("te", "trailers").body(Full::default())?;
+        let reply = h2.send(request).await?.expect(200)?;
+        ensure!(reply.body == "x" && reply.trailers.len() == 1, "{path}: {reply:?}");
+        ensure!(reply.trailers["x-sum"] == "42", "{path}: {reply:?}");
+    }
+    let head =
+        format!("GET /announced HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n");
+    let heard = answer(&world, &head).await?.to_ascii_lowercase();
+    ensure!(heard.contains("\r\ntrailer: x-sum\r\n"), "{heard}");
+    ensure!(heard.ends_with("1\r\nx\r\n0\r\nx-sum: 42\r\n\r\n"), "{heard}");
+    Ok(())
+}
+
+async fn heads_are_limited_by_their_bytes(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let cookies = |count: usize, size: usize| -> String {
+        (0..count).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(size))).collect()
+    };
+    many_fields_pass(&world, &backend, &cookies).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        backend
+            .answer("/large", format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(400, 400)));
+        let reply = client.get(HOST, "/large").await?.expect(502)?;
+        let error = "webgateway; error=http_response_header_section_size";
+        ensure!(reply.header("proxy-status") == error, "{reply:?}");
+    }
+    ensure!(log(scene)?.contains("too large"), "the reason is in the log");
+    Ok(())
+}
+
+async fn many_fields_pass(
+    world: &Standalone,
+    backend: &Recorder,
+    cookies: &impl Fn(usize, usize) -> String,
+) -> Result<()> {
+    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    for count in [99, 100, 101, 150, 900] {
+        let head = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(count, 20));
+        let (target, over_h2) = (format!("/{count}"), format!("/h2/{count}"));
+        // This client takes 16 KiB over HTTP/2.
+        let answered = if count <= 150 { count } else { 0 };
+        if answered > 0 {
+            backend.answer(&over_h2, head.clone());
+        }
+        backend.answer(&target, head);
+        let asked: String = (0..count).map(|n| format!("x-{n}: y\r\n")).collect();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{asked}\r\n");
+        // Read to the byte: hyper's client takes 100 fields.
+        let got = answer(world, &request).await?.matches("\r\nset-cookie: c").count();
+        ensure!(got == count, "h1: {got} of {count}");
+        let mut request = h2.request(Method::GET, HOST, &over_h2);
+        for n in 0..count {
+            request = request.header(format!("x-{n}"), "y");
+        }
+        let reply = h2.send(request.body(Full::default())?).await?.expect(200)?;
+        let got = reply.headers.get_all("set-cookie").iter().count();
+        ensure!(got == answered, "h2: {got} of {answered}");
+        for request in [backend.only(&target)?, backend.only(&over_h2)?] {
+            let got = request.head.lines().filter(|line| line.ends_with(": y")).count();
+            ensure!(got == count, "{got} of {count}");
+        }
+    }
+    Ok(())
+}
