@@ -4,4 +4,5 @@ pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod headers;
+pub(crate) mod incoming;
 pub(crate) mod websocket;

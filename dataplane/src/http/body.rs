@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
+use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
@@ -46,7 +47,7 @@ pub(crate) enum RequestBody {
 /// A request's body as the client sends it; it ends early with the route.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    incoming: Incoming,
+    incoming: RequestStream,
     exchange: Rc<Exchange>,
     cut: CutWait,
 }
@@ -97,7 +98,7 @@ pub(crate) struct Lease {
 impl RequestBody {
     /// Returns the body that a client sends.
     #[must_use]
-    pub(crate) fn client(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>) -> Self {
         Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
     }
 }

@@ -16,6 +16,7 @@ mod declarative;
 mod dns;
 mod early_data;
 mod ended_routes;
+mod endings;
 mod endurance;
 mod failing_backends;
 mod feed;
@@ -69,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         upgrade::stories(),
         feed::stories(),
         ended_routes::stories(),
+        endings::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),
