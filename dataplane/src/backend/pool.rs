@@ -21,6 +21,9 @@ use crate::config::POOL_PER_BACKEND;
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
+/// The largest read of a response, and the maximum size of its head, in bytes.
+const READ_BUFFER: usize = 32 * 1024;
+
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
@@ -135,8 +138,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let round_trip = stream.round_trip();
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
+    let (sender, connection) = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(io).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",

@@ -31,9 +31,9 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// The maximum size of a window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// Responses are read that far ahead, per stream.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 /// The largest read of an HTTP/1.1 body, and how far responses are read ahead.
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 /// The streams reset by the gateway because of a client's errors, in all (CVE-2025-8671).
 const LOCAL_RESETS: usize = 1024;
 
@@ -102,9 +102,9 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
         .max_local_error_reset_streams(LOCAL_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(limits.streams.saturating_mul(STREAM_WINDOW).min(MAX_WINDOW))
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(limits.header_timeout)
-        .keep_alive_timeout(limits.handshake_timeout);
+        // No pings: an answer waits behind what the client has yet to read. [`drive`] sees what it takes, and the kernel
+        // whether it is there.
+        .max_send_buf_size(SEND_BUFFER);
     builder
 }
 

@@ -308,11 +308,13 @@ async fn stalled_uploads_hold_up_no_others(scene: &Scene) -> Result<()> {
 }
 
 /// Frames of HTTP/2, by hand (RFC 9113 §4.1).
-mod h2 {
+pub(crate) mod h2 {
     pub(super) const DATA: u8 = 0;
     pub(super) const HEADERS: u8 = 1;
     pub(super) const RST_STREAM: u8 = 3;
     pub(super) const SETTINGS: u8 = 4;
+    const WINDOW_UPDATE: u8 = 8;
+    const MAX_WINDOW: u32 = (1 << 31) - 1;
 
     #[derive(Debug)]
     pub(super) struct Frame {
@@ -334,8 +336,15 @@ mod h2 {
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat()
     }
 
+    /// The preface, and windows that nothing is held back by.
+    pub(crate) fn opening_wide() -> Vec<u8> {
+        let settings = [&[0, 4][..], &MAX_WINDOW.to_be_bytes()].concat();
+        let update = frame(WINDOW_UPDATE, 0, 0, &(MAX_WINDOW - 65_535).to_be_bytes());
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &settings), update].concat()
+    }
+
     /// The whole of a GET: indexed `:method`, `:scheme`, and literals (RFC 7541 §6).
-    pub(super) fn get(stream: u32, host: &str, path: &str) -> Vec<u8> {
+    pub(crate) fn get(stream: u32, host: &str, path: &str) -> Vec<u8> {
         let literal = |index: u8, value: &str| {
             let length = u8::try_from(value.len()).unwrap_or_default();
             [&[index, length], value.as_bytes()].concat()

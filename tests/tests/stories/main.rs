@@ -33,6 +33,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod readers;
 mod remote;
 mod resume;
 mod shared;
@@ -71,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         feed::stories(),
         ended_routes::stories(),
         endings::stories(),
+        readers::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),
