@@ -5,4 +5,5 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
+pub(crate) mod incoming;
 pub(crate) mod websocket;

@@ -1,13 +1,35 @@
-//! A TCP stream that writes a single buffer with `send`: the kernel takes it for less than a `writev` of one.
+//! TCP streams: how they are written to, and how much the kernel takes ahead.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP stream for HTTP and TLS, whose writes are vectored but most often of one buffer.
+/// The bytes that the kernel takes of a client's connection ahead of what it has sent, so that what can be written shows
+/// what the client takes, and a client that takes nothing holds little.
+const UNSENT: u32 = 64 * 1024;
+/// The silence of a client after which the kernel asks it for a sign of life, and the time between two questions.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+/// The questions without an answer that end the connection.
+const UNANSWERED: u32 = 3;
+
+/// Prepares a client's connection.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    let (time, interval) = KEEPALIVE;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(UNANSWERED),
+    )
+}
+
+/// A TCP stream for HTTP and TLS. It writes a single buffer with `send`: the kernel takes it for less than a `writev` of
+/// one.
 #[derive(Debug)]
 pub(crate) struct Socket(pub TcpStream);
 

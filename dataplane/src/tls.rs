@@ -22,6 +22,8 @@ pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// `internal_error`: a passthrough host whose backends are away.
 pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
+/// The bytes of a connection that are encrypted ahead of what the kernel takes: two records.
+const UNSENT: usize = 32 * 1024;
 /// The bytes of early data that are tried in vain. The TLS library keeps what it skips in its buffer, which so bounds it
 /// at 18 KiB on the wire, more than most servers allow clients to send; and it tries all of that again at every read.
 const TRIED_EARLY_DATA: u32 = 16 * 18 * 1024;
@@ -55,7 +57,10 @@ pub(crate) fn finish(
         (skipping.max_early_data_size, skipping.send_tls13_tickets) = (TRIED_EARLY_DATA, 0);
     }
     let start = StartHandshake::from_parts(accepted, Socket(stream));
-    let handshake = start.into_stream_with(config, |connection| feed(connection, unread.bytes));
+    let handshake = start.into_stream_with(config, |connection| {
+        connection.set_buffer_limit(Some(UNSENT));
+        feed(connection, unread.bytes);
+    });
     async move { timeout(limit, handshake).await.ok()?.ok().map(Box::new) }
 }
 

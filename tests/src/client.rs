@@ -194,6 +194,14 @@ impl Connection {
         Ok(timeout(PATIENCE, sent).await.context("no response")??)
     }
 
+    /// Begins a request over HTTP/2, which goes on as long as the connection does, whatever becomes of it.
+    pub fn begin(&mut self, request: Request<Full<Bytes>>) -> Result<()> {
+        let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
+        let mut sender = sender.clone();
+        self.driver.spawn(async move { drop(sender.send_request(request).await) });
+        Ok(())
+    }
+
     /// Sends a request and reads the whole response.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply> {
         let response = self.open(request).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -18,10 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 use webgateway_process::accept::Acceptor;
+use webgateway_process::client_io::{ClientIo, ClientState, Protocol, discard};
 use webgateway_process::{BindError, Stop, StrictHttp, Tasks};
 use webgateway_proto::api::MAX_BODY;
 
-use super::{Api, Origin, fault};
+use super::fault::{self, HttpError};
+use super::{Api, Origin};
 use crate::metrics::Metrics;
 
 /// How many connections are open at once; more wait to be accepted.
@@ -103,22 +105,23 @@ impl Connection {
         let Ok(local) = stream.local_addr() else { return };
         // Answers are small and whole.
         let _ = stream.set_nodelay(true);
-        let (api, peer, stop) = (self.api, self.peer, tasks.stop().clone());
+        let peer = self.peer;
+        let client = Client { api: self.api, local, peer, state: Arc::default(), tasks: tasks.clone() };
+        let io = ClientIo::new(stream, Protocol::Http1, Arc::clone(&client.state));
         let service = service_fn(move |request| {
-            let api = api.clone();
-            let stop = stop.clone();
+            let client = client.clone();
             async move {
-                let mut response = answer(&api, request, local, peer).await.map(Full::new);
-                if stop.is_stopping() {
+                let mut response = client.answer(request).await.map(Full::new);
+                if client.tasks.stop().is_stopping() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
             }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
         let mut connection =
-            std::pin::pin!(builder.serve_connection(TokioIo::new(StrictHttp::new(stream)), service));
+            std::pin::pin!(builder.serve_connection(TokioIo::new(StrictHttp::new(io)), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = is_over(tasks.stop()) => {
@@ -148,23 +151,57 @@ async fn is_over(stop: &Stop) {
     }
 }
 
-async fn answer(
-    api: &Api,
-    request: Request<Incoming>,
+/// The client of a connection, as its requests see it.
+#[derive(Clone)]
+struct Client {
+    api: Api,
     local: SocketAddr,
     peer: SocketAddr,
-) -> Response<Bytes> {
-    let (head, body) = request.into_parts();
-    // What is announced as too large is not waited for.
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return api.refuse(fault::too_large(MAX_BODY));
+    state: Arc<ClientState>,
+    tasks: Tasks,
+}
+
+impl Client {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+        self.state.set_in_flight(true);
+        let (head, body) = request.into_parts();
+        let response = match self.read(&head.headers, body).await {
+            Ok(body) => {
+                let (request, origin) = (Request::from_parts(head, body), Origin::Rpc { local: self.local });
+                self.state.set_unread(false);
+                self.state.set_waiting(true);
+                self.api.handle(request, origin, self.peer.ip().to_canonical()).await
+            }
+            Err(refused) => self.api.refuse(refused),
+        };
+        self.state.set_waiting(false);
+        self.state.set_in_flight(false);
+        response
     }
-    let body = match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return api.refuse(fault::too_large(MAX_BODY)),
-        Ok(Err(_)) | Err(_) => return api.refuse(fault::too_slow()),
-    };
-    api.handle(Request::from_parts(head, body), Origin::Rpc { local }, peer.ip().to_canonical()).await
+
+    /// Reads a whole body. What it does not take of one is discarded, so that the client gets to read the refusal.
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, HttpError> {
+        // What is announced as too large is not waited for.
+        if body.size_hint().lower() > MAX_BODY as u64 {
+            // A client that expects to be asked for it does not send it now.
+            if !headers.contains_key(header::EXPECT) {
+                self.discard(body);
+            }
+            return Err(fault::too_large(MAX_BODY));
+        }
+        let read = timeout(BODY_TIMEOUT, Limited::new(&mut body, MAX_BODY).collect()).await;
+        let refused = match read {
+            Ok(Ok(body)) => return Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => fault::too_large(MAX_BODY),
+            Ok(Err(_)) | Err(_) => fault::too_slow(),
+        };
+        self.discard(body);
+        Err(refused)
+    }
+
+    fn discard(&self, body: Incoming) {
+        self.tasks.spawn("rpc discard", discard(body, Arc::clone(&self.state)));
+    }
 }
 
 fn cause(error: &hyper::Error) -> &'static str {

@@ -21,6 +21,9 @@ use crate::config::{Limits, POOL_PER_BACKEND};
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
+/// The largest read of a response, and the maximum size of its head, in bytes.
+const READ_BUFFER: usize = 32 * 1024;
+
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
@@ -137,10 +140,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let round_trip = stream.round_trip();
+    let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
     let mut builder = http1::Builder::new();
-    builder.max_header_size(limits.head_size()).max_headers(limits.head_fields());
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    let (sender, connection) = builder.handshake(io).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",

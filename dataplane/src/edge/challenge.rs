@@ -4,7 +4,6 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use http::{HeaderValue, Method, Request, Response, header};
-use hyper::body::Incoming;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
@@ -13,6 +12,7 @@ use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::Forwarded;
+use crate::http::incoming::RequestStream;
 use crate::proxy::request::{Proxied, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
@@ -67,7 +67,7 @@ pub(crate) async fn proxy(
     connection: &ConnectionContext,
     route: &FeedRoute,
     authority: &HeaderValue,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     request.headers_mut().remove(header::UPGRADE);

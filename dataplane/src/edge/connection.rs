@@ -159,7 +159,7 @@ async fn terminate(worker: Rc<WorkerContext>, terminated: Terminate) {
     };
     let context = ConnectionContext {
         client,
-        progress: Progress::new(Rc::clone(&worker.clock)),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone()),
         membership: Rc::new(membership),
         open: Rc::new(open),
         worker,

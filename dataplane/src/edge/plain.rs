@@ -17,6 +17,7 @@ use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::{Exchange, Progress};
 use crate::http::headers::{self, BadRequest, normal_host};
+use crate::http::incoming::RequestStream;
 use crate::proxy::serve::{mark_last, serve_http1};
 use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
@@ -31,7 +32,7 @@ pub(crate) async fn connection(
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "http");
     let context = Rc::new(ConnectionContext {
         client: peer.ip().to_canonical(),
-        progress: Progress::new(Rc::clone(&worker.clock)),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone()),
         membership: Rc::new(worker.connections.enter(None)),
         open: Rc::new(open),
         worker,
@@ -51,12 +52,14 @@ async fn handle(
     request: Request<Incoming>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    let request = RequestStream::of(request, &connection.progress);
     let answered = if span::is_on() {
         let id = connection.progress.begun();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
         respond(&connection, request, &exchange).await
     };
+    exchange.answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     mark_last(&mut response, connection.membership.watch().phase());
     connection.worker.metrics.answered(response.status());
@@ -65,7 +68,7 @@ async fn handle(
 
 async fn respond(
     connection: &ConnectionContext,
-    request: Request<Incoming>,
+    request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let worker = &connection.worker;

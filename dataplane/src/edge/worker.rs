@@ -21,6 +21,7 @@ use crate::clock::TICK;
 use crate::connections::{OpenConnection, Phase, RouteClosed};
 use crate::context::WorkerContext;
 use crate::snapshot::Snapshot;
+use crate::socket;
 
 /// The interval at which idle backend connections are closed.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -156,7 +157,7 @@ impl Acceptors {
         let acceptor = Acceptor { name, listener, admission: self.room, errors };
         let accepting = acceptor.run(|stream, peer, permit| {
             // Only a connection that is gone already refuses it.
-            let _ = stream.set_nodelay(true);
+            let _ = socket::prepare(&stream);
             serve(stream, peer, permit);
         });
         accepting.await;

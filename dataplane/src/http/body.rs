@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
 use super::framing::{Direction, passing};
+use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
@@ -47,7 +48,7 @@ pub(crate) enum RequestBody {
 /// A request's body as the client sends it; it ends early with the route.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    incoming: Incoming,
+    incoming: RequestStream,
     exchange: Rc<Exchange>,
     cut: CutWait,
 }
@@ -100,7 +101,7 @@ pub(crate) struct Lease {
 impl RequestBody {
     /// Returns the body that a client sends.
     #[must_use]
-    pub(crate) fn client(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>) -> Self {
         Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
     }
 }

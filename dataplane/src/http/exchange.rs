@@ -5,13 +5,25 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
+use webgateway_process::LocalTasks;
+use webgateway_process::client_io::{ClientState, discard};
 
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
+
+/// The time that a client which has sent its end waits for an answer without a byte of it.
+const HALF_CLOSED: Duration = Duration::from_secs(30);
+
+/// The requests that a client may cancel at once, before they are answered, and the time in which it may another one
+/// (CVE-2023-44487).
+pub(crate) const CANCEL_BURST: u32 = 512;
+const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The exchanges of one connection, taken together.
 pub(crate) struct Progress {
@@ -20,7 +32,12 @@ pub(crate) struct Progress {
     waiting_for_backend: Cell<u32>,
     is_upgrading: Cell<bool>,
     last: Cell<Instant>,
+    /// The time at which all cancelled requests are made up for.
+    cancelled_until: Cell<Instant>,
     clock: Rc<Coarse>,
+    tasks: LocalTasks,
+    /// The same, as far as the connection's input and output need it.
+    client: Arc<ClientState>,
     /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
     timer: Cell<Option<Pin<Box<Sleep>>>>,
 }
@@ -37,6 +54,7 @@ pub(crate) struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
     request_done: Cell<bool>,
+    answered: Cell<bool>,
     last: Cell<Instant>,
     /// Its own among those of a route, unless the connection's is of that route.
     membership: OnceCell<Rc<Membership>>,
@@ -49,11 +67,23 @@ pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<Coarse>) -> Rc<Self> {
+    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
-        Rc::new(Self { in_flight, begun, waiting_for_backend, is_upgrading, last, clock, timer })
+        let (client, cancelled_until) = (Arc::default(), last.clone());
+        Rc::new(Self {
+            in_flight,
+            begun,
+            waiting_for_backend,
+            is_upgrading,
+            last,
+            cancelled_until,
+            clock,
+            tasks,
+            client,
+            timer,
+        })
     }
 
     /// A request begins.
@@ -63,10 +93,12 @@ impl Progress {
         self.in_flight.set(self.in_flight.get() + 1);
         self.begun.set(self.begun.get() + 1);
         self.last.set(now);
+        self.client.set_in_flight(true);
         Rc::new(Exchange {
             connection: Rc::clone(self),
             waiting_for_backend: Cell::new(false),
             request_done: Cell::new(false),
+            answered: Cell::new(false),
             last: Cell::new(now),
             membership: OnceCell::new(),
         })
@@ -90,6 +122,39 @@ impl Progress {
         self.is_upgrading.get()
     }
 
+    /// Returns what is known of the client's input and output.
+    pub(crate) fn client(&self) -> &Arc<ClientState> {
+        &self.client
+    }
+
+    /// Takes note that the client has taken something.
+    pub(crate) fn moved(&self) {
+        self.last.set(self.clock.now());
+    }
+
+    /// Returns whether the client has sent its end, and nothing has moved for [`HALF_CLOSED`]. By then it is most
+    /// likely gone: from a full close an end differs only in the client's answer to bytes that it is sent.
+    #[must_use]
+    pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
+        self.client.has_input_ended() && now.saturating_duration_since(self.last.get()) > HALF_CLOSED
+    }
+
+    /// Returns whether the client cancels requests as no honest one does: a page's at once, but not page after page.
+    #[must_use]
+    pub(crate) fn is_flooding(&self) -> bool {
+        let ahead = self.cancelled_until.get().saturating_duration_since(self.clock.now());
+        ahead > CANCEL_INTERVAL * CANCEL_BURST
+    }
+
+    fn cancelled(&self) {
+        self.cancelled_until.set(self.cancelled_until.get().max(self.clock.now()) + CANCEL_INTERVAL);
+    }
+
+    /// Reads the rest of a request in which nobody is interested any more.
+    pub(crate) fn discard(&self, body: Incoming) {
+        self.tasks.spawn("request discard", discard(body, Arc::clone(&self.client)));
+    }
+
     /// Returns whether nothing has moved for `limit`, and it is not because of a backend.
     #[must_use]
     pub(crate) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
@@ -103,6 +168,11 @@ impl Exchange {
         let now = self.connection.clock.now();
         self.last.set(now);
         self.connection.last.set(now);
+    }
+
+    /// Takes note that there is a response.
+    pub(crate) fn answered(&self) {
+        self.answered.set(true);
     }
 
     /// A timer that fires at `deadline`.
@@ -122,6 +192,7 @@ impl Exchange {
     /// Takes note that the whole request was read.
     pub(crate) fn request_done(&self) {
         self.request_done.set(true);
+        self.connection.client.set_unread(false);
         self.wait_for_backend(true);
     }
 
@@ -137,6 +208,7 @@ impl Exchange {
             let others = self.connection.waiting_for_backend.get();
             let now = if waiting { others + 1 } else { others.saturating_sub(1) };
             self.connection.waiting_for_backend.set(now);
+            self.connection.client.set_waiting(now > 0);
         }
     }
 }
@@ -209,8 +281,15 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.wait_for_backend(false);
         self.moved();
+        if !self.answered.get() {
+            self.connection.cancelled();
+        }
         self.connection.is_upgrading.set(false);
-        self.connection.in_flight.set(self.connection.in_flight.get().saturating_sub(1));
+        let others = self.connection.in_flight.get().saturating_sub(1);
+        self.connection.in_flight.set(others);
+        if others == 0 {
+            self.connection.client.set_in_flight(false);
+        }
     }
 }
 
@@ -233,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_connection_stalls_only_when_no_backend_is_waited_for() {
-        let progress = Progress::new(Rc::default());
+        let progress = Progress::new(Rc::default(), LocalTasks::default());
         let later = Instant::now() + LIMIT * 2;
         let (one, two) = (progress.begin(), progress.begin());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
@@ -250,7 +329,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_exchange_of_another_route_is_cut_with_that_route() {
-        let (progress, connections) = (Progress::new(Rc::default()), Rc::new(Connections::default()));
+        let (progress, connections) =
+            (Progress::new(Rc::default(), LocalTasks::default()), Rc::new(Connections::default()));
         let (own, other) = (progress.begin(), progress.begin());
         let route = RouteId::from_bytes([1; 16]);
         other.belong_to(connections.enter(Some(route)));

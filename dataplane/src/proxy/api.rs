@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{Instrument, info_span};
@@ -17,11 +16,12 @@ use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::BadRequest;
+use crate::http::incoming::RequestStream;
 
 /// Sends a request to the controlplane on behalf of a client that asked for `authority`.
 pub(crate) async fn call(
     connection: &ConnectionContext,
-    request: Request<Incoming>,
+    request: Request<RequestStream>,
     authority: &str,
     exchange: &Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -41,7 +41,7 @@ pub(crate) async fn call(
 /// Reads a whole body; returns it with the memory reserved for it.
 async fn collect(
     controlplane: &ControlplaneClient,
-    mut body: Incoming,
+    mut body: RequestStream,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ProxyError> {
     // What is announced as too large is not waited for.
     if body.size_hint().lower() > MAX_BODY as u64 {

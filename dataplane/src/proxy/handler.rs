@@ -22,6 +22,7 @@ use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::{self, Forwarded};
+use crate::http::incoming::RequestStream;
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS ends here.
@@ -72,12 +73,14 @@ async fn handle(
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
     let line = context.worker.access_log.then(|| Line::of(&request));
+    let request = RequestStream::of(request, &context.progress);
     let answered = if span::is_on() {
         let id = context.progress.begun();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
         respond(&connection, request, &exchange).await
     };
+    exchange.answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     if is_head && !is_h1 {
         // Over HTTP/1.1 hyper keeps what is not to be sent; over HTTP/2 it sends what there is.
@@ -95,7 +98,7 @@ async fn handle(
 
 async fn respond(
     connection: &TerminatedConnection,
-    request: Request<Incoming>,
+    request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;

@@ -18,6 +18,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Content, frame_request};
 use crate::http::headers::{self, BadRequest, Forwarded};
+use crate::http::incoming::RequestStream;
 
 /// The route of a request, and what its backend is told of the client.
 pub(crate) struct Proxied<'a> {
@@ -32,7 +33,7 @@ pub(crate) struct Proxied<'a> {
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
     Proxied { route, mut forwarded }: Proxied<'_>,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if headers::is_loop(request.headers(), forwarded.cdn_id.to_str().unwrap_or_default()) {
@@ -69,7 +70,7 @@ pub(crate) async fn proxy_request(
 }
 
 /// Returns the client's side of the upgrade that a request asks for.
-fn upgrade_of(request: &mut Request<Incoming>, exchange: &Exchange) -> Result<OnUpgrade, BadRequest> {
+fn upgrade_of(request: &mut Request<RequestStream>, exchange: &Exchange) -> Result<OnUpgrade, BadRequest> {
     if !request.body().is_end_stream() {
         return Err(BadRequest::UpgradeBody);
     }
@@ -97,7 +98,7 @@ fn switch(
 }
 
 /// Makes the request that the backend gets: HTTP/1.1 in origin form, its path to the byte.
-fn outgoing(request: Request<Incoming>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
+fn outgoing(request: Request<RequestStream>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
     let content = Content::of(&incoming);
     let body = if content == Content::Empty {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use http::{HeaderValue, Response, header};
@@ -14,23 +15,27 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{Instrument, Span, debug};
+use webgateway_process::client_io::{ClientIo, Protocol};
 use webgateway_process::{LocalTasks, StrictHttp};
 
 use crate::config::Limits;
 use crate::connections::{LINGER, Phase};
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
-use crate::http::exchange::Progress;
+use crate::http::exchange::{CANCEL_BURST, Progress};
 use crate::metrics::Refusal;
 
-/// Uploads are read that far ahead, per stream and per connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const SEND_BUFFER: usize = 256 * 1024;
-/// The largest read of an HTTP/1.1 body.
-const READ_BUFFER: usize = 256 * 1024;
-/// Streams a peer may open and reset before they are handled (CVE-2023-44487).
-const RESET_STREAMS: usize = 20;
+/// Uploads are read that far ahead, per stream. A connection's window covers those of all its streams: uploads that
+/// their backends do not take hold up no other.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The maximum size of a window (RFC 9113 §6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// Responses are read that far ahead, per stream.
+const SEND_BUFFER: usize = 32 * 1024;
+/// The largest read of an HTTP/1.1 body, and how far responses are read ahead.
+const READ_BUFFER: usize = 16 * 1024;
+/// The streams reset by the gateway because of a client's errors, in all (CVE-2025-8671).
+const LOCAL_RESETS: usize = 1024;
 
 /// Serves HTTP/1.1 to a client; `service` begins an exchange of the connection's progress for each request.
 pub(crate) async fn serve_http1<I, S>(connection: &ConnectionContext, io: I, service: S)
@@ -38,8 +43,9 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
 {
-    let http1 =
-        http1_builder(&connection.worker.limits).serve_connection(TokioIo::new(StrictHttp::new(io)), service);
+    let io = ClientIo::new(io, Protocol::Http1, Arc::clone(connection.progress.client()));
+    let io = TokioIo::new(StrictHttp::new(io));
+    let http1 = http1_builder(&connection.worker.limits).serve_connection(io, service);
     ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
 }
 
@@ -52,6 +58,7 @@ where
 {
     let worker = &connection.worker;
     let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
+    let io = ClientIo::new(io, Protocol::Http2, Arc::clone(connection.progress.client()));
     let http2 = http2_builder(&worker.limits, streams).serve_connection(TokioIo::new(io), service);
     ended(drive(pin!(http2), connection).await, connection);
 }
@@ -79,6 +86,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
+        .half_close(true)
         .max_header_size(limits.head_size())
         .max_headers(limits.head_fields())
         .max_buf_size(READ_BUFFER);
@@ -91,12 +99,14 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.header_bytes)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
+        // Those that a client resets before they are looked at: [`Progress::is_flooding`] bounds their rate.
+        .max_pending_accept_reset_streams(CANCEL_BURST as usize)
+        .max_local_error_reset_streams(LOCAL_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(limits.header_timeout)
-        .keep_alive_timeout(limits.handshake_timeout);
+        .initial_connection_window_size(limits.streams.saturating_mul(STREAM_WINDOW).min(MAX_WINDOW))
+        // No pings: an answer waits behind what the client has yet to read. [`drive`] sees what it takes, and the kernel
+        // whether it is there.
+        .max_send_buf_size(SEND_BUFFER);
     builder
 }
 
@@ -119,6 +129,10 @@ async fn drive<C: Graceful>(
             biased;
             ended = &mut connection => return ended,
             () = &mut cut => return Ok(()),
+            () = poll_fn(|_| ready_if(progress.is_flooding())) => {
+                debug!("client cancels too many requests");
+                return Ok(());
+            }
             () = &mut leaving, if asked.is_none() => asked = Some(progress.begun()),
             // Nothing wakes it, but requests begin only while the connection is polled, just before.
             () = poll_fn(|_| has_last_request(asked, progress)), if !ending => {
@@ -131,6 +145,10 @@ async fn drive<C: Graceful>(
             }
             _ = tick.tick() => {
                 let now = Instant::now();
+                // It takes more than one read of a backend's to fill what is buffered on the way.
+                if progress.client().take_written() {
+                    progress.moved();
+                }
                 if progress.is_idle() {
                     let stalled = progress.is_stalled(now, limits.header_timeout);
                     if stalled && ending {
@@ -140,8 +158,8 @@ async fn drive<C: Graceful>(
                         connection.as_mut().graceful_shutdown();
                         ending = true;
                     }
-                } else if progress.is_stalled(now, limits.stall_timeout) {
-                    debug!("client stalled");
+                } else if progress.is_stalled(now, limits.stall_timeout) || progress.is_abandoned(now) {
+                    debug!("client stalled or gone");
                     return Ok(());
                 }
             }
@@ -156,7 +174,11 @@ fn has_last_request(asked: Option<u64>, progress: &Progress) -> Poll<()> {
         return Poll::Pending;
     }
     let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.begun() > asked);
-    if begun { Poll::Ready(()) } else { Poll::Pending }
+    ready_if(begun)
+}
+
+fn ready_if(condition: bool) -> Poll<()> {
+    if condition { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// A connection that can be asked to end after what is under way.

@@ -5,6 +5,7 @@ pub mod accept;
 pub mod admin;
 mod application;
 mod bind;
+pub mod client_io;
 mod inherited;
 mod local;
 pub mod log;

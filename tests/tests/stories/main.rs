@@ -17,6 +17,7 @@ mod declarative;
 mod dns;
 mod early_data;
 mod ended_routes;
+mod endings;
 mod endurance;
 mod failing_backends;
 mod feed;
@@ -34,6 +35,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod readers;
 mod remote;
 mod resume;
 mod shared;
@@ -75,6 +77,8 @@ fn main() -> anyhow::Result<()> {
         upgrade::stories(),
         feed::stories(),
         ended_routes::stories(),
+        endings::stories(),
+        readers::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),

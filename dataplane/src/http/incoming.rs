@@ -1,0 +1,74 @@
+//! The body of a client's request, read to its end whoever loses interest in it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::exchange::Progress;
+
+/// The body of a client's request. What is left of it when it is dropped is read and discarded: a client that still
+/// sends may read its answer only then, or would lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
+#[derive(Debug)]
+pub(crate) struct RequestStream {
+    /// None once it ended, or if there is none.
+    incoming: Option<Incoming>,
+    connection: Rc<Progress>,
+    /// The client sends the body only if it is asked to: if nobody did, there is nothing to discard.
+    is_awaited: bool,
+}
+
+impl RequestStream {
+    /// Makes the body of `request` one that is read to its end.
+    pub(crate) fn of(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
+        let is_awaited = !request.headers().contains_key(header::EXPECT);
+        let connection = Rc::clone(connection);
+        request.map(|incoming| {
+            let incoming = (!incoming.is_end_stream()).then_some(incoming);
+            Self { incoming, connection, is_awaited }
+        })
+    }
+}
+
+impl Body for RequestStream {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        this.is_awaited = true;
+        let frame = Pin::new(incoming).poll_frame(cx);
+        if let Poll::Ready(None | Some(Err(_))) = &frame {
+            this.incoming = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) {
+            if self.is_awaited {
+                self.connection.discard(incoming);
+            } else {
+                self.connection.client().set_unread(true);
+            }
+        }
+    }
+}

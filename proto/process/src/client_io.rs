@@ -1,0 +1,265 @@
+//! A client's connection as HTTP is served over it: a client that has said all is told from one that is gone, and the
+//! end is none that would destroy the last answer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Buf;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+
+/// The time for which input that nobody wants is read and discarded (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(30);
+/// The silence that ends it earlier.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The bytes that end it earlier.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The protocol that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: nothing is read while a response is awaited.
+    Http1,
+    /// HTTP/2: the end of the input ends everything.
+    Http2,
+}
+
+/// A client's connection, with TLS or without.
+#[derive(Debug)]
+pub struct ClientIo<I> {
+    io: I,
+    protocol: Protocol,
+    state: Arc<ClientState>,
+    /// A byte of the next request, read while the client waited for the answer to the one before.
+    ahead: Option<u8>,
+    wrote_since_flush: bool,
+    /// Nothing is under way, and all there was to write is written.
+    is_settled: bool,
+    linger: Option<Box<Linger>>,
+}
+
+/// The state of a client's connection, shared with those who serve it.
+#[derive(Debug, Default)]
+pub struct ClientState {
+    in_flight: AtomicBool,
+    waiting: AtomicBool,
+    input_ended: AtomicBool,
+    unread: AtomicBool,
+    written: AtomicBool,
+}
+
+/// The wait for the client's end, after ours.
+#[derive(Debug)]
+struct Linger {
+    until: Instant,
+    left: usize,
+    silence: Pin<Box<Sleep>>,
+    is_sending: bool,
+}
+
+impl ClientState {
+    /// Takes note whether a request is under way; all input before the first of them is accounted for.
+    pub fn set_in_flight(&self, in_flight: bool) {
+        self.in_flight.store(in_flight, Relaxed);
+        if in_flight {
+            self.unread.store(false, Relaxed);
+        }
+    }
+
+    /// Takes note whether the client waits for an answer and for nothing else.
+    pub fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Relaxed);
+    }
+
+    /// Takes note whether there may be input that belongs to no request, or to one that nobody reads on.
+    pub fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    /// Returns whether the client has sent its end, as far as that was noticed.
+    #[must_use]
+    pub fn has_input_ended(&self) -> bool {
+        self.input_ended.load(Relaxed)
+    }
+
+    /// Returns whether something was written since this was asked last.
+    #[must_use]
+    pub fn take_written(&self) -> bool {
+        self.written.swap(false, Relaxed)
+    }
+}
+
+impl<I> ClientIo<I> {
+    /// Serves `protocol` over `io`.
+    #[must_use]
+    pub fn new(io: I, protocol: Protocol, state: Arc<ClientState>) -> Self {
+        let (wrote_since_flush, is_settled) = (false, true);
+        Self { io, protocol, state, ahead: None, wrote_since_flush, is_settled, linger: None }
+    }
+
+    fn note_written(&mut self) {
+        self.wrote_since_flush = true;
+        self.state.written.store(true, Relaxed);
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> ClientIo<I> {
+    /// Fails if the client is gone. Its end alone is no failure: it may still read. Nobody can tell that from a full
+    /// close, which answers with a reset, but only once something was written.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let ClientState { waiting, input_ended, .. } = &*self.state;
+        if !waiting.load(Relaxed) || self.ahead.is_some() || input_ended.load(Relaxed) {
+            return Ok(());
+        }
+        let mut byte = [0];
+        let mut next = ReadBuf::new(&mut byte);
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, &mut next) {
+            read?;
+            self.ahead = next.filled().first().copied();
+            if self.ahead.is_none() {
+                input_ended.store(true, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Withholds the end of the input until what was asked for is answered: HTTP/2 would drop it.
+    fn poll_ended(&mut self) -> Poll<io::Result<()>> {
+        self.state.input_ended.store(true, Relaxed);
+        if self.protocol == Protocol::Http2 && (!self.is_settled || self.state.in_flight.load(Relaxed)) {
+            // To be woken is the part of the answer's writing.
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// A queue may be flushed in the middle: only a flush of nothing shows that there is no more.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        let wrote = std::mem::take(&mut self.wrote_since_flush);
+        let is_idle = !self.state.in_flight.load(Relaxed);
+        let was_settled = std::mem::replace(&mut self.is_settled, is_idle && !wrote);
+        if is_idle && self.state.has_input_ended() && !was_settled {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Reads on after our end if there is something to read, or more to come: to close instead would be a reset, which
+    /// takes from the client what it has not read yet.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { io, state, linger, .. } = self;
+        let linger = linger.get_or_insert_with(|| {
+            let now = Instant::now();
+            let silence = Box::pin(sleep_until(now + SILENCE));
+            let is_sending = state.unread.load(Relaxed);
+            Box::new(Linger { until: now + LINGER, left: LINGER_BYTES, silence, is_sending })
+        });
+        loop {
+            let mut discarded = [0; 8192];
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut *io).poll_read(cx, &mut buffer) {
+                Poll::Pending if !linger.is_sending => return Poll::Ready(()),
+                Poll::Pending => return linger.silence.as_mut().poll(cx),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
+            }
+            let (read, now) = (buffer.filled().len(), Instant::now());
+            linger.left = linger.left.saturating_sub(read);
+            if read == 0 || linger.left == 0 || linger.until <= now {
+                return Poll::Ready(());
+            }
+            linger.is_sending = true;
+            linger.silence.as_mut().reset(linger.until.min(now + SILENCE));
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if let Some(byte) = this.ahead.take() {
+            buf.put_slice(&[byte]);
+        } else {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        }
+        if buf.filled().len() == before {
+            return this.poll_ended();
+        }
+        match this.protocol {
+            Protocol::Http1 => this.state.set_unread(true),
+            // It may be a request, which is under way only later.
+            Protocol::Http2 => this.is_settled = false,
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf));
+        this.note_written();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs));
+        this.note_written();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// Flushes, and looks after the client: whoever serves it flushes whenever something happens.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        match this.protocol {
+            Protocol::Http1 => this.look_ahead(cx)?,
+            Protocol::Http2 => this.settle(cx),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}
+
+/// Reads the rest of a request that was answered early, so that the client gets to read the answer; bounded in time and
+/// bytes. What is left after that is discarded as the connection ends.
+pub async fn discard(mut body: Incoming, client: Arc<ClientState>) {
+    client.set_unread(true);
+    let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);
+    while let Ok(Ok(next)) = timeout_at(until, timeout(SILENCE, body.frame())).await {
+        let Some(frame) = next else { return client.set_unread(false) };
+        let read = frame.ok().map(|frame| frame.data_ref().map_or(0, Buf::remaining));
+        match read.and_then(|read| left.checked_sub(read)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
