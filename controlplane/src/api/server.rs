@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 use webgateway_process::accept::Acceptor;
+use webgateway_process::listen::{self, ListenOptions};
 use webgateway_process::{BindError, Stop, StrictHttp, Tasks};
 use webgateway_proto::api::MAX_BODY;
 
@@ -58,7 +59,8 @@ impl RpcServer {
             key: "rpc.listen",
             source,
         };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen::tcp(address, ListenOptions::default()).and_then(TcpListener::from_std);
+        let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }

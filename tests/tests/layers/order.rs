@@ -26,9 +26,12 @@ pub(crate) const CRATES: &[Layers] = &[
         src: "proto/process/src",
         modules: &[
             "settings",
+            "log::queue",
             "log",
             "notify",
             "bind",
+            "listen",
+            "descriptors",
             "inherited",
             "strict_http",
             "application",
@@ -46,7 +49,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "admin",
         ],
     },
-    Layers { src: "proto/dns/src", modules: &["metrics", "filter", "tcp", "server"] },
+    Layers { src: "proto/dns/src", modules: &["metrics", "filter", "tcp", "udp", "server"] },
     Layers { src: "proto/seal/src", modules: &[] },
     Layers {
         src: "controlplane/src",

@@ -27,6 +27,8 @@ mod health;
 mod http_challenges;
 mod interop;
 mod links;
+mod listeners;
+mod logs;
 mod loops;
 mod misdirected;
 mod operators;
@@ -72,6 +74,8 @@ fn main() -> anyhow::Result<()> {
         slow::stories(),
         changes::stories(),
         stopping::stories(),
+        logs::stories(),
+        listeners::stories(),
         upgrade::stories(),
         feed::stories(),
         ended_routes::stories(),
