@@ -19,7 +19,7 @@ use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
-    most_clients, notify, signals,
+    most_clients, notify, signals, watch_reload,
 };
 
 use crate::backend::connector::{Connector, Observation};
@@ -141,6 +141,7 @@ impl Application for App {
     async fn run(self) -> Result<(), AppError> {
         let Self { mut config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
+        watch_reload::<Self>(&tasks, |_| {}).map_err(AppError::Signals)?;
         fit_connections(&mut config);
         let readiness = Readiness::new();
         let gate = ReadyGate::new(readiness.clone());

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 use webgateway_process::accept::Acceptor;
 use webgateway_process::listen::{self, ListenOptions};
-use webgateway_process::{BindError, Stop, StrictHttp, Tasks};
+use webgateway_process::{BindError, Stop, StrictHttp, Tasks, most_clients};
 use webgateway_proto::api::MAX_BODY;
 
 use super::{Api, Origin, fault};
@@ -77,7 +77,7 @@ impl RpcServer {
         let acceptor = Acceptor {
             name: "rpc",
             listener: self.listener,
-            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS.min(most_clients()))),
             errors: tasks.metrics().accept_errors("rpc"),
         };
         let accepting = acceptor.run(|stream, peer, permit| {

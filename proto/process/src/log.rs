@@ -56,6 +56,15 @@ pub(crate) fn init(level: &str) -> Result<(), LogLevelError> {
     Ok(())
 }
 
+/// Changes what is logged to `level`.
+pub(crate) fn set_level(level: &str) -> Result<(), LogLevelError> {
+    let filter = filter(level)?;
+    if let Some(set) = SET_FILTER.get() {
+        set(filter);
+    }
+    Ok(())
+}
+
 /// Writes a line, and all that was logged before it.
 pub(crate) fn last_line(line: &str) {
     STDERR.push(format!("{line}\n").as_bytes());

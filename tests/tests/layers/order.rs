@@ -45,6 +45,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "local",
             "watchdog",
             "signals",
+            "reload",
             "readiness",
             "admin",
         ],

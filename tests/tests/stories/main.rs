@@ -36,6 +36,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod reload;
 mod remote;
 mod resume;
 mod shared;
@@ -75,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         changes::stories(),
         stopping::stories(),
         logs::stories(),
+        reload::stories(),
         listeners::stories(),
         upgrade::stories(),
         feed::stories(),
