@@ -17,6 +17,7 @@ use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
+    watch_reload,
 };
 use webgateway_proto::feed::{ApiCall, Question, Settings};
 
@@ -112,6 +113,7 @@ pub enum AppError {
 pub struct App {
     sockets: Sockets,
     api: Api,
+    quotas: Quotas,
     answers: Answers,
     nodes: Nodes,
     members: Members,
@@ -130,6 +132,8 @@ pub struct App {
 impl Application for App {
     const PROGRAM: Program = PROGRAM;
     const SOCKETS: &'static [&'static str] = SOCKETS;
+    const RELOADED: &'static [&'static str] =
+        &["quotas.routes", "quotas.backends", "quotas.mutations_per_minute"];
     type Settings = config::Settings;
     type Config = Config;
     type ConfigError = ConfigError;
@@ -182,13 +186,14 @@ impl Application for App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let stop = tasks.stop().clone();
+        let (stop, quotas) = (tasks.stop().clone(), domain.quotas.clone());
         let required = config.rpc_require.clone();
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
         let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
+            quotas,
             answers,
             nodes,
             members,
@@ -211,6 +216,9 @@ impl Application for App {
         let tasks = self.tasks;
         let stop = || tasks.stop().clone();
         signals::watch(&tasks).map_err(AppError::Signals)?;
+        let quotas = self.quotas;
+        watch_reload::<Self>(&tasks, move |config| quotas.set_defaults(config.quotas))
+            .map_err(AppError::Signals)?;
         self.sockets.admin.serve(&tasks, Arc::new(self.registry), Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();

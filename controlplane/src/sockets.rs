@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 use webgateway_dns::{DnsListenError, DnsSockets};
 use webgateway_process::admin::{self, AdminServer};
+use webgateway_process::listen::ListenOptions;
 use webgateway_process::{BindError, Inherited, InheritedError, at_most_one};
 
 use crate::api::server::RpcServer;
@@ -88,7 +89,7 @@ fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenE
         (Some(udp), Some(tcp)) => {
             DnsSockets::inherit(udp, tcp).map_err(|error| ListenError::Unusable("dns", error))
         }
-        (None, None) => Ok(DnsSockets::bind(config.dns_listen)?),
+        (None, None) => Ok(DnsSockets::bind(config.dns_listen, ListenOptions::default())?),
         (Some(_), None) | (None, Some(_)) => Err(ListenError::HalfDns),
     }
 }

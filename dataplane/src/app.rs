@@ -13,13 +13,13 @@ use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::settings::Program;
 use webgateway_process::{
-    Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify,
-    signals,
+    Application, BindError, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog,
+    most_clients, notify, signals, watch_reload,
 };
 
 use crate::backend::connector::{Connector, Observation};
@@ -139,8 +139,10 @@ impl Application for App {
     }
 
     async fn run(self) -> Result<(), AppError> {
-        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
+        let Self { mut config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
+        watch_reload::<Self>(&tasks, |_| {}).map_err(AppError::Signals)?;
+        fit_connections(&mut config);
         let readiness = Readiness::new();
         let gate = ReadyGate::new(readiness.clone());
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -191,6 +193,15 @@ impl Application for App {
         let identity = join::join(&join::token(&token)?, &config.state_dir).await?;
         let (name, address) = (&identity.name, &identity.address);
         Ok(format!("joined as {name} at {address}\nnext: systemctl restart webgateway-dataplane"))
+    }
+}
+
+/// Lowers the bound on connections to what the limit on open files allows, with a descriptor for each one's backend.
+fn fit_connections(config: &mut Config) {
+    let (fit, configured) = ((most_clients() / config.workers).max(1), config.limits.connections);
+    if fit < configured {
+        warn!(connections = fit, configured, "the limit on open files allows fewer connections per worker");
+        config.limits.connections = fit;
     }
 }
 

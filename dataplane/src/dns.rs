@@ -13,6 +13,7 @@ use webgateway_dns::{
     DnsListenError, DnsMetrics, DnsSockets, QuestionFilter, Responder, Transport, server_failure,
 };
 use webgateway_process::Stop;
+use webgateway_process::listen::ListenOptions;
 use webgateway_proto::feed::Question;
 
 use crate::controlplane::ControlplaneClient;
@@ -75,7 +76,8 @@ impl Responder for Relay {
 
 /// Listens on each address, UDP and TCP.
 pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
-    addresses.iter().map(|address| DnsSockets::bind(*address)).collect()
+    let options = ListenOptions::among(addresses.iter().map(SocketAddr::ip));
+    addresses.iter().map(|address| DnsSockets::bind(*address, options)).collect()
 }
 
 /// Relays until the process stops.

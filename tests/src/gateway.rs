@@ -46,6 +46,8 @@ pub struct Setup {
     pub name: Option<String>,
     /// Who holds its sockets and starts it, if it is not the story itself.
     pub service: Option<Arc<Systemd>>,
+    /// The most files it may have open, if not as many as the tests.
+    pub files: Option<u32>,
     /// More top-level TOML keys.
     pub top: String,
     /// TOML that follows the rest, such as a `[limits]` table.
@@ -80,6 +82,7 @@ impl Setup {
             number: 0,
             name: None,
             service: None,
+            files: None,
             top: String::new(),
             more: String::new(),
         }
@@ -103,6 +106,13 @@ impl Setup {
     #[must_use]
     pub fn service(mut self, service: &Arc<Systemd>) -> Self {
         self.service = Some(Arc::clone(service));
+        self
+    }
+
+    /// With at most this many files open.
+    #[must_use]
+    pub fn files(mut self, most: u32) -> Self {
+        self.files = Some(most);
         self
     }
 
@@ -150,7 +160,7 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, top, more } = setup;
+        let Setup { feed, workers, root, number, name: named, service, files, top, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
@@ -168,9 +178,10 @@ impl Gateway {
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
         let log = scene.path(&format!("{file}.log"));
-        let process = match service {
-            Some(service) => service.start("webgateway-dataplane", &args, &log)?,
-            None => Process::start("webgateway-dataplane", &args, &log)?,
+        let process = match (service, files) {
+            (Some(service), _) => service.start("webgateway-dataplane", &args, &log)?,
+            (None, Some(most)) => Process::start_limited("webgateway-dataplane", &args, *most, &log)?,
+            (None, None) => Process::start("webgateway-dataplane", &args, &log)?,
         };
         Ok(Self { process, address, admin, root: root.clone() })
     }

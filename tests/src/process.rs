@@ -45,6 +45,13 @@ impl Process {
         Self::spawn((binary, args), env, streams, log)
     }
 
+    /// The same with a limit on open files that it cannot raise.
+    pub fn start_limited(binary: &str, args: &[&str], files: u32, log: &Path) -> Result<Self> {
+        let (program, limit) = (find(binary)?, format!("ulimit -n {files}; exec \"$0\" \"$@\""));
+        let args = [&["-c", &limit, program.to_str().context("a path that is text")?], args].concat();
+        Self::start("sh", &args, log)
+    }
+
     /// The same as systemd starts a service: with sockets from descriptor 3 on, and `LISTEN_PID`.
     pub fn start_holding(
         (binary, args): (&str, &[&str]),
@@ -130,6 +137,8 @@ impl Process {
 
     /// What it has logged so far.
     pub fn logged(&self) -> Result<String> {
+        // A pipe or a device has no end.
+        ensure!(fs::metadata(&self.log)?.is_file(), "the log of {} is no file", self.name);
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 

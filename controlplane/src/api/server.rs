@@ -19,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 use webgateway_process::accept::Acceptor;
 use webgateway_process::client_io::{ClientIo, ClientState, Protocol, discard};
-use webgateway_process::{BindError, Stop, StrictHttp, Tasks};
+use webgateway_process::listen::{self, ListenOptions};
+use webgateway_process::{BindError, Stop, StrictHttp, Tasks, most_clients};
 use webgateway_proto::api::MAX_BODY;
 
 use super::fault::{self, HttpError};
@@ -60,7 +61,8 @@ impl RpcServer {
             key: "rpc.listen",
             source,
         };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen::tcp(address, ListenOptions::default()).and_then(TcpListener::from_std);
+        let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
@@ -77,7 +79,7 @@ impl RpcServer {
         let acceptor = Acceptor {
             name: "rpc",
             listener: self.listener,
-            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            admission: Arc::new(Semaphore::new(MAX_CONNECTIONS.min(most_clients()))),
             errors: tasks.metrics().accept_errors("rpc"),
         };
         let accepting = acceptor.run(|stream, peer, permit| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hickory_server::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, Record, RecordType};
 use webgateway_dns::{DnsMetrics, DnsSockets, QuestionFilter};
+use webgateway_process::listen::ListenOptions;
 use webgateway_process::{Quota, Stop, Tasks};
 use webgateway_proto::model::Host;
 
@@ -39,7 +40,7 @@ fn serve_within(quota: Quota) -> Dns {
 }
 
 fn serve_filtered(filter: QuestionFilter, metrics: DnsMetrics) -> Dns {
-    let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
     let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
     let answers = Answers::new(zone, values.clone(), filter);

@@ -1,7 +1,7 @@
 //! The quotas of users: what they may have, and how often they may change something. The admin has none.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use webgateway_proto::model::{KeyId, Limit, OwnQuota, Quota};
@@ -17,7 +17,7 @@ const CAPACITY: usize = 100_000;
 /// The defaults, and who made how many mutations lately; in memory and bounded. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas {
-    defaults: Quota,
+    defaults: Arc<RwLock<Quota>>,
     rates: Arc<Mutex<Rates>>,
 }
 
@@ -49,12 +49,21 @@ impl Quotas {
     /// With the defaults of the configuration.
     #[must_use]
     pub(crate) fn new(defaults: Quota) -> Self {
-        Self { defaults, rates: Arc::default() }
+        Self { defaults: Arc::new(RwLock::new(defaults)), rates: Arc::default() }
+    }
+
+    /// Replaces the defaults.
+    pub(crate) fn set_defaults(&self, defaults: Quota) {
+        *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = defaults;
+    }
+
+    fn defaults(&self) -> Quota {
+        *self.defaults.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the quota that holds for a user with these limits of their own.
     pub(super) fn of(&self, own: OwnQuota) -> Quota {
-        own.or(self.defaults)
+        own.or(self.defaults())
     }
 
     /// Reads the limits that hold before the store is asked.
@@ -103,7 +112,7 @@ impl Quotas {
     fn take(&self, user: &KeyId, wanted: usize, now: Instant) -> MutationAllowance {
         let mut rates = self.rates();
         let own = rates.own.get(user).copied();
-        let limit = own.map_or(self.defaults.mutations_per_minute, Limit::number);
+        let limit = own.map_or(self.defaults().mutations_per_minute, Limit::number);
         match limit {
             Some(most) => rates.take(user, wanted, most, now),
             None => MutationAllowance::all(wanted),

@@ -1,5 +1,6 @@
 //! The listeners for nodes: sockets of this machine, and addresses at which TLS is spoken before anything else.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::debug;
 use webgateway_process::accept::{Acceptor, Unbounded};
+use webgateway_process::listen::{self, ListenOptions};
 use webgateway_process::{BindError, Network, Slot, Slots, Tasks};
 
 use super::members::Members;
@@ -68,12 +70,16 @@ impl Listeners {
     pub(crate) fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
         let mut listeners = Self::default();
         let is_held = held.is_some();
+        let options = ListenOptions::among(listen.iter().filter_map(|address| match address {
+            FeedAddress::Tcp(address) => Some(address.ip()),
+            FeedAddress::Unix(_) => None,
+        }));
         listeners.local.extend(held);
         for address in listen {
             match address {
                 FeedAddress::Unix(_) if is_held => {}
                 FeedAddress::Unix(path) => listeners.local.push(FeedSocket::bind(path)?),
-                FeedAddress::Tcp(address) => listeners.remote.push(tcp(*address)?),
+                FeedAddress::Tcp(address) => listeners.remote.push(tcp(*address, options)?),
             }
         }
         Ok(listeners)
@@ -83,12 +89,12 @@ impl Listeners {
     pub(super) fn incoming(self, acceptor: &FeedAcceptor) -> impl Stream<Item = io::Result<Guarded>> + use<> {
         let (queue, connections) = mpsc::channel(QUEUE);
         for socket in self.local {
-            acceptor.tasks.spawn("feed socket", acceptor.clone().local(socket, queue.clone()));
+            acceptor.tasks.essential("feed socket", acceptor.clone().local(socket, queue.clone()));
         }
         let unenrolled = Slots::new(MAX_UNENROLLED, usize::MAX);
         for listener in self.remote {
             let accepting = acceptor.clone().remote(listener, unenrolled.clone(), queue.clone());
-            acceptor.tasks.spawn("feed listener", accepting);
+            acceptor.tasks.essential("feed listener", accepting);
         }
         ReceiverStream::new(connections).map(Ok)
     }
@@ -104,7 +110,7 @@ struct Incoming {
 }
 
 impl FeedAcceptor {
-    async fn local(self, socket: FeedSocket, queue: Queue) {
+    async fn local(self, socket: FeedSocket, queue: Queue) -> Result<(), Infallible> {
         let stop = self.tasks.stop().clone();
         let errors = self.tasks.metrics().accept_errors("feed");
         let acceptor = Acceptor { name: "feed", listener: socket, admission: queue, errors };
@@ -116,9 +122,15 @@ impl FeedAcceptor {
             () = accepting => {}
             () = stop.begun() => {}
         }
+        Ok(())
     }
 
-    async fn remote(self, listener: TcpListener, unenrolled: Slots<Network>, queue: Queue) {
+    async fn remote(
+        self,
+        listener: TcpListener,
+        unenrolled: Slots<Network>,
+        queue: Queue,
+    ) -> Result<(), Infallible> {
         let stop = self.tasks.stop().clone();
         let errors = self.tasks.metrics().accept_errors("feed");
         let acceptor = Acceptor { name: "feed", listener, admission: Unbounded, errors };
@@ -135,6 +147,7 @@ impl FeedAcceptor {
             () = accepting => {}
             () = stop.begun() => {}
         }
+        Ok(())
     }
 
     async fn handshake(self, incoming: Incoming, queue: Queue) {
@@ -171,13 +184,9 @@ impl FeedAcceptor {
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bind = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
-    bind().map_err(|source| BindError {
+fn tcp(address: SocketAddr, options: ListenOptions) -> Result<TcpListener, BindError> {
+    let listener = listen::tcp(address, options).and_then(TcpListener::from_std);
+    listener.map_err(|source| BindError {
         what: "remote dataplanes",
         address: address.to_string(),
         key: "feed.listen",

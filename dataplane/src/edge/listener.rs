@@ -1,12 +1,9 @@
 //! Listening sockets, one per worker and address.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use webgateway_process::BindError;
-
-const BACKLOG: i32 = 1024;
+use webgateway_process::listen::{self, ListenOptions};
 
 /// A listener to be bound.
 #[derive(Debug, Clone, Copy)]
@@ -30,32 +27,20 @@ pub(crate) fn bind(
 ) -> Result<(Vec<Vec<std::net::TcpListener>>, u16), BindError> {
     let mut by_worker: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut port = purpose.port;
-    let both = addresses.contains(&IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let alone = ListenOptions::among(addresses.iter().copied());
+    let shared = ListenOptions { shared: true, ..alone };
     for &ip in addresses {
         let asked = SocketAddr::new(ip, port);
         let failed =
             |source| BindError { what: purpose.what, address: asked.to_string(), key: purpose.key, source };
-        let alone = socket(asked, both, false).map_err(failed)?;
-        port = alone.local_addr().map_err(failed)?.port();
-        drop(alone);
+        let first = listen::tcp(asked, alone).map_err(failed)?;
+        port = first.local_addr().map_err(failed)?.port();
+        drop(first);
         for sockets in &mut by_worker {
-            sockets.push(socket(SocketAddr::new(ip, port), both, true).map_err(failed)?);
+            sockets.push(listen::tcp(SocketAddr::new(ip, port), shared).map_err(failed)?);
         }
     }
     Ok((by_worker, port))
-}
-
-fn socket(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(v6_only)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 #[cfg(test)]

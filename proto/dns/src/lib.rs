@@ -8,6 +8,7 @@ mod filter;
 mod metrics;
 mod server;
 mod tcp;
+mod udp;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 use webgateway_process::Stop;
+use webgateway_process::listen::{self, ListenOptions};
 
+use super::udp::{Ends, UdpServer};
 use super::{Responder, Transport, tcp};
 
 /// The largest question over UDP, in bytes.
@@ -46,10 +48,10 @@ pub struct DnsSockets {
 
 impl DnsSockets {
     /// Listens on `address`, with both protocols on one port.
-    pub fn bind(address: SocketAddr) -> Result<Self, DnsListenError> {
+    pub fn bind(address: SocketAddr, options: ListenOptions) -> Result<Self, DnsListenError> {
         let mut tries = 1;
         loop {
-            match Self::bind_once(address) {
+            match Self::bind_once(address, options) {
                 // A free port of the one protocol may be taken of the other.
                 Err(_) if address.port() == 0 && tries < TRIES => tries += 1,
                 done => return done,
@@ -63,13 +65,11 @@ impl DnsSockets {
         Ok(Self { udp, tcp, address })
     }
 
-    fn bind_once(wanted: SocketAddr) -> Result<Self, DnsListenError> {
+    fn bind_once(wanted: SocketAddr, options: ListenOptions) -> Result<Self, DnsListenError> {
         let fail = |protocol, address| move |source| DnsListenError { address, protocol, source };
-        let tcp = TcpListener::bind(wanted).map_err(fail("TCP", wanted))?;
+        let tcp = listen::tcp(wanted, options).map_err(fail("TCP", wanted))?;
         let address = tcp.local_addr().map_err(fail("TCP", wanted))?;
-        let udp = UdpSocket::bind(address).map_err(fail("UDP", address))?;
-        tcp.set_nonblocking(true).map_err(fail("TCP", address))?;
-        udp.set_nonblocking(true).map_err(fail("UDP", address))?;
+        let udp = listen::udp(address, options).map_err(fail("UDP", address))?;
         Ok(Self { udp, tcp, address })
     }
 
@@ -82,8 +82,7 @@ impl DnsSockets {
     /// Answers until the process stops. A listener that ends is counted and started anew on the same socket.
     pub async fn serve<A: Responder>(self, responder: A, stop: Stop) -> io::Result<()> {
         let udp = supervise("UDP", &responder, &stop, || {
-            let socket = tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?;
-            Ok(serve_udp(socket, responder.clone()))
+            Ok(serve_udp(UdpServer::new(self.udp.try_clone()?)?, responder.clone()))
         });
         let tcp = supervise("TCP", &responder, &stop, || {
             let listener = tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?;
@@ -124,28 +123,23 @@ where
 
 /// Answers many questions at once, for an answer may come from another machine; beyond that they are dropped, and
 /// asked again.
-async fn serve_udp<A: Responder>(socket: tokio::net::UdpSocket, responder: A) -> io::Result<Infallible> {
+async fn serve_udp<A: Responder>(socket: UdpServer, responder: A) -> io::Result<Infallible> {
     let (socket, mut open) = (Arc::new(socket), JoinSet::new());
     let mut buffer = vec![0; MAX_QUESTION];
     loop {
-        let (length, from) = socket.recv_from(&mut buffer).await?;
+        let (length, ends) = socket.receive(&mut buffer).await?;
         while open.try_join_next().is_some() {}
-        let Some(question) = buffer.get(..length).filter(|_| can_be_answered(from)) else { continue };
+        let Some(question) = buffer.get(..length).filter(|_| can_be_answered(ends.client)) else { continue };
         if open.len() < MAX_OPEN {
-            open.spawn(answer_udp(Arc::clone(&socket), responder.clone(), question.to_vec(), from));
+            open.spawn(answer_udp(Arc::clone(&socket), responder.clone(), question.to_vec(), ends));
         }
     }
 }
 
-async fn answer_udp<A: Responder>(
-    socket: Arc<tokio::net::UdpSocket>,
-    responder: A,
-    question: Vec<u8>,
-    from: SocketAddr,
-) {
-    if let Some(answer) = responder.respond(&question, from, Transport::Udp).await {
+async fn answer_udp<A: Responder>(socket: Arc<UdpServer>, responder: A, question: Vec<u8>, ends: Ends) {
+    if let Some(answer) = responder.respond(&question, ends.client, Transport::Udp).await {
         // An asker that cannot be reached is its own trouble.
-        let _ = socket.send_to(&answer, from).await;
+        let _ = socket.answer(&answer, ends).await;
     }
 }
 
@@ -216,7 +210,7 @@ mod tests {
             let tcp = TcpListener::bind("127.0.7.1:0").unwrap();
             let udp = UdpSocket::bind("127.0.7.1:0").unwrap();
             let taken = if protocol == "TCP" { tcp.local_addr() } else { udp.local_addr() };
-            let error = DnsSockets::bind(taken.unwrap()).unwrap_err().to_string();
+            let error = DnsSockets::bind(taken.unwrap(), ListenOptions::default()).unwrap_err().to_string();
             for word in ["[dns] listen", "systemd-resolved", "dnsmasq", "Mycelium", protocol] {
                 assert!(error.contains(word), "{word}: {error}");
             }

@@ -12,11 +12,14 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 /// The pause after an error of this process, most often the want of file descriptors.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// The shortest time between two warnings of one listener, which may fail and recover many times a second.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A listening socket.
 pub trait Listener {
@@ -59,11 +62,10 @@ pub struct Acceptor<L, A> {
 impl<L: Listener, A: Admission> Acceptor<L, A> {
     /// Hands every connection to `serve`. Ends only when its admission does, or when it is dropped.
     pub async fn run(self, mut serve: impl FnMut(L::Stream, L::Address, A::Permit)) {
-        let mut is_failing = false;
+        let mut last_warning: Option<Instant> = None;
         while let Some(permit) = self.admission.admit().await {
             match poll_fn(|cx| self.listener.poll_accept(cx)).await {
                 Ok((stream, address)) => {
-                    is_failing = false;
                     serve(stream, address, permit);
                 }
                 Err(error) => {
@@ -71,10 +73,10 @@ impl<L: Listener, A: Admission> Acceptor<L, A> {
                     if is_of_the_connection(&error) {
                         continue;
                     }
-                    // Once per spell: the counter says how often.
-                    if !is_failing {
+                    // The counter says how often.
+                    if last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
                         warn!(listener = self.name, %error, "cannot accept connections, trying again");
-                        is_failing = true;
+                        last_warning = Some(Instant::now());
                     }
                     sleep(BACKOFF).await;
                 }

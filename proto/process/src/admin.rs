@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::accept::Acceptor;
+use crate::listen::{self, ListenOptions};
 use crate::{BindError, Readiness, Stop, Tasks};
 
 const MAX_CONNECTIONS: usize = 64;
@@ -48,7 +49,8 @@ pub async fn bind(address: SocketAddr) -> Result<AdminServer, BindError> {
         key: "admin_listen",
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen::tcp(address, ListenOptions::default()).and_then(TcpListener::from_std);
+    let listener = listener.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(AdminServer { listener, address })
 }
@@ -70,7 +72,7 @@ impl AdminServer {
             errors: tasks.metrics().accept_errors("admin"),
         };
         let connections = tasks.clone();
-        tasks.background(
+        tasks.lasting(
             "admin",
             acceptor.run(move |stream, _, permit| {
                 let admin = admin.clone();

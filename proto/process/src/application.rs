@@ -4,13 +4,14 @@
 //! configured.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::descriptors;
 use crate::inherited::{Inherited, InheritedError};
 use crate::log::{self, LogLevelError};
 use crate::settings::{self, Program, SettingsError};
@@ -24,6 +25,8 @@ pub trait Application: Sized {
     const PROGRAM: Program;
     /// The names of the sockets that it takes from the service manager.
     const SOCKETS: &'static [&'static str];
+    /// The keys that hold anew after a SIGHUP, besides `log_level`.
+    const RELOADED: &'static [&'static str] = &[];
     /// The keys as they are given.
     type Settings: DeserializeOwned;
     /// A configuration that can be run.
@@ -94,7 +97,10 @@ enum Order<C> {
 pub fn run<A: Application>() -> ExitCode {
     match read::<A>() {
         Ok(order) => match execute::<A>(order) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => {
+                log::flush();
+                ExitCode::SUCCESS
+            }
             Err(error) => complain(A::PROGRAM.name, &error, FAILED),
         },
         Err(error) => complain(A::PROGRAM.name, &error, NOT_CONFIGURED),
@@ -107,7 +113,7 @@ fn read<A: Application>() -> Result<Order<A::Config>, ConfigureError<A::ConfigEr
     log::init(A::log_level(&config))?;
     Ok(match (invocation.check, invocation.verb) {
         (true, _) => {
-            println!("the configuration is good");
+            print("the configuration is good");
             Order::Nothing
         }
         (false, Some(argument)) => Order::Act(config, argument),
@@ -120,10 +126,11 @@ fn execute<A: Application>(order: Order<A::Config>) -> Result<(), RunError<A::Er
         Order::Nothing => Ok(()),
         Order::Act(config, argument) => {
             let text = runtime::<A>()?.block_on(A::act(config, argument)).map_err(RunError::Application)?;
-            println!("{text}");
+            print(&text);
             Ok(())
         }
         Order::Run(config, inherited) => {
+            descriptors::raise_limit();
             let run = async { A::bind(config, inherited).await?.run().await };
             runtime::<A>()?.block_on(run).map_err(RunError::Application)
         }
@@ -135,6 +142,11 @@ fn runtime<A: Application>() -> io::Result<Runtime> {
 }
 
 fn complain(program: &str, error: &dyn Error, code: u8) -> ExitCode {
-    eprintln!("{program}: {error}");
+    log::last_line(&format!("{program}: {error}"));
     ExitCode::from(code)
+}
+
+/// Prints a line on stdout; without anybody who reads it, so be it.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tracing::error;
 
+use crate::log;
+
 /// The prefix of every metric, without its underscore.
 pub const PREFIX: &str = "webgateway";
 
@@ -37,6 +39,8 @@ impl ProcessMetrics {
         let r = registry.sub_registry_with_prefix(PREFIX);
         r.register("accept_errors", "Accepts that failed, by listener", metrics.accept_errors.clone());
         r.register("task_panics", "Tasks that panicked, by name", metrics.task_panics.clone());
+        let lines = "Log lines lost: nobody reads them, or not fast enough";
+        r.register("log_lines_dropped", lines, log::lines_dropped());
         metrics
     }
 
@@ -48,9 +52,7 @@ impl ProcessMetrics {
 
     /// Counts and logs the panic of a task; returns what the panic said.
     pub(crate) fn panicked(&self, task: &str, panic: &(dyn Any + Send)) -> String {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let reason = format!("it panicked: {}", text.unwrap_or("without a message"));
+        let reason = format!("it panicked: {}", log::panic_message(panic));
         self.task_panics.get_or_create(&TaskLabel { task: task.to_owned() }).inc();
         error!(task, reason, "task panicked");
         reason
@@ -78,9 +80,10 @@ mod tests {
         for metric in [
             "webgateway_accept_errors_total{listener=\"https\"} 1",
             "webgateway_task_panics_total{task=\"connection\"} 1",
+            "webgateway_log_lines_dropped_total 0",
         ] {
             assert!(text.contains(metric), "{text}");
-            let name = metric.split('{').next().unwrap();
+            let name = metric.split(['{', ' ']).next().unwrap();
             assert!(include_str!("../../../deploy/METRICS.md").contains(name), "{name}");
         }
     }

@@ -3,6 +3,7 @@
 //! Own code, as figment, confique and config merge files and variables but make neither flags nor help of them, and do not
 //! name the known key that an unknown one is nearest to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,43 @@ pub struct Invocation<T> {
     pub check: bool,
     /// The argument of the verb, if one was given: with several verbs this would have to say which.
     pub verb: Option<String>,
+    /// The keys that are set.
+    pub values: Values,
+}
+
+/// The keys that a flag, a variable or the file sets, each with its value.
+#[derive(Debug, Clone, Default)]
+pub struct Values(BTreeMap<&'static str, Value>);
+
+impl Values {
+    /// Takes the values of the keys that `wanted` names from `newer`; returns the keys that changed, and among the
+    /// others those that differ.
+    pub(crate) fn update(
+        &mut self,
+        newer: &Self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> (Vec<&'static str>, Vec<&'static str>) {
+        let keys: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
+        let differs = keys.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
+        let (changed, others): (Vec<_>, Vec<_>) = differs.partition(|key| wanted(key));
+        for &key in &changed {
+            match newer.0.get(key) {
+                Some(value) => self.0.insert(key, value.clone()),
+                None => self.0.remove(key),
+            };
+        }
+        (changed, others)
+    }
+
+    fn of(table: &Table, keys: &'static [Key]) -> Self {
+        let value = |path: &str| {
+            let (first, rest) =
+                path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+            let steps = rest.into_iter().flat_map(|rest| rest.split('.'));
+            steps.fold(table.get(first), |at, step| at.and_then(|value| value.get(step)))
+        };
+        Self(keys.iter().filter_map(|key| Some((key.path, value(key.path)?.clone()))).collect())
+    }
 }
 
 /// A program cannot be configured.
@@ -157,9 +195,10 @@ pub fn from_sources<T: DeserializeOwned>(
         }
     }
     lists_of_one(&mut table, program.keys);
+    let values = Values::of(&table, program.keys);
     let settings = Value::Table(table).try_into::<T>();
     let settings = settings.map_err(|error| SettingsError::Value(complaint(&error)))?;
-    Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument })
+    Ok(Invocation { settings, check: matches.get_flag("check"), verb: argument, values })
 }
 
 /// Formats what is wrong with which key, with an example where the parser only says what it should be.

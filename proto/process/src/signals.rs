@@ -1,5 +1,6 @@
 //! Signals: the first asks to stop, the second cuts.
 
+use std::convert::Infallible;
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +13,7 @@ pub fn watch(tasks: &Tasks) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, background) = (tasks.stop().clone(), tasks.clone());
-    tasks.spawn("signals", async move {
+    tasks.essential("signals", async move {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM"),
             _ = interrupt.recv() => info!("SIGINT"),
@@ -28,6 +29,7 @@ pub fn watch(tasks: &Tasks) -> io::Result<()> {
             }
             stop.cut();
         });
+        Ok::<(), Infallible>(())
     });
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Supervised tasks: every task has a name, and when an essential one ends, the process stops and says which.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,21 +93,38 @@ impl Tasks {
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let (name, tasks) = (name.into(), self.clone());
+        self.start(self.concerned(name.into(), task));
+    }
+
+    /// Runs a task that goes on while the others end, until the stop is cut; if it ends before, the process stops.
+    #[expect(clippy::disallowed_methods, reason = "this is the supervisor every other spawn goes through")]
+    pub fn lasting(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.concerned(name.to_owned(), async {
+            task.await;
+            Ok::<(), Infallible>(())
+        }));
+    }
+
+    fn concerned<E: Display>(
+        &self,
+        name: String,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let mut watch = Watch { name, tasks: self.clone(), is_over: false };
         let task = Box::pin(AssertUnwindSafe(task).catch_unwind());
-        self.start(async move {
+        async move {
+            let tasks = watch.tasks.clone();
             let ended = tokio::select! {
                 ended = task => ended,
                 () = tasks.stop.was_cut() => return,
             };
-            tasks.ended(
-                &name,
-                match ended {
-                    Ok(result) => result.map_err(|error| error.to_string()),
-                    Err(panic) => Err(tasks.metrics.panicked(&name, &*panic)),
-                },
-            );
-        });
+            let result = match ended {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(panic) => Err(tasks.metrics.panicked(&watch.name, &*panic)),
+            };
+            watch.is_over = true;
+            tasks.ended(&watch.name, result);
+        }
     }
 
     /// Runs `body` on a thread of its own, as essential as [`Tasks::essential`].
@@ -155,17 +173,31 @@ impl Tasks {
             Ok(()) => "it returned before the process was told to stop".to_owned(),
             Err(reason) => reason,
         };
-        error!(task = name, reason, "essential task ended, stopping");
-        let failed = TaskError { name: name.to_owned(), reason };
+        // The stop comes before the log: nothing that follows can keep it from beginning.
+        let failed = TaskError { name: name.to_owned(), reason: reason.clone() };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
         self.stop.begin();
+        error!(task = name, reason, "essential task ended, stopping");
+    }
+}
+
+/// A guard of an essential task: should its supervision itself end without a result, the process stops.
+struct Watch {
+    name: String,
+    tasks: Tasks,
+    is_over: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.is_over && !self.tasks.stop.is_stopping() {
+            self.tasks.ended(&self.name, Err("it was dropped".to_owned()));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(5);
@@ -208,6 +240,21 @@ mod tests {
         tasks.stop().begin();
         let ended = tokio::time::timeout(GRACE, tasks.run_until_stopped(Duration::from_secs(3600))).await;
         assert_eq!(ended, Ok(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn what_is_to_last_stops_the_process_when_it_ends() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.lasting("admin", async { panic!("ouch") });
+        let failed = tasks.run_until_stopped(GRACE).await.unwrap_err();
+        assert_eq!(failed.to_string(), "the task `admin` ended: it panicked: ouch");
+    }
+
+    #[test]
+    fn an_essential_task_that_is_dropped_stops_the_process() {
+        let tasks = Tasks::new(Stop::new());
+        drop(tasks.concerned("feed".to_owned(), std::future::pending::<Result<(), Infallible>>()));
+        assert!(tasks.stop().is_stopping());
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ impl Watchdog {
         let timeout = notify::watchdog_timeout();
         let mut tick = interval(timeout.map_or(STATUS, |timeout| (timeout / 3).min(STATUS)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tasks.background("watchdog", async move {
+        tasks.lasting("watchdog", async move {
             let mut told = String::new();
             loop {
                 tick.tick().await;

@@ -28,6 +28,8 @@ mod health;
 mod http_challenges;
 mod interop;
 mod links;
+mod listeners;
+mod logs;
 mod loops;
 mod misdirected;
 mod operators;
@@ -36,6 +38,7 @@ mod owners;
 mod passthrough;
 mod plain;
 mod readers;
+mod reload;
 mod remote;
 mod resume;
 mod shared;
@@ -74,6 +77,9 @@ fn main() -> anyhow::Result<()> {
         slow::stories(),
         changes::stories(),
         stopping::stories(),
+        logs::stories(),
+        reload::stories(),
+        listeners::stories(),
         upgrade::stories(),
         feed::stories(),
         ended_routes::stories(),

@@ -26,6 +26,7 @@ stories![
     a_killed_gateway_starts_again,
     a_taken_port_fails_the_start,
     without_file_descriptors_it_waits,
+    clients_leave_descriptors_for_backends,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -162,5 +163,32 @@ async fn without_file_descriptors_it_waits(scene: &Scene) -> Result<()> {
     let counted =
         metrics.lines().any(|line| line.starts_with("webgateway_accept_errors") && !line.ends_with(" 0"));
     ensure!(counted, "it is counted");
+    Ok(())
+}
+
+async fn clients_leave_descriptors_for_backends(scene: &Scene) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let mut world = Standalone::start_with(scene, routes, |setup| setup.files(256)).await?;
+    let mut kept = world.visitor()?.connect(HOST).await?;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tcp(world.gateway.https()).await?);
+    }
+    eventually("clients have what they may", Duration::from_secs(5), async || {
+        let metrics = world.gateway.metrics().await?;
+        let open =
+            metrics.lines().find_map(|line| line.strip_prefix("webgateway_connections_open{worker=\"0\"} "));
+        ensure!(open.context("no metric")?.parse::<u64>()? > 90, "{open:?}");
+        Ok(())
+    })
+    .await?;
+    kept.get(HOST, "/").await?.expect(200)?;
+    let log = world.gateway.process().logged()?;
+    let said = log.lines().filter(|line| line.contains("cannot accept")).count();
+    ensure!(said <= 1, "it says so {said} times");
+    ensure!(log.contains("the limit on open files allows fewer connections"), "{log}");
     Ok(())
 }

@@ -57,6 +57,18 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
 }
 
 #[test]
+fn keys_that_differ_are_told_apart_and_only_those_wanted_are_taken() {
+    let values = |pairs: &[(&'static str, i64)]| {
+        Values(pairs.iter().map(|(key, value)| (*key, Value::Integer(*value))).collect())
+    };
+    let mut old = values(&[("same", 1), ("quota", 1), ("gone", 1), ("port", 1)]);
+    let new = values(&[("same", 1), ("quota", 2), ("level", 1), ("port", 2)]);
+    let wanted = |key: &str| key != "port";
+    assert_eq!(old.update(&new, wanted), (vec!["gone", "level", "quota"], vec!["port"]));
+    assert_eq!(old.update(&new, wanted), (vec![], vec!["port"]), "named until the restart");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     assert!(message("nam = 'x'", &[], &[]).ends_with("the key `nam` is not known, did you mean `name`?"));
     assert!(message("[dns]\nprt = 1", &[], &[]).contains("`dns.prt` is not known, did you mean `dns.port`?"));

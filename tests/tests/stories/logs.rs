@@ -1,0 +1,122 @@
+//! The log goes nowhere: its reader is gone, stalls, or has no room, and all else goes on.
+
+use std::fs::File;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc::O_NONBLOCK;
+use nix::sys::signal::Signal;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::controller::Controller;
+use webgateway_tests::gateway::Gateway;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::process;
+use webgateway_tests::scene::Scene;
+use webgateway_tests::stories;
+
+use crate::complete::Complete;
+
+stories![
+    a_log_whose_reader_is_gone_harms_nobody,
+    a_log_whose_reader_stalls_delays_nobody,
+    a_log_without_room_harms_nobody,
+    a_reader_of_gwctl_that_is_gone_is_no_failure,
+];
+
+const HOST: &str = "app.gw.example";
+/// Enough for a pipe to be full: each has several lines at the level `debug`.
+const REQUESTS: usize = 400;
+
+async fn a_log_whose_reader_is_gone_harms_nobody(scene: &Scene) -> Result<()> {
+    let logs = Logs::new(scene);
+    let readers = logs.pipes()?;
+    let world = start(scene).await?;
+    drop(readers);
+    goes_on(world, true).await
+}
+
+async fn a_log_whose_reader_stalls_delays_nobody(scene: &Scene) -> Result<()> {
+    let logs = Logs::new(scene);
+    let _readers = logs.pipes()?;
+    goes_on(start(scene).await?, false).await
+}
+
+async fn a_log_without_room_harms_nobody(scene: &Scene) -> Result<()> {
+    let logs = Logs::new(scene);
+    logs.0.iter().try_for_each(|log| symlink("/dev/full", log))?;
+    goes_on(start(scene).await?, true).await
+}
+
+/// `gwctl … | head -0`, with as much to print as a pipe does not hold.
+async fn a_reader_of_gwctl_that_is_gone_is_no_failure(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let gwctl = process::find("gwctl")?;
+    for args in [&["routes", "list"][..], &["--help"], &["routes", "list", "-o", "json"], &["audit", "log"]] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = Command::new(&gwctl);
+        command.args(args).envs(world.alice.env()?).stdin(Stdio::null());
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn()?;
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(!said.contains("panicked"), "{args:?}: {said}");
+        ensure!(ended.status.code().is_some_and(|code| code != 101), "{args:?}: {}", ended.status);
+    }
+    Ok(())
+}
+
+/// The logs of the two processes, to be made before they start.
+struct Logs([PathBuf; 2]);
+
+impl Logs {
+    fn new(scene: &Scene) -> Self {
+        Self(["controlplane.log", "dataplane.log"].map(|name| scene.path(name)))
+    }
+
+    /// Makes each a pipe; returns their readers.
+    fn pipes(&self) -> Result<Vec<File>> {
+        let make = |log| -> Result<File> {
+            ensure!(Command::new("mkfifo").arg(log).status()?.success(), "mkfifo");
+            Ok(File::options().read(true).custom_flags(O_NONBLOCK).open(log)?)
+        };
+        self.0.iter().map(make).collect()
+    }
+}
+
+async fn start(scene: &Scene) -> Result<Complete> {
+    let controller = Controller::start(scene).await?;
+    let setup = controller.setup().await?.top("access_log = true");
+    let gateway = Gateway::start(scene, &setup).await?;
+    let admin = User::create(&controller, scene.dir(), "admin").await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    Ok(Complete { controller, gateway, admin, alice })
+}
+
+/// Changes, the feed, requests, readiness and the stop are as ever.
+async fn goes_on(mut world: Complete, lost: bool) -> Result<()> {
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    world.alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
+    world.answers(HOST, 200).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    for _ in 0..REQUESTS {
+        connection.get(HOST, "/").await?.expect(200)?;
+    }
+    let second = "second.gw.example";
+    world.alice.create_route(&format!("-f {second} -b [400::1]:8080")).await?;
+    world.answers(second, 200).await?;
+    world.gateway.ready().await?;
+    let metrics = world.gateway.metrics().await?;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("webgateway_log_lines_dropped_total "));
+    let dropped: u64 = dropped.context("no metric of lost lines")?.parse()?;
+    ensure!(!lost || dropped > 0, "lost lines are not counted");
+    for process in [world.gateway.process(), world.controller.process()] {
+        process.signal(Signal::SIGTERM)?;
+        let status = process.end(Duration::from_secs(10)).await?;
+        ensure!(status.code() == Some(0), "{status}");
+    }
+    Ok(())
+}
