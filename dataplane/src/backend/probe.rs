@@ -14,8 +14,10 @@ use webgateway_proto::model::{Backend, Probe};
 use super::dial::{DialError, Dialer};
 use super::stream::BackendStream;
 
-/// The largest head that is read.
-const MAX_HEAD: usize = 16 * 1024;
+/// The largest head that is read, in bytes: by default, traffic takes one of that size as well.
+const MAX_HEAD: usize = 64 * 1024;
+/// The fields that such a head has room for.
+const MAX_FIELDS: usize = MAX_HEAD / 32;
 const AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
 
 /// What is wrong with a backend.
@@ -63,8 +65,8 @@ async fn get(stream: BackendStream, path: &str, host: &str) -> Option<StatusCode
         .body(Empty::<Bytes>::new())
         .ok()?;
     let mut client = http1::Builder::new();
-    let (mut sender, connection) =
-        client.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.ok()?;
+    client.max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS);
+    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.ok()?;
     let (mut answer, connection) = (std::pin::pin!(sender.send_request(request)), std::pin::pin!(connection));
     let answer = tokio::select! {
         answer = &mut answer => answer,

@@ -9,6 +9,7 @@ use webgateway_tests::backend::{Backend, BlackHole, Raw};
 use webgateway_tests::feed_file::FeedFile;
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::netns::overlay;
+use webgateway_tests::recorder::Recorder;
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
 use webgateway_tests::wait::eventually;
@@ -20,6 +21,7 @@ stories![
     a_backend_that_dies_is_out_and_comes_back,
     when_all_are_out_all_are_asked,
     a_get_that_is_answered_500_takes_a_backend_out,
+    a_head_of_many_fields_is_no_fault,
     a_black_hole_costs_one_visitor_at_most,
     a_check_asks_for_the_host_and_ends_with_its_route,
     a_route_is_explained_from_every_node,
@@ -106,6 +108,20 @@ async fn a_get_that_is_answered_500_takes_a_backend_out(scene: &Scene) -> Result
     let log = world.gateway.process().logged()?;
     ensure!(log.contains("GET /healthz was answered 500"), "{log}");
     Ok(())
+}
+
+async fn a_head_of_many_fields_is_no_fault(scene: &Scene) -> Result<()> {
+    let backend = Recorder::start(overlay(1, 8080)).await?;
+    let cookies: String = (0..150).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(200))).collect();
+    backend.answer("/healthz", format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
+    let check = json!({"path": "/healthz", "interval": 1, "rise": 1, "fall": 1});
+    let world = checked(scene, &[backend.address()], check).await?;
+    eventually("it was checked", SOON, async || {
+        ensure!(backend.requests("/healthz").len() >= 3);
+        Ok(())
+    })
+    .await?;
+    are_out(&world.gateway, 0).await
 }
 
 async fn a_black_hole_costs_one_visitor_at_most(scene: &Scene) -> Result<()> {
