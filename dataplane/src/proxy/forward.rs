@@ -197,10 +197,6 @@ fn replayable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>
     if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
         return None;
     }
-    // An upgrade's other half cannot be copied; it goes over a new connection or fails.
-    if request.headers().contains_key(http::header::UPGRADE) {
-        return None;
-    }
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

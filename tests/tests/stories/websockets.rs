@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use webgateway_tests::backend::Backend;
+use webgateway_tests::backend::{Backend, Raw};
 use webgateway_tests::client::{Client, TlsStream, rest};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::scene::Scene;
@@ -22,6 +22,7 @@ stories![
     a_websocket_echoes,
     bytes_right_behind_the_upgrade_arrive,
     a_refused_upgrade_is_a_response,
+    an_upgrade_that_breaks_with_a_reused_connection_is_repeated,
     a_request_with_a_body_is_not_upgraded,
     connect_is_refused,
     a_change_closes_none_of_1000,
@@ -90,6 +91,28 @@ async fn a_refused_upgrade_is_a_response(scene: &Scene) -> Result<()> {
         .body(Full::default())?;
     connection.send(request).await?.expect(403)?;
     connection.get(HOST, "/").await?.expect(200)?;
+    Ok(())
+}
+
+async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(scene: &Scene) -> Result<()> {
+    // It answers the first request of each connection and breaks with the second one.
+    let refusal = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let backend = Backend::raw(overlay(1, 8080), Raw::AnswerSome(refusal, 1)).await?;
+    let world = Standalone::start(scene, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    connection.get(HOST, "/").await?.expect(200)?;
+    let upgrade = connection
+        .request(Method::GET, HOST, "/ws")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(Full::from(""))?;
+    connection.send(upgrade).await?.expect(200)?;
+    ensure!(backend.requests() == 3, "{} requests", backend.requests());
     Ok(())
 }
 
