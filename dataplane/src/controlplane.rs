@@ -1,5 +1,7 @@
 //! The client of the controlplane's unary calls: API requests for the base domain, and DNS questions.
 
+mod received;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use tracing::{debug, warn};
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::{ApiCall, ApiReply, Question};
 
+use self::received::ReceiveMemory;
+pub(crate) use self::received::ReceivedBody;
 use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
 
 type Client = wire::feed_client::FeedClient<Channel>;
@@ -38,13 +42,19 @@ pub(crate) enum ControlplaneError {
 #[derive(Clone)]
 pub(crate) struct ControlplaneClient {
     connection: Arc<ArcSwapOption<Client>>,
-    /// Bytes that bodies may still take: anybody may send them, signed or not.
+    /// The memory of bodies that are being received: anybody may send them, signed or not.
+    receive_memory: ReceiveMemory,
+    /// Bytes that requests that have come whole, and answers, may still take.
     body_budget: Arc<Semaphore>,
 }
 
 impl Default for ControlplaneClient {
     fn default() -> Self {
-        Self { connection: Arc::default(), body_budget: Arc::new(Semaphore::new(API_BODIES)) }
+        Self {
+            connection: Arc::default(),
+            receive_memory: ReceiveMemory::default(),
+            body_budget: Arc::new(Semaphore::new(API_BODIES)),
+        }
     }
 }
 
@@ -59,6 +69,11 @@ impl ControlplaneClient {
     /// Calls under way go on.
     pub(crate) fn disconnect(&self) {
         self.connection.store(None);
+    }
+
+    /// Begins to receive a body from the client at `address`.
+    pub(crate) fn receive(&self, address: IpAddr) -> ReceivedBody {
+        self.receive_memory.body_of(address)
     }
 
     /// Reserves memory for `bytes` of a body, given back when dropped.

@@ -94,7 +94,7 @@ pub fn generate(name: &KeyName) -> Result<(), KeyError> {
     written
 }
 
-/// Reads a private key: ed25519 or RSA, PEM or OpenSSH, from a file of 64 KiB at most.
+/// Reads a private key: ed25519 or RSA, PEM, PKCS#8 in DER or OpenSSH, from a file of 64 KiB at most.
 ///
 /// # Errors
 /// The file is not there, cannot be read, or holds no private key.
@@ -105,12 +105,12 @@ pub fn load(path: &Path) -> Result<LoadedKey, KeyError> {
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    let mut text = Zeroizing::new(String::new());
-    let read = file.take(MAX_KEY_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let mut content = Zeroizing::new(Vec::new());
+    let read = file.take(MAX_KEY_FILE + 1).read_to_end(&mut content).map_err(unreadable)?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_KEY_FILE) {
         return Err(KeyError::TooLarge(path.to_owned()));
     }
-    let key = PrivateKey::parse(&text);
+    let key = PrivateKey::read(&content);
     let key = key.map_err(|source| KeyError::Invalid { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
     let exposed = (metadata.is_file() && mode & OTHERS != 0).then_some(mode);

@@ -91,7 +91,7 @@ fn a_file_that_is_no_private_key_is_refused_before_anything_is_sent() {
         ("empty.priv", "the key is empty"),
         ("text.priv", "not a key"),
         ("huge.priv", "larger than any key"),
-        ("binary.priv", "binary.priv cannot be read"),
+        ("binary.priv", "binary.priv: not text, and not a key in DER"),
         (".", "cannot be read"),
     ] {
         let ended = program.run(&["-u", &gateway.url(), "-i", "u.pub", "-k", file, "routes", "list"]);

@@ -20,7 +20,7 @@ pub use coverage::{InvalidComponentError, RequiredComponent, accept_signature};
 pub use digest::{check_digest, content_digest};
 pub use evidence::{Evidence, NoEvidence};
 pub use failure::Failure;
-pub use key::{Algorithm, InvalidKey, PrivateKey, PublicKey, PublicKeys};
+pub use key::{Algorithm, InvalidKey, InvalidKeysError, PrivateKey, PublicKey, PublicKeys, SkippedKey};
 pub use sign::{SignFailure, sign};
 pub use time_source::{FRESHNESS, TimeSource};
 pub use verify::{Candidate, MAX_SIGNATURES, Presented, Signed, candidates};

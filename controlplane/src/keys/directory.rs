@@ -1,11 +1,17 @@
 //! The key store `directory`: a file for each key id, named by it, read anew for every use.
+//!
+//! A file may be a link to a regular file anywhere, as orchestrators make them: a key id is no path, so that links are
+//! the operator's alone.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::spawn_blocking;
-use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
+use tracing::warn;
+use webgateway_proto::httpsig::{PublicKeys, SkippedKey};
 use webgateway_proto::model::KeyId;
 
 use super::error::{MAX_KEY, UnusableKeyError};
@@ -14,13 +20,15 @@ use super::error::{MAX_KEY, UnusableKeyError};
 #[derive(Debug, Clone)]
 pub(super) struct Directory {
     directory: PathBuf,
+    /// The entries last told of as skipped, by key id: not each use of a list tells of them again.
+    told: Arc<Mutex<HashMap<KeyId, Vec<SkippedKey>>>>,
 }
 
 impl Directory {
     /// Keys in `directory`, which must exist.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         std::fs::read_dir(&directory)?;
-        Ok(Self { directory })
+        Ok(Self { directory, told: Arc::default() })
     }
 
     /// The keys of this name; `None` if there is none.
@@ -31,23 +39,39 @@ impl Directory {
     }
 
     fn read(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
-        let directory = self.directory.canonicalize()?;
-        let path = match directory.join(id.as_str()).canonicalize() {
-            Ok(path) => path,
+        let path = self.directory.join(id.as_str());
+        // Looked at before it is opened: opening a pipe waits.
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(UnusableKeyError::NotAFile),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
-        };
-        // Looked at before it is opened: opening a pipe waits.
-        if !path.starts_with(&directory) || !path.metadata()?.is_file() {
-            return Err(UnusableKeyError::NotAFile);
         }
         let mut text = Vec::new();
         File::open(&path)?.take(MAX_KEY + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_KEY {
             return Err(UnusableKeyError::TooLarge);
         }
-        let text = String::from_utf8(text).map_err(|_| InvalidKey::Form)?;
-        Ok(Some(PublicKeys::parse(&text)?))
+        let keys = PublicKeys::read(&text)?;
+        self.tell_skipped(id, keys.skipped());
+        Ok(Some(keys))
+    }
+
+    /// Logs the entries that cannot be used, when they are other ones than before.
+    fn tell_skipped(&self, id: &KeyId, skipped: &[SkippedKey]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = told.get(id).map_or(&[][..], Vec::as_slice);
+        if known == skipped {
+            return;
+        }
+        for skipped in skipped {
+            warn!(key = %id, %skipped, "a public key is skipped");
+        }
+        if skipped.is_empty() {
+            told.remove(id);
+        } else {
+            told.insert(id.clone(), skipped.to_vec());
+        }
     }
 }
 
@@ -57,12 +81,12 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
-    use webgateway_proto::httpsig::PrivateKey;
+    use webgateway_proto::httpsig::{InvalidKeysError, PrivateKey};
 
     use super::*;
 
     #[test]
-    fn only_regular_files_inside_the_directory_are_keys() {
+    fn only_regular_files_and_links_to_them_are_keys() {
         let outer = TempDir::new().unwrap();
         let dir = outer.path().join("keys");
         fs::create_dir_all(dir.join("folder")).unwrap();
@@ -76,23 +100,47 @@ mod tests {
         fs::write(dir.join("two"), format!("{}{}", key.to_pem(), next.to_pem())).unwrap();
         symlink("user1.pub", dir.join("inside")).unwrap();
         symlink(outer.path().join("secret"), dir.join("outside")).unwrap();
+        // As Kubernetes lays out a volume.
+        fs::create_dir(dir.join("..2026_11_26")).unwrap();
+        fs::write(dir.join("..2026_11_26/mounted.pub"), key.to_pem()).unwrap();
+        symlink("..2026_11_26", dir.join("..data")).unwrap();
+        symlink("..data/mounted.pub", dir.join("mounted.pub")).unwrap();
+        symlink(&dir, outer.path().join("linked")).unwrap();
+        symlink("folder", dir.join("to-folder")).unwrap();
+        symlink("loop", dir.join("loop")).unwrap();
         symlink("/dev/zero", dir.join("device")).unwrap();
         symlink("nothing", dir.join("dangling")).unwrap();
-        let store = Directory::open(dir).unwrap();
+        let store = Directory::open(outer.path().join("linked")).unwrap();
         let read = |name: &str| store.read(&name.parse().unwrap());
-        for name in ["user1.pub", "inside"] {
+        for name in ["user1.pub", "inside", "outside", "mounted.pub"] {
             assert_eq!(read(name).unwrap(), Some(key.clone().into()), "{name}");
         }
         for name in ["nobody", "USER1.pub", "dangling"] {
             assert_eq!(read(name).unwrap(), None, "{name}");
         }
-        for name in ["outside", "folder", "device"] {
+        for name in ["folder", "to-folder", "device"] {
             assert!(matches!(read(name), Err(UnusableKeyError::NotAFile)), "{name}");
         }
+        assert!(matches!(read("loop"), Err(UnusableKeyError::Unreadable(_))));
         assert!(matches!(read("large"), Err(UnusableKeyError::TooLarge)));
-        assert!(matches!(read("binary"), Err(UnusableKeyError::Invalid(InvalidKey::Form))));
+        assert!(matches!(read("binary"), Err(UnusableKeyError::Invalid(InvalidKeysError::Binary))));
         assert_eq!(read("two").unwrap().unwrap().iter().count(), 2);
-        assert!(matches!(read("empty"), Err(UnusableKeyError::Invalid(InvalidKey::Empty))));
+        assert!(matches!(read("empty"), Err(UnusableKeyError::Invalid(InvalidKeysError::Empty))));
+    }
+
+    #[test]
+    fn an_unusable_entry_does_not_take_the_others_away_and_is_told_of_once() {
+        let dir = TempDir::new().unwrap();
+        let key = PrivateKey::from_seed(&[1; 32]).public();
+        let store = Directory::open(dir.path().to_owned()).unwrap();
+        let id: KeyId = "user1.pub".parse().unwrap();
+        let with = |more: &str| {
+            fs::write(dir.path().join("user1.pub"), format!("{more}\n{}", key.to_pem())).unwrap();
+            let read = store.read(&id).unwrap().unwrap();
+            assert_eq!(read.iter().collect::<Vec<_>>(), [&key], "{more}");
+            store.told.lock().unwrap().get(&id).map_or(0, Vec::len)
+        };
+        assert_eq!((with("nonsense!"), with("nonsense!\nmore!"), with("# fine")), (1, 2, 0));
     }
 
     #[test]

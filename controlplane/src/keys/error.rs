@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use thiserror::Error;
-use webgateway_proto::httpsig::InvalidKey;
+use webgateway_proto::httpsig::InvalidKeysError;
 
 /// The most bytes that the keys of one name have.
 pub(super) const MAX_KEY: u64 = 16 * 1024;
@@ -19,8 +19,8 @@ pub(crate) enum UnusableKeyError {
     /// The file cannot be read.
     #[error("its file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// A directory, a pipe, or a link that leads out of the directory.
-    #[error("it is not a regular file inside the key directory")]
+    /// A directory, a pipe or a device.
+    #[error("it is not a regular file, nor a link to one")]
     NotAFile,
     /// Over 16 KiB.
     #[error("it is over {MAX_KEY} bytes")]
@@ -30,7 +30,7 @@ pub(crate) enum UnusableKeyError {
     Away(Arc<KeyServerError>),
     /// Not UTF-8, or no key.
     #[error(transparent)]
-    Invalid(#[from] InvalidKey),
+    Invalid(#[from] InvalidKeysError),
 }
 
 /// A key server gives no answer.

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 use webgateway_proto::describe_error;
-use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
+use webgateway_proto::httpsig::{InvalidKeysError, PublicKeys};
 use webgateway_proto::model::KeyId;
 
 use super::error::{KeyServerError, MAX_KEY, REQUEST_TIMEOUT, UnusableKeyError};
@@ -63,7 +63,7 @@ struct Known {
 enum Answer {
     Keys(PublicKeys),
     Absent,
-    Invalid(InvalidKey),
+    Invalid(InvalidKeysError),
     TooLarge,
     Failed(Arc<KeyServerError>),
 }
@@ -137,7 +137,10 @@ impl KeyServer {
             Err(error) if error.is::<LengthLimitError>() => return Ok(Answer::TooLarge),
             Err(error) => return Err(unreachable(describe_error(&*error))),
         };
-        let keys = std::str::from_utf8(&body).map_err(|_| InvalidKey::Form).and_then(PublicKeys::parse);
+        let keys = PublicKeys::read(&body);
+        for skipped in keys.iter().flat_map(PublicKeys::skipped) {
+            warn!(key = %id, %skipped, "a public key is skipped");
+        }
         Ok(keys.map_or_else(Answer::Invalid, Answer::Keys))
     }
 }

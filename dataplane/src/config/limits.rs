@@ -63,7 +63,9 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) const HELLO_BYTES: usize = 64 * 1024;
 /// The time for an API request's body to arrive.
 pub(crate) const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum size of the bodies of all API requests and answers under way together, in bytes.
+/// The maximum size of the bodies of all API requests that are being received, in bytes.
+pub(crate) const API_RECEIVED: usize = 32 * 1024 * 1024;
+/// The maximum size of the bodies of all API requests that have come whole, and of the answers, together, in bytes.
 pub(crate) const API_BODIES: usize = 64 * 1024 * 1024;
 /// The maximum size of an answer of the API, in bytes: what gwctl takes, and a head.
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;

@@ -1,5 +1,7 @@
 //! Requests for the base domain: they go to the controlplane, whole.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
 use http_body::Body;
@@ -11,7 +13,7 @@ use webgateway_proto::feed::MAX_BODY;
 
 use crate::config::API_BODY_TIMEOUT;
 use crate::context::ConnectionContext;
-use crate::controlplane::ControlplaneClient;
+use crate::controlplane::{ControlplaneClient, ControlplaneError};
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
@@ -28,7 +30,7 @@ pub(crate) async fn call(
     let (mut head, body) = request.into_parts();
     head.uri = absolute(&head.uri, authority).ok_or(BadRequest::Host)?;
     let (controlplane, client) = (&connection.worker.controlplane, connection.client);
-    let collected = timeout(API_BODY_TIMEOUT, collect(controlplane, body)).await;
+    let collected = timeout(API_BODY_TIMEOUT, collect(controlplane, client, body)).await;
     let (body, _reserved) = collected.map_err(|_| ProxyError::BodyTimeout)??;
     exchange.request_done();
     let call = controlplane.call(Request::from_parts(head, body), client);
@@ -41,25 +43,32 @@ pub(crate) async fn call(
 /// Reads a whole body; returns it with the memory reserved for it.
 async fn collect(
     controlplane: &ControlplaneClient,
+    client: IpAddr,
     mut body: RequestStream,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ProxyError> {
     // What is announced as too large is not waited for.
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(ProxyError::BodyTooLarge);
     }
-    let (mut collected, mut reserved) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
-    while let Some(frame) = body.frame().await {
+    let (mut collected, mut received) = (BytesMut::new(), controlplane.receive(client));
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = received.evicted() => return Err(ControlplaneError::Busy.into()),
+            frame = body.frame() => frame,
+        };
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| BadRequest::Body)?.into_data() else { continue };
         if collected.len() + data.len() > MAX_BODY {
             return Err(ProxyError::BodyTooLarge);
         }
-        let more = controlplane.reserve(data.len())?;
-        match &mut reserved {
-            Some(reserved) => reserved.merge(more),
-            None => reserved = Some(more),
-        }
+        received.grow(collected.len() + data.len());
         collected.extend_from_slice(&data);
     }
+    let reserved = match collected.len() {
+        0 => None,
+        length => Some(controlplane.reserve(length)?),
+    };
     Ok((collected.freeze(), reserved))
 }
 

@@ -1,6 +1,7 @@
 //! Keys, in the forms people have them: PEM, OpenSSH and raw base64.
 
 mod algorithm;
+mod encoding;
 mod form;
 mod rsa;
 mod several;
@@ -8,14 +9,15 @@ mod several;
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 pub use self::algorithm::{Algorithm, InvalidKey};
-use self::form::Form;
+use self::encoding::{TypedKey, has_public_half};
+use self::form::{Form, foreign_label, openssh_type};
 use self::rsa::{RsaPrivate, RsaPublic};
-pub use self::several::PublicKeys;
+pub use self::several::{InvalidKeysError, PublicKeys, SkippedKey};
 
 /// A key that verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +34,39 @@ impl PublicKey {
     /// ed25519 key.
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
-        let key = match Form::of(text)? {
-            Form::Pem(label) if label.contains("PRIVATE") => return Err(InvalidKey::Private),
-            Form::Pem(_) => match RsaPublic::from_pem(text)? {
-                Some(key) => return Ok(Self(Public::Rsa(key))),
-                None => VerifyingKey::from_public_key_pem(text).map_err(|_| InvalidKey::Algorithm)?,
-            },
+        match Form::of(text)? {
+            Form::Pem(label) if label.contains("PRIVATE") => Err(InvalidKey::Private),
+            Form::Pem("RSA PUBLIC KEY") => {
+                RsaPublic::from_der(&encoding::from_pem(text)?, false).map(Self::from)
+            }
+            Form::Pem("PUBLIC KEY") => Self::from_spki(&encoding::from_pem(text)?),
+            Form::Pem(label) => Err(foreign_label(label).map_or(InvalidKey::Form, InvalidKey::Algorithm)),
             Form::OpenSsh => {
-                let parsed = ssh_key::PublicKey::from_openssh(text).map_err(|_| InvalidKey::Form)?;
+                let parsed = ssh_key::PublicKey::from_openssh(text).map_err(|_| InvalidKey::Damaged)?;
                 if let Some(key) = parsed.key_data().rsa() {
-                    return RsaPublic::from_openssh(key).map(|key| Self(Public::Rsa(key)));
+                    return RsaPublic::from_openssh(key).map(Self::from);
                 }
-                let ed25519 = parsed.key_data().ed25519().ok_or(InvalidKey::Algorithm)?;
-                VerifyingKey::from_bytes(&ed25519.0).map_err(|_| InvalidKey::Form)?
+                let foreign = || InvalidKey::Algorithm(openssh_type(&parsed.algorithm()));
+                Self::ed25519(&parsed.key_data().ed25519().ok_or_else(foreign)?.0)
             }
-            Form::Base64(bytes) => {
-                let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| InvalidKey::Form)?;
-                VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidKey::Form)?
-            }
-        };
+            Form::Base64(bytes) if bytes.len() == 32 => Self::ed25519(&bytes),
+            Form::Base64(bytes) => Err(InvalidKey::Length(bytes.len(), "32")),
+        }
+    }
+
+    /// Reads SPKI.
+    fn from_spki(der: &[u8]) -> Result<Self, InvalidKey> {
+        let TypedKey { algorithm, foreign, key, .. } = TypedKey::public(der)?;
+        match foreign {
+            Some(words) => Err(InvalidKey::Algorithm(words)),
+            None if algorithm == encoding::ED25519 => Self::ed25519(key),
+            None => RsaPublic::from_der(key, algorithm == encoding::RSASSA_PSS).map(Self::from),
+        }
+    }
+
+    fn ed25519(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        let bytes: &[u8; 32] = bytes.try_into().map_err(|_| InvalidKey::Damaged)?;
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey::Damaged)?;
         if key.is_weak() { Err(InvalidKey::Weak) } else { Ok(Self(Public::Ed25519(key))) }
     }
 
@@ -90,6 +106,12 @@ impl PublicKey {
     }
 }
 
+impl From<RsaPublic> for PublicKey {
+    fn from(key: RsaPublic) -> Self {
+        Self(Public::Rsa(key))
+    }
+}
+
 /// A key that signs. Never shown.
 #[derive(Clone)]
 pub struct PrivateKey(Private);
@@ -107,38 +129,67 @@ impl PrivateKey {
         Self(Private::Ed25519(Box::new(SigningKey::from_bytes(seed))))
     }
 
+    /// Reads the contents of a key file: a text for [`PrivateKey::parse`], or PKCS#8 in DER.
+    pub fn read(file: &[u8]) -> Result<Self, InvalidKey> {
+        match std::str::from_utf8(file) {
+            Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
+            Err(_) => Self::from_pkcs8(file).map_err(|failure| match failure {
+                InvalidKey::Damaged => InvalidKey::Binary,
+                other => other,
+            }),
+        }
+    }
+
     /// Parses PKCS#8 or PKCS#1 PEM, an OpenSSH private key of ed25519, or a raw base64 seed of an ed25519 key (32 bytes, or 64
     /// with the public half).
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
         match Form::of(text)? {
-            Form::Pem("OPENSSH PRIVATE KEY") => Self::from_openssh(text),
+            Form::Pem("OPENSSH PRIVATE KEY") => Self::from_openssh(&encoding::from_pem(text)?),
             Form::Pem(label) if label.contains("ENCRYPTED") => Err(InvalidKey::Encrypted),
             Form::Pem(label) if label.contains("PUBLIC") => Err(InvalidKey::Public),
-            Form::Pem(_) => match RsaPrivate::from_pem(text)? {
-                Some(key) => Ok(Self(Private::Rsa(key))),
-                None => {
-                    let key = SigningKey::from_pkcs8_pem(text).map_err(|_| InvalidKey::Algorithm)?;
-                    Ok(Self(Private::Ed25519(Box::new(key))))
-                }
-            },
+            Form::Pem("RSA PRIVATE KEY") => {
+                Ok(Self(Private::Rsa(RsaPrivate::from_der(&encoding::from_pem(text)?, false)?)))
+            }
+            Form::Pem("PRIVATE KEY") => Self::from_pkcs8(&encoding::from_pem(text)?),
+            Form::Pem(label) => Err(foreign_label(label).map_or(InvalidKey::Form, InvalidKey::Algorithm)),
             Form::OpenSsh => Err(InvalidKey::Public),
             Form::Base64(bytes) => match bytes.len() {
                 32 | 64 => Ok(Self::from_seed(bytes.first_chunk::<32>().ok_or(InvalidKey::Form)?)),
-                _ => Err(InvalidKey::Form),
+                length => Err(InvalidKey::Length(length, "32, or 64 with its public half")),
             },
         }
     }
 
-    fn from_openssh(text: &str) -> Result<Self, InvalidKey> {
-        let parsed = ssh_key::PrivateKey::from_openssh(text).map_err(|_| InvalidKey::Form)?;
+    /// Reads PKCS#8 of either version.
+    fn from_pkcs8(der: &[u8]) -> Result<Self, InvalidKey> {
+        let TypedKey { algorithm, foreign, key, rest } = TypedKey::private(der)?;
+        if let Some(words) = foreign {
+            return Err(InvalidKey::Algorithm(words));
+        }
+        if algorithm != encoding::ED25519 {
+            let key = RsaPrivate::from_der(key, algorithm == encoding::RSASSA_PSS)?;
+            return Ok(Self(Private::Rsa(key)));
+        }
+        let seed = Zeroizing::new(encoding::ed25519_seed(key).ok_or(InvalidKey::Damaged)?);
+        let key = SigningKey::from_bytes(&seed);
+        // The public half is last, if it is there.
+        if has_public_half(rest) && !rest.ends_with(key.verifying_key().as_bytes()) {
+            return Err(InvalidKey::Halves);
+        }
+        Ok(Self(Private::Ed25519(Box::new(key))))
+    }
+
+    fn from_openssh(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        let parsed = ssh_key::PrivateKey::from_bytes(bytes).map_err(|_| InvalidKey::Damaged)?;
         if parsed.is_encrypted() {
             return Err(InvalidKey::Encrypted);
         }
         if parsed.key_data().rsa().is_some() {
             return Err(InvalidKey::OpenSshRsa);
         }
-        let pair = parsed.key_data().ed25519().ok_or(InvalidKey::Algorithm)?;
+        let foreign = || InvalidKey::Algorithm(openssh_type(&parsed.algorithm()));
+        let pair = parsed.key_data().ed25519().ok_or_else(foreign)?;
         Ok(Self::from_seed(&pair.private.to_bytes()))
     }
 

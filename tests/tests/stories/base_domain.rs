@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use webgateway_tests::client::Connection;
 use webgateway_tests::process;
 use webgateway_tests::scene::Scene;
@@ -20,6 +21,7 @@ stories![
     gwctl_says_why_a_name_is_refused,
     what_was_signed_for_elsewhere_is_refused,
     too_much_is_refused,
+    bodies_that_never_end_keep_nobody_out,
     without_a_controlplane_the_api_is_away,
 ];
 
@@ -86,6 +88,29 @@ async fn too_much_is_refused(scene: &Scene) -> Result<()> {
     let post = api.request(Method::POST, BASE, "/rpc").body(large)?;
     api.send(post).await?.expect(413)?;
     Connection::plain(world.gateway.http()).await?.get(BASE, "/rpc").await?.expect(308)?;
+    Ok(())
+}
+
+/// Unsigned bodies of 70 MiB together, each without its last byte.
+async fn bodies_that_never_end_keep_nobody_out(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let head = "POST /rpc HTTP/1.1\r\nhost: gw.example\r\ncontent-type: application/json\r\n";
+    let announced = 1 << 20;
+    let bytes = [format!("{head}content-length: {announced}\r\n\r\n").as_bytes(), &vec![b' '; announced - 1]]
+        .concat();
+    let mut flood = Vec::new();
+    for _ in 0..70 {
+        let mut stream = world.visitor()?.tls(BASE).await?;
+        // Those that give way to others are closed.
+        let _ = stream.write_all(&bytes).await;
+        flood.push(stream);
+    }
+    let mut api = world.visitor()?.connect(BASE).await?;
+    let version = Request::post(URL).header("content-type", "application/json");
+    let body = Bytes::from(call("version", json!({})).to_string());
+    send(&mut api, version.body(body)?).await?.expect(200)?;
+    let signer = Signer::of(&world.alice)?;
+    signer.call(&mut api, URL, "routes.list", json!({})).await?.expect(200)?;
     Ok(())
 }
 

@@ -125,7 +125,7 @@ async fn npm_http_message_signatures(scene: &Scene) -> Result<()> {
     understood(scene, Foreign::node("http-message-signatures"), &["ed25519", RSA[1]], EVERY_WAY).await
 }
 
-/// It cannot tell the `@request-target` of a `Request`.
+/// A `Request` has no `@request-target` for it.
 async fn npm_http_message_sig(scene: &Scene) -> Result<()> {
     let ways: Vec<&str> =
         EVERY_WAY.iter().copied().filter(|covered| !covered.contains("@request-target")).collect();

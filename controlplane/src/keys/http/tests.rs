@@ -154,10 +154,21 @@ async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn an_unusable_entry_does_not_take_the_others_away() {
+    story(async {
+        let server = Server::start(&ok(&format!("nonsense!\n{}", pem(1)))).await;
+        let found = server.store(HOUR).find(&id()).await.unwrap().unwrap();
+        assert_eq!(found.skipped().len(), 1);
+        assert!(found.iter().eq(keys(1).unwrap().iter()));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_key_is_said() {
     story(async {
         for (answer, expected) in [
-            (ok("nonsense!"), "not a key"),
+            (ok("nonsense!"), "line 1: not a key: ed25519"),
             (ok(""), "empty"),
             (ok(&"x".repeat(17 * 1024)), "over 16384 bytes"),
             (status("500 Oh"), "500"),

@@ -36,9 +36,34 @@ pub enum InvalidKey {
         "not a key: ed25519 or RSA in PEM (PKCS#8, SPKI, PKCS#1) or OpenSSH, or raw base64 of ed25519, is needed"
     )]
     Form,
-    /// Neither ed25519 nor RSA.
-    #[error("the key is neither ed25519 nor RSA")]
-    Algorithm,
+    /// Bytes that are no text, and no DER either.
+    #[error("not text, and not a key in DER: save it as UTF-8, or as PEM")]
+    Binary,
+    /// Base64 of some other length than an ed25519 key.
+    #[error("{0} bytes of base64, where an ed25519 key has {1}")]
+    Length(usize, &'static str),
+    /// A form that is known, with something else in it.
+    #[error("the key is damaged: what it says it is cannot be read from it")]
+    Damaged,
+    /// A PEM block without its last line.
+    #[error("the key has no `-----END` line: it is cut off")]
+    Unfinished,
+    /// A line of `authorized_keys` with options, which would not be honoured.
+    #[error(
+        "it has options as in authorized_keys, which are not honoured here: leave the key alone on its line"
+    )]
+    Options,
+    /// The private key of PuTTY's own form.
+    #[error(
+        "a key in PuTTY's own form, which is not read here: in PuTTYgen, use Conversions, Export OpenSSH key"
+    )]
+    Putty,
+    /// Neither ed25519 nor RSA, but this.
+    #[error("{0}, ed25519 or RSA is needed")]
+    Algorithm(&'static str),
+    /// A private key that comes with the public half of another.
+    #[error("the key's public half belongs to another key")]
+    Halves,
     /// An RSA key too short to be safe, or too long to be quick.
     #[error("an RSA key has 2048 to 8192 bits")]
     RsaSize,
@@ -50,8 +75,8 @@ pub enum InvalidKey {
     /// An RSA key in OpenSSH's own form: it lacks two of the numbers that signing needs.
     #[error("an RSA key in OpenSSH's own form cannot sign here; convert it: ssh-keygen -p -m PEM -f FILE")]
     OpenSshRsa,
-    /// More than one name stands for.
-    #[error("there are more than 16 keys")]
+    /// One more than one name may stand for.
+    #[error("it is one too many: 16 keys may have one name")]
     TooMany,
     /// A point of small order: anybody could sign for it.
     #[error("the key is weak")]

@@ -11,19 +11,10 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
-use ed25519_dalek::pkcs8::{Document, PrivateKeyInfoRef, SecretDocument};
+use ed25519_dalek::pkcs8::{Document, SecretDocument};
 use zeroize::Zeroizing;
 
 use super::algorithm::{Algorithm, InvalidKey};
-
-/// `rsaEncryption` (RFC 8017 §A.1).
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-/// `id-RSASSA-PSS`: a key for PSS alone (RFC 4055 §1.2).
-const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
-/// The label of PKCS#1.
-const PKCS1_PUBLIC: &str = "RSA PUBLIC KEY";
-const PKCS1_PRIVATE: &str = "RSA PRIVATE KEY";
 
 /// An RSA key that verifies.
 #[derive(Clone)]
@@ -40,34 +31,19 @@ pub(super) struct RsaPrivate {
 }
 
 impl RsaPublic {
-    /// Reads SPKI or PKCS#1; `None` if it is another kind of key.
-    pub(super) fn from_pem(text: &str) -> Result<Option<Self>, InvalidKey> {
-        let Ok((label, document)) = Document::from_pem(text) else { return Err(InvalidKey::Form) };
-        if label == PKCS1_PUBLIC {
-            return Self::from_der(document.as_bytes(), false).map(Some);
-        }
-        let info: SubjectPublicKeyInfoRef<'_> = document.decode_msg().map_err(|_| InvalidKey::Form)?;
-        let der = info.subject_public_key.as_bytes().ok_or(InvalidKey::Form)?;
-        match info.algorithm.oid {
-            RSA_ENCRYPTION => Self::from_der(der, false).map(Some),
-            RSASSA_PSS => Self::from_der(der, true).map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// Takes the numbers of an OpenSSH key.
     pub(super) fn from_openssh(key: &ssh_key::public::RsaPublicKey) -> Result<Self, InvalidKey> {
-        let n = key.n.as_positive_bytes().ok_or(InvalidKey::Form)?;
-        let e = key.e.as_positive_bytes().ok_or(InvalidKey::Form)?;
+        let n = key.n.as_positive_bytes().ok_or(InvalidKey::Damaged)?;
+        let e = key.e.as_positive_bytes().ok_or(InvalidKey::Damaged)?;
         let der: PublicKeyX509Der<'_> =
-            PublicKeyComponents { n, e }.as_der().map_err(|_| InvalidKey::Form)?;
+            PublicKeyComponents { n, e }.as_der().map_err(|_| InvalidKey::Damaged)?;
         Self::from_der(der.as_ref(), false)
     }
 
     /// PKCS#1 or SPKI.
-    fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
-        let key = PublicKey::from_der(der).map_err(|_| InvalidKey::Form)?;
-        let spki: PublicKeyX509Der<'_> = key.as_der().map_err(|_| InvalidKey::Form)?;
+    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
+        let key = PublicKey::from_der(der).map_err(|_| InvalidKey::Damaged)?;
+        let spki: PublicKeyX509Der<'_> = key.as_der().map_err(|_| InvalidKey::Damaged)?;
         // The one door of the library that looks at the size of a key before there is a signature.
         PublicEncryptingKey::from_der(spki.as_ref()).map_err(|_| InvalidKey::RsaSize)?;
         Ok(Self { key, pss_alone })
@@ -101,22 +77,8 @@ impl RsaPublic {
 }
 
 impl RsaPrivate {
-    /// Reads PKCS#8 or PKCS#1; `None` if it is another kind of key.
-    pub(super) fn from_pem(text: &str) -> Result<Option<Self>, InvalidKey> {
-        let Ok((label, document)) = SecretDocument::from_pem(text) else { return Err(InvalidKey::Form) };
-        if label == PKCS1_PRIVATE {
-            return Self::from_der(document.as_bytes(), false).map(Some);
-        }
-        let info: PrivateKeyInfoRef<'_> = document.decode_msg().map_err(|_| InvalidKey::Form)?;
-        match info.algorithm.oid {
-            RSA_ENCRYPTION => Self::from_der(info.private_key.as_bytes(), false).map(Some),
-            RSASSA_PSS => Self::from_der(info.private_key.as_bytes(), true).map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// PKCS#1.
-    fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
+    pub(super) fn from_der(der: &[u8], pss_alone: bool) -> Result<Self, InvalidKey> {
         let pair = KeyPair::from_der(der).map_err(|_| InvalidKey::RsaSize)?;
         Ok(Self { pair: Arc::new(pair), pss_alone })
     }

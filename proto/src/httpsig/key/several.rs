@@ -1,5 +1,9 @@
 //! The keys that one name stands for: more than one while a key is replaced.
 
+use std::fmt;
+
+use thiserror::Error;
+
 use super::{InvalidKey, PublicKey};
 
 /// How many keys one name may stand for.
@@ -7,44 +11,118 @@ const MAX_KEYS: usize = 16;
 
 /// The keys of one name, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKeys(Vec<PublicKey>);
+pub struct PublicKeys {
+    keys: Vec<PublicKey>,
+    skipped: Vec<SkippedKey>,
+}
+
+/// An entry of a list of keys that cannot be used, while others can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// The line it begins in, from 1.
+    pub line: usize,
+    /// The fault of it.
+    pub reason: InvalidKey,
+}
+
+/// A text without a usable key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidKeysError {
+    /// Nothing but comments.
+    #[error("the key is empty")]
+    Empty,
+    /// Bytes that are no text.
+    #[error("not UTF-8 text: save it as UTF-8")]
+    Binary,
+    /// Entries, none of which can be used.
+    #[error("{}", List(.0))]
+    Unusable(Vec<SkippedKey>),
+}
 
 impl PublicKeys {
+    /// Reads the contents of a key file: a text for [`PublicKeys::parse`].
+    pub fn read(file: &[u8]) -> Result<Self, InvalidKeysError> {
+        let text = std::str::from_utf8(file).map_err(|_| InvalidKeysError::Binary)?;
+        Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+
     /// Parses one key in any form, or several: PEM blocks one after the other, or one key a line as in
-    /// `authorized_keys`, without options. Lines that are empty or begin with `#` do not count.
-    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
-        let mut keys = Vec::new();
-        let mut block: Option<String> = None;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let within = block.get_or_insert_default();
-            within.push_str(line);
-            within.push('\n');
-            let is_pem = within.starts_with("-----BEGIN ");
-            if is_pem && !line.starts_with("-----END ") {
-                continue;
+    /// `authorized_keys`, without options. Lines that are empty or begin with `#` do not count; an entry that cannot be
+    /// used is skipped as long as there is another.
+    pub fn parse(text: &str) -> Result<Self, InvalidKeysError> {
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        let mut add = |line, entry: &str| match PublicKey::parse(entry) {
+            Ok(_) if keys.len() == MAX_KEYS => {
+                skipped.push(SkippedKey { line, reason: InvalidKey::TooMany });
             }
-            if keys.len() == MAX_KEYS {
-                return Err(InvalidKey::TooMany);
+            Ok(key) => keys.push(key),
+            Err(reason) => skipped.push(SkippedKey { line, reason }),
+        };
+        let mut block: Option<(usize, String)> = None;
+        let numbered = text.lines().map(str::trim).zip(1..);
+        for (line, at) in numbered.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')) {
+            // A block that does not end is over where the next begins.
+            if line.starts_with("-----BEGIN ")
+                && let Some((begun, unfinished)) = block.replace((at, String::new()))
+            {
+                add(begun, &unfinished);
             }
-            keys.push(PublicKey::parse(&block.take().unwrap_or_default())?);
+            match &mut block {
+                Some((begun, within)) => {
+                    within.push_str(line);
+                    within.push('\n');
+                    if line.starts_with("-----END ") {
+                        add(*begun, within);
+                        block = None;
+                    }
+                }
+                None => add(at, line),
+            }
         }
-        match block {
-            // A block that does not end.
-            Some(_) => Err(InvalidKey::Form),
-            None if keys.is_empty() => Err(InvalidKey::Empty),
-            None => Ok(Self(keys)),
+        if let Some((begun, unfinished)) = block {
+            add(begun, &unfinished);
+        }
+        match (keys.is_empty(), skipped.is_empty()) {
+            (false, _) => Ok(Self { keys, skipped }),
+            (true, false) => Err(InvalidKeysError::Unusable(skipped)),
+            (true, true) => Err(InvalidKeysError::Empty),
         }
     }
 
     /// Each of them, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
-        self.0.iter()
+        self.keys.iter()
+    }
+
+    /// The entries that cannot be used.
+    #[must_use]
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
+    }
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+/// The first few entries, in words.
+struct List<'a>(&'a [SkippedKey]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 4;
+        for (at, skipped) in self.0.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{skipped}", if at == 0 { "" } else { "; " })?;
+        }
+        if self.0.len() > SHOWN { write!(f, "; and {} more", self.0.len() - SHOWN) } else { Ok(()) }
     }
 }
 
 impl From<PublicKey> for PublicKeys {
     fn from(key: PublicKey) -> Self {
-        Self(vec![key])
+        Self { keys: vec![key], skipped: Vec::new() }
     }
 }
 
@@ -52,26 +130,56 @@ impl From<PublicKey> for PublicKeys {
 mod tests {
     use super::*;
 
+    const RSA: &str = include_str!("../samples/rsa.pub");
+    const SSH: &str = include_str!("../samples/ed25519.ssh.pub");
+    const EC: &str = include_str!("../samples/ec.pub");
+
     #[test]
     fn one_or_several_are_read() {
-        let rsa = include_str!("../samples/rsa.pub");
-        let ssh = include_str!("../samples/ed25519.ssh.pub");
-        let (first, second) = (PublicKey::parse(rsa).unwrap(), PublicKey::parse(ssh).unwrap());
-        assert_eq!(PublicKeys::parse(rsa), Ok(first.clone().into()));
-        for text in [format!("{rsa}{ssh}"), format!("# old\n\n{rsa}\n# new\r\n{ssh}\n")] {
-            assert_eq!(PublicKeys::parse(&text), Ok(PublicKeys(vec![first.clone(), second.clone()])));
+        let (first, second) = (PublicKey::parse(RSA).unwrap(), PublicKey::parse(SSH).unwrap());
+        assert_eq!(PublicKeys::parse(RSA), Ok(first.clone().into()));
+        for text in [format!("{RSA}{SSH}"), format!("\u{feff}# old\n\n{RSA}\n# new\r\n{SSH}\n")] {
+            let keys = PublicKeys::read(text.as_bytes()).unwrap();
+            assert_eq!(keys, PublicKeys { keys: vec![first.clone(), second.clone()], skipped: vec![] });
         }
-        let lines = format!("{}\n{ssh}", include_str!("../samples/rsa.ssh.pub"));
+        let lines = format!("{}\n{SSH}", include_str!("../samples/rsa.ssh.pub"));
         assert_eq!(PublicKeys::parse(&lines).unwrap().iter().count(), 2);
     }
 
     #[test]
-    fn one_bad_key_spoils_the_file() {
-        let ssh = include_str!("../samples/ed25519.ssh.pub");
-        assert_eq!(PublicKeys::parse("# nothing\n"), Err(InvalidKey::Empty));
-        assert_eq!(PublicKeys::parse(&format!("{ssh}nonsense!")), Err(InvalidKey::Form));
-        assert_eq!(PublicKeys::parse(&format!("from=\"10.0.0.0/8\" {ssh}")), Err(InvalidKey::Form));
-        assert_eq!(PublicKeys::parse("-----BEGIN PUBLIC KEY-----\nMIIB"), Err(InvalidKey::Form));
-        assert_eq!(PublicKeys::parse(&ssh.repeat(MAX_KEYS + 1)), Err(InvalidKey::TooMany));
+    fn an_entry_that_cannot_be_used_is_skipped_and_told_by_its_line() {
+        let options = format!("from=\"10.0.0.0/8\" {SSH}");
+        for (entry, reason) in [
+            ("nonsense!", InvalidKey::Form),
+            (&*options, InvalidKey::Options),
+            (EC, InvalidKey::Algorithm("an ECDSA P-256 key")),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n", InvalidKey::Unfinished),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", InvalidKey::Damaged),
+            (include_str!("../samples/rsa.priv"), InvalidKey::Private),
+        ] {
+            for (text, line, count) in [
+                (format!("# a list\n\n{entry}\n{RSA}"), 3, 1),
+                (format!("{SSH}\n{RSA}\n{entry}"), SSH.lines().count() + RSA.lines().count() + 3, 2),
+            ] {
+                let keys = PublicKeys::parse(&text).unwrap();
+                assert_eq!(keys.skipped(), [SkippedKey { line, reason }], "{text}");
+                assert_eq!(keys.iter().count(), count, "{text}");
+            }
+            let alone = PublicKeys::parse(entry).unwrap_err();
+            assert_eq!(alone.to_string(), format!("line 1: {reason}"), "{entry}");
+        }
+        let two = PublicKeys::parse(&format!("x!\n{EC}")).unwrap_err().to_string();
+        assert!(
+            two.starts_with("line 1: not a key") && two.contains("; line 2: an ECDSA P-256 key, ed25519 or")
+        );
+    }
+
+    #[test]
+    fn a_text_without_entries_is_empty_and_too_many_are_not_used() {
+        assert_eq!(PublicKeys::parse("# nothing\n"), Err(InvalidKeysError::Empty));
+        assert_eq!(PublicKeys::read(&[0xff; 32]), Err(InvalidKeysError::Binary));
+        let keys = PublicKeys::parse(&SSH.repeat(MAX_KEYS + 1)).unwrap();
+        assert_eq!(keys.iter().count(), MAX_KEYS);
+        assert_eq!(keys.skipped(), [SkippedKey { line: MAX_KEYS + 1, reason: InvalidKey::TooMany }]);
     }
 }

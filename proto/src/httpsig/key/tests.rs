@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
+mod layouts;
+
 const RSA: &str = include_str!("../samples/rsa.priv");
 
 #[test]
@@ -66,8 +68,8 @@ fn what_is_no_key_of_ours_is_said() {
     assert_eq!(private(include_str!("../samples/rsa.pkcs1.pub")), InvalidKey::Public);
     assert_eq!(public(&STANDARD.encode([0; 32])), InvalidKey::Weak);
     assert_eq!(public(include_str!("../samples/small.pub")), InvalidKey::RsaSize);
-    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKey::Algorithm);
+    assert_eq!(public(include_str!("../samples/ec.pub")), InvalidKey::Algorithm("an ECDSA P-256 key"));
     assert_eq!(private(include_str!("../samples/rsa.ssh.priv")), InvalidKey::OpenSshRsa);
-    assert_eq!(public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), InvalidKey::Form);
+    assert_eq!(public("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), InvalidKey::Damaged);
     assert!(!format!("{:?}", PrivateKey::parse(RSA).unwrap()).contains("MII"));
 }

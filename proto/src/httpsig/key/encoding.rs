@@ -1,0 +1,151 @@
+//! The encodings of keys: PEM as any tool writes it, and the DER inside.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::algorithm::InvalidKey;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// `id-Ed25519` (RFC 8410 §3), `rsaEncryption` (RFC 8017 §A.1), `id-RSASSA-PSS` (RFC 4055 §1.2): the contents of an OID.
+pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(super) const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
+
+/// Other types of key, by the contents of their OIDs: those of a curve first.
+const OTHERS: &[(&[u8], &str)] = &[
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], "an ECDSA P-256 key"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x22], "an ECDSA P-384 key"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x23], "an ECDSA P-521 key"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "an ECDSA secp256k1 key"),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01], "an elliptic-curve key"),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x03, 0x01], "a Diffie-Hellman key"),
+    (&[0x2b, 0x65, 0x71], "an Ed448 key"),
+    (&[0x2b, 0x65, 0x6e], "an X25519 key"),
+    (&[0x2b, 0x65, 0x6f], "an X448 key"),
+];
+
+/// Decodes the one PEM block in `text`: lines of any width, with any ends, and spaces around them.
+pub(super) fn from_pem(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+    let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
+    let mut lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("-----BEGIN ")).skip(1);
+    let mut has_end = false;
+    for line in lines.by_ref() {
+        match line {
+            _ if line.starts_with("-----END ") => {
+                has_end = true;
+                break;
+            }
+            // The headers of RFC 1421, as older tools write them.
+            _ if line.starts_with("Proc-Type:") && line.contains("ENCRYPTED") => {
+                return Err(InvalidKey::Encrypted);
+            }
+            _ if line.contains(':') => {}
+            _ => base64.extend(line.chars().filter(|letter| !letter.is_whitespace())),
+        }
+    }
+    if !has_end {
+        return Err(InvalidKey::Unfinished);
+    }
+    BASE64.decode(base64.as_bytes()).map(Zeroizing::new).map_err(|_| InvalidKey::Damaged)
+}
+
+/// One value of DER.
+#[derive(Debug, Clone, Copy)]
+struct Value<'a> {
+    tag: u8,
+    content: &'a [u8],
+}
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+
+/// Takes the first value off `input`.
+fn take<'a>(input: &mut &'a [u8]) -> Option<Value<'a>> {
+    let [tag, length, rest @ ..] = *input else { return None };
+    let (length, rest) = match usize::from(*length) {
+        short @ 0..=0x7f => (short, rest),
+        long @ 0x81..=0x83 => {
+            let (bytes, rest) = rest.split_at_checked(long - 0x80)?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    *input = rest;
+    Some(Value { tag: *tag, content })
+}
+
+fn expect<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    take(input).filter(|value| value.tag == tag).map(|value| value.content)
+}
+
+/// A key with the type that it says it has.
+pub(super) struct TypedKey<'a> {
+    /// The contents of the algorithm's OID.
+    pub(super) algorithm: &'a [u8],
+    /// The type in words, if it is none that is used here.
+    pub(super) foreign: Option<&'static str>,
+    /// The key itself, in the form of its type.
+    pub(super) key: &'a [u8],
+    /// The bytes after a private key: attributes, and the public half.
+    pub(super) rest: &'a [u8],
+}
+
+impl<'a> TypedKey<'a> {
+    /// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1).
+    pub(super) fn public(der: &'a [u8]) -> Result<Self, InvalidKey> {
+        Self::read_public(der).ok_or(InvalidKey::Damaged)
+    }
+
+    /// Reads a `OneAsymmetricKey` of either version (RFC 5958 §2); what follows the private key may have any form, because
+    /// tools differ in how they write the public half.
+    pub(super) fn private(der: &'a [u8]) -> Result<Self, InvalidKey> {
+        Self::read_private(der).ok_or(InvalidKey::Damaged)
+    }
+
+    fn read_public(mut der: &'a [u8]) -> Option<Self> {
+        let mut info = expect(&mut der, SEQUENCE)?;
+        let algorithm = expect(&mut info, SEQUENCE)?;
+        // No unused bits.
+        let key = expect(&mut info, BIT_STRING)?.strip_prefix(&[0])?;
+        Self::new(algorithm, key, info)
+    }
+
+    fn read_private(mut der: &'a [u8]) -> Option<Self> {
+        let mut info = expect(&mut der, SEQUENCE)?;
+        expect(&mut info, INTEGER)?;
+        let algorithm = expect(&mut info, SEQUENCE)?;
+        let key = expect(&mut info, OCTET_STRING)?;
+        Self::new(algorithm, key, info)
+    }
+
+    fn new(mut algorithm: &'a [u8], key: &'a [u8], rest: &'a [u8]) -> Option<Self> {
+        let name = expect(&mut algorithm, OBJECT_IDENTIFIER)?;
+        // The curve, where there is one.
+        let curve = expect(&mut algorithm, OBJECT_IDENTIFIER).unwrap_or_default();
+        let is_ours = [ED25519, RSA_ENCRYPTION, RSASSA_PSS].contains(&name);
+        let other = OTHERS.iter().find(|(oid, _)| *oid == curve || *oid == name);
+        let foreign = (!is_ours).then(|| other.map_or("a key of another type", |(_, words)| words));
+        Some(Self { algorithm: name, foreign, key, rest })
+    }
+}
+
+/// The seed in an ed25519 private key (RFC 8410 §7).
+pub(super) fn ed25519_seed(mut key: &[u8]) -> Option<[u8; 32]> {
+    expect(&mut key, OCTET_STRING)?.try_into().ok()
+}
+
+/// Returns true if there is a public half in what follows a private key: `[1]`, primitive as RFC 5958 says, or constructed.
+pub(super) fn has_public_half(mut rest: &[u8]) -> bool {
+    std::iter::from_fn(|| take(&mut rest)).any(|value| value.tag == 0x81 || value.tag == 0xa1)
+}
