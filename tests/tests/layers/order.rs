@@ -47,6 +47,7 @@ pub(crate) const CRATES: &[Layers] = &[
     },
     Layers { src: "proto/dns/src", modules: &["metrics", "filter", "tcp", "server"] },
     Layers { src: "proto/seal/src", modules: &[] },
+    Layers { src: "proto/outgoing/src", modules: &[] },
     Layers {
         src: "controlplane/src",
         modules: &[
@@ -275,6 +276,7 @@ pub(crate) const CRATES: &[Layers] = &[
         src: "tests/src",
         modules: &[
             "clock",
+            "connect_proxy",
             "wait",
             "quantiles",
             "netns",

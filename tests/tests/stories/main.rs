@@ -32,6 +32,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod proxied;
 mod remote;
 mod resume;
 mod shared;
@@ -84,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         bad_input::stories(),
         certificates::stories(),
         clocks::stories(),
+        proxied::stories(),
         adversity::stories(),
         outages::stories(),
         resume::stories(),
