@@ -14,9 +14,12 @@ use super::exchange::Progress;
 /// The body of a client's request. What is left of it when it is dropped is read and discarded: a client that still
 /// sends may read its answer only then, or would lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
 #[derive(Debug)]
-pub(crate) struct RequestStream {
-    /// None once it ended, or if there is none.
-    incoming: Option<Incoming>,
+pub(crate) struct RequestStream(Option<Box<Unread>>);
+
+/// A body that has not ended. It is boxed, as it changes hands more often than it is read.
+#[derive(Debug)]
+struct Unread {
+    incoming: Incoming,
     connection: Rc<Progress>,
     /// The client sends the body only if it is asked to: if nobody did, there is nothing to discard.
     is_awaited: bool,
@@ -26,10 +29,10 @@ impl RequestStream {
     /// Makes the body of `request` one that is read to its end.
     pub(crate) fn of(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
         let is_awaited = !request.headers().contains_key(header::EXPECT);
-        let connection = Rc::clone(connection);
         request.map(|incoming| {
-            let incoming = (!incoming.is_end_stream()).then_some(incoming);
-            Self { incoming, connection, is_awaited }
+            let has_ended = incoming.is_end_stream();
+            let connection = Rc::clone(connection);
+            Self((!has_ended).then(|| Box::new(Unread { incoming, connection, is_awaited })))
         })
     }
 }
@@ -43,31 +46,32 @@ impl Body for RequestStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        this.is_awaited = true;
-        let frame = Pin::new(incoming).poll_frame(cx);
+        let Some(unread) = &mut this.0 else { return Poll::Ready(None) };
+        unread.is_awaited = true;
+        let frame = Pin::new(&mut unread.incoming).poll_frame(cx);
         if let Poll::Ready(None | Some(Err(_))) = &frame {
-            this.incoming = None;
+            this.0 = None;
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|unread| unread.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |unread| unread.incoming.size_hint())
     }
 }
 
 impl Drop for RequestStream {
     fn drop(&mut self) {
-        if let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) {
-            if self.is_awaited {
-                self.connection.discard(incoming);
+        if let Some(unread) = self.0.take().filter(|unread| !unread.incoming.is_end_stream()) {
+            let Unread { incoming, connection, is_awaited } = *unread;
+            if is_awaited {
+                connection.discard(incoming);
             } else {
-                self.connection.client().set_unread(true);
+                connection.client().set_unread(true);
             }
         }
     }

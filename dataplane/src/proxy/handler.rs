@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -54,8 +53,10 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let serving = Rc::clone(&connection);
-    let service =
-        service_fn(move |request| handle(Rc::clone(&serving), request, serving.context.progress.begin()));
+    let service = service_fn(move |request| {
+        let progress = &serving.context.progress;
+        handle(Rc::clone(&serving), RequestStream::of(request, progress), progress.begin())
+    });
     if is_h2 {
         serve_http2(&connection.context, io, service).await;
     } else {
@@ -66,14 +67,13 @@ where
 /// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
 async fn handle(
     connection: Rc<TerminatedConnection>,
-    request: Request<Incoming>,
+    request: Request<RequestStream>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
     let line = context.worker.access_log.then(|| Line::of(&request));
-    let request = RequestStream::of(request, &context.progress);
     let answered = if span::is_on() {
         let id = context.progress.begun();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
@@ -148,7 +148,7 @@ struct Line {
 }
 
 impl Line {
-    fn of(request: &Request<Incoming>) -> Self {
+    fn of(request: &Request<RequestStream>) -> Self {
         let host = headers::target(request, "").map(|target| target.host.into_owned());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         Self { host: host.unwrap_or_default(), method, path, begun: Instant::now() }
