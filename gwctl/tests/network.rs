@@ -1,7 +1,9 @@
 //! Connections: refused, lost, silent, encrypted.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -136,4 +138,77 @@ fn https_to_a_plain_port_and_plain_to_an_https_port_say_so() {
     let secure = Gateway::start_tls(config, |_| Reply::Nothing);
     let ended = program.run(&["-u", &format!("http://localhost:{}", secure.port), "health"]);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
+}
+
+/// Leads whoever asks for a server by CONNECT to `port`; returns its URL and what it was asked.
+fn proxy(port: u16) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://user:secret@{}", listener.local_addr().unwrap());
+    let (asked, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            asked.send(String::from_utf8(head).unwrap()).unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            // Either side may go first.
+            thread::spawn(move || drop(io::copy(&mut from_server, &mut to_client)));
+            thread::spawn(move || drop(io::copy(&mut client, &mut server)));
+        }
+    });
+    (url, receiver)
+}
+
+#[test]
+fn https_goes_through_the_proxy_of_the_environment() {
+    let (root, config) = tls();
+    let gateway = Gateway::start_tls(config, |_| Reply::result(json!({ "routes": [] })));
+    let (proxy, asked) = proxy(gateway.port);
+    let program = Program::new();
+    program.write("ca.pem", &root, 0o644);
+    // Nobody listens there: only the proxy knows the way.
+    let (_socket, port) = deaf_port();
+    let list = |port: u16, variables: &[(&str, &str)]| {
+        let url = format!("https://localhost:{port}/rpc");
+        let variables = [&[("SSL_CERT_FILE", "ca.pem")], variables].concat();
+        program.run_with(&["-u", &url, "-k", "user1.priv", "routes", "list"], &variables)
+    };
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let ended = list(port, &[(name, &proxy)]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{name}");
+        let head = asked.try_recv().unwrap();
+        assert!(head.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ="), "{head}");
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        assert_eq!(list(gateway.port, &[("HTTPS_PROXY", &proxy), (name, "example.com, localhost")]).code, 0);
+        assert!(asked.try_recv().is_err(), "{name}");
+    }
+    let ended = list(gateway.port, &[("HTTPS_PROXY", &format!("http://localhost:{port}"))]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("of `HTTPS_PROXY` does not lead there"), "{}", ended.stderr);
+    let ended = list(gateway.port, &[("HTTPS_PROXY", "socks5://localhost:1")]);
+    assert!(
+        ended.stderr.contains("`HTTPS_PROXY` does not name a proxy that can be used"),
+        "{}",
+        ended.stderr
+    );
+    let plain = Gateway::with_result(json!({ "routes": [] }));
+    let ended = program.run_with(
+        &["-u", &plain.url(), "-k", "user1.priv", "routes", "list"],
+        &[("HTTPS_PROXY", &proxy), ("HTTP_PROXY", &proxy)],
+    );
+    assert_eq!(
+        (ended.code, asked.try_recv().is_err()),
+        (0, true),
+        "plain http goes directly: {}",
+        ended.stderr
+    );
 }

@@ -71,6 +71,12 @@ impl Program {
             "XDG_CONFIG_HOME",
             "SSL_CERT_FILE",
             "SSL_CERT_DIR",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+            "NO_PROXY",
+            "no_proxy",
         ] {
             command.env_remove(name);
         }

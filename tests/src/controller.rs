@@ -34,6 +34,8 @@ pub struct Terms {
     pub remote: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
+    /// More variables of its environment.
+    pub environment: Vec<(&'static str, String)>,
     /// Who holds its sockets and starts it, if it is not the story itself.
     pub service: Option<Arc<Systemd>>,
 }
@@ -54,6 +56,7 @@ impl Default for Terms {
             dns: String::new(),
             remote: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+            environment: Vec::new(),
             service: None,
         }
     }
@@ -89,7 +92,7 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, dns, remote, feed, certificates, service } = terms;
+        let Terms { public_ip, top, dns, remote, feed, certificates, environment, service } = terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
@@ -106,7 +109,7 @@ impl Controller {
         let log = scene.path("controlplane.log");
         let process = match service {
             Some(service) => service.start("webgateway-controlplane", &args, &log)?,
-            None => Process::start("webgateway-controlplane", &args, &log)?,
+            None => Process::start_with("webgateway-controlplane", &args, environment, &log)?,
         };
         Ok(Self { process, state })
     }

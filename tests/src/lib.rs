@@ -7,6 +7,7 @@ pub mod backend;
 pub mod ca;
 pub mod client;
 pub mod clock;
+pub mod connect_proxy;
 pub mod controller;
 pub mod feed_file;
 pub mod feed_node;

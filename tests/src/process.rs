@@ -20,6 +20,8 @@ pub const MOST_SOCKETS: usize = 3;
 /// Moves what stands in for the three standard streams to where systemd passes sockets, and becomes the program.
 const LISTEN: &str =
     "exec 3<&0 4<&1 5<&2 </dev/null >>\"$LOG\" 2>&1; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
+/// The variables that name proxies.
+const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
 const DIE_WITH_PARENT: &str = "--die-with-parent";
 
 /// A running binary; dropping it kills it.
@@ -77,7 +79,12 @@ impl Process {
         log: &Path,
     ) -> Result<Self> {
         let program = find(binary).or_else(|missing| installed(binary).ok_or(missing))?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        // Whoever runs the tests may be behind a proxy; what the binaries talk to is on this machine.
+        for name in PROXIES {
+            command.env_remove(name);
+        }
+        let child = command
             .arg(DIE_WITH_PARENT)
             .arg(std::process::id().to_string())
             .arg(&program)

@@ -1,4 +1,5 @@
-//! HTTPS to a CA: every exchange bounded in size and time, its `Retry-After` kept.
+//! HTTPS to a CA, through a proxy where the environment names one: every exchange bounded in size and time, its
+//! `Retry-After` kept.
 //!
 //! The exchange is hyper-util's client; instant-acme's own bounds neither time nor size, and hides the `Retry-After` of errors.
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
+use webgateway_outgoing::ProxyConnector;
 use webgateway_proto::describe_error;
 
 use crate::clock::Clock;
@@ -37,7 +39,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
 /// Makes requests. Clones share their connections and the last `Retry-After`.
 #[derive(Clone)]
 pub(crate) struct Https {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Full<Bytes>>,
     retry_after: Arc<Mutex<Option<OffsetDateTime>>>,
     clock: Clock,
 }
@@ -93,7 +95,10 @@ impl Https {
             }
             None => builder.try_with_platform_verifier()?,
         };
-        let connector = builder.https_only().enable_http1().build();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let tcp = ProxyConnector::from_env(tcp);
+        let connector = builder.https_only().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, retry_after: Arc::default(), clock })
     }

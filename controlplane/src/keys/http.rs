@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
+use webgateway_outgoing::ProxyConnector;
 use webgateway_proto::describe_error;
 use webgateway_proto::httpsig::{InvalidKey, PublicKeys};
 use webgateway_proto::model::KeyId;
@@ -42,7 +43,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 pub(crate) struct KeyServer {
     uri: KeyUri,
     ttl: Duration,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Empty<Bytes>>,
     /// The answers so far; it also keeps two callers from asking about one name at a time.
     known: Cache<KeyId, Known>,
     turns: Arc<Semaphore>,
@@ -72,7 +73,10 @@ impl KeyServer {
     /// Asks at `uri`; an answer is good for `ttl`.
     pub(crate) fn new(uri: KeyUri, ttl: Duration, clock: Clock) -> Result<Self, rustls::Error> {
         let connector = HttpsConnectorBuilder::new().try_with_platform_verifier()?;
-        let connector = connector.https_or_http().enable_http1().build();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let tcp = ProxyConnector::from_env(tcp);
+        let connector = connector.https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let known = Cache::new(CAPACITY);
         Ok(Self { uri, ttl, client, known, turns: Arc::new(Semaphore::new(CONCURRENT)), clock })

@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::util::ServiceFn;
 use tower::{Service, ServiceExt, service_fn};
+use webgateway_outgoing::ProxyConnector;
 use webgateway_proto::{describe_error, error_chain};
 
 use super::kind::ErrorKind;
@@ -129,7 +130,7 @@ pub(super) async fn exchange(
     let tls = HttpsConnectorBuilder::new()
         .with_provider_and_platform_verifier(default_provider())
         .map_err(TransportError::Trust)?;
-    let tls = tls.https_only().enable_http1().wrap_connector(tcp);
+    let tls = tls.https_only().enable_http1().wrap_connector(ProxyConnector::from_env(tcp));
     converse(connect(tls, endpoint).await?, request, endpoint).await
 }
 

@@ -53,6 +53,7 @@ pub(crate) const CRATES: &[Layers] = &[
     },
     Layers { src: "proto/dns/src", modules: &["metrics", "filter", "tcp", "udp", "server"] },
     Layers { src: "proto/seal/src", modules: &[] },
+    Layers { src: "proto/outgoing/src", modules: &[] },
     Layers {
         src: "controlplane/src",
         modules: &[
@@ -283,6 +284,7 @@ pub(crate) const CRATES: &[Layers] = &[
         src: "tests/src",
         modules: &[
             "clock",
+            "connect_proxy",
             "wait",
             "quantiles",
             "recorder",

@@ -35,16 +35,17 @@ pub(crate) struct Certified {
     pub(crate) alice: User,
 }
 
-/// How many gateways there are, and what is in `[acme]`.
+/// How many gateways there are, what is in `[acme]` and in the controlplane's environment.
 pub(crate) struct Wish {
     pub(crate) temper: Temper,
     pub(crate) gateways: u8,
     pub(crate) acme: String,
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { temper: Temper::default(), gateways: 1, acme: String::new() }
+        Self { temper: Temper::default(), gateways: 1, acme: String::new(), environment: Vec::new() }
     }
 }
 
@@ -72,6 +73,7 @@ impl Certified {
             (1..=wish.gateways).map(|n| Ipv4Addr::new(127, 0, 0, n).into()).collect();
         resolver.points(BASE_DOMAIN, &addresses)?;
         let terms = terms(&resolver, &pebble, &addresses, &wish.acme);
+        let terms = Terms { environment: wish.environment, ..terms };
         let controller = Controller::start_on(scene, &terms).await?;
         let setup = Setup::from_socket(&controller.feed(), &pebble.root().await?);
         let mut gateways = Vec::new();

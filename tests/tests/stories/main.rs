@@ -37,6 +37,7 @@ mod outages;
 mod owners;
 mod passthrough;
 mod plain;
+mod proxied;
 mod readers;
 mod reload;
 mod remote;
@@ -100,6 +101,7 @@ fn main() -> anyhow::Result<()> {
         bad_input::stories(),
         certificates::stories(),
         clocks::stories(),
+        proxied::stories(),
         adversity::stories(),
         outages::stories(),
         resume::stories(),

@@ -112,6 +112,7 @@ async fn a_certificate_comes_by_dns_through_a_node(scene: &Scene) -> Result<()> 
         dns: format!("resolver = [\"{}\"]\n", resolver.address()),
         feed: String::new(),
         service: None,
+        environment: Vec::new(),
         certificates: "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@gw.example\"\n".to_owned(),
     };
     let controller = Controller::start_on(scene, &terms).await?;
