@@ -16,6 +16,8 @@ use crate::identity::{Current, Identity, InvalidCertificate, Request, StateFaile
 /// The clock is looked at so often: it may be set, and machines sleep.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// The wait before a certificate that has ended is looked at again.
+const ENDED_RETRY: Duration = Duration::from_secs(10);
 /// The longest wait before a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(3600);
 
@@ -69,9 +71,10 @@ fn complain(held: &Identity, why: &NotRenewed) -> Duration {
     let left = until(held.not_after);
     if left.is_zero() {
         error!(%why, "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew");
-    } else {
-        warn!(%why, hours_left = left.as_secs() / 3600, "this node's certificate was not renewed, it is tried again");
+        // The clock may be set meanwhile.
+        return ENDED_RETRY;
     }
+    warn!(%why, hours_left = left.as_secs() / 3600, "this node's certificate was not renewed, it is tried again");
     (left / 20).clamp(Duration::from_millis(500), RETRY)
 }
 
