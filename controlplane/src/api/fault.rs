@@ -299,6 +299,13 @@ pub(super) fn too_slow() -> HttpError {
     HttpError { status: StatusCode::REQUEST_TIMEOUT, error: row.say("the body did not arrive in time") }
 }
 
+/// A client that has sent its end and is waited for no longer.
+pub(super) fn gone() -> HttpError {
+    let row = Row::new(Kind::Timeout);
+    let error = row.say("the connection was half closed before the answer came");
+    HttpError { status: StatusCode::REQUEST_TIMEOUT, error }
+}
+
 /// Returns the answer to a request that failed authentication. The operator is told of what is theirs.
 pub(super) fn unauthenticated(failure: &AuthError) -> HttpError {
     warn_operator(failure);

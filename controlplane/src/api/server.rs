@@ -172,7 +172,11 @@ impl Client {
                 let (request, origin) = (Request::from_parts(head, body), Origin::Rpc { local: self.local });
                 self.state.set_unread(false);
                 self.state.set_waiting(true);
-                self.api.handle(request, origin, self.peer.ip().to_canonical()).await
+                let answer = self.api.handle(request, origin, self.peer.ip().to_canonical());
+                tokio::select! {
+                    answer = answer => answer,
+                    () = self.state.gone() => self.api.refuse(fault::gone()),
+                }
             }
             Err(refused) => self.api.refuse(refused),
         };

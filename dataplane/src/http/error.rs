@@ -24,6 +24,9 @@ pub(crate) enum ProxyError {
     /// An API request's body took too long.
     #[error("The body took too long.")]
     BodyTimeout,
+    /// The client sent its end, and the answer takes longer than it is waited for then.
+    #[error("The connection was half closed before the answer came.")]
+    ClientGone,
     /// The host is not one that this connection is for.
     #[error("This connection is for another host.")]
     Misdirected,
@@ -73,7 +76,7 @@ impl ProxyError {
             Self::BadRequest(_) => of(StatusCode::BAD_REQUEST, None),
             Self::Connect => of(StatusCode::METHOD_NOT_ALLOWED, None),
             Self::BodyTooLarge => of(StatusCode::PAYLOAD_TOO_LARGE, None),
-            Self::BodyTimeout => of(StatusCode::REQUEST_TIMEOUT, None),
+            Self::BodyTimeout | Self::ClientGone => of(StatusCode::REQUEST_TIMEOUT, None),
             Self::Misdirected => of(StatusCode::MISDIRECTED_REQUEST, None),
             Self::UnknownHost => of(StatusCode::SERVICE_UNAVAILABLE, Some("destination_not_found")),
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
@@ -133,7 +136,11 @@ impl ProxyError {
             headers.insert("proxy-status", value);
         }
         match self {
-            Self::BadRequest(_) | Self::Connect | Self::BodyTooLarge | Self::BodyTimeout => {
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Misdirected

@@ -35,7 +35,10 @@ pub(crate) async fn call(
     exchange.request_done();
     let call = controlplane.call(Request::from_parts(head, body), client);
     // API calls are few: what is logged below is told of the client at every level.
-    let reply = call.instrument(info_span!("api_call", %client)).await?;
+    let reply = tokio::select! {
+        reply = call.instrument(info_span!("api_call", %client)) => reply?,
+        () = connection.progress.client().gone() => return Err(ProxyError::ClientGone),
+    };
     let reserved = controlplane.reserve(reply.body().len())?;
     Ok(reply.map(|body| ResponseBody::api(body, reserved)))
 }

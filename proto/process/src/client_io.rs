@@ -12,7 +12,7 @@ use bytes::Buf;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 
 /// The time for which input that nobody wants is read and discarded (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(30);
@@ -20,6 +20,11 @@ const LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(5);
 /// The bytes that end it earlier.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The interval at which a client that waits for long is looked after.
+const LOOK: Duration = Duration::from_millis(500);
+/// The time that a client which has sent its end is still answered in, where an answer may take for ever.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The protocol that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +91,15 @@ impl ClientState {
     #[must_use]
     pub fn has_input_ended(&self) -> bool {
         self.input_ended.load(Relaxed)
+    }
+
+    /// Resolves some seconds after the client has sent its end: whoever is not answered by then is most likely gone, and
+    /// must not hold what is scarce. For requests that may wait for long.
+    pub async fn gone(&self) {
+        while !self.has_input_ended() {
+            sleep(LOOK).await;
+        }
+        sleep(END_TIMEOUT).await;
     }
 
     /// Returns whether something was written since this was asked last.
