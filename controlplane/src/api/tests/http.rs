@@ -12,7 +12,8 @@ use super::server::RpcServer;
 use super::*;
 
 const HEALTH: &str = r#"{"jsonrpc":"2.0","method":"health","id":1}"#;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than a client that was refused early is read on from: 5 s of silence.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn the_methods_paths_and_types_of_http() {
