@@ -22,7 +22,7 @@ use crate::keys::{KeyServerError, KeyStore, UnusableKeyError};
 use crate::store::nonces::{self, FirstUse, NonceUse};
 use crate::store::{Store, StoreError, WriteTx};
 
-/// How long a nonce must be remembered, in seconds: `created` may be that far off, both ways.
+/// The time for which a nonce is remembered, in seconds: `created` may be that far off, both ways.
 const NONCE_LIFE: i64 = 2 * FRESHNESS + 1;
 
 /// The way by which a request came in.
@@ -112,7 +112,7 @@ impl From<StoreError> for AuthError {
 }
 
 impl AuthError {
-    /// How near a signature came to counting, so that of several the one is told about that its client can mend.
+    /// Returns how near a signature came to counting: of several, the client is told of the one that it can mend.
     const fn progress(&self) -> u8 {
         match self {
             Self::Signature(Failure::Unsigned | Failure::Malformed(_) | Failure::Repeated(_)) => 0,
