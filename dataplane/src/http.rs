@@ -6,4 +6,6 @@ pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod incoming;
+pub(crate) mod refused;
+pub(crate) mod trailers;
 pub(crate) mod websocket;

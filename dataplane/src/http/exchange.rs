@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
+use super::trailers::TrailerSlot;
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
 
@@ -38,6 +39,8 @@ pub(crate) struct Progress {
     tasks: LocalTasks,
     /// The same, as far as the connection's input and output need it.
     client: Arc<ClientState>,
+    /// The trailers of the answer that is sent over HTTP/1.1.
+    trailers: TrailerSlot,
     /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
     timer: Cell<Option<Pin<Box<Sleep>>>>,
 }
@@ -82,6 +85,7 @@ impl Progress {
             clock,
             tasks,
             client,
+            trailers: TrailerSlot::default(),
             timer,
         })
     }
@@ -125,6 +129,11 @@ impl Progress {
     /// Returns what is known of the client's input and output.
     pub(crate) fn client(&self) -> &Arc<ClientState> {
         &self.client
+    }
+
+    /// Returns the trailers of the answer that is sent over HTTP/1.1.
+    pub(crate) fn trailers(&self) -> &TrailerSlot {
+        &self.trailers
     }
 
     /// Takes note that the client has taken something.

@@ -1,0 +1,301 @@
+//! A stream of HTTP/1 answers whose heads can be read in one way only, and that say what is wrong with one that cannot.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use memchr::memchr;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::line::{Line, Whole};
+
+/// The longest part of a field's name that an error shows.
+const SHOWN: usize = 64;
+
+/// A stream that a client reads HTTP/1 answers from.
+#[derive(Debug)]
+pub struct StrictAnswers<I> {
+    io: I,
+    heads: AnswerHeads,
+    place: Place,
+    line: Line,
+}
+
+/// The heads of the answers that come by one connection. Clones are of the same connection.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerHeads(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_awaited: AtomicBool,
+    error: OnceLock<HeadError>,
+}
+
+/// The reason why the head of an answer is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct HeadError {
+    /// The rule that a line breaks.
+    pub fault: HeadFault,
+    /// The beginning of the field's name, escaped; empty if the line has none.
+    pub field: Box<str>,
+}
+
+/// A rule of RFC 9112 for the lines of a head that a line breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HeadFault {
+    /// It ends in LF alone (§2.2).
+    #[error("a line ends in LF without CR")]
+    LineEnd,
+    /// It continues the line before it (§5.2).
+    #[error("a line is folded")]
+    Fold,
+    /// It has no name, or one with white space or other characters that no name has (§5.1).
+    #[error("the name of a field is malformed")]
+    Name,
+    /// It has a NUL, a CR or another control character (RFC 9110 §5.5).
+    #[error("a line has a control character")]
+    Control,
+}
+
+/// The place of the next byte of a head.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// In the status line.
+    #[default]
+    Status,
+    /// In the fields; of an informational answer (1xx), which another one follows.
+    Fields { is_interim: bool },
+}
+
+impl<I> StrictAnswers<I> {
+    /// Reads the answers that `heads` awaits.
+    #[must_use]
+    pub fn new(io: I, heads: AnswerHeads) -> Self {
+        Self { io, heads, place: Place::default(), line: Line::default() }
+    }
+}
+
+impl AnswerHeads {
+    /// Takes note that a request is about to be sent: the next byte to come is the first of its answer.
+    pub fn wait(&self) {
+        self.0.is_awaited.store(true, Relaxed);
+    }
+
+    /// Returns what was wrong with a head. That head was refused, and was the last one.
+    #[must_use]
+    pub fn error(&self) -> Option<&HeadError> {
+        self.0.error.get()
+    }
+}
+
+impl<I> StrictAnswers<I> {
+    /// Follows bytes of a head, and spoils it at a line that breaks a rule.
+    fn scan(&mut self, mut bytes: &mut [u8]) {
+        let Self { heads, place, line, .. } = self;
+        while !bytes.is_empty() {
+            let Some(end) = memchr(b'\n', bytes) else { return line.keep(bytes) };
+            let (begin, rest) = bytes.split_at_mut(end);
+            let Some((lf, rest)) = rest.split_first_mut() else { return };
+            let whole = line.end(begin);
+            let next = place.after(&whole);
+            if let Err(fault) = next {
+                let _ = heads.0.error.set(HeadError { fault, field: name(&whole) });
+                *lf = 0;
+            }
+            line.clear();
+            let Ok(Some(next)) = next else {
+                *place = Place::default();
+                return heads.0.is_awaited.store(false, Relaxed);
+            };
+            *place = next;
+            bytes = rest;
+        }
+    }
+}
+
+impl Place {
+    /// Returns the place behind a line; `None` behind the head of a final answer.
+    fn after(self, line: &Whole<'_>) -> Result<Option<Self>, HeadFault> {
+        if !line.has_cr {
+            return Err(HeadFault::LineEnd);
+        }
+        match self {
+            // Leading empty lines are passed over.
+            Self::Status if line.text.is_empty() => Ok(Some(Self::Status)),
+            Self::Status => {
+                let status = line.text.get(9..12).unwrap_or_default();
+                let is_interim = status.starts_with(b"1") && status != b"101";
+                check_value(line.text).map(|()| Some(Self::Fields { is_interim }))
+            }
+            Self::Fields { is_interim } if line.text.is_empty() => Ok(is_interim.then_some(Self::Status)),
+            Self::Fields { .. } => check_field(line).map(|()| Some(self)),
+        }
+    }
+}
+
+fn check_field(line: &Whole<'_>) -> Result<(), HeadFault> {
+    if line.text.starts_with(b" ") || line.text.starts_with(b"\t") {
+        return Err(HeadFault::Fold);
+    }
+    let Some(colon) = memchr(b':', line.text) else {
+        // The parser refuses a longer name.
+        return if line.is_cut { Ok(()) } else { Err(HeadFault::Name) };
+    };
+    let (name, value) = line.text.split_at(colon);
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        return Err(HeadFault::Name);
+    }
+    check_value(value)
+}
+
+fn check_value(value: &[u8]) -> Result<(), HeadFault> {
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // All of it, as that is faster than to stop.
+    let has_control = value.iter().fold(false, |found, byte| found | is_control(*byte));
+    if has_control { Err(HeadFault::Control) } else { Ok(()) }
+}
+
+/// Returns whether a name may have this byte (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn name(line: &Whole<'_>) -> Box<str> {
+    let name = line.text.split(|byte| *byte == b':').next().filter(|name| name.len() < line.text.len());
+    let name = name.unwrap_or_default();
+    name.get(..SHOWN).unwrap_or(name).escape_ascii().to_string().into()
+}
+
+impl HeadFault {
+    /// Returns the label of a refused answer.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::LineEnd => "line_end",
+            Self::Fold => "folded_line",
+            Self::Name => "field_name",
+            Self::Control => "control_character",
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fault, field } = self;
+        match field.is_empty() {
+            true => write!(f, "{fault}"),
+            false => write!(f, "{fault} (`{field}`)"),
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for StrictAnswers<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if this.heads.0.is_awaited.load(Relaxed) {
+            this.scan(buf.filled_mut().split_at_mut(before).1);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for StrictAnswers<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scans `text` in reads of `size` bytes; returns what a client reads, the error, and whether more is awaited.
+    fn scanned(text: &[u8], size: usize) -> (Vec<u8>, Option<HeadError>, bool) {
+        let heads = AnswerHeads::default();
+        heads.wait();
+        let (mut answers, mut bytes) = (StrictAnswers::new((), heads.clone()), text.to_vec());
+        for piece in bytes.chunks_mut(size) {
+            if heads.0.is_awaited.load(Relaxed) {
+                answers.scan(piece);
+            }
+        }
+        (bytes, heads.error().cloned(), heads.0.is_awaited.load(Relaxed))
+    }
+
+    const SIZES: [usize; 6] = [1, 2, 3, 7, 200, 4096];
+
+    #[test]
+    fn a_line_that_breaks_a_rule_is_named_and_spoiled() {
+        use HeadFault::{Control, Fold, LineEnd, Name};
+        for (text, fault, field) in [
+            ("HTTP/1.1 200 OK\nA: b\r\n\r\n", LineEnd, ""),
+            ("HTTP/1.1 200 OK\r\nX-A: b\nC: d\r\n\r\n", LineEnd, "X-A"),
+            ("HTTP/1.1 200 OK\r\nX-A: b\r\n\n", LineEnd, ""),
+            ("\nHTTP/1.1 200 OK\r\n\r\n", LineEnd, ""),
+            ("HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\n\r\n", Fold, ""),
+            ("HTTP/1.1 200 OK\r\n\tX-A: b\r\n\r\n", Fold, "\\tX-A"),
+            ("HTTP/1.1 200 OK\r\nX-A : b\r\n\r\n", Name, "X-A "),
+            ("HTTP/1.1 200 OK\r\nX\tA: b\r\n\r\n", Name, "X\\tA"),
+            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", Name, ""),
+            ("HTTP/1.1 200 OK\r\nnothing\r\n\r\n", Name, ""),
+            ("HTTP/1.1 200 OK\r\nX-A: b\0\r\n\r\n", Control, "X-A"),
+            ("HTTP/1.1 200 OK\r\nX-A: b\rc\r\n\r\n", Control, "X-A"),
+            ("HTTP/1.1 200 OK\r\nX-A: b\r\r\n\r\n", Control, "X-A"),
+            ("HTTP/1.1 200 O\rK\r\n\r\n", Control, ""),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-A: b\n\r\n", LineEnd, "X-A"),
+        ] {
+            for size in SIZES {
+                let (got, error, is_awaited) = scanned(text.as_bytes(), size);
+                let error = error.unwrap_or_else(|| panic!("{text:?} in reads of {size} passes"));
+                assert_eq!((error.fault, &*error.field), (fault, field), "{text:?} in reads of {size}");
+                let changed = (0..got.len()).filter(|&at| got[at] != text.as_bytes()[at]);
+                assert_eq!(changed.map(|at| got[at]).collect::<Vec<_>>(), [0], "{text:?} in reads of {size}");
+                assert!(!is_awaited);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_passes_as_it_is() {
+        let long = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n\n", "y".repeat(1000));
+        for text in [
+            "HTTP/1.1 200\r\n\r\n\n\n",
+            "\r\nHTTP/1.1 200 OK\r\nX-A:\tb \u{e9}\r\nx_b:\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n1\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n a\nb\0",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nX\n\n",
+            &long,
+        ] {
+            for size in SIZES {
+                let (got, error, is_awaited) = scanned(text.as_bytes(), size);
+                assert_eq!((got.as_slice(), error), (text.as_bytes(), None), "{text:?} in reads of {size}");
+                assert!(!is_awaited, "the head ends in {text:?}");
+            }
+        }
+    }
+}
