@@ -200,6 +200,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "tickets",
             "dns",
             "tunnel",
+            "tls::early_data",
             "tls",
             "http::exchange",
             "http::incoming",
