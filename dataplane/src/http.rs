@@ -7,5 +7,4 @@ pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod incoming;
 pub(crate) mod refused;
-pub(crate) mod trailers;
 pub(crate) mod websocket;

@@ -17,7 +17,7 @@ use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
 use super::stream::BackendStream;
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
-use crate::http::trailers::{TrailerIo, TrailerSlot};
+use crate::trailers::{TrailerIo, TrailerSlot};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
 use super::incoming::RequestStream;
-use super::trailers::TrailerSlot;
 use crate::backend::pool::{BackendConnection, Pool};
+use crate::trailers::TrailerSlot;
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
 const PIECE: usize = 16 * 1024;

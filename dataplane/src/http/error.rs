@@ -141,7 +141,18 @@ impl ProxyError {
             Self::Framing(FramingError::Coding | FramingError::OldCoding) => Some("transfer_encoding"),
             Self::LargeHead => Some("head_size"),
             Self::Upgrade => Some("upgrade"),
-            _ => None,
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone
+            | Self::Misdirected
+            | Self::UnknownHost
+            | Self::Loop
+            | Self::Dial(_)
+            | Self::HangUp
+            | Self::ResponseTimeout
+            | Self::Api(_) => None,
         }
     }
 

@@ -14,9 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
-use super::trailers::TrailerSlot;
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
+use crate::trailers::TrailerSlot;
 
 /// The time that a client which has sent its end waits for an answer without a byte of it.
 const HALF_CLOSED: Duration = Duration::from_secs(30);

@@ -23,8 +23,8 @@ use crate::connections::{LINGER, Phase};
 use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::exchange::{CANCEL_BURST, Progress};
-use crate::http::trailers::TrailerIo;
 use crate::metrics::Refusal;
+use crate::trailers::TrailerIo;
 
 /// Uploads are read that far ahead, per stream. A connection's window covers those of all its streams: uploads that
 /// their backends do not take hold up no other.

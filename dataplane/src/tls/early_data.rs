@@ -233,8 +233,8 @@ mod tests {
                 assert_eq!(out.concat(), stream);
                 let (last, before) = out.split_last().unwrap();
                 assert!(
-                    before.len() <= WARNINGS.into()
-                        && (before.len() == WARNINGS.into() || last.len() <= KEPT)
+                    before.len() <= usize::from(WARNINGS)
+                        && (before.len() == usize::from(WARNINGS) || last.len() <= KEPT)
                 );
                 for kept in before {
                     assert!(kept.len() <= KEPT && kept.len() % (5 + length) == 0, "{} bytes", kept.len());

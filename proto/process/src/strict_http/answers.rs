@@ -38,26 +38,22 @@ struct Shared {
 /// The reason why the head of an answer is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct HeadError {
-    /// The rule that a line breaks.
+    /// The rule that a line broke.
     pub fault: HeadFault,
     /// The beginning of the field's name, escaped; empty if the line has none.
     pub field: Box<str>,
 }
 
 /// A rule of RFC 9112 for the lines of a head that a line breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadFault {
-    /// It ends in LF alone (§2.2).
-    #[error("a line ends in LF without CR")]
+    /// An end in LF alone (§2.2).
     LineEnd,
-    /// It continues the line before it (§5.2).
-    #[error("a line is folded")]
+    /// A continuation of the line before (§5.2).
     Fold,
-    /// It has no name, or one with white space or other characters that no name has (§5.1).
-    #[error("the name of a field is malformed")]
+    /// No name, or one with white space or other characters that no name has (§5.1).
     Name,
-    /// It has a NUL, a CR or another control character (RFC 9110 §5.5).
-    #[error("a line has a control character")]
+    /// A NUL, a CR or another control character (RFC 9110 §5.5).
     Control,
 }
 
@@ -181,15 +177,24 @@ impl HeadFault {
             Self::Control => "control_character",
         }
     }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::LineEnd => "a line ends in LF without CR",
+            Self::Fold => "a line is folded",
+            Self::Name => "the name of a field is malformed",
+            Self::Control => "a line has a control character",
+        }
+    }
 }
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, field } = self;
-        match field.is_empty() {
-            true => write!(f, "{fault}"),
-            false => write!(f, "{fault} (`{field}`)"),
+        f.write_str(self.fault.words())?;
+        if !self.field.is_empty() {
+            write!(f, " (`{}`)", self.field)?;
         }
+        Ok(())
     }
 }
 

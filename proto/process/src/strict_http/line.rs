@@ -15,9 +15,9 @@ pub(super) struct Line {
 pub(super) struct Whole<'a> {
     /// The line; its first [`LINE`] bytes if it is cut.
     pub text: &'a [u8],
-    /// The rest was not kept.
+    /// Is true if the rest was not kept.
     pub is_cut: bool,
-    /// It ended in CRLF, not in LF alone.
+    /// The line ended in CRLF, not in LF alone.
     pub has_cr: bool,
 }
 

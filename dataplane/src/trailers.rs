@@ -25,7 +25,7 @@ const DUE: u8 = 2;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrailerSlot(Arc<Slot>);
 
-/// It is used on one thread; only a connection that left HTTP may go to another one.
+/// The state of both sides, which are on one thread: only a connection that left HTTP may go to another one.
 #[derive(Debug, Default)]
 struct Slot {
     state: AtomicU8,
@@ -44,7 +44,7 @@ pub(crate) struct TrailerIo<I> {
 
 impl TrailerSlot {
     /// Takes the trailers of a chunked message. The message must not end before [`Self::poll_due`].
-    pub(super) fn put(&self, trailers: &HeaderMap) {
+    pub(crate) fn put(&self, trailers: &HeaderMap) {
         let mut end = b"0\r\n".to_vec();
         for (name, value) in trailers {
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -58,7 +58,7 @@ impl TrailerSlot {
 
     /// Resolves when all that comes before the trailers is written: the message is to end right away. The connection is
     /// woken when it is flushed.
-    pub(super) fn poll_due(&self) -> Poll<()> {
+    pub(crate) fn poll_due(&self) -> Poll<()> {
         if self.0.state.load(Relaxed) == WAITING { Poll::Pending } else { Poll::Ready(()) }
     }
 }
