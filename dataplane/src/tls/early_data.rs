@@ -130,7 +130,14 @@ impl Ahead {
                 return Poll::Ready(Ok(()));
             }
             if let Some(records) = self.records.as_mut().filter(|records| records.is_full) {
-                buf.put_slice(ready!(records.poll_nothing(cx)));
+                let nothing = ready!(records.poll_nothing(cx));
+                if nothing.len() > room {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                buf.put_slice(nothing);
+                return Poll::Ready(Ok(()));
+            }
+            if room == 0 {
                 return Poll::Ready(Ok(()));
             }
             let mut bytes = [0; READ];

@@ -176,7 +176,7 @@ async fn doubtful_answers_are_refused(scene: &Scene) -> Result<()> {
 }
 
 /// Heads that do not pass, the label of the reason, and the words that name it.
-const BROKEN: [(&str, &str, &str); 18] = [
+const BROKEN: [(&str, &str, &str); 20] = [
     ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "line_end", "ends in LF without CR"),
     ("HTTP/1.1 200 OK\r\nX-One: y\nContent-Length: 0\r\n\r\n", "line_end", "CR (`X-One`)"),
     ("HTTP/1.1 200 OK\r\nContent-Length: 0\n\r\n", "line_end", "CR (`Content-Length`)"),
@@ -206,14 +206,20 @@ const BROKEN: [(&str, &str, &str); 18] = [
     (
         "HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n",
         "control_character",
-        "character (`X-Nul`)",
+        "NUL or a CR (`X-Nul`)",
     ),
-    ("HTTP/1.1 200 OK\r\nX-Cr: a\rb\r\nContent-Length: 0\r\n\r\n", "control_character", "character (`X-Cr`)"),
+    (
+        "HTTP/1.1 200 OK\r\nX-Cr: a\rb\r\nContent-Length: 0\r\n\r\n",
+        "control_character",
+        "NUL or a CR (`X-Cr`)",
+    ),
     (
         "HTTP/1.1 200 OK\r\nX-Crs: a\r\r\nContent-Length: 0\r\n\r\n",
         "control_character",
-        "character (`X-Crs`)",
+        "NUL or a CR (`X-Crs`)",
     ),
+    ("HTTP/1.1 200 OK\r\nX Y: a\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP header parsed"),
+    ("HTTP/1.1 200 OK\r\nX-Bell: \x07\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP header parsed"),
     ("HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP status-code parsed"),
 ];
 
