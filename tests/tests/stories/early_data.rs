@@ -12,14 +12,17 @@ use tokio::task::spawn_blocking;
 use webgateway_tests::authority::{Authority, roots};
 use webgateway_tests::backend::{Backend, Raw};
 use webgateway_tests::netns::overlay;
+use webgateway_tests::process::{self, Process, installed};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
 
 use crate::standalone::Standalone;
 
 stories![
     it_is_skipped_in_records_of_any_size,
     its_end_is_found_wherever_it_is,
+    openssl_has_its_answer,
     it_goes_through_to_a_backend_of_a_passthrough,
 ];
 
@@ -179,6 +182,46 @@ async fn its_end_is_found_wherever_it_is(scene: &Scene) -> Result<()> {
         wrong.extend(skipped.err().map(|error| format!("{count} bytes: {error:#}")));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn openssl_has_its_answer(scene: &Scene) -> Result<()> {
+    if installed("openssl").is_none() {
+        return Ok(());
+    }
+    let (world, _backend) = app(scene).await?;
+    let issued = world.authority.issue(&[HOST])?;
+    let (chain, key) =
+        (scene.write("elsewhere.pem", &issued.chain)?, scene.write("elsewhere.key", &issued.key)?);
+    let early = scene.write("early", &"x".repeat(4 * MOST))?;
+    let (session, log) = (scene.path("session"), scene.path("elsewhere.log"));
+    let server = format!(
+        "s_server -accept 127.0.0.1:8444 -cert {} -key {} -tls1_3 -www -max_early_data {}",
+        chain.display(),
+        key.display(),
+        4 * MOST
+    );
+    let _elsewhere = Process::start("openssl", &server.split(' ').collect::<Vec<_>>(), &log)?;
+    let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8444));
+    eventually("another server", Duration::from_secs(10), async || Ok(drop(TcpStream::connect(elsewhere)?)))
+        .await?;
+    let visit = |address: SocketAddr, more: String| {
+        let ask = format!("printf 'GET /after HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'");
+        let client =
+            format!("openssl s_client -connect {address} -servername {HOST} -tls1_3 -ign_eof {more}");
+        ["-c".to_owned(), format!("{ask} | {client}")]
+    };
+    let first =
+        process::run("sh", &visit(elsewhere, format!("-sess_out {}", session.display())), &[]).await?;
+    for split in ["", "-split_send_frag 600 -max_send_frag 600", "-max_send_frag 4096"] {
+        let more = format!("-sess_in {} -early_data {} {split}", session.display(), early.display());
+        let seen = process::run("sh", &visit(world.gateway.https(), more), &[]).await?;
+        ensure!(seen.stdout.contains("Early data was rejected"), "{first:?} {seen:?}");
+        ensure!(
+            seen.stdout.contains("HTTP/1.0 200") || seen.stdout.contains("HTTP/1.1 200"),
+            "{split}: {seen:?}"
+        );
+    }
     Ok(())
 }
 
