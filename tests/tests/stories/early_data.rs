@@ -203,7 +203,7 @@ async fn openssl_has_its_answer(scene: &Scene) -> Result<()> {
     );
     let _elsewhere = Process::start("openssl", &server.split(' ').collect::<Vec<_>>(), &log)?;
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8444));
-    eventually("another server", Duration::from_secs(10), async || Ok(drop(TcpStream::connect(elsewhere)?)))
+    eventually("another server", Duration::from_secs(10), async || Ok(TcpStream::connect(elsewhere)?))
         .await?;
     let visit = |address: SocketAddr, more: String| {
         let ask = format!("printf 'GET /after HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'");
