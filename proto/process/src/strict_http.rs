@@ -54,7 +54,7 @@ enum Place {
     Chunk(u64),
     /// In the trailer section.
     Trailers,
-    /// Behind all that hyper goes on with.
+    /// Behind a head or a chunk that is refused: the connection ends.
     Beyond,
 }
 
