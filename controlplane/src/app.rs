@@ -28,13 +28,12 @@ use crate::certs::https::HttpsError;
 use crate::certs::internal::{InternalCa, InternalCaError};
 use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
 use crate::certs::order::Orders;
-use crate::certs::preflight::Inspector;
 use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::answers::Answers;
-use crate::dns::resolver::{Resolver, ResolverError};
+use crate::dns::resolver::ResolverError;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{Zone, ZoneError};
 use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
@@ -46,6 +45,7 @@ use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
 use crate::feed::server::{CallHandler, FeedService, QuestionHandler, Remote, Timeouts};
 use crate::keys::{KeyStore, KeyStoreError};
+use crate::live::{LiveInspector, LiveParts, ReloadError};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
@@ -98,6 +98,9 @@ pub enum AppError {
     /// The public keys cannot be had.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    /// A configuration cannot be taken while the process runs.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     /// The system refuses signals.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -113,7 +116,7 @@ pub enum AppError {
 pub struct App {
     sockets: Sockets,
     api: Api,
-    quotas: Quotas,
+    live: LiveParts,
     answers: Answers,
     nodes: Nodes,
     members: Members,
@@ -132,8 +135,6 @@ pub struct App {
 impl Application for App {
     const PROGRAM: Program = PROGRAM;
     const SOCKETS: &'static [&'static str] = SOCKETS;
-    const RELOADED: &'static [&'static str] =
-        &["quotas.routes", "quotas.backends", "quotas.mutations_per_minute"];
     type Settings = config::Settings;
     type Config = Config;
     type ConfigError = ConfigError;
@@ -161,21 +162,22 @@ impl Application for App {
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
-        let keys = KeyStore::open(&config.keys)?;
+        let keys = KeyStore::open(&config.live.keys)?;
         let challenges = Challenges::new(store.clone());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
         let values = TxtSet::new();
         let base = config.base_domain.clone();
         let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
-        let issuer = issuer(&config, context, &zone, solver).await?;
+        let inspector = inspector(&config, &zone)?;
+        let issuer = issuer(&config, context, inspector.as_ref(), solver).await?;
         let mut certificates = certificates(&config, context, issuer);
         certificates.pass().await?;
         let mut tickets =
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
-        let domain = domain(&config, store.clone(), keys, &nodes, &authority);
+        let domain = domain(&config, store.clone(), keys.clone(), &nodes, &authority);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = Suspensions::new(domain.clone());
@@ -186,14 +188,15 @@ impl Application for App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let (stop, quotas) = (tasks.stop().clone(), domain.quotas.clone());
+        let live = LiveParts { quotas: domain.quotas.clone(), keys, inspector };
+        let stop = tasks.stop().clone();
         let required = config.rpc_require.clone();
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
         let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
-            quotas,
+            live,
             answers,
             nodes,
             members,
@@ -216,8 +219,8 @@ impl Application for App {
         let tasks = self.tasks;
         let stop = || tasks.stop().clone();
         signals::watch(&tasks).map_err(AppError::Signals)?;
-        let quotas = self.quotas;
-        watch_reload::<Self>(&tasks, move |config| quotas.set_defaults(config.quotas))
+        let live = self.live;
+        watch_reload::<Self>(&tasks, move |config| Ok(live.apply(&config.live)?))
             .map_err(AppError::Signals)?;
         self.sockets.admin.serve(&tasks, Arc::new(self.registry), Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
@@ -289,21 +292,25 @@ struct StoreContext<'a> {
     metrics: &'a Metrics,
 }
 
+/// Makes the inspector that CAs over ACME need; the internal one needs none.
+fn inspector(config: &Config, zone: &Zone) -> Result<Option<LiveInspector>, AppError> {
+    let make = || LiveInspector::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
+    Ok((!config.cas.is_empty()).then(make).transpose()?)
+}
+
 async fn issuer(
     config: &Config,
     context: StoreContext<'_>,
-    zone: &Zone,
+    inspector: Option<&LiveInspector>,
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    if config.cas.is_empty() {
+    let Some(inspector) = inspector.map(LiveInspector::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
-    }
-    let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
+    };
+    let (store, key) = (store.clone(), Arc::clone(key));
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
-    let resolver = Resolver::new(&config.resolvers)?;
-    let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip).decides(config.preflight);
     let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))
@@ -368,7 +375,7 @@ fn domain(config: &Config, store: Store, keys: KeyStore, nodes: &Nodes, authorit
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
         invitations: config.feed.is_remote().then(told),
-        quotas: Quotas::new(config.quotas),
+        quotas: Quotas::new(config.live.quotas),
         suspensions: watch::Sender::new(0),
         clock: Clock::system(),
     }

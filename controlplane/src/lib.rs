@@ -29,4 +29,6 @@ mod suspensions;
 
 mod certs;
 
+mod live;
+
 pub mod app;

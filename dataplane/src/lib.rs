@@ -23,3 +23,4 @@ mod status;
 mod tickets;
 mod tls;
 mod tunnel;
+mod workers;
