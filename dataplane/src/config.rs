@@ -16,8 +16,8 @@ pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
-    API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_RECEIVED, API_TIMEOUT, HELLO_BYTES, Limits,
-    POOL_PER_BACKEND,
+    API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
+    HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;

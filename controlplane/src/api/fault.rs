@@ -299,6 +299,13 @@ pub(super) fn too_slow() -> HttpError {
     HttpError { status: StatusCode::REQUEST_TIMEOUT, error: row.say("the body did not arrive in time") }
 }
 
+/// A body whose memory went to another client's.
+pub(super) fn busy() -> HttpError {
+    let row = Row::new(Kind::Unavailable).hint("nothing was changed; try again in a moment");
+    let error = row.say("too many requests are under way");
+    HttpError { status: StatusCode::SERVICE_UNAVAILABLE, error }
+}
+
 /// A client that has sent its end and is waited for no longer.
 pub(super) fn gone() -> HttpError {
     let row = Row::new(Kind::Timeout);

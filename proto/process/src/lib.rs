@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod admin;
+mod answer;
 mod application;
 mod bind;
 pub mod client_io;
@@ -11,6 +12,7 @@ mod inherited;
 pub mod listen;
 mod local;
 mod log;
+mod memory;
 mod metrics;
 mod network;
 pub mod notify;
@@ -25,12 +27,14 @@ mod strict_http;
 mod tasks;
 mod watchdog;
 
+pub use answer::{AnswerBody, AnswerLostError};
 pub use application::{Application, run};
 pub use bind::BindError;
 pub use descriptors::most_clients;
 pub use governor::Quota;
 pub use inherited::{Inherited, InheritedError, at_most_one};
 pub use local::LocalTasks;
+pub use memory::{HeldMemory, NetworkMemory};
 pub use metrics::{PREFIX, ProcessMetrics};
 pub use network::Network;
 pub use rate_limit::NetworkRateLimit;

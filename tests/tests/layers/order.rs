@@ -39,6 +39,8 @@ pub(crate) const CRATES: &[Layers] = &[
             "network",
             "rate_limit",
             "slots",
+            "memory",
+            "answer",
             "accept",
             "client_io",
             "stop",
