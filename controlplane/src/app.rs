@@ -1,7 +1,6 @@
 //! The composition: bind everything, then build, then run. Nobody imports this.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +12,15 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport};
+use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
     watch_reload,
 };
-use webgateway_proto::feed::{ApiCall, Question, Settings};
+use webgateway_proto::feed::Settings;
 
-use crate::api::{Api, Origin, Parts};
+use crate::api::{Api, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
 use crate::certs::https::HttpsError;
@@ -36,14 +35,15 @@ use crate::dns::answers::Answers;
 use crate::dns::resolver::ResolverError;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{Zone, ZoneError};
-use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
+use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
 use crate::feed::enrolment::{Enrolment, attempts};
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{CallHandler, FeedService, QuestionHandler, Remote, Timeouts};
+use crate::feed::server::{FeedService, Remote, Timeouts};
+use crate::handlers::{calls, questions};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::live::{LiveInspector, LiveParts, ReloadError};
 use crate::metrics::Metrics;
@@ -51,7 +51,7 @@ use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{SecretKey, SecretKeyError};
-use crate::sockets::{ListenError, SOCKETS, Sockets};
+use crate::sockets::{ListenError, SOCKETS, Sockets, follow_addresses, listeners_at};
 use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
 use crate::tickets::{Rotation, RotationError};
@@ -119,6 +119,7 @@ pub struct App {
     live: LiveParts,
     answers: Answers,
     nodes: Nodes,
+    listeners: GatewayListeners,
     members: Members,
     remote: Option<Remote>,
     catalog: Catalog,
@@ -177,13 +178,15 @@ impl Application for App {
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
-        let domain = domain(&config, store.clone(), keys.clone(), &nodes, &authority);
+        let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
+        let known = Known { nodes: &nodes, listeners: &listeners, authority: &authority };
+        let domain = domain(&config, store.clone(), keys.clone(), known);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = Suspensions::new(domain.clone());
         // Before the catalog is read: who comes back is in it.
         suspensions.pass().await?;
-        let loader = loader(&config, &store, &key, challenges);
+        let loader = loader(&config, context, &listeners, challenges);
         let catalog = loader.load().await?;
         let members = Members::new(Clock::system());
         members.load(&store).await?;
@@ -199,6 +202,7 @@ impl Application for App {
             live,
             answers,
             nodes,
+            listeners,
             members,
             remote,
             catalog,
@@ -222,6 +226,8 @@ impl Application for App {
         let live = self.live;
         watch_reload::<Self>(&tasks, move |config| Ok(live.apply(&config.live)?))
             .map_err(AppError::Signals)?;
+        let follow = follow_addresses(self.sockets.addresses(), self.listeners.clone(), stop());
+        tasks.essential("addresses", follow);
         self.sockets.admin.serve(&tasks, Arc::new(self.registry), Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();
@@ -232,6 +238,7 @@ impl Application for App {
         let feed = FeedService {
             catalog,
             nodes: self.nodes,
+            listeners: self.listeners,
             members: self.members,
             calls: calls(self.api.clone()),
             questions: questions(self.answers.clone()),
@@ -264,24 +271,6 @@ fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl F
         let doing = if stop.is_stopping() { "stopping" } else { "serving" };
         format!("{doing}: version {}, {} nodes", catalog.borrow().version(), nodes.get())
     }
-}
-
-/// Returns the API's handler of calls that come through a node.
-fn calls(api: Api) -> CallHandler {
-    Arc::new(move |call: ApiCall| {
-        let api = api.clone();
-        Box::pin(async move { api.handle(call.request, Origin::Node, call.client).await })
-    })
-}
-
-/// Returns the name server's handler of questions that come through a node.
-fn questions(answers: Answers) -> QuestionHandler {
-    Arc::new(move |question: Question| {
-        let answers = answers.clone();
-        let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
-        let from = SocketAddr::new(question.client, 0);
-        Box::pin(async move { answers.respond(&question.message, from, transport).await })
-    })
 }
 
 /// The store, and what is needed to use it.
@@ -328,15 +317,22 @@ fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> C
     })
 }
 
-fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {
+fn loader(
+    config: &Config,
+    StoreContext { store, key, .. }: StoreContext<'_>,
+    listeners: &GatewayListeners,
+    challenges: Challenges,
+) -> Loader {
     let settings = Settings {
         base_domain: config.base_domain.clone(),
         allowed_backends: config.allowed_backends.clone(),
+        listeners: Vec::new(),
     };
     Loader {
         store: store.clone(),
         key: Arc::clone(key),
         settings,
+        listeners: listeners.clone(),
         challenges,
         clock: Clock::system(),
         delay: config.load_delay,
@@ -365,12 +361,21 @@ fn remote(
     Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
 }
 
-fn domain(config: &Config, store: Store, keys: KeyStore, nodes: &Nodes, authority: &NodeAuthority) -> Domain {
+/// The facts about nodes that the rules need.
+struct Known<'a> {
+    nodes: &'a Nodes,
+    listeners: &'a GatewayListeners,
+    authority: &'a NodeAuthority,
+}
+
+fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Domain {
+    let Known { nodes, listeners, authority } = known;
     let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
         keys,
         nodes: Arc::new(nodes.clone()),
+        listeners: listeners.clone(),
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),

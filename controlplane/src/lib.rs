@@ -31,4 +31,6 @@ mod certs;
 
 mod live;
 
+mod handlers;
+
 pub mod app;

@@ -139,7 +139,7 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = Drain::new(readiness.clone());
-        let ourselves = ours(&ports, &admin, &dns);
+        let ourselves = ours(&ports, &admin, &dns, &snapshot);
         let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
         let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
         let shared = Shared {
@@ -247,10 +247,16 @@ fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> 
     Ok(())
 }
 
-/// Returns all TCP listeners of this process.
-fn ours(ports: &Ports, admin: &AdminServer, dns: &[DnsSockets]) -> Ourselves {
+/// Returns all TCP listeners of this process, and the others' of this gateway.
+fn ours(
+    ports: &Ports,
+    admin: &AdminServer,
+    dns: &[DnsSockets],
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> Ourselves {
     let dns = dns.iter().map(DnsSockets::local_addr);
-    Ourselves::new(ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns))
+    let own = ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns);
+    Ourselves::new(own, Arc::clone(snapshot))
 }
 
 /// Starts the monitor of the backends.

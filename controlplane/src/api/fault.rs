@@ -77,6 +77,9 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Reserved(field, _) => Row::new(Kind::HostReserved).field(field).hint("choose another name"),
         Refusal::PassthroughSubdomain => Row::new(Kind::PassthroughNeedsFqdn).field("mode"),
         Refusal::Backends(invalid) => backends(invalid),
+        Refusal::OwnListener(_) => Row::new(Kind::InvalidBackend)
+            .field("backends")
+            .hint("name the address and port where the service itself listens"),
         Refusal::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
         Refusal::RouteId(_) => Row::new(Kind::InvalidId).field("id"),
         Refusal::KeyId(_) => Row::new(Kind::InvalidUser).field("user"),

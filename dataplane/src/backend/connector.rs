@@ -154,7 +154,7 @@ mod tests {
 
     fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
-        let ourselves = Ourselves::new([]);
+        let ourselves = Ourselves::new([], Arc::default());
         let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);

@@ -24,7 +24,9 @@ fn loader(store: &Store, allowed: &str) -> Loader {
         settings: Settings {
             base_domain: Host::parse("gw.example").unwrap(),
             allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
+            listeners: vec![],
         },
+        listeners: GatewayListeners::default(),
         challenges: Challenges::new(store.clone()),
         clock: Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH + time::Duration::days(100)),
         delay: Duration::from_millis(5),

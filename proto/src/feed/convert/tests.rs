@@ -51,8 +51,11 @@ fn every_message_to_a_node_comes_back() {
         chain: vec![vec![1, 2], vec![3]],
         key: Zeroizing::new(vec![4]),
     };
-    let settings =
-        Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
+    let settings = Settings {
+        base_domain: Host::parse("gw.example").unwrap(),
+        allowed_backends: Prefixes::default(),
+        listeners: vec![],
+    };
     let health = Some(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap());
     let checked = RouteOptions { health, ..RouteOptions::default() };
     let with = |mode, options| route("app.gw.example", "[400::1]:80", mode, options);
