@@ -45,6 +45,7 @@ mod resume;
 mod shared;
 mod signatures;
 mod slow;
+mod slow_answers;
 mod smuggling;
 mod speed;
 mod standalone;
@@ -76,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         answers::stories(),
         strict_heads::stories(),
         slow::stories(),
+        slow_answers::stories(),
         changes::stories(),
         stopping::stories(),
         logs::stories(),
