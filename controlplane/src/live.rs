@@ -80,3 +80,73 @@ fn inspector(lookup: &Lookup, zone: &Zone, base: &Host) -> Result<Inspector, Res
     let inspector = Inspector::new(resolver, zone.clone(), base.clone(), &lookup.public_ip);
     Ok(inspector.decides(lookup.preflight))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tempfile::TempDir;
+    use webgateway_proto::httpsig::PrivateKey;
+    use webgateway_proto::model::Quota;
+
+    use super::*;
+    use crate::certs::preflight::Preflight;
+    use crate::config::KeySource;
+    use crate::dns::sample::{Entry, serve};
+
+    const APP: &str = "app.example.org";
+
+    async fn has_key(parts: &LiveParts, name: &str) -> bool {
+        parts.keys.find(&name.parse().unwrap()).await.unwrap().is_some()
+    }
+
+    async fn leads_here(parts: &LiveParts) -> bool {
+        let inspector = parts.inspector.as_ref().unwrap().current().load_full();
+        matches!(inspector.preflight(&Host::parse(APP).unwrap(), &[]).await, Preflight::Ready(_))
+    }
+
+    fn folder(dir: &Path, name: &str) -> KeySource {
+        let path = dir.join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join(format!("{name}.pub")), PrivateKey::from_seed(&[1; 32]).public().to_pem())
+            .unwrap();
+        KeySource::Directory(path)
+    }
+
+    #[tokio::test]
+    async fn all_of_a_configuration_is_taken_or_nothing() {
+        let dir = TempDir::new().unwrap();
+        let base = Host::parse("gw.example").unwrap();
+        let addresses: [&[Entry]; 2] = [&[(APP, "A", "192.0.2.1")], &[(APP, "A", "192.0.2.2")]];
+        let names =
+            [serve(&[("example.org", addresses[0])]).await, serve(&[("example.org", addresses[1])]).await];
+        let lookup = |server: usize, public_ip: &str, preflight| Lookup {
+            resolvers: vec![names[server].address],
+            public_ip: vec![public_ip.parse().unwrap()],
+            preflight,
+        };
+        let live = |keys: &KeySource, lookup| Live { keys: keys.clone(), quotas: Quota::default(), lookup };
+        let [one, two] = ["one", "two"].map(|name| folder(dir.path(), name));
+        let parts = LiveParts {
+            quotas: Quotas::default(),
+            keys: KeyStore::open(&one).unwrap(),
+            inspector: Some(
+                LiveInspector::new(&lookup(0, "192.0.2.1", true), Zone::new(&base).unwrap(), base).unwrap(),
+            ),
+        };
+        assert!(leads_here(&parts).await && has_key(&parts, "one.pub").await);
+        let missing = KeySource::Directory(dir.path().join("missing"));
+        assert!(parts.apply(&live(&missing, lookup(1, "192.0.2.1", true))).is_err());
+        assert!(leads_here(&parts).await && has_key(&parts, "one.pub").await, "nothing of it");
+        for (lookup, expected) in [
+            (lookup(1, "192.0.2.1", true), false),
+            (lookup(1, "192.0.2.2", true), true),
+            (lookup(0, "192.0.2.2", true), false),
+            (lookup(0, "192.0.2.2", false), true),
+        ] {
+            parts.apply(&live(&two, lookup.clone())).unwrap();
+            assert_eq!(leads_here(&parts).await, expected, "{lookup:?}");
+        }
+        assert!(has_key(&parts, "two.pub").await && !has_key(&parts, "one.pub").await);
+    }
+}

@@ -94,7 +94,9 @@ async fn a_listener_of_the_controlplane_is_no_backend(scene: &Scene) -> Result<(
         ("http of the node", "127.0.0.1:80"),
         ("metrics of the node", "127.0.0.1:9180"),
     ] {
-        for command in [format!("create -f back.example -b {address}"), format!("update {id} -b {address}")] {
+        for command in
+            [format!("create -f back.example -b {address}"), format!("update --route {id} -b {address}")]
+        {
             eventually(what, WITHIN, async || {
                 let refused = alice.gwctl(format!("routes {command}").split_whitespace()).await?;
                 let says = refused.stderr.contains("is a listener of this gateway itself");

@@ -20,7 +20,8 @@ use webgateway_tests::stories;
 use crate::complete::Complete;
 
 stories![
-    slow_readers_of_answers_keep_nobody_out,
+    slow_readers_of_answers_keep_nobody_out_of_a_node,
+    slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener,
     bodies_that_never_end_keep_nobody_out_of_the_rpc_listener,
     connections_of_one_network_keep_nobody_out_of_the_rpc_listener,
 ];
@@ -29,51 +30,56 @@ const BASE: &str = "gw.example";
 /// As many routes as one page has.
 const ROUTES: u64 = 1000;
 /// Pages in one answer: megabytes.
-const PAGES: usize = 20;
+const PAGES: usize = 40;
 /// More answers than there is memory for.
-const READERS: usize = 16;
+const READERS: usize = 7;
+/// The memory that there is for all answers.
+const MEMORY: usize = 64 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A connection to the API, over a node or at `[rpc]`.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-async fn slow_readers_of_answers_keep_nobody_out(scene: &Scene) -> Result<()> {
+async fn slow_readers_of_answers_keep_nobody_out_of_a_node(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
+    let visitor = world.visitor()?;
+    let from = |address: SocketAddr| {
+        let visitor = visitor.at(address);
+        async move { visitor.tls(BASE).await }
+    };
+    let others = "127.0.0.1:443".parse()?;
+    slow_readers(&world, &format!("https://{BASE}/rpc"), || from(world.gateway.https()), || from(others))
+        .await
+}
+
+async fn slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener(scene: &Scene) -> Result<()> {
+    let world = Complete::start(scene).await?;
+    let (rpc, url) = (world.controller.rpc()?, world.controller.url());
+    slow_readers(&world, &url, || from_address("127.0.0.1", rpc), || from_address("127.0.9.1", rpc)).await
+}
+
+/// Readers that come by `slow` stop after the first byte; one of another network, by `honest`, reads all.
+async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
+    world: &Complete,
+    url: &str,
+    slow: impl AsyncFn() -> Result<S>,
+    honest: impl AsyncFn() -> Result<S>,
+) -> Result<()> {
     seed::routes(&world.controller.database(), ROUTES, 1)?;
     let signer = Signer::of(&world.admin)?;
-    for over_a_node in [true, false] {
-        let rpc = world.controller.rpc()?;
-        let (url, flood_at) = match over_a_node {
-            true => (format!("https://{BASE}/rpc"), world.gateway.https()),
-            false => (world.controller.url(), rpc),
-        };
-        let open = async |from: Option<&str>| -> Result<Box<dyn Stream>> {
-            Ok(match (over_a_node, from) {
-                (true, None) => Box::new(world.visitor()?.at(flood_at).tls(BASE).await?),
-                (true, Some(_)) => Box::new(world.visitor()?.at("127.0.0.1:443".parse()?).tls(BASE).await?),
-                (false, None) => Box::new(webgateway_tests::client::tcp(rpc).await?),
-                (false, Some(from)) => Box::new(from_address(from, rpc).await?),
-            })
-        };
-        let mut flood = Vec::new();
-        for _ in 0..READERS {
-            let mut stream = open(None).await?;
-            stream.write_all(&raw(&pages(&signer, &url)?)).await?;
-            let mut first = [0; 1];
-            timeout(LIMIT, stream.read_exact(&mut first)).await.context("no answer")??;
-            ensure!(first == *b"H");
-            flood.push(stream);
-        }
-        // Another client reads as much, whole.
-        let mut honest = open(Some("127.0.9.1")).await?;
-        honest.write_all(&raw(&pages(&signer, &url)?)).await?;
-        let (announced, read) = answer(&mut honest).await?;
-        ensure!(announced == read && read > 4 << 20, "over a node: {over_a_node}: {read} of {announced}");
-        // The first of the slow ones has lost its answer: there is not memory for all.
-        let (announced, read) = answer(&mut flood.swap_remove(0)).await?;
-        ensure!(read < announced, "over a node: {over_a_node}: {read} of {announced} are held");
+    let mut flood = Vec::new();
+    for _ in 0..READERS {
+        let mut stream = slow().await?;
+        stream.write_all(&raw(&pages(&signer, url)?)).await?;
+        let mut first = [0; 1];
+        timeout(LIMIT, stream.read_exact(&mut first)).await.context("no answer")??;
+        ensure!(first == *b"H", "{first:?}");
+        flood.push(stream);
     }
+    let mut honest = honest().await?;
+    honest.write_all(&raw(&pages(&signer, url)?)).await?;
+    let (announced, read) = answer(&mut honest).await?;
+    ensure!(announced == read && read * READERS > MEMORY, "{read} of {announced} were read");
+    // The first of the slow ones has lost its answer: there is not memory for all.
+    let (announced, read) = answer(&mut flood.swap_remove(0)).await?;
+    ensure!(read < announced, "{read} of {announced} were held");
     Ok(())
 }
 
