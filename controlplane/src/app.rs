@@ -192,8 +192,7 @@ impl Application for App {
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
         let live = LiveParts { quotas: domain.quotas.clone(), keys, inspector };
-        let stop = tasks.stop().clone();
-        let required = config.rpc_require.clone();
+        let (stop, required) = (tasks.stop().clone(), config.rpc_require);
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
         let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {

@@ -231,8 +231,10 @@ impl Client {
             }
             return Err(fault::too_large(MAX_BODY));
         }
-        let read = timeout(BODY_TIMEOUT, self.collect(&mut body)).await;
-        let read = read.unwrap_or_else(|_| Err(fault::too_slow()));
+        let read = match timeout(BODY_TIMEOUT, self.collect(&mut body)).await {
+            Ok(read) => read,
+            Err(_) => Err(fault::too_slow()),
+        };
         if read.is_err() {
             self.discard(body);
         }
