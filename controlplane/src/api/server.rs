@@ -25,7 +25,7 @@ use webgateway_process::{
 };
 use webgateway_proto::api::MAX_BODY;
 
-use super::fault::{self, HttpError};
+use super::fault::{HttpError, unread};
 use super::{Api, Origin};
 use crate::metrics::Metrics;
 
@@ -204,7 +204,7 @@ impl Client {
                 let answer = self.api.handle(request, origin, self.peer.ip().to_canonical());
                 tokio::select! {
                     answer = answer => answer,
-                    () = self.state.gone() => self.api.refuse(fault::gone()),
+                    () = self.state.gone() => self.api.refuse(unread::gone()),
                 }
             }
             Err(refused) => self.api.refuse(refused),
@@ -229,11 +229,11 @@ impl Client {
             if !headers.contains_key(header::EXPECT) {
                 self.discard(body);
             }
-            return Err(fault::too_large(MAX_BODY));
+            return Err(unread::too_large(MAX_BODY));
         }
         let read = match timeout(BODY_TIMEOUT, self.collect(&mut body)).await {
             Ok(read) => read,
-            Err(_) => Err(fault::too_slow()),
+            Err(_) => Err(unread::too_slow()),
         };
         if read.is_err() {
             self.discard(body);
@@ -246,13 +246,13 @@ impl Client {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = held.evicted() => return Err(fault::busy()),
+                () = held.evicted() => return Err(unread::busy()),
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { return Ok((collected.freeze(), held)) };
-            let Ok(data) = frame.map_err(|_| fault::too_slow())?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| unread::too_slow())?.into_data() else { continue };
             if collected.len() + data.len() > MAX_BODY {
-                return Err(fault::too_large(MAX_BODY));
+                return Err(unread::too_large(MAX_BODY));
             }
             held.grow(collected.len() + data.len());
             collected.extend_from_slice(&data);

@@ -36,15 +36,15 @@ pub(crate) struct StoreGoneError;
 /// Reads the store for the catalog.
 #[derive(Clone)]
 pub(crate) struct Loader {
-    /// What the nodes hold comes from here,
+    /// The store of routes and certificates.
     pub store: Store,
-    /// its private keys opened with this,
+    /// The key that opens private keys.
     pub key: Arc<SecretKey>,
-    /// from the configuration, but for the listeners,
+    /// The settings of the configuration, without listeners.
     pub settings: Settings,
-    /// which are those that are known,
+    /// The listeners of the gateway, which complete the settings.
     pub listeners: GatewayListeners,
-    /// and from who has something shown for a while.
+    /// The challenges that nodes show for a while.
     pub challenges: Challenges,
     /// How old a deletion is, is seen from here.
     pub clock: Clock,

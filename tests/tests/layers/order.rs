@@ -118,6 +118,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "api::jsonrpc",
             "api::fault::kind",
             "api::fault",
+            "api::fault::unread",
             "api::fault::examples",
             "api::waiting",
             "api::methods::method",
