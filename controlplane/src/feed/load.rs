@@ -134,13 +134,12 @@ impl Loader {
     /// Returns the settings as they are with these listeners, and the version at which they came to be so.
     async fn settings(&self, known: &KnownListeners) -> Result<Changed, StoreError> {
         let mut settings = self.settings.clone();
-        let is_backend =
-            |ip: IpAddr| ip.is_unspecified() || ip.is_loopback() || settings.allowed_backends.contain(ip);
+        let is_backend = |ip: IpAddr| ip.is_unspecified() || settings.allowed_backends.contain(ip);
         let listeners = known.all().cloned().map(|mut listeners| {
             listeners.addresses.retain(|address| is_backend(address.ip()));
             listeners
         });
-        let listeners: Vec<ProcessListeners> = listeners.collect();
+        let listeners: Vec<ProcessListeners> = listeners.filter(|of| !of.addresses.is_empty()).collect();
         let text = format!("{listeners:?}");
         settings.listeners = listeners;
         let write = self.store.write("feed listeners", move |tx| record(tx, feed::LISTENERS, &text));

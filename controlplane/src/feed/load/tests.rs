@@ -113,3 +113,32 @@ async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_every
     assert!(!catalog.knows(&before));
     assert!(catalog.knows(&Held { version: old, ..before }));
 }
+
+#[tokio::test]
+async fn other_listeners_are_told_as_a_difference_and_cost_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    create(&store, "a.example".into()).await;
+    let loader = loader(&store, "400::/7");
+    let listeners = loader.listeners.clone();
+    let catalog = loader.load().await.unwrap();
+    let (before, tasks) = (catalog.held(), Tasks::new(Stop::new()));
+    let (sender, mut receiver) = watch::channel(catalog);
+    tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
+    let addresses = ["[400::1]:443", "[::]:443", "127.0.0.1:9180", "192.0.2.1:443"];
+    let addresses = addresses.map(|address| address.parse().unwrap()).to_vec();
+    listeners.learn("n", ProcessListeners { stack: "s".into(), addresses });
+    let catalog = receiver.wait_for(|catalog| catalog.version() > before.version).await.unwrap().clone();
+    let told: Vec<_> = catalog.since(before.version).collect();
+    let [(ResourceName::Settings, Change::Put(settings))] = told[..] else { panic!("{}", told.len()) };
+    let Resource::Settings(settings) = settings.as_ref() else { panic!("no settings") };
+    let at: Vec<_> =
+        settings.listeners.iter().flat_map(|of| &of.addresses).map(ToString::to_string).collect();
+    assert_eq!(at, ["[400::1]:443", "[::]:443"], "where a backend may be");
+    tasks.stop().begin();
+    tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+    // After a restart no node has said anything yet.
+    let again = self::loader(&store, "400::/7").load().await.unwrap();
+    assert!(again.knows(&before) && again.knows(&catalog.held()));
+    assert_eq!(again.since(catalog.version()).count(), 1, "the settings alone");
+}
