@@ -45,6 +45,7 @@ mod resume;
 mod shared;
 mod signatures;
 mod slow;
+mod slow_answers;
 mod smuggling;
 mod speed;
 mod standalone;
@@ -78,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         strict_heads::stories(),
         trailers::stories(),
         slow::stories(),
+        slow_answers::stories(),
         changes::stories(),
         stopping::stories(),
         logs::stories(),
