@@ -24,6 +24,8 @@ const RPC: &str = "127.0.0.1:8080";
 pub struct Terms {
     /// `public_ip`, as TOML.
     pub public_ip: String,
+    /// Its log level.
+    pub log_level: &'static str,
     /// More top-level keys.
     pub top: String,
     /// More keys of `[feed]`.
@@ -51,6 +53,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             public_ip: "\"127.0.0.1\"".to_owned(),
+            log_level: "debug",
             top: String::new(),
             feed: String::new(),
             dns: String::new(),
@@ -92,13 +95,14 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, dns, remote, feed, certificates, environment, service } = terms;
+        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, environment, service } =
+            terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
         let remote = if remote.is_empty() { String::new() } else { format!(", \"{remote}\"") };
         let config = format!(
-            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"debug\"\n{top}\n\
+            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"{log_level}\"\n{top}\n\
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
              [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = [\"unix:{dir}/feed.sock\"{remote}]\n{feed}\n\

@@ -48,6 +48,8 @@ pub struct Setup {
     pub service: Option<Arc<Systemd>>,
     /// The most files it may have open, if not as many as the tests.
     pub files: Option<u32>,
+    /// Its log level.
+    pub log_level: &'static str,
     /// More top-level TOML keys.
     pub top: String,
     /// TOML that follows the rest, such as a `[limits]` table.
@@ -83,6 +85,7 @@ impl Setup {
             name: None,
             service: None,
             files: None,
+            log_level: "debug",
             top: String::new(),
             more: String::new(),
         }
@@ -123,6 +126,13 @@ impl Setup {
         self
     }
 
+    /// With this log level.
+    #[must_use]
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
     /// With more configuration: top-level TOML keys.
     #[must_use]
     pub fn top(mut self, toml: &str) -> Self {
@@ -160,7 +170,7 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, files, top, more } = setup;
+        let Setup { feed, workers, root, number, name: named, service, files, log_level, top, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
@@ -173,7 +183,7 @@ impl Gateway {
         let file = format!("dataplane{}", if *number == 0 { String::new() } else { number.to_string() });
         let config = format!(
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
-             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
+             admin_listen = \"{admin}\"\nlog_level = \"{log_level}\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
         );
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];

@@ -165,6 +165,11 @@ impl Process {
         Ok(Memory { now: value("VmRSS")?, most: value("VmHWM")? })
     }
 
+    /// The number of its open files.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Lets it have at most this many files open (prlimit(1)).
     pub fn limit_files(&self, most: u32) -> Result<()> {
         let [pid, limit] = [format!("--pid={}", self.child.id()), format!("--nofile={most}:")];

@@ -79,6 +79,7 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
         let Worker { sockets, closed, leave, pulse, stop, metrics, context } = worker;
+        metrics.count_tasks();
         let context = Rc::new(context(LocalTasks::new(metrics.clone())));
         let mut accepting = accept_all(sockets, &context, metrics)?;
         let mut control = Control { context: &context, closed, leave, stop: &stop, pulse: &pulse };
