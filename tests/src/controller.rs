@@ -16,6 +16,7 @@ use crate::scene::Scene;
 use crate::systemd::Systemd;
 use crate::wait::eventually;
 
+const BINARY: &str = "webgateway-controlplane";
 const START: Duration = Duration::from_secs(30);
 const RPC: &str = "127.0.0.1:8080";
 
@@ -36,6 +37,8 @@ pub struct Terms {
     pub remote: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
+    /// Lines of shell before it, in its own process.
+    pub shell: Option<String>,
     /// More variables of its environment.
     pub environment: Vec<(&'static str, String)>,
     /// Who holds its sockets and starts it, if it is not the story itself.
@@ -59,6 +62,7 @@ impl Default for Terms {
             dns: String::new(),
             remote: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+            shell: None,
             environment: Vec::new(),
             service: None,
         }
@@ -95,7 +99,7 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, environment, service } =
+        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, shell, environment, service } =
             terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
@@ -111,9 +115,10 @@ impl Controller {
         let config = scene.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
         let log = scene.path("controlplane.log");
-        let process = match service {
-            Some(service) => service.start("webgateway-controlplane", &args, &log)?,
-            None => Process::start_with("webgateway-controlplane", &args, environment, &log)?,
+        let process = match (service, shell) {
+            (Some(service), _) => service.start(BINARY, &args, &log)?,
+            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), environment, &log)?,
+            (None, None) => Process::start_with(BINARY, &args, environment, &log)?,
         };
         Ok(Self { process, state })
     }

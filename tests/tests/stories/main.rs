@@ -27,6 +27,8 @@ mod harness;
 mod health;
 mod http_challenges;
 mod interop;
+mod keep_alive;
+mod key_files;
 mod links;
 mod listeners;
 mod logs;
@@ -53,6 +55,7 @@ mod strict_heads;
 mod terminated;
 mod tour;
 mod upgrade;
+mod uploads;
 mod users;
 mod watching;
 mod websockets;
@@ -86,6 +89,8 @@ fn main() -> anyhow::Result<()> {
         ended_routes::stories(),
         endings::stories(),
         readers::stories(),
+        keep_alive::stories(),
+        uploads::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),
@@ -96,6 +101,7 @@ fn main() -> anyhow::Result<()> {
         users::stories(),
         base_domain::stories(),
         signatures::stories(),
+        key_files::stories(),
         interop::stories(),
         coverage::stories(),
         bad_input::stories(),

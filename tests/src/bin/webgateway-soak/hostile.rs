@@ -33,33 +33,36 @@ const CALLS: [&str; 6] = [
     "GET /../../etc/passwd HTTP/1.1\r\nHost: gw.example\r\n\r\n",
 ];
 
+/// Adds some copies of an attack: each repeats it, whatever comes of it, with a pause between.
+pub(crate) fn add<A>(load: &mut Load, targets: &Targets, copies: usize, pause: Duration, attack: A)
+where
+    A: AsyncFn(&Targets, usize) -> Result<()> + Copy + 'static,
+{
+    for copy in 0..copies {
+        load.visitor((targets.clone(), copy), async move |(targets, n)| {
+            *n += 1;
+            // That it fails is what is wanted.
+            drop(attack(targets, *n).await);
+            sleep(pause).await;
+            Ok(())
+        });
+    }
+}
+
 /// Adds every kind of them.
 pub(crate) fn start(load: &mut Load, targets: &Targets) {
-    /// Repeats an attack, whatever comes of it, with a pause between in milliseconds.
-    macro_rules! attacks {
-        ($($attack:ident every $pause:literal),* $(,)?) => {$(
-            load.visitor((targets.clone(), 0_usize), async |(targets, n)| {
-                *n += 1;
-                // That it fails is what is wanted.
-                drop($attack(targets, *n).await);
-                sleep(Duration::from_millis($pause)).await;
-                Ok(())
-            });
-        )*};
-    }
-    attacks![
-        garbage every 50,
-        silence every 200,
-        a_hello_that_stops every 200,
-        a_certificate_refused every 200,
-        a_name_unknown every 100,
-        a_tunnel_cut every 200,
-        a_tunnel_stalled every 1000,
-        a_tunnel_half_closed every 1000,
-        dns_garbage every 200,
-        api_garbage every 100,
-        an_api_body_that_stalls every 500,
-    ];
+    let millis = Duration::from_millis;
+    add(load, targets, 2, millis(100), garbage);
+    add(load, targets, 4, millis(200), silence);
+    add(load, targets, 4, millis(200), a_hello_that_stops);
+    add(load, targets, 1, millis(200), a_certificate_refused);
+    add(load, targets, 1, millis(100), a_name_unknown);
+    add(load, targets, 1, millis(200), a_tunnel_cut);
+    add(load, targets, 10, millis(1000), a_tunnel_stalled);
+    add(load, targets, 4, millis(1000), a_tunnel_half_closed);
+    add(load, targets, 1, millis(200), dns_garbage);
+    add(load, targets, 2, millis(200), api_garbage);
+    add(load, targets, 4, millis(500), an_api_body_that_stalls);
 }
 
 async fn garbage(targets: &Targets, n: usize) -> Result<()> {

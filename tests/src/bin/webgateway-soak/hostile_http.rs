@@ -12,6 +12,7 @@ use webgateway_tests::client::{TlsStream, rest, tcp};
 use webgateway_tests::load::Load;
 use webgateway_tests::websocket::WebSocket;
 
+use crate::hostile::add;
 use crate::targets::{HOST, Targets};
 
 /// Heads that contradict themselves.
@@ -24,28 +25,16 @@ const CONTRADICTIONS: [&str; 4] = [
 
 /// Adds every kind of them.
 pub(crate) fn start(load: &mut Load, targets: &Targets) {
-    macro_rules! attacks {
-        ($($attack:ident every $pause:literal),* $(,)?) => {$(
-            load.visitor((targets.clone(), 0_usize), async |(targets, n)| {
-                *n += 1;
-                // That it fails is what is wanted.
-                drop($attack(targets, *n).await);
-                sleep(Duration::from_millis($pause)).await;
-                Ok(())
-            });
-        )*};
-    }
-    attacks![
-        an_aborted_request every 50,
-        an_aborted_upload every 100,
-        a_stalled_reader every 300,
-        a_stalled_h2_reader every 300,
-        a_stalled_upload every 300,
-        a_dripping_head every 200,
-        a_cancelled_burst every 500,
-        an_aborted_websocket every 200,
-        a_contradiction every 100,
-    ];
+    let millis = Duration::from_millis;
+    add(load, targets, 2, millis(100), an_aborted_request);
+    add(load, targets, 2, millis(200), an_aborted_upload);
+    add(load, targets, 30, millis(1000), a_stalled_reader);
+    add(load, targets, 10, millis(1000), a_stalled_h2_reader);
+    add(load, targets, 20, millis(1000), a_stalled_upload);
+    add(load, targets, 10, millis(1000), a_dripping_head);
+    add(load, targets, 2, millis(500), a_cancelled_burst);
+    add(load, targets, 2, millis(200), an_aborted_websocket);
+    add(load, targets, 1, millis(100), a_contradiction);
 }
 
 async fn request(targets: &Targets, head: &str) -> Result<TlsStream<TcpStream>> {
