@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use webgateway_tests::controller::Controller;
 use webgateway_tests::process::{self, Output};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
 
 stories![users_bring_the_keys_of_their_tools, a_key_that_is_not_read_is_told_by_its_name];
 
@@ -102,9 +104,14 @@ async fn a_key_that_is_not_read_is_told_by_its_name(scene: &Scene) -> Result<()>
         fs::copy(sample(public), controller.keys().join(&id))?;
         let output = list(scene, &controller, &sample("ed25519.putty.priv"), &id).await?;
         ensure!(output.code != Some(0), "{public}: {output:?}");
-        let logged = controller.process().logged()?;
-        let is_told = logged.lines().any(|line| line.contains(&id) && line.contains(words));
-        ensure!(is_told || output.stderr.contains(words), "{public}: {output:?}; {logged}");
+        // The log is written beside the answer.
+        eventually(public, Duration::from_secs(5), async || {
+            let logged = controller.process().logged()?;
+            let is_told = logged.lines().any(|line| line.contains(&id) && line.contains(words));
+            ensure!(is_told, "{output:?}; {logged}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ async fn an_address_that_is_not_there_is_named(scene: &Scene) -> Result<()> {
     let controller = Controller::start(scene).await?;
     let setup = controller.setup().await?;
     let dns = setup.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
-    says(Gateway::start_unready(scene, &dns)?.process(), "dns.listen").await
+    says(Gateway::start_unready(scene, &dns)?.process(), "[dns] listen").await
 }
 
 /// Waits for the process to end because of what it was told to listen on, and for the key, address and advice in its log.

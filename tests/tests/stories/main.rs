@@ -37,6 +37,7 @@ mod misdirected;
 mod operators;
 mod outages;
 mod owners;
+mod paces;
 mod passthrough;
 mod plain;
 mod proxied;
@@ -89,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         ended_routes::stories(),
         endings::stories(),
         readers::stories(),
+        paces::stories(),
         keep_alive::stories(),
         uploads::stories(),
         http_challenges::stories(),

@@ -18,18 +18,19 @@ const UPLOAD: u64 = 20 << 20;
 const BODY: usize = 20_000;
 
 fn refusal(status: &str) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
+    // The backend reads on, and answers nothing more.
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + BODY, b'x');
     answer
 }
 
 async fn curl_gets_every_early_answer(scene: &Scene) -> Result<()> {
-    // All of it is read on, none of it, and none with the end said at once.
-    let closing = [refusal("404 Not Found"), Vec::new()].concat();
+    // Two read on, one says its end at once.
     let _backends = [
         Backend::raw(overlay(1, 8080), Raw::AnswerAndRead(refusal("413 Content Too Large"))).await?,
         Backend::raw(overlay(2, 8080), Raw::AnswerAndRead(refusal("403 Forbidden"))).await?,
-        Backend::raw(overlay(3, 8080), Raw::Answer(closing)).await?,
+        Backend::raw(overlay(3, 8080), Raw::Answer(refusal("404 Not Found"))).await?,
     ];
     let world = Complete::start(scene).await?;
     for (n, host) in ["large", "forbidden", "absent"].into_iter().enumerate() {
@@ -48,11 +49,9 @@ async fn curl_gets_every_early_answer(scene: &Scene) -> Result<()> {
         ("https://absent.gw.example/", "404", Some(BODY)),
         ("https://nobody.gw.example/", "503", None),
         ("https://gw.example/rpc", "413", None),
-        ("https://gw.example/nothing", "404", None),
         ("http://large.gw.example/", "308", None),
         ("http://nobody.example.org/", "503", None),
         ("http://127.0.0.1:8080/rpc", "413", None),
-        ("http://127.0.0.1:8080/nothing", "404", None),
     ] {
         let protocols = if url.starts_with("https") { &["--http1.1", "--http2"][..] } else { &["--http1.1"] };
         for protocol in protocols {
@@ -73,7 +72,7 @@ async fn curl_gets_every_early_answer(scene: &Scene) -> Result<()> {
 /// curl's exit code, the status, and how many bytes of the answer came.
 async fn upload(protocol: &str, url: &str, file: &Path, root: &Path) -> Result<String> {
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is text");
-    let host = url.split('/').nth(2).context("a host")?.to_owned();
+    let host = url.split(['/', ':']).nth(3).context("a host")?.to_owned();
     let args = [
         "-sS",
         "--max-time",

@@ -70,7 +70,6 @@ pub(crate) fn start(load: &mut Load, targets: &Targets) {
     load.visitor(of(&h2, HOST), download);
     load.visitor(of(insider, PASSTHROUGH), download);
     load.visitor(of(visitor, HOST), half_close);
-    load.visitor(of(insider, PASSTHROUGH), half_close);
     load.visitor(of(visitor, HOST), websocket);
     load.visitor(of(visitor, HOST), redirect);
     load.visitor(of(visitor, HOST), question);

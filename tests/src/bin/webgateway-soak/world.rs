@@ -25,8 +25,7 @@ use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
 use crate::{honest, hostile, hostile_http};
 
 /// Short, so that the end is soon after the load.
-const LIMITS: &str = "[limits]\nhello_timeout = \"3s\"\nhandshake_timeout = \"5s\"\nheader_timeout = \"10s\"\n\
-    stall_timeout = \"8s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
+const LIMITS: &str = "[limits]\nheader_timeout = \"15s\"\nstall_timeout = \"10s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
 /// The longest wait for everything to be over, and how long nothing may change before it is.
 const SETTLING: Duration = Duration::from_secs(150);
