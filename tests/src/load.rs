@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::wait::eventually;
 
-/// How many different failures are shown.
+/// The most different failures that are shown.
 const SHOWN: usize = 10;
 
 /// A load; dropping it ends it.

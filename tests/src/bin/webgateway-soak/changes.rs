@@ -1,33 +1,35 @@
 //! Routes that come, move and go, all the while; what the controlplane acknowledged is what clients find.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 use webgateway_tests::client::Connection;
 use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 
+use crate::interruptions::Interruptions;
 use crate::targets::Targets;
-use crate::world::Interruptions;
 
 /// The pause between two changes.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The number of routes that are there at once, at most.
 const ROUTES: usize = 20;
-/// How many changes there are for each one that is waited for at the node.
+/// One of so many routes is waited for at the node.
 const SEEN: u64 = 20;
+/// The number of calls over one connection.
+const EACH: u64 = 100;
 const PROPAGATION: Duration = Duration::from_secs(30);
 
 /// The changes; they end when told to.
 pub(crate) struct Changes {
     stop: oneshot::Sender<()>,
-    running: JoinHandle<Result<Changer>>,
+    running: JoinSet<Result<Changer>>,
 }
 
 /// The caller of the API.
@@ -39,13 +41,15 @@ struct Changer {
     api: Option<(u64, Connection)>,
     /// The routes there are, or may be, by number.
     routes: BTreeMap<u64, Uuid>,
-    /// Those that may not be there, as an answer was lost.
+    /// The routes that may not be there, as an answer was lost.
     doubtful: BTreeSet<u64>,
     made: u64,
     changes: u64,
+    /// The longest time from an answer of the API to the node's acting on it.
+    slowest: Duration,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Acknowledged,
@@ -67,9 +71,11 @@ impl Changes {
             doubtful: BTreeSet::new(),
             made: 0,
             changes: 0,
+            slowest: Duration::ZERO,
         };
         let (stop, mut stopped) = oneshot::channel();
-        let running = tokio::task::spawn_local(async move {
+        let mut running = JoinSet::new();
+        running.spawn_local(async move {
             while matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
                 changer.change().await?;
                 sleep(PAUSE).await;
@@ -79,15 +85,16 @@ impl Changes {
         Self { stop, running }
     }
 
-    /// Ends them, deletes every route that they made, and returns how many there were.
-    pub(crate) async fn end(self) -> Result<u64> {
+    /// Ends them, deletes every route that they made, and returns how many there were, in words.
+    pub(crate) async fn end(mut self) -> Result<String> {
         // It has ended by itself if it failed.
         let _ = self.stop.send(());
-        let mut changer = self.running.await??;
+        let mut changer = self.running.join_next().await.context("it was started")???;
         while let Some((number, id)) = changer.routes.pop_first() {
             changer.delete(number, id).await?;
         }
-        Ok(changer.changes)
+        let Changer { changes, slowest, .. } = changer;
+        Ok(format!("{changes} changes, seen at the node after {} ms at most", slowest.as_millis()))
     }
 }
 
@@ -127,10 +134,13 @@ impl Changer {
     }
 
     /// Waits until clients of the node find the route's host like that.
-    async fn answers(&self, number: u64, status: u16) -> Result<()> {
+    async fn answers(&mut self, number: u64, status: u16) -> Result<()> {
         let (visitor, host) = (&self.targets.visitor, format!("soak-{number}.gw.example"));
-        let what = format!("{host} is answered {status}");
+        let (what, begun) = (format!("{host} is answered {status}"), Instant::now());
+        // The API closes a connection that is idle for long.
+        self.api = None;
         eventually(&what, PROPAGATION, async || visitor.get(&host, "/").await?.expect(status)).await?;
+        self.slowest = self.slowest.max(begun.elapsed());
         Ok(())
     }
 
@@ -159,7 +169,8 @@ impl Changer {
 
     async fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
         let (now, rpc) = (self.interruptions.count(), self.targets.rpc);
-        if self.api.as_ref().is_none_or(|(made, _)| *made != now) {
+        let is_old = self.changes.is_multiple_of(EACH);
+        if is_old || self.api.as_ref().is_none_or(|(made, _)| *made != now) {
             self.api = Some((now, Connection::plain(rpc).await?));
         }
         let (_, api) = self.api.as_mut().context("it is there")?;

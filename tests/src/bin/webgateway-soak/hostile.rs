@@ -12,7 +12,7 @@ use webgateway_tests::load::Load;
 
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets, from_elsewhere};
 
-/// What no listener of ours expects.
+/// Bytes that no listener of ours expects.
 const GARBAGE: [&[u8]; 8] = [
     b"GET / HTTP/1.1\r\nHost: app.gw.example\r\n\r\n",
     b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",

@@ -5,6 +5,7 @@ mod changes;
 mod honest;
 mod hostile;
 mod hostile_http;
+mod interruptions;
 mod report;
 mod sample;
 mod targets;
@@ -69,7 +70,7 @@ async fn soak(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// What a load came to.
+/// The outcome of a load.
 struct Done {
     /// The most of everything that was seen.
     most: sample::Figures,

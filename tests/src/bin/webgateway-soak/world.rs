@@ -1,8 +1,6 @@
 //! Both processes, the backends, and all that goes on.
 
-use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, ensure};
@@ -20,6 +18,7 @@ use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 
 use crate::changes::Changes;
+use crate::interruptions::Interruptions;
 use crate::sample::{Figures, Held};
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
 use crate::{honest, hostile, hostile_http};
@@ -32,26 +31,6 @@ const SETTLING: Duration = Duration::from_secs(150);
 const SETTLED: u32 = 10;
 /// The time that the controlplane is away after a kill.
 const AWAY: Duration = Duration::from_secs(3);
-
-/// Whether the controlplane is there, for those who call it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Interruptions(Rc<Cell<u64>>);
-
-impl Interruptions {
-    /// The number of times it went or came; it is away while that is odd.
-    pub(crate) fn count(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// Is true while it is away.
-    pub(crate) fn is_away(&self) -> bool {
-        !self.0.get().is_multiple_of(2)
-    }
-
-    fn add(&self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
 
 /// Everything that runs.
 pub(crate) struct World {
@@ -187,7 +166,7 @@ impl Load {
         let (requests, slowest) = honest.end().await.context("honest clients")?;
         let (attacks, _) = hostile.end().await?;
         Ok(format!(
-            "{requests} honest requests, the slowest {slowest} ms; {attacks} hostile ones; {changed} changes\n"
+            "{requests} honest requests, the slowest {slowest} ms; {attacks} hostile ones; {changed}\n"
         ))
     }
 }
