@@ -101,7 +101,8 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = ProcessMetrics::register(&mut registry);
         metrics.count_tasks();
-        tokio::spawn(std::future::pending::<()>());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(std::future::pending::<()>());
         metrics.accept_errors("https").inc();
         metrics.panicked("connection", &"ouch");
         let mut text = String::new();

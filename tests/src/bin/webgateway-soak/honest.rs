@@ -76,14 +76,14 @@ pub(crate) fn start(load: &mut Load, targets: &Targets) {
 }
 
 async fn get(visitor: &mut Visitor) -> Result<()> {
-    sleep(Duration::from_millis(40)).await;
+    sleep(Duration::from_millis(80)).await;
     let (host, size) = (visitor.host, visitor.size(16 * 1024));
     let reply = visitor.connection().await?.get(host, &format!("/numbers/{size}")).await;
     check_numbers(&reply.context("get")?.expect(200)?.body, size).context("get")
 }
 
 async fn upload(visitor: &mut Visitor) -> Result<()> {
-    sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(400)).await;
     let (host, size) = (visitor.host, visitor.size(512 * 1024));
     let body: String = (0..size).map(|at| char::from(b'a' + (at / 7 % 26) as u8)).collect();
     let connection = visitor.connection().await?;
@@ -96,7 +96,7 @@ async fn upload(visitor: &mut Visitor) -> Result<()> {
 /// Many requests over one connection at once.
 async fn page(visitor: &mut Visitor) -> Result<()> {
     const REQUESTS: usize = 30;
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(1000)).await;
     let (host, size) = (visitor.host, visitor.size(64 * 1024));
     let connection = visitor.connection().await?;
     let get =
@@ -124,7 +124,7 @@ async fn page_that_is_left(visitor: &mut Visitor) -> Result<()> {
 
 async fn download(visitor: &mut Visitor) -> Result<()> {
     const SIZE: usize = 3 << 20;
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(2)).await;
     let host = visitor.host;
     let reply = visitor.connection().await?.get(host, &format!("/numbers/{SIZE}")).await;
     check_numbers(&reply.context("download")?.expect(200)?.body, SIZE).context("download")

@@ -71,7 +71,7 @@ async fn an_aborted_upload(targets: &Targets, n: usize) -> Result<()> {
 /// Left alone until it is cut, or for some seconds.
 async fn a_stalled_reader(targets: &Targets, n: usize) -> Result<()> {
     let stream = request(targets, &get("/numbers/3000000")).await?;
-    sleep(Duration::from_secs(if n.is_multiple_of(3) { 12 } else { 2 })).await;
+    sleep(Duration::from_secs(if n.is_multiple_of(3) { 25 } else { 2 })).await;
     drop(stream);
     Ok(())
 }
@@ -83,14 +83,14 @@ async fn a_stalled_h2_reader(targets: &Targets, n: usize) -> Result<()> {
         let request = connection.request(Method::GET, HOST, "/numbers/3000000").body(Full::default())?;
         unread.push(connection.open(request).await?);
     }
-    sleep(Duration::from_secs(if n.is_multiple_of(3) { 12 } else { 2 })).await;
+    sleep(Duration::from_secs(if n.is_multiple_of(3) { 25 } else { 2 })).await;
     Ok(())
 }
 
 async fn a_stalled_upload(targets: &Targets, n: usize) -> Result<()> {
     let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\n\r\nhello");
     let mut stream = request(targets, &head).await?;
-    timeout(Duration::from_secs(if n.is_multiple_of(3) { 20 } else { 2 }), rest(&mut stream)).await?.map(drop)
+    timeout(Duration::from_secs(if n.is_multiple_of(3) { 25 } else { 2 }), rest(&mut stream)).await?.map(drop)
 }
 
 /// A byte every tenth of a second, on one port and the other.

@@ -23,8 +23,8 @@ use crate::sample::{Figures, Held};
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
 use crate::{honest, hostile, hostile_http};
 
-/// Short, so that the end is soon after the load.
-const LIMITS: &str = "[limits]\nheader_timeout = \"15s\"\nstall_timeout = \"10s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
+/// Short, so that the end is soon after the load, and long enough for clients on a busy machine.
+const LIMITS: &str = "[limits]\nheader_timeout = \"30s\"\nstall_timeout = \"20s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
 /// The longest wait for everything to be over, and how long nothing may change before it is.
 const SETTLING: Duration = Duration::from_secs(150);
