@@ -297,6 +297,7 @@ pub(crate) const CRATES: &[Layers] = &[
         modules: &[
             "clock",
             "connect_proxy",
+            "delay",
             "wait",
             "quantiles",
             "recorder",
