@@ -20,21 +20,22 @@ use webgateway_process::{
     watch_reload,
 };
 use webgateway_proto::feed::{ApiCall, Question, Settings};
+use webgateway_seal::{SecretKey, SecretKeyError};
 
 use crate::api::{Api, Origin, Parts};
-use crate::certs::account::Accounts;
+use crate::certs::account::AcmeAccounts;
 use crate::certs::acme::Ca;
 use crate::certs::https::HttpsError;
 use crate::certs::internal::{InternalCa, InternalCaError};
-use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
+use crate::certs::issuer::{AcmeIssuer, AcmeIssuerParts, Issuer};
 use crate::certs::order::Orders;
 use crate::certs::preflight::Inspector;
+use crate::certs::reconciler::{CertificateReconciler, CertificateReconcilerParts, PassError};
 use crate::certs::solver::Solver;
-use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
-use crate::dns::answers::Answers;
 use crate::dns::resolver::{Resolver, ResolverError};
+use crate::dns::responder::ZoneResponder;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{Zone, ZoneError};
 use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
@@ -50,11 +51,10 @@ use crate::metrics::Metrics;
 use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
-use crate::seal::{SecretKey, SecretKeyError};
 use crate::sockets::{ListenError, SOCKETS, Sockets};
 use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
-use crate::tickets::{Rotation, RotationError};
+use crate::tickets::{TicketKeyError, TicketKeyRotation};
 
 /// The time for open connections to end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ pub enum AppError {
     Certificates(#[from] PassError),
     /// There are no session ticket keys.
     #[error(transparent)]
-    Tickets(#[from] RotationError),
+    Tickets(#[from] TicketKeyError),
     /// The database cannot be read.
     #[error("cannot read what the nodes are to hold: {0}")]
     Catalog(#[from] StoreError),
@@ -114,14 +114,14 @@ pub struct App {
     sockets: Sockets,
     api: Api,
     quotas: Quotas,
-    answers: Answers,
+    answers: ZoneResponder,
     nodes: Nodes,
     members: Members,
     remote: Option<Remote>,
     catalog: Catalog,
     loader: Loader,
-    certificates: Certificates,
-    tickets: Rotation,
+    certificates: CertificateReconciler,
+    tickets: TicketKeyRotation,
     suspensions: Suspensions,
     suspended: watch::Receiver<u64>,
     registry: Registry,
@@ -172,7 +172,7 @@ impl Application for App {
         let mut certificates = certificates(&config, context, issuer);
         certificates.pass().await?;
         let mut tickets =
-            Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
+            TicketKeyRotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let domain = domain(&config, store.clone(), keys, &nodes, &authority);
@@ -189,7 +189,7 @@ impl Application for App {
         let (stop, quotas) = (tasks.stop().clone(), domain.quotas.clone());
         let required = config.rpc_require.clone();
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
-        let answers = Answers::new(zone, values, QuestionFilter::new(dns));
+        let answers = ZoneResponder::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
@@ -272,7 +272,7 @@ fn calls(api: Api) -> CallHandler {
 }
 
 /// Returns the name server's handler of questions that come through a node.
-fn questions(answers: Answers) -> QuestionHandler {
+fn questions(answers: ZoneResponder) -> QuestionHandler {
     Arc::new(move |question: Question| {
         let answers = answers.clone();
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
@@ -304,14 +304,14 @@ async fn issuer(
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
     let resolver = Resolver::new(&config.resolvers)?;
     let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip).decides(config.preflight);
-    let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+    let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
-    Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))
+    Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, inspector, metrics: metrics.clone() })))
 }
 
-fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> Certificates {
+fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> CertificateReconciler {
     let StoreContext { store, key, metrics } = context;
-    Certificates::new(CertificateParts {
+    CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key: Arc::clone(key),
         issuer,

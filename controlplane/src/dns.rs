@@ -7,7 +7,7 @@ pub(crate) mod sample;
 pub(crate) mod txt;
 pub(crate) mod zone;
 
-pub(crate) mod answers;
+pub(crate) mod responder;
 
 #[cfg(test)]
 mod tests;

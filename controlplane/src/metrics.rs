@@ -15,33 +15,33 @@ type Timings<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// A store transaction's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Transaction {
+struct TransactionLabels {
     name: &'static str,
     kind: &'static str,
 }
 
 /// An API call: its method (`unknown` for others) and the kind of its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
+struct CallLabels {
     method: &'static str,
     outcome: String,
 }
 
 /// The reason why an HTTP request or a connection to the API was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct RefusalLabels {
     reason: String,
 }
 
 /// The state of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct CertificateLabels {
     state: &'static str,
 }
 
 /// The outcome of an attempt to get a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct AttemptLabels {
     outcome: &'static str,
 }
 
@@ -63,14 +63,14 @@ pub(crate) struct CertificateCounts {
 /// Handles to every metric of this process. Clones count the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    transactions: Timings<Transaction>,
+    transactions: Timings<TransactionLabels>,
     revision: Gauge,
-    calls: Family<Call, Counter>,
-    refused: Family<Reason, Counter>,
+    calls: Family<CallLabels, Counter>,
+    refused: Family<RefusalLabels, Counter>,
     connections: Gauge,
-    certificates: Family<State, Gauge>,
+    certificates: Family<CertificateLabels, Gauge>,
     certificate_expiry: Gauge<f64, AtomicU64>,
-    attempts: Family<Outcome, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
     /// The nodes that are connected.
     pub nodes_connected: Gauge,
     /// The connections, streams and calls on the feed that no node makes.
@@ -129,7 +129,7 @@ impl Metrics {
         for (state, count) in
             [("valid", valid), ("expired", expired), ("waiting", waiting), ("failing", failing)]
         {
-            let gauge = self.certificates.get_or_create(&State { state });
+            let gauge = self.certificates.get_or_create(&CertificateLabels { state });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         if let Some(seconds) = expiry_seconds {
@@ -139,12 +139,12 @@ impl Metrics {
 
     /// Counts an attempt to get a certificate: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
     pub(crate) fn attempt(&self, outcome: &'static str) {
-        self.attempts.get_or_create(&Outcome { outcome }).inc();
+        self.attempts.get_or_create(&AttemptLabels { outcome }).inc();
     }
 
     /// Records how long a store transaction took.
     pub(crate) fn transaction(&self, kind: &'static str, name: &'static str, took: Duration) {
-        self.transactions.get_or_create(&Transaction { name, kind }).observe(took.as_secs_f64());
+        self.transactions.get_or_create(&TransactionLabels { name, kind }).observe(took.as_secs_f64());
     }
 
     /// Sets the store's revision.
@@ -154,12 +154,12 @@ impl Metrics {
 
     /// Counts an API call; `outcome` is `ok` or the kind of the error.
     pub(crate) fn call(&self, method: &'static str, outcome: &str) {
-        self.calls.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
+        self.calls.get_or_create(&CallLabels { method, outcome: outcome.to_owned() }).inc();
     }
 
     /// Counts a request or connection that was refused before it became a call.
     pub(crate) fn refused(&self, reason: &str) {
-        self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+        self.refused.get_or_create(&RefusalLabels { reason: reason.to_owned() }).inc();
     }
 
     /// Counts a connection to the API as open until the guard is dropped.

@@ -38,7 +38,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub(crate) use self::error::{OpenError, StoreError};
-use self::history::History;
+use self::history::EpochHistory;
 pub(crate) use self::transaction::{Tx, WriteTx};
 use self::writer::Writer;
 use crate::metrics::Metrics;
@@ -58,10 +58,10 @@ type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
 /// The database: one writer, a few readers. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Inner>);
+pub(crate) struct Store(Arc<StoreInner>);
 
-struct Inner {
-    history: Arc<History>,
+struct StoreInner {
+    history: Arc<EpochHistory>,
     writer: Arc<Writer>,
     readers: Readers,
     /// One permit for each of them, so that who waits for one holds no thread.
@@ -76,7 +76,8 @@ impl Store {
     pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
         let mut opened = open::open(path)?;
-        let begun = transaction::write(&mut opened.writer, |tx| Ok((History::begin(tx)?, tx.revision()?)));
+        let begun =
+            transaction::write(&mut opened.writer, |tx| Ok((EpochHistory::begin(tx)?, tx.revision()?)));
         let ((history, revision), _) = begun.map_err(|e: StoreError| failed(e.to_string()))?;
         let readers = Pool::builder()
             .max_size(READERS)
@@ -87,7 +88,7 @@ impl Store {
             .build(ConnectionManager::new(&opened.path))
             .map_err(|e| failed(e.to_string()))?;
         metrics.revision(revision);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(StoreInner {
             history: Arc::new(history),
             writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
             readers,
@@ -99,7 +100,7 @@ impl Store {
 
     /// Its past, up to the epoch that began when it was opened.
     #[must_use]
-    pub(crate) fn history(&self) -> &Arc<History> {
+    pub(crate) fn history(&self) -> &Arc<EpochHistory> {
         &self.0.history
     }
 

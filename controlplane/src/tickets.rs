@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use webgateway_proto::feed::{TicketKey, TicketKeys};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::reconcile::Reconciler;
-use crate::seal::SecretKey;
 use crate::store::{Store, StoreError, tickets};
 
 /// Keeps the keys fresh.
-pub(crate) struct Rotation {
+pub(crate) struct TicketKeyRotation {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
@@ -22,7 +22,7 @@ pub(crate) struct Rotation {
 
 /// No randomness.
 #[derive(Debug, thiserror::Error)]
-pub enum RotationError {
+pub enum TicketKeyError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -31,7 +31,7 @@ pub enum RotationError {
     Randomness,
 }
 
-impl Rotation {
+impl TicketKeyRotation {
     /// A new key every `interval`. Each is known to the nodes for one before it is used, used for one, and opens
     /// tickets for one more.
     #[must_use]
@@ -40,10 +40,10 @@ impl Rotation {
     }
 }
 
-impl Reconciler for Rotation {
-    type Error = RotationError;
+impl Reconciler for TicketKeyRotation {
+    type Error = TicketKeyError;
 
-    async fn pass(&mut self) -> Result<Duration, RotationError> {
+    async fn pass(&mut self) -> Result<Duration, TicketKeyError> {
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
         let stored = self.store.read("ticket keys", move |tx| tickets::find(tx, &key)).await?;
         let due = |rotated_at: OffsetDateTime| rotated_at + self.interval;
@@ -62,17 +62,17 @@ impl Reconciler for Rotation {
 }
 
 /// From "used, next, last" to the same one later.
-fn rotated(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, RotationError> {
+fn rotated(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, TicketKeyError> {
     match keys.as_slice() {
         [used, next, ..] => Ok(TicketKeys(vec![next.clone(), fresh()?, used.clone()])),
         [] | [_] => Ok(TicketKeys(vec![fresh()?, fresh()?])),
     }
 }
 
-fn fresh() -> Result<TicketKey, RotationError> {
+fn fresh() -> Result<TicketKey, TicketKeyError> {
     let mut key = TicketKey { name: [0; 16], secret: Zeroizing::new([0; 32]) };
-    aws_lc_rs::rand::fill(&mut key.name).map_err(|_| RotationError::Randomness)?;
-    aws_lc_rs::rand::fill(key.secret.as_mut_slice()).map_err(|_| RotationError::Randomness)?;
+    aws_lc_rs::rand::fill(&mut key.name).map_err(|_| TicketKeyError::Randomness)?;
+    aws_lc_rs::rand::fill(key.secret.as_mut_slice()).map_err(|_| TicketKeyError::Randomness)?;
     Ok(key)
 }
 
@@ -107,7 +107,7 @@ mod tests {
             store.read("test", move |tx| tickets::find(tx, &key)).await.unwrap().unwrap()
         };
         let hour = Duration::from_secs(3600);
-        let mut rotation = Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), hour);
+        let mut rotation = TicketKeyRotation::new(store.clone(), Arc::clone(&key), Clock::system(), hour);
         rotation.pass().await.unwrap();
         let first = read().await;
         let left = rotation.pass().await.unwrap();

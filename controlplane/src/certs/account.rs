@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tracing::info;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
-use super::acme::{Ca, Refused, Session};
+use super::acme::{AcmeError, AcmeSession, Ca};
 use crate::clock::Clock;
-use crate::seal::SecretKey;
 use crate::store::{Store, StoreError, accounts};
 
 /// Our accounts. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub(crate) struct Accounts {
+pub(crate) struct AcmeAccounts {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
@@ -29,10 +29,10 @@ pub(crate) enum AccountError {
     Store(#[from] StoreError),
     /// The CA.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Acme(#[from] AcmeError),
 }
 
-impl Accounts {
+impl AcmeAccounts {
     /// In this store, under this key.
     #[must_use]
     pub(crate) fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
@@ -40,7 +40,7 @@ impl Accounts {
     }
 
     /// A session with this CA; the first one makes the account.
-    pub(crate) async fn session(&self, ca: &Ca) -> Result<Session, AccountError> {
+    pub(crate) async fn session(&self, ca: &Ca) -> Result<AcmeSession, AccountError> {
         let credentials = match self.find(ca).await? {
             Some(credentials) => credentials,
             None => self.make(ca).await?,

@@ -1,6 +1,6 @@
 //! One CA over ACME (RFC 8555): the only place that knows the protocol's library.
 
-mod refused;
+mod error;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,10 +19,10 @@ use tokio::sync::OnceCell;
 use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
-pub(crate) use self::refused::{Refusal, Refused};
-use self::refused::{is_bad_nonce, refused, said, self_refused};
+pub(crate) use self::error::{AcmeError, AcmeErrorKind};
+use self::error::{is_bad_nonce, refused, said, self_refused};
 use super::directory::caa_identities;
-use super::https::{Https, HttpsError};
+use super::https::{HttpsClient, HttpsError};
 use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
@@ -47,26 +47,26 @@ macro_rules! ask {
 #[derive(Debug, Clone)]
 pub(crate) struct Ca {
     config: CaConfig,
-    https: Https,
+    https: HttpsClient,
     identities: Arc<OnceCell<Vec<String>>>,
 }
 
 /// Our account, for the time of one order.
-pub(crate) struct Session {
+pub(crate) struct AcmeSession {
     account: Account,
-    https: Https,
+    https: HttpsClient,
     profile: Option<String>,
 }
 
 /// An order that the CA has.
-pub(crate) struct PlacedOrder {
+pub(crate) struct AcmeOrder {
     order: Order,
-    https: Https,
+    https: HttpsClient,
 }
 
 /// How an order stands (RFC 8555 §7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum OrderState {
     /// Names are still to be proven.
     Pending,
     /// All are; the request for the certificate is due.
@@ -93,7 +93,7 @@ pub(crate) struct RenewalWindow {
 impl Ca {
     /// Makes no connection yet. Blocks.
     pub(crate) fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
-        let https = Https::new(config.root.as_deref(), clock)?;
+        let https = HttpsClient::new(config.root.as_deref(), clock)?;
         Ok(Self { config, https, identities: Arc::default() })
     }
 
@@ -110,7 +110,7 @@ impl Ca {
     }
 
     /// Makes an account; gives its credentials, the private key among them.
-    pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
         let https = self.https.apart();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
@@ -125,23 +125,23 @@ impl Ca {
     }
 
     /// Our account, by its credentials.
-    pub(crate) async fn session(&self, credentials: &[u8]) -> Result<Session, Refused> {
+    pub(crate) async fn session(&self, credentials: &[u8]) -> Result<AcmeSession, AcmeError> {
         let https = self.https.apart();
         let credentials: AccountCredentials =
             serde_json::from_slice(credentials).map_err(|e| refused(e.into(), &https))?;
         let builder = Account::builder_with_http(Box::new(https.clone()));
         let account = builder.from_credentials(credentials).await.map_err(|e| refused(e, &https))?;
-        Ok(Session { account, https, profile: self.config.profile.clone() })
+        Ok(AcmeSession { account, https, profile: self.config.profile.clone() })
     }
 }
 
-impl Session {
+impl AcmeSession {
     /// Orders a certificate; `replaced` is the leaf it is to replace.
     pub(crate) async fn order(
         &self,
         names: &[CertName],
         replaced: Option<&CertificateDer<'_>>,
-    ) -> Result<PlacedOrder, Refused> {
+    ) -> Result<AcmeOrder, AcmeError> {
         let identifiers: Vec<Identifier> =
             names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let mut new = NewOrder::new(&identifiers);
@@ -153,13 +153,13 @@ impl Session {
             new = new.replaces(replaced);
         }
         let order = ask!(&self.https, self.account.new_order(&new))?;
-        Ok(PlacedOrder { order, https: self.https.clone() })
+        Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
     /// An order placed before.
-    pub(crate) async fn find(&self, url: &str) -> Result<PlacedOrder, Refused> {
+    pub(crate) async fn find(&self, url: &str) -> Result<AcmeOrder, AcmeError> {
         let order = ask!(&self.https, self.account.order(url.to_owned()))?;
-        Ok(PlacedOrder { order, https: self.https.clone() })
+        Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
     /// When the CA wants this certificate renewed.
@@ -167,8 +167,9 @@ impl Session {
         &self,
         leaf: &CertificateDer<'_>,
         now: OffsetDateTime,
-    ) -> Result<RenewalWindow, Refused> {
-        let other = |words: String| Refused { refusal: Refusal::Unsupported, words, retry_after: None };
+    ) -> Result<RenewalWindow, AcmeError> {
+        let other =
+            |words: String| AcmeError { refusal: AcmeErrorKind::Unsupported, words, retry_after: None };
         let id = CertificateIdentifier::try_from(leaf).map_err(other)?;
         let (info, pause) = self.account.renewal_info(&id).await.map_err(|e| refused(e, &self.https))?;
         let window = info.suggested_window;
@@ -176,7 +177,7 @@ impl Session {
     }
 }
 
-impl PlacedOrder {
+impl AcmeOrder {
     /// Where it is.
     #[must_use]
     pub(crate) fn url(&self) -> &str {
@@ -184,24 +185,24 @@ impl PlacedOrder {
     }
 
     /// How it stood when the CA last spoke of it.
-    pub(crate) fn progress(&mut self) -> Progress {
+    pub(crate) fn progress(&mut self) -> OrderState {
         match self.order.state().status {
-            OrderStatus::Pending => Progress::Pending,
-            OrderStatus::Ready => Progress::Ready,
-            OrderStatus::Processing => Progress::Processing,
-            OrderStatus::Valid => Progress::Valid,
-            OrderStatus::Invalid => Progress::Invalid,
+            OrderStatus::Pending => OrderState::Pending,
+            OrderStatus::Ready => OrderState::Ready,
+            OrderStatus::Processing => OrderState::Processing,
+            OrderStatus::Valid => OrderState::Valid,
+            OrderStatus::Invalid => OrderState::Invalid,
         }
     }
 
     /// Asks how it stands, and when to ask again.
-    pub(crate) async fn refresh(&mut self) -> Result<(Progress, Option<OffsetDateTime>), Refused> {
+    pub(crate) async fn refresh(&mut self) -> Result<(OrderState, Option<OffsetDateTime>), AcmeError> {
         ask!(&self.https, self.order.refresh())?;
         Ok((self.progress(), self.https.retry_after()))
     }
 
     /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
-    pub(crate) async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, Refused> {
+    pub(crate) async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, AcmeError> {
         let https = &self.https;
         ask!(https, fetch(&mut self.order))?;
         let mut asked = Vec::new();
@@ -235,7 +236,7 @@ impl PlacedOrder {
     }
 
     /// Tells the CA that it may look at what it asked for.
-    pub(crate) async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), Refused> {
+    pub(crate) async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), AcmeError> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -253,12 +254,12 @@ impl PlacedOrder {
     }
 
     /// Sends the request for the certificate (PKCS#10 DER).
-    pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), Refused> {
+    pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), AcmeError> {
         ask!(&self.https, self.order.finalize_csr(request))
     }
 
     /// The chain of a valid order: PEM, leaf first.
-    pub(crate) async fn certificate(&mut self) -> Result<String, Refused> {
+    pub(crate) async fn certificate(&mut self) -> Result<String, AcmeError> {
         let missing = || self_refused("the CA says the order is valid but has no certificate");
         ask!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
@@ -268,13 +269,13 @@ impl PlacedOrder {
         let of_order = self.order.state().error.as_ref().map(said);
         let (mut words, mut unproven) = (Vec::new(), Vec::new());
         let https = &self.https;
-        let fetched: Result<(), Refused> = ask!(https, fetch(&mut self.order));
+        let fetched: Result<(), AcmeError> = ask!(https, fetch(&mut self.order));
         if fetched.is_err() {
             words.extend(of_order.clone());
         }
         let mut authorizations = self.order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
-            let refreshed: Result<(), Refused> = ask!(https, authorization.refresh()).map(drop);
+            let refreshed: Result<(), AcmeError> = ask!(https, authorization.refresh()).map(drop);
             if refreshed.is_err() || authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
@@ -309,14 +310,14 @@ fn word(kind: ChallengeKind) -> ChallengeType {
     }
 }
 
-fn host_of(identifier: &Identifier, https: &Https) -> Result<Host, Refused> {
+fn host_of(identifier: &Identifier, https: &HttpsClient) -> Result<Host, AcmeError> {
     let Identifier::Dns(name) = identifier else {
         return Err(self_refused("the CA speaks of something that is no host"));
     };
     Host::parse(name).map_err(|e| refused(Error::Other(Box::new(e)), https))
 }
 
-impl HttpClient for Https {
+impl HttpClient for HttpsClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,

@@ -4,12 +4,12 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use webgateway_proto::model::{CertName, Host};
 
-use crate::store::budgets::{Counted, spend, spent};
+use crate::store::budgets::{BudgetKey, spend, spent};
 use crate::store::{StoreError, Tx, WriteTx};
 
 /// How often something may happen within a time that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit {
+pub(crate) struct CaLimit {
     kind: &'static str,
     times: usize,
     within: Duration,
@@ -17,16 +17,16 @@ pub(crate) struct Limit {
 }
 
 // Let's Encrypt's, as published; other CAs allow more or do not say.
-const ORDERS: Limit =
-    Limit { kind: "order", times: 300, within: Duration::hours(3), what: "new orders of one account" };
-const CERTIFICATES: Limit = Limit {
+const ORDERS: CaLimit =
+    CaLimit { kind: "order", times: 300, within: Duration::hours(3), what: "new orders of one account" };
+const CERTIFICATES: CaLimit = CaLimit {
     kind: "certificate",
     times: 5,
     within: Duration::days(7),
     what: "certificates for one set of names",
 };
-const FAILURES: Limit =
-    Limit { kind: "failure", times: 5, within: Duration::hours(1), what: "failed validations of one name" };
+const FAILURES: CaLimit =
+    CaLimit { kind: "failure", times: 5, within: Duration::hours(1), what: "failed validations of one name" };
 
 /// A limit is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -107,22 +107,22 @@ impl Budget {
         spend(tx, &self.counted(FAILURES, host.to_string()), now)
     }
 
-    fn counted(&self, limit: Limit, subject: String) -> Counted {
-        Counted { directory: self.directory.clone(), kind: limit.kind, subject }
+    fn counted(&self, limit: CaLimit, subject: String) -> BudgetKey {
+        BudgetKey { directory: self.directory.clone(), kind: limit.kind, subject }
     }
 }
 
 /// Certificates that live for days or hours are needed more often: as often as four times in their life.
-fn certificates(life: Option<Duration>) -> Limit {
+fn certificates(life: Option<Duration>) -> CaLimit {
     let needed =
         life.filter(|life| life.is_positive()).map_or(0.0, |life| 4.0 * (CERTIFICATES.within / life));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
     let needed = needed.ceil() as usize;
-    Limit { times: CERTIFICATES.times.max(needed), ..CERTIFICATES }
+    CaLimit { times: CERTIFICATES.times.max(needed), ..CERTIFICATES }
 }
 
 /// When there is room again; `None` if there is some. `spent` is the oldest first, all within the limit's time.
-fn room_at(limit: Limit, spent: &[OffsetDateTime]) -> Option<OffsetDateTime> {
+fn room_at(limit: CaLimit, spent: &[OffsetDateTime]) -> Option<OffsetDateTime> {
     let first_in_the_way = spent.len().checked_sub(limit.times)?;
     spent.get(first_in_the_way).map(|at| *at + limit.within)
 }

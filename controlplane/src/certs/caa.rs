@@ -4,7 +4,7 @@
 //! (hickory-proto 0.26.3): a name whose CA may well issue would get no certificate.
 
 use super::solver::ChallengeKind;
-use crate::dns::resolver::Caa;
+use crate::dns::resolver::CaaRecord;
 
 /// Tags that bind us or that we know not to.
 const KNOWN: [&str; 7] =
@@ -12,7 +12,7 @@ const KNOWN: [&str; 7] =
 
 /// What is wanted of a CA.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(super) struct CaaRequest<'a> {
     /// The domains that the CA goes by.
     pub(super) ca: &'a [String],
     /// Whether a wildcard is among the names.
@@ -23,7 +23,7 @@ pub(super) struct Request<'a> {
 
 /// Whether the CA may issue by this challenge, by the records of the name itself or of the nearest name above it
 /// that has any.
-pub(super) fn allows(records: &[Caa], request: Request<'_>) -> bool {
+pub(super) fn allows(records: &[CaaRecord], request: CaaRequest<'_>) -> bool {
     if records.iter().any(|record| record.critical && !KNOWN.contains(&record.tag.as_str())) {
         return false;
     }
@@ -34,11 +34,11 @@ pub(super) fn allows(records: &[Caa], request: Request<'_>) -> bool {
     plain && (!request.wildcard || wild.is_empty() || permits(&wild, request))
 }
 
-fn permits(records: &[&Caa], request: Request<'_>) -> bool {
+fn permits(records: &[&CaaRecord], request: CaaRequest<'_>) -> bool {
     records.is_empty() || records.iter().any(|record| permits_one(&record.value, request))
 }
 
-fn permits_one(value: &str, request: Request<'_>) -> bool {
+fn permits_one(value: &str, request: CaaRequest<'_>) -> bool {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default();
     let parameters: Option<Vec<(&str, &str)>> =
@@ -56,19 +56,19 @@ fn permits_one(value: &str, request: Request<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn record(tag: &str, value: &str) -> Caa {
-        Caa { critical: false, tag: tag.into(), value: value.into() }
+    fn record(tag: &str, value: &str) -> CaaRecord {
+        CaaRecord { critical: false, tag: tag.into(), value: value.into() }
     }
 
-    fn allowed(records: &[Caa], wildcard: bool, kind: ChallengeKind) -> bool {
-        allows(records, Request { ca: &["ca.example".into()], wildcard, kind })
+    fn allowed(records: &[CaaRecord], wildcard: bool, kind: ChallengeKind) -> bool {
+        allows(records, CaaRequest { ca: &["ca.example".into()], wildcard, kind })
     }
 
     #[test]
     fn who_is_named_may_issue_and_nobody_else() {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         let issue = |value| record("issue", value);
-        let cases: [(&[Caa], bool, bool); 10] = [
+        let cases: [(&[CaaRecord], bool, bool); 10] = [
             (&[], true, true),
             (&[issue("ca.example")], true, true),
             (&[issue("other.example"), issue("CA.Example; x=y")], true, true),
@@ -78,7 +78,7 @@ mod tests {
             (&[issue("ca.example"), record("issuewild", ";")], true, false),
             (&[issue("other.example"), record("issuewild", "ca.example")], false, false),
             (&[record("iodef", "mailto:x@example.org")], true, true),
-            (&[Caa { critical: true, ..record("tbs", "x") }], false, false),
+            (&[CaaRecord { critical: true, ..record("tbs", "x") }], false, false),
         ];
         for (records, plain, wildcard) in cases {
             assert_eq!(allowed(records, false, TlsAlpn01), plain, "{records:?}");

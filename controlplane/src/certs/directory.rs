@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde::Deserialize;
 
-use super::https::{ExchangeError, Https};
+use super::https::{ExchangeError, HttpsClient};
 
 #[derive(Deserialize)]
 struct Directory {
@@ -19,7 +19,7 @@ struct Meta {
 }
 
 /// The domains by which the CA goes in CAA records; none if it does not say.
-pub(super) async fn caa_identities(https: &Https, url: &str) -> Result<Vec<String>, ExchangeError> {
+pub(super) async fn caa_identities(https: &HttpsClient, url: &str) -> Result<Vec<String>, ExchangeError> {
     let unreadable = |reason: String| ExchangeError::Unreadable(reason);
     let request = Request::get(url).body(Empty::new()).map_err(|e| unreadable(e.to_string()))?;
     let answer = https.exchange(request).await?;

@@ -38,7 +38,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
 
 /// Makes requests. Clones share their connections and the last `Retry-After`.
 #[derive(Clone)]
-pub(crate) struct Https {
+pub(crate) struct HttpsClient {
     client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Full<Bytes>>,
     retry_after: Arc<Mutex<Option<OffsetDateTime>>>,
     clock: Clock,
@@ -74,7 +74,7 @@ pub(crate) enum ExchangeError {
     Unreadable(String),
     /// An error without ACME's words.
     #[error("the CA answered {status}: {words}")]
-    Refused {
+    Status {
         /// The status.
         status: StatusCode,
         /// The beginning of the body.
@@ -82,7 +82,7 @@ pub(crate) enum ExchangeError {
     },
 }
 
-impl Https {
+impl HttpsClient {
     /// Trusts the roots in this file, or the system's. Blocks.
     pub(crate) fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
@@ -139,7 +139,7 @@ impl Https {
         if failed && (is_get || !is_problem(&body)) {
             let words =
                 String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
-            return Err(ExchangeError::Refused { status: parts.status, words });
+            return Err(ExchangeError::Status { status: parts.status, words });
         }
         Ok(Response::from_parts(parts, Full::new(body)))
     }
@@ -181,9 +181,9 @@ fn is_problem(body: &[u8]) -> bool {
         .is_ok_and(|problem| problem.contains_key("type") || problem.contains_key("detail"))
 }
 
-impl std::fmt::Debug for Https {
+impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Https")
+        f.write_str("HttpsClient")
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let clock = Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH);
-        let https = Https::new(None, clock).unwrap();
+        let https = HttpsClient::new(None, clock).unwrap();
         let read = |text| {
             https.parse_retry_after(&HeaderValue::from_static(text)).map(OffsetDateTime::unix_timestamp)
         };
@@ -213,7 +213,7 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
-            let error = Https::new(Some(&path), Clock::system()).unwrap_err().to_string();
+            let error = HttpsClient::new(Some(&path), Clock::system()).unwrap_err().to_string();
             assert!(error.contains("root.pem"), "{error}");
         }
     }

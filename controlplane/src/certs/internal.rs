@@ -13,11 +13,11 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
-use super::schedule::Wanted;
-use crate::seal::SecretKey;
-use crate::store::certificates::{Authority, Issued, authority, put_authority};
+use super::schedule::CertificateSpec;
+use crate::store::certificates::{InternalAuthority, IssuedCertificate, authority, put_authority};
 use crate::store::{Store, StoreError};
 
 /// The word for this issuer in the store.
@@ -83,7 +83,11 @@ impl InternalCa {
     }
 
     /// Issues one certificate, good for 90 days from shortly before `now`.
-    pub(crate) fn issue(&self, wanted: &Wanted, now: OffsetDateTime) -> Result<Issued, rcgen::Error> {
+    pub(crate) fn issue(
+        &self,
+        wanted: &CertificateSpec,
+        now: OffsetDateTime,
+    ) -> Result<IssuedCertificate, rcgen::Error> {
         let names: Vec<String> = wanted.names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(wanted.id.as_str());
@@ -96,7 +100,7 @@ impl InternalCa {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &*self.0)?;
-        Ok(Issued {
+        Ok(IssuedCertificate {
             id: wanted.id.clone(),
             names: wanted.names.clone(),
             chain: certificate.pem(),
@@ -108,7 +112,7 @@ impl InternalCa {
     }
 }
 
-fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     // Part of the key's fingerprint, so that two roots in one trust store can be told apart.
@@ -121,7 +125,7 @@ fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?;
-    Ok(Authority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
+    Ok(InternalAuthority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
 }
 
 fn named(name: &str) -> DistinguishedName {

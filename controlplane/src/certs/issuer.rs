@@ -9,17 +9,17 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertName, CertificateId, DnsRecord};
 
-use super::acme::{Ca, Refusal};
+use super::acme::{AcmeErrorKind, Ca};
 use super::budget::Budget;
 use super::internal::InternalCa;
 use super::order::{OrderError, Orders};
 use super::preflight::{Inspector, Preflight};
-use super::schedule::{Wanted, look_again_at, renew_at, retry_at, turn};
+use super::schedule::{CertificateSpec, look_again_at, renew_at, retry_at, turn};
 use super::solver::ChallengeKind;
 use crate::clock::rfc3339;
 use crate::metrics::Metrics;
-use crate::store::certificates::{Issued, Validity, find as find_certificate, leaf, put};
-use crate::store::issuance::{self, Issuance};
+use crate::store::certificates::{CertificateInfo, IssuedCertificate, find as find_certificate, leaf, put};
+use crate::store::issuance::{self, IssuanceState};
 use crate::store::{StoreError, orders};
 
 /// When a CA that has no opinion on renewals is asked again.
@@ -48,11 +48,11 @@ pub struct IssueError {
 
 /// CAs over ACME. Clones are the same.
 #[derive(Debug, Clone)]
-pub(crate) struct AcmeIssuer(Arc<Parts>);
+pub(crate) struct AcmeIssuer(Arc<AcmeIssuerParts>);
 
 /// What an [`AcmeIssuer`] is made of.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct AcmeIssuerParts {
     /// The CAs, the first one first; at least one.
     pub cas: Vec<Ca>,
     /// Places the orders.
@@ -64,7 +64,7 @@ pub(crate) struct Parts {
 }
 
 /// Why an attempt did not lead to a certificate.
-enum Failed {
+enum AttemptError {
     /// The DNS does not lead to us.
     Missing {
         /// What was found instead.
@@ -90,12 +90,12 @@ impl Issuer {
 impl AcmeIssuer {
     /// Of these parts.
     #[must_use]
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: AcmeIssuerParts) -> Self {
         Self(Arc::new(parts))
     }
 
     /// One attempt at a certificate; what came of it is in the store. Gives when the next one is due.
-    pub(crate) async fn attempt(self, wanted: Wanted) -> OffsetDateTime {
+    pub(crate) async fn attempt(self, wanted: CertificateSpec) -> OffsetDateTime {
         match self.try_once(&wanted).await {
             Ok(next) => next,
             Err(error) => {
@@ -122,13 +122,13 @@ impl AcmeIssuer {
         self.0.orders.clock.now()
     }
 
-    async fn try_once(&self, wanted: &Wanted) -> Result<OffsetDateTime, StoreError> {
+    async fn try_once(&self, wanted: &CertificateSpec) -> Result<OffsetDateTime, StoreError> {
         let id = wanted.id.clone();
         let stands = self.0.orders.store.read("issuance", move |tx| issuance::find(tx, &id)).await?;
         let cas = &self.0.cas;
         let Some(ca) = cas.get(turn(stands.failures, cas.len())) else { return Ok(self.now()) };
         let issued = match self.ways(ca, wanted, stands.failures).await {
-            Ok(ways) => self.order(ca, wanted, &ways).await.map_err(Failed::Order),
+            Ok(ways) => self.order(ca, wanted, &ways).await.map_err(AttemptError::Order),
             Err(missing) => Err(missing),
         };
         match issued {
@@ -137,10 +137,15 @@ impl AcmeIssuer {
         }
     }
 
-    async fn order(&self, ca: &Ca, wanted: &Wanted, ways: &[ChallengeKind]) -> Result<Issued, OrderError> {
+    async fn order(
+        &self,
+        ca: &Ca,
+        wanted: &CertificateSpec,
+        ways: &[ChallengeKind],
+    ) -> Result<IssuedCertificate, OrderError> {
         let orders = &self.0.orders;
         match orders.issue(ca, wanted, ways).await {
-            Err(OrderError::Refused(refused)) if refused.refusal == Refusal::NoAccount => {
+            Err(OrderError::Acme(refused)) if refused.refusal == AcmeErrorKind::NoAccount => {
                 warn!(ca = ca.directory(), %refused, "the CA does not know our account: another is made");
                 orders.accounts.forget(ca).await?;
                 orders.issue(ca, wanted, ways).await
@@ -150,7 +155,12 @@ impl AcmeIssuer {
     }
 
     /// How the names can be proven. After a failure another way comes first.
-    async fn ways(&self, ca: &Ca, wanted: &Wanted, failures: u32) -> Result<Vec<ChallengeKind>, Failed> {
+    async fn ways(
+        &self,
+        ca: &Ca,
+        wanted: &CertificateSpec,
+        failures: u32,
+    ) -> Result<Vec<ChallengeKind>, AttemptError> {
         let Some(CertName::Exact(host)) = wanted.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
         match self.0.inspector.preflight(host, ca.identities().await).await {
             Preflight::Ready(mut ways) => {
@@ -158,12 +168,12 @@ impl AcmeIssuer {
                 ways.rotate_left(first);
                 Ok(ways)
             }
-            Preflight::Missing { reason, records } => Err(Failed::Missing { reason, records }),
+            Preflight::Missing { reason, records } => Err(AttemptError::Missing { reason, records }),
         }
     }
 
-    async fn keep(&self, ca: &Ca, issued: Issued) -> Result<OffsetDateTime, StoreError> {
-        let Parts { orders: Orders { key, store, .. }, metrics, .. } = &*self.0;
+    async fn keep(&self, ca: &Ca, issued: IssuedCertificate) -> Result<OffsetDateTime, StoreError> {
+        let AcmeIssuerParts { orders: Orders { key, store, .. }, metrics, .. } = &*self.0;
         info!(id = %issued.id, ca = ca.directory(), until = rfc3339(issued.not_after), "a certificate was issued");
         metrics.attempt("issued");
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
@@ -172,10 +182,10 @@ impl AcmeIssuer {
             orders::forget(tx, &issued.id, &directory)?;
             Budget::at(&directory).issued(tx, &issued.names, now)?;
             let renew_at = renew_at(&validity(&issued), None);
-            let stands = Issuance {
+            let stands = IssuanceState {
                 next_attempt: Some(renew_at),
                 last_ca: Some(directory),
-                ..Issuance::new(issued.id.clone())
+                ..IssuanceState::new(issued.id.clone())
             };
             issuance::put(tx, &stands)?;
             // The CA is asked for its opinion at once.
@@ -184,14 +194,20 @@ impl AcmeIssuer {
         write.await
     }
 
-    async fn fail(&self, ca: &Ca, before: Issuance, failed: Failed) -> Result<OffsetDateTime, StoreError> {
+    async fn fail(
+        &self,
+        ca: &Ca,
+        before: IssuanceState,
+        failed: AttemptError,
+    ) -> Result<OffsetDateTime, StoreError> {
         let now = self.now();
         let unproven = match &failed {
-            Failed::Order(OrderError::Unproven { hosts, .. }) => hosts.clone(),
-            Failed::Order(_) | Failed::Missing { .. } => Vec::new(),
+            AttemptError::Order(OrderError::Unproven { hosts, .. }) => hosts.clone(),
+            AttemptError::Order(_) | AttemptError::Missing { .. } => Vec::new(),
         };
         let (outcome, stands) = after_failure(now, before, failed);
-        let stands = Issuance { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..stands };
+        let stands =
+            IssuanceState { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..stands };
         let next = stands.next_attempt.unwrap_or(now);
         let error = stands.last_error.clone().unwrap_or_default();
         let at = rfc3339(next);
@@ -243,39 +259,43 @@ impl AcmeIssuer {
 }
 
 /// How it stands after a failure, and the word for what happened.
-fn after_failure(now: OffsetDateTime, before: Issuance, failed: Failed) -> (&'static str, Issuance) {
+fn after_failure(
+    now: OffsetDateTime,
+    before: IssuanceState,
+    failed: AttemptError,
+) -> (&'static str, IssuanceState) {
     let retry_after = match &failed {
-        Failed::Order(OrderError::Refused(refused)) => refused.retry_after,
-        Failed::Order(_) | Failed::Missing { .. } => None,
+        AttemptError::Order(OrderError::Acme(refused)) => refused.retry_after,
+        AttemptError::Order(_) | AttemptError::Missing { .. } => None,
     };
     match failed {
-        Failed::Missing { reason, records } => {
+        AttemptError::Missing { reason, records } => {
             let since = before.missing_since.unwrap_or(now);
             let next_attempt = Some(look_again_at(now, since));
             let missing_since = Some(since);
             let last_error = Some(reason);
-            ("missing", Issuance { records, next_attempt, missing_since, last_error, ..before })
+            ("missing", IssuanceState { records, next_attempt, missing_since, last_error, ..before })
         }
-        Failed::Order(OrderError::Budget(used_up)) => {
+        AttemptError::Order(OrderError::Budget(used_up)) => {
             let last_error = Some(used_up.to_string());
-            ("held_back", Issuance { next_attempt: Some(used_up.until), last_error, ..cleared(before) })
+            ("held_back", IssuanceState { next_attempt: Some(used_up.until), last_error, ..cleared(before) })
         }
-        Failed::Order(error) => {
+        AttemptError::Order(error) => {
             let failures = before.failures.saturating_add(1);
             let next_attempt = Some(retry_at(now, failures, retry_after));
             let last_error = Some(error.to_string());
-            ("failed", Issuance { failures, next_attempt, last_error, ..cleared(before) })
+            ("failed", IssuanceState { failures, next_attempt, last_error, ..cleared(before) })
         }
     }
 }
 
 /// Nothing is missing any more.
-fn cleared(before: Issuance) -> Issuance {
-    Issuance { records: Vec::new(), missing_since: None, ..before }
+fn cleared(before: IssuanceState) -> IssuanceState {
+    IssuanceState { records: Vec::new(), missing_since: None, ..before }
 }
 
-fn validity(issued: &Issued) -> Validity {
-    Validity {
+fn validity(issued: &IssuedCertificate) -> CertificateInfo {
+    CertificateInfo {
         id: issued.id.clone(),
         names: issued.names.clone(),
         issuer: issued.issuer.clone(),

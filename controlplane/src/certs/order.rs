@@ -11,18 +11,18 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use webgateway_proto::model::{CertName, Host};
+use webgateway_seal::SecretKey;
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-use super::account::{AccountError, Accounts};
-use super::acme::{Ca, PlacedOrder, Progress, Refusal, Refused, Session};
+use super::account::{AccountError, AcmeAccounts};
+use super::acme::{AcmeError, AcmeErrorKind, AcmeOrder, AcmeSession, Ca, OrderState};
 use super::budget::{Budget, BudgetError};
-use super::schedule::Wanted;
+use super::schedule::CertificateSpec;
 use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
-use crate::seal::SecretKey;
-use crate::store::certificates::{Issued, find, leaf};
-use crate::store::orders::{self, Placed};
+use crate::store::certificates::{IssuedCertificate, find, leaf};
+use crate::store::orders::{self, StoredOrder};
 use crate::store::{Store, StoreError};
 
 /// How long a CA may take to look at our proofs, or to make a certificate, before we come back later.
@@ -39,7 +39,7 @@ pub(crate) struct Orders {
     /// and their keys sealed with this.
     pub key: Arc<SecretKey>,
     /// With whom they are placed.
-    pub accounts: Accounts,
+    pub accounts: AcmeAccounts,
     /// What shows the proofs.
     pub solver: Solver,
     /// What time it is.
@@ -54,7 +54,7 @@ pub(crate) enum OrderError {
     Store(#[from] StoreError),
     /// The CA refused something.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Acme(#[from] AcmeError),
     /// The CA did not find what proves that the names are ours.
     #[error("{words}")]
     Unproven {
@@ -84,7 +84,7 @@ impl From<AccountError> for OrderError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Store(error) => Self::Store(error),
-            AccountError::Refused(refused) => Self::Refused(refused),
+            AccountError::Acme(refused) => Self::Acme(refused),
         }
     }
 }
@@ -94,9 +94,9 @@ impl Orders {
     pub(crate) async fn issue(
         &self,
         ca: &Ca,
-        wanted: &Wanted,
+        wanted: &CertificateSpec,
         ways: &[ChallengeKind],
-    ) -> Result<Issued, OrderError> {
+    ) -> Result<IssuedCertificate, OrderError> {
         let session = self.accounts.session(ca).await?;
         let (mut order, placed) = match self.resume(&session, ca, wanted).await? {
             Some(resumed) => resumed,
@@ -116,10 +116,10 @@ impl Orders {
     /// The order under way, if the CA still has it.
     async fn resume(
         &self,
-        session: &Session,
+        session: &AcmeSession,
         ca: &Ca,
-        wanted: &Wanted,
-    ) -> Result<Option<(PlacedOrder, Placed)>, OrderError> {
+        wanted: &CertificateSpec,
+    ) -> Result<Option<(AcmeOrder, StoredOrder)>, OrderError> {
         let (id, directory, key) = (wanted.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
         let read = self.store.read("acme order", move |tx| orders::find(tx, &id, &directory, &key));
         let Some(placed) = read.await?.filter(|placed| placed.names == wanted.names) else { return Ok(None) };
@@ -128,7 +128,7 @@ impl Orders {
                 info!(id = %wanted.id, order = placed.url, "an order is taken up again");
                 Ok(Some((order, placed)))
             }
-            Err(refused) if refused.refusal == Refusal::NoOrder => {
+            Err(refused) if refused.refusal == AcmeErrorKind::NoOrder => {
                 warn!(id = %wanted.id, order = placed.url, %refused, "the CA has lost an order");
                 self.forget(ca, wanted).await?;
                 Ok(None)
@@ -139,10 +139,10 @@ impl Orders {
 
     async fn place(
         &self,
-        session: &Session,
+        session: &AcmeSession,
         ca: &Ca,
-        wanted: &Wanted,
-    ) -> Result<(PlacedOrder, Placed), OrderError> {
+        wanted: &CertificateSpec,
+    ) -> Result<(AcmeOrder, StoredOrder), OrderError> {
         let replaced = self.reserve(ca, wanted).await?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let order = match session.order(&wanted.names, replaced.as_ref()).await {
@@ -151,7 +151,7 @@ impl Orders {
             }
             other => other?,
         };
-        let placed = Placed {
+        let placed = StoredOrder {
             id: wanted.id.clone(),
             directory: ca.directory().to_owned(),
             url: order.url().to_owned(),
@@ -166,7 +166,11 @@ impl Orders {
     }
 
     /// Counts the order before it is placed; gives the certificate it will replace.
-    async fn reserve(&self, ca: &Ca, wanted: &Wanted) -> Result<Option<CertificateDer<'static>>, OrderError> {
+    async fn reserve(
+        &self,
+        ca: &Ca,
+        wanted: &CertificateSpec,
+    ) -> Result<Option<CertificateDer<'static>>, OrderError> {
         let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
         let budget = Budget::at(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
@@ -179,7 +183,7 @@ impl Orders {
         write.await
     }
 
-    async fn forget(&self, ca: &Ca, wanted: &Wanted) -> Result<(), StoreError> {
+    async fn forget(&self, ca: &Ca, wanted: &CertificateSpec) -> Result<(), StoreError> {
         let (id, directory) = (wanted.id.clone(), ca.directory().to_owned());
         self.store.write("acme order over", move |tx| orders::forget(tx, &id, &directory)).await
     }
@@ -187,12 +191,12 @@ impl Orders {
     /// Brings an order from wherever it stands to its certificate.
     async fn finish(
         &self,
-        order: &mut PlacedOrder,
-        placed: &Placed,
+        order: &mut AcmeOrder,
+        placed: &StoredOrder,
         ways: &[ChallengeKind],
     ) -> Result<String, OrderError> {
         let id = &placed.id;
-        if order.progress() == Progress::Pending {
+        if order.progress() == OrderState::Pending {
             let asked = order.asked(ways).await?;
             let mut shown = Vec::with_capacity(asked.len());
             for asked in &asked {
@@ -200,27 +204,27 @@ impl Orders {
             }
             info!(%id, names = asked.len(), "the CA is told to look");
             if let Err(refused) = order.shown(&asked).await
-                && order.refresh().await?.0 == Progress::Pending
+                && order.refresh().await?.0 == OrderState::Pending
             {
                 return Err(refused.into());
             }
-            self.wait(order, |progress| progress != Progress::Pending).await?;
+            self.wait(order, |progress| progress != OrderState::Pending).await?;
         }
-        if order.progress() == Progress::Ready {
+        if order.progress() == OrderState::Ready {
             info!(%id, "every name is proven, the certificate is asked for");
             order.finalize(&request(placed)?).await?;
         }
-        if matches!(order.progress(), Progress::Ready | Progress::Processing) {
-            self.wait(order, |progress| matches!(progress, Progress::Valid | Progress::Invalid)).await?;
+        if matches!(order.progress(), OrderState::Ready | OrderState::Processing) {
+            self.wait(order, |progress| matches!(progress, OrderState::Valid | OrderState::Invalid)).await?;
         }
-        if order.progress() == Progress::Valid {
+        if order.progress() == OrderState::Valid {
             return Ok(order.certificate().await?);
         }
         let (words, hosts) = order.complaint().await;
         Err(OrderError::Unproven { words, hosts })
     }
 
-    async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderError> {
+    async fn wait(&self, order: &mut AcmeOrder, is_over: fn(OrderState) -> bool) -> Result<(), OrderError> {
         let deadline = Instant::now() + ORDER_TIMEOUT;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -240,15 +244,15 @@ impl Orders {
     }
 }
 
-fn is_about_replacing(refusal: Refusal) -> bool {
+fn is_about_replacing(refusal: AcmeErrorKind) -> bool {
     match refusal {
-        Refusal::Replaced | Refusal::Unsupported | Refusal::NoOrder => true,
-        Refusal::Later | Refusal::NoAccount => false,
+        AcmeErrorKind::Replaced | AcmeErrorKind::Unsupported | AcmeErrorKind::NoOrder => true,
+        AcmeErrorKind::Later | AcmeErrorKind::NoAccount => false,
     }
 }
 
 /// The request for the certificate: PKCS#10 DER, without a subject.
-fn request(placed: &Placed) -> Result<Vec<u8>, OrderError> {
+fn request(placed: &StoredOrder) -> Result<Vec<u8>, OrderError> {
     let mut params =
         CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
@@ -256,13 +260,13 @@ fn request(placed: &Placed) -> Result<Vec<u8>, OrderError> {
     Ok(request.der().to_vec())
 }
 
-fn key_pair(placed: &Placed) -> Result<KeyPair, rcgen::Error> {
+fn key_pair(placed: &StoredOrder) -> Result<KeyPair, rcgen::Error> {
     let pkcs8 = PrivatePkcs8KeyDer::from(placed.key.as_slice());
     KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
 }
 
 /// Takes what was issued only if its leaf has our key and all the names.
-fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderError> {
+fn read_issued(placed: &StoredOrder, chain: String) -> Result<IssuedCertificate, OrderError> {
     let unusable = |reason: &str| OrderError::Unusable(reason.to_owned());
     let leaf =
         CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
@@ -280,7 +284,7 @@ fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderError> {
     let validity = parsed.validity();
     let (not_before, not_after) =
         (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
-    Ok(Issued {
+    Ok(IssuedCertificate {
         id: placed.id.clone(),
         names: placed.names.clone(),
         key: placed.key.clone(),

@@ -7,7 +7,7 @@ use webgateway_proto::model::{DnsRecord, Host};
 
 use super::caa;
 use super::solver::ChallengeKind;
-use crate::dns::resolver::{Caa, ResolveError, Resolver};
+use crate::dns::resolver::{CaaRecord, ResolveError, Resolver};
 use crate::dns::zone::Zone;
 
 /// What the DNS says of a host.
@@ -37,7 +37,7 @@ pub(crate) struct Inspector {
 
 /// The answers about one host. One that did not come matters only where the decision needs it.
 #[derive(Debug, Clone)]
-struct Found {
+struct HostRecords {
     /// Tells whether its `_acme-challenge` is an alias of its place in our zone.
     delegated: Result<bool, ResolveError>,
     /// The addresses it leads to.
@@ -45,7 +45,7 @@ struct Found {
     /// The addresses of the base domain.
     base: Result<BTreeSet<IpAddr>, ResolveError>,
     /// The nearest name with CAA records, and these. A CA that cannot look them up either says so itself.
-    caa: Option<(String, Vec<Caa>)>,
+    caa: Option<(String, Vec<CaaRecord>)>,
 }
 
 impl Inspector {
@@ -95,14 +95,14 @@ impl Inspector {
         }
     }
 
-    async fn look_up(&self, host: &Host, ca: &[String]) -> Found {
+    async fn look_up(&self, host: &Host, ca: &[String]) -> HostRecords {
         let (delegated, addresses, base, caa) = tokio::join!(
             self.is_delegated(host),
             self.resolver.addresses(host.as_str()),
             self.resolver.addresses(self.base.as_str()),
             self.relevant_caa(host, ca),
         );
-        Found { delegated, addresses, base, caa: caa.unwrap_or_default() }
+        HostRecords { delegated, addresses, base, caa: caa.unwrap_or_default() }
     }
 
     async fn is_delegated(&self, host: &Host) -> Result<bool, ResolveError> {
@@ -114,7 +114,7 @@ impl Inspector {
         &self,
         host: &Host,
         ca: &[String],
-    ) -> Result<Option<(String, Vec<Caa>)>, ResolveError> {
+    ) -> Result<Option<(String, Vec<CaaRecord>)>, ResolveError> {
         let mut name = Some(host.as_str()).filter(|_| !ca.is_empty());
         while let Some(at) = name {
             let records = self.resolver.caa(at).await?;
@@ -127,7 +127,7 @@ impl Inspector {
     }
 
     /// Says why no way can work: what was found instead, or what could not be looked up.
-    async fn missing(&self, host: &Host, found: &Found, ours: &BTreeSet<IpAddr>) -> Preflight {
+    async fn missing(&self, host: &Host, found: &HostRecords, ours: &BTreeSet<IpAddr>) -> Preflight {
         let unknown =
             |error: &ResolveError| Preflight::Missing { reason: error.to_string(), records: Vec::new() };
         let addresses = match (&found.addresses, &found.base) {
@@ -172,7 +172,7 @@ impl Inspector {
     }
 }
 
-impl Found {
+impl HostRecords {
     /// Returns the ways that can work by what is known, the best first; `ours` is where the gateway is.
     fn kinds(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
         let mut kinds = Vec::new();
@@ -190,10 +190,10 @@ fn by_caa(
     mut kinds: Vec<ChallengeKind>,
     wildcard: bool,
     ca: &[String],
-    relevant: Option<&(String, Vec<Caa>)>,
+    relevant: Option<&(String, Vec<CaaRecord>)>,
 ) -> Preflight {
     let (Some((name, records)), [identity, ..]) = (relevant, ca) else { return Preflight::Ready(kinds) };
-    kinds.retain(|kind| caa::allows(records, caa::Request { ca, wildcard, kind: *kind }));
+    kinds.retain(|kind| caa::allows(records, caa::CaaRequest { ca, wildcard, kind: *kind }));
     if !kinds.is_empty() {
         return Preflight::Ready(kinds);
     }

@@ -7,10 +7,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use webgateway_proto::model::Host;
+use webgateway_seal::SecretKey;
 
-use super::account::Accounts;
+use super::account::AcmeAccounts;
 use super::acme::Ca;
-use super::issuer::{AcmeIssuer, Parts};
+use super::issuer::{AcmeIssuer, AcmeIssuerParts};
 use super::order::Orders;
 use super::preflight::Inspector;
 use super::solver::Solver;
@@ -22,7 +23,6 @@ use crate::dns::zone::Zone;
 use crate::feed::challenges::Challenges;
 use crate::feed::nodes::Nodes;
 use crate::metrics::Metrics;
-use crate::seal::SecretKey;
 use crate::store::Store;
 
 /// A store, and an issuer over it.
@@ -53,9 +53,9 @@ impl World {
         let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
         let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
         let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
-        let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+        let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
         let orders = Orders { store: store.clone(), key: Arc::clone(&key), accounts, solver, clock };
-        let issuer = AcmeIssuer::new(Parts { cas, orders, inspector, metrics: metrics.clone() });
+        let issuer = AcmeIssuer::new(AcmeIssuerParts { cas, orders, inspector, metrics: metrics.clone() });
         Self { _dir: dir, store, key, metrics, issuer }
     }
 }

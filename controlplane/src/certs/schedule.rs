@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
 use webgateway_proto::model::{CertName, CertificateId, Host};
 
-use crate::store::certificates::Validity;
-use crate::store::issuance::Issuance;
+use crate::store::certificates::CertificateInfo;
+use crate::store::issuance::IssuanceState;
 
 /// A certificate with less life than this is renewed at one half of it, others at one third.
 const SHORT_LIFE: Duration = Duration::days(10);
@@ -19,7 +19,7 @@ const LAST_LOOK: Duration = Duration::hours(1);
 
 /// A certificate that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wanted {
+pub(crate) struct CertificateSpec {
     /// What it is called.
     pub id: CertificateId,
     /// What it must be good for.
@@ -28,11 +28,11 @@ pub(crate) struct Wanted {
 
 /// What is known of the certificates, each sorted by its id or not.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Known<'a> {
+pub(crate) struct Inventory<'a> {
     /// Those there are.
-    pub held: &'a [Validity],
+    pub held: &'a [CertificateInfo],
     /// How issuance stands.
-    pub issuance: &'a [Issuance],
+    pub issuance: &'a [IssuanceState],
     /// Who may have issued them; the first issues now.
     pub issuers: &'a [String],
     /// Whether they are CAs over ACME, with limits, and opinions on when to renew (RFC 9773).
@@ -41,9 +41,9 @@ pub(crate) struct Known<'a> {
 
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct CertificatePlan {
     /// To be issued, or issued anew; those without any first.
-    pub issue: Vec<Wanted>,
+    pub issue: Vec<CertificateSpec>,
     /// Their CA is to be asked when it wants them renewed.
     pub ask: Vec<CertificateId>,
     /// No longer needed.
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
 
 /// What is to be done with one certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum CertificateAction {
     /// To issue the first, or one for other names or of another issuer.
     Issue,
     /// To issue it anew.
@@ -65,7 +65,7 @@ pub(crate) enum Action {
     Wait(OffsetDateTime),
 }
 
-impl Wanted {
+impl CertificateSpec {
     /// The certificate of the base domain and everything one label below it.
     #[must_use]
     pub(crate) fn base(base: &Host) -> Self {
@@ -87,21 +87,25 @@ pub(crate) fn plan(
     now: OffsetDateTime,
     base: &Host,
     hosts: impl IntoIterator<Item = Host>,
-    known: Known<'_>,
-) -> Plan {
-    let own = hosts.into_iter().filter_map(|host| Wanted::host(&host, base));
-    let wanted: BTreeSet<Wanted> = own.chain([Wanted::base(base)]).collect();
-    let held: BTreeMap<&CertificateId, &Validity> = known.held.iter().map(|held| (&held.id, held)).collect();
-    let issuance: BTreeMap<&CertificateId, &Issuance> = known.issuance.iter().map(|i| (&i.id, i)).collect();
-    let mut plan = Plan::default();
+    known: Inventory<'_>,
+) -> CertificatePlan {
+    let own = hosts.into_iter().filter_map(|host| CertificateSpec::host(&host, base));
+    let wanted: BTreeSet<CertificateSpec> = own.chain([CertificateSpec::base(base)]).collect();
+    let held: BTreeMap<&CertificateId, &CertificateInfo> =
+        known.held.iter().map(|held| (&held.id, held)).collect();
+    let issuance: BTreeMap<&CertificateId, &IssuanceState> =
+        known.issuance.iter().map(|i| (&i.id, i)).collect();
+    let mut plan = CertificatePlan::default();
     let (mut missing, mut due) = (Vec::new(), Vec::new());
     for wanted in &wanted {
         let stands = issuance.get(&wanted.id).copied();
         match decide(now, wanted, held.get(&wanted.id).copied(), stands, known) {
-            Action::Issue => missing.push(wanted.clone()),
-            Action::Renew => due.push(wanted.clone()),
-            Action::Ask => plan.ask.push(wanted.id.clone()),
-            Action::Wait(until) => plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until))),
+            CertificateAction::Issue => missing.push(wanted.clone()),
+            CertificateAction::Renew => due.push(wanted.clone()),
+            CertificateAction::Ask => plan.ask.push(wanted.id.clone()),
+            CertificateAction::Wait(until) => {
+                plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until)))
+            }
         }
     }
     let ids: BTreeSet<&CertificateId> = wanted.iter().map(|wanted| &wanted.id).collect();
@@ -114,7 +118,7 @@ pub(crate) fn plan(
 
 /// Whether a certificate that nobody needs stays: one that cost an order is not thrown away while it is good, because
 /// its route may come back; it is not renewed.
-fn is_kept(now: OffsetDateTime, held: Option<&Validity>, known: Known<'_>) -> bool {
+fn is_kept(now: OffsetDateTime, held: Option<&CertificateInfo>, known: Inventory<'_>) -> bool {
     known.acme && held.is_some_and(|held| known.issuers.contains(&held.issuer) && renew_at(held, None) > now)
 }
 
@@ -122,14 +126,15 @@ fn is_kept(now: OffsetDateTime, held: Option<&Validity>, known: Known<'_>) -> bo
 #[must_use]
 pub(crate) fn decide(
     now: OffsetDateTime,
-    wanted: &Wanted,
-    held: Option<&Validity>,
-    stands: Option<&Issuance>,
-    known: Known<'_>,
-) -> Action {
-    let is_good = |held: &&Validity| held.names == wanted.names && known.issuers.contains(&held.issuer);
+    wanted: &CertificateSpec,
+    held: Option<&CertificateInfo>,
+    stands: Option<&IssuanceState>,
+    known: Inventory<'_>,
+) -> CertificateAction {
+    let is_good =
+        |held: &&CertificateInfo| held.names == wanted.names && known.issuers.contains(&held.issuer);
     let held = held.filter(is_good);
-    let act = if held.is_some() { Action::Renew } else { Action::Issue };
+    let act = if held.is_some() { CertificateAction::Renew } else { CertificateAction::Issue };
     if stands.is_some_and(|stands| stands.renew_requested) {
         return act;
     }
@@ -142,16 +147,16 @@ pub(crate) fn decide(
         return act;
     }
     match stands.and_then(|stands| stands.ask_at) {
-        _ if !known.acme || held.is_none() => Action::Wait(at),
-        Some(ask_at) if ask_at > now => Action::Wait(at.min(ask_at)),
-        Some(_) | None => Action::Ask,
+        _ if !known.acme || held.is_none() => CertificateAction::Wait(at),
+        Some(ask_at) if ask_at > now => CertificateAction::Wait(at.min(ask_at)),
+        Some(_) | None => CertificateAction::Ask,
     }
 }
 
 /// When a certificate is to be renewed: when its CA wants it, `asked`, but never in the last sixth of its life; else
 /// at one third of its life before the end, or one half if that is under 10 days.
 #[must_use]
-pub(crate) fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTime {
+pub(crate) fn renew_at(held: &CertificateInfo, asked: Option<OffsetDateTime>) -> OffsetDateTime {
     let life = held.not_after - held.not_before;
     let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
     asked.map_or(held.not_after - left, |asked| asked.min(held.not_after - life / 6))

@@ -9,8 +9,8 @@ use tracing::info;
 use webgateway_proto::feed::{Challenge, ResourceName};
 use webgateway_proto::model::Host;
 
-use super::tokens;
-use crate::dns::txt::{Place, TxtGuard, TxtSet};
+use super::challenge;
+use crate::dns::txt::{TxtGuard, TxtName, TxtSet};
 use crate::domain::{AckProgress, AckTarget};
 use crate::feed::challenges::{ChallengeGuard, Challenges, SupersededError};
 use crate::feed::nodes::Nodes;
@@ -60,12 +60,12 @@ pub(crate) struct Solver {
 #[derive(Debug)]
 #[must_use = "the answer is taken back when this is dropped"]
 pub(crate) struct PresentedChallenge {
-    _guard: Guard,
+    _guard: ChallengeHolder,
 }
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for what their drop does")]
-enum Guard {
+enum ChallengeHolder {
     Txt(TxtGuard),
     Challenge(ChallengeGuard),
 }
@@ -84,12 +84,12 @@ pub(crate) enum PresentError {
     Late,
     /// The CA would find a node that cannot answer, or none.
     #[error("the CA would not be answered: {0}")]
-    NotAcked(#[from] NotAckedError),
+    NotAcked(#[from] AckError),
 }
 
 /// The reason why a challenge is not on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum NotAckedError {
+pub(crate) enum AckError {
     /// No node is connected.
     #[error("no dataplane is connected")]
     NoNode,
@@ -126,14 +126,14 @@ impl Solver {
         let host = &asked.host;
         let guard = match asked.kind {
             ChallengeKind::Dns01 => {
-                Guard::Txt(self.values.show(Place::of(host, &self.base), &asked.dns_value))
+                ChallengeHolder::Txt(self.values.show(TxtName::of(host, &self.base), &asked.dns_value))
             }
             ChallengeKind::TlsAlpn01 => {
-                Guard::Challenge(self.spread(tokens::tls_alpn(host, &asked.digest)?).await?)
+                ChallengeHolder::Challenge(self.spread(challenge::tls_alpn(host, &asked.digest)?).await?)
             }
             ChallengeKind::Http01 => {
-                let challenge = tokens::http(host, &asked.token, &asked.key_authorization);
-                Guard::Challenge(self.spread(challenge).await?)
+                let challenge = challenge::http(host, &asked.token, &asked.key_authorization);
+                ChallengeHolder::Challenge(self.spread(challenge).await?)
             }
         };
         info!(%host, kind = %asked.kind, "a challenge is shown");
@@ -150,14 +150,14 @@ impl Solver {
 }
 
 /// Refuses a challenge that a CA would not find on every node.
-fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), NotAckedError> {
+fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), AckError> {
     if let Some(reject) = progress.rejects.into_iter().next() {
-        return Err(NotAckedError::Rejected { node: reject.node, resource, reason: reject.reason });
+        return Err(AckError::Rejected { node: reject.node, resource, reason: reject.reason });
     }
     match (progress.acked, progress.pending) {
-        (0, pending) if pending.is_empty() => Err(NotAckedError::NoNode),
+        (0, pending) if pending.is_empty() => Err(AckError::NoNode),
         (_, pending) if pending.is_empty() => Ok(()),
-        (_, nodes) => Err(NotAckedError::Late { nodes, resource }),
+        (_, nodes) => Err(AckError::Late { nodes, resource }),
     }
 }
 

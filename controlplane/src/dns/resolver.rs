@@ -43,7 +43,7 @@ pub(crate) struct ResolveError {
 
 /// One CAA record (RFC 8659 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caa {
+pub(crate) struct CaaRecord {
     /// Whether who does not know the tag may not issue.
     pub critical: bool,
     /// What it says, lower case.
@@ -118,10 +118,10 @@ impl Resolver {
     }
 
     /// The CAA records at a name; none above it are looked for.
-    pub(crate) async fn caa(&self, name: &str) -> Result<Vec<Caa>, ResolveError> {
+    pub(crate) async fn caa(&self, name: &str) -> Result<Vec<CaaRecord>, ResolveError> {
         let found = self.lookup(name, RecordType::CAA, "CAA").await?;
         let caa = |data| match data {
-            RData::CAA(caa) => Some(Caa {
+            RData::CAA(caa) => Some(CaaRecord {
                 critical: caa.issuer_critical,
                 tag: caa.tag.to_ascii_lowercase(),
                 value: String::from_utf8_lossy(&caa.value).into_owned(),

@@ -16,16 +16,16 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 /// A name, the type of its record and its value.
-pub(crate) type Entry = (&'static str, &'static str, &'static str);
+pub(crate) type ZoneEntry = (&'static str, &'static str, &'static str);
 
 /// The server; it ends when it is dropped.
-pub(crate) struct Names {
+pub(crate) struct TestNameServer {
     pub(crate) address: SocketAddr,
     _server: Server<Catalog>,
 }
 
 /// Serves zones, by their names and what is in them, and an empty root.
-pub(crate) async fn serve(zones: &[(&'static str, &[Entry])]) -> Names {
+pub(crate) async fn serve(zones: &[(&'static str, &[ZoneEntry])]) -> TestNameServer {
     let mut catalog = Catalog::new();
     for (zone, entries) in zones.iter().copied().chain([(".", &[][..])]) {
         let origin = name(zone);
@@ -45,21 +45,21 @@ pub(crate) async fn serve(zones: &[(&'static str, &[Entry])]) -> Names {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     server.register_socket(socket);
-    Names { address, _server: server }
+    TestNameServer { address, _server: server }
 }
 
 /// A name server that knows no better with some questions; it ends when it is dropped.
-pub(crate) struct Failing {
+pub(crate) struct FailingNameServer {
     pub(crate) address: SocketAddr,
     _task: JoinSet<()>,
 }
 
 /// Stands before `names` and answers questions of these names and types with `code`, or not at all.
 pub(crate) async fn failing(
-    names: &Names,
+    names: &TestNameServer,
     code: Option<ResponseCode>,
     questions: &'static [(&'static str, RecordType)],
-) -> Failing {
+) -> FailingNameServer {
     let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (address, behind, mut task) = (front.local_addr().unwrap(), names.address, JoinSet::new());
     task.spawn(async move {
@@ -83,7 +83,7 @@ pub(crate) async fn failing(
             front.send_to(&packet[..length], from).await.unwrap();
         }
     });
-    Failing { address, _task: task }
+    FailingNameServer { address, _task: task }
 }
 
 fn name(text: &str) -> Name {

@@ -12,7 +12,7 @@ const DIGEST: usize = 10;
 
 /// Where in our zone the values for one host stand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum TxtName {
     /// At the zone's own name: those of the base domain and its wildcard.
     Apex,
     /// One label below it: those of a host whose `_acme-challenge` is a CNAME to there. The label is told by the
@@ -22,13 +22,13 @@ pub(crate) enum Place {
 
 /// The pending values. Clones are the same set.
 #[derive(Debug, Clone)]
-pub(crate) struct TxtSet(Arc<watch::Sender<Values>>);
+pub(crate) struct TxtSet(Arc<watch::Sender<TxtValues>>);
 
 #[derive(Debug, Default)]
-struct Values {
+struct TxtValues {
     /// Counts the changes.
     generation: u64,
-    shown: BTreeMap<(Place, String), usize>,
+    shown: BTreeMap<(TxtName, String), usize>,
 }
 
 /// One value, seen until this is dropped.
@@ -36,10 +36,10 @@ struct Values {
 #[must_use = "the value is taken back when this is dropped"]
 pub(crate) struct TxtGuard {
     set: TxtSet,
-    key: (Place, String),
+    key: (TxtName, String),
 }
 
-impl Place {
+impl TxtName {
     /// Where the values for a host stand.
     #[must_use]
     pub(crate) fn of(host: &Host, base: &Host) -> Self {
@@ -55,11 +55,11 @@ impl TxtSet {
     /// None yet.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Values::default())))
+        Self(Arc::new(watch::Sender::new(TxtValues::default())))
     }
 
     /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub(crate) fn show(&self, place: Place, value: &str) -> TxtGuard {
+    pub(crate) fn show(&self, place: TxtName, value: &str) -> TxtGuard {
         let key = (place, value.to_owned());
         self.0.send_modify(|values| {
             values.generation += 1;
@@ -76,7 +76,7 @@ impl TxtSet {
 
     /// The values in their order, and the generation they are of.
     #[must_use]
-    pub(crate) fn values(&self) -> (u64, Vec<(Place, String)>) {
+    pub(crate) fn values(&self) -> (u64, Vec<(TxtName, String)>) {
         let values = self.0.borrow();
         (values.generation, values.shown.keys().cloned().collect())
     }
@@ -114,8 +114,8 @@ mod tests {
     fn a_value_lives_as_long_as_its_guards() {
         let set = TxtSet::new();
         let values = || set.values().1.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
-        let (b, a) = (set.show(Place::Apex, "b"), set.show(Place::Apex, "a"));
-        let again = set.show(Place::Apex, "a");
+        let (b, a) = (set.show(TxtName::Apex, "b"), set.show(TxtName::Apex, "a"));
+        let again = set.show(TxtName::Apex, "a");
         assert_eq!(values(), ["a", "b"]);
         drop(a);
         assert_eq!(values(), ["a", "b"]);
@@ -129,9 +129,9 @@ mod tests {
     #[test]
     fn each_host_has_a_place_of_its_own() {
         let base = host("gw.example");
-        assert_eq!(Place::of(&base, &base), Place::Apex);
-        let Place::Below(label) = Place::of(&host("app.example.org"), &base) else { panic!("apex") };
+        assert_eq!(TxtName::of(&base, &base), TxtName::Apex);
+        let TxtName::Below(label) = TxtName::of(&host("app.example.org"), &base) else { panic!("apex") };
         assert_eq!(label, "b0bf13b620397f0e7a46", "owners have made CNAMEs to it: it may never change");
-        assert_ne!(Place::of(&host("app2.example.org"), &base), Place::Below(label));
+        assert_ne!(TxtName::of(&host("app2.example.org"), &base), TxtName::Below(label));
     }
 }

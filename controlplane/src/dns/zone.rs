@@ -10,7 +10,7 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use thiserror::Error;
 use webgateway_proto::model::Host;
 
-use super::txt::Place;
+use super::txt::TxtName;
 
 /// Short, because the values of one order are of no use to the next; in seconds.
 const TTL: u32 = 5;
@@ -43,7 +43,7 @@ impl Zone {
             contact: name(format!("hostmaster.{base}."))?,
         };
         // All labels are equally long: if one fits, all do.
-        let below = base.child("x").map(|host| Place::of(&host, base));
+        let below = base.child("x").map(|host| TxtName::of(&host, base));
         below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| ZoneError(base.clone()))?;
         Ok(zone)
     }
@@ -51,15 +51,15 @@ impl Zone {
     /// The name of the place for a host, without a trailing dot: where its `_acme-challenge` CNAME leads to.
     #[must_use]
     pub(crate) fn target(&self, host: &Host) -> String {
-        match Place::of(host, &self.base) {
-            Place::Apex => format!("_acme-challenge.{}", self.base),
-            Place::Below(label) => format!("{label}._acme-challenge.{}", self.base),
+        match TxtName::of(host, &self.base) {
+            TxtName::Apex => format!("_acme-challenge.{}", self.base),
+            TxtName::Below(label) => format!("{label}._acme-challenge.{}", self.base),
         }
     }
 
     /// The zone with these TXT values, and nothing beside it: other names are refused.
     #[must_use]
-    pub(crate) fn catalog(&self, values: Vec<(Place, String)>) -> Catalog {
+    pub(crate) fn catalog(&self, values: Vec<(TxtName, String)>) -> Catalog {
         let soa = SOA::new(self.server.clone(), self.contact.clone(), SERIAL, REFRESH, REFRESH, REFRESH, TTL);
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             self.origin.clone(),
@@ -79,10 +79,10 @@ impl Zone {
         catalog
     }
 
-    fn name(&self, place: &Place) -> Option<Name> {
+    fn name(&self, place: &TxtName) -> Option<Name> {
         match place {
-            Place::Apex => Some(self.origin.clone()),
-            Place::Below(label) => self.origin.prepend_label(label.as_str()).ok(),
+            TxtName::Apex => Some(self.origin.clone()),
+            TxtName::Below(label) => self.origin.prepend_label(label.as_str()).ok(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::directory::NodeStatus;
 use super::refusal::{NodeRefusal, Refusal};
 use super::rules::Domain;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, AuditEntry};
 use crate::store::invites::{self, Invite};
 use crate::store::nodes::{self, NodeRecord};
 use crate::store::{StoreError, Tx};
@@ -133,7 +133,7 @@ impl Domain {
     ) -> Result<NodeChange, Refusal> {
         caller.require_admin()?;
         let has_connected = self.nodes.nodes().iter().any(|node| node.name == name);
-        let entry = Entry {
+        let entry = AuditEntry {
             before: Some(serde_json::json!({ "drained": !drain }).to_string()),
             after: Some(serde_json::json!({ "drained": drain }).to_string()),
             ..caller.entry(self.clock.now(), action::NODES_DRAIN, target(&name))

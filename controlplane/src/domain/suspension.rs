@@ -11,7 +11,7 @@ use super::refusal::{Refusal, UserRefusal};
 use super::rules::Domain;
 use super::users::{require_known, target};
 use crate::clock::rfc3339;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, WriteTx, users};
 
 /// Suspends a user, or changes the reason and the end of a suspension.
@@ -122,7 +122,7 @@ fn end_one(tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<Option<KeyId>, S
     if !user.suspension.as_ref().is_some_and(is_over) {
         return Ok(None);
     }
-    let entry = Entry {
+    let entry = AuditEntry {
         at: now,
         caller: GATEWAY.to_owned(),
         client: "-".to_owned(),
@@ -141,13 +141,13 @@ fn set(
     user: &KeyId,
     before: Option<Suspension>,
     after: Option<Suspension>,
-    entry: Entry,
+    entry: AuditEntry,
 ) -> Result<(), StoreError> {
     match &after {
         Some(suspension) => users::suspend(tx, user, suspension)?,
         None => users::unsuspend(tx, user)?,
     }
-    let entry = Entry { before: Some(written(before)), after: Some(written(after)), ..entry };
+    let entry = AuditEntry { before: Some(written(before)), after: Some(written(after)), ..entry };
     audit::insert(tx, &entry)
 }
 

@@ -9,12 +9,12 @@ use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::{Resource, ResourceName, Settings};
+use webgateway_seal::SecretKey;
 
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
-use crate::seal::SecretKey;
-use crate::store::change::{Change, Changed, Changes};
+use crate::store::change::{Change, ChangeSet, ResourceChange};
 use crate::store::feed::{changes_since, record_settings};
 use crate::store::{Store, StoreError, challenges, tombstones};
 
@@ -63,7 +63,7 @@ impl Loader {
         let mut changes = self.read(0).await?;
         changes.changed.extend(left.changed);
         let settings = Arc::new(Resource::Settings(self.settings.clone()));
-        changes.changed.push(Changed {
+        changes.changed.push(ResourceChange {
             name: ResourceName::Settings,
             version,
             change: Change::Put(settings),
@@ -122,7 +122,7 @@ impl Loader {
         self.store.write("compaction", move |tx| tombstones::compact(tx, MAX_TOMBSTONES, before)).await
     }
 
-    async fn read(&self, version: u64) -> Result<Changes, StoreError> {
+    async fn read(&self, version: u64) -> Result<ChangeSet, StoreError> {
         let key = Arc::clone(&self.key);
         let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
         for changed in &mut changes.changed {
@@ -133,7 +133,7 @@ impl Loader {
     }
 
     /// Takes out a route to where no backend may be any more.
-    fn admit(&self, changed: &mut Changed) {
+    fn admit(&self, changed: &mut ResourceChange) {
         let Change::Put(resource) = &changed.change else { return };
         let Resource::Route(route) = resource.as_ref() else { return };
         let backends = route.destination.backends.as_slice();

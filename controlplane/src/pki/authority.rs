@@ -16,11 +16,11 @@ use uuid::Uuid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::seal::SecretKey;
-use crate::store::node_authority::{self, Authority};
+use crate::store::node_authority::{self, StoredNodeAuthority};
 use crate::store::{Store, StoreError};
 use webgateway_proto::feed::CONTROLPLANE_NAME;
 use webgateway_proto::model::NodeName;
+use webgateway_seal::SecretKey;
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 /// Clocks differ.
@@ -32,9 +32,9 @@ const MEMBER: &str = "urn:uuid:";
 
 /// The CA. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct NodeAuthority(Arc<Inner>);
+pub(crate) struct NodeAuthority(Arc<AuthorityInner>);
 
-struct Inner {
+struct AuthorityInner {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct NodeIdentity {
 
 /// A node's certificate.
 #[derive(Debug, Clone)]
-pub(crate) struct Signed {
+pub(crate) struct NodeCertificate {
     /// DER.
     pub certificate: CertificateDer<'static>,
     /// SHA-256 of it.
@@ -122,7 +122,7 @@ impl NodeAuthority {
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)?;
         let root = CertificateDer::from(authority.certificate);
         let issuer = Issuer::from_ca_cert_der(&root, key)?;
-        Ok(Self(Arc::new(Inner { issuer, root })))
+        Ok(Self(Arc::new(AuthorityInner { issuer, root })))
     }
 
     /// Its own certificate.
@@ -144,7 +144,7 @@ impl NodeAuthority {
         node: &NodeIdentity,
         now: OffsetDateTime,
         lifetime: Duration,
-    ) -> Result<Signed, SignError> {
+    ) -> Result<NodeCertificate, SignError> {
         if csr.len() > MAX_CSR {
             return Err(SignError::Size);
         }
@@ -159,7 +159,11 @@ impl NodeAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(SignError::Crypto)?;
         let certificate = signed.der().clone();
-        Ok(Signed { fingerprint: fingerprint(&certificate), certificate, not_after: params.not_after })
+        Ok(NodeCertificate {
+            fingerprint: fingerprint(&certificate),
+            certificate,
+            not_after: params.not_after,
+        })
     }
 
     /// Makes a certificate for the controlplane itself.
@@ -191,13 +195,13 @@ pub(crate) fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     })
 }
 
-fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+fn create(now: OffsetDateTime) -> Result<StoredNodeAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = dated("webgateway node CA", now, ROOT_LIFETIME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?.der().to_vec();
-    Ok(Authority { certificate, key: Zeroizing::new(key.serialize_der()) })
+    Ok(StoredNodeAuthority { certificate, key: Zeroizing::new(key.serialize_der()) })
 }
 
 fn leaf(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {

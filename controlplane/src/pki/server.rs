@@ -26,7 +26,7 @@ pub(crate) fn config(
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
-    let own = Own { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
+    let own = ServerCertResolver { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
     // Fails here rather than at the first handshake.
     own.current()?;
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
@@ -40,18 +40,18 @@ pub(crate) fn config(
 }
 
 /// Our certificate, made anew by the first handshake after two thirds of its life.
-struct Own {
+struct ServerCertResolver {
     authority: NodeAuthority,
     clock: Clock,
-    current: ArcSwapOption<Current>,
+    current: ArcSwapOption<CachedCert>,
 }
 
-struct Current {
+struct CachedCert {
     pair: Arc<CertifiedKey>,
     replace_at: OffsetDateTime,
 }
 
-impl Own {
+impl ServerCertResolver {
     fn current(&self) -> Result<Arc<CertifiedKey>, NodeAuthorityError> {
         let now = self.clock.now();
         let held = self.current.load_full();
@@ -63,22 +63,22 @@ impl Own {
         let chain = vec![made.certificate, self.authority.root().clone()];
         let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&made.key)?));
         info!(until = %made.not_after, "a new certificate towards the nodes");
-        let current = Current { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
+        let current = CachedCert { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
         self.current.store(Some(Arc::new(current)));
         Ok(pair)
     }
 }
 
-impl ResolvesServerCert for Own {
+impl ResolvesServerCert for ServerCertResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current();
         current.inspect_err(|error| error!(%error, "no certificate towards the nodes")).ok()
     }
 }
 
-impl fmt::Debug for Own {
+impl fmt::Debug for ServerCertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Own")
+        f.write_str("ServerCertResolver")
     }
 }
 
@@ -99,7 +99,8 @@ mod tests {
     async fn the_certificate_is_kept_while_it_is_fresh_and_replaced_without_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let (_, authority) = sample(dir.path(), today()).await;
-        let own = Own { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
+        let own =
+            ServerCertResolver { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
         let first = own.current().unwrap();
         DAY.fetch_add(4, Ordering::Relaxed);
         assert_eq!(own.current().unwrap().cert, first.cert);

@@ -2,11 +2,11 @@
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::{acme_accounts, acme_orders};
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
 /// The credentials for this CA, if there is an account.
 pub(crate) fn find(

@@ -18,7 +18,7 @@ use crate::clock::rfc3339;
 
 /// One mutation.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct AuditEntry {
     /// When.
     pub at: OffsetDateTime,
     /// The key id of who did it.
@@ -48,7 +48,7 @@ pub(crate) struct SignedRequest {
 
 /// Which records are meant; with nothing given, all.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
+pub(crate) struct AuditFilter {
     /// Those of this caller.
     pub caller: Option<String>,
     /// Those about this target.
@@ -57,7 +57,7 @@ pub(crate) struct Filter {
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit)]
-struct Row {
+struct AuditRow {
     id: i64,
     at: i64,
     caller: String,
@@ -72,13 +72,13 @@ struct Row {
 }
 
 /// Adds a row for this change. Fails if the request that asks for it was made before.
-pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
+pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), StoreError> {
     let revision = tx.revise()?;
     let last: Option<(i64, Option<String>)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
     let (last, previous) = last.map_or((0, None), |(id, hash)| (id, hash));
     let request = entry.request.as_deref().map(|request| keep(tx, request)).transpose()?;
-    let row = Row {
+    let row = AuditRow {
         id: last + 1,
         at: to_millis(entry.at),
         caller: entry.caller.clone(),
@@ -92,7 +92,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreErr
         hash: None,
     };
     let hash = row.read()?.link(previous.as_deref());
-    let row = Row { hash: Some(hash), ..row };
+    let row = AuditRow { hash: Some(hash), ..row };
     diesel::insert_into(audit::table).values(row).execute(tx.conn)?;
     Ok(())
 }
@@ -113,12 +113,12 @@ fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreEr
 /// The newest records before `before`, newest first, at most `limit`.
 pub(crate) fn newest(
     tx: &mut Tx<'_>,
-    filter: &Filter,
+    filter: &AuditFilter,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, StoreError> {
     let mut query =
-        audit::table.select(Row::as_select()).order(audit::id.desc()).limit(limit.into()).into_boxed();
+        audit::table.select(AuditRow::as_select()).order(audit::id.desc()).limit(limit.into()).into_boxed();
     if let Some(before) = before {
         query = query.filter(audit::id.lt(before.cast_signed()));
     }
@@ -128,7 +128,7 @@ pub(crate) fn newest(
     if let Some(target) = &filter.target {
         query = query.filter(audit::target.eq(target));
     }
-    query.load::<Row>(tx.conn)?.iter().map(Row::read).collect()
+    query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::read).collect()
 }
 
 /// The records after `after`, oldest first, at most `limit`, with the requests they came from. Ends early when the
@@ -140,7 +140,7 @@ pub(crate) fn export(
     bytes: usize,
 ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), StoreError> {
     let query = audit::table.filter(audit::id.gt(after.cast_signed())).order(audit::id.asc());
-    let rows: Vec<Row> = query.select(Row::as_select()).limit(limit.into()).load(tx.conn)?;
+    let rows: Vec<AuditRow> = query.select(AuditRow::as_select()).limit(limit.into()).load(tx.conn)?;
     let (mut records, mut requests, mut taken) = (Vec::new(), BTreeMap::new(), 0);
     for row in rows {
         let record = row.read()?;
@@ -165,7 +165,7 @@ pub(crate) fn export(
     Ok((records, requests))
 }
 
-impl Row {
+impl AuditRow {
     fn read(&self) -> Result<AuditRecord, StoreError> {
         let json = |text: &Option<String>| match text {
             Some(text) => {

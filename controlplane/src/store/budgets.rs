@@ -11,7 +11,7 @@ pub(crate) const LONGEST_WINDOW: Duration = Duration::days(7);
 
 /// One thing that is counted: of what kind, for whom, at which CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Counted {
+pub(crate) struct BudgetKey {
     /// The CA's directory.
     pub directory: String,
     /// What is counted.
@@ -23,7 +23,7 @@ pub(crate) struct Counted {
 /// When this was spent since `since`, the oldest first.
 pub(crate) fn spent(
     tx: &mut Tx<'_>,
-    counted: &Counted,
+    counted: &BudgetKey,
     since: OffsetDateTime,
 ) -> Result<Vec<OffsetDateTime>, StoreError> {
     let times: Vec<i64> = budgets::table
@@ -40,7 +40,11 @@ pub(crate) fn spent(
 }
 
 /// Counts one, now; forgets what is too old to count.
-pub(crate) fn spend(tx: &mut WriteTx<'_>, counted: &Counted, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(crate) fn spend(
+    tx: &mut WriteTx<'_>,
+    counted: &BudgetKey,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let oldest = (now - LONGEST_WINDOW).unix_timestamp();
     diesel::delete(budgets::table.filter(budgets::at.lt(oldest))).execute(tx.conn)?;
     diesel::insert_into(budgets::table)

@@ -11,12 +11,12 @@ use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 use webgateway_proto::feed::{Resource, ResourceName};
 use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
-use super::change::{Change, Changed};
+use super::change::{Change, ResourceChange};
 use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
-use crate::seal::SecretKey;
 
 /// Whether a route's host lies elsewhere than one label below a domain.
 const PARENT: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
@@ -28,7 +28,7 @@ const AUTHORITY: &str = "authority";
 const AUTHORITY_ID: &str = "internal-ca";
 
 /// A certificate that was issued.
-pub(crate) struct Issued {
+pub(crate) struct IssuedCertificate {
     /// What it is called.
     pub id: CertificateId,
     /// What it is good for.
@@ -47,7 +47,7 @@ pub(crate) struct Issued {
 
 /// What a decision on a certificate needs to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Validity {
+pub(crate) struct CertificateInfo {
     /// What it is called.
     pub id: CertificateId,
     /// What it is good for.
@@ -61,7 +61,7 @@ pub(crate) struct Validity {
 }
 
 /// A local CA: its certificate in PEM and its key in PKCS#8 DER.
-pub(crate) struct Authority {
+pub(crate) struct InternalAuthority {
     /// PEM.
     pub certificate: String,
     /// PKCS#8 DER.
@@ -70,7 +70,7 @@ pub(crate) struct Authority {
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
-struct Row {
+struct CertificateRow {
     id: String,
     names: String,
     chain: String,
@@ -82,10 +82,10 @@ struct Row {
     state: String,
 }
 
-/// A [`Row`] without what is large.
+/// A [`CertificateRow`] without what is large.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
-struct Brief {
+struct CertificateInfoRow {
     id: String,
     names: String,
     issuer: String,
@@ -94,17 +94,18 @@ struct Brief {
 }
 
 /// The certificates in use.
-pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<CertificateInfo>, StoreError> {
     let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
-    let rows: Vec<Brief> = query.select(Brief::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Brief::validity).collect()
+    let rows: Vec<CertificateInfoRow> = query.select(CertificateInfoRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(CertificateInfoRow::validity).collect()
 }
 
 /// The certificate of this id, if it is in use.
-pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>, StoreError> {
     let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
-    let row: Option<Brief> = query.select(Brief::as_select()).first(tx.conn).optional()?;
-    row.map(Brief::validity).transpose()
+    let row: Option<CertificateInfoRow> =
+        query.select(CertificateInfoRow::as_select()).first(tx.conn).optional()?;
+    row.map(CertificateInfoRow::validity).transpose()
 }
 
 /// The local CA's own certificate in PEM, if there is such a CA.
@@ -163,9 +164,13 @@ pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Res
 }
 
 /// Puts a certificate in the place of the one of the same name.
-pub(crate) fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(), StoreError> {
+pub(crate) fn put(
+    tx: &mut WriteTx<'_>,
+    issued: &IssuedCertificate,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
     let names: Vec<String> = issued.names.iter().map(ToString::to_string).collect();
-    let row = Row {
+    let row = CertificateRow {
         id: issued.id.to_string(),
         names: serde_json::to_string(&names).map_err(|e| damaged(issued.id.as_str(), e))?,
         chain: issued.chain.clone(),
@@ -203,20 +208,23 @@ pub(super) fn forget_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), S
 }
 
 /// The local CA, if there is one.
-pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
-    let row: Option<Row> =
-        certificates::table.find(AUTHORITY_ID).select(Row::as_select()).first(tx.conn).optional()?;
-    let read = |row: Row| Ok(Authority { key: row.open(key)?, certificate: row.chain });
+pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<InternalAuthority>, StoreError> {
+    let row: Option<CertificateRow> = certificates::table
+        .find(AUTHORITY_ID)
+        .select(CertificateRow::as_select())
+        .first(tx.conn)
+        .optional()?;
+    let read = |row: CertificateRow| Ok(InternalAuthority { key: row.open(key)?, certificate: row.chain });
     row.map(read).transpose()
 }
 
 /// Keeps a new local CA. What it signs is the nodes' concern, it is not.
 pub(crate) fn put_authority(
     tx: &mut WriteTx<'_>,
-    authority: &Authority,
+    authority: &InternalAuthority,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let row = Row {
+    let row = CertificateRow {
         id: AUTHORITY_ID.to_owned(),
         names: "[]".to_owned(),
         chain: authority.certificate.clone(),
@@ -236,18 +244,18 @@ pub(super) fn changed_since(
     tx: &mut Tx<'_>,
     version: u64,
     key: &SecretKey,
-) -> Result<Vec<Changed>, StoreError> {
-    let rows: Vec<Row> = certificates::table
+) -> Result<Vec<ResourceChange>, StoreError> {
+    let rows: Vec<CertificateRow> = certificates::table
         .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(AUTHORITY)))
-        .select(Row::as_select())
+        .select(CertificateRow::as_select())
         .load(tx.conn)?;
     rows.into_iter().map(|row| row.changed(key)).collect()
 }
 
-impl Brief {
-    fn validity(self) -> Result<Validity, StoreError> {
+impl CertificateInfoRow {
+    fn validity(self) -> Result<CertificateInfo, StoreError> {
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| damaged(&self.id, e));
-        Ok(Validity {
+        Ok(CertificateInfo {
             id: certificate_id(&self.id)?,
             names: names(&self.id, &self.names)?,
             not_before: time(self.not_before)?,
@@ -257,19 +265,19 @@ impl Brief {
     }
 }
 
-impl Row {
-    fn changed(self, key: &SecretKey) -> Result<Changed, StoreError> {
+impl CertificateRow {
+    fn changed(self, key: &SecretKey) -> Result<ResourceChange, StoreError> {
         let id = certificate_id(&self.id)?;
         let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
         if self.state != ACTIVE {
-            return Ok(Changed { name, version, change: Change::Remove { at_once: false } });
+            return Ok(ResourceChange { name, version, change: Change::Remove { at_once: false } });
         }
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes())
             .map(|der| der.map(|der| der.as_ref().to_vec()))
             .collect();
         let chain = chain.map_err(|e| damaged(&self.id, e))?;
         let cert = Certificate { id, names: names(&self.id, &self.names)?, chain, key: self.open(key)? };
-        Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
+        Ok(ResourceChange { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
     }
 
     fn open(&self, key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, StoreError> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use webgateway_proto::feed::ResourceName;
 use webgateway_proto::model::Host;
 
-use super::change::{Change, Changed};
+use super::change::{Change, ResourceChange};
 use super::schema::meta;
 use super::{StoreError, Tx, WriteTx};
 
@@ -18,11 +18,11 @@ pub(crate) struct Leftovers {
     /// that are not named here.
     pub since: u64,
     /// What is to be removed.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ResourceChange>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Row {
+struct StoredChallenges {
     version: u64,
     hosts: Vec<Host>,
 }
@@ -30,7 +30,7 @@ struct Row {
 /// Notes that the nodes are to hold the challenges of exactly these hosts; tells the version of that change.
 pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
     let version = tx.revise()?;
-    let row = Row { version, hosts: hosts.to_vec() };
+    let row = StoredChallenges { version, hosts: hosts.to_vec() };
     let text = serde_json::to_string(&row).map_err(|e| StoreError::damaged("meta", CHALLENGES, e))?;
     let values = (meta::key.eq(CHALLENGES), meta::value.eq(text));
     diesel::replace_into(meta::table).values(values).execute(tx.conn)?;
@@ -39,12 +39,12 @@ pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreE
 
 /// Takes away what is left of challenges that nobody shows any more.
 pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
-    let Row { version: since, hosts } = read(tx)?;
+    let StoredChallenges { version: since, hosts } = read(tx)?;
     if hosts.is_empty() {
         return Ok(Leftovers { since, changed: Vec::new() });
     }
     let version = record(tx, &[])?;
-    let removed = |host| Changed {
+    let removed = |host| ResourceChange {
         name: ResourceName::Challenge(host),
         version,
         change: Change::Remove { at_once: false },
@@ -52,8 +52,8 @@ pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
     Ok(Leftovers { since, changed: hosts.into_iter().map(removed).collect() })
 }
 
-fn read(tx: &mut Tx<'_>) -> Result<Row, StoreError> {
+fn read(tx: &mut Tx<'_>) -> Result<StoredChallenges, StoreError> {
     let text: Option<String> = meta::table.find(CHALLENGES).select(meta::value).first(tx.conn).optional()?;
-    let Some(text) = text else { return Ok(Row::default()) };
+    let Some(text) = text else { return Ok(StoredChallenges::default()) };
     serde_json::from_str(&text).map_err(|e| StoreError::damaged("meta", CHALLENGES, e))
 }

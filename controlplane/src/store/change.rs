@@ -18,7 +18,7 @@ pub(crate) enum Change {
 
 /// One resource that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changed {
+pub(crate) struct ResourceChange {
     /// Its name.
     pub name: ResourceName,
     /// The revision of its last change.
@@ -29,9 +29,9 @@ pub(crate) struct Changed {
 
 /// All that changed between two revisions, each resource once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct ChangeSet {
     /// The revision they lead to.
     pub version: u64,
     /// What changed, in no order.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ResourceChange>,
 }

@@ -17,13 +17,13 @@ const LONG: i32 = 16_384;
 const PATIENCE: &str = "PRAGMA busy_timeout = 50";
 
 /// Does it every so often.
-pub(super) struct Checkpoints {
+pub(super) struct Checkpointer {
     path: String,
-    state: Mutex<State>,
+    state: Mutex<CheckpointState>,
 }
 
 #[derive(Default)]
-struct State {
+struct CheckpointState {
     /// What was written since the last one.
     written: usize,
     running: bool,
@@ -32,12 +32,12 @@ struct State {
 
 /// What `PRAGMA wal_checkpoint` says.
 #[derive(QueryableByName)]
-struct Log {
+struct WalStatus {
     #[diesel(sql_type = Integer)]
     log: i32,
 }
 
-impl Checkpoints {
+impl Checkpointer {
     pub(super) fn new(path: &str) -> Arc<Self> {
         Arc::new(Self { path: path.to_owned(), state: Mutex::default() })
     }
@@ -56,7 +56,7 @@ impl Checkpoints {
     }
 
     fn run(&self) {
-        let _over = Over(self);
+        let _over = RunningGuard(self);
         let conn = {
             let mut state = self.state();
             state.written = 0;
@@ -78,15 +78,15 @@ impl Checkpoints {
         Ok(conn)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CheckpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Lets there be another one, also if this one panicked.
-struct Over<'c>(&'c Checkpoints);
+struct RunningGuard<'c>(&'c Checkpointer);
 
-impl Drop for Over<'_> {
+impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
         self.0.state().running = false;
     }
@@ -94,9 +94,9 @@ impl Drop for Over<'_> {
 
 fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
     // Waits for nobody.
-    let Log { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
+    let WalStatus { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
     if log > LONG {
-        diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<Log>(conn)?;
+        diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<WalStatus>(conn)?;
     }
     Ok(())
 }

@@ -7,27 +7,27 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
+use webgateway_seal::SecretKey;
 
 use super::certificates;
-use super::change::{Change, Changed, Changes};
-use super::routes::Row;
+use super::change::{Change, ChangeSet, ResourceChange};
+use super::routes::RouteRow;
 use super::schema::{meta, routes, tombstones, users};
 use super::{StoreError, Tx, WriteTx, tickets};
-use crate::seal::SecretKey;
 
 const SETTINGS: &str = "feed_settings";
 const SETTINGS_VERSION: &str = "feed_settings_version";
 
 /// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
 /// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
-pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<Changes, StoreError> {
+pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<ChangeSet, StoreError> {
     let after = version.cast_signed();
     let mut changed = changed_routes(tx, after)?;
     changed.extend(routes_of_changed_owners(tx, after)?);
     changed.extend(deleted_routes(tx, after)?);
     changed.extend(certificates::changed_since(tx, version, key)?);
     changed.extend(changed_tickets(tx, version, key)?);
-    Ok(Changes { version: tx.revision()?, changed })
+    Ok(ChangeSet { version: tx.revision()?, changed })
 }
 
 /// The version at which the settings came to be this text, one of them now if they were another.
@@ -48,11 +48,11 @@ pub(crate) fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, S
     Ok(version)
 }
 
-type Owned = (Row, bool, i64);
+type Owned = (RouteRow, bool, i64);
 
-fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let query = routes::table.inner_join(users::table).filter(routes::version.gt(after)).select((
-        Row::as_select(),
+        RouteRow::as_select(),
         users::suspended,
         users::version,
     ));
@@ -61,7 +61,7 @@ fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreErro
 }
 
 /// Apart from the other query, so that each has its index.
-fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     // The other query has every route then.
     if after == 0 {
         return Ok(Vec::new());
@@ -70,18 +70,18 @@ fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>,
         .inner_join(routes::table)
         .filter(users::version.gt(after))
         .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
-        .select((Row::as_select(), users::suspended, users::version));
+        .select((RouteRow::as_select(), users::suspended, users::version));
     query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }
 
-fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let rows: Vec<(String, i64)> = tombstones::table
         .filter(tombstones::version.gt(after))
         .select((tombstones::route_id, tombstones::version))
         .load(tx.conn)?;
     let read = |(id, version): (String, i64)| {
         let name = id.parse().map(ResourceName::Route);
-        Ok(Changed {
+        Ok(ResourceChange {
             name: name.map_err(|e| StoreError::damaged("tombstones", &id, e))?,
             version: version.cast_unsigned(),
             change: Change::Remove { at_once: false },
@@ -90,24 +90,28 @@ fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreErro
     rows.into_iter().map(read).collect()
 }
 
-fn changed_tickets(tx: &mut Tx<'_>, after: u64, key: &SecretKey) -> Result<Option<Changed>, StoreError> {
+fn changed_tickets(
+    tx: &mut Tx<'_>,
+    after: u64,
+    key: &SecretKey,
+) -> Result<Option<ResourceChange>, StoreError> {
     let news = tickets::find(tx, key)?.filter(|stored| stored.version > after);
-    Ok(news.map(|tickets::Stored { version, keys, .. }| Changed {
+    Ok(news.map(|tickets::StoredTicketKeys { version, keys, .. }| ResourceChange {
         name: ResourceName::TicketKeys,
         version,
         change: Change::Put(Arc::new(Resource::TicketKeys(keys))),
     }))
 }
 
-fn route((row, suspended, owner_version): Owned) -> Result<Changed, StoreError> {
+fn route((row, suspended, owner_version): Owned) -> Result<ResourceChange, StoreError> {
     let route = row.read()?;
     let name = ResourceName::Route(route.id);
     let version = route.version.max(owner_version.cast_unsigned());
     if suspended {
-        return Ok(Changed { name, version, change: Change::Remove { at_once: true } });
+        return Ok(ResourceChange { name, version, change: Change::Remove { at_once: true } });
     }
     let route = FeedRoute { id: route.id, host: route.host, destination: route.destination };
-    Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
+    Ok(ResourceChange { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const MOST: usize = 256;
 /// numbers again. A node that stands before the point of return, or whose controlplane only restarted, is told the
 /// difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct History(Vec<Epoch>);
+pub(crate) struct EpochHistory(Vec<Epoch>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
@@ -34,19 +34,19 @@ struct Epoch {
 
 /// Where a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum NodePosition {
     /// At a point this database went through.
-    Within,
+    Known,
     /// In an epoch of this database, but at a version that it never had: it was restored from before that.
-    Beyond {
+    Ahead {
         /// The last version of that epoch here.
         last: u64,
     },
     /// In an epoch that is not of this database, or long ago.
-    Elsewhere,
+    Unknown,
 }
 
-impl History {
+impl EpochHistory {
     /// Reads it and begins a new epoch at the revision of now.
     pub(super) fn begin(tx: &mut WriteTx<'_>) -> Result<Self, StoreError> {
         let mut history = Self::read(tx)?;
@@ -77,16 +77,16 @@ impl History {
 
     /// Where a node stands that holds this, if the database is at `revision`.
     #[must_use]
-    pub(crate) fn judge(&self, held: &Held, revision: u64) -> Standing {
+    pub(crate) fn locate(&self, held: &Held, revision: u64) -> NodePosition {
         let Some(at) = self.0.iter().position(|epoch| epoch.id == held.epoch) else {
-            return Standing::Elsewhere;
+            return NodePosition::Unknown;
         };
         let last = self.0.get(at + 1).map_or(revision, |next| next.from);
-        if held.version <= last { Standing::Within } else { Standing::Beyond { last } }
+        if held.version <= last { NodePosition::Known } else { NodePosition::Ahead { last } }
     }
 }
 
-impl From<&str> for History {
+impl From<&str> for EpochHistory {
     /// One that has an epoch of this name alone, from the beginning.
     fn from(id: &str) -> Self {
         Self(vec![Epoch { id: id.to_owned(), from: 0 }])
@@ -113,8 +113,8 @@ mod tests {
         Held { epoch: store.history().epoch().to_owned(), version }
     }
 
-    fn judged(store: &Store, held: &Held) -> Standing {
-        store.history().judge(held, *store.changed().borrow())
+    fn judged(store: &Store, held: &Held) -> NodePosition {
+        store.history().locate(held, *store.changed().borrow())
     }
 
     #[tokio::test]
@@ -128,19 +128,19 @@ mod tests {
 
         let store = open(&path);
         assert_ne!(store.history().epoch(), first.epoch, "each start is an epoch");
-        assert_eq!(judged(&store, &first), Standing::Within);
+        assert_eq!(judged(&store, &first), NodePosition::Known);
         let lost = revise(&store).await;
-        assert_eq!(judged(&store, &lost), Standing::Within);
+        assert_eq!(judged(&store, &lost), NodePosition::Known);
         drop(store);
 
         std::fs::copy(&backup, &path).unwrap();
         let store = open(&path);
-        assert_eq!(judged(&store, &first), Standing::Within, "before the point of return");
-        assert_eq!(judged(&store, &lost), Standing::Elsewhere);
+        assert_eq!(judged(&store, &first), NodePosition::Known, "before the point of return");
+        assert_eq!(judged(&store, &lost), NodePosition::Unknown);
         let again = revise(&store).await;
         assert_eq!(again.version, lost.version, "the same number for something else");
-        assert_eq!(judged(&store, &lost), Standing::Elsewhere);
-        assert_eq!(judged(&store, &again), Standing::Within);
+        assert_eq!(judged(&store, &lost), NodePosition::Unknown);
+        assert_eq!(judged(&store, &again), NodePosition::Known);
     }
 
     #[tokio::test]
@@ -154,10 +154,10 @@ mod tests {
         let lost = revise(&store).await;
         drop(store);
         let store = open(&backup);
-        assert_eq!(judged(&store, &kept), Standing::Within);
-        assert_eq!(judged(&store, &lost), Standing::Beyond { last: kept.version });
+        assert_eq!(judged(&store, &kept), NodePosition::Known);
+        assert_eq!(judged(&store, &lost), NodePosition::Ahead { last: kept.version });
         while revise(&store).await.version <= lost.version {}
-        assert_eq!(judged(&store, &lost), Standing::Beyond { last: kept.version }, "for ever");
+        assert_eq!(judged(&store, &lost), NodePosition::Ahead { last: kept.version }, "for ever");
     }
 
     #[tokio::test]
@@ -169,17 +169,17 @@ mod tests {
                 diesel::delete(meta::table.find(EPOCHS)).execute(tx.conn)?;
                 let old = (meta::key.eq(ONLY_EPOCH), meta::value.eq("old"));
                 diesel::replace_into(meta::table).values(old).execute(tx.conn)?;
-                let first = History::begin(tx)?;
+                let first = EpochHistory::begin(tx)?;
                 for _ in 0..MOST {
-                    History::begin(tx)?;
+                    EpochHistory::begin(tx)?;
                 }
-                Ok((first, History::begin(tx)?))
+                Ok((first, EpochHistory::begin(tx)?))
             })
             .await
             .unwrap();
         let old = Held { epoch: "old".to_owned(), version: 1 };
-        assert_eq!(begun.0.judge(&old, 1), Standing::Within);
-        assert_eq!(begun.1.judge(&old, 1), Standing::Elsewhere);
+        assert_eq!(begun.0.locate(&old, 1), NodePosition::Known);
+        assert_eq!(begun.1.locate(&old, 1), NodePosition::Unknown);
         assert_eq!(begun.1.0.len(), MOST);
     }
 }

@@ -10,7 +10,7 @@ use super::{StoreError, Tx, WriteTx};
 
 /// How the issuance of one certificate stands. Times are in whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Issuance {
+pub(crate) struct IssuanceState {
     /// The certificate.
     pub id: CertificateId,
     /// The number of attempts that failed since the last that did not.
@@ -35,7 +35,7 @@ pub(crate) struct Issuance {
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = issuance, check_for_backend(diesel::sqlite::Sqlite))]
-struct Row {
+struct IssuanceRow {
     certificate_id: String,
     failures: i64,
     next_attempt: Option<i64>,
@@ -57,7 +57,7 @@ struct StoredRecord {
     value: String,
 }
 
-impl Issuance {
+impl IssuanceState {
     /// Nothing was tried yet.
     #[must_use]
     pub(crate) fn new(id: CertificateId) -> Self {
@@ -77,25 +77,25 @@ impl Issuance {
 }
 
 /// All of them, by certificate.
-pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Issuance>, StoreError> {
-    let query = issuance::table.order(issuance::certificate_id).select(Row::as_select());
-    let rows: Vec<Row> = query.load(tx.conn)?;
-    rows.into_iter().map(Row::read).collect()
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<IssuanceState>, StoreError> {
+    let query = issuance::table.order(issuance::certificate_id).select(IssuanceRow::as_select());
+    let rows: Vec<IssuanceRow> = query.load(tx.conn)?;
+    rows.into_iter().map(IssuanceRow::read).collect()
 }
 
 /// How it stands with this certificate.
-pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError> {
-    let row: Option<Row> =
-        issuance::table.find(id.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map_or_else(|| Ok(Issuance::new(id.clone())), Row::read)
+pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState, StoreError> {
+    let row: Option<IssuanceRow> =
+        issuance::table.find(id.as_str()).select(IssuanceRow::as_select()).first(tx.conn).optional()?;
+    row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::read)
 }
 
 /// Keeps how it stands.
-pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
+pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &IssuanceState) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
     let records: Vec<StoredRecord> = stands.records.iter().cloned().map(StoredRecord::from).collect();
     let records = serde_json::to_string(&records);
-    let row = Row {
+    let row = IssuanceRow {
         certificate_id: stands.id.to_string(),
         failures: stands.failures.into(),
         next_attempt: seconds(stands.next_attempt),
@@ -146,8 +146,8 @@ impl From<StoredRecord> for DnsRecord {
     }
 }
 
-impl Row {
-    fn read(self) -> Result<Issuance, StoreError> {
+impl IssuanceRow {
+    fn read(self) -> Result<IssuanceState, StoreError> {
         let damaged = |reason: String| StoreError::damaged("issuance", &self.certificate_id, reason);
         let time = |seconds: Option<i64>| {
             let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();
@@ -155,7 +155,7 @@ impl Row {
         };
         let records: Vec<StoredRecord> =
             serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?;
-        Ok(Issuance {
+        Ok(IssuanceState {
             id: CertificateId::parse(&self.certificate_id).map_err(|e| damaged(e.to_string()))?,
             failures: u32::try_from(self.failures).map_err(|e| damaged(e.to_string()))?,
             next_attempt: time(self.next_attempt)?,

@@ -1,18 +1,18 @@
 //! The CA of the nodes, its key sealed.
 
 use diesel::prelude::*;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::node_authority;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
 /// What the key is sealed as.
 const SEALED_AS: &str = "node-authority";
 const ONLY: i64 = 1;
 
 /// The CA.
-pub(crate) struct Authority {
+pub(crate) struct StoredNodeAuthority {
     /// Its own certificate, DER.
     pub certificate: Vec<u8>,
     /// Its private key, PKCS#8 DER.
@@ -20,7 +20,7 @@ pub(crate) struct Authority {
 }
 
 /// The CA, if one was made.
-pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredNodeAuthority>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
         .find(ONLY)
         .select((node_authority::certificate, node_authority::sealed_key))
@@ -28,13 +28,17 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>
         .optional()?;
     let open = |(certificate, sealed): (Vec<u8>, Vec<u8>)| {
         let key = key.open(SEALED_AS, &sealed).map_err(damaged)?;
-        Ok(Authority { certificate, key })
+        Ok(StoredNodeAuthority { certificate, key })
     };
     row.map(open).transpose()
 }
 
 /// Keeps a new CA.
-pub(crate) fn put(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
+pub(crate) fn put(
+    tx: &mut WriteTx<'_>,
+    authority: &StoredNodeAuthority,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
     let sealed = key.seal(SEALED_AS, &authority.key).map_err(damaged)?;
     diesel::insert_into(node_authority::table)
         .values((

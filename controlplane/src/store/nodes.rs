@@ -26,7 +26,7 @@ pub(crate) struct NodeRecord {
 
 /// A certificate that a node was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Given {
+pub(crate) struct NodeCertificateRecord {
     /// The id in it.
     pub member: Uuid,
     /// SHA-256 of its DER.
@@ -37,7 +37,7 @@ pub(crate) struct Given {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = nodes)]
-struct Row {
+struct NodeRow {
     name: String,
     member: Option<String>,
     not_after: Option<i64>,
@@ -48,35 +48,36 @@ struct Row {
 
 /// Every node, by name.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<NodeRecord>, StoreError> {
-    let rows: Vec<Row> = nodes::table.order(nodes::name).select(Row::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Row::record).collect()
+    let rows: Vec<NodeRow> = nodes::table.order(nodes::name).select(NodeRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(NodeRow::record).collect()
 }
 
 /// The nodes that changed after `version`.
 pub(crate) fn changed_since(tx: &mut Tx<'_>, version: u64) -> Result<Vec<NodeRecord>, StoreError> {
     let changed = nodes::table.filter(nodes::version.gt(version.cast_signed()));
-    let rows: Vec<Row> = changed.select(Row::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Row::record).collect()
+    let rows: Vec<NodeRow> = changed.select(NodeRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(NodeRow::record).collect()
 }
 
 /// The node of this name.
 pub(crate) fn find(tx: &mut Tx<'_>, name: &str) -> Result<Option<NodeRecord>, StoreError> {
-    let row: Option<Row> = nodes::table.find(name).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::record).transpose()
+    let row: Option<NodeRow> =
+        nodes::table.find(name).select(NodeRow::as_select()).first(tx.conn).optional()?;
+    row.map(NodeRow::record).transpose()
 }
 
 /// The node whose certificates have this id.
 pub(crate) fn find_member(tx: &mut Tx<'_>, member: Uuid) -> Result<Option<NodeRecord>, StoreError> {
     let found = nodes::table.filter(nodes::member.eq(member.to_string()));
-    let row: Option<Row> = found.select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::record).transpose()
+    let row: Option<NodeRow> = found.select(NodeRow::as_select()).first(tx.conn).optional()?;
+    row.map(NodeRow::record).transpose()
 }
 
 /// A node has joined; one of the same name that was removed is forgotten.
 pub(crate) fn join(
     tx: &mut WriteTx<'_>,
     name: &str,
-    given: &Given,
+    given: &NodeCertificateRecord,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
@@ -94,7 +95,7 @@ pub(crate) fn join(
 }
 
 /// A node has another certificate.
-pub(crate) fn renew(tx: &mut WriteTx<'_>, given: &Given) -> Result<(), StoreError> {
+pub(crate) fn renew(tx: &mut WriteTx<'_>, given: &NodeCertificateRecord) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(nodes::table.filter(nodes::member.eq(given.member.to_string())))
         .set((
@@ -131,7 +132,7 @@ pub(crate) fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> R
     Ok(())
 }
 
-impl Row {
+impl NodeRow {
     fn record(self) -> Result<NodeRecord, StoreError> {
         let damaged = |e: String| StoreError::damaged("nodes", &self.name, e);
         let member = self.member.as_deref().map(Uuid::try_parse).transpose();

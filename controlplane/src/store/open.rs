@@ -25,7 +25,7 @@ const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRA
 const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
 
 /// A database that is ours, up to date, and nobody else's while this lives.
-pub(super) struct Opened {
+pub(super) struct OpenDatabase {
     /// Its absolute path.
     pub(super) path: String,
     /// The one connection that writes.
@@ -35,7 +35,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the database at `path`, making it if there is none, and brings its schema up to date.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path) -> Result<OpenDatabase, OpenError> {
     let path = std::path::absolute(path).map_err(|_| OpenError::Path(path.to_owned()))?;
     let text = path.to_str().ok_or_else(|| OpenError::Path(path.clone()))?.to_owned();
     let lock = lock(&path)?;
@@ -47,7 +47,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     migrate(&mut conn, &path, found)?;
     drop(conn);
     let writer = writer(&text).map_err(failed)?;
-    Ok(Opened { path: text, writer, lock })
+    Ok(OpenDatabase { path: text, writer, lock })
 }
 
 /// Another connection that writes, for a database that was opened.
@@ -90,13 +90,13 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
     if magic.is_empty() || magic == MAGIC { Ok(()) } else { Err(OpenError::NotADatabase(path.to_owned())) }
 }
 
-enum Found {
+enum DatabaseState {
     Nothing,
     Ours,
 }
 
 /// Refuses what is damaged, somebody else's, or newer than this build; writes nothing.
-fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError> {
+fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, OpenError> {
     let failed = |e: diesel::result::Error| classify(path, e.to_string());
     let check: Vec<String> = sql::<Text>("PRAGMA quick_check(1)").load(conn).map_err(failed)?;
     if check != ["ok"] {
@@ -105,7 +105,7 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError>
     let tables: Vec<String> =
         sql::<Text>("SELECT name FROM sqlite_master WHERE type = 'table'").load(conn).map_err(failed)?;
     if tables.is_empty() {
-        return Ok(Found::Nothing);
+        return Ok(DatabaseState::Nothing);
     }
     if !tables.iter().any(|name| name == "__diesel_schema_migrations") {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -116,20 +116,20 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError>
     let known = known(path)?;
     match applied.into_iter().find(|version| !known.contains(version)) {
         Some(migration) => Err(OpenError::Newer { path: path.to_owned(), migration }),
-        None => Ok(Found::Ours),
+        None => Ok(DatabaseState::Ours),
     }
 }
 
 /// Applies what is pending, after a copy of a database that has something to lose.
-fn migrate(conn: &mut SqliteConnection, path: &Path, found: Found) -> Result<(), OpenError> {
+fn migrate(conn: &mut SqliteConnection, path: &Path, found: DatabaseState) -> Result<(), OpenError> {
     let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
     let pending = conn.pending_migrations(MIGRATIONS).map_err(|e| failed(e.to_string()))?;
     let Some(first) = pending.first().map(|migration| migration.name().version().to_string()) else {
         return Ok(());
     };
     match found {
-        Found::Nothing => {}
-        Found::Ours => back_up(conn, &beside(path, &format!(".before-{first}")))?,
+        DatabaseState::Nothing => {}
+        DatabaseState::Ours => back_up(conn, &beside(path, &format!(".before-{first}")))?,
     }
     conn.run_migrations(&pending).map_err(|e| classify(path, e.to_string()))?;
     Ok(())

@@ -3,15 +3,15 @@
 use diesel::prelude::*;
 use time::OffsetDateTime;
 use webgateway_proto::model::{CertName, CertificateId};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::acme_orders;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
 /// An order that a CA has.
 #[derive(Clone)]
-pub(crate) struct Placed {
+pub(crate) struct StoredOrder {
     /// The certificate it is for.
     pub id: CertificateId,
     /// The CA's directory.
@@ -30,7 +30,7 @@ pub(crate) fn find(
     id: &CertificateId,
     directory: &str,
     key: &SecretKey,
-) -> Result<Option<Placed>, StoreError> {
+) -> Result<Option<StoredOrder>, StoreError> {
     let row: Option<(String, String, Vec<u8>)> = acme_orders::table
         .find((id.as_str(), directory))
         .select((acme_orders::url, acme_orders::names, acme_orders::sealed_key))
@@ -41,13 +41,13 @@ pub(crate) fn find(
     let names: Result<Vec<CertName>, _> = names.iter().map(|name| name.parse()).collect();
     let key = key.open(&sealed_as(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
     let names = names.map_err(|e| damaged(id, e))?;
-    Ok(Some(Placed { id: id.clone(), directory: directory.to_owned(), url, names, key }))
+    Ok(Some(StoredOrder { id: id.clone(), directory: directory.to_owned(), url, names, key }))
 }
 
 /// Keeps an order just placed.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
-    placed: &Placed,
+    placed: &StoredOrder,
     now: OffsetDateTime,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
@@ -105,7 +105,7 @@ mod tests {
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (key, now) = (SecretKey::new(&[1; 32]).unwrap(), OffsetDateTime::UNIX_EPOCH);
             let id = CertificateId::parse("a.example").unwrap();
-            let placed = Placed {
+            let placed = StoredOrder {
                 id: id.clone(),
                 directory: CA.into(),
                 url: "https://ca.example/order/1".into(),

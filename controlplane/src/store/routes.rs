@@ -17,7 +17,7 @@ use super::{StoreError, Tx, WriteTx};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = routes, treat_none_as_null = true, check_for_backend(diesel::sqlite::Sqlite))]
-pub(super) struct Row {
+pub(super) struct RouteRow {
     id: String,
     owner: String,
     host: String,
@@ -39,20 +39,20 @@ struct StoredOptions {
 
 /// The route of this id.
 pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
-    let row = routes::table.find(id.to_string()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row = routes::table.find(id.to_string()).select(RouteRow::as_select()).first(tx.conn).optional()?;
+    row.map(RouteRow::read).transpose()
 }
 
 /// The route of this host.
 pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
     let query = routes::table.filter(routes::host.eq(host.as_str()));
-    let row = query.select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row = query.select(RouteRow::as_select()).first(tx.conn).optional()?;
+    row.map(RouteRow::read).transpose()
 }
 
 /// Which routes are meant; with nothing given, all.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
+pub(crate) struct RouteFilter {
     /// Those that exist for this user.
     pub seen_by: Option<KeyId>,
     /// Those of this owner.
@@ -66,12 +66,12 @@ pub(crate) struct Filter {
 /// The first routes by host after the host `after`, at most `limit`.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
-    filter: &Filter,
+    filter: &RouteFilter,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Route>, StoreError> {
     let mut query =
-        routes::table.select(Row::as_select()).order(routes::host).limit(limit.into()).into_boxed();
+        routes::table.select(RouteRow::as_select()).order(routes::host).limit(limit.into()).into_boxed();
     if let Some(after) = after {
         query = query.filter(routes::host.gt(after));
     }
@@ -88,7 +88,7 @@ pub(crate) fn page(
     if let Some(mode) = filter.mode {
         query = query.filter(routes::mode.eq(mode.as_str()));
     }
-    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+    query.load(tx.conn)?.into_iter().map(RouteRow::read).collect()
 }
 
 /// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `visit` has
@@ -128,13 +128,13 @@ pub(crate) fn visit(
 /// Adds a route; an id that was deleted before lives again.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
-    diesel::insert_into(routes::table).values(Row::write(route)?).execute(tx.conn)?;
+    diesel::insert_into(routes::table).values(RouteRow::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
 /// Replaces the route of the same id.
 pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
-    diesel::update(routes::table.find(route.id.to_string())).set(Row::write(route)?).execute(tx.conn)?;
+    diesel::update(routes::table.find(route.id.to_string())).set(RouteRow::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn delete(
     Ok(())
 }
 
-impl Row {
+impl RouteRow {
     /// Fails on a row that this program cannot have written.
     pub(super) fn read(self) -> Result<Route, StoreError> {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use webgateway_proto::model::{
     Backends, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId, RouteOptions,
 };
+use webgateway_seal::SecretKey;
 
 use super::nonces::{FirstUse, NonceUse};
 use super::*;
 use crate::clock::Clock;
-use crate::seal::SecretKey;
 
 fn metrics() -> Metrics {
     Metrics::register(&mut Registry::default())
@@ -95,7 +95,7 @@ async fn what_fails_leaves_nothing() {
     assert!(matches!(failed, Err(StoreError::Interrupted)));
     let left: Result<_, StoreError> = store
         .read("test", |tx| {
-            Ok((routes::page(tx, &routes::Filter::default(), None, 1000)?.len(), tx.revision()?))
+            Ok((routes::page(tx, &routes::RouteFilter::default(), None, 1000)?.len(), tx.revision()?))
         })
         .await;
     assert_eq!(left.unwrap(), (0, before));
@@ -154,7 +154,7 @@ async fn what_is_written_together_fails_each_for_itself() {
     drop(store);
     let store = open(&path).unwrap();
     let kept = store
-        .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::Filter::default(), None, 1000))
+        .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::RouteFilter::default(), None, 1000))
         .await
         .unwrap();
     assert_eq!(kept.len(), 51);

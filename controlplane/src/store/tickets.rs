@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::warn;
 use webgateway_proto::feed::{TicketKey, TicketKeys};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::meta;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
 const TICKETS: &str = "feed_ticket_keys";
 
 /// The keys and when they came to be these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct StoredTicketKeys {
     /// The revision that made them these.
     pub version: u64,
     /// When that was.
@@ -27,7 +27,7 @@ pub(crate) struct Stored {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct TicketKeysRow {
     version: u64,
     rotated_at: i64,
     /// Base64; opened, each key is its name and its secret, 48 bytes.
@@ -35,10 +35,10 @@ struct Row {
 }
 
 /// The keys, if there are some that this secret key opens.
-pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTicketKeys>, StoreError> {
     let text: Option<String> = meta::table.find(TICKETS).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(None) };
-    let row: Row = serde_json::from_str(&text).map_err(damaged)?;
+    let row: TicketKeysRow = serde_json::from_str(&text).map_err(damaged)?;
     let sealed = STANDARD.decode(&row.sealed).map_err(damaged)?;
     let opened = match key.open(TICKETS, &sealed) {
         Ok(opened) => opened,
@@ -48,7 +48,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, S
         }
     };
     let rotated_at = OffsetDateTime::from_unix_timestamp(row.rotated_at).map_err(damaged)?;
-    Ok(Some(Stored {
+    Ok(Some(StoredTicketKeys {
         version: row.version,
         rotated_at,
         keys: read(&opened).ok_or_else(|| damaged("length"))?,
@@ -68,7 +68,7 @@ pub(crate) fn put(
         plain.extend_from_slice(secret.as_slice());
     }
     let sealed = STANDARD.encode(key.seal(TICKETS, &plain).map_err(damaged)?);
-    let row = Row { version: tx.revise()?, rotated_at: now.unix_timestamp(), sealed };
+    let row = TicketKeysRow { version: tx.revise()?, rotated_at: now.unix_timestamp(), sealed };
     let text = serde_json::to_string(&row).map_err(damaged)?;
     let values = (meta::key.eq(TICKETS), meta::value.eq(text));
     diesel::replace_into(meta::table).values(values).execute(tx.conn)?;

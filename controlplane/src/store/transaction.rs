@@ -16,12 +16,12 @@ pub(crate) struct Tx<'c> {
 /// A transaction that is alone in writing.
 pub(crate) struct WriteTx<'c> {
     tx: Tx<'c>,
-    written: Written,
+    written: WriteEffects,
 }
 
 /// The outcome of a transaction, for when it is committed.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct WriteEffects {
     /// The revision it made.
     pub(super) revised: Option<u64>,
     /// The work that is to be done then.
@@ -77,8 +77,8 @@ pub(super) fn read<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let outcome = conn.transaction(|conn| work(&mut Tx { conn }).map_err(Abort::Work));
-    outcome.map_err(Abort::into_error)
+    let outcome = conn.transaction(|conn| work(&mut Tx { conn }).map_err(TxError::Work));
+    outcome.map_err(TxError::into_error)
 }
 
 /// A transaction of its own. Also gives the new revision, if there is one; does nothing after it.
@@ -87,7 +87,7 @@ pub(super) fn write<T, E: From<StoreError>>(
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
     let (value, written) =
-        conn.immediate_transaction(|conn| attempt(conn, work)).map_err(Abort::into_error)?;
+        conn.immediate_transaction(|conn| attempt(conn, work)).map_err(TxError::into_error)?;
     Ok((value, written.revised))
 }
 
@@ -95,30 +95,30 @@ pub(super) fn write<T, E: From<StoreError>>(
 pub(super) fn within<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Written), E> {
+) -> Result<(T, WriteEffects), E> {
     let caught = |conn: &mut SqliteConnection| {
         let outcome = catch_unwind(AssertUnwindSafe(|| attempt(conn, work)));
-        outcome.unwrap_or_else(|_| Err(Abort::Work(StoreError::Interrupted.into())))
+        outcome.unwrap_or_else(|_| Err(TxError::Work(StoreError::Interrupted.into())))
     };
-    conn.transaction(caught).map_err(Abort::into_error)
+    conn.transaction(caught).map_err(TxError::into_error)
 }
 
 fn attempt<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Written), Abort<E>> {
-    let mut tx = WriteTx { tx: Tx { conn }, written: Written::default() };
-    let value = work(&mut tx).map_err(Abort::Work)?;
+) -> Result<(T, WriteEffects), TxError<E>> {
+    let mut tx = WriteTx { tx: Tx { conn }, written: WriteEffects::default() };
+    let value = work(&mut tx).map_err(TxError::Work)?;
     Ok((value, tx.written))
 }
 
 /// Why a transaction is rolled back: Diesel's reason, or the work's own.
-enum Abort<E> {
+enum TxError<E> {
     Database(diesel::result::Error),
     Work(E),
 }
 
-impl<E: From<StoreError>> Abort<E> {
+impl<E: From<StoreError>> TxError<E> {
     fn into_error(self) -> E {
         match self {
             Self::Database(error) => StoreError::from(error).into(),
@@ -127,7 +127,7 @@ impl<E: From<StoreError>> Abort<E> {
     }
 }
 
-impl<E> From<diesel::result::Error> for Abort<E> {
+impl<E> From<diesel::result::Error> for TxError<E> {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error)
     }

@@ -32,7 +32,7 @@ pub(crate) struct User {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-struct Row {
+struct UserRow {
     key_id: String,
     suspended: bool,
     first_seen: i64,
@@ -48,9 +48,9 @@ struct Row {
 
 /// This user, if they were ever seen.
 pub(crate) fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
-    let row: Option<Row> =
-        users::table.find(user.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row: Option<UserRow> =
+        users::table.find(user.as_str()).select(UserRow::as_select()).first(tx.conn).optional()?;
+    row.map(UserRow::read).transpose()
 }
 
 /// The suspension of this user; a user never seen has none.
@@ -66,7 +66,7 @@ pub(crate) fn page(
     limit: u32,
 ) -> Result<Vec<User>, StoreError> {
     let mut query =
-        users::table.select(Row::as_select()).order(users::key_id).limit(limit.into()).into_boxed();
+        users::table.select(UserRow::as_select()).order(users::key_id).limit(limit.into()).into_boxed();
     if let Some(after) = after {
         query = query.filter(users::key_id.gt(after));
     }
@@ -76,7 +76,7 @@ pub(crate) fn page(
         Some(false) => query = query.filter(users::suspended.eq(false)),
         None => {}
     }
-    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+    query.load(tx.conn)?.into_iter().map(UserRow::read).collect()
 }
 
 /// Adds a user on first sight; does nothing for one that is known.
@@ -133,13 +133,13 @@ pub(crate) fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool)
 
 /// The suspended user whose suspension ends first by itself.
 pub(crate) fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
-    let row: Option<Row> = users::table
+    let row: Option<UserRow> = users::table
         .filter(users::suspended_until.is_not_null())
         .order(users::suspended_until)
-        .select(Row::as_select())
+        .select(UserRow::as_select())
         .first(tx.conn)
         .optional()?;
-    row.map(Row::read).transpose()
+    row.map(UserRow::read).transpose()
 }
 
 /// Gives a known user other quotas.
@@ -156,9 +156,11 @@ pub(crate) fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) ->
 
 /// The users who have a limit of mutations of their own.
 pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
-    let rows: Vec<Row> =
-        users::table.filter(users::quota_mutations.is_not_null()).select(Row::as_select()).load(tx.conn)?;
-    let users = rows.into_iter().map(Row::read);
+    let rows: Vec<UserRow> = users::table
+        .filter(users::quota_mutations.is_not_null())
+        .select(UserRow::as_select())
+        .load(tx.conn)?;
+    let users = rows.into_iter().map(UserRow::read);
     users
         .filter_map(|user| {
             user.map(|user| user.quota.mutations_per_minute.map(|own| (user.id, own))).transpose()
@@ -170,7 +172,7 @@ fn written(limit: Limit) -> i64 {
     limit.number().map_or(NO_LIMIT, i64::from)
 }
 
-impl Row {
+impl UserRow {
     fn read(self) -> Result<User, StoreError> {
         let damaged = |what: &str| StoreError::damaged("users", &self.key_id, what);
         let time = |millis, what| from_millis(millis).ok_or_else(|| damaged(what));

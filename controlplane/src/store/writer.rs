@@ -12,8 +12,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::error;
 
-use super::checkpoint::Checkpoints;
-use super::transaction::Written;
+use super::checkpoint::Checkpointer;
+use super::transaction::WriteEffects;
 use super::{StoreError, WriteTx, open, transaction};
 use crate::metrics::Metrics;
 
@@ -25,7 +25,7 @@ pub(super) struct Writer {
     path: String,
     metrics: Metrics,
     changed: watch::Sender<u64>,
-    checkpoints: Arc<Checkpoints>,
+    checkpoints: Arc<Checkpointer>,
     queue: Mutex<Queue>,
     /// Empty after a transaction that could not be rolled back; the next one opens it anew.
     conn: Mutex<Option<SqliteConnection>>,
@@ -33,22 +33,22 @@ pub(super) struct Writer {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<Work>,
+    waiting: Vec<WriteJob>,
     /// Whether somebody is writing, and will look here again.
     busy: bool,
 }
 
-/// Done inside a transaction of many.
-type Work = Box<dyn FnOnce(&mut SqliteConnection) -> Done + Send>;
+/// JobResult inside a transaction of many.
+type WriteJob = Box<dyn FnOnce(&mut SqliteConnection) -> JobResult + Send>;
 
 /// What was done, before it is on the disk.
-struct Done {
-    written: Written,
+struct JobResult {
+    written: WriteEffects,
     /// Tells whoever waits whether it is on the disk.
     tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
-type Answer = Box<dyn FnOnce() + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
 
 impl Writer {
     pub(super) fn new(path: &str, conn: SqliteConnection, revision: u64, metrics: Metrics) -> Self {
@@ -56,7 +56,7 @@ impl Writer {
             path: path.to_owned(),
             metrics,
             changed: watch::Sender::new(revision),
-            checkpoints: Checkpoints::new(path),
+            checkpoints: Checkpointer::new(path),
             queue: Mutex::default(),
             conn: Mutex::new(Some(conn)),
         }
@@ -89,14 +89,14 @@ impl Writer {
             let started = Instant::now();
             let (outcome, written) = match transaction::within(conn, work) {
                 Ok((value, written)) => (Ok(value), written),
-                Err(error) => (Err(error), Written::default()),
+                Err(error) => (Err(error), WriteEffects::default()),
             };
             let tell = move |committed: Result<(), StoreError>| {
                 metrics.transaction("write", name, started.elapsed());
                 // A refusal too may rest on what was not committed. Whoever asked may be gone: it was done all the same.
                 drop(sender.send(committed.map_err(E::from).and(outcome)));
             };
-            Done { written, tell: Box::new(tell) }
+            JobResult { written, tell: Box::new(tell) }
         };
         let is_idle = {
             let mut queue = self.queue();
@@ -112,9 +112,9 @@ impl Writer {
 
     /// Writes until nobody waits.
     fn run(self: Arc<Self>) {
-        let _panicked = Panicked(Arc::downgrade(&self));
+        let _panicked = PanicGuard(Arc::downgrade(&self));
         loop {
-            let work: Vec<Work> = {
+            let work: Vec<WriteJob> = {
                 let mut queue = self.queue();
                 let most = queue.waiting.len().min(TOGETHER);
                 queue.waiting.drain(..most).collect()
@@ -136,7 +136,7 @@ impl Writer {
     }
 
     /// One transaction; gives what is to be said of it. What is dropped unanswered counts as interrupted.
-    fn commit(&self, work: Vec<Work>) -> Vec<Answer> {
+    fn commit(&self, work: Vec<WriteJob>) -> Vec<Reply> {
         let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut conn = match slot.take().map_or_else(|| open::writer(&self.path), Ok) {
             Ok(conn) => conn,
@@ -166,7 +166,7 @@ impl Writer {
         });
         let told = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
         done.into_iter()
-            .map(|Done { tell, .. }| -> Answer {
+            .map(|JobResult { tell, .. }| -> Reply {
                 let told = told();
                 Box::new(move || tell(told))
             })
@@ -174,7 +174,7 @@ impl Writer {
     }
 
     /// Tells of what is on the disk now, before it is answered.
-    fn committed(&self, done: &mut [Done]) {
+    fn committed(&self, done: &mut [JobResult]) {
         done.iter_mut().flat_map(|done| done.written.on_commit.drain(..)).for_each(|work| work());
         if let Some(revision) = done.iter().filter_map(|done| done.written.revised).max() {
             self.changed.send_replace(revision);
@@ -195,9 +195,9 @@ fn is_within(conn: &mut SqliteConnection) -> bool {
 }
 
 /// Lets the next one write if this one panics. Weak: whoever got the last answer may close the database.
-struct Panicked(Weak<Writer>);
+struct PanicGuard(Weak<Writer>);
 
-impl Drop for Panicked {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if let Some(writer) = self.0.upgrade().filter(|_| std::thread::panicking()) {
             writer.queue().busy = false;

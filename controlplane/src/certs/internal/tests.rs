@@ -28,7 +28,12 @@ fn now() -> OffsetDateTime {
     Clock::system().now()
 }
 
-fn verify(root: &Path, issued: &Issued, name: &str, at: OffsetDateTime) -> Result<(), rustls::Error> {
+fn verify(
+    root: &Path,
+    issued: &IssuedCertificate,
+    name: &str,
+    at: OffsetDateTime,
+) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
@@ -45,7 +50,7 @@ async fn what_it_issues_is_good_for_its_names_and_its_time() {
     let dir = TempDir::new().unwrap();
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
-    let issued = ca.issue(&Wanted::base(&base), now()).unwrap();
+    let issued = ca.issue(&CertificateSpec::base(&base), now()).unwrap();
     let root = dir.path().join(ROOT_FILE);
     for good in ["gw.example", "app.gw.example"] {
         verify(&root, &issued, good, now()).unwrap();
@@ -65,7 +70,7 @@ async fn its_key_signs_for_the_chain() {
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
     // A name longer than a common name may be.
     let host = Host::parse(&format!("{}.{}.example", "a".repeat(60), "b".repeat(60))).unwrap();
-    let wanted = Wanted::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
+    let wanted = CertificateSpec::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
     let issued = ca.issue(&wanted, now()).unwrap();
     verify(&dir.path().join(ROOT_FILE), &issued, host.as_str(), now()).unwrap();
     let leaf = CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap();
@@ -88,7 +93,7 @@ async fn it_is_made_once_and_every_serial_is_its_own() {
     fs::write(&root, "overwritten").unwrap();
     let second = InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();
     assert_eq!(fs::read_to_string(&root).unwrap(), pem);
-    let wanted = Wanted::base(&Host::parse("gw.example").unwrap());
+    let wanted = CertificateSpec::base(&Host::parse("gw.example").unwrap());
     let mut serials = HashSet::new();
     for ca in [&first, &second, &first, &second] {
         let issued = ca.issue(&wanted, now()).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::certs::acme::Refused;
+use crate::certs::acme::AcmeError;
 use crate::certs::samples::{World, base};
 use crate::clock::Clock;
 
@@ -16,7 +16,7 @@ fn now() -> OffsetDateTime {
 #[tokio::test]
 async fn a_ca_that_is_away_is_tried_again_later_and_later() {
     let World { _dir, issuer, .. } = World::without_a_ca(Clock::from_fn(now));
-    let wanted = Wanted::base(&base());
+    let wanted = CertificateSpec::base(&base());
     for (failures, minutes) in [(1, 1), (2, 10), (3, 100), (4, 1440)] {
         let next = issuer.clone().attempt(wanted.clone()).await;
         assert_eq!(next - now(), time::Duration::minutes(minutes));
@@ -30,8 +30,8 @@ async fn a_ca_that_is_away_is_tried_again_later_and_later() {
     }
 }
 
-fn fresh() -> Issuance {
-    Issuance::new(CertificateId::from(&base()))
+fn fresh() -> IssuanceState {
+    IssuanceState::new(CertificateId::from(&base()))
 }
 
 const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -39,7 +39,8 @@ const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 #[test]
 fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
     let record = DnsRecord { name: "shop.example".into(), kind: "A".into(), value: "192.0.2.1".into() };
-    let missing = || Failed::Missing { reason: "it leads elsewhere".into(), records: vec![record.clone()] };
+    let missing =
+        || AttemptError::Missing { reason: "it leads elsewhere".into(), records: vec![record.clone()] };
     let (word, first) = after_failure(START, fresh(), missing());
     assert_eq!((word, first.failures, first.missing_since), ("missing", 0, Some(START)));
     assert_eq!(first.records, std::slice::from_ref(&record));
@@ -50,7 +51,7 @@ fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
         (later.missing_since, later.next_attempt),
         (Some(START), Some(day + time::Duration::hours(1)))
     );
-    let (_, other) = after_failure(day, first, Failed::Order(OrderError::Slow));
+    let (_, other) = after_failure(day, first, AttemptError::Order(OrderError::Slow));
     assert_eq!((other.failures, other.records, other.missing_since), (1, vec![], None));
 }
 
@@ -59,7 +60,7 @@ fn the_ca_says_when_to_come_back() {
     let hour = START + time::Duration::hours(1);
     let refused = |retry_after| {
         let words = "too many (rateLimited)".to_owned();
-        Failed::Order(OrderError::Refused(Refused { refusal: Refusal::Later, words, retry_after }))
+        AttemptError::Order(OrderError::Acme(AcmeError { refusal: AcmeErrorKind::Later, words, retry_after }))
     };
     let (word, stands) = after_failure(START, fresh(), refused(Some(hour)));
     assert_eq!((word, stands.next_attempt), ("failed", Some(hour)));

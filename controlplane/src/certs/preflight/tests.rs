@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::dns::sample::RecordType::{self, A, AAAA, CAA, CNAME, SOA};
-use crate::dns::sample::{Entry, ResponseCode, failing, serve};
+use crate::dns::sample::{ResponseCode, ZoneEntry, failing, serve};
 
 const CA: &str = "ca.example";
-const BASE: (&str, &[Entry]) =
+const BASE: (&str, &[ZoneEntry]) =
     ("gw.example", &[("gw.example", "A", "192.0.2.1"), ("gw.example", "AAAA", "2001:db8::1")]);
 
 fn host(text: &str) -> Host {
@@ -22,7 +22,7 @@ fn inspector(names: SocketAddr, public_ip: &[&str]) -> Inspector {
     Inspector::new(resolver, Zone::new(&base).unwrap(), base, &public_ip)
 }
 
-async fn looked_up(entries: &[Entry], public_ip: &[&str], name: &str) -> Preflight {
+async fn looked_up(entries: &[ZoneEntry], public_ip: &[&str], name: &str) -> Preflight {
     let names = serve(&[BASE, ("example.org", entries)]).await;
     inspector(names.address, public_ip).preflight(&host(name), &[CA.to_owned()]).await
 }
@@ -36,7 +36,7 @@ fn missing(found: Preflight) -> (String, Vec<String>) {
 async fn a_host_that_leads_here_is_ready() {
     use ChallengeKind::{Http01, TlsAlpn01};
     let ready = Preflight::Ready(vec![TlsAlpn01, Http01]);
-    let cases: [(&[Entry], &[&str]); 4] = [
+    let cases: [(&[ZoneEntry], &[&str]); 4] = [
         (&[("app.example.org", "CNAME", "gw.example")], &[]),
         (&[("app.example.org", "A", "192.0.2.1")], &[]),
         (&[("app.example.org", "A", "198.51.100.1")], &["198.51.100.1"]),
@@ -106,13 +106,13 @@ type Question = (&'static str, RecordType);
 const APP: &str = "app.example.org";
 const CHALLENGE: &str = "_acme-challenge.app.example.org";
 const TARGET: &str = "b0bf13b620397f0e7a46._acme-challenge.gw.example";
-const HERE: &[Entry] = &[(APP, "A", "192.0.2.1")];
-const ELSEWHERE: &[Entry] = &[(APP, "A", "198.51.100.9")];
-const DELEGATED: &[Entry] = &[(APP, "A", "198.51.100.9"), (CHALLENGE, "CNAME", TARGET)];
+const HERE: &[ZoneEntry] = &[(APP, "A", "192.0.2.1")];
+const ELSEWHERE: &[ZoneEntry] = &[(APP, "A", "198.51.100.9")];
+const DELEGATED: &[ZoneEntry] = &[(APP, "A", "198.51.100.9"), (CHALLENGE, "CNAME", TARGET)];
 
 /// Looks the app up where these questions get this answer, or none.
 async fn with_failing(
-    entries: &[Entry],
+    entries: &[ZoneEntry],
     public_ip: &[&str],
     code: Option<ResponseCode>,
     questions: &'static [Question],
@@ -125,7 +125,8 @@ async fn with_failing(
 #[tokio::test]
 async fn what_the_decision_does_not_need_never_blocks_it() {
     use ChallengeKind::{Dns01, Http01, TlsAlpn01};
-    type Decided = (&'static [Entry], &'static [&'static str], &'static [Question], &'static [ChallengeKind]);
+    type Decided =
+        (&'static [ZoneEntry], &'static [&'static str], &'static [Question], &'static [ChallengeKind]);
     let here: &[ChallengeKind] = &[TlsAlpn01, Http01];
     let cases: [Decided; 8] = [
         (HERE, &[], &[(APP, SOA)], here),
@@ -151,7 +152,7 @@ async fn what_the_decision_does_not_need_never_blocks_it() {
 
 #[tokio::test]
 async fn what_the_decision_needs_is_named() {
-    type Undecided = (&'static [Entry], &'static [Question], &'static str, &'static [&'static str]);
+    type Undecided = (&'static [ZoneEntry], &'static [Question], &'static str, &'static [&'static str]);
     let not_imp = Some(ResponseCode::NotImp);
     let cases: [Undecided; 5] = [
         (HERE, &[(APP, A)], "the A records of app.example.org could not be looked up", &[]),
@@ -187,7 +188,7 @@ async fn what_the_decision_needs_is_named() {
 async fn an_operator_who_knows_better_is_not_asked_for_proof() {
     use ChallengeKind::{Dns01, Http01, TlsAlpn01};
     let every = Preflight::Ready(vec![TlsAlpn01, Http01, Dns01]);
-    let other: &[Entry] = &[(APP, "A", "198.51.100.9"), ("example.org", "CAA", "other.example")];
+    let other: &[ZoneEntry] = &[(APP, "A", "198.51.100.9"), ("example.org", "CAA", "other.example")];
     for (entries, expected) in [
         (&[][..], every.clone()),
         (other, every.clone()),

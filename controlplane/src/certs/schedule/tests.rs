@@ -16,8 +16,8 @@ fn base() -> Host {
     host("gw.example")
 }
 
-fn held_for(wanted: &Wanted, age: Duration, life: Duration) -> Validity {
-    Validity {
+fn held_for(wanted: &CertificateSpec, age: Duration, life: Duration) -> CertificateInfo {
+    CertificateInfo {
         id: wanted.id.clone(),
         names: wanted.names.clone(),
         issuer: "internal".into(),
@@ -26,13 +26,13 @@ fn held_for(wanted: &Wanted, age: Duration, life: Duration) -> Validity {
     }
 }
 
-fn held(wanted: &Wanted, age_days: i64) -> Validity {
+fn held(wanted: &CertificateSpec, age_days: i64) -> CertificateInfo {
     held_for(wanted, Duration::days(age_days), Duration::days(90))
 }
 
-fn planned(hosts: &[&str], held: &[Validity]) -> Plan {
+fn planned(hosts: &[&str], held: &[CertificateInfo]) -> CertificatePlan {
     let issuers = ["internal".to_owned()];
-    let known = Known { held, issuers: &issuers, ..Known::default() };
+    let known = Inventory { held, issuers: &issuers, ..Inventory::default() };
     plan(NOW, &base(), hosts.iter().map(|text| host(text)), known)
 }
 
@@ -47,16 +47,16 @@ fn one_certificate_for_the_base_and_one_for_each_host_it_does_not_cover() {
 
 #[test]
 fn what_is_good_stays_until_a_third_is_left() {
-    let wanted = Wanted::base(&base());
+    let wanted = CertificateSpec::base(&base());
     let fresh = planned(&[], &[held(&wanted, 59)]);
-    assert_eq!(fresh, Plan { wake: Some(NOW + Duration::days(1)), ..Plan::default() });
+    assert_eq!(fresh, CertificatePlan { wake: Some(NOW + Duration::days(1)), ..CertificatePlan::default() });
     assert_eq!(planned(&[], &[held(&wanted, 60)]).issue, std::slice::from_ref(&wanted));
     assert_eq!(planned(&[], &[held(&wanted, 1000)]).issue, [wanted]);
 }
 
 #[test]
 fn a_short_life_is_renewed_at_its_half_and_the_ca_is_heard() {
-    let wanted = Wanted::base(&base());
+    let wanted = CertificateSpec::base(&base());
     let six_days = held_for(&wanted, Duration::ZERO, Duration::days(6));
     assert_eq!(renew_at(&six_days, None), NOW + Duration::days(3));
     let ninety = held(&wanted, 0);
@@ -67,7 +67,7 @@ fn a_short_life_is_renewed_at_its_half_and_the_ca_is_heard() {
 
 #[test]
 fn another_issuer_or_other_names_mean_a_new_one() {
-    let wanted = Wanted::base(&base());
+    let wanted = CertificateSpec::base(&base());
     let mut other = held(&wanted, 1);
     other.issuer = "https://ca.example/dir".into();
     assert_eq!(planned(&[], &[other]).issue, std::slice::from_ref(&wanted));
@@ -78,8 +78,8 @@ fn another_issuer_or_other_names_mean_a_new_one() {
 
 #[test]
 fn what_nobody_needs_is_dropped() {
-    let shop = Wanted::host(&host("shop.example"), &base()).unwrap();
-    let all = [held(&Wanted::base(&base()), 1), held(&shop, 1)];
+    let shop = CertificateSpec::host(&host("shop.example"), &base()).unwrap();
+    let all = [held(&CertificateSpec::base(&base()), 1), held(&shop, 1)];
     assert_eq!(planned(&["shop.example"], &all).drop, []);
     let plan = planned(&[], &all);
     assert_eq!((plan.issue.len(), plan.drop), (0, vec![shop.id]));
@@ -87,11 +87,11 @@ fn what_nobody_needs_is_dropped() {
 
 #[test]
 fn what_cost_an_order_stays_while_it_is_good() {
-    let shop = Wanted::host(&host("shop.example"), &base()).unwrap();
+    let shop = CertificateSpec::host(&host("shop.example"), &base()).unwrap();
     let issuers = ["internal".to_owned()];
     let dropped = |age_days| {
         let held = [held(&shop, age_days)];
-        let known = Known { held: &held, issuers: &issuers, acme: true, ..Known::default() };
+        let known = Inventory { held: &held, issuers: &issuers, acme: true, ..Inventory::default() };
         plan(NOW, &base(), [], known).drop
     };
     assert_eq!(dropped(59), []);
@@ -118,17 +118,17 @@ fn time() -> impl Strategy<Value = OffsetDateTime> {
     (-200_i64..200).prop_map(|hours| NOW + Duration::hours(hours))
 }
 
-fn issuance() -> impl Strategy<Value = Issuance> {
+fn issuance() -> impl Strategy<Value = IssuanceState> {
     let times = (proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time()));
     (0_u32..6, any::<bool>(), any::<bool>(), times).prop_map(|(failures, failed, requested, times)| {
-        Issuance {
+        IssuanceState {
             failures,
             last_error: failed.then(|| "no".to_owned()),
             renew_requested: requested,
             next_attempt: times.0,
             renew_at: times.1,
             ask_at: times.2,
-            ..Issuance::new(CertificateId::from(&base()))
+            ..IssuanceState::new(CertificateId::from(&base()))
         }
     })
 }
@@ -138,18 +138,18 @@ proptest! {
     fn decisions_are_in_time_and_never_too_early(
         stands in issuance(), age in 0_i64..3000, life in 1_i64..3000, holds in any::<bool>(), ask in any::<bool>(),
     ) {
-        let wanted = Wanted::base(&base());
+        let wanted = CertificateSpec::base(&base());
         let held = held_for(&wanted, Duration::hours(age), Duration::hours(life));
         let held = holds.then_some(held);
         let issuers = ["internal".to_owned()];
-        let known = Known { issuers: &issuers, acme: ask, ..Known::default() };
+        let known = Inventory { issuers: &issuers, acme: ask, ..Inventory::default() };
         let action = decide(NOW, &wanted, held.as_ref(), Some(&stands), known);
         let held_back = stands.last_error.is_some() && stands.next_attempt.is_some_and(|at| at > NOW);
         match action {
-            Action::Issue => prop_assert!(!holds && (stands.renew_requested || !held_back)),
-            Action::Renew => prop_assert!(holds && (stands.renew_requested || !held_back)),
-            Action::Ask => prop_assert!(ask && holds && !stands.renew_requested),
-            Action::Wait(until) => {
+            CertificateAction::Issue => prop_assert!(!holds && (stands.renew_requested || !held_back)),
+            CertificateAction::Renew => prop_assert!(holds && (stands.renew_requested || !held_back)),
+            CertificateAction::Ask => prop_assert!(ask && holds && !stands.renew_requested),
+            CertificateAction::Wait(until) => {
                 prop_assert!(until > NOW && !stands.renew_requested);
                 // Nothing expires while it waits, unless failures hold it back.
                 if let Some(held) = &held {
@@ -159,7 +159,7 @@ proptest! {
                 }
                 // When that time comes, something is done.
                 let then = decide(until, &wanted, held.as_ref(), Some(&stands), known);
-                prop_assert!(!matches!(then, Action::Wait(again) if again <= until), "{then:?}");
+                prop_assert!(!matches!(then, CertificateAction::Wait(again) if again <= until), "{then:?}");
             }
         }
     }
@@ -168,11 +168,12 @@ proptest! {
 #[test]
 fn ten_thousand_are_planned_in_a_moment() {
     let hosts: Vec<Host> = (0..10_000).map(|i| host(&format!("h{i}.shop.example"))).collect();
-    let wanted: Vec<Wanted> = hosts.iter().filter_map(|host| Wanted::host(host, &base())).collect();
-    let held: Vec<Validity> = wanted.iter().zip(0..).map(|(w, i)| held(w, i % 59)).collect();
-    let stands: Vec<Issuance> = wanted.iter().map(|w| Issuance::new(w.id.clone())).collect();
+    let wanted: Vec<CertificateSpec> =
+        hosts.iter().filter_map(|host| CertificateSpec::host(host, &base())).collect();
+    let held: Vec<CertificateInfo> = wanted.iter().zip(0..).map(|(w, i)| held(w, i % 59)).collect();
+    let stands: Vec<IssuanceState> = wanted.iter().map(|w| IssuanceState::new(w.id.clone())).collect();
     let issuers = ["internal".to_owned()];
-    let known = Known { held: &held, issuance: &stands, issuers: &issuers, acme: false };
+    let known = Inventory { held: &held, issuance: &stands, issuers: &issuers, acme: false };
     let fastest = (0..5)
         .map(|_| {
             let (hosts, started) = (hosts.clone(), Instant::now());

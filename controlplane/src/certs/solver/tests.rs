@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use webgateway_process::{Stop, Tasks};
 use webgateway_proto::feed::{ChallengeResponse, FromNode, Resource, Settings, ToNode};
 use webgateway_proto::model::Prefixes;
+use webgateway_seal::SecretKey;
 
 use super::*;
 use crate::clock::Clock;
@@ -20,7 +21,6 @@ use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
 use crate::feed::server::{CallHandler, FeedService, Timeouts};
 use crate::metrics::Metrics;
-use crate::seal::SecretKey;
 use crate::store::Store;
 
 struct Controlplane {
@@ -109,8 +109,8 @@ async fn dns_values_are_shown_side_by_side_and_taken_back() {
     let first = plane.solver.present(&base).await.unwrap();
     let second = plane.solver.present(&wildcard).await.unwrap();
     let third = plane.solver.present(&delegated).await.unwrap();
-    let own = Place::of(&delegated.host, &base.host);
-    let apex = |value: &str| (Place::Apex, value.to_owned());
+    let own = TxtName::of(&delegated.host, &base.host);
+    let apex = |value: &str| (TxtName::Apex, value.to_owned());
     assert_eq!(values(), [apex("other"), apex("value"), (own.clone(), "value".into())]);
     drop((first, second));
     assert_eq!(values(), [(own, "value".to_owned())]);
@@ -185,7 +185,7 @@ async fn the_wait_is_bounded_and_says_for_whom() {
     let plane = Controlplane::start(Duration::from_millis(300)).await;
     let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
     let nobody = plane.solver.present(&asked).await.unwrap_err();
-    assert!(matches!(nobody, PresentError::NotAcked(NotAckedError::NoNode)), "{nobody}");
+    assert!(matches!(nobody, PresentError::NotAcked(AckError::NoNode)), "{nobody}");
     let _slow = plane.node("slow").await;
     let late = plane.solver.present(&asked).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");

@@ -31,7 +31,7 @@ async fn aliases_are_followed_and_nothing_there_is_an_answer() {
     assert!(!resolver.leads_to("l.example.net", "a.example.org").await.unwrap(), "a loop ends");
     assert_eq!(resolver.addresses("none.example.org").await.unwrap(), BTreeSet::new());
     assert_eq!(resolver.alias("none.example.com").await.unwrap(), None);
-    let caa = Caa { critical: false, tag: "issue".into(), value: "ca.example".into() };
+    let caa = CaaRecord { critical: false, tag: "issue".into(), value: "ca.example".into() };
     assert_eq!(resolver.caa("example.org").await.unwrap(), [caa]);
     assert_eq!(resolver.caa("a.example.org").await.unwrap(), []);
     assert!(resolver.is_apex("example.org").await.unwrap());

@@ -23,8 +23,8 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     Arc::new(SignedRequest { evidence, first_use })
 }
 
-fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> Entry {
-    Entry {
+fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> AuditEntry {
+    AuditEntry {
         at: OffsetDateTime::UNIX_EPOCH,
         caller: "user1.pub".into(),
         client: "400::1".into(),
@@ -42,7 +42,7 @@ async fn a_chain_is_made_kept_and_exported_whole() {
     let store = Store::open(&dir.path().join("a.db"), Metrics::register(&mut Registry::default())).unwrap();
     let call = r#"{"jsonrpc":"2.0","method":"routes.create","id":1}"#;
     let (one, two) = (evidence(call), evidence(&format!("[{call}]")));
-    let by_itself = Entry {
+    let by_itself = AuditEntry {
         caller: webgateway_proto::audit::GATEWAY.into(),
         method: "admin.unsuspend",
         before: Some(r#"{"until":"2026-01-01T00:00:00Z"}"#.into()),
@@ -90,7 +90,7 @@ async fn lists_are_filtered_and_paged() {
         entry.caller = format!("user{}.pub", n % 3);
         store.write::<_, StoreError, _>("test", move |tx| insert(tx, &entry)).await.unwrap();
     }
-    let list = |filter: Filter, before, limit| {
+    let list = |filter: AuditFilter, before, limit| {
         let store = store.clone();
         async move {
             let found =
@@ -98,10 +98,10 @@ async fn lists_are_filtered_and_paged() {
             found.unwrap().into_iter().map(|record| record.id).collect::<Vec<_>>()
         }
     };
-    assert_eq!(list(Filter::default(), None, 4).await, [6, 5, 4, 3]);
-    assert_eq!(list(Filter::default(), Some(3), 4).await, [2, 1]);
-    let even = Filter { target: Some("even".into()), ..Filter::default() };
+    assert_eq!(list(AuditFilter::default(), None, 4).await, [6, 5, 4, 3]);
+    assert_eq!(list(AuditFilter::default(), Some(3), 4).await, [2, 1]);
+    let even = AuditFilter { target: Some("even".into()), ..AuditFilter::default() };
     assert_eq!(list(even, None, 9).await, [5, 3, 1]);
-    let zero = Filter { caller: Some("user0.pub".into()), ..Filter::default() };
+    let zero = AuditFilter { caller: Some("user0.pub".into()), ..AuditFilter::default() };
     assert_eq!(list(zero, None, 9).await, [4, 1]);
 }

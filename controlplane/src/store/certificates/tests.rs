@@ -20,8 +20,8 @@ fn key(byte: u8) -> SecretKey {
     SecretKey::new(&[byte; 32]).unwrap()
 }
 
-fn issued(id: &str, names: &[&str]) -> Issued {
-    Issued {
+fn issued(id: &str, names: &[&str]) -> IssuedCertificate {
+    IssuedCertificate {
         id: CertificateId::parse(id).unwrap(),
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         chain: PEM.repeat(2),
@@ -39,7 +39,7 @@ async fn write<T: Send + 'static>(
     store.write("test", work).await.unwrap()
 }
 
-async fn told(store: &Store, version: u64, key_byte: u8) -> Result<Vec<Changed>, StoreError> {
+async fn told(store: &Store, version: u64, key_byte: u8) -> Result<Vec<ResourceChange>, StoreError> {
     let read = move |tx: &mut Tx<'_>| Ok(changes_since(tx, version, &key(key_byte))?.changed);
     store.read("test", read).await
 }
@@ -86,7 +86,7 @@ async fn the_authority_is_nobodys_on_the_feed() {
     let store = open(dir.path());
     write(&store, |tx| {
         assert!(authority(tx, &key(1))?.is_none());
-        let ca = Authority { certificate: PEM.into(), key: Zeroizing::new(vec![9]) };
+        let ca = InternalAuthority { certificate: PEM.into(), key: Zeroizing::new(vec![9]) };
         put_authority(tx, &ca, &key(1))
     })
     .await;

@@ -26,7 +26,7 @@ async fn write<T: Send + 'static>(
     store.write("test", work).await.unwrap()
 }
 
-async fn since(store: &Store, version: u64) -> Changes {
+async fn since(store: &Store, version: u64) -> ChangeSet {
     let read = move |tx: &mut Tx<'_>| changes_since(tx, version, &key());
     store.read::<_, StoreError, _>("test", read).await.unwrap()
 }
@@ -58,8 +58,8 @@ async fn suspend(store: &Store, user: &'static str, suspended: bool) {
     write(store, move |tx| users::set_suspended(tx, &user, suspended)).await;
 }
 
-fn told(changes: &Changes) -> Vec<(ResourceName, u64, Option<bool>)> {
-    let one = |changed: &Changed| match &changed.change {
+fn told(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
+    let one = |changed: &ResourceChange| match &changed.change {
         Change::Put(resource) => {
             assert_eq!(resource.name(), changed.name);
             (changed.name.clone(), changed.version, None)

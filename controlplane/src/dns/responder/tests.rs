@@ -7,17 +7,17 @@ use webgateway_process::Quota;
 use webgateway_proto::model::Host;
 
 use super::*;
-use crate::dns::txt::Place;
+use crate::dns::txt::TxtName;
 
-fn answers() -> Answers {
+fn answers() -> ZoneResponder {
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
     let values = TxtSet::new();
-    std::mem::forget(values.show(Place::Apex, "x"));
+    std::mem::forget(values.show(TxtName::Apex, "x"));
     let quota = Quota::per_second(std::num::NonZeroU32::MAX);
-    Answers::new(zone, values, QuestionFilter::with_quota(quota, DnsMetrics::default()))
+    ZoneResponder::new(zone, values, QuestionFilter::with_quota(quota, DnsMetrics::default()))
 }
 
-fn ask(answers: &Answers, question: &[u8]) -> Option<Vec<u8>> {
+fn ask(answers: &ZoneResponder, question: &[u8]) -> Option<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let from = "192.0.2.1:9999".parse().unwrap();
     runtime.block_on(answers.respond(question, from, Transport::Udp))

@@ -16,7 +16,7 @@ use crate::store::{WriteTx, coverage, routes, users};
 struct World {
     _dir: TempDir,
     store: Store,
-    certificates: Certificates,
+    certificates: CertificateReconciler,
 }
 
 async fn world(clock: Clock) -> World {
@@ -28,7 +28,14 @@ async fn world(clock: Clock) -> World {
     let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
     let issuer = Issuer::Internal(ca);
-    let certificates = Certificates::new(Parts { store: store.clone(), key, issuer, base, clock, metrics });
+    let certificates = CertificateReconciler::new(CertificateReconcilerParts {
+        store: store.clone(),
+        key,
+        issuer,
+        base,
+        clock,
+        metrics,
+    });
     World { _dir: dir, store, certificates }
 }
 
@@ -136,7 +143,7 @@ async fn a_new_route_has_its_certificate_within_moments() {
 #[tokio::test]
 async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() {
     let samples::World { _dir, store, key, metrics, issuer } = samples::World::without_a_ca(Clock::system());
-    let mut certificates = Certificates::new(Parts {
+    let mut certificates = CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key,
         issuer: Issuer::Acme(issuer),

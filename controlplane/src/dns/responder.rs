@@ -24,43 +24,43 @@ const PLAIN_UDP: u16 = 512;
 /// The second byte of a header's flags: "this cannot be read".
 const FORMAT_ERROR: u8 = 1;
 
-/// Answers for the zone; the values are those of the moment of the question. Clones are the same one.
+/// ZoneResponder for the zone; the values are those of the moment of the question. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Answers(Arc<Inner>);
+pub(crate) struct ZoneResponder(Arc<ResponderInner>);
 
-struct Inner {
+struct ResponderInner {
     zone: Zone,
     values: TxtSet,
     filter: QuestionFilter,
     /// Made anew when the values have changed.
-    current: ArcSwap<Current>,
+    current: ArcSwap<ZoneSnapshot>,
 }
 
-struct Current {
+struct ZoneSnapshot {
     generation: u64,
     catalog: Catalog,
 }
 
-impl Answers {
+impl ZoneResponder {
     /// The zone with these values.
     #[must_use]
     pub(crate) fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
-        let current = ArcSwap::from_pointee(Current::new(&zone, &values));
-        Self(Arc::new(Inner { zone, values, filter, current }))
+        let current = ArcSwap::from_pointee(ZoneSnapshot::new(&zone, &values));
+        Self(Arc::new(ResponderInner { zone, values, filter, current }))
     }
 
-    fn current(&self) -> Arc<Current> {
+    fn current(&self) -> Arc<ZoneSnapshot> {
         let current = self.0.current.load_full();
         if current.generation == self.0.values.generation() {
             return current;
         }
-        let current = Arc::new(Current::new(&self.0.zone, &self.0.values));
+        let current = Arc::new(ZoneSnapshot::new(&self.0.zone, &self.0.values));
         self.0.current.store(Arc::clone(&current));
         current
     }
 }
 
-impl Responder for Answers {
+impl Responder for ZoneResponder {
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
         if let Err(instead) = self.0.filter.admit(question, from, transport) {
             return instead;
@@ -72,7 +72,7 @@ impl Responder for Answers {
         let Ok(request) = Request::from_bytes(question.to_vec(), from, protocol) else {
             return header(question, 0, FORMAT_ERROR);
         };
-        let reply = Reply { transport, bytes: Arc::default() };
+        let reply = ResponseCapture { transport, bytes: Arc::default() };
         self.current().catalog.handle_request::<_, TokioTime>(&request, reply.clone()).await;
         let bytes = std::mem::take(&mut *reply.bytes.lock().unwrap_or_else(PoisonError::into_inner));
         (!bytes.is_empty()).then_some(bytes)
@@ -83,7 +83,7 @@ impl Responder for Answers {
     }
 }
 
-impl Current {
+impl ZoneSnapshot {
     fn new(zone: &Zone, values: &TxtSet) -> Self {
         let (generation, values) = values.values();
         Self { generation, catalog: zone.catalog(values) }
@@ -92,13 +92,13 @@ impl Current {
 
 /// Keeps an answer's bytes.
 #[derive(Clone)]
-struct Reply {
+struct ResponseCapture {
     transport: Transport,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 #[async_trait::async_trait]
-impl ResponseHandler for Reply {
+impl ResponseHandler for ResponseCapture {
     async fn send_response<'a>(
         &mut self,
         response: MessageResponse<

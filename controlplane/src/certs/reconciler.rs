@@ -12,18 +12,19 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tracing::{info, warn};
 use webgateway_proto::model::{CertificateId, Host};
+use webgateway_seal::SecretKey;
 
 use super::internal::InternalCa;
 use super::issuer::{AcmeIssuer, IssueError, Issuer};
-use super::schedule::{Action, Known, Plan, Wanted, decide, plan};
+use super::schedule::{CertificateAction, CertificatePlan, CertificateSpec, Inventory, decide, plan};
 use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
-use crate::seal::SecretKey;
 use crate::store::certificates::{
-    Issued, Validity, drop as drop_certificate, list, put, terminated_hosts, uncovered_hosts,
+    CertificateInfo, IssuedCertificate, drop as drop_certificate, list, put, terminated_hosts,
+    uncovered_hosts,
 };
-use crate::store::issuance::{self, Issuance};
+use crate::store::issuance::{self, IssuanceState};
 use crate::store::{Store, StoreError, WriteTx, orders};
 
 /// How often everything is looked at; between, only what has changed.
@@ -34,7 +35,7 @@ const CHUNK: usize = 64;
 const AT_ONCE: usize = 16;
 
 /// Sees to the certificates.
-pub(crate) struct Certificates {
+pub(crate) struct CertificateReconciler {
     store: Store,
     key: Arc<SecretKey>,
     issuer: Issuer,
@@ -46,11 +47,11 @@ pub(crate) struct Certificates {
     /// When everything is to be looked at again.
     full_at: OffsetDateTime,
     /// What takes its time.
-    jobs: Jobs,
+    jobs: AcmeJobs,
 }
 
-/// The parts that [`Certificates`] works with.
-pub(crate) struct Parts {
+/// The parts that [`CertificateReconciler`] works with.
+pub(crate) struct CertificateReconcilerParts {
     /// The database.
     pub store: Store,
     /// The key that seals private keys.
@@ -67,15 +68,15 @@ pub(crate) struct Parts {
 
 /// What is asked of CAs over ACME, a few at once.
 #[derive(Default)]
-struct Jobs {
+struct AcmeJobs {
     /// Those that are not over.
     busy: BTreeSet<CertificateId>,
-    waiting: VecDeque<(CertificateId, Job)>,
-    running: FuturesUnordered<Job>,
+    waiting: VecDeque<(CertificateId, AcmeJob)>,
+    running: FuturesUnordered<AcmeJob>,
 }
 
 /// Gives the certificate it was about, and when there is more to do.
-type Job = BoxFuture<'static, (CertificateId, OffsetDateTime)>;
+type AcmeJob = BoxFuture<'static, (CertificateId, OffsetDateTime)>;
 
 /// Why a pass over the certificates failed.
 #[derive(Debug, Error)]
@@ -93,8 +94,8 @@ pub enum PassError {
     },
 }
 
-impl Jobs {
-    fn add(&mut self, id: CertificateId, job: Job) {
+impl AcmeJobs {
+    fn add(&mut self, id: CertificateId, job: AcmeJob) {
         if self.busy.insert(id.clone()) {
             self.waiting.push_back((id, job));
         }
@@ -117,12 +118,12 @@ impl Jobs {
     }
 }
 
-impl Certificates {
+impl CertificateReconciler {
     /// Sees to the certificates of the terminated routes in the store, and of the base domain.
     #[must_use]
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, key, issuer, base, clock, metrics } = parts;
-        let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, Jobs::default());
+    pub(crate) fn new(parts: CertificateReconcilerParts) -> Self {
+        let CertificateReconcilerParts { store, key, issuer, base, clock, metrics } = parts;
+        let (seen, full_at, jobs) = (0, OffsetDateTime::UNIX_EPOCH, AcmeJobs::default());
         Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
     }
 
@@ -135,8 +136,8 @@ impl Certificates {
         let (revision, hosts, held, stands) = read.await?;
         self.metrics.certificates(count(now, &held, &stands));
         let issuers = self.issuer.names();
-        let known = Known { held: &held, issuance: &stands, issuers: &issuers, acme: self.is_acme() };
-        let Plan { issue, ask, drop, wake } = plan(now, &self.base, hosts, known);
+        let known = Inventory { held: &held, issuance: &stands, issuers: &issuers, acme: self.is_acme() };
+        let CertificatePlan { issue, ask, drop, wake } = plan(now, &self.base, hosts, known);
         self.issue(issue, now).await?;
         self.ask(ask);
         self.drop(drop).await?;
@@ -151,7 +152,7 @@ impl Certificates {
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
             let mut wanted = Vec::new();
             for host in uncovered_hosts(tx, seen, &base)? {
-                if let Some(one) = Wanted::host(&host, &base) {
+                if let Some(one) = CertificateSpec::host(&host, &base) {
                     let stands = issuance::find(tx, &one.id)?;
                     wanted.push((one, stands));
                 }
@@ -164,9 +165,11 @@ impl Certificates {
         }
         let mut issue = Vec::new();
         for (wanted, stands) in wanted {
-            match decide(now, &wanted, None, Some(&stands), Known::default()) {
-                Action::Issue | Action::Renew | Action::Ask => issue.push(wanted),
-                Action::Wait(until) => self.full_at = self.full_at.min(until),
+            match decide(now, &wanted, None, Some(&stands), Inventory::default()) {
+                CertificateAction::Issue | CertificateAction::Renew | CertificateAction::Ask => {
+                    issue.push(wanted)
+                }
+                CertificateAction::Wait(until) => self.full_at = self.full_at.min(until),
             }
         }
         self.issue(issue, now).await?;
@@ -181,7 +184,7 @@ impl Certificates {
         }
     }
 
-    async fn issue(&mut self, wanted: Vec<Wanted>, now: OffsetDateTime) -> Result<(), PassError> {
+    async fn issue(&mut self, wanted: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
         match self.issuer.clone() {
             Issuer::Internal(ca) => self.issue_at_once(&ca, &wanted, now).await,
             Issuer::Acme(acme) => {
@@ -206,7 +209,7 @@ impl Certificates {
     async fn issue_at_once(
         &mut self,
         ca: &InternalCa,
-        wanted: &[Wanted],
+        wanted: &[CertificateSpec],
         now: OffsetDateTime,
     ) -> Result<(), PassError> {
         let (mut failed, mut first) = (0, None);
@@ -228,7 +231,7 @@ impl Certificates {
         first.map_or(Ok(()), |first| Err(PassError::Issue { count: failed, first }))
     }
 
-    async fn keep(&mut self, issued: Vec<Issued>) -> Result<(), StoreError> {
+    async fn keep(&mut self, issued: Vec<IssuedCertificate>) -> Result<(), StoreError> {
         if issued.is_empty() {
             return Ok(());
         }
@@ -262,7 +265,7 @@ impl Certificates {
     }
 }
 
-impl Reconciler for Certificates {
+impl Reconciler for CertificateReconciler {
     type Error = PassError;
 
     async fn pass(&mut self) -> Result<Duration, PassError> {
@@ -282,7 +285,7 @@ impl Reconciler for Certificates {
 }
 
 /// How many are in which state, and how long the shortest still lives.
-fn count(now: OffsetDateTime, held: &[Validity], stands: &[Issuance]) -> CertificateCounts {
+fn count(now: OffsetDateTime, held: &[CertificateInfo], stands: &[IssuanceState]) -> CertificateCounts {
     let ids: BTreeSet<&CertificateId> = held.iter().map(|held| &held.id).collect();
     let failing = stands.iter().filter(|stands| stands.failures > 0).count();
     let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
