@@ -46,13 +46,13 @@ use crate::metrics::Metrics;
 /// How many transactions read at once.
 const READERS: u32 = 4;
 /// How long a reader waits for its connection.
-const READER_WAIT: Duration = Duration::from_secs(5);
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a route is terminated. The sign keeps SQLite from taking the index of the modes, which is nearly all routes.
-const TERMINATED: &str = "+routes.mode = 'terminate'";
+const IS_TERMINATED: &str = "+routes.mode = 'terminate'";
 /// Whether a route has not changed after a version. The sign keeps SQLite from taking the index of the versions, which
 /// is nearly all routes here, instead of the owners'.
-const OLDER: &str = "+routes.version <= ";
+const UNCHANGED_SINCE: &str = "+routes.version <= ";
 
 type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
@@ -82,7 +82,7 @@ impl Store {
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
-            .connection_timeout(READER_WAIT)
+            .connection_timeout(READER_TIMEOUT)
             .test_on_check_out(false)
             .connection_customizer(Box::new(ReadOnly))
             .build(ConnectionManager::new(&opened.path))
@@ -119,7 +119,7 @@ impl Store {
     {
         let inner = Arc::clone(&self.0);
         let started = Instant::now();
-        let permit = timeout(READER_WAIT, Arc::clone(&inner.reading).acquire_owned()).await;
+        let permit = timeout(READER_TIMEOUT, Arc::clone(&inner.reading).acquire_owned()).await;
         let busy = || StoreError::Connection("all readers are busy".to_owned());
         let permit = permit.map_err(|_| busy())?.map_err(|_| StoreError::Interrupted)?;
         let run = move || {

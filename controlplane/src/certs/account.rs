@@ -51,7 +51,7 @@ impl AcmeAccounts {
     /// Forgets an account that the CA does not know any more; the next session makes a new one.
     pub(crate) async fn forget(&self, ca: &Ca) -> Result<(), StoreError> {
         let directory = ca.directory().to_owned();
-        self.store.write("acme account lost", move |tx| accounts::forget(tx, &directory)).await
+        self.store.write("acme account lost", move |tx| accounts::delete(tx, &directory)).await
     }
 
     async fn find(&self, ca: &Ca) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

@@ -4,7 +4,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use webgateway_proto::model::{CertName, Host};
 
-use crate::store::budgets::{BudgetKey, spend, spent};
+use crate::store::budgets::{BudgetKey, record, spent_since};
 use crate::store::{StoreError, Tx, WriteTx};
 
 /// How often something may happen within a time that ends now.
@@ -47,7 +47,7 @@ fn for_whom(subject: &str) -> String {
     if subject.is_empty() { String::new() } else { format!(" ({subject})") }
 }
 
-/// What is spent and left at one CA.
+/// What is spent_since and left at one CA.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     directory: String,
@@ -74,7 +74,7 @@ impl Budget {
         );
         for (limit, subject) in asked {
             let counted = self.counted(limit, subject.clone());
-            if let Some(until) = room_at(limit, &spent(tx, &counted, now - limit.within)?) {
+            if let Some(until) = room_at(limit, &spent_since(tx, &counted, now - limit.within)?) {
                 let hours = limit.within.whole_hours();
                 return Ok(Err(BudgetError { times: limit.times, what: limit.what, hours, subject, until }));
             }
@@ -84,7 +84,7 @@ impl Budget {
 
     /// An order is about to be placed.
     pub(crate) fn ordered(&self, tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
-        spend(tx, &self.counted(ORDERS, String::new()), now)
+        record(tx, &self.counted(ORDERS, String::new()), now)
     }
 
     /// A certificate was issued.
@@ -94,7 +94,7 @@ impl Budget {
         names: &[CertName],
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        spend(tx, &self.counted(CERTIFICATES, set_of(names)), now)
+        record(tx, &self.counted(CERTIFICATES, set_of(names)), now)
     }
 
     /// The CA looked for a proof and did not find it.
@@ -104,7 +104,7 @@ impl Budget {
         host: &Host,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        spend(tx, &self.counted(FAILURES, host.to_string()), now)
+        record(tx, &self.counted(FAILURES, host.to_string()), now)
     }
 
     fn counted(&self, limit: CaLimit, subject: String) -> BudgetKey {
@@ -121,10 +121,10 @@ fn certificates(life: Option<Duration>) -> CaLimit {
     CaLimit { times: CERTIFICATES.times.max(needed), ..CERTIFICATES }
 }
 
-/// When there is room again; `None` if there is some. `spent` is the oldest first, all within the limit's time.
-fn room_at(limit: CaLimit, spent: &[OffsetDateTime]) -> Option<OffsetDateTime> {
-    let first_in_the_way = spent.len().checked_sub(limit.times)?;
-    spent.get(first_in_the_way).map(|at| *at + limit.within)
+/// When there is room again; `None` if there is some. `spent_since` is the oldest first, all within the limit's time.
+fn room_at(limit: CaLimit, spent_since: &[OffsetDateTime]) -> Option<OffsetDateTime> {
+    let first_in_the_way = spent_since.len().checked_sub(limit.times)?;
+    spent_since.get(first_in_the_way).map(|at| *at + limit.within)
 }
 
 fn set_of(names: &[CertName]) -> String {
@@ -147,17 +147,17 @@ mod tests {
     proptest! {
         #[test]
         fn a_loop_never_goes_over_a_limit(pauses in proptest::collection::vec(0_i64..4000, 1..100)) {
-            let (mut now, mut spent) = (START, Vec::<OffsetDateTime>::new());
+            let (mut now, mut spent_since) = (START, Vec::<OffsetDateTime>::new());
             for pause in pauses {
                 now += Duration::seconds(pause);
-                let recent: Vec<_> = spent.iter().copied().filter(|at| *at > now - FAILURES.within).collect();
+                let recent: Vec<_> = spent_since.iter().copied().filter(|at| *at > now - FAILURES.within).collect();
                 match room_at(FAILURES, &recent) {
-                    None => spent.push(now),
+                    None => spent_since.push(now),
                     Some(until) => prop_assert!(until > now && until <= now + FAILURES.within),
                 }
             }
-            for (i, first) in spent.iter().enumerate() {
-                let within = spent[i..].iter().filter(|at| **at < *first + FAILURES.within).count();
+            for (i, first) in spent_since.iter().enumerate() {
+                let within = spent_since[i..].iter().filter(|at| **at < *first + FAILURES.within).count();
                 prop_assert!(within <= FAILURES.times);
             }
         }

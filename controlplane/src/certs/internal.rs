@@ -28,7 +28,7 @@ pub(crate) const ROOT_FILE: &str = "internal-ca.pem";
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 const LEAF_LIFETIME: Duration = Duration::days(90);
 /// Clocks differ.
-const BACKDATED: Duration = Duration::minutes(5);
+const BACKDATE: Duration = Duration::minutes(5);
 /// The longest common name (RFC 5280, upper bound `ub-common-name`).
 const MAX_COMMON_NAME: usize = 64;
 
@@ -92,7 +92,7 @@ impl InternalCa {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(wanted.id.as_str());
         params.serial_number = Some(serial());
-        params.not_before = whole_seconds(now) - BACKDATED;
+        params.not_before = whole_seconds(now) - BACKDATE;
         params.not_after = params.not_before + LEAF_LIFETIME;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -120,7 +120,7 @@ fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     let short: String = fingerprint.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = named(&format!("webgateway internal CA {short}"));
     params.serial_number = Some(serial());
-    params.not_before = whole_seconds(now) - BACKDATED;
+    params.not_before = whole_seconds(now) - BACKDATE;
     params.not_after = params.not_before + ROOT_LIFETIME;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

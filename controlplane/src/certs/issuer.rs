@@ -179,7 +179,7 @@ impl AcmeIssuer {
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
             put(tx, &issued, &key)?;
-            orders::forget(tx, &issued.id, &directory)?;
+            orders::delete(tx, &issued.id, &directory)?;
             Budget::at(&directory).issued(tx, &issued.names, now)?;
             let renew_at = renew_at(&validity(&issued), None);
             let stands = IssuanceState {

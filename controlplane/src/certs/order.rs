@@ -185,7 +185,7 @@ impl Orders {
 
     async fn forget(&self, ca: &Ca, wanted: &CertificateSpec) -> Result<(), StoreError> {
         let (id, directory) = (wanted.id.clone(), ca.directory().to_owned());
-        self.store.write("acme order over", move |tx| orders::forget(tx, &id, &directory)).await
+        self.store.write("acme order over", move |tx| orders::delete(tx, &id, &directory)).await
     }
 
     /// Brings an order from wherever it stands to its certificate.

@@ -106,7 +106,7 @@ impl Inspector {
     }
 
     async fn is_delegated(&self, host: &Host) -> Result<bool, ResolveError> {
-        self.resolver.leads_to(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
+        self.resolver.is_alias_of(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
     }
 
     /// Climbs to the nearest name that has CAA records (RFC 8659 §3).

@@ -21,8 +21,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
 use crate::store::certificates::{
-    CertificateInfo, IssuedCertificate, drop as drop_certificate, list, put, terminated_hosts,
-    uncovered_hosts,
+    CertificateInfo, IssuedCertificate, drop as mark_dropped, list, put, terminated_hosts, uncovered_hosts,
 };
 use crate::store::issuance::{self, IssuanceState};
 use crate::store::{Store, StoreError, WriteTx, orders};
@@ -243,7 +242,7 @@ impl CertificateReconciler {
         let write = move |tx: &mut WriteTx<'_>| {
             issued.iter().try_for_each(|certificate| {
                 put(tx, certificate, &key)?;
-                issuance::forget(tx, &certificate.id)
+                issuance::delete(tx, &certificate.id)
             })
         };
         self.store.write("certificates issued", write).await
@@ -256,9 +255,9 @@ impl CertificateReconciler {
         info!(count = unneeded.len(), "certificates that no route needs are dropped");
         let write = move |tx: &mut WriteTx<'_>| {
             unneeded.iter().try_for_each(|id| {
-                drop_certificate(tx, id)?;
-                issuance::forget(tx, id)?;
-                orders::forget_all(tx, id)
+                mark_dropped(tx, id)?;
+                issuance::delete(tx, id)?;
+                orders::delete_all(tx, id)
             })
         };
         self.store.write("certificates dropped", write).await

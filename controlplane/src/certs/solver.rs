@@ -125,9 +125,9 @@ impl Solver {
     pub(crate) async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
         let host = &asked.host;
         let guard = match asked.kind {
-            ChallengeKind::Dns01 => {
-                ChallengeHolder::Txt(self.values.show(TxtName::of(host, &self.base), &asked.dns_value))
-            }
+            ChallengeKind::Dns01 => ChallengeHolder::Txt(
+                self.values.publish(TxtName::for_host(host, &self.base), &asked.dns_value),
+            ),
             ChallengeKind::TlsAlpn01 => {
                 ChallengeHolder::Challenge(self.spread(challenge::tls_alpn(host, &asked.digest)?).await?)
             }

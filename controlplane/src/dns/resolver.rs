@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 /// How long one server may take for one question.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a question may take with all attempts and servers.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many CNAMEs are followed, one after the other.
@@ -55,7 +55,7 @@ pub(crate) struct CaaRecord {
 impl Resolver {
     /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
     pub(crate) fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
-        Self::with_attempt_timeout(servers, ATTEMPT)
+        Self::with_attempt_timeout(servers, ATTEMPT_TIMEOUT)
     }
 
     /// As [`Resolver::new`], for servers that answer within `attempt` or not at all.
@@ -96,7 +96,7 @@ impl Resolver {
     }
 
     /// Whether a name is an alias of `wanted`, be it through others.
-    pub(crate) async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
+    pub(crate) async fn is_alias_of(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
         let mut name = name.to_owned();
         for _ in 0..MAX_ALIASES {
             let Some(target) = self.alias(&name).await? else { return Ok(false) };
@@ -112,7 +112,7 @@ impl Resolver {
     pub(crate) async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
         let found = self.lookup(name, RecordType::CNAME, "CNAME").await?;
         Ok(found.into_iter().find_map(|data| match data {
-            RData::CNAME(target) => Some(plain(&target.0)),
+            RData::CNAME(target) => Some(normalize(&target.0)),
             _ => None,
         }))
     }
@@ -168,7 +168,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-fn plain(name: &Name) -> String {
+fn normalize(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 

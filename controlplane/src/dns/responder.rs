@@ -18,9 +18,9 @@ use super::txt::TxtSet;
 use super::zone::Zone;
 
 /// The largest answer over UDP, in bytes: it crosses every path in one piece (DNS flag day 2020).
-const MAX_UDP: u16 = 1232;
+const MAX_UDP_SIZE: u16 = 1232;
 /// The largest answer over UDP to who does not say how much it takes (RFC 1035 §4.2.1), in bytes.
-const PLAIN_UDP: u16 = 512;
+const MAX_UDP_WITHOUT_EDNS: u16 = 512;
 /// The second byte of a header's flags: "this cannot be read".
 const FORMAT_ERROR: u8 = 1;
 
@@ -113,7 +113,7 @@ impl ResponseHandler for ResponseCapture {
         // Else the asker's own size, up to 65535, would be said and kept to: we would amplify.
         let capped: Option<Edns> = response.edns().map(|edns| {
             let mut edns = edns.clone();
-            edns.set_max_payload(edns.max_payload().min(MAX_UDP));
+            edns.set_max_payload(edns.max_payload().min(MAX_UDP_SIZE));
             edns
         });
         let mut response = response;
@@ -121,10 +121,10 @@ impl ResponseHandler for ResponseCapture {
             response.set_edns(edns);
         }
         let limit = match self.transport {
-            Transport::Udp => capped.as_ref().map_or(PLAIN_UDP, Edns::max_payload),
+            Transport::Udp => capped.as_ref().map_or(MAX_UDP_WITHOUT_EDNS, Edns::max_payload),
             Transport::Tcp => u16::MAX,
         };
-        let mut bytes = Vec::with_capacity(usize::from(PLAIN_UDP));
+        let mut bytes = Vec::with_capacity(usize::from(MAX_UDP_WITHOUT_EDNS));
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(limit);
         let info = response.destructive_emit(&mut encoder)?;

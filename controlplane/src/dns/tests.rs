@@ -110,7 +110,7 @@ async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
     let (none, _) = udp(dns.address, &ask);
     assert_eq!((none.metadata.response_code, none.answers.len()), (ResponseCode::NoError, 0));
     assert_eq!(kinds(&none.authorities), [RecordType::SOA]);
-    let (a, b) = (dns.values.show(TxtName::Apex, "apex"), dns.values.show(TxtName::Apex, "wildcard"));
+    let (a, b) = (dns.values.publish(TxtName::Apex, "apex"), dns.values.publish(TxtName::Apex, "wildcard"));
     for answer in [udp(dns.address, &ask).0, tcp(dns.address, &ask)] {
         assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
         let mut texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
@@ -124,7 +124,7 @@ async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_apex_has_soa_and_ns_and_nothing_else() {
     let dns = serve();
-    let _shown = dns.values.show(TxtName::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     for kind in [RecordType::SOA, RecordType::NS] {
         assert_eq!(kinds(&udp(dns.address, &question(APEX, kind)).0.answers), [kind]);
     }
@@ -158,7 +158,7 @@ async fn everything_else_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_case_of_the_question_comes_back() {
     let dns = serve();
-    let _shown = dns.values.show(TxtName::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     let mixed = "_AcMe-ChAlLeNgE.gW.eXaMpLe.";
     let (answer, bytes) = udp(dns.address, &question(mixed, RecordType::TXT));
     assert_eq!(answer.answers.len(), 1);
@@ -169,7 +169,7 @@ async fn the_case_of_the_question_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_over_udp_are_bounded_and_whole_over_tcp() {
     let dns = serve();
-    let _shown: Vec<_> = (0..40).map(|i| dns.values.show(TxtName::Apex, &format!("{i:043}"))).collect();
+    let _shown: Vec<_> = (0..40).map(|i| dns.values.publish(TxtName::Apex, &format!("{i:043}"))).collect();
     let mut ask = question(APEX, RecordType::TXT);
     let (plain, bytes) = udp(dns.address, &ask);
     assert!(plain.metadata.truncation && bytes.len() <= 512, "{}", bytes.len());
@@ -201,9 +201,11 @@ async fn garbage_changes_nothing() {
 async fn a_delegated_host_has_values_of_its_own() {
     let dns = serve();
     let (base, host) = (Host::parse("gw.example").unwrap(), Host::parse("app.example.org").unwrap());
-    let _apex = dns.values.show(TxtName::Apex, "apex");
-    let _own =
-        (dns.values.show(TxtName::of(&host, &base), "a"), dns.values.show(TxtName::of(&host, &base), "b"));
+    let _apex = dns.values.publish(TxtName::Apex, "apex");
+    let _own = (
+        dns.values.publish(TxtName::for_host(&host, &base), "a"),
+        dns.values.publish(TxtName::for_host(&host, &base), "b"),
+    );
     let target = Zone::new(&base).unwrap().target(&host);
     let (answer, _) = udp(dns.address, &question(&format!("{target}."), RecordType::TXT));
     let texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
@@ -215,7 +217,7 @@ async fn a_delegated_host_has_values_of_its_own() {
 async fn over_the_limit_udp_says_less_and_tcp_everything() {
     let burst = NonZeroU32::new(4).unwrap();
     let dns = serve_within(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst));
-    let _shown = dns.values.show(TxtName::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     let ask = question(APEX, RecordType::TXT);
     for _ in 0..burst.get() {
         assert_eq!(udp(dns.address, &ask).0.answers.len(), 1);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use webgateway_proto::model::Host;
 
 /// How much of a host's SHA-256 names its place, in bytes.
-const DIGEST: usize = 10;
+const LABEL_DIGEST_SIZE: usize = 10;
 
 /// Where in our zone the values for one host stand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub(crate) struct TxtSet(Arc<watch::Sender<TxtValues>>);
 struct TxtValues {
     /// Counts the changes.
     generation: u64,
-    shown: BTreeMap<(TxtName, String), usize>,
+    counts: BTreeMap<(TxtName, String), usize>,
 }
 
 /// One value, seen until this is dropped.
@@ -42,12 +42,14 @@ pub(crate) struct TxtGuard {
 impl TxtName {
     /// Where the values for a host stand.
     #[must_use]
-    pub(crate) fn of(host: &Host, base: &Host) -> Self {
+    pub(crate) fn for_host(host: &Host, base: &Host) -> Self {
         if host == base {
             return Self::Apex;
         }
         let digest = digest(&SHA256, host.as_str().as_bytes());
-        Self::Below(digest.as_ref().iter().take(DIGEST).map(|byte| format!("{byte:02x}")).collect())
+        Self::Below(
+            digest.as_ref().iter().take(LABEL_DIGEST_SIZE).map(|byte| format!("{byte:02x}")).collect(),
+        )
     }
 }
 
@@ -59,11 +61,11 @@ impl TxtSet {
     }
 
     /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub(crate) fn show(&self, place: TxtName, value: &str) -> TxtGuard {
+    pub(crate) fn publish(&self, place: TxtName, value: &str) -> TxtGuard {
         let key = (place, value.to_owned());
         self.0.send_modify(|values| {
             values.generation += 1;
-            *values.shown.entry(key.clone()).or_default() += 1;
+            *values.counts.entry(key.clone()).or_default() += 1;
         });
         TxtGuard { set: self.clone(), key }
     }
@@ -78,7 +80,7 @@ impl TxtSet {
     #[must_use]
     pub(crate) fn values(&self) -> (u64, Vec<(TxtName, String)>) {
         let values = self.0.borrow();
-        (values.generation, values.shown.keys().cloned().collect())
+        (values.generation, values.counts.keys().cloned().collect())
     }
 }
 
@@ -92,10 +94,10 @@ impl Drop for TxtGuard {
     fn drop(&mut self) {
         self.set.0.send_modify(|values| {
             values.generation += 1;
-            if let Some(count) = values.shown.get_mut(&self.key) {
+            if let Some(count) = values.counts.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
-                    values.shown.remove(&self.key);
+                    values.counts.remove(&self.key);
                 }
             }
         });
@@ -114,8 +116,8 @@ mod tests {
     fn a_value_lives_as_long_as_its_guards() {
         let set = TxtSet::new();
         let values = || set.values().1.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
-        let (b, a) = (set.show(TxtName::Apex, "b"), set.show(TxtName::Apex, "a"));
-        let again = set.show(TxtName::Apex, "a");
+        let (b, a) = (set.publish(TxtName::Apex, "b"), set.publish(TxtName::Apex, "a"));
+        let again = set.publish(TxtName::Apex, "a");
         assert_eq!(values(), ["a", "b"]);
         drop(a);
         assert_eq!(values(), ["a", "b"]);
@@ -129,9 +131,11 @@ mod tests {
     #[test]
     fn each_host_has_a_place_of_its_own() {
         let base = host("gw.example");
-        assert_eq!(TxtName::of(&base, &base), TxtName::Apex);
-        let TxtName::Below(label) = TxtName::of(&host("app.example.org"), &base) else { panic!("apex") };
+        assert_eq!(TxtName::for_host(&base, &base), TxtName::Apex);
+        let TxtName::Below(label) = TxtName::for_host(&host("app.example.org"), &base) else {
+            panic!("apex")
+        };
         assert_eq!(label, "b0bf13b620397f0e7a46", "owners have made CNAMEs to it: it may never change");
-        assert_ne!(TxtName::of(&host("app2.example.org"), &base), TxtName::Below(label));
+        assert_ne!(TxtName::for_host(&host("app2.example.org"), &base), TxtName::Below(label));
     }
 }

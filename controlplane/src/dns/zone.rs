@@ -43,7 +43,7 @@ impl Zone {
             contact: name(format!("hostmaster.{base}."))?,
         };
         // All labels are equally long: if one fits, all do.
-        let below = base.child("x").map(|host| TxtName::of(&host, base));
+        let below = base.child("x").map(|host| TxtName::for_host(&host, base));
         below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| ZoneError(base.clone()))?;
         Ok(zone)
     }
@@ -51,7 +51,7 @@ impl Zone {
     /// The name of the place for a host, without a trailing dot: where its `_acme-challenge` CNAME leads to.
     #[must_use]
     pub(crate) fn target(&self, host: &Host) -> String {
-        match TxtName::of(host, &self.base) {
+        match TxtName::for_host(host, &self.base) {
             TxtName::Apex => format!("_acme-challenge.{}", self.base),
             TxtName::Below(label) => format!("{label}._acme-challenge.{}", self.base),
         }

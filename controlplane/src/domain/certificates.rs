@@ -120,7 +120,7 @@ pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issua
 /// A page of their ids. Most routes need none of their own: a page ends early after some that do not.
 fn ids(tx: &mut Tx<'_>, caller: &Caller, base: &Host, page: &Page) -> Result<Paged<Host>, StoreError> {
     let (mut ids, after) = (Vec::new(), page.after.as_deref());
-    let seen = routes::visit(tx, caller.own(), after, SEEN, |host, mode| {
+    let seen = routes::scan(tx, caller.own(), after, SEEN, |host, mode| {
         ids.extend(needs_own(&host, mode, base).then_some(host));
         if ids.len() > page.limit as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;

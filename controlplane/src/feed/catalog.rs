@@ -67,12 +67,12 @@ impl Catalog {
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
     pub(crate) fn knows(&self, held: &Held) -> bool {
-        held.version >= self.floor && self.standing(held) == NodePosition::Known
+        held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
     /// Where in the database's past a node stands that holds this.
     #[must_use]
-    pub(crate) fn standing(&self, held: &Held) -> NodePosition {
+    pub(crate) fn position(&self, held: &Held) -> NodePosition {
         self.history.locate(held, self.version)
     }
 

@@ -230,7 +230,7 @@ impl FeedService {
 /// Warns the operator of a node that holds more than the database has.
 fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
     let Some(held) = held else { return };
-    if let NodePosition::Ahead { last } = catalog.standing(held) {
+    if let NodePosition::Ahead { last } = catalog.position(held) {
         let knows = held.version;
         warn!(
             node,

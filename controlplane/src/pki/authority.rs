@@ -24,11 +24,11 @@ use webgateway_seal::SecretKey;
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 /// Clocks differ.
-const BACKDATED: Duration = Duration::hours(1);
+const BACKDATE: Duration = Duration::hours(1);
 /// The largest request that is looked at, in bytes; one for a P-256 key has about 250.
-const MAX_CSR: usize = 4096;
+const MAX_CSR_SIZE: usize = 4096;
 /// Stands before a node's id in its certificate (RFC 9562 §4).
-const MEMBER: &str = "urn:uuid:";
+const MEMBER_URI_PREFIX: &str = "urn:uuid:";
 
 /// The CA. Clones are the same one.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ pub(crate) enum SignError {
     #[error("the certificate request cannot be used: {0}")]
     Request(rcgen::Error),
     /// Too large.
-    #[error("the certificate request is over {MAX_CSR} bytes")]
+    #[error("the certificate request is over {MAX_CSR_SIZE} bytes")]
     Size,
     /// Another kind of key.
     #[error("the key in the certificate request is not an ECDSA P-256 key")]
@@ -145,7 +145,7 @@ impl NodeAuthority {
         now: OffsetDateTime,
         lifetime: Duration,
     ) -> Result<NodeCertificate, SignError> {
-        if csr.len() > MAX_CSR {
+        if csr.len() > MAX_CSR_SIZE {
             return Err(SignError::Size);
         }
         let csr = CertificateSigningRequestDer::from(csr);
@@ -153,8 +153,9 @@ impl NodeAuthority {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(SignError::Key);
         }
-        let mut params = leaf(node.name.as_str(), now, lifetime);
-        let uri = Ia5String::try_from(format!("{MEMBER}{}", node.member)).map_err(SignError::Crypto)?;
+        let mut params = leaf_params(node.name.as_str(), now, lifetime);
+        let uri =
+            Ia5String::try_from(format!("{MEMBER_URI_PREFIX}{}", node.member)).map_err(SignError::Crypto)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(SignError::Crypto)?;
@@ -168,7 +169,7 @@ impl NodeAuthority {
 
     /// Makes a certificate for the controlplane itself.
     pub(super) fn server(&self, now: OffsetDateTime, lifetime: Duration) -> Result<ServerPair, rcgen::Error> {
-        let mut params = leaf(CONTROLPLANE_NAME, now, lifetime);
+        let mut params = leaf_params(CONTROLPLANE_NAME, now, lifetime);
         params.subject_alt_names = vec![SanType::DnsName(CONTROLPLANE_NAME.try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -190,29 +191,29 @@ pub(crate) fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => Uuid::try_parse(uri.strip_prefix(MEMBER)?).ok(),
+        GeneralName::URI(uri) => Uuid::try_parse(uri.strip_prefix(MEMBER_URI_PREFIX)?).ok(),
         _ => None,
     })
 }
 
 fn create(now: OffsetDateTime) -> Result<StoredNodeAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params = dated("webgateway node CA", now, ROOT_LIFETIME);
+    let mut params = base_params("webgateway node CA", now, ROOT_LIFETIME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?.der().to_vec();
     Ok(StoredNodeAuthority { certificate, key: Zeroizing::new(key.serialize_der()) })
 }
 
-fn leaf(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
-    let mut params = dated(name, now, lifetime);
+fn leaf_params(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+    let mut params = base_params(name, now, lifetime);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
     params
 }
 
-fn dated(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+fn base_params(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
     let now = now.replace_nanosecond(0).unwrap_or(now);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -221,7 +222,7 @@ fn dated(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificatePara
     let mut serial = Uuid::new_v4().into_bytes();
     serial[0] &= 0x7f;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = now - BACKDATED;
+    params.not_before = now - BACKDATE;
     params.not_after = now + lifetime;
     params
 }

@@ -1,4 +1,4 @@
-//! TLS towards the nodes: TLS 1.3 alone, a certificate of our own that is replaced as it ages, theirs verified.
+//! TLS towards the nodes: TLS 1.3 alone, a certificate of our resolver that is replaced as it ages, theirs verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,12 +26,13 @@ pub(crate) fn config(
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
-    let own = ServerCertResolver { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
+    let resolver =
+        ServerCertResolver { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
     // Fails here rather than at the first handshake.
-    own.current()?;
+    resolver.current()?;
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(own));
+        .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would keep a certificate that has ended since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -39,7 +40,7 @@ pub(crate) fn config(
     Ok(Arc::new(config))
 }
 
-/// Our certificate, made anew by the first handshake after two thirds of its life.
+/// Our certificate, issued anew by the first handshake after two thirds of its life.
 struct ServerCertResolver {
     authority: NodeAuthority,
     clock: Clock,
@@ -54,15 +55,17 @@ struct CachedCert {
 impl ServerCertResolver {
     fn current(&self) -> Result<Arc<CertifiedKey>, NodeAuthorityError> {
         let now = self.clock.now();
-        let held = self.current.load_full();
-        if let Some(held) = held.filter(|held| now < held.replace_at && now >= held.replace_at - LIFETIME) {
-            return Ok(Arc::clone(&held.pair));
+        let cached = self.current.load_full();
+        if let Some(cached) =
+            cached.filter(|cached| now < cached.replace_at && now >= cached.replace_at - LIFETIME)
+        {
+            return Ok(Arc::clone(&cached.pair));
         }
-        let made = self.authority.server(now, LIFETIME)?;
+        let issued = self.authority.server(now, LIFETIME)?;
         // With the root: a node that joins knows it by its fingerprint alone.
-        let chain = vec![made.certificate, self.authority.root().clone()];
-        let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&made.key)?));
-        info!(until = %made.not_after, "a new certificate towards the nodes");
+        let chain = vec![issued.certificate, self.authority.root().clone()];
+        let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&issued.key)?));
+        info!(until = %issued.not_after, "a new certificate towards the nodes");
         let current = CachedCert { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
         self.current.store(Some(Arc::new(current)));
         Ok(pair)
@@ -99,16 +102,16 @@ mod tests {
     async fn the_certificate_is_kept_while_it_is_fresh_and_replaced_without_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let (_, authority) = sample(dir.path(), today()).await;
-        let own =
+        let resolver =
             ServerCertResolver { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
-        let first = own.current().unwrap();
+        let first = resolver.current().unwrap();
         DAY.fetch_add(4, Ordering::Relaxed);
-        assert_eq!(own.current().unwrap().cert, first.cert);
+        assert_eq!(resolver.current().unwrap().cert, first.cert);
         DAY.fetch_add(1, Ordering::Relaxed);
-        let second = own.current().unwrap();
+        let second = resolver.current().unwrap();
         assert_ne!(second.cert[0], first.cert[0]);
         assert_eq!(second.cert[1], first.cert[1], "of the same CA");
         DAY.fetch_sub(10, Ordering::Relaxed);
-        assert_ne!(own.current().unwrap().cert[0], second.cert[0], "a clock that was set back");
+        assert_ne!(resolver.current().unwrap().cert[0], second.cert[0], "a clock that was set back");
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn find(
         .select(acme_accounts::sealed_credentials)
         .first(tx.conn)
         .optional()?;
-    let open = |sealed: Vec<u8>| key.open(&sealed_as(directory), &sealed).map_err(|e| damaged(directory, e));
+    let open = |sealed: Vec<u8>| key.open(&seal_name(directory), &sealed).map_err(|e| damaged(directory, e));
     sealed.map(open).transpose()
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn put(
     now: OffsetDateTime,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let sealed = key.seal(&sealed_as(directory), credentials).map_err(|e| damaged(directory, e))?;
+    let sealed = key.seal(&seal_name(directory), credentials).map_err(|e| damaged(directory, e))?;
     diesel::replace_into(acme_accounts::table)
         .values((
             acme_accounts::directory.eq(directory),
@@ -43,13 +43,13 @@ pub(crate) fn put(
 }
 
 /// Forgets an account that the CA does not know any more, and its orders.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
+pub(crate) fn delete(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_accounts::table.find(directory)).execute(tx.conn)?;
     diesel::delete(acme_orders::table.filter(acme_orders::directory.eq(directory))).execute(tx.conn)?;
     Ok(())
 }
 
-fn sealed_as(directory: &str) -> String {
+fn seal_name(directory: &str) -> String {
     format!("acme-account {directory}")
 }
 

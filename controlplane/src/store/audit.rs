@@ -77,7 +77,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), Sto
     let last: Option<(i64, Option<String>)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
     let (last, previous) = last.map_or((0, None), |(id, hash)| (id, hash));
-    let request = entry.request.as_deref().map(|request| keep(tx, request)).transpose()?;
+    let request = entry.request.as_deref().map(|request| insert_request(tx, request)).transpose()?;
     let row = AuditRow {
         id: last + 1,
         at: to_millis(entry.at),
@@ -98,7 +98,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), Sto
 }
 
 /// Keeps a request, once however many changes came of it.
-fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
+fn insert_request(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
     let SignedRequest { evidence, first_use } = request;
     first_use.require()?;
     let hash = request_hash(evidence);

@@ -1,4 +1,4 @@
-//! What was spent of the CAs' limits: one row each time, forgotten once no limit looks back so far.
+//! What was spent_since of the CAs' limits: one row each time, forgotten once no limit looks back so far.
 
 use diesel::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -20,8 +20,8 @@ pub(crate) struct BudgetKey {
     pub subject: String,
 }
 
-/// When this was spent since `since`, the oldest first.
-pub(crate) fn spent(
+/// When this was spent_since since `since`, the oldest first.
+pub(crate) fn spent_since(
     tx: &mut Tx<'_>,
     counted: &BudgetKey,
     since: OffsetDateTime,
@@ -40,7 +40,7 @@ pub(crate) fn spent(
 }
 
 /// Counts one, now; forgets what is too old to count.
-pub(crate) fn spend(
+pub(crate) fn record(
     tx: &mut WriteTx<'_>,
     counted: &BudgetKey,
     now: OffsetDateTime,

@@ -19,11 +19,11 @@ use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
 
 /// Whether a route's host lies elsewhere than one label below a domain.
-const PARENT: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
-const ACTIVE: &str = "active";
-const DROPPED: &str = "dropped";
+const NOT_CHILD_OF: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
+const STATE_ACTIVE: &str = "active";
+const STATE_DROPPED: &str = "dropped";
 /// A local CA's own certificate, which is nobody's on the feed.
-const AUTHORITY: &str = "authority";
+const STATE_AUTHORITY: &str = "authority";
 /// No host is called this: it has no dot.
 const AUTHORITY_ID: &str = "internal-ca";
 
@@ -95,14 +95,14 @@ struct CertificateInfoRow {
 
 /// The certificates in use.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<CertificateInfo>, StoreError> {
-    let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
+    let query = certificates::table.filter(certificates::state.eq(STATE_ACTIVE)).order(certificates::id);
     let rows: Vec<CertificateInfoRow> = query.select(CertificateInfoRow::as_select()).load(tx.conn)?;
     rows.into_iter().map(CertificateInfoRow::validity).collect()
 }
 
 /// The certificate of this id, if it is in use.
 pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>, StoreError> {
-    let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
+    let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(STATE_ACTIVE)));
     let row: Option<CertificateInfoRow> =
         query.select(CertificateInfoRow::as_select()).first(tx.conn).optional()?;
     row.map(CertificateInfoRow::validity).transpose()
@@ -118,7 +118,7 @@ pub(crate) fn leaf(
     tx: &mut Tx<'_>,
     id: &CertificateId,
 ) -> Result<Option<CertificateDer<'static>>, StoreError> {
-    let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(ACTIVE));
+    let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(STATE_ACTIVE));
     let chain: Option<String> = query.select(certificates::chain).first(tx.conn).optional()?;
     let read = |chain: String| CertificateDer::from_pem_slice(chain.as_bytes());
     chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
@@ -132,17 +132,17 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
-        .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
-        .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
+        .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
         .select(routes::host)
         .load(tx.conn)?;
     if version > 0 {
         let of_owners: Vec<String> = users::table
             .inner_join(routes::table)
             .filter(users::version.gt(after))
-            .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
-            .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
-            .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
+            .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
+            .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+            .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
             .select(routes::host)
             .load(tx.conn)?;
         hosts.extend(of_owners);
@@ -179,7 +179,7 @@ pub(crate) fn put(
         not_before: issued.not_before.unix_timestamp(),
         not_after: issued.not_after.unix_timestamp(),
         version: tx.revise()?.cast_signed(),
-        state: ACTIVE.to_owned(),
+        state: STATE_ACTIVE.to_owned(),
     };
     diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
     Ok(())
@@ -190,7 +190,7 @@ pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), Store
     let version = tx.revise()?.cast_signed();
     diesel::update(certificates::table.find(id.as_str()))
         .set((
-            certificates::state.eq(DROPPED),
+            certificates::state.eq(STATE_DROPPED),
             certificates::names.eq("[]"),
             certificates::chain.eq(""),
             certificates::sealed_key.eq(Vec::new()),
@@ -201,8 +201,8 @@ pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), Store
 }
 
 /// Forgets what was taken out of use up to `version`; who stands before it must not be told a difference.
-pub(super) fn forget_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
-    let dropped = certificates::state.eq(DROPPED).and(certificates::version.le(version));
+pub(super) fn purge_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
+    let dropped = certificates::state.eq(STATE_DROPPED).and(certificates::version.le(version));
     diesel::delete(certificates::table.filter(dropped)).execute(tx.conn)?;
     Ok(())
 }
@@ -233,7 +233,7 @@ pub(crate) fn put_authority(
         not_before: 0,
         not_after: 0,
         version: 0,
-        state: AUTHORITY.to_owned(),
+        state: STATE_AUTHORITY.to_owned(),
     };
     diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
     Ok(())
@@ -246,7 +246,7 @@ pub(super) fn changed_since(
     key: &SecretKey,
 ) -> Result<Vec<ResourceChange>, StoreError> {
     let rows: Vec<CertificateRow> = certificates::table
-        .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(AUTHORITY)))
+        .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(STATE_AUTHORITY)))
         .select(CertificateRow::as_select())
         .load(tx.conn)?;
     rows.into_iter().map(|row| row.changed(key)).collect()
@@ -269,7 +269,7 @@ impl CertificateRow {
     fn changed(self, key: &SecretKey) -> Result<ResourceChange, StoreError> {
         let id = certificate_id(&self.id)?;
         let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
-        if self.state != ACTIVE {
+        if self.state != STATE_ACTIVE {
             return Ok(ResourceChange { name, version, change: Change::Remove { at_once: false } });
         }
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes())

@@ -9,7 +9,7 @@ use super::change::{Change, ResourceChange};
 use super::schema::meta;
 use super::{StoreError, Tx, WriteTx};
 
-const CHALLENGES: &str = "feed_challenges";
+const META_KEY: &str = "feed_challenges";
 
 /// What the last process left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ struct StoredChallenges {
 pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
     let version = tx.revise()?;
     let row = StoredChallenges { version, hosts: hosts.to_vec() };
-    let text = serde_json::to_string(&row).map_err(|e| StoreError::damaged("meta", CHALLENGES, e))?;
-    let values = (meta::key.eq(CHALLENGES), meta::value.eq(text));
+    let text = serde_json::to_string(&row).map_err(|e| StoreError::damaged("meta", META_KEY, e))?;
+    let values = (meta::key.eq(META_KEY), meta::value.eq(text));
     diesel::replace_into(meta::table).values(values).execute(tx.conn)?;
     Ok(version)
 }
@@ -53,7 +53,7 @@ pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
 }
 
 fn read(tx: &mut Tx<'_>) -> Result<StoredChallenges, StoreError> {
-    let text: Option<String> = meta::table.find(CHALLENGES).select(meta::value).first(tx.conn).optional()?;
+    let text: Option<String> = meta::table.find(META_KEY).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(StoredChallenges::default()) };
-    serde_json::from_str(&text).map_err(|e| StoreError::damaged("meta", CHALLENGES, e))
+    serde_json::from_str(&text).map_err(|e| StoreError::damaged("meta", META_KEY, e))
 }

@@ -10,11 +10,11 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 /// After how many pieces of work it is done.
-const EVERY: usize = 100;
+const WORK_PER_CHECKPOINT: usize = 100;
 /// A log of so many pages, each 4 KiB, is begun anew, for which the writer and the readers stand back a moment.
-const LONG: i32 = 16_384;
+const MAX_LOG_PAGES: i32 = 16_384;
 /// How long that moment is waited for; else next time.
-const PATIENCE: &str = "PRAGMA busy_timeout = 50";
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 50";
 
 /// Does it every so often.
 pub(super) struct Checkpointer {
@@ -47,7 +47,7 @@ impl Checkpointer {
         let is_due = {
             let mut state = self.state();
             state.written += more;
-            state.written >= EVERY && !mem::replace(&mut state.running, true)
+            state.written >= WORK_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
         };
         if is_due {
             let this = Arc::clone(self);
@@ -73,7 +73,7 @@ impl Checkpointer {
     fn open(&self) -> Result<SqliteConnection, String> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|error| error.to_string())?;
         // The log is synced before the database is written, the database before the log is begun anew.
-        let pragmas = format!("{PATIENCE}; PRAGMA synchronous = FULL");
+        let pragmas = format!("{BUSY_TIMEOUT}; PRAGMA synchronous = FULL");
         conn.batch_execute(&pragmas).map_err(|error| error.to_string())?;
         Ok(conn)
     }
@@ -95,7 +95,7 @@ impl Drop for RunningGuard<'_> {
 fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
     // Waits for nobody.
     let WalStatus { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
-    if log > LONG {
+    if log > MAX_LOG_PAGES {
         diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<WalStatus>(conn)?;
     }
     Ok(())

@@ -69,7 +69,7 @@ fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceC
     let query = users::table
         .inner_join(routes::table)
         .filter(users::version.gt(after))
-        .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
+        .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
         .select((RouteRow::as_select(), users::suspended, users::version));
     query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }

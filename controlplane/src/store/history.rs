@@ -8,11 +8,11 @@ use webgateway_proto::feed::Held;
 use super::schema::meta;
 use super::{StoreError, WriteTx};
 
-const EPOCHS: &str = "feed_epochs";
+const EPOCHS_KEY: &str = "feed_epochs";
 /// What databases of the first builds have instead.
-const ONLY_EPOCH: &str = "epoch";
+const LEGACY_EPOCH_KEY: &str = "epoch";
 /// How many starts are remembered: a node that was away for more gets everything anew.
-const MOST: usize = 256;
+const MAX_EPOCHS: usize = 256;
 
 /// The epochs of this database: each start of the controlplane begins one, of a random name, at the revision it finds,
 /// and each ends where the next began.
@@ -51,10 +51,11 @@ impl EpochHistory {
     pub(super) fn begin(tx: &mut WriteTx<'_>) -> Result<Self, StoreError> {
         let mut history = Self::read(tx)?;
         history.0.push(Epoch { id: Uuid::new_v4().to_string(), from: tx.revision()? });
-        let surplus = history.0.len().saturating_sub(MOST);
+        let surplus = history.0.len().saturating_sub(MAX_EPOCHS);
         history.0.drain(..surplus);
-        let text = serde_json::to_string(&history.0).map_err(|e| StoreError::damaged("meta", EPOCHS, e))?;
-        let row = (meta::key.eq(EPOCHS), meta::value.eq(text));
+        let text =
+            serde_json::to_string(&history.0).map_err(|e| StoreError::damaged("meta", EPOCHS_KEY, e))?;
+        let row = (meta::key.eq(EPOCHS_KEY), meta::value.eq(text));
         diesel::replace_into(meta::table).values(row).execute(tx.conn)?;
         Ok(history)
     }
@@ -63,10 +64,12 @@ impl EpochHistory {
         let mut value = |key: &str| -> Result<Option<String>, StoreError> {
             Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
         };
-        if let Some(text) = value(EPOCHS)? {
-            return serde_json::from_str(&text).map(Self).map_err(|e| StoreError::damaged("meta", EPOCHS, e));
+        if let Some(text) = value(EPOCHS_KEY)? {
+            return serde_json::from_str(&text)
+                .map(Self)
+                .map_err(|e| StoreError::damaged("meta", EPOCHS_KEY, e));
         }
-        Ok(Self(value(ONLY_EPOCH)?.map(|id| Epoch { id, from: 0 }).into_iter().collect()))
+        Ok(Self(value(LEGACY_EPOCH_KEY)?.map(|id| Epoch { id, from: 0 }).into_iter().collect()))
     }
 
     /// The epoch of now.
@@ -113,7 +116,7 @@ mod tests {
         Held { epoch: store.history().epoch().to_owned(), version }
     }
 
-    fn judged(store: &Store, held: &Held) -> NodePosition {
+    fn position(store: &Store, held: &Held) -> NodePosition {
         store.history().locate(held, *store.changed().borrow())
     }
 
@@ -128,19 +131,19 @@ mod tests {
 
         let store = open(&path);
         assert_ne!(store.history().epoch(), first.epoch, "each start is an epoch");
-        assert_eq!(judged(&store, &first), NodePosition::Known);
+        assert_eq!(position(&store, &first), NodePosition::Known);
         let lost = revise(&store).await;
-        assert_eq!(judged(&store, &lost), NodePosition::Known);
+        assert_eq!(position(&store, &lost), NodePosition::Known);
         drop(store);
 
         std::fs::copy(&backup, &path).unwrap();
         let store = open(&path);
-        assert_eq!(judged(&store, &first), NodePosition::Known, "before the point of return");
-        assert_eq!(judged(&store, &lost), NodePosition::Unknown);
+        assert_eq!(position(&store, &first), NodePosition::Known, "before the point of return");
+        assert_eq!(position(&store, &lost), NodePosition::Unknown);
         let again = revise(&store).await;
         assert_eq!(again.version, lost.version, "the same number for something else");
-        assert_eq!(judged(&store, &lost), NodePosition::Unknown);
-        assert_eq!(judged(&store, &again), NodePosition::Known);
+        assert_eq!(position(&store, &lost), NodePosition::Unknown);
+        assert_eq!(position(&store, &again), NodePosition::Known);
     }
 
     #[tokio::test]
@@ -154,10 +157,10 @@ mod tests {
         let lost = revise(&store).await;
         drop(store);
         let store = open(&backup);
-        assert_eq!(judged(&store, &kept), NodePosition::Known);
-        assert_eq!(judged(&store, &lost), NodePosition::Ahead { last: kept.version });
+        assert_eq!(position(&store, &kept), NodePosition::Known);
+        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: kept.version });
         while revise(&store).await.version <= lost.version {}
-        assert_eq!(judged(&store, &lost), NodePosition::Ahead { last: kept.version }, "for ever");
+        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: kept.version }, "for ever");
     }
 
     #[tokio::test]
@@ -166,11 +169,11 @@ mod tests {
         let store = open(&dir.path().join("a.db"));
         let begun = store
             .write::<_, StoreError, _>("test", |tx| {
-                diesel::delete(meta::table.find(EPOCHS)).execute(tx.conn)?;
-                let old = (meta::key.eq(ONLY_EPOCH), meta::value.eq("old"));
+                diesel::delete(meta::table.find(EPOCHS_KEY)).execute(tx.conn)?;
+                let old = (meta::key.eq(LEGACY_EPOCH_KEY), meta::value.eq("old"));
                 diesel::replace_into(meta::table).values(old).execute(tx.conn)?;
                 let first = EpochHistory::begin(tx)?;
-                for _ in 0..MOST {
+                for _ in 0..MAX_EPOCHS {
                     EpochHistory::begin(tx)?;
                 }
                 Ok((first, EpochHistory::begin(tx)?))
@@ -180,6 +183,6 @@ mod tests {
         let old = Held { epoch: "old".to_owned(), version: 1 };
         assert_eq!(begun.0.locate(&old, 1), NodePosition::Known);
         assert_eq!(begun.1.locate(&old, 1), NodePosition::Unknown);
-        assert_eq!(begun.1.0.len(), MOST);
+        assert_eq!(begun.1.0.len(), MAX_EPOCHS);
     }
 }

@@ -8,7 +8,7 @@ use super::schema::node_invites;
 use super::{StoreError, Tx, WriteTx};
 
 /// How long a token that is over is remembered, so that whoever comes with it is told why it is refused.
-const REMEMBERED: Duration = Duration::days(7);
+const RETENTION: Duration = Duration::days(7);
 
 /// A token, as far as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) fn insert(
     invite: &Invite,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let forgotten = (now - REMEMBERED).unix_timestamp();
+    let forgotten = (now - RETENTION).unix_timestamp();
     diesel::delete(node_invites::table.filter(node_invites::expires_at.lt(forgotten))).execute(tx.conn)?;
     diesel::insert_into(node_invites::table)
         .values((

@@ -127,7 +127,7 @@ pub(crate) fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
 }
 
 /// Forgets a certificate that nobody needs.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     diesel::delete(issuance::table.find(id.as_str())).execute(tx.conn)?;
     Ok(())
 }

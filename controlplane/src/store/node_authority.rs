@@ -8,8 +8,8 @@ use super::schema::node_authority;
 use super::{StoreError, Tx, WriteTx};
 
 /// What the key is sealed as.
-const SEALED_AS: &str = "node-authority";
-const ONLY: i64 = 1;
+const SEAL_NAME: &str = "node-authority";
+const ROW_ID: i64 = 1;
 
 /// The CA.
 pub(crate) struct StoredNodeAuthority {
@@ -22,12 +22,12 @@ pub(crate) struct StoredNodeAuthority {
 /// The CA, if one was made.
 pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredNodeAuthority>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
-        .find(ONLY)
+        .find(ROW_ID)
         .select((node_authority::certificate, node_authority::sealed_key))
         .first(tx.conn)
         .optional()?;
     let open = |(certificate, sealed): (Vec<u8>, Vec<u8>)| {
-        let key = key.open(SEALED_AS, &sealed).map_err(damaged)?;
+        let key = key.open(SEAL_NAME, &sealed).map_err(damaged)?;
         Ok(StoredNodeAuthority { certificate, key })
     };
     row.map(open).transpose()
@@ -39,10 +39,10 @@ pub(crate) fn put(
     authority: &StoredNodeAuthority,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let sealed = key.seal(SEALED_AS, &authority.key).map_err(damaged)?;
+    let sealed = key.seal(SEAL_NAME, &authority.key).map_err(damaged)?;
     diesel::insert_into(node_authority::table)
         .values((
-            node_authority::id.eq(ONLY),
+            node_authority::id.eq(ROW_ID),
             node_authority::certificate.eq(&authority.certificate),
             node_authority::sealed_key.eq(sealed),
         ))

@@ -17,12 +17,12 @@ use super::OpenError;
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The first bytes of every SQLite file (its file format §1.2).
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// `busy_timeout` comes first: the ones after it may have to wait. Checkpoints are made elsewhere.
-const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
+const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
 /// The file is not mapped: with every change that others make, a mapping is undone and its pages faulted in again.
-const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
+const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
 
 /// A database that is ours, up to date, and nobody else's while this lives.
 pub(super) struct OpenDatabase {
@@ -53,20 +53,20 @@ pub(super) fn open(path: &Path) -> Result<OpenDatabase, OpenError> {
 /// Another connection that writes, for a database that was opened.
 pub(super) fn writer(path: &str) -> Result<SqliteConnection, String> {
     let mut conn = SqliteConnection::establish(path).map_err(|e| e.to_string())?;
-    conn.batch_execute(WRITER).map_err(|e| e.to_string())?;
+    conn.batch_execute(WRITER_PRAGMAS).map_err(|e| e.to_string())?;
     Ok(conn)
 }
 
 /// Makes a connection one that only reads.
 pub(super) fn make_reader(conn: &mut SqliteConnection) -> QueryResult<()> {
-    conn.batch_execute(READER)
+    conn.batch_execute(READER_PRAGMAS)
 }
 
-/// Takes the lock file beside the database. (A lock on the database itself would drop SQLite's own.)
+/// Takes the lock file sibling the database. (A lock on the database itself would drop SQLite's own.)
 fn lock(database: &Path) -> Result<File, OpenError> {
-    let path = beside(database, ".lock");
+    let path = sibling(database, ".lock");
     let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
-    let file = private().create(true).truncate(false).open(&path).map_err(unwritable)?;
+    let file = private_options().create(true).truncate(false).open(&path).map_err(unwritable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(database.to_owned())),
@@ -77,7 +77,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
 /// Makes the file with mode 0600, or looks whether it can be an SQLite file. Closed again before SQLite opens it.
 fn check_file(path: &Path) -> Result<(), OpenError> {
     let unwritable = |source| OpenError::Unwritable { path: path.to_owned(), source };
-    let mut file = private().create(true).truncate(false).open(path).map_err(unwritable)?;
+    let mut file = private_options().create(true).truncate(false).open(path).map_err(unwritable)?;
     let metadata = file.metadata().map_err(unwritable)?;
     if !metadata.is_file() {
         return Err(OpenError::NotADatabase(path.to_owned()));
@@ -86,8 +86,12 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
         file.set_permissions(Permissions::from_mode(0o600)).map_err(unwritable)?;
     }
     let mut magic = Vec::new();
-    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(unwritable)?;
-    if magic.is_empty() || magic == MAGIC { Ok(()) } else { Err(OpenError::NotADatabase(path.to_owned())) }
+    file.by_ref().take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(unwritable)?;
+    if magic.is_empty() || magic == SQLITE_MAGIC {
+        Ok(())
+    } else {
+        Err(OpenError::NotADatabase(path.to_owned()))
+    }
 }
 
 enum DatabaseState {
@@ -113,8 +117,8 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, Op
     let applied: Vec<String> = sql::<Text>("SELECT version FROM __diesel_schema_migrations ORDER BY version")
         .load(conn)
         .map_err(failed)?;
-    let known = known(path)?;
-    match applied.into_iter().find(|version| !known.contains(version)) {
+    let known_migrations = known_migrations(path)?;
+    match applied.into_iter().find(|version| !known_migrations.contains(version)) {
         Some(migration) => Err(OpenError::Newer { path: path.to_owned(), migration }),
         None => Ok(DatabaseState::Ours),
     }
@@ -129,7 +133,7 @@ fn migrate(conn: &mut SqliteConnection, path: &Path, found: DatabaseState) -> Re
     };
     match found {
         DatabaseState::Nothing => {}
-        DatabaseState::Ours => back_up(conn, &beside(path, &format!(".before-{first}")))?,
+        DatabaseState::Ours => back_up(conn, &sibling(path, &format!(".before-{first}")))?,
     }
     conn.run_migrations(&pending).map_err(|e| classify(path, e.to_string()))?;
     Ok(())
@@ -143,14 +147,14 @@ fn back_up(conn: &mut SqliteConnection, target: &Path) -> Result<(), OpenError> 
         Ok(()) | Err(_) => {}
     }
     // VACUUM INTO takes an empty file; making it first gives it its mode.
-    private().create_new(true).open(target).map_err(|e| failed(e.to_string()))?;
+    private_options().create_new(true).open(target).map_err(|e| failed(e.to_string()))?;
     let text = target.to_str().unwrap_or_default();
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(text).execute(conn);
     copied.map(drop).map_err(|e| failed(e.to_string()))
 }
 
 /// The versions of the migrations in this build.
-fn known(path: &Path) -> Result<Vec<String>, OpenError> {
+fn known_migrations(path: &Path) -> Result<Vec<String>, OpenError> {
     let migrations: Result<Vec<Box<dyn Migration<Sqlite>>>, _> = MIGRATIONS.migrations();
     let migrations =
         migrations.map_err(|e| OpenError::Failed { path: path.to_owned(), detail: e.to_string() })?;
@@ -170,14 +174,14 @@ fn classify(path: &Path, detail: String) -> OpenError {
     }
 }
 
-fn private() -> OpenOptions {
+fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
 }
 
 /// The file of the same name with `suffix` added.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -39,7 +39,7 @@ pub(crate) fn find(
     let Some((url, names, sealed)) = row else { return Ok(None) };
     let names: Vec<String> = serde_json::from_str(&names).map_err(|e| damaged(id, e))?;
     let names: Result<Vec<CertName>, _> = names.iter().map(|name| name.parse()).collect();
-    let key = key.open(&sealed_as(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
+    let key = key.open(&seal_name(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
     let names = names.map_err(|e| damaged(id, e))?;
     Ok(Some(StoredOrder { id: id.clone(), directory: directory.to_owned(), url, names, key }))
 }
@@ -52,7 +52,7 @@ pub(crate) fn put(
     key: &SecretKey,
 ) -> Result<(), StoreError> {
     let names: Vec<String> = placed.names.iter().map(ToString::to_string).collect();
-    let sealed = key.seal(&sealed_as(&placed.id), &placed.key).map_err(|e| damaged(&placed.id, e))?;
+    let sealed = key.seal(&seal_name(&placed.id), &placed.key).map_err(|e| damaged(&placed.id, e))?;
     diesel::replace_into(acme_orders::table)
         .values((
             acme_orders::certificate_id.eq(placed.id.as_str()),
@@ -67,19 +67,19 @@ pub(crate) fn put(
 }
 
 /// Forgets the order for this certificate at this CA: it is finished, or will never be.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
+pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_orders::table.find((id.as_str(), directory))).execute(tx.conn)?;
     Ok(())
 }
 
 /// Forgets all orders for a certificate that nobody needs.
-pub(crate) fn forget_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn delete_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let rows = acme_orders::table.filter(acme_orders::certificate_id.eq(id.as_str()));
     diesel::delete(rows).execute(tx.conn)?;
     Ok(())
 }
 
-fn sealed_as(id: &CertificateId) -> String {
+fn seal_name(id: &CertificateId) -> String {
     format!("acme-order {id}")
 }
 
@@ -129,7 +129,7 @@ mod tests {
         }
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (key, id) = (SecretKey::new(&[1; 32]).unwrap(), CertificateId::parse("a.example").unwrap());
-            accounts::forget(tx, CA)?;
+            accounts::delete(tx, CA)?;
             assert!(find(tx, &id, CA, &key)?.is_none() && accounts::find(tx, CA, &key)?.is_none());
             Ok(())
         });

@@ -63,7 +63,7 @@ pub(crate) struct RouteFilter {
     pub mode: Option<Mode>,
 }
 
-/// The first routes by host after the host `after`, at most `limit`.
+/// The first routes by host after the host `after`, at max_rows `limit`.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
     filter: &RouteFilter,
@@ -91,19 +91,19 @@ pub(crate) fn page(
     query.load(tx.conn)?.into_iter().map(RouteRow::read).collect()
 }
 
-/// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `visit` has
-/// enough or `most` were seen. Tells the last host seen, if there may be more.
-pub(crate) fn visit(
+/// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `scan` has
+/// enough or `max_rows` were seen. Tells the last host seen, if there may be more.
+pub(crate) fn scan(
     tx: &mut Tx<'_>,
     owner: Option<&KeyId>,
     after: Option<&str>,
-    most: u32,
-    mut visit: impl FnMut(Host, Mode) -> ControlFlow<()>,
+    max_rows: u32,
+    mut scan: impl FnMut(Host, Mode) -> ControlFlow<()>,
 ) -> Result<Option<Host>, StoreError> {
     let mut query = routes::table
         .select((routes::host, routes::mode))
         .order(routes::host)
-        .limit(most.into())
+        .limit(max_rows.into())
         .into_boxed();
     if let Some(owner) = owner {
         query = query.filter(routes::owner.eq(owner.as_str()));
@@ -118,11 +118,11 @@ pub(crate) fn visit(
         let mode = parse_mode(&mode, host.as_str())?;
         seen += 1;
         last = Some(host.clone());
-        if visit(host, mode).is_break() {
+        if scan(host, mode).is_break() {
             return Ok(last);
         }
     }
-    Ok(last.filter(|_| seen == most))
+    Ok(last.filter(|_| seen == max_rows))
 }
 
 /// Adds a route; an id that was deleted before lives again.
@@ -162,7 +162,7 @@ impl RouteRow {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
-        let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
+        let backends = Backends::parse(&texts, &all_addresses()).map_err(|e| damaged(e.to_string()))?;
         let options: StoredOptions =
             serde_json::from_str(&self.options).map_err(|e| damaged(e.to_string()))?;
         let mode = parse_mode(&self.mode, &self.id)?;
@@ -202,7 +202,7 @@ fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
     Mode::parse(text).map_err(|_| StoreError::damaged("routes", key, format!("mode `{text}`")))
 }
 
-fn everywhere() -> Prefixes {
+fn all_addresses() -> Prefixes {
     let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
     let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
     Prefixes::new(vec![v4, v6])

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::schema::meta;
 use super::{StoreError, Tx, WriteTx};
 
-const TICKETS: &str = "feed_ticket_keys";
+const META_KEY: &str = "feed_ticket_keys";
 
 /// The keys and when they came to be these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +36,11 @@ struct TicketKeysRow {
 
 /// The keys, if there are some that this secret key opens.
 pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTicketKeys>, StoreError> {
-    let text: Option<String> = meta::table.find(TICKETS).select(meta::value).first(tx.conn).optional()?;
+    let text: Option<String> = meta::table.find(META_KEY).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(None) };
     let row: TicketKeysRow = serde_json::from_str(&text).map_err(damaged)?;
     let sealed = STANDARD.decode(&row.sealed).map_err(damaged)?;
-    let opened = match key.open(TICKETS, &sealed) {
+    let opened = match key.open(META_KEY, &sealed) {
         Ok(opened) => opened,
         Err(error) => {
             warn!(%error, "the session ticket keys are lost, new ones are made");
@@ -67,10 +67,10 @@ pub(crate) fn put(
         plain.extend_from_slice(name);
         plain.extend_from_slice(secret.as_slice());
     }
-    let sealed = STANDARD.encode(key.seal(TICKETS, &plain).map_err(damaged)?);
+    let sealed = STANDARD.encode(key.seal(META_KEY, &plain).map_err(damaged)?);
     let row = TicketKeysRow { version: tx.revise()?, rotated_at: now.unix_timestamp(), sealed };
     let text = serde_json::to_string(&row).map_err(damaged)?;
-    let values = (meta::key.eq(TICKETS), meta::value.eq(text));
+    let values = (meta::key.eq(META_KEY), meta::value.eq(text));
     diesel::replace_into(meta::table).values(values).execute(tx.conn)?;
     Ok(())
 }
@@ -84,5 +84,5 @@ fn read(plain: &[u8]) -> Option<TicketKeys> {
 }
 
 fn damaged(reason: impl ToString) -> StoreError {
-    StoreError::damaged("meta", TICKETS, reason)
+    StoreError::damaged("meta", META_KEY, reason)
 }

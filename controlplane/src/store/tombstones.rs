@@ -8,7 +8,7 @@ use super::routes::to_millis;
 use super::schema::{meta, tombstones};
 use super::{StoreError, Tx, WriteTx, certificates};
 
-const FLOOR: &str = "feed_floor";
+const FLOOR_KEY: &str = "feed_floor";
 
 /// Forgets what was deleted before `before`, and all but about `most` of the rest; tells the floor: a difference from
 /// a version before it cannot be told any more.
@@ -26,16 +26,16 @@ pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -
         .optional()?;
     let Some(until) = old.max(surplus) else { return Ok(known) };
     diesel::delete(tombstones::table.filter(tombstones::version.le(until))).execute(tx.conn)?;
-    certificates::forget_dropped(tx, until)?;
+    certificates::purge_dropped(tx, until)?;
     let floor = known.max(until.cast_unsigned());
-    let row = (meta::key.eq(FLOOR), meta::value.eq(floor.to_string()));
+    let row = (meta::key.eq(FLOOR_KEY), meta::value.eq(floor.to_string()));
     diesel::replace_into(meta::table).values(row).execute(tx.conn)?;
     Ok(floor)
 }
 
 fn floor(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-    let text: Option<String> = meta::table.find(FLOOR).select(meta::value).first(tx.conn).optional()?;
-    let parse = |text: String| text.parse().map_err(|e| StoreError::damaged("meta", FLOOR, e));
+    let text: Option<String> = meta::table.find(FLOOR_KEY).select(meta::value).first(tx.conn).optional()?;
+    let parse = |text: String| text.parse().map_err(|e| StoreError::damaged("meta", FLOOR_KEY, e));
     text.map_or(Ok(0), parse)
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Tx<'c> {
 /// A transaction that is alone in writing.
 pub(crate) struct WriteTx<'c> {
     tx: Tx<'c>,
-    written: WriteEffects,
+    effects: WriteEffects,
 }
 
 /// The outcome of a transaction, for when it is committed.
@@ -40,7 +40,7 @@ impl WriteTx<'_> {
     /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
     /// are to learn of carries it as its version.
     pub(crate) fn revise(&mut self) -> Result<u64, StoreError> {
-        if let Some(revised) = self.written.revised {
+        if let Some(revised) = self.effects.revised {
             return Ok(revised);
         }
         let next: i64 = diesel::update(revision::table)
@@ -48,14 +48,14 @@ impl WriteTx<'_> {
             .returning(revision::value)
             .get_result(self.tx.conn)?;
         let next = next.cast_unsigned();
-        self.written.revised = Some(next);
+        self.effects.revised = Some(next);
         Ok(next)
     }
 
     /// Runs `work` once this transaction is on the disk, in the order of the commits, whether or not anybody still
     /// waits for the answer; never if it is rolled back. For what is held in memory of the store, and for the log.
     pub(crate) fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.written.on_commit.push(Box::new(work));
+        self.effects.on_commit.push(Box::new(work));
     }
 }
 
@@ -86,30 +86,30 @@ pub(super) fn write<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
-    let (value, written) =
-        conn.immediate_transaction(|conn| attempt(conn, work)).map_err(TxError::into_error)?;
-    Ok((value, written.revised))
+    let (value, effects) =
+        conn.immediate_transaction(|conn| run_work(conn, work)).map_err(TxError::into_error)?;
+    Ok((value, effects.revised))
 }
 
 /// The same inside a transaction of many: what fails, by a panic too, is undone alone.
-pub(super) fn within<T, E: From<StoreError>>(
+pub(super) fn write_nested<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, WriteEffects), E> {
     let caught = |conn: &mut SqliteConnection| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| attempt(conn, work)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_work(conn, work)));
         outcome.unwrap_or_else(|_| Err(TxError::Work(StoreError::Interrupted.into())))
     };
     conn.transaction(caught).map_err(TxError::into_error)
 }
 
-fn attempt<T, E: From<StoreError>>(
+fn run_work<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, WriteEffects), TxError<E>> {
-    let mut tx = WriteTx { tx: Tx { conn }, written: WriteEffects::default() };
+    let mut tx = WriteTx { tx: Tx { conn }, effects: WriteEffects::default() };
     let value = work(&mut tx).map_err(TxError::Work)?;
-    Ok((value, tx.written))
+    Ok((value, tx.effects))
 }
 
 /// Why a transaction is rolled back: Diesel's reason, or the work's own.

@@ -132,7 +132,7 @@ pub(crate) fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool)
 }
 
 /// The suspended user whose suspension ends first by itself.
-pub(crate) fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+pub(crate) fn next_suspension_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
     let row: Option<UserRow> = users::table
         .filter(users::suspended_until.is_not_null())
         .order(users::suspended_until)
@@ -146,16 +146,16 @@ pub(crate) fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> 
 pub(crate) fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result<(), StoreError> {
     diesel::update(users::table.find(user.as_str()))
         .set((
-            users::quota_routes.eq(quota.routes.map(written)),
-            users::quota_backends.eq(quota.backends.map(written)),
-            users::quota_mutations.eq(quota.mutations_per_minute.map(written)),
+            users::quota_routes.eq(quota.routes.map(to_column)),
+            users::quota_backends.eq(quota.backends.map(to_column)),
+            users::quota_mutations.eq(quota.mutations_per_minute.map(to_column)),
         ))
         .execute(tx.conn)?;
     Ok(())
 }
 
 /// The users who have a limit of mutations of their own.
-pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
+pub(crate) fn own_mutation_limits(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
     let rows: Vec<UserRow> = users::table
         .filter(users::quota_mutations.is_not_null())
         .select(UserRow::as_select())
@@ -168,7 +168,7 @@ pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, St
         .collect()
 }
 
-fn written(limit: Limit) -> i64 {
+fn to_column(limit: Limit) -> i64 {
     limit.number().map_or(NO_LIMIT, i64::from)
 }
 

@@ -18,7 +18,7 @@ use super::{StoreError, WriteTx, open, transaction};
 use crate::metrics::Metrics;
 
 /// How much is written together at most, so that nobody waits for long behind others.
-const TOGETHER: usize = 64;
+const MAX_BATCH: usize = 64;
 
 /// Writes, in the order in which it was asked to.
 pub(super) struct Writer {
@@ -45,7 +45,7 @@ type WriteJob = Box<dyn FnOnce(&mut SqliteConnection) -> JobResult + Send>;
 struct JobResult {
     written: WriteEffects,
     /// Tells whoever waits whether it is on the disk.
-    tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    reply_with: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
 type Reply = Box<dyn FnOnce() + Send>;
@@ -87,16 +87,16 @@ impl Writer {
         let metrics = self.metrics.clone();
         let run = move |conn: &mut SqliteConnection| {
             let started = Instant::now();
-            let (outcome, written) = match transaction::within(conn, work) {
+            let (outcome, written) = match transaction::write_nested(conn, work) {
                 Ok((value, written)) => (Ok(value), written),
                 Err(error) => (Err(error), WriteEffects::default()),
             };
-            let tell = move |committed: Result<(), StoreError>| {
+            let reply_with = move |committed: Result<(), StoreError>| {
                 metrics.transaction("write", name, started.elapsed());
                 // A refusal too may rest on what was not committed. Whoever asked may be gone: it was done all the same.
                 drop(sender.send(committed.map_err(E::from).and(outcome)));
             };
-            JobResult { written, tell: Box::new(tell) }
+            JobResult { written, reply_with: Box::new(reply_with) }
         };
         let is_idle = {
             let mut queue = self.queue();
@@ -116,22 +116,22 @@ impl Writer {
         loop {
             let work: Vec<WriteJob> = {
                 let mut queue = self.queue();
-                let most = queue.waiting.len().min(TOGETHER);
+                let most = queue.waiting.len().min(MAX_BATCH);
                 queue.waiting.drain(..most).collect()
             };
-            let answers = self.commit(work);
-            self.checkpoints.written(answers.len());
+            let replies = self.commit(work);
+            self.checkpoints.written(replies.len());
             let is_over = {
                 let mut queue = self.queue();
                 queue.busy = !queue.waiting.is_empty();
                 !queue.busy
             };
             if is_over {
-                // Whoever got the last answer may close the database.
+                // Whoever got the last reply may close the database.
                 drop(self);
-                return answers.into_iter().for_each(|answer| answer());
+                return replies.into_iter().for_each(|reply| reply());
             }
-            answers.into_iter().for_each(|answer| answer());
+            replies.into_iter().for_each(|reply| reply());
         }
     }
 
@@ -149,7 +149,7 @@ impl Writer {
         let committed = conn.immediate_transaction(|conn| {
             for work in work {
                 done.push(work(conn));
-                if !is_within(conn) {
+                if !is_in_transaction(conn) {
                     return Err(Error::NotInTransaction);
                 }
             }
@@ -164,11 +164,11 @@ impl Writer {
             Error::NotInTransaction => "SQLite undid it; is the disk full?".to_owned(),
             other => other.to_string(),
         });
-        let told = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
+        let result = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
         done.into_iter()
-            .map(|JobResult { tell, .. }| -> Reply {
-                let told = told();
-                Box::new(move || tell(told))
+            .map(|JobResult { reply_with, .. }| -> Reply {
+                let result = result();
+                Box::new(move || reply_with(result))
             })
             .collect()
     }
@@ -188,13 +188,13 @@ impl Writer {
 }
 
 /// Whether the transaction of many is still open. After some errors SQLite rolls it back by itself; each piece of work
-/// would be a transaction of its own then, and done, though the one who asked is told that it is not.
-fn is_within(conn: &mut SqliteConnection) -> bool {
+/// would be a transaction of its own then, and done, though the one who asked is result that it is not.
+fn is_in_transaction(conn: &mut SqliteConnection) -> bool {
     let depth = AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth();
     depth.is_ok_and(|depth| depth.is_some_and(|depth| depth.get() == 1))
 }
 
-/// Lets the next one write if this one panics. Weak: whoever got the last answer may close the database.
+/// Lets the next one write if this one panics. Weak: whoever got the last reply may close the database.
 struct PanicGuard(Weak<Writer>);
 
 impl Drop for PanicGuard {

@@ -109,7 +109,7 @@ async fn dns_values_are_shown_side_by_side_and_taken_back() {
     let first = plane.solver.present(&base).await.unwrap();
     let second = plane.solver.present(&wildcard).await.unwrap();
     let third = plane.solver.present(&delegated).await.unwrap();
-    let own = TxtName::of(&delegated.host, &base.host);
+    let own = TxtName::for_host(&delegated.host, &base.host);
     let apex = |value: &str| (TxtName::Apex, value.to_owned());
     assert_eq!(values(), [apex("other"), apex("value"), (own.clone(), "value".into())]);
     drop((first, second));

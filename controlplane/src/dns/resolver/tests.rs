@@ -26,9 +26,9 @@ async fn aliases_are_followed_and_nothing_there_is_an_answer() {
     assert_eq!(resolver.addresses("a.example.org").await.unwrap(), addresses);
     assert_eq!(resolver.addresses("b.example.org").await.unwrap(), addresses);
     assert_eq!(resolver.alias("b.example.org").await.unwrap().as_deref(), Some("c.example.net"));
-    assert!(resolver.leads_to("b.example.org", "a.example.org").await.unwrap());
-    assert!(!resolver.leads_to("b.example.org", "example.org").await.unwrap());
-    assert!(!resolver.leads_to("l.example.net", "a.example.org").await.unwrap(), "a loop ends");
+    assert!(resolver.is_alias_of("b.example.org", "a.example.org").await.unwrap());
+    assert!(!resolver.is_alias_of("b.example.org", "example.org").await.unwrap());
+    assert!(!resolver.is_alias_of("l.example.net", "a.example.org").await.unwrap(), "a loop ends");
     assert_eq!(resolver.addresses("none.example.org").await.unwrap(), BTreeSet::new());
     assert_eq!(resolver.alias("none.example.com").await.unwrap(), None);
     let caa = CaaRecord { critical: false, tag: "issue".into(), value: "ca.example".into() };

@@ -188,7 +188,7 @@ async fn a_page_ends_early_after_many_routes_that_need_none() {
         .read("test", move |tx| {
             let mut hosts = Vec::new();
             let mut visit = |most| {
-                crate::store::routes::visit(tx, Some(&owner), None, most, |host, _| {
+                crate::store::routes::scan(tx, Some(&owner), None, most, |host, _| {
                     hosts.push(host.to_string());
                     std::ops::ControlFlow::Continue(())
                 })

@@ -58,7 +58,7 @@ async fn what_is_no_request_for_a_p256_key_is_refused() {
     let node = NodeIdentity { name: "fra-1".parse().unwrap(), member: Uuid::new_v4() };
     let sign = |csr: &[u8]| authority.sign(csr, &node, now, Duration::days(30)).unwrap_err();
     assert!(matches!(sign(b"nonsense"), SignError::Request(_)));
-    assert!(matches!(sign(&[0; MAX_CSR + 1]), SignError::Size));
+    assert!(matches!(sign(&[0; MAX_CSR_SIZE + 1]), SignError::Size));
     let (_, mut forged) = request();
     *forged.last_mut().unwrap() ^= 1;
     assert!(matches!(sign(&forged), SignError::Request(_)));

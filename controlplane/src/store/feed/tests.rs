@@ -1,4 +1,4 @@
-//! What the nodes are told, over a real database.
+//! What the nodes are summary, over a real database.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ async fn suspend(store: &Store, user: &'static str, suspended: bool) {
     write(store, move |tx| users::set_suspended(tx, &user, suspended)).await;
 }
 
-fn told(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
+fn summary(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
     let one = |changed: &ResourceChange| match &changed.change {
         Change::Put(resource) => {
             assert_eq!(resource.name(), changed.name);
@@ -66,9 +66,9 @@ fn told(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
         }
         Change::Remove { at_once } => (changed.name.clone(), changed.version, Some(*at_once)),
     };
-    let mut told: Vec<_> = changes.changed.iter().map(one).collect();
-    told.sort();
-    told
+    let mut summary: Vec<_> = changes.changed.iter().map(one).collect();
+    summary.sort();
+    summary
 }
 
 #[tokio::test]
@@ -81,15 +81,15 @@ async fn each_change_is_told_once_with_its_version() {
     let all = since(&store, 0).await;
     assert_eq!(all.version, start + 2);
     let (a_name, b_name) = (ResourceName::Route(a), ResourceName::Route(b));
-    assert_eq!(told(&all), [(a_name.clone(), start + 1, None), (b_name.clone(), start + 2, None)]);
-    assert_eq!(told(&since(&store, start + 1).await), [(b_name, start + 2, None)]);
+    assert_eq!(summary(&all), [(a_name.clone(), start + 1, None), (b_name.clone(), start + 2, None)]);
+    assert_eq!(summary(&since(&store, start + 1).await), [(b_name, start + 2, None)]);
 
     write(&store, move |tx| {
         let version = tx.revise()?;
         routes::delete(tx, a, version, OffsetDateTime::UNIX_EPOCH)
     })
     .await;
-    assert_eq!(told(&since(&store, start + 2).await), [(a_name, start + 3, Some(false))]);
+    assert_eq!(summary(&since(&store, start + 2).await), [(a_name, start + 3, Some(false))]);
     assert!(since(&store, start + 3).await.changed.is_empty());
 }
 
@@ -101,16 +101,16 @@ async fn a_suspended_owners_routes_are_gone_at_once_and_stay_so_after_a_restart(
     let other = ResourceName::Route(create(&store, "u2.pub", "b.example").await);
     let before = *store.changed().borrow();
     suspend(&store, "u1.pub", true).await;
-    assert_eq!(told(&since(&store, before).await), [(mine.clone(), before + 1, Some(true))]);
+    assert_eq!(summary(&since(&store, before).await), [(mine.clone(), before + 1, Some(true))]);
 
     drop(store);
     let store = open(dir.path());
     assert_eq!(
-        told(&since(&store, 0).await),
+        summary(&since(&store, 0).await),
         [(mine.clone(), before + 1, Some(true)), (other, before, None)]
     );
     suspend(&store, "u1.pub", false).await;
-    assert_eq!(told(&since(&store, before + 1).await), [(mine, before + 2, None)]);
+    assert_eq!(summary(&since(&store, before + 1).await), [(mine, before + 2, None)]);
 }
 
 #[tokio::test]
