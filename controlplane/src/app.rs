@@ -303,7 +303,8 @@ async fn issuer(
     let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
     let resolver = Resolver::new(&config.resolvers)?;
-    let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip).decides(config.preflight);
+    let inspector =
+        Inspector::new(resolver, zone.clone(), base, &config.public_ip).with_enforcement(config.preflight);
     let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, inspector, metrics: metrics.clone() })))

@@ -1,4 +1,4 @@
-//! A reconciler: brings the world to what it should be, again and again; woken by pokes and by time.
+//! A reconciler: brings the world to what it should be, again and again; wait_for_work by pokes and by time.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -25,7 +25,7 @@ pub(crate) trait Reconciler: Send {
 
     /// Does what takes its time, between passes; ends when another pass may have something to do. Dropped whenever
     /// there is another reason for a pass, and called again after it.
-    fn woken(&mut self) -> impl Future<Output = ()> + Send {
+    fn wait_for_work(&mut self) -> impl Future<Output = ()> + Send {
         pending()
     }
 }
@@ -60,7 +60,7 @@ pub(crate) async fn run<R: Reconciler>(
         tokio::select! {
             changed = poked(&mut pokes, began + APART) => if changed.is_err() { return Ok(()) },
             () = sleep_until(Instant::now() + pause) => {}
-            () = reconciler.woken() => {}
+            () = reconciler.wait_for_work() => {}
             () = stop.begun() => return Ok(()),
         }
     }

@@ -17,8 +17,8 @@ pub(crate) struct AcmeAccounts {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
-    /// Held while an account is made, so that two orders do not make two.
-    making: Arc<Mutex<()>>,
+    /// Held while an account is made, so that two orders do not create two.
+    creation: Arc<Mutex<()>>,
 }
 
 /// Why there is no account to order with.
@@ -36,14 +36,14 @@ impl AcmeAccounts {
     /// In this store, under this key.
     #[must_use]
     pub(crate) fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
-        Self { store, key, clock, making: Arc::default() }
+        Self { store, key, clock, creation: Arc::default() }
     }
 
     /// A session with this CA; the first one makes the account.
     pub(crate) async fn session(&self, ca: &Ca) -> Result<AcmeSession, AccountError> {
         let credentials = match self.find(ca).await? {
             Some(credentials) => credentials,
-            None => self.make(ca).await?,
+            None => self.create(ca).await?,
         };
         Ok(ca.session(&credentials).await?)
     }
@@ -59,8 +59,8 @@ impl AcmeAccounts {
         self.store.read("acme account", move |tx| accounts::find(tx, &directory, &key)).await
     }
 
-    async fn make(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, AccountError> {
-        let _making = self.making.lock().await;
+    async fn create(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, AccountError> {
+        let _making = self.creation.lock().await;
         if let Some(credentials) = self.find(ca).await? {
             return Ok(credentials);
         }

@@ -20,24 +20,24 @@ use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
 pub(crate) use self::error::{AcmeError, AcmeErrorKind};
-use self::error::{is_bad_nonce, refused, said, self_refused};
+use self::error::{describe_problem, is_bad_nonce};
 use super::directory::caa_identities;
 use super::https::{HttpsClient, HttpsError};
 use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
 
-/// How often a request is repeated of which only the nonce was refused; the library itself tries thrice each time.
-const TRIES: usize = 20;
+/// How often a request is repeated of which only the nonce was AcmeError::new; the library itself attempts thrice each time.
+const MAX_ATTEMPTS: usize = 20;
 
 /// Makes a request until something else is wrong with it than its nonce.
-macro_rules! ask {
+macro_rules! retry_bad_nonce {
     ($https:expr, $request:expr) => {{
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
             match $request.await {
-                Err(error) if tries < TRIES && is_bad_nonce(&error) => tries += 1,
-                answer => break answer.map_err(|error| refused(error, $https)),
+                Err(error) if attempts < MAX_ATTEMPTS && is_bad_nonce(&error) => attempts += 1,
+                answer => break answer.map_err(|error| AcmeError::new(error, $https)),
             }
         }
     }};
@@ -86,7 +86,7 @@ pub(crate) struct RenewalWindow {
     pub start: OffsetDateTime,
     /// Not after.
     pub end: OffsetDateTime,
-    /// When to ask again.
+    /// When to retry_bad_nonce again.
     pub ask_at: OffsetDateTime,
 }
 
@@ -105,13 +105,13 @@ impl Ca {
 
     /// The domains by which it goes in CAA records; none if it does not say, or cannot now.
     pub(crate) async fn identities(&self) -> &[String] {
-        let ask = || caa_identities(&self.https, &self.config.directory);
-        self.identities.get_or_try_init(ask).await.map_or(&[], Vec::as_slice)
+        let retry_bad_nonce = || caa_identities(&self.https, &self.config.directory);
+        self.identities.get_or_try_init(retry_bad_nonce).await.map_or(&[], Vec::as_slice)
     }
 
     /// Makes an account; gives its credentials, the private key among them.
     pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
-        let https = self.https.apart();
+        let https = self.https.with_own_retry_after();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let new =
@@ -119,18 +119,19 @@ impl Ca {
         let eab = self.config.eab.as_ref();
         let eab = eab.map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
         let builder = || Account::builder_with_http(Box::new(https.clone()));
-        let created = ask!(&https, builder().create(&new, self.config.directory.clone(), eab.as_ref()));
+        let created =
+            retry_bad_nonce!(&https, builder().create(&new, self.config.directory.clone(), eab.as_ref()));
         let (_, credentials) = created?;
-        serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| refused(e.into(), &https))
+        serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| AcmeError::new(e.into(), &https))
     }
 
     /// Our account, by its credentials.
     pub(crate) async fn session(&self, credentials: &[u8]) -> Result<AcmeSession, AcmeError> {
-        let https = self.https.apart();
+        let https = self.https.with_own_retry_after();
         let credentials: AccountCredentials =
-            serde_json::from_slice(credentials).map_err(|e| refused(e.into(), &https))?;
+            serde_json::from_slice(credentials).map_err(|e| AcmeError::new(e.into(), &https))?;
         let builder = Account::builder_with_http(Box::new(https.clone()));
-        let account = builder.from_credentials(credentials).await.map_err(|e| refused(e, &https))?;
+        let account = builder.from_credentials(credentials).await.map_err(|e| AcmeError::new(e, &https))?;
         Ok(AcmeSession { account, https, profile: self.config.profile.clone() })
     }
 }
@@ -152,26 +153,27 @@ impl AcmeSession {
         if let Some(replaced) = replaced {
             new = new.replaces(replaced);
         }
-        let order = ask!(&self.https, self.account.new_order(&new))?;
+        let order = retry_bad_nonce!(&self.https, self.account.new_order(&new))?;
         Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
     /// An order placed before.
     pub(crate) async fn find(&self, url: &str) -> Result<AcmeOrder, AcmeError> {
-        let order = ask!(&self.https, self.account.order(url.to_owned()))?;
+        let order = retry_bad_nonce!(&self.https, self.account.order(url.to_owned()))?;
         Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
     /// When the CA wants this certificate renewed.
-    pub(crate) async fn renewal(
+    pub(crate) async fn renewal_window(
         &self,
         leaf: &CertificateDer<'_>,
         now: OffsetDateTime,
     ) -> Result<RenewalWindow, AcmeError> {
         let other =
-            |words: String| AcmeError { refusal: AcmeErrorKind::Unsupported, words, retry_after: None };
+            |message: String| AcmeError { kind: AcmeErrorKind::Unsupported, message, retry_after: None };
         let id = CertificateIdentifier::try_from(leaf).map_err(other)?;
-        let (info, pause) = self.account.renewal_info(&id).await.map_err(|e| refused(e, &self.https))?;
+        let (info, pause) =
+            self.account.renewal_info(&id).await.map_err(|e| AcmeError::new(e, &self.https))?;
         let window = info.suggested_window;
         Ok(RenewalWindow { start: window.start, end: window.end, ask_at: now + pause })
     }
@@ -185,7 +187,7 @@ impl AcmeOrder {
     }
 
     /// How it stood when the CA last spoke of it.
-    pub(crate) fn progress(&mut self) -> OrderState {
+    pub(crate) fn state(&mut self) -> OrderState {
         match self.order.state().status {
             OrderStatus::Pending => OrderState::Pending,
             OrderStatus::Ready => OrderState::Ready,
@@ -195,35 +197,39 @@ impl AcmeOrder {
         }
     }
 
-    /// Asks how it stands, and when to ask again.
+    /// Asks how it stands, and when to retry_bad_nonce again.
     pub(crate) async fn refresh(&mut self) -> Result<(OrderState, Option<OffsetDateTime>), AcmeError> {
-        ask!(&self.https, self.order.refresh())?;
-        Ok((self.progress(), self.https.retry_after()))
+        retry_bad_nonce!(&self.https, self.order.refresh())?;
+        Ok((self.state(), self.https.retry_after()))
     }
 
-    /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
-    pub(crate) async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, AcmeError> {
+    /// What is to be set_ready for the names not proven yet, in the first of these kinds that the CA offers.
+    pub(crate) async fn challenges(
+        &mut self,
+        kinds: &[ChallengeKind],
+    ) -> Result<Vec<ChallengeRequest>, AcmeError> {
         let https = &self.https;
-        ask!(https, fetch(&mut self.order))?;
-        let mut asked = Vec::new();
+        retry_bad_nonce!(https, fetch_authorizations(&mut self.order))?;
+        let mut challenges = Vec::new();
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|e| refused(e, https))?;
+            let mut authorization = authorization.map_err(|e| AcmeError::new(e, https))?;
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
             let name = host_of(authorization.identifier().identifier, https)?;
-            let offered =
-                |kind: &&ChallengeKind| authorization.challenges.iter().any(|c| c.r#type == word(**kind));
-            let Some(&kind) = ways.iter().find(offered) else {
-                let words = format!("for {name} the CA offers none of the ways that can work: {ways:?}");
-                return Err(self_refused(&words));
+            let offered = |kind: &&ChallengeKind| {
+                authorization.challenges.iter().any(|c| c.r#type == challenge_type(**kind))
             };
-            let Some(challenge) = authorization.challenge(word(kind)) else { continue };
+            let Some(&kind) = kinds.iter().find(offered) else {
+                let message = format!("for {name} the CA offers none of the kinds that can work: {kinds:?}");
+                return Err(AcmeError::local(&message));
+            };
+            let Some(challenge) = authorization.challenge(challenge_type(kind)) else { continue };
             let answer = challenge.key_authorization();
             let mut digest = [0; 32];
             digest.copy_from_slice(answer.digest().as_ref());
-            asked.push(ChallengeRequest {
+            challenges.push(ChallengeRequest {
                 host: name,
                 kind,
                 token: challenge.token.clone(),
@@ -232,22 +238,25 @@ impl AcmeOrder {
                 digest,
             });
         }
-        Ok(asked)
+        Ok(challenges)
     }
 
-    /// Tells the CA that it may look at what it asked for.
-    pub(crate) async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), AcmeError> {
+    /// Tells the CA that it may look at what it challenges for.
+    pub(crate) async fn set_ready(&mut self, challenges: &[ChallengeRequest]) -> Result<(), AcmeError> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|e| refused(e, https))?;
-            let is_shown =
-                |asked: &&ChallengeRequest| authorization.challenges.iter().any(|c| c.token == asked.token);
-            let Some(asked) = asked.iter().find(is_shown) else { continue };
-            let Some(mut challenge) = authorization.challenge(word(asked.kind)) else { continue };
+            let mut authorization = authorization.map_err(|e| AcmeError::new(e, https))?;
+            let is_shown = |challenges: &&ChallengeRequest| {
+                authorization.challenges.iter().any(|c| c.token == challenges.token)
+            };
+            let Some(challenges) = challenges.iter().find(is_shown) else { continue };
+            let Some(mut challenge) = authorization.challenge(challenge_type(challenges.kind)) else {
+                continue;
+            };
             // After a restart it may have been told already.
             if challenge.status == ChallengeStatus::Pending {
-                ask!(https, challenge.set_ready())?;
+                retry_bad_nonce!(https, challenge.set_ready())?;
             }
         }
         Ok(())
@@ -255,46 +264,46 @@ impl AcmeOrder {
 
     /// Sends the request for the certificate (PKCS#10 DER).
     pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), AcmeError> {
-        ask!(&self.https, self.order.finalize_csr(request))
+        retry_bad_nonce!(&self.https, self.order.finalize_csr(request))
     }
 
     /// The chain of a valid order: PEM, leaf first.
     pub(crate) async fn certificate(&mut self) -> Result<String, AcmeError> {
-        let missing = || self_refused("the CA says the order is valid but has no certificate");
-        ask!(&self.https, self.order.certificate())?.ok_or_else(missing)
+        let missing = || AcmeError::local("the CA says the order is valid but has no certificate");
+        retry_bad_nonce!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
 
-    /// Why it is invalid, name by name, in the CA's own words; also the names that were not proven.
-    pub(crate) async fn complaint(&mut self) -> (String, Vec<Host>) {
-        let of_order = self.order.state().error.as_ref().map(said);
-        let (mut words, mut unproven) = (Vec::new(), Vec::new());
+    /// Why it is invalid, name by name, in the CA's own message; also the names that were not proven.
+    pub(crate) async fn failure(&mut self) -> (String, Vec<Host>) {
+        let of_order = self.order.state().error.as_ref().map(describe_problem);
+        let (mut message, mut unproven) = (Vec::new(), Vec::new());
         let https = &self.https;
-        let fetched: Result<(), AcmeError> = ask!(https, fetch(&mut self.order));
+        let fetched: Result<(), AcmeError> = retry_bad_nonce!(https, fetch_authorizations(&mut self.order));
         if fetched.is_err() {
-            words.extend(of_order.clone());
+            message.extend(of_order.clone());
         }
         let mut authorizations = self.order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
-            let refreshed: Result<(), AcmeError> = ask!(https, authorization.refresh()).map(drop);
+            let refreshed: Result<(), AcmeError> = retry_bad_nonce!(https, authorization.refresh()).map(drop);
             if refreshed.is_err() || authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
             let Ok(host) = host_of(authorization.identifier().identifier, https) else { continue };
             for problem in authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref()) {
-                words.push(format!("{}: {}", authorization.identifier(), said(problem)));
+                message.push(format!("{}: {}", authorization.identifier(), describe_problem(problem)));
                 unproven.push(host.clone());
             }
         }
-        if words.is_empty() {
+        if message.is_empty() {
             let silent = || "the CA calls the order invalid and does not say why".to_owned();
-            words.push(of_order.unwrap_or_else(silent));
+            message.push(of_order.unwrap_or_else(silent));
         }
-        (words.join("; "), unproven)
+        (message.join("; "), unproven)
     }
 }
 
 /// Fetches what the order's authorizations say; what was fetched stays.
-async fn fetch(order: &mut Order) -> Result<(), Error> {
+async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         authorization?;
@@ -302,7 +311,7 @@ async fn fetch(order: &mut Order) -> Result<(), Error> {
     Ok(())
 }
 
-fn word(kind: ChallengeKind) -> ChallengeType {
+fn challenge_type(kind: ChallengeKind) -> ChallengeType {
     match kind {
         ChallengeKind::Dns01 => ChallengeType::Dns01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
@@ -312,9 +321,9 @@ fn word(kind: ChallengeKind) -> ChallengeType {
 
 fn host_of(identifier: &Identifier, https: &HttpsClient) -> Result<Host, AcmeError> {
     let Identifier::Dns(name) = identifier else {
-        return Err(self_refused("the CA speaks of something that is no host"));
+        return Err(AcmeError::local("the CA speaks of something that is no host"));
     };
-    Host::parse(name).map_err(|e| refused(Error::Other(Box::new(e)), https))
+    Host::parse(name).map_err(|e| AcmeError::new(Error::Other(Box::new(e)), https))
 }
 
 impl HttpClient for HttpsClient {

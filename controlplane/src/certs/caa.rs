@@ -7,7 +7,7 @@ use super::solver::ChallengeKind;
 use crate::dns::resolver::CaaRecord;
 
 /// Tags that bind us or that we know not to.
-const KNOWN: [&str; 7] =
+const KNOWN_TAGS: [&str; 7] =
     ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
 
 /// What is wanted of a CA.
@@ -24,7 +24,7 @@ pub(super) struct CaaRequest<'a> {
 /// Whether the CA may issue by this challenge, by the records of the name itself or of the nearest name above it
 /// that has any.
 pub(super) fn allows(records: &[CaaRecord], request: CaaRequest<'_>) -> bool {
-    if records.iter().any(|record| record.critical && !KNOWN.contains(&record.tag.as_str())) {
+    if records.iter().any(|record| record.critical && !KNOWN_TAGS.contains(&record.tag.as_str())) {
         return false;
     }
     let tagged = |tag: &str| records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();

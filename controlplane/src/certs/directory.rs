@@ -22,8 +22,8 @@ struct Meta {
 pub(super) async fn caa_identities(https: &HttpsClient, url: &str) -> Result<Vec<String>, ExchangeError> {
     let unreadable = |reason: String| ExchangeError::Unreadable(reason);
     let request = Request::get(url).body(Empty::new()).map_err(|e| unreadable(e.to_string()))?;
-    let answer = https.exchange(request).await?;
-    let body = answer.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?.to_bytes();
+    let response = https.exchange(request).await?;
+    let body = response.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?.to_bytes();
     read(&body).map_err(|e| unreadable(e.to_string()))
 }
 

@@ -27,14 +27,14 @@ use webgateway_proto::describe_error;
 
 use crate::clock::Clock;
 
-/// How long one request may take, connecting and reading its answer included.
+/// How long one request may take, connecting and reading its response included.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer, in bytes; a chain has a few thousand.
-const MAX_ANSWER: usize = 1 << 20;
-/// How much of an answer that is not ACME's is repeated.
-const MAX_WORDS: usize = 200;
+/// The largest response, in bytes; a chain has a few thousand.
+const MAX_RESPONSE_SIZE: usize = 1 << 20;
+/// How much of an response that is not ACME's is repeated.
+const MAX_EXCERPT_CHARS: usize = 200;
 /// When renewal information comes without saying when to ask again; RFC 9773 §4.3.3 wants some such time. In seconds.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
+const DEFAULT_RETRY_AFTER: HeaderValue = HeaderValue::from_static("21600");
 
 /// Makes requests. Clones share their connections and the last `Retry-After`.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub(crate) struct HttpsClient {
 /// No client can be made.
 #[derive(Debug, Error)]
 pub enum HttpsError {
-    /// The file of roots.
+    /// The file of read_roots.
     #[error("cannot read the CA's root from {path}: {reason}")]
     Root {
         /// The file.
@@ -55,42 +55,42 @@ pub enum HttpsError {
         /// Why.
         reason: String,
     },
-    /// The system's roots.
+    /// The system's read_roots.
     #[error("the system's root certificates cannot be used: {0}")]
     SystemRoots(#[from] rustls::Error),
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Error)]
 pub(crate) enum ExchangeError {
     /// Connecting or the exchange failed.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
     /// It took too long.
-    #[error("the CA did not answer within {} s", EXCHANGE_TIMEOUT.as_secs())]
-    Late,
-    /// The answer is too large, or broke off.
-    #[error("the CA's answer cannot be read: {0}")]
+    #[error("the CA did not response within {} s", EXCHANGE_TIMEOUT.as_secs())]
+    Timeout,
+    /// The response is too large, or broke off.
+    #[error("the CA's response cannot be read: {0}")]
     Unreadable(String),
-    /// An error without ACME's words.
-    #[error("the CA answered {status}: {words}")]
+    /// An error without ACME's excerpt.
+    #[error("the CA answered {status}: {excerpt}")]
     Status {
         /// The status.
         status: StatusCode,
         /// The beginning of the body.
-        words: String,
+        excerpt: String,
     },
 }
 
 impl HttpsClient {
-    /// Trusts the roots in this file, or the system's. Blocks.
+    /// Trusts the read_roots in this file, or the system's. Blocks.
     pub(crate) fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
             Some(path) => {
-                let roots = roots(path)?;
+                let read_roots = read_roots(path)?;
                 builder.with_tls_config(
-                    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
+                    ClientConfig::builder().with_root_certificates(read_roots).with_no_client_auth(),
                 )
             }
             None => builder.try_with_platform_verifier()?,
@@ -105,11 +105,11 @@ impl HttpsClient {
 
     /// The same connections, with a `Retry-After` of its own.
     #[must_use]
-    pub(crate) fn apart(&self) -> Self {
+    pub(crate) fn with_own_retry_after(&self) -> Self {
         Self { retry_after: Arc::default(), ..self.clone() }
     }
 
-    /// What the last answer said of when to come back.
+    /// What the last response said of when to come back.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<OffsetDateTime> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,17 +129,20 @@ impl HttpsClient {
         let body = body.collect().await.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
         let (mut parts, body) =
-            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| ExchangeError::Late)??;
+            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| ExchangeError::Timeout)??;
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
         if is_get && retry_after.is_none() {
-            parts.headers.insert(RETRY_AFTER, ASK_AGAIN);
+            parts.headers.insert(RETRY_AFTER, DEFAULT_RETRY_AFTER);
         }
         let failed = parts.status.is_client_error() || parts.status.is_server_error();
         if failed && (is_get || !is_problem(&body)) {
-            let words =
-                String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
-            return Err(ExchangeError::Status { status: parts.status, words });
+            let excerpt = String::from_utf8_lossy(&body)
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(MAX_EXCERPT_CHARS)
+                .collect();
+            return Err(ExchangeError::Status { status: parts.status, excerpt });
         }
         Ok(Response::from_parts(parts, Full::new(body)))
     }
@@ -148,10 +151,10 @@ impl HttpsClient {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(http::response::Parts, Bytes), ExchangeError> {
-        let answer =
+        let response =
             self.client.request(request).await.map_err(|e| ExchangeError::Unreachable(describe_error(&e)))?;
-        let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE_SIZE).collect().await;
         Ok((parts, body.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes()))
     }
 
@@ -165,15 +168,15 @@ impl HttpsClient {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, HttpsError> {
+fn read_roots(path: &Path) -> Result<RootCertStore, HttpsError> {
     let unreadable = |reason: String| HttpsError::Root { path: path.display().to_string(), reason };
-    let mut roots = RootCertStore::empty();
+    let mut read_roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
     for root in found {
         let root = root.map_err(|e| unreadable(e.to_string()))?;
-        roots.add(root).map_err(|e| unreadable(e.to_string()))?;
+        read_roots.add(root).map_err(|e| unreadable(e.to_string()))?;
     }
-    if roots.is_empty() { Err(unreadable("no certificate is in it".to_owned())) } else { Ok(roots) }
+    if read_roots.is_empty() { Err(unreadable("no certificate is in it".to_owned())) } else { Ok(read_roots) }
 }
 
 fn is_problem(body: &[u8]) -> bool {

@@ -85,12 +85,12 @@ impl InternalCa {
     /// Issues one certificate, good for 90 days from shortly before `now`.
     pub(crate) fn issue(
         &self,
-        wanted: &CertificateSpec,
+        spec: &CertificateSpec,
         now: OffsetDateTime,
     ) -> Result<IssuedCertificate, rcgen::Error> {
-        let names: Vec<String> = wanted.names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = spec.names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = named(wanted.id.as_str());
+        params.distinguished_name = distinguished_name(spec.id.as_str());
         params.serial_number = Some(serial());
         params.not_before = whole_seconds(now) - BACKDATE;
         params.not_after = params.not_before + LEAF_LIFETIME;
@@ -101,8 +101,8 @@ impl InternalCa {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &*self.0)?;
         Ok(IssuedCertificate {
-            id: wanted.id.clone(),
-            names: wanted.names.clone(),
+            id: spec.id.clone(),
+            names: spec.names.clone(),
             chain: certificate.pem(),
             key: Zeroizing::new(key.serialize_der()),
             issuer: NAME.to_owned(),
@@ -118,7 +118,7 @@ fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     // Part of the key's fingerprint, so that two roots in one trust store can be told apart.
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.der_bytes());
     let short: String = fingerprint.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    params.distinguished_name = named(&format!("webgateway internal CA {short}"));
+    params.distinguished_name = distinguished_name(&format!("webgateway internal CA {short}"));
     params.serial_number = Some(serial());
     params.not_before = whole_seconds(now) - BACKDATE;
     params.not_after = params.not_before + ROOT_LIFETIME;
@@ -128,12 +128,12 @@ fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     Ok(InternalAuthority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
 }
 
-fn named(name: &str) -> DistinguishedName {
-    let mut named = DistinguishedName::new();
+fn distinguished_name(name: &str) -> DistinguishedName {
+    let mut distinguished_name = DistinguishedName::new();
     if name.len() <= MAX_COMMON_NAME {
-        named.push(DnType::CommonName, name);
+        distinguished_name.push(DnType::CommonName, name);
     }
-    named
+    distinguished_name
 }
 
 /// 122 random bits; positive (RFC 5280 §4.1.2.2).

@@ -14,7 +14,7 @@ use super::budget::Budget;
 use super::internal::InternalCa;
 use super::order::{OrderError, Orders};
 use super::preflight::{Inspector, Preflight};
-use super::schedule::{CertificateSpec, look_again_at, renew_at, retry_at, turn};
+use super::schedule::{CertificateSpec, ca_index, recheck_at, renew_at, retry_at};
 use super::solver::ChallengeKind;
 use crate::clock::rfc3339;
 use crate::metrics::Metrics;
@@ -23,11 +23,11 @@ use crate::store::issuance::{self, IssuanceState};
 use crate::store::{StoreError, orders};
 
 /// When a CA that has no opinion on renewals is asked again.
-const ASK_AGAIN: time::Duration = time::Duration::days(1);
+const RENEWAL_INFO_INTERVAL: time::Duration = time::Duration::days(1);
 /// How long nothing is tried after the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(60);
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// One of the ways to get certificates.
+/// One of the challenge_kinds to get certificates.
 #[derive(Debug, Clone)]
 pub(crate) enum Issuer {
     /// The local CA: at once.
@@ -95,24 +95,24 @@ impl AcmeIssuer {
     }
 
     /// One attempt at a certificate; what came of it is in the store. Gives when the next one is due.
-    pub(crate) async fn attempt(self, wanted: CertificateSpec) -> OffsetDateTime {
-        match self.try_once(&wanted).await {
+    pub(crate) async fn attempt(self, spec: CertificateSpec) -> OffsetDateTime {
+        match self.attempt_once(&spec).await {
             Ok(next) => next,
             Err(error) => {
-                warn!(id = %wanted.id, %error, "the outcome of an attempt cannot be kept");
-                sleep(STORE_PAUSE).await;
+                warn!(id = %spec.id, %error, "the outcome of an attempt cannot be kept");
+                sleep(STORE_RETRY_DELAY).await;
                 self.now()
             }
         }
     }
 
     /// Asks the CA of a certificate when it wants it renewed. Gives when that, or the next question, is due.
-    pub(crate) async fn ask(self, id: CertificateId) -> OffsetDateTime {
-        match self.ask_once(&id).await {
+    pub(crate) async fn update_renewal_window(self, id: CertificateId) -> OffsetDateTime {
+        match self.update_renewal_window_once(&id).await {
             Ok(next) => next,
             Err(error) => {
                 warn!(%id, %error, "what a CA wants cannot be kept");
-                sleep(STORE_PAUSE).await;
+                sleep(STORE_RETRY_DELAY).await;
                 self.now()
             }
         }
@@ -122,57 +122,61 @@ impl AcmeIssuer {
         self.0.orders.clock.now()
     }
 
-    async fn try_once(&self, wanted: &CertificateSpec) -> Result<OffsetDateTime, StoreError> {
-        let id = wanted.id.clone();
-        let stands = self.0.orders.store.read("issuance", move |tx| issuance::find(tx, &id)).await?;
+    async fn attempt_once(&self, spec: &CertificateSpec) -> Result<OffsetDateTime, StoreError> {
+        let id = spec.id.clone();
+        let state = self.0.orders.store.read("issuance", move |tx| issuance::find(tx, &id)).await?;
         let cas = &self.0.cas;
-        let Some(ca) = cas.get(turn(stands.failures, cas.len())) else { return Ok(self.now()) };
-        let issued = match self.ways(ca, wanted, stands.failures).await {
-            Ok(ways) => self.order(ca, wanted, &ways).await.map_err(AttemptError::Order),
+        let Some(ca) = cas.get(ca_index(state.failures, cas.len())) else { return Ok(self.now()) };
+        let issued = match self.challenge_kinds(ca, spec, state.failures).await {
+            Ok(challenge_kinds) => self.order(ca, spec, &challenge_kinds).await.map_err(AttemptError::Order),
             Err(missing) => Err(missing),
         };
         match issued {
-            Ok(issued) => self.keep(ca, issued).await,
-            Err(failed) => self.fail(ca, stands, failed).await,
+            Ok(issued) => self.store_certificate(ca, issued).await,
+            Err(failed) => self.record_failure(ca, state, failed).await,
         }
     }
 
     async fn order(
         &self,
         ca: &Ca,
-        wanted: &CertificateSpec,
-        ways: &[ChallengeKind],
+        spec: &CertificateSpec,
+        challenge_kinds: &[ChallengeKind],
     ) -> Result<IssuedCertificate, OrderError> {
         let orders = &self.0.orders;
-        match orders.issue(ca, wanted, ways).await {
-            Err(OrderError::Acme(refused)) if refused.refusal == AcmeErrorKind::NoAccount => {
+        match orders.issue(ca, spec, challenge_kinds).await {
+            Err(OrderError::Acme(refused)) if refused.kind == AcmeErrorKind::UnknownAccount => {
                 warn!(ca = ca.directory(), %refused, "the CA does not know our account: another is made");
                 orders.accounts.forget(ca).await?;
-                orders.issue(ca, wanted, ways).await
+                orders.issue(ca, spec, challenge_kinds).await
             }
             issued => issued,
         }
     }
 
     /// How the names can be proven. After a failure another way comes first.
-    async fn ways(
+    async fn challenge_kinds(
         &self,
         ca: &Ca,
-        wanted: &CertificateSpec,
+        spec: &CertificateSpec,
         failures: u32,
     ) -> Result<Vec<ChallengeKind>, AttemptError> {
-        let Some(CertName::Exact(host)) = wanted.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
+        let Some(CertName::Exact(host)) = spec.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
         match self.0.inspector.preflight(host, ca.identities().await).await {
-            Preflight::Ready(mut ways) => {
-                let first = usize::try_from(failures).unwrap_or_default() % ways.len().max(1);
-                ways.rotate_left(first);
-                Ok(ways)
+            Preflight::Ready(mut challenge_kinds) => {
+                let first = usize::try_from(failures).unwrap_or_default() % challenge_kinds.len().max(1);
+                challenge_kinds.rotate_left(first);
+                Ok(challenge_kinds)
             }
             Preflight::Missing { reason, records } => Err(AttemptError::Missing { reason, records }),
         }
     }
 
-    async fn keep(&self, ca: &Ca, issued: IssuedCertificate) -> Result<OffsetDateTime, StoreError> {
+    async fn store_certificate(
+        &self,
+        ca: &Ca,
+        issued: IssuedCertificate,
+    ) -> Result<OffsetDateTime, StoreError> {
         let AcmeIssuerParts { orders: Orders { key, store, .. }, metrics, .. } = &*self.0;
         info!(id = %issued.id, ca = ca.directory(), until = rfc3339(issued.not_after), "a certificate was issued");
         metrics.attempt("issued");
@@ -180,21 +184,21 @@ impl AcmeIssuer {
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
             put(tx, &issued, &key)?;
             orders::delete(tx, &issued.id, &directory)?;
-            Budget::at(&directory).issued(tx, &issued.names, now)?;
-            let renew_at = renew_at(&validity(&issued), None);
-            let stands = IssuanceState {
+            Budget::at(&directory).record_certificate(tx, &issued.names, now)?;
+            let renew_at = renew_at(&certificate_info(&issued), None);
+            let state = IssuanceState {
                 next_attempt: Some(renew_at),
                 last_ca: Some(directory),
                 ..IssuanceState::new(issued.id.clone())
             };
-            issuance::put(tx, &stands)?;
+            issuance::put(tx, &state)?;
             // The CA is asked for its opinion at once.
             Ok(now)
         });
         write.await
     }
 
-    async fn fail(
+    async fn record_failure(
         &self,
         ca: &Ca,
         before: IssuanceState,
@@ -205,60 +209,62 @@ impl AcmeIssuer {
             AttemptError::Order(OrderError::Unproven { hosts, .. }) => hosts.clone(),
             AttemptError::Order(_) | AttemptError::Missing { .. } => Vec::new(),
         };
-        let (outcome, stands) = after_failure(now, before, failed);
-        let stands =
-            IssuanceState { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..stands };
-        let next = stands.next_attempt.unwrap_or(now);
-        let error = stands.last_error.clone().unwrap_or_default();
+        let (outcome, state) = after_failure(now, before, failed);
+        let state =
+            IssuanceState { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..state };
+        let next = state.next_attempt.unwrap_or(now);
+        let error = state.last_error.clone().unwrap_or_default();
         let at = rfc3339(next);
-        warn!(id = %stands.id, ca = ca.directory(), outcome, error, failures = stands.failures, next = at, "no certificate");
+        warn!(id = %state.id, ca = ca.directory(), outcome, error, failures = state.failures, next = at, "no certificate");
         self.0.metrics.attempt(outcome);
         let budget = Budget::at(ca.directory());
         let write = self.0.orders.store.write("issuance failed", move |tx| -> Result<_, StoreError> {
-            unproven.iter().try_for_each(|host| budget.failed(tx, host, now))?;
-            issuance::put(tx, &stands)
+            unproven.iter().try_for_each(|host| budget.record_failure(tx, host, now))?;
+            issuance::put(tx, &state)
         });
         write.await.map(|()| next)
     }
 
-    async fn ask_once(&self, id: &CertificateId) -> Result<OffsetDateTime, StoreError> {
+    async fn update_renewal_window_once(&self, id: &CertificateId) -> Result<OffsetDateTime, StoreError> {
         let (store, asked) = (&self.0.orders.store, id.clone());
         let read = store.read("renewal", move |tx| -> Result<_, StoreError> {
             Ok((find_certificate(tx, asked.as_str())?, leaf(tx, &asked)?))
         });
         let now = self.now();
-        let (Some(held), Some(leaf)) = read.await? else { return Ok(now + ASK_AGAIN) };
+        let (Some(held), Some(leaf)) = read.await? else { return Ok(now + RENEWAL_INFO_INTERVAL) };
         let ca = self.0.cas.iter().find(|ca| ca.directory() == held.issuer);
         let window = match ca {
             Some(ca) => match self.0.orders.accounts.session(ca).await {
-                Ok(session) => session.renewal(&leaf, now).await.ok(),
+                Ok(session) => session.renewal_window(&leaf, now).await.ok(),
                 Err(_) => None,
             },
             None => None,
         };
         let id = id.clone();
         let write = store.write("renewal asked", move |tx| -> Result<_, StoreError> {
-            let mut stands = issuance::find(tx, &id)?;
-            stands.ask_at =
-                Some(window.map_or(now + ASK_AGAIN, |window| window.ask_at.max(now + STORE_PAUSE)));
+            let mut state = issuance::find(tx, &id)?;
+            state.ask_at =
+                Some(window.map_or(now + RENEWAL_INFO_INTERVAL, |window| {
+                    window.ask_at.max(now + STORE_RETRY_DELAY)
+                }));
             if let Some(window) = window {
-                let at = within(window.start, window.end);
+                let at = random_time_in(window.start, window.end);
                 // One moment in the window, chosen once.
-                let chosen = stands.renew_at.filter(|at| (window.start..=window.end).contains(at));
-                stands.renew_at = Some(chosen.unwrap_or(at));
+                let chosen = state.renew_at.filter(|at| (window.start..=window.end).contains(at));
+                state.renew_at = Some(chosen.unwrap_or(at));
             }
-            let due = renew_at(&held, stands.renew_at);
-            if stands.last_error.is_none() {
-                stands.next_attempt = Some(due);
+            let due = renew_at(&held, state.renew_at);
+            if state.last_error.is_none() {
+                state.next_attempt = Some(due);
             }
-            issuance::put(tx, &stands)?;
-            Ok(stands.ask_at.map_or(due, |ask_at| ask_at.min(due)))
+            issuance::put(tx, &state)?;
+            Ok(state.ask_at.map_or(due, |ask_at| ask_at.min(due)))
         });
         write.await
     }
 }
 
-/// How it stands after a failure, and the word for what happened.
+/// How it state after a failure, and the word for what happened.
 fn after_failure(
     now: OffsetDateTime,
     before: IssuanceState,
@@ -271,30 +277,40 @@ fn after_failure(
     match failed {
         AttemptError::Missing { reason, records } => {
             let since = before.missing_since.unwrap_or(now);
-            let next_attempt = Some(look_again_at(now, since));
+            let next_attempt = Some(recheck_at(now, since));
             let missing_since = Some(since);
             let last_error = Some(reason);
             ("missing", IssuanceState { records, next_attempt, missing_since, last_error, ..before })
         }
         AttemptError::Order(OrderError::Budget(used_up)) => {
             let last_error = Some(used_up.to_string());
-            ("held_back", IssuanceState { next_attempt: Some(used_up.until), last_error, ..cleared(before) })
+            (
+                "held_back",
+                IssuanceState {
+                    next_attempt: Some(used_up.until),
+                    last_error,
+                    ..without_missing_records(before)
+                },
+            )
         }
         AttemptError::Order(error) => {
             let failures = before.failures.saturating_add(1);
             let next_attempt = Some(retry_at(now, failures, retry_after));
             let last_error = Some(error.to_string());
-            ("failed", IssuanceState { failures, next_attempt, last_error, ..cleared(before) })
+            (
+                "failed",
+                IssuanceState { failures, next_attempt, last_error, ..without_missing_records(before) },
+            )
         }
     }
 }
 
 /// Nothing is missing any more.
-fn cleared(before: IssuanceState) -> IssuanceState {
+fn without_missing_records(before: IssuanceState) -> IssuanceState {
     IssuanceState { records: Vec::new(), missing_since: None, ..before }
 }
 
-fn validity(issued: &IssuedCertificate) -> CertificateInfo {
+fn certificate_info(issued: &IssuedCertificate) -> CertificateInfo {
     CertificateInfo {
         id: issued.id.clone(),
         names: issued.names.clone(),
@@ -305,7 +321,7 @@ fn validity(issued: &IssuedCertificate) -> CertificateInfo {
 }
 
 /// A moment in between, any (RFC 9773 §4.2).
-fn within(start: OffsetDateTime, end: OffsetDateTime) -> OffsetDateTime {
+fn random_time_in(start: OffsetDateTime, end: OffsetDateTime) -> OffsetDateTime {
     let mut random = [0; 4];
     if aws_lc_rs::rand::fill(&mut random).is_err() {
         return start;

@@ -28,8 +28,8 @@ use crate::store::{Store, StoreError};
 /// How long a CA may take to look at our proofs, or to make a certificate, before we come back later.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(180);
 /// The pauses between questions how an order stands, unless the CA names one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Places orders and finishes them.
 #[derive(Debug, Clone)]
@@ -56,10 +56,10 @@ pub(crate) enum OrderError {
     #[error(transparent)]
     Acme(#[from] AcmeError),
     /// The CA did not find what proves that the names are ours.
-    #[error("{words}")]
+    #[error("{message}")]
     Unproven {
-        /// The CA's words.
-        words: String,
+        /// The CA's message.
+        message: String,
         /// The names.
         hosts: Vec<Host>,
     },
@@ -75,7 +75,7 @@ pub(crate) enum OrderError {
     /// The library cannot make a key or a request.
     #[error("no request for a certificate can be made: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// The CA sent something else than was ordered.
+    /// The CA sent something else than was record_order.
     #[error("what the CA issued cannot be used: {0}")]
     Unusable(String),
 }
@@ -90,25 +90,25 @@ impl From<AccountError> for OrderError {
 }
 
 impl Orders {
-    /// Gets one certificate, proving its names in one of these ways, the best first.
+    /// Gets one certificate, proving its names in one of these kinds, the best first.
     pub(crate) async fn issue(
         &self,
         ca: &Ca,
-        wanted: &CertificateSpec,
-        ways: &[ChallengeKind],
+        spec: &CertificateSpec,
+        kinds: &[ChallengeKind],
     ) -> Result<IssuedCertificate, OrderError> {
         let session = self.accounts.session(ca).await?;
-        let (mut order, placed) = match self.resume(&session, ca, wanted).await? {
+        let (mut order, placed) = match self.resume(&session, ca, spec).await? {
             Some(resumed) => resumed,
-            None => self.place(&session, ca, wanted).await?,
+            None => self.place(&session, ca, spec).await?,
         };
-        let issued = match self.finish(&mut order, &placed, ways).await {
+        let issued = match self.finish(&mut order, &placed, kinds).await {
             Ok(chain) => read_issued(&placed, chain),
             Err(error) => Err(error),
         };
-        // An order that can still be finished is; one that cannot is not asked for again.
+        // An order that can still be finished is; one that cannot is not challenges for again.
         if matches!(issued, Err(OrderError::Unproven { .. } | OrderError::Unusable(_))) {
-            self.forget(ca, wanted).await?;
+            self.forget(ca, spec).await?;
         }
         issued
     }
@@ -118,19 +118,19 @@ impl Orders {
         &self,
         session: &AcmeSession,
         ca: &Ca,
-        wanted: &CertificateSpec,
+        spec: &CertificateSpec,
     ) -> Result<Option<(AcmeOrder, StoredOrder)>, OrderError> {
-        let (id, directory, key) = (wanted.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
+        let (id, directory, key) = (spec.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
         let read = self.store.read("acme order", move |tx| orders::find(tx, &id, &directory, &key));
-        let Some(placed) = read.await?.filter(|placed| placed.names == wanted.names) else { return Ok(None) };
+        let Some(placed) = read.await?.filter(|placed| placed.names == spec.names) else { return Ok(None) };
         match session.find(&placed.url).await {
             Ok(order) => {
-                info!(id = %wanted.id, order = placed.url, "an order is taken up again");
+                info!(id = %spec.id, order = placed.url, "an order is taken up again");
                 Ok(Some((order, placed)))
             }
-            Err(refused) if refused.refusal == AcmeErrorKind::NoOrder => {
-                warn!(id = %wanted.id, order = placed.url, %refused, "the CA has lost an order");
-                self.forget(ca, wanted).await?;
+            Err(refused) if refused.kind == AcmeErrorKind::UnknownOrder => {
+                warn!(id = %spec.id, order = placed.url, %refused, "the CA has lost an order");
+                self.forget(ca, spec).await?;
                 Ok(None)
             }
             Err(refused) => Err(refused.into()),
@@ -141,27 +141,27 @@ impl Orders {
         &self,
         session: &AcmeSession,
         ca: &Ca,
-        wanted: &CertificateSpec,
+        spec: &CertificateSpec,
     ) -> Result<(AcmeOrder, StoredOrder), OrderError> {
-        let replaced = self.reserve(ca, wanted).await?;
+        let replaced = self.reserve(ca, spec).await?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let order = match session.order(&wanted.names, replaced.as_ref()).await {
-            Err(refused) if replaced.is_some() && is_about_replacing(refused.refusal) => {
-                session.order(&wanted.names, None).await?
+        let order = match session.order(&spec.names, replaced.as_ref()).await {
+            Err(refused) if replaced.is_some() && can_retry_without_replaces(refused.kind) => {
+                session.order(&spec.names, None).await?
             }
             other => other?,
         };
         let placed = StoredOrder {
-            id: wanted.id.clone(),
+            id: spec.id.clone(),
             directory: ca.directory().to_owned(),
             url: order.url().to_owned(),
-            names: wanted.names.clone(),
+            names: spec.names.clone(),
             key: Zeroizing::new(key.serialize_der()),
         };
         let kept = placed.clone();
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
         self.store.write("acme order placed", move |tx| orders::put(tx, &kept, now, &key)).await?;
-        info!(id = %wanted.id, ca = placed.directory, order = placed.url, "an order was placed");
+        info!(id = %spec.id, ca = placed.directory, order = placed.url, "an order was placed");
         Ok((order, placed))
     }
 
@@ -169,22 +169,22 @@ impl Orders {
     async fn reserve(
         &self,
         ca: &Ca,
-        wanted: &CertificateSpec,
+        spec: &CertificateSpec,
     ) -> Result<Option<CertificateDer<'static>>, OrderError> {
-        let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
+        let (directory, spec, now) = (ca.directory().to_owned(), spec.clone(), self.clock.now());
         let budget = Budget::at(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
-            let held = find(tx, wanted.id.as_str())?.filter(|held| held.issuer == directory);
+            let held = find(tx, spec.id.as_str())?.filter(|held| held.issuer == directory);
             let life = held.as_ref().map(|held| held.not_after - held.not_before);
-            budget.admits(tx, &wanted.names, now, life)??;
-            budget.ordered(tx, now)?;
-            Ok(if held.is_some() { leaf(tx, &wanted.id)? } else { None })
+            budget.check(tx, &spec.names, now, life)??;
+            budget.record_order(tx, now)?;
+            Ok(if held.is_some() { leaf(tx, &spec.id)? } else { None })
         });
         write.await
     }
 
-    async fn forget(&self, ca: &Ca, wanted: &CertificateSpec) -> Result<(), StoreError> {
-        let (id, directory) = (wanted.id.clone(), ca.directory().to_owned());
+    async fn forget(&self, ca: &Ca, spec: &CertificateSpec) -> Result<(), StoreError> {
+        let (id, directory) = (spec.id.clone(), ca.directory().to_owned());
         self.store.write("acme order over", move |tx| orders::delete(tx, &id, &directory)).await
     }
 
@@ -193,61 +193,61 @@ impl Orders {
         &self,
         order: &mut AcmeOrder,
         placed: &StoredOrder,
-        ways: &[ChallengeKind],
+        kinds: &[ChallengeKind],
     ) -> Result<String, OrderError> {
         let id = &placed.id;
-        if order.progress() == OrderState::Pending {
-            let asked = order.asked(ways).await?;
-            let mut shown = Vec::with_capacity(asked.len());
-            for asked in &asked {
-                shown.push(self.solver.present(asked).await?);
+        if order.state() == OrderState::Pending {
+            let challenges = order.challenges(kinds).await?;
+            let mut shown = Vec::with_capacity(challenges.len());
+            for challenges in &challenges {
+                shown.push(self.solver.present(challenges).await?);
             }
-            info!(%id, names = asked.len(), "the CA is told to look");
-            if let Err(refused) = order.shown(&asked).await
+            info!(%id, names = challenges.len(), "the CA is told to look");
+            if let Err(refused) = order.set_ready(&challenges).await
                 && order.refresh().await?.0 == OrderState::Pending
             {
                 return Err(refused.into());
             }
-            self.wait(order, |progress| progress != OrderState::Pending).await?;
+            self.wait(order, |state| state != OrderState::Pending).await?;
         }
-        if order.progress() == OrderState::Ready {
-            info!(%id, "every name is proven, the certificate is asked for");
+        if order.state() == OrderState::Ready {
+            info!(%id, "every name is proven, the certificate is challenges for");
             order.finalize(&request(placed)?).await?;
         }
-        if matches!(order.progress(), OrderState::Ready | OrderState::Processing) {
-            self.wait(order, |progress| matches!(progress, OrderState::Valid | OrderState::Invalid)).await?;
+        if matches!(order.state(), OrderState::Ready | OrderState::Processing) {
+            self.wait(order, |state| matches!(state, OrderState::Valid | OrderState::Invalid)).await?;
         }
-        if order.progress() == OrderState::Valid {
+        if order.state() == OrderState::Valid {
             return Ok(order.certificate().await?);
         }
-        let (words, hosts) = order.complaint().await;
-        Err(OrderError::Unproven { words, hosts })
+        let (message, hosts) = order.failure().await;
+        Err(OrderError::Unproven { message, hosts })
     }
 
     async fn wait(&self, order: &mut AcmeOrder, is_over: fn(OrderState) -> bool) -> Result<(), OrderError> {
         let deadline = Instant::now() + ORDER_TIMEOUT;
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_POLL_INTERVAL;
         loop {
-            let (progress, retry_after) = order.refresh().await?;
-            if is_over(progress) {
+            let (state, retry_after) = order.refresh().await?;
+            if is_over(state) {
                 return Ok(());
             }
             let asked_for =
                 retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
-            let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, ORDER_TIMEOUT);
+            let this = asked_for.unwrap_or(pause).clamp(MIN_POLL_INTERVAL, ORDER_TIMEOUT);
             if Instant::now() + this > deadline {
                 return Err(OrderError::Slow);
             }
             sleep(this).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            pause = (pause * 2).min(MAX_POLL_INTERVAL);
         }
     }
 }
 
-fn is_about_replacing(refusal: AcmeErrorKind) -> bool {
-    match refusal {
-        AcmeErrorKind::Replaced | AcmeErrorKind::Unsupported | AcmeErrorKind::NoOrder => true,
-        AcmeErrorKind::Later | AcmeErrorKind::NoAccount => false,
+fn can_retry_without_replaces(kind: AcmeErrorKind) -> bool {
+    match kind {
+        AcmeErrorKind::ReplacesRejected | AcmeErrorKind::Unsupported | AcmeErrorKind::UnknownOrder => true,
+        AcmeErrorKind::Retryable | AcmeErrorKind::UnknownAccount => false,
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Inspector {
     base: Host,
     public_ip: BTreeSet<IpAddr>,
     /// False if the operator knows better than the DNS as it is seen from here.
-    decides: bool,
+    with_enforcement: bool,
 }
 
 /// The answers about one host. One that did not come matters only where the decision needs it.
@@ -52,13 +52,13 @@ impl Inspector {
     /// Asks `resolver`; a host is ours if it leads to `public_ip`, or to where the base domain leads.
     #[must_use]
     pub(crate) fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
-        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), decides: true }
+        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), with_enforcement: true }
     }
 
     /// Makes it say, for `false`, that every way can work, whatever the DNS says.
     #[must_use]
-    pub(crate) fn decides(self, decides: bool) -> Self {
-        Self { decides, ..self }
+    pub(crate) fn with_enforcement(self, with_enforcement: bool) -> Self {
+        Self { with_enforcement, ..self }
     }
 
     /// Looks a host up. `ca` are the domains by which the CA goes in CAA records (`caaIdentities` of its directory);
@@ -66,25 +66,25 @@ impl Inspector {
     /// stand against it. Never fails: an answer that did not come is a reason if nothing can be decided without it.
     pub(crate) async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
         let is_base = *host == self.base;
-        if !self.decides {
-            return Preflight::Ready(self.every_way(host, is_base).await);
+        if !self.with_enforcement {
+            return Preflight::Ready(self.all_challenges(host, is_base).await);
         }
         if is_base {
             let caa = self.relevant_caa(host, ca).await.unwrap_or_default();
-            return by_caa(vec![ChallengeKind::Dns01], true, ca, caa.as_ref());
+            return filter_by_caa(vec![ChallengeKind::Dns01], true, ca, caa.as_ref());
         }
         let found = self.look_up(host, ca).await;
         let ours = found.base.iter().flatten().chain(&self.public_ip).copied().collect();
-        let kinds = found.kinds(&ours);
-        if kinds.is_empty() {
+        let usable_challenges = found.usable_challenges(&ours);
+        if usable_challenges.is_empty() {
             self.missing(host, &found, &ours).await
         } else {
-            by_caa(kinds, false, ca, found.caa.as_ref())
+            filter_by_caa(usable_challenges, false, ca, found.caa.as_ref())
         }
     }
 
     /// Returns every way, the best first: after a failure, the next one is tried.
-    async fn every_way(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
+    async fn all_challenges(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         if is_base {
             return vec![Dns01];
@@ -135,7 +135,7 @@ impl Inspector {
             (Ok(addresses), Err(error)) if !addresses.is_empty() => return unknown(error),
             (Ok(addresses), _) => addresses,
         };
-        let mut reason = self.astray(host, addresses, ours);
+        let mut reason = self.describe_mismatch(host, addresses, ours);
         if let Err(error) = &found.delegated {
             reason = format!("{reason}; {error}");
         }
@@ -144,11 +144,16 @@ impl Inspector {
             reason: format!(
                 "{reason}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {target}"
             ),
-            records: self.wanted(host, ours).await,
+            records: self.required_records(host, ours).await,
         }
     }
 
-    fn astray(&self, host: &Host, addresses: &BTreeSet<IpAddr>, ours: &BTreeSet<IpAddr>) -> String {
+    fn describe_mismatch(
+        &self,
+        host: &Host,
+        addresses: &BTreeSet<IpAddr>,
+        ours: &BTreeSet<IpAddr>,
+    ) -> String {
         if addresses.is_empty() {
             return format!("{host} has no address in the DNS: it must lead to {}", self.base);
         }
@@ -161,7 +166,7 @@ impl Inspector {
 
     /// Returns the records to create. There can be no CNAME at an apex; addresses are right wherever that cannot be looked
     /// up.
-    async fn wanted(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
+    async fn required_records(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
         let ours = if self.public_ip.is_empty() { ours } else { &self.public_ip };
         let apex = self.resolver.is_apex(host.as_str()).await;
         if !apex.unwrap_or(!ours.is_empty()) {
@@ -174,35 +179,37 @@ impl Inspector {
 
 impl HostRecords {
     /// Returns the ways that can work by what is known, the best first; `ours` is where the gateway is.
-    fn kinds(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
-        let mut kinds = Vec::new();
-        kinds.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
+    fn usable_challenges(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
+        let mut usable_challenges = Vec::new();
+        usable_challenges.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
         let leads_here = |addresses: &BTreeSet<IpAddr>| !addresses.is_empty() && addresses.is_subset(ours);
         if self.addresses.as_ref().is_ok_and(leads_here) {
-            kinds.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+            usable_challenges.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
         }
-        kinds
+        usable_challenges
     }
 }
 
 /// Keeps the ways that CAA allows.
-fn by_caa(
-    mut kinds: Vec<ChallengeKind>,
+fn filter_by_caa(
+    mut usable_challenges: Vec<ChallengeKind>,
     wildcard: bool,
     ca: &[String],
     relevant: Option<&(String, Vec<CaaRecord>)>,
 ) -> Preflight {
-    let (Some((name, records)), [identity, ..]) = (relevant, ca) else { return Preflight::Ready(kinds) };
-    kinds.retain(|kind| caa::allows(records, caa::CaaRequest { ca, wildcard, kind: *kind }));
-    if !kinds.is_empty() {
-        return Preflight::Ready(kinds);
+    let (Some((name, records)), [identity, ..]) = (relevant, ca) else {
+        return Preflight::Ready(usable_challenges);
+    };
+    usable_challenges.retain(|kind| caa::allows(records, caa::CaaRequest { ca, wildcard, kind: *kind }));
+    if !usable_challenges.is_empty() {
+        return Preflight::Ready(usable_challenges);
     }
     let reason = format!("the CAA records of {name} do not let {} issue", ca.join(" or "));
-    let mut wanted = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
+    let mut required_records = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
     if wildcard && records.iter().any(|record| record.tag == "issuewild") {
-        wanted.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
+        required_records.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
     }
-    Preflight::Missing { reason, records: wanted }
+    Preflight::Missing { reason, records: required_records }
 }
 
 fn record(name: &str, kind: &str, value: &str) -> DnsRecord {

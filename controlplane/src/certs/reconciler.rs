@@ -27,11 +27,11 @@ use crate::store::issuance::{self, IssuanceState};
 use crate::store::{Store, StoreError, WriteTx, orders};
 
 /// How often everything is looked at; between, only what has changed.
-const FULL_PASS: Duration = Duration::from_secs(3600);
+const FULL_PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// How many certificates are written in one transaction.
-const CHUNK: usize = 64;
+const MAX_CERTIFICATES_PER_WRITE: usize = 64;
 /// How many CAs' answers are waited for at once.
-const AT_ONCE: usize = 16;
+const MAX_RUNNING_JOBS: usize = 16;
 
 /// Sees to the certificates.
 pub(crate) struct CertificateReconciler {
@@ -102,7 +102,7 @@ impl AcmeJobs {
 
     /// The next one that is over; for ever if there is none.
     async fn next(&mut self) -> OffsetDateTime {
-        while self.running.len() < AT_ONCE
+        while self.running.len() < MAX_RUNNING_JOBS
             && let Some((_, job)) = self.waiting.pop_front()
         {
             self.running.push(job);
@@ -132,16 +132,21 @@ impl CertificateReconciler {
         let read = self.store.read("certificates", move |tx| -> Result<_, StoreError> {
             Ok((tx.revision()?, terminated_hosts(tx, 0, &base)?, list(tx)?, issuance::list(tx)?))
         });
-        let (revision, hosts, held, stands) = read.await?;
-        self.metrics.certificates(count(now, &held, &stands));
+        let (revision, hosts, certificates, states) = read.await?;
+        self.metrics.certificates(count(now, &certificates, &states));
         let issuers = self.issuer.names();
-        let known = Inventory { held: &held, issuance: &stands, issuers: &issuers, acme: self.is_acme() };
-        let CertificatePlan { issue, ask, drop, wake } = plan(now, &self.base, hosts, known);
+        let inventory = Inventory {
+            certificates: &certificates,
+            issuance: &states,
+            issuers: &issuers,
+            is_acme: self.is_acme(),
+        };
+        let CertificatePlan { issue, query, drop, next_due } = plan(now, &self.base, hosts, inventory);
         self.issue(issue, now).await?;
-        self.ask(ask);
-        self.drop(drop).await?;
+        self.query_renewal_info(query);
+        self.drop_unneeded(drop).await?;
         self.seen = revision;
-        self.full_at = wake.map_or(now + FULL_PASS, |wake| wake.min(now + FULL_PASS));
+        self.full_at = next_due.map_or(now + FULL_PASS_INTERVAL, |due| due.min(now + FULL_PASS_INTERVAL));
         Ok(())
     }
 
@@ -149,24 +154,24 @@ impl CertificateReconciler {
     async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
-            let mut wanted = Vec::new();
+            let mut spec = Vec::new();
             for host in uncovered_hosts(tx, seen, &base)? {
                 if let Some(one) = CertificateSpec::host(&host, &base) {
-                    let stands = issuance::find(tx, &one.id)?;
-                    wanted.push((one, stands));
+                    let state = issuance::find(tx, &one.id)?;
+                    spec.push((one, state));
                 }
             }
-            Ok((tx.revision()?, wanted, issuance::any_requested(tx)?))
+            Ok((tx.revision()?, spec, issuance::any_requested(tx)?))
         });
-        let (revision, wanted, requested) = read.await?;
+        let (revision, spec, requested) = read.await?;
         if requested {
             return self.full_pass(now).await;
         }
         let mut issue = Vec::new();
-        for (wanted, stands) in wanted {
-            match decide(now, &wanted, None, Some(&stands), Inventory::default()) {
-                CertificateAction::Issue | CertificateAction::Renew | CertificateAction::Ask => {
-                    issue.push(wanted)
+        for (spec, state) in spec {
+            match decide(now, &spec, None, Some(&state), Inventory::default()) {
+                CertificateAction::Issue | CertificateAction::Renew | CertificateAction::QueryRenewalInfo => {
+                    issue.push(spec)
                 }
                 CertificateAction::Wait(until) => self.full_at = self.full_at.min(until),
             }
@@ -183,13 +188,13 @@ impl CertificateReconciler {
         }
     }
 
-    async fn issue(&mut self, wanted: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
+    async fn issue(&mut self, spec: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
         match self.issuer.clone() {
-            Issuer::Internal(ca) => self.issue_at_once(&ca, &wanted, now).await,
+            Issuer::Internal(ca) => self.issue_internal(&ca, &spec, now).await,
             Issuer::Acme(acme) => {
-                for wanted in wanted {
-                    let (id, acme): (_, AcmeIssuer) = (wanted.id.clone(), acme.clone());
-                    let job = async move { (wanted.id.clone(), acme.attempt(wanted).await) };
+                for spec in spec {
+                    let (id, acme): (_, AcmeIssuer) = (spec.id.clone(), acme.clone());
+                    let job = async move { (spec.id.clone(), acme.attempt(spec).await) };
                     self.jobs.add(id, Box::pin(job));
                 }
                 Ok(())
@@ -197,40 +202,41 @@ impl CertificateReconciler {
         }
     }
 
-    fn ask(&mut self, ids: Vec<CertificateId>) {
+    fn query_renewal_info(&mut self, ids: Vec<CertificateId>) {
         let Issuer::Acme(acme) = &self.issuer else { return };
         for id in ids {
             let (acme, asked) = (acme.clone(), id.clone());
-            self.jobs.add(id, Box::pin(async move { (asked.clone(), acme.ask(asked).await) }));
+            self.jobs
+                .add(id, Box::pin(async move { (asked.clone(), acme.update_renewal_window(asked).await) }));
         }
     }
 
-    async fn issue_at_once(
+    async fn issue_internal(
         &mut self,
         ca: &InternalCa,
-        wanted: &[CertificateSpec],
+        spec: &[CertificateSpec],
         now: OffsetDateTime,
     ) -> Result<(), PassError> {
         let (mut failed, mut first) = (0, None);
-        for chunk in wanted.chunks(CHUNK) {
+        for chunk in spec.chunks(MAX_CERTIFICATES_PER_WRITE) {
             let mut issued = Vec::with_capacity(chunk.len());
-            for wanted in chunk {
-                match ca.issue(wanted, now) {
+            for spec in chunk {
+                match ca.issue(spec, now) {
                     Ok(certificate) => issued.push(certificate),
                     Err(source) => {
-                        let error = IssueError { id: wanted.id.to_string(), source };
+                        let error = IssueError { id: spec.id.to_string(), source };
                         warn!(%error, "a certificate was not issued");
                         failed += 1;
                         first.get_or_insert(error);
                     }
                 }
             }
-            self.keep(issued).await?;
+            self.store_issued(issued).await?;
         }
         first.map_or(Ok(()), |first| Err(PassError::Issue { count: failed, first }))
     }
 
-    async fn keep(&mut self, issued: Vec<IssuedCertificate>) -> Result<(), StoreError> {
+    async fn store_issued(&mut self, issued: Vec<IssuedCertificate>) -> Result<(), StoreError> {
         if issued.is_empty() {
             return Ok(());
         }
@@ -248,7 +254,7 @@ impl CertificateReconciler {
         self.store.write("certificates issued", write).await
     }
 
-    async fn drop(&mut self, unneeded: Vec<CertificateId>) -> Result<(), StoreError> {
+    async fn drop_unneeded(&mut self, unneeded: Vec<CertificateId>) -> Result<(), StoreError> {
         if unneeded.is_empty() {
             return Ok(());
         }
@@ -277,17 +283,17 @@ impl Reconciler for CertificateReconciler {
         Ok(Duration::try_from(self.full_at - now).unwrap_or_default())
     }
 
-    async fn woken(&mut self) {
+    async fn wait_for_work(&mut self) {
         let due = self.jobs.next().await;
         self.full_at = self.full_at.min(due);
     }
 }
 
 /// How many are in which state, and how long the shortest still lives.
-fn count(now: OffsetDateTime, held: &[CertificateInfo], stands: &[IssuanceState]) -> CertificateCounts {
+fn count(now: OffsetDateTime, held: &[CertificateInfo], state: &[IssuanceState]) -> CertificateCounts {
     let ids: BTreeSet<&CertificateId> = held.iter().map(|held| &held.id).collect();
-    let failing = stands.iter().filter(|stands| stands.failures > 0).count();
-    let waiting = stands.iter().filter(|stands| !ids.contains(&stands.id)).count();
+    let failing = state.iter().filter(|state| state.failures > 0).count();
+    let waiting = state.iter().filter(|state| !ids.contains(&state.id)).count();
     let expired = held.iter().filter(|held| held.not_after <= now).count();
     let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64());
     CertificateCounts {

@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// A store, and an issuer over it.
-pub(super) struct World {
+pub(super) struct IssuerFixture {
     pub(super) _dir: TempDir,
     pub(super) store: Store,
     pub(super) key: Arc<SecretKey>,
@@ -38,7 +38,7 @@ pub(super) fn base() -> Host {
     Host::parse("gw.example").unwrap()
 }
 
-impl World {
+impl IssuerFixture {
     /// Nobody is where its CA should be.
     pub(super) fn without_a_ca(clock: Clock) -> Self {
         let dir = TempDir::new().unwrap();

@@ -9,13 +9,13 @@ use crate::store::certificates::CertificateInfo;
 use crate::store::issuance::IssuanceState;
 
 /// A certificate with less life than this is renewed at one half of it, others at one third.
-const SHORT_LIFE: Duration = Duration::days(10);
+const SHORT_LIFETIME: Duration = Duration::days(10);
 /// The pauses after the first failures; later ones are a day long.
 const BACKOFF: [Duration; 3] = [Duration::minutes(1), Duration::minutes(10), Duration::minutes(100)];
-const LONGEST_BACKOFF: Duration = Duration::days(1);
+const MAX_BACKOFF: Duration = Duration::days(1);
 /// The pauses between looks at DNS records that are missing.
-const FIRST_LOOK: Duration = Duration::seconds(15);
-const LAST_LOOK: Duration = Duration::hours(1);
+const MIN_RECHECK_INTERVAL: Duration = Duration::seconds(15);
+const MAX_RECHECK_INTERVAL: Duration = Duration::hours(1);
 
 /// A certificate that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,17 +26,17 @@ pub(crate) struct CertificateSpec {
     pub names: Vec<CertName>,
 }
 
-/// What is known of the certificates, each sorted by its id or not.
+/// What is inventory of the certificates, each sorted by its id or not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Inventory<'a> {
     /// Those there are.
-    pub held: &'a [CertificateInfo],
-    /// How issuance stands.
+    pub certificates: &'a [CertificateInfo],
+    /// How issuance state.
     pub issuance: &'a [IssuanceState],
     /// Who may have issued them; the first issues now.
     pub issuers: &'a [String],
     /// Whether they are CAs over ACME, with limits, and opinions on when to renew (RFC 9773).
-    pub acme: bool,
+    pub is_acme: bool,
 }
 
 /// What is to be done.
@@ -45,11 +45,11 @@ pub(crate) struct CertificatePlan {
     /// To be issued, or issued anew; those without any first.
     pub issue: Vec<CertificateSpec>,
     /// Their CA is to be asked when it wants them renewed.
-    pub ask: Vec<CertificateId>,
+    pub query: Vec<CertificateId>,
     /// No longer needed.
     pub drop: Vec<CertificateId>,
     /// When the next of those that stay is due.
-    pub wake: Option<OffsetDateTime>,
+    pub next_due: Option<OffsetDateTime>,
 }
 
 /// What is to be done with one certificate.
@@ -60,7 +60,7 @@ pub(crate) enum CertificateAction {
     /// To issue it anew.
     Renew,
     /// To ask its CA when it is to be renewed.
-    Ask,
+    QueryRenewalInfo,
     /// Nothing until then.
     Wait(OffsetDateTime),
 }
@@ -87,30 +87,30 @@ pub(crate) fn plan(
     now: OffsetDateTime,
     base: &Host,
     hosts: impl IntoIterator<Item = Host>,
-    known: Inventory<'_>,
+    inventory: Inventory<'_>,
 ) -> CertificatePlan {
     let own = hosts.into_iter().filter_map(|host| CertificateSpec::host(&host, base));
-    let wanted: BTreeSet<CertificateSpec> = own.chain([CertificateSpec::base(base)]).collect();
+    let specs: BTreeSet<CertificateSpec> = own.chain([CertificateSpec::base(base)]).collect();
     let held: BTreeMap<&CertificateId, &CertificateInfo> =
-        known.held.iter().map(|held| (&held.id, held)).collect();
+        inventory.certificates.iter().map(|held| (&held.id, held)).collect();
     let issuance: BTreeMap<&CertificateId, &IssuanceState> =
-        known.issuance.iter().map(|i| (&i.id, i)).collect();
+        inventory.issuance.iter().map(|i| (&i.id, i)).collect();
     let mut plan = CertificatePlan::default();
     let (mut missing, mut due) = (Vec::new(), Vec::new());
-    for wanted in &wanted {
-        let stands = issuance.get(&wanted.id).copied();
-        match decide(now, wanted, held.get(&wanted.id).copied(), stands, known) {
-            CertificateAction::Issue => missing.push(wanted.clone()),
-            CertificateAction::Renew => due.push(wanted.clone()),
-            CertificateAction::Ask => plan.ask.push(wanted.id.clone()),
+    for spec in &specs {
+        let state = issuance.get(&spec.id).copied();
+        match decide(now, spec, held.get(&spec.id).copied(), state, inventory) {
+            CertificateAction::Issue => missing.push(spec.clone()),
+            CertificateAction::Renew => due.push(spec.clone()),
+            CertificateAction::QueryRenewalInfo => plan.query.push(spec.id.clone()),
             CertificateAction::Wait(until) => {
-                plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until)))
+                plan.next_due = Some(plan.next_due.map_or(until, |due| due.min(until)))
             }
         }
     }
-    let ids: BTreeSet<&CertificateId> = wanted.iter().map(|wanted| &wanted.id).collect();
+    let ids: BTreeSet<&CertificateId> = specs.iter().map(|spec| &spec.id).collect();
     let all: BTreeSet<&CertificateId> = held.keys().chain(issuance.keys()).copied().collect();
-    let is_over = |id: &&&CertificateId| !is_kept(now, held.get(**id).copied(), known);
+    let is_over = |id: &&&CertificateId| !is_retained(now, held.get(**id).copied(), inventory);
     plan.drop = all.difference(&ids).filter(is_over).map(|&id| id.clone()).collect();
     plan.issue = [missing, due].concat();
     plan
@@ -118,38 +118,38 @@ pub(crate) fn plan(
 
 /// Whether a certificate that nobody needs stays: one that cost an order is not thrown away while it is good, because
 /// its route may come back; it is not renewed.
-fn is_kept(now: OffsetDateTime, held: Option<&CertificateInfo>, known: Inventory<'_>) -> bool {
-    known.acme && held.is_some_and(|held| known.issuers.contains(&held.issuer) && renew_at(held, None) > now)
+fn is_retained(now: OffsetDateTime, held: Option<&CertificateInfo>, inventory: Inventory<'_>) -> bool {
+    inventory.is_acme
+        && held.is_some_and(|held| inventory.issuers.contains(&held.issuer) && renew_at(held, None) > now)
 }
 
 /// Decides over one certificate.
 #[must_use]
 pub(crate) fn decide(
     now: OffsetDateTime,
-    wanted: &CertificateSpec,
+    spec: &CertificateSpec,
     held: Option<&CertificateInfo>,
-    stands: Option<&IssuanceState>,
-    known: Inventory<'_>,
+    state: Option<&IssuanceState>,
+    inventory: Inventory<'_>,
 ) -> CertificateAction {
     let is_good =
-        |held: &&CertificateInfo| held.names == wanted.names && known.issuers.contains(&held.issuer);
+        |held: &&CertificateInfo| held.names == spec.names && inventory.issuers.contains(&held.issuer);
     let held = held.filter(is_good);
     let act = if held.is_some() { CertificateAction::Renew } else { CertificateAction::Issue };
-    if stands.is_some_and(|stands| stands.renew_requested) {
+    if state.is_some_and(|state| state.renew_requested) {
         return act;
     }
-    let due = held.map_or(now, |held| renew_at(held, stands.and_then(|stands| stands.renew_at)));
+    let due = held.map_or(now, |held| renew_at(held, state.and_then(|state| state.renew_at)));
     // After a success `next_attempt` only repeats when it is due.
-    let held_back =
-        stands.filter(|stands| stands.last_error.is_some()).and_then(|stands| stands.next_attempt);
+    let held_back = state.filter(|state| state.last_error.is_some()).and_then(|state| state.next_attempt);
     let at = held_back.map_or(due, |held_back| held_back.max(due));
     if at <= now {
         return act;
     }
-    match stands.and_then(|stands| stands.ask_at) {
-        _ if !known.acme || held.is_none() => CertificateAction::Wait(at),
+    match state.and_then(|state| state.ask_at) {
+        _ if !inventory.is_acme || held.is_none() => CertificateAction::Wait(at),
         Some(ask_at) if ask_at > now => CertificateAction::Wait(at.min(ask_at)),
-        Some(_) | None => CertificateAction::Ask,
+        Some(_) | None => CertificateAction::QueryRenewalInfo,
     }
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn decide(
 #[must_use]
 pub(crate) fn renew_at(held: &CertificateInfo, asked: Option<OffsetDateTime>) -> OffsetDateTime {
     let life = held.not_after - held.not_before;
-    let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
+    let left = if life < SHORT_LIFETIME { life / 2 } else { life / 3 };
     asked.map_or(held.not_after - left, |asked| asked.min(held.not_after - life / 6))
 }
 
@@ -170,22 +170,22 @@ pub(crate) fn retry_at(
     retry_after: Option<OffsetDateTime>,
 ) -> OffsetDateTime {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    let ours = now + BACKOFF.get(index).copied().unwrap_or(LONGEST_BACKOFF);
+    let ours = now + BACKOFF.get(index).copied().unwrap_or(MAX_BACKOFF);
     // A CA that names a day far off is not taken at its word for ever.
-    let theirs = retry_after.map_or(ours, |theirs| theirs.min(now + LONGEST_BACKOFF * 7));
+    let theirs = retry_after.map_or(ours, |theirs| theirs.min(now + MAX_BACKOFF * 7));
     ours.max(theirs)
 }
 
 /// When to look again at DNS records that are missing since then: soon at first, later less often.
 #[must_use]
-pub(crate) fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn recheck_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
     let waited: Duration = (now - missing_since) / 4;
-    now + waited.clamp(FIRST_LOOK, LAST_LOOK)
+    now + waited.clamp(MIN_RECHECK_INTERVAL, MAX_RECHECK_INTERVAL)
 }
 
-/// Which of so many CAs is asked after so many failures: each in turn.
+/// Which of so many CAs is asked after so many failures: each in ca_index.
 #[must_use]
-pub(crate) fn turn(failures: u32, cas: usize) -> usize {
+pub(crate) fn ca_index(failures: u32, cas: usize) -> usize {
     let failures = usize::try_from(failures).unwrap_or(usize::MAX);
     failures % cas.max(1)
 }

@@ -59,7 +59,7 @@ pub(crate) struct Solver {
 /// An answer that is presented until this is dropped.
 #[derive(Debug)]
 #[must_use = "the answer is taken back when this is dropped"]
-pub(crate) struct PresentedChallenge {
+pub(crate) struct PublishedChallenge {
     _guard: ChallengeHolder,
 }
 
@@ -122,25 +122,25 @@ impl Solver {
 
     /// Presents one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
     /// every connected node has acknowledged it. An older answer on the feed for the same host is replaced.
-    pub(crate) async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
+    pub(crate) async fn present(&self, asked: &ChallengeRequest) -> Result<PublishedChallenge, PresentError> {
         let host = &asked.host;
         let guard = match asked.kind {
             ChallengeKind::Dns01 => ChallengeHolder::Txt(
                 self.values.publish(TxtName::for_host(host, &self.base), &asked.dns_value),
             ),
             ChallengeKind::TlsAlpn01 => {
-                ChallengeHolder::Challenge(self.spread(challenge::tls_alpn(host, &asked.digest)?).await?)
+                ChallengeHolder::Challenge(self.publish(challenge::tls_alpn(host, &asked.digest)?).await?)
             }
             ChallengeKind::Http01 => {
                 let challenge = challenge::http(host, &asked.token, &asked.key_authorization);
-                ChallengeHolder::Challenge(self.spread(challenge).await?)
+                ChallengeHolder::Challenge(self.publish(challenge).await?)
             }
         };
         info!(%host, kind = %asked.kind, "a challenge is shown");
-        Ok(PresentedChallenge { _guard: guard })
+        Ok(PublishedChallenge { _guard: guard })
     }
 
-    async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
+    async fn publish(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
         let guard = self.challenges.show(challenge);
         let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Late)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };

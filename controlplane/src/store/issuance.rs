@@ -1,4 +1,4 @@
-//! How the issuance of each certificate stands: failures, the next attempt, what its owner has to do.
+//! How the issuance of each certificate state: failures, the next attempt, what its owner has to do.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use webgateway_proto::model::{CertificateId, DnsRecord};
 use super::schema::issuance;
 use super::{StoreError, Tx, WriteTx};
 
-/// How the issuance of one certificate stands. Times are in whole seconds.
+/// How the issuance of one certificate state. Times are in whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IssuanceState {
     /// The certificate.
@@ -83,29 +83,29 @@ pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<IssuanceState>, StoreError> {
     rows.into_iter().map(IssuanceRow::read).collect()
 }
 
-/// How it stands with this certificate.
+/// How it state with this certificate.
 pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState, StoreError> {
     let row: Option<IssuanceRow> =
         issuance::table.find(id.as_str()).select(IssuanceRow::as_select()).first(tx.conn).optional()?;
     row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::read)
 }
 
-/// Keeps how it stands.
-pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &IssuanceState) -> Result<(), StoreError> {
+/// Keeps how it state.
+pub(crate) fn put(tx: &mut WriteTx<'_>, state: &IssuanceState) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
-    let records: Vec<StoredRecord> = stands.records.iter().cloned().map(StoredRecord::from).collect();
+    let records: Vec<StoredRecord> = state.records.iter().cloned().map(StoredRecord::from).collect();
     let records = serde_json::to_string(&records);
     let row = IssuanceRow {
-        certificate_id: stands.id.to_string(),
-        failures: stands.failures.into(),
-        next_attempt: seconds(stands.next_attempt),
-        last_error: stands.last_error.clone(),
-        last_ca: stands.last_ca.clone(),
-        records: records.map_err(|e| StoreError::damaged("issuance", stands.id.as_str(), e))?,
-        missing_since: seconds(stands.missing_since),
-        renew_requested: stands.renew_requested,
-        renew_at: seconds(stands.renew_at),
-        ask_at: seconds(stands.ask_at),
+        certificate_id: state.id.to_string(),
+        failures: state.failures.into(),
+        next_attempt: seconds(state.next_attempt),
+        last_error: state.last_error.clone(),
+        last_ca: state.last_ca.clone(),
+        records: records.map_err(|e| StoreError::damaged("issuance", state.id.as_str(), e))?,
+        missing_since: seconds(state.missing_since),
+        renew_requested: state.renew_requested,
+        renew_at: seconds(state.renew_at),
+        ask_at: seconds(state.ask_at),
     };
     diesel::replace_into(issuance::table).values(row).execute(tx.conn)?;
     Ok(())
@@ -113,9 +113,9 @@ pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &IssuanceState) -> Result<(), St
 
 /// Asks for a new certificate in the place of this one, at once; wakes whoever sees to it.
 pub(crate) fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
-    let mut stands = find(tx, id)?;
-    stands.renew_requested = true;
-    put(tx, &stands)?;
+    let mut state = find(tx, id)?;
+    state.renew_requested = true;
+    put(tx, &state)?;
     tx.revise()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a CA's refusal means for us, and its own words.
+//! What a CA's kind means for us, and its own message.
 
 use instant_acme::{Error, Problem};
 use thiserror::Error;
@@ -6,50 +6,55 @@ use time::OffsetDateTime;
 
 use super::super::https::{ExchangeError, HttpsClient};
 
-/// What a refusal means for us.
+/// What a kind means for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AcmeErrorKind {
     /// It may go better later.
-    Later,
+    Retryable,
     /// The CA does not know our account.
-    NoAccount,
+    UnknownAccount,
     /// The CA does not know the order, or it is in no state for this.
-    NoOrder,
+    UnknownOrder,
     /// The certificate to be replaced has been, or cannot be.
-    Replaced,
+    ReplacesRejected,
     /// The CA does not offer this.
     Unsupported,
 }
 
 /// Why a CA did not do what it was asked.
 #[derive(Debug, Clone, Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub(crate) struct AcmeError {
     /// What it means.
-    pub refusal: AcmeErrorKind,
-    /// Its own words.
-    pub words: String,
+    pub kind: AcmeErrorKind,
+    /// Its own message.
+    pub message: String,
     /// When it wants to be asked again.
     pub retry_after: Option<OffsetDateTime>,
 }
 
-pub(super) fn self_refused(words: &str) -> AcmeError {
-    AcmeError { refusal: AcmeErrorKind::Later, words: words.to_owned(), retry_after: None }
-}
+impl AcmeError {
+    /// Returns an error that this process detected itself. The request may be repeated later.
+    pub(super) fn local(message: &str) -> Self {
+        Self { kind: AcmeErrorKind::Retryable, message: message.to_owned(), retry_after: None }
+    }
 
-pub(super) fn refused(error: Error, https: &HttpsClient) -> AcmeError {
-    let (refusal, words) = match &error {
-        Error::Api(problem) => (meaning(problem), said(problem)),
-        Error::Unsupported(what) => (AcmeErrorKind::Unsupported, format!("the CA does not offer {what}")),
-        // The library's own check of what the CA made of `replaces`.
-        Error::Other(inner) if inner.to_string().starts_with("replaces field") => {
-            (AcmeErrorKind::Replaced, inner.to_string())
-        }
-        Error::Other(inner) => (refusal_of(inner.downcast_ref()), inner.to_string()),
-        other => (AcmeErrorKind::Later, other.to_string()),
-    };
-    let retry_after = https.retry_after();
-    AcmeError { refusal, words, retry_after }
+    /// Classifies an error of the library, with the last `Retry-After` of `https`.
+    pub(super) fn new(error: Error, https: &HttpsClient) -> Self {
+        let (kind, message) = match &error {
+            Error::Api(problem) => (kind_of_problem(problem), describe_problem(problem)),
+            Error::Unsupported(feature) => {
+                (AcmeErrorKind::Unsupported, format!("the CA does not offer {feature}"))
+            }
+            // The library rejects an order whose `replaces` field the CA did not repeat.
+            Error::Other(inner) if inner.to_string().starts_with("replaces field") => {
+                (AcmeErrorKind::ReplacesRejected, inner.to_string())
+            }
+            Error::Other(inner) => (kind_of_exchange_error(inner.downcast_ref()), inner.to_string()),
+            other => (AcmeErrorKind::Retryable, other.to_string()),
+        };
+        Self { kind, message, retry_after: https.retry_after() }
+    }
 }
 
 /// Whether only the nonce was refused: nothing was done, the same can be asked at once (RFC 8555 §6.5).
@@ -60,35 +65,35 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
     }
 }
 
-fn refusal_of(no_answer: Option<&ExchangeError>) -> AcmeErrorKind {
-    match no_answer {
-        Some(ExchangeError::Status { status, .. }) if status.as_u16() == 404 => AcmeErrorKind::NoOrder,
-        Some(_) | None => AcmeErrorKind::Later,
+fn kind_of_exchange_error(error: Option<&ExchangeError>) -> AcmeErrorKind {
+    match error {
+        Some(ExchangeError::Status { status, .. }) if status.as_u16() == 404 => AcmeErrorKind::UnknownOrder,
+        Some(_) | None => AcmeErrorKind::Retryable,
     }
 }
 
 /// RFC 8555 §6.7, RFC 9773 §7.4.
-fn meaning(problem: &Problem) -> AcmeErrorKind {
+fn kind_of_problem(problem: &Problem) -> AcmeErrorKind {
     let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
     match (kind, problem.status) {
-        ("accountDoesNotExist", _) => AcmeErrorKind::NoAccount,
-        ("alreadyReplaced", _) | (_, Some(409)) => AcmeErrorKind::Replaced,
-        (_, Some(404)) | ("orderNotReady", _) => AcmeErrorKind::NoOrder,
+        ("accountDoesNotExist", _) => AcmeErrorKind::UnknownAccount,
+        ("alreadyReplaced", _) | (_, Some(409)) => AcmeErrorKind::ReplacesRejected,
+        (_, Some(404)) | ("orderNotReady", _) => AcmeErrorKind::UnknownOrder,
         // What a CA says to a `replaces` that it cannot make sense of.
-        ("malformed", _) => AcmeErrorKind::Replaced,
-        _ => AcmeErrorKind::Later,
+        ("malformed", _) => AcmeErrorKind::ReplacesRejected,
+        _ => AcmeErrorKind::Retryable,
     }
 }
 
-/// What the CA said, its subproblems included.
-pub(super) fn said(problem: &Problem) -> String {
+/// What the CA describe_problem, its subproblems included.
+pub(super) fn describe_problem(problem: &Problem) -> String {
     let detail = problem.detail.as_deref().unwrap_or("the CA does not say what is wrong");
     let kind = problem.r#type.as_deref().and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:"));
-    let mut words = kind.map_or_else(|| detail.to_owned(), |kind| format!("{detail} ({kind})"));
+    let mut message = kind.map_or_else(|| detail.to_owned(), |kind| format!("{detail} ({kind})"));
     for sub in &problem.subproblems {
-        words.push_str(&format!("; {sub}"));
+        message.push_str(&format!("; {sub}"));
     }
-    words
+    message
 }
 
 #[cfg(test)]
@@ -105,19 +110,22 @@ mod tests {
             r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many","status":429,
                 "subproblems":[{"type":"x","detail":"slow down","identifier":{"type":"dns","value":"a.example"}}]}"#,
         );
-        assert_eq!(meaning(&limited), AcmeErrorKind::Later);
-        let words = said(&limited);
-        assert!(words.starts_with("too many (rateLimited)") && words.contains("a.example"), "{words}");
-        for (json, refusal) in [
-            (r#"{"type":"urn:ietf:params:acme:error:accountDoesNotExist"}"#, AcmeErrorKind::NoAccount),
-            (r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced"}"#, AcmeErrorKind::Replaced),
-            (r#"{"status":409}"#, AcmeErrorKind::Replaced),
-            (r#"{"status":404}"#, AcmeErrorKind::NoOrder),
-            (r#"{"type":"urn:ietf:params:acme:error:malformed","status":404}"#, AcmeErrorKind::NoOrder),
-            (r#"{"type":"urn:ietf:params:acme:error:malformed","status":400}"#, AcmeErrorKind::Replaced),
-            ("{}", AcmeErrorKind::Later),
+        assert_eq!(kind_of_problem(&limited), AcmeErrorKind::Retryable);
+        let message = describe_problem(&limited);
+        assert!(message.starts_with("too many (rateLimited)") && message.contains("a.example"), "{message}");
+        for (json, kind) in [
+            (r#"{"type":"urn:ietf:params:acme:error:accountDoesNotExist"}"#, AcmeErrorKind::UnknownAccount),
+            (r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced"}"#, AcmeErrorKind::ReplacesRejected),
+            (r#"{"status":409}"#, AcmeErrorKind::ReplacesRejected),
+            (r#"{"status":404}"#, AcmeErrorKind::UnknownOrder),
+            (r#"{"type":"urn:ietf:params:acme:error:malformed","status":404}"#, AcmeErrorKind::UnknownOrder),
+            (
+                r#"{"type":"urn:ietf:params:acme:error:malformed","status":400}"#,
+                AcmeErrorKind::ReplacesRejected,
+            ),
+            ("{}", AcmeErrorKind::Retryable),
         ] {
-            assert_eq!(meaning(&problem(json)), refusal, "{json}");
+            assert_eq!(kind_of_problem(&problem(json)), kind, "{json}");
         }
         let nonce = problem(r#"{"type":"urn:ietf:params:acme:error:badNonce","status":400}"#);
         assert!(is_bad_nonce(&Error::Api(nonce)) && !is_bad_nonce(&Error::Api(limited)));

@@ -70,8 +70,8 @@ async fn its_key_signs_for_the_chain() {
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
     // A name longer than a common name may be.
     let host = Host::parse(&format!("{}.{}.example", "a".repeat(60), "b".repeat(60))).unwrap();
-    let wanted = CertificateSpec::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
-    let issued = ca.issue(&wanted, now()).unwrap();
+    let spec = CertificateSpec::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
+    let issued = ca.issue(&spec, now()).unwrap();
     verify(&dir.path().join(ROOT_FILE), &issued, host.as_str(), now()).unwrap();
     let leaf = CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap();
     let pkcs8 = PrivatePkcs8KeyDer::from(issued.key.to_vec());
@@ -93,10 +93,10 @@ async fn it_is_made_once_and_every_serial_is_its_own() {
     fs::write(&root, "overwritten").unwrap();
     let second = InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();
     assert_eq!(fs::read_to_string(&root).unwrap(), pem);
-    let wanted = CertificateSpec::base(&Host::parse("gw.example").unwrap());
+    let spec = CertificateSpec::base(&Host::parse("gw.example").unwrap());
     let mut serials = HashSet::new();
     for ca in [&first, &second, &first, &second] {
-        let issued = ca.issue(&wanted, now()).unwrap();
+        let issued = ca.issue(&spec, now()).unwrap();
         verify(&root, &issued, "gw.example", now()).unwrap();
         let der = CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap();
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::certs::acme::AcmeError;
-use crate::certs::samples::{World, base};
+use crate::certs::samples::{IssuerFixture, base};
 use crate::clock::Clock;
 
 static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
@@ -15,17 +15,17 @@ fn now() -> OffsetDateTime {
 
 #[tokio::test]
 async fn a_ca_that_is_away_is_tried_again_later_and_later() {
-    let World { _dir, issuer, .. } = World::without_a_ca(Clock::from_fn(now));
-    let wanted = CertificateSpec::base(&base());
+    let IssuerFixture { _dir, issuer, .. } = IssuerFixture::without_a_ca(Clock::from_fn(now));
+    let spec = CertificateSpec::base(&base());
     for (failures, minutes) in [(1, 1), (2, 10), (3, 100), (4, 1440)] {
-        let next = issuer.clone().attempt(wanted.clone()).await;
+        let next = issuer.clone().attempt(spec.clone()).await;
         assert_eq!(next - now(), time::Duration::minutes(minutes));
-        let id = wanted.id.clone();
+        let id = spec.id.clone();
         let read = issuer.0.orders.store.read("test", move |tx| issuance::find(tx, &id));
-        let stands = read.await.unwrap();
-        assert_eq!((stands.failures, stands.next_attempt), (failures, Some(next)));
-        assert!(stands.last_error.unwrap().contains("cannot be reached"));
-        assert!(stands.last_ca.unwrap().starts_with("https://127.0.0.1:"));
+        let state = read.await.unwrap();
+        assert_eq!((state.failures, state.next_attempt), (failures, Some(next)));
+        assert!(state.last_error.unwrap().contains("cannot be reached"));
+        assert!(state.last_ca.unwrap().starts_with("https://127.0.0.1:"));
         NOW.fetch_add(minutes * 60, Ordering::Relaxed);
     }
 }
@@ -59,21 +59,25 @@ fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
 fn the_ca_says_when_to_come_back() {
     let hour = START + time::Duration::hours(1);
     let refused = |retry_after| {
-        let words = "too many (rateLimited)".to_owned();
-        AttemptError::Order(OrderError::Acme(AcmeError { refusal: AcmeErrorKind::Later, words, retry_after }))
+        let message = "too many (rateLimited)".to_owned();
+        AttemptError::Order(OrderError::Acme(AcmeError {
+            kind: AcmeErrorKind::Retryable,
+            message,
+            retry_after,
+        }))
     };
-    let (word, stands) = after_failure(START, fresh(), refused(Some(hour)));
-    assert_eq!((word, stands.next_attempt), ("failed", Some(hour)));
-    assert_eq!(stands.last_error.as_deref(), Some("too many (rateLimited)"));
-    let (_, stands) = after_failure(START, fresh(), refused(None));
-    assert_eq!(stands.next_attempt, Some(START + time::Duration::minutes(1)));
+    let (word, state) = after_failure(START, fresh(), refused(Some(hour)));
+    assert_eq!((word, state.next_attempt), ("failed", Some(hour)));
+    assert_eq!(state.last_error.as_deref(), Some("too many (rateLimited)"));
+    let (_, state) = after_failure(START, fresh(), refused(None));
+    assert_eq!(state.next_attempt, Some(START + time::Duration::minutes(1)));
 }
 
 #[test]
 fn a_moment_in_the_window_lies_in_it() {
     let end = START + time::Duration::days(2);
     for _ in 0..100 {
-        assert!((START..=end).contains(&within(START, end)));
+        assert!((START..=end).contains(&random_time_in(START, end)));
     }
-    assert_eq!(within(end, START), end, "a window the wrong way round");
+    assert_eq!(random_time_in(end, START), end, "a window the wrong way round");
 }

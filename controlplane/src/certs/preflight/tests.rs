@@ -197,7 +197,7 @@ async fn an_operator_who_knows_better_is_not_asked_for_proof() {
         let names =
             serve(&[("gw.example", &[("gw.example", "CAA", "other.example")]), ("example.org", entries)])
                 .await;
-        let inspector = inspector(names.address, &[]).decides(false);
+        let inspector = inspector(names.address, &[]).with_enforcement(false);
         assert_eq!(inspector.preflight(&host(APP), &[CA.to_owned()]).await, expected, "{entries:?}");
         assert_eq!(
             inspector.preflight(&host("gw.example"), &[CA.to_owned()]).await,

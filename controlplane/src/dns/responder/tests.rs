@@ -33,7 +33,7 @@ fn question() -> Vec<u8> {
 #[test]
 fn a_malformed_question_is_called_so_and_an_answer_is_not_answered() {
     let (responder, mut bytes) = (responder(), question());
-    assert_eq!(Message::from_vec(&ask(&responder, &bytes).unwrap()).unwrap().responder.len(), 1);
+    assert_eq!(Message::from_vec(&ask(&responder, &bytes).unwrap()).unwrap().answers.len(), 1);
     let cut = ask(&responder, &bytes[..20]).unwrap();
     assert_eq!(Message::from_vec(&cut).unwrap().metadata.response_code, ResponseCode::FormErr);
     assert_eq!(ask(&responder, &bytes[..11]), None);
