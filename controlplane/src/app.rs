@@ -29,7 +29,7 @@ use crate::certs::https::HttpsError;
 use crate::certs::internal::{InternalCa, InternalCaError};
 use crate::certs::issuer::{AcmeIssuer, AcmeIssuerParts, Issuer};
 use crate::certs::order::Orders;
-use crate::certs::preflight::Inspector;
+use crate::certs::preflight::PreflightChecker;
 use crate::certs::reconciler::{CertificateReconciler, CertificateReconcilerParts, PassError};
 use crate::certs::solver::Solver;
 use crate::clock::Clock;
@@ -303,11 +303,11 @@ async fn issuer(
     let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
     let resolver = Resolver::new(&config.resolvers)?;
-    let inspector =
-        Inspector::new(resolver, zone.clone(), base, &config.public_ip).with_enforcement(config.preflight);
+    let preflight = PreflightChecker::new(resolver, zone.clone(), base, &config.public_ip)
+        .with_enforcement(config.preflight);
     let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
-    Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, inspector, metrics: metrics.clone() })))
+    Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, preflight, metrics: metrics.clone() })))
 }
 
 fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> CertificateReconciler {

@@ -1,4 +1,4 @@
-//! Certificates: which are needed, who issues them, and the reconciler that sees to it.
+//! Certificates: the schedule of issuance and renewal, the issuers, and the reconciler that runs them.
 
 pub(crate) mod internal;
 pub(crate) mod schedule;

@@ -1,4 +1,4 @@
-//! Our account at a CA: made once, sealed in the store, used ever after.
+//! Accounts at CAs: each is created once, stored with sealed credentials, and reused.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use super::acme::{AcmeError, AcmeSession, Ca};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError, accounts};
 
-/// Our accounts. Clones are the same ones.
+/// The accounts at all CAs. Clones are interchangeable.
 #[derive(Debug, Clone)]
 pub(crate) struct AcmeAccounts {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
-    /// Held while an account is made, so that two orders do not create two.
+    /// Held while an account is created, so that two concurrent orders do not create two.
     creation: Arc<Mutex<()>>,
 }
 
-/// Why there is no account to order with.
+/// An error while opening or creating an account.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The CA.
+    /// The CA rejected the request or could not be reached.
     #[error(transparent)]
     Acme(#[from] AcmeError),
 }
 
 impl AcmeAccounts {
-    /// In this store, under this key.
+    /// Creates the collection of accounts in `store`, sealed with `key`.
     #[must_use]
     pub(crate) fn new(store: Store, key: Arc<SecretKey>, clock: Clock) -> Self {
         Self { store, key, clock, creation: Arc::default() }
     }
 
-    /// A session with this CA; the first one makes the account.
+    /// Opens the account at this CA. The first call creates it.
     pub(crate) async fn session(&self, ca: &Ca) -> Result<AcmeSession, AccountError> {
         let credentials = match self.find(ca).await? {
             Some(credentials) => credentials,
@@ -48,7 +48,7 @@ impl AcmeAccounts {
         Ok(ca.session(&credentials).await?)
     }
 
-    /// Forgets an account that the CA does not know any more; the next session makes a new one.
+    /// Deletes an account that the CA no longer knows, so that the next session creates another.
     pub(crate) async fn forget(&self, ca: &Ca) -> Result<(), StoreError> {
         let directory = ca.directory().to_owned();
         self.store.write("acme account lost", move |tx| accounts::delete(tx, &directory)).await
@@ -65,12 +65,12 @@ impl AcmeAccounts {
             return Ok(credentials);
         }
         let credentials = ca.register().await?;
-        let (kept, directory) = (credentials.clone(), ca.directory().to_owned());
+        let (copy, directory) = (credentials.clone(), ca.directory().to_owned());
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
         let put =
-            self.store.write("acme account made", move |tx| accounts::put(tx, &directory, &kept, now, &key));
+            self.store.write("acme account made", move |tx| accounts::put(tx, &directory, &copy, now, &key));
         put.await?;
-        info!(ca = ca.directory(), "an account was made at the CA");
+        info!(ca = ca.directory(), "account created at the CA");
         Ok(credentials)
     }
 }

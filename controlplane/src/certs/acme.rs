@@ -1,4 +1,4 @@
-//! One CA over ACME (RFC 8555): the only place that knows the protocol's library.
+//! An ACME client for one CA (RFC 8555), on top of instant-acme, which no other module uses.
 
 mod error;
 
@@ -27,23 +27,23 @@ use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
 
-/// How often a request is repeated of which only the nonce was AcmeError::new; the library itself attempts thrice each time.
+/// The number of attempts at a request whose nonce the CA rejects. The library makes three requests in each attempt.
 const MAX_ATTEMPTS: usize = 20;
 
-/// Makes a request until something else is wrong with it than its nonce.
+/// Repeats a request until it succeeds or fails for another reason than its nonce (RFC 8555 §6.5).
 macro_rules! retry_bad_nonce {
     ($https:expr, $request:expr) => {{
         let mut attempts = 1;
         loop {
             match $request.await {
                 Err(error) if attempts < MAX_ATTEMPTS && is_bad_nonce(&error) => attempts += 1,
-                answer => break answer.map_err(|error| AcmeError::new(error, $https)),
+                outcome => break outcome.map_err(|error| AcmeError::new(error, $https)),
             }
         }
     }};
 }
 
-/// A CA, to which we may have an account.
+/// A CA and the configuration of the account there.
 #[derive(Debug, Clone)]
 pub(crate) struct Ca {
     config: CaConfig,
@@ -51,65 +51,65 @@ pub(crate) struct Ca {
     identities: Arc<OnceCell<Vec<String>>>,
 }
 
-/// Our account, for the time of one order.
+/// An open account at a CA, for the duration of one order.
 pub(crate) struct AcmeSession {
     account: Account,
     https: HttpsClient,
     profile: Option<String>,
 }
 
-/// An order that the CA has.
+/// An order at the CA.
 pub(crate) struct AcmeOrder {
     order: Order,
     https: HttpsClient,
 }
 
-/// How an order stands (RFC 8555 §7.1.6).
+/// The state of an order (RFC 8555 §7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderState {
-    /// Names are still to be proven.
+    /// Some names are not validated yet.
     Pending,
-    /// All are; the request for the certificate is due.
+    /// All names are validated. The CA waits for the certificate request.
     Ready,
-    /// The CA makes the certificate.
+    /// The CA is issuing the certificate.
     Processing,
-    /// There it is.
+    /// The certificate is issued.
     Valid,
-    /// It will never be.
+    /// The order failed and cannot be continued.
     Invalid,
 }
 
-/// When a CA wants a certificate renewed (RFC 9773 §4.2).
+/// The window in which a CA wants a certificate to be renewed (RFC 9773 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RenewalWindow {
-    /// Not before.
+    /// The earliest time for the renewal.
     pub start: OffsetDateTime,
-    /// Not after.
+    /// The latest time for the renewal.
     pub end: OffsetDateTime,
-    /// When to retry_bad_nonce again.
+    /// The time at which the window is to be requested again.
     pub ask_at: OffsetDateTime,
 }
 
 impl Ca {
-    /// Makes no connection yet. Blocks.
+    /// Creates the client; connects to nothing yet. Blocks while it reads the root certificates.
     pub(crate) fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
         let https = HttpsClient::new(config.root.as_deref(), clock)?;
         Ok(Self { config, https, identities: Arc::default() })
     }
 
-    /// The URL of its directory.
+    /// Returns the URL of the CA's directory.
     #[must_use]
     pub(crate) fn directory(&self) -> &str {
         &self.config.directory
     }
 
-    /// The domains by which it goes in CAA records; none if it does not say, or cannot now.
+    /// Returns the domains that identify the CA in CAA records. Empty if the directory names none or cannot be fetched.
     pub(crate) async fn identities(&self) -> &[String] {
         let retry_bad_nonce = || caa_identities(&self.https, &self.config.directory);
         self.identities.get_or_try_init(retry_bad_nonce).await.map_or(&[], Vec::as_slice)
     }
 
-    /// Makes an account; gives its credentials, the private key among them.
+    /// Creates an account and returns its credentials as JSON, which include the private key.
     pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
         let https = self.https.with_own_retry_after();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
@@ -125,7 +125,7 @@ impl Ca {
         serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| AcmeError::new(e.into(), &https))
     }
 
-    /// Our account, by its credentials.
+    /// Opens the account with these credentials.
     pub(crate) async fn session(&self, credentials: &[u8]) -> Result<AcmeSession, AcmeError> {
         let https = self.https.with_own_retry_after();
         let credentials: AccountCredentials =
@@ -137,7 +137,7 @@ impl Ca {
 }
 
 impl AcmeSession {
-    /// Orders a certificate; `replaced` is the leaf it is to replace.
+    /// Creates an order. `replaced` is the leaf certificate that the new one replaces (RFC 9773 §5).
     pub(crate) async fn order(
         &self,
         names: &[CertName],
@@ -157,13 +157,13 @@ impl AcmeSession {
         Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
-    /// An order placed before.
+    /// Fetches an existing order.
     pub(crate) async fn find(&self, url: &str) -> Result<AcmeOrder, AcmeError> {
         let order = retry_bad_nonce!(&self.https, self.account.order(url.to_owned()))?;
         Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
-    /// When the CA wants this certificate renewed.
+    /// Returns the window in which the CA wants the certificate to be renewed.
     pub(crate) async fn renewal_window(
         &self,
         leaf: &CertificateDer<'_>,
@@ -180,13 +180,13 @@ impl AcmeSession {
 }
 
 impl AcmeOrder {
-    /// Where it is.
+    /// Returns the order's URL.
     #[must_use]
     pub(crate) fn url(&self) -> &str {
         self.order.url()
     }
 
-    /// How it stood when the CA last spoke of it.
+    /// Returns the state in the CA's last response.
     pub(crate) fn state(&mut self) -> OrderState {
         match self.order.state().status {
             OrderStatus::Pending => OrderState::Pending,
@@ -197,13 +197,13 @@ impl AcmeOrder {
         }
     }
 
-    /// Asks how it stands, and when to retry_bad_nonce again.
+    /// Fetches the state, and the time for the next request if the CA named one.
     pub(crate) async fn refresh(&mut self) -> Result<(OrderState, Option<OffsetDateTime>), AcmeError> {
         retry_bad_nonce!(&self.https, self.order.refresh())?;
         Ok((self.state(), self.https.retry_after()))
     }
 
-    /// What is to be set_ready for the names not proven yet, in the first of these kinds that the CA offers.
+    /// Returns one challenge for each name that is not validated yet: the first of `kinds` that the CA offers.
     pub(crate) async fn challenges(
         &mut self,
         kinds: &[ChallengeKind],
@@ -222,39 +222,39 @@ impl AcmeOrder {
                 authorization.challenges.iter().any(|c| c.r#type == challenge_type(**kind))
             };
             let Some(&kind) = kinds.iter().find(offered) else {
-                let message = format!("for {name} the CA offers none of the kinds that can work: {kinds:?}");
+                let message = format!("the CA offers none of the usable challenges for {name}: {kinds:?}");
                 return Err(AcmeError::local(&message));
             };
             let Some(challenge) = authorization.challenge(challenge_type(kind)) else { continue };
-            let answer = challenge.key_authorization();
+            let response = challenge.key_authorization();
             let mut digest = [0; 32];
-            digest.copy_from_slice(answer.digest().as_ref());
+            digest.copy_from_slice(response.digest().as_ref());
             challenges.push(ChallengeRequest {
                 host: name,
                 kind,
                 token: challenge.token.clone(),
-                key_authorization: answer.as_str().to_owned(),
-                dns_value: answer.dns_value(),
+                key_authorization: response.as_str().to_owned(),
+                dns_value: response.dns_value(),
                 digest,
             });
         }
         Ok(challenges)
     }
 
-    /// Tells the CA that it may look at what it challenges for.
+    /// Tells the CA that the challenges are ready to be validated (RFC 8555 §7.5.1).
     pub(crate) async fn set_ready(&mut self, challenges: &[ChallengeRequest]) -> Result<(), AcmeError> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| AcmeError::new(e, https))?;
-            let is_shown = |challenges: &&ChallengeRequest| {
-                authorization.challenges.iter().any(|c| c.token == challenges.token)
+            let is_offered = |request: &&ChallengeRequest| {
+                authorization.challenges.iter().any(|c| c.token == request.token)
             };
-            let Some(challenges) = challenges.iter().find(is_shown) else { continue };
-            let Some(mut challenge) = authorization.challenge(challenge_type(challenges.kind)) else {
+            let Some(request) = challenges.iter().find(is_offered) else { continue };
+            let Some(mut challenge) = authorization.challenge(challenge_type(request.kind)) else {
                 continue;
             };
-            // After a restart it may have been told already.
+            // After a restart the CA may have been told already.
             if challenge.status == ChallengeStatus::Pending {
                 retry_bad_nonce!(https, challenge.set_ready())?;
             }
@@ -262,47 +262,47 @@ impl AcmeOrder {
         Ok(())
     }
 
-    /// Sends the request for the certificate (PKCS#10 DER).
+    /// Sends the certificate request (PKCS#10 DER).
     pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), AcmeError> {
         retry_bad_nonce!(&self.https, self.order.finalize_csr(request))
     }
 
-    /// The chain of a valid order: PEM, leaf first.
+    /// Downloads the certificate chain of a valid order: PEM, leaf first.
     pub(crate) async fn certificate(&mut self) -> Result<String, AcmeError> {
-        let missing = || AcmeError::local("the CA says the order is valid but has no certificate");
+        let missing = || AcmeError::local("the order is valid, but the CA returned no certificate");
         retry_bad_nonce!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
 
-    /// Why it is invalid, name by name, in the CA's own message; also the names that were not proven.
+    /// Returns the CA's reasons for an invalid order, name by name, and the hosts that were not validated.
     pub(crate) async fn failure(&mut self) -> (String, Vec<Host>) {
-        let of_order = self.order.state().error.as_ref().map(describe_problem);
-        let (mut message, mut unproven) = (Vec::new(), Vec::new());
+        let order_error = self.order.state().error.as_ref().map(describe_problem);
+        let (mut messages, mut unvalidated) = (Vec::new(), Vec::new());
         let https = &self.https;
-        let fetched: Result<(), AcmeError> = retry_bad_nonce!(https, fetch_authorizations(&mut self.order));
-        if fetched.is_err() {
-            message.extend(of_order.clone());
+        let fetch: Result<(), AcmeError> = retry_bad_nonce!(https, fetch_authorizations(&mut self.order));
+        if fetch.is_err() {
+            messages.extend(order_error.clone());
         }
         let mut authorizations = self.order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
-            let refreshed: Result<(), AcmeError> = retry_bad_nonce!(https, authorization.refresh()).map(drop);
-            if refreshed.is_err() || authorization.status == AuthorizationStatus::Valid {
+            let refresh: Result<(), AcmeError> = retry_bad_nonce!(https, authorization.refresh()).map(drop);
+            if refresh.is_err() || authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
             let Ok(host) = host_of(authorization.identifier().identifier, https) else { continue };
             for problem in authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref()) {
-                message.push(format!("{}: {}", authorization.identifier(), describe_problem(problem)));
-                unproven.push(host.clone());
+                messages.push(format!("{}: {}", authorization.identifier(), describe_problem(problem)));
+                unvalidated.push(host.clone());
             }
         }
-        if message.is_empty() {
-            let silent = || "the CA calls the order invalid and does not say why".to_owned();
-            message.push(of_order.unwrap_or_else(silent));
+        if messages.is_empty() {
+            let no_reason = || "the CA marked the order as invalid without a reason".to_owned();
+            messages.push(order_error.unwrap_or_else(no_reason));
         }
-        (message.join("; "), unproven)
+        (messages.join("; "), unvalidated)
     }
 }
 
-/// Fetches what the order's authorizations say; what was fetched stays.
+/// Fetches the order's authorizations, which the library caches in `order`.
 async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -321,7 +321,9 @@ fn challenge_type(kind: ChallengeKind) -> ChallengeType {
 
 fn host_of(identifier: &Identifier, https: &HttpsClient) -> Result<Host, AcmeError> {
     let Identifier::Dns(name) = identifier else {
-        return Err(AcmeError::local("the CA speaks of something that is no host"));
+        return Err(AcmeError::local(
+            "the CA returned an authorization for something that is not a DNS name",
+        ));
     };
     Host::parse(name).map_err(|e| AcmeError::new(Error::Other(Box::new(e)), https))
 }

@@ -1,4 +1,4 @@
-//! The CAs' limits, kept by us: a loop stops here before it burns them.
+//! Our own count against the rate limits of CAs, which stops a loop before it exhausts them.
 
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -7,7 +7,7 @@ use webgateway_proto::model::{CertName, Host};
 use crate::store::budgets::{BudgetKey, record, spent_since};
 use crate::store::{StoreError, Tx, WriteTx};
 
-/// How often something may happen window a time that ends now.
+/// A limit on the number of events within a window of time that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CaLimit {
     kind: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct CaLimit {
     description: &'static str,
 }
 
-// Let's Encrypt's, as published; other CAs allow more or do not say.
+// The published limits of Let's Encrypt. Other CAs allow more or publish none.
 const ORDERS: CaLimit = CaLimit {
     kind: "order",
     count: 300,
@@ -27,19 +27,19 @@ const CERTIFICATES: CaLimit = CaLimit {
     kind: "certificate",
     count: 5,
     window: Duration::days(7),
-    description: "certificate_limit for one set of names",
+    description: "certificates for one set of names",
 };
 const FAILURES: CaLimit = CaLimit {
     kind: "failure",
     count: 5,
     window: Duration::hours(1),
-    description: "record_failure validations of one name",
+    description: "failed validations of one name",
 };
 
-/// A limit is used up.
+/// A limit is exhausted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "held back by us, before the CA does: {count} {description} window {hours} h are used up{}",
+    "held back before the CA's own limit applies: {count} {description} within {hours} h are used up{}",
     in_parentheses(subject)
 )]
 pub(crate) struct BudgetError {
@@ -47,7 +47,7 @@ pub(crate) struct BudgetError {
     description: &'static str,
     hours: i64,
     subject: String,
-    /// When there is room again.
+    /// The time at which the limit allows another event.
     pub until: OffsetDateTime,
 }
 
@@ -55,20 +55,21 @@ fn in_parentheses(subject: &str) -> String {
     if subject.is_empty() { String::new() } else { format!(" ({subject})") }
 }
 
-/// What is spent_since and left at one CA.
+/// The count of events at one CA.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     directory: String,
 }
 
 impl Budget {
-    /// At the CA of this directory.
+    /// Creates the count for the CA with this directory URL.
     #[must_use]
     pub(crate) fn at(directory: &str) -> Self {
         Self { directory: directory.to_owned() }
     }
 
-    /// Whether a certificate for these names may be record_order now. `life` is that of the one it replaces.
+    /// Returns an error if an order for these names would exceed a limit. `life` is the lifetime of the certificate
+    /// that is to be replaced.
     pub(crate) fn check(
         &self,
         tx: &mut Tx<'_>,
@@ -76,11 +77,11 @@ impl Budget {
         now: OffsetDateTime,
         life: Option<Duration>,
     ) -> Result<Result<(), BudgetError>, StoreError> {
-        let mut asked = vec![(ORDERS, String::new()), (certificate_limit(life), names_key(names))];
-        asked.extend(
+        let mut checks = vec![(ORDERS, String::new()), (certificate_limit(life), names_key(names))];
+        checks.extend(
             names.iter().map(|name| (FAILURES, name.to_string().trim_start_matches("*.").to_owned())),
         );
-        for (limit, subject) in asked {
+        for (limit, subject) in checks {
             let key = self.key(limit, subject.clone());
             if let Some(until) = available_at(limit, &spent_since(tx, &key, now - limit.window)?) {
                 let hours = limit.window.whole_hours();
@@ -96,12 +97,12 @@ impl Budget {
         Ok(Ok(()))
     }
 
-    /// An order is about to be placed.
+    /// Counts an order that is about to be placed.
     pub(crate) fn record_order(&self, tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
         record(tx, &self.key(ORDERS, String::new()), now)
     }
 
-    /// A certificate was record_certificate.
+    /// Counts an issued certificate.
     pub(crate) fn record_certificate(
         &self,
         tx: &mut WriteTx<'_>,
@@ -111,7 +112,7 @@ impl Budget {
         record(tx, &self.key(CERTIFICATES, names_key(names)), now)
     }
 
-    /// The CA looked for a proof and did not find it.
+    /// Counts a failed validation.
     pub(crate) fn record_failure(
         &self,
         tx: &mut WriteTx<'_>,
@@ -126,7 +127,7 @@ impl Budget {
     }
 }
 
-/// Certificates that live for days or hours are needed more often: as often as four count in their life.
+/// Returns the limit on certificates. Short-lived ones are renewed more often, so that four per lifetime are allowed.
 fn certificate_limit(life: Option<Duration>) -> CaLimit {
     let needed =
         life.filter(|life| life.is_positive()).map_or(0.0, |life| 4.0 * (CERTIFICATES.window / life));
@@ -135,10 +136,11 @@ fn certificate_limit(life: Option<Duration>) -> CaLimit {
     CaLimit { count: CERTIFICATES.count.max(needed), ..CERTIFICATES }
 }
 
-/// When there is room again; `None` if there is some. `spent_since` is the oldest first, all window the limit's time.
-fn available_at(limit: CaLimit, spent_since: &[OffsetDateTime]) -> Option<OffsetDateTime> {
-    let first_in_the_way = spent_since.len().checked_sub(limit.count)?;
-    spent_since.get(first_in_the_way).map(|at| *at + limit.window)
+/// Returns the time at which another event is allowed; `None` if it is allowed now. `times` holds the counted events
+/// within the window, oldest first.
+fn available_at(limit: CaLimit, times: &[OffsetDateTime]) -> Option<OffsetDateTime> {
+    let first_counted = times.len().checked_sub(limit.count)?;
+    times.get(first_counted).map(|at| *at + limit.window)
 }
 
 fn names_key(names: &[CertName]) -> String {
@@ -161,24 +163,24 @@ mod tests {
     proptest! {
         #[test]
         fn a_loop_never_goes_over_a_limit(pauses in proptest::collection::vec(0_i64..4000, 1..100)) {
-            let (mut now, mut spent_since) = (START, Vec::<OffsetDateTime>::new());
+            let (mut now, mut spent) = (START, Vec::<OffsetDateTime>::new());
             for pause in pauses {
                 now += Duration::seconds(pause);
-                let recent: Vec<_> = spent_since.iter().copied().filter(|at| *at > now - FAILURES.window).collect();
+                let recent: Vec<_> = spent.iter().copied().filter(|at| *at > now - FAILURES.window).collect();
                 match available_at(FAILURES, &recent) {
-                    None => spent_since.push(now),
+                    None => spent.push(now),
                     Some(until) => prop_assert!(until > now && until <= now + FAILURES.window),
                 }
             }
-            for (i, first) in spent_since.iter().enumerate() {
-                let window = spent_since[i..].iter().filter(|at| **at < *first + FAILURES.window).count();
-                prop_assert!(window <= FAILURES.count);
+            for (i, first) in spent.iter().enumerate() {
+                let within = spent[i..].iter().filter(|at| **at < *first + FAILURES.window).count();
+                prop_assert!(within <= FAILURES.count);
             }
         }
     }
 
     #[test]
-    fn a_short_life_is_never_held_back_to_its_end() {
+    fn short_lived_certificates_are_not_held_back_until_they_expire() {
         let count = |life| certificate_limit(Some(life)).count;
         assert_eq!([90, 6, 1].map(|days| count(Duration::days(days))), [5, 5, 28]);
         assert_eq!(count(Duration::hours(1)), 672);
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_used_up_is_said_and_comes_back() {
+    async fn an_exhausted_limit_is_reported_and_recovers() {
         let dir = tempfile::tempdir().unwrap();
         let store =
             Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
@@ -206,14 +208,14 @@ mod tests {
             let refused = budget.check(tx, &names, now, None)?.unwrap_err();
             assert_eq!(refused.until, START + Duration::hours(1));
             assert!(refused.to_string().contains("shop.example"), "{refused}");
-            assert_eq!(other.check(tx, &names, now, None)?, Ok(()), "each CA has its own");
+            assert_eq!(other.check(tx, &names, now, None)?, Ok(()), "the limits of another CA are separate");
             assert_eq!(budget.check(tx, &names, refused.until + Duration::seconds(1), None)?, Ok(()));
             let again = refused.until;
             for _ in 0..5 {
                 budget.record_certificate(tx, &[names[1].clone(), names[0].clone()], again)?;
             }
             let refused = budget.check(tx, &names, again, None)?.unwrap_err();
-            assert_eq!(refused.until, again + Duration::days(7), "the names in any order are one set");
+            assert_eq!(refused.until, again + Duration::days(7), "the order of the names does not matter");
             Ok(())
         });
         write.await.unwrap();

@@ -1,28 +1,28 @@
-//! The permission of CAA records to issue (RFC 8659), and by which challenges (RFC 8657).
+//! The evaluation of CAA records (RFC 8659) and of their `validationmethods` parameter (RFC 8657).
 //!
-//! hickory reads the records, but refuses values with white space around `=` or before `;`, which the grammar allows
-//! (hickory-proto 0.26.3): a name whose CA may well issue would get no certificate.
+//! hickory parses the values too, but it rejects white space around `=` and before `;`, which the grammar allows
+//! (hickory-proto 0.26.3). A host whose CA may issue would then get no certificate.
 
 use super::solver::ChallengeKind;
 use crate::dns::resolver::CaaRecord;
 
-/// Tags that bind us or that we know not to.
+/// The known tags: those evaluated here, and those that do not concern web certificates.
 const KNOWN_TAGS: [&str; 7] =
     ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
 
-/// What is wanted of a CA.
+/// A request for permission to issue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CaaRequest<'a> {
-    /// The domains that the CA goes by.
+    /// The domains that identify the CA in CAA records.
     pub(super) ca: &'a [String],
-    /// Whether a wildcard is among the names.
+    /// True if a wildcard is among the names.
     pub(super) wildcard: bool,
-    /// How the name could be proven.
+    /// The challenge that would validate the name.
     pub(super) kind: ChallengeKind,
 }
 
-/// Whether the CA may issue by this challenge, by the records of the name itself or of the nearest name above it
-/// that has any.
+/// Returns true if the records permit the CA to issue with this challenge. `records` are those of the nearest name at
+/// or above the host that has any.
 pub(super) fn allows(records: &[CaaRecord], request: CaaRequest<'_>) -> bool {
     if records.iter().any(|record| record.critical && !KNOWN_TAGS.contains(&record.tag.as_str())) {
         return false;
@@ -30,7 +30,7 @@ pub(super) fn allows(records: &[CaaRecord], request: CaaRequest<'_>) -> bool {
     let tagged = |tag: &str| records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();
     let plain = permits(&tagged("issue"), request);
     let wild = tagged("issuewild");
-    // A wildcard's own records bind instead of the others (RFC 8659 §4.3); its order also has the plain name.
+    // `issuewild` replaces `issue` for a wildcard (RFC 8659 §4.3); the order contains the plain name too.
     plain && (!request.wildcard || wild.is_empty() || permits(&wild, request))
 }
 
@@ -43,7 +43,7 @@ fn permits_one(value: &str, request: CaaRequest<'_>) -> bool {
     let issuer = parts.next().unwrap_or_default();
     let parameters: Option<Vec<(&str, &str)>> =
         parts.filter(|part| !part.is_empty()).map(|part| part.split_once('=')).collect();
-    // What is malformed names no issuer (RFC 8659 §4.2).
+    // A malformed value names no issuer (RFC 8659 §4.2).
     let Some(parameters) = parameters else { return false };
     let methods = parameters.iter().find(|(tag, _)| tag.trim_end().eq_ignore_ascii_case("validationmethods"));
     let kind = request.kind.as_str();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_named_may_issue_and_nobody_else() {
+    fn only_the_named_cas_and_challenges_are_permitted() {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         let issue = |value| record("issue", value);
         let cases: [(&[CaaRecord], bool, bool); 10] = [

@@ -1,4 +1,4 @@
-//! What a CA's directory says that the protocol's library does not pass on (RFC 8555 §7.1.1).
+//! The fields of a CA's directory that instant-acme does not expose (RFC 8555 §7.1.1).
 
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -18,7 +18,7 @@ struct Meta {
     caa_identities: Vec<String>,
 }
 
-/// The domains by which the CA goes in CAA records; none if it does not say.
+/// Fetches the domains that identify the CA in CAA records. Empty if the directory names none.
 pub(super) async fn caa_identities(https: &HttpsClient, url: &str) -> Result<Vec<String>, ExchangeError> {
     let unreadable = |reason: String| ExchangeError::Unreadable(reason);
     let request = Request::get(url).body(Empty::new()).map_err(|e| unreadable(e.to_string()))?;
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_are_read_where_there_are_some() {
+    fn caa_identities_are_optional() {
         let full = br#"{"newOrder":"https://ca/o","meta":{"website":"x","caaIdentities":["ca.example"]}}"#;
         assert_eq!(read(full).unwrap(), ["ca.example"]);
         assert!(read(br#"{"newOrder":"https://ca/o"}"#).unwrap().is_empty());

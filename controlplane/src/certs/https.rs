@@ -1,7 +1,8 @@
-//! HTTPS to a CA, through a proxy where the environment names one: every exchange bounded in size and time, its
-//! `Retry-After` kept.
+//! An HTTPS client for requests to a CA: bounded in time and size, through a proxy if the environment names one, with
+//! access to `Retry-After`.
 //!
-//! The exchange is hyper-util's client; instant-acme's own bounds neither time nor size, and hides the `Retry-After` of errors.
+//! It runs on hyper-util's client because instant-acme's own client has no timeout and no size limit, and hides the
+//! `Retry-After` of error responses.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,16 +28,16 @@ use webgateway_proto::describe_error;
 
 use crate::clock::Clock;
 
-/// How long one request may take, connecting and reading its response included.
+/// The time limit for one request, including the connection and the response body.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest response, in bytes; a chain has a few thousand.
+/// The maximum size of a response body, in bytes. A certificate chain has a few thousand.
 const MAX_RESPONSE_SIZE: usize = 1 << 20;
-/// How much of an response that is not ACME's is repeated.
+/// The number of characters of an unexpected response that an error message repeats.
 const MAX_EXCERPT_CHARS: usize = 200;
-/// When renewal information comes without saying when to ask again; RFC 9773 §4.3.3 wants some such time. In seconds.
+/// The default for renewal information without `Retry-After`, in seconds (RFC 9773 §4.3.3).
 const DEFAULT_RETRY_AFTER: HeaderValue = HeaderValue::from_static("21600");
 
-/// Makes requests. Clones share their connections and the last `Retry-After`.
+/// An HTTPS client. Clones share the connections and the last `Retry-After`.
 #[derive(Clone)]
 pub(crate) struct HttpsClient {
     client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Full<Bytes>>,
@@ -44,46 +45,46 @@ pub(crate) struct HttpsClient {
     clock: Clock,
 }
 
-/// No client can be made.
+/// An error while creating an [`HttpsClient`].
 #[derive(Debug, Error)]
 pub enum HttpsError {
-    /// The file of read_roots.
+    /// The file of root certificates cannot be used.
     #[error("cannot read the CA's root from {path}: {reason}")]
     Root {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The system's read_roots.
+    /// The system's root certificates cannot be used.
     #[error("the system's root certificates cannot be used: {0}")]
     SystemRoots(#[from] rustls::Error),
 }
 
-/// Why there is no response.
+/// An error while exchanging a request and its response.
 #[derive(Debug, Error)]
 pub(crate) enum ExchangeError {
-    /// Connecting or the exchange failed.
+    /// The connection or the exchange failed.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
-    /// It took too long.
-    #[error("the CA did not response within {} s", EXCHANGE_TIMEOUT.as_secs())]
+    /// The time limit expired.
+    #[error("the CA did not answer within {} s", EXCHANGE_TIMEOUT.as_secs())]
     Timeout,
-    /// The response is too large, or broke off.
+    /// The request or response body is too large or incomplete.
     #[error("the CA's response cannot be read: {0}")]
     Unreadable(String),
-    /// An error without ACME's excerpt.
+    /// The response is an error without an ACME problem document.
     #[error("the CA answered {status}: {excerpt}")]
     Status {
-        /// The status.
+        /// The status code.
         status: StatusCode,
-        /// The beginning of the body.
+        /// The beginning of the response body.
         excerpt: String,
     },
 }
 
 impl HttpsClient {
-    /// Trusts the read_roots in this file, or the system's. Blocks.
+    /// Creates a client that trusts the root certificates in the file `root`, or the system's. Blocks.
     pub(crate) fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
@@ -103,19 +104,20 @@ impl HttpsClient {
         Ok(Self { client, retry_after: Arc::default(), clock })
     }
 
-    /// The same connections, with a `Retry-After` of its own.
+    /// Returns a client that shares the connections but keeps its own `Retry-After`.
     #[must_use]
     pub(crate) fn with_own_retry_after(&self) -> Self {
         Self { retry_after: Arc::default(), ..self.clone() }
     }
 
-    /// What the last response said of when to come back.
+    /// Returns the time that `Retry-After` of the last response stands for.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<OffsetDateTime> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One exchange. Answers of 400 and above come through only with a problem document (RFC 7807).
+    /// Sends one request and reads its response. A response with a status of 400 or more is an error unless it carries
+    /// a problem document (RFC 7807).
     pub(crate) async fn exchange<B>(
         &self,
         request: Request<B>,
@@ -158,7 +160,7 @@ impl HttpsClient {
         Ok((parts, body.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes()))
     }
 
-    /// RFC 9110 §10.2.3: seconds, or a date.
+    /// Parses `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3).
     fn parse_retry_after(&self, value: &HeaderValue) -> Option<OffsetDateTime> {
         let text = value.to_str().ok()?.trim();
         match text.parse::<u32>() {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_none_is_said_with_its_path() {
+    fn an_unusable_root_file_is_reported_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.pem");
         for content in

@@ -1,4 +1,4 @@
-//! A local CA for development: its key is sealed in the store, its root stands beside the database.
+//! The internal CA for development. Its key is sealed in the store; its root certificate is a file beside the database.
 
 use std::fs;
 use std::io;
@@ -20,43 +20,43 @@ use super::schedule::CertificateSpec;
 use crate::store::certificates::{InternalAuthority, IssuedCertificate, authority, put_authority};
 use crate::store::{Store, StoreError};
 
-/// The word for this issuer in the store.
+/// The issuer's name in the store.
 pub(crate) const NAME: &str = "internal";
-/// The root's file, beside the database.
+/// The name of the root certificate's file, beside the database.
 pub(crate) const ROOT_FILE: &str = "internal-ca.pem";
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 const LEAF_LIFETIME: Duration = Duration::days(90);
-/// Clocks differ.
+/// The time by which `notBefore` lies in the past, because clocks differ.
 const BACKDATE: Duration = Duration::minutes(5);
-/// The longest common name (RFC 5280, upper bound `ub-common-name`).
+/// The maximum length of a common name (RFC 5280, upper bound `ub-common-name`).
 const MAX_COMMON_NAME: usize = 64;
 
-/// The local CA. Clones are the same one.
+/// The internal CA. Clones are interchangeable.
 #[derive(Debug, Clone)]
 pub(crate) struct InternalCa(Arc<Issuer<'static, KeyPair>>);
 
-/// Why there is no local CA.
+/// An error while opening the internal CA.
 #[derive(Debug, Error)]
 pub enum InternalCaError {
     /// The store cannot be read or written.
     #[error("the internal CA: {0}")]
     Store(#[from] StoreError),
-    /// It cannot be made, or what the store has is damaged.
+    /// The key or certificate cannot be generated, or is damaged in the store.
     #[error("the internal CA cannot be used: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// Its root cannot be written.
+    /// The root certificate's file cannot be written.
     #[error("cannot write the internal CA's root to {}: {source}", path.display())]
     Root {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
 impl InternalCa {
-    /// Takes the CA from the store, making it on the first start, and writes its root into `folder`.
+    /// Loads the CA from the store, creates it on the first start, and writes its root certificate into `folder`.
     pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
@@ -82,7 +82,7 @@ impl InternalCa {
         Ok(Self(Arc::new(issuer)))
     }
 
-    /// Issues one certificate, good for 90 days from shortly before `now`.
+    /// Issues one certificate that is valid for 90 days from shortly before `now`.
     pub(crate) fn issue(
         &self,
         spec: &CertificateSpec,
@@ -115,7 +115,7 @@ impl InternalCa {
 fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
-    // Part of the key's fingerprint, so that two roots in one trust store can be told apart.
+    // The name contains a part of the key's fingerprint, so that two roots in one trust store can be told apart.
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.der_bytes());
     let short: String = fingerprint.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = distinguished_name(&format!("webgateway internal CA {short}"));
@@ -136,7 +136,7 @@ fn distinguished_name(name: &str) -> DistinguishedName {
     distinguished_name
 }
 
-/// 122 random bits; positive (RFC 5280 §4.1.2.2).
+/// Returns a positive serial number with 122 random bits (RFC 5280 §4.1.2.2).
 fn serial() -> SerialNumber {
     let mut bytes = Uuid::new_v4().into_bytes();
     bytes[0] &= 0x7f;
@@ -147,7 +147,7 @@ fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
 }
 
-/// Writes beside and renames: nobody reads half a root.
+/// Writes a new file and renames it, so that no reader sees an incomplete root.
 fn write_root(path: &Path, pem: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == pem) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Who issues certificates.
+//! Issuers of certificates: the internal CA and CAs over ACME.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::acme::{AcmeErrorKind, Ca};
 use super::budget::Budget;
 use super::internal::InternalCa;
 use super::order::{OrderError, Orders};
-use super::preflight::{Inspector, Preflight};
+use super::preflight::{Preflight, PreflightChecker};
 use super::schedule::{CertificateSpec, ca_index, recheck_at, renew_at, retry_at};
 use super::solver::ChallengeKind;
 use crate::clock::rfc3339;
@@ -22,62 +22,62 @@ use crate::store::certificates::{CertificateInfo, IssuedCertificate, find as fin
 use crate::store::issuance::{self, IssuanceState};
 use crate::store::{StoreError, orders};
 
-/// When a CA that has no opinion on renewals is asked again.
+/// The interval between requests to a CA that provides no renewal information.
 const RENEWAL_INFO_INTERVAL: time::Duration = time::Duration::days(1);
-/// How long nothing is tried after the store failed.
+/// The delay after a failure of the store.
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// One of the challenge_kinds to get certificates.
+/// A source of certificates.
 #[derive(Debug, Clone)]
 pub(crate) enum Issuer {
-    /// The local CA: at once.
+    /// The internal CA, which issues immediately.
     Internal(InternalCa),
-    /// CAs over ACME: each in its own time.
+    /// CAs over ACME, which take seconds to minutes.
     Acme(AcmeIssuer),
 }
 
-/// Why a certificate was not issued by the local CA.
+/// An error of the internal CA.
 #[derive(Debug, Error)]
 #[error("the internal CA cannot issue for {id}: {source}")]
 pub struct IssueError {
-    /// What the certificate would have been called.
+    /// The certificate's id.
     pub id: String,
-    /// Why.
+    /// The reason.
     pub source: rcgen::Error,
 }
 
-/// CAs over ACME. Clones are the same.
+/// An issuer that gets certificates from CAs over ACME. Clones are interchangeable.
 #[derive(Debug, Clone)]
 pub(crate) struct AcmeIssuer(Arc<AcmeIssuerParts>);
 
-/// What an [`AcmeIssuer`] is made of.
+/// The dependencies of an [`AcmeIssuer`].
 #[derive(Debug)]
 pub(crate) struct AcmeIssuerParts {
-    /// The CAs, the first one first; at least one.
+    /// The CAs in order of preference; at least one.
     pub cas: Vec<Ca>,
-    /// Places the orders.
+    /// The executor of orders.
     pub orders: Orders,
-    /// Looks before an order is placed.
-    pub inspector: Inspector,
-    /// Where outcomes are counted.
+    /// The preflight check before each order.
+    pub preflight: PreflightChecker,
+    /// The counters of outcomes.
     pub metrics: Metrics,
 }
 
-/// Why an attempt did not lead to a certificate.
+/// The reason why an attempt yielded no certificate.
 enum AttemptError {
-    /// The DNS does not lead to us.
+    /// The host's DNS records do not lead to this gateway.
     Missing {
-        /// What was found instead.
+        /// A description of the obstacle.
         reason: String,
-        /// What to create.
+        /// The records to create.
         records: Vec<DnsRecord>,
     },
-    /// The order.
+    /// The order failed.
     Order(OrderError),
 }
 
 impl Issuer {
-    /// The words in the store for those whose certificates are good; the first issues now.
+    /// Returns the names under which the store records acceptable issuers. The first one issues new certificates.
     #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
@@ -88,30 +88,31 @@ impl Issuer {
 }
 
 impl AcmeIssuer {
-    /// Of these parts.
+    /// Creates an issuer.
     #[must_use]
     pub(crate) fn new(parts: AcmeIssuerParts) -> Self {
         Self(Arc::new(parts))
     }
 
-    /// One attempt at a certificate; what came of it is in the store. Gives when the next one is due.
+    /// Attempts to get a certificate and records the outcome in the store. Returns the time of the next attempt.
     pub(crate) async fn attempt(self, spec: CertificateSpec) -> OffsetDateTime {
         match self.attempt_once(&spec).await {
             Ok(next) => next,
             Err(error) => {
-                warn!(id = %spec.id, %error, "the outcome of an attempt cannot be kept");
+                warn!(id = %spec.id, %error, "cannot record the outcome of a certificate attempt");
                 sleep(STORE_RETRY_DELAY).await;
                 self.now()
             }
         }
     }
 
-    /// Asks the CA of a certificate when it wants it renewed. Gives when that, or the next question, is due.
+    /// Requests the renewal window of a certificate from its CA and records it. Returns the time at which the renewal
+    /// or the next such request is due.
     pub(crate) async fn update_renewal_window(self, id: CertificateId) -> OffsetDateTime {
         match self.update_renewal_window_once(&id).await {
             Ok(next) => next,
             Err(error) => {
-                warn!(%id, %error, "what a CA wants cannot be kept");
+                warn!(%id, %error, "cannot record the renewal window of a certificate");
                 sleep(STORE_RETRY_DELAY).await;
                 self.now()
             }
@@ -128,12 +129,12 @@ impl AcmeIssuer {
         let cas = &self.0.cas;
         let Some(ca) = cas.get(ca_index(state.failures, cas.len())) else { return Ok(self.now()) };
         let issued = match self.challenge_kinds(ca, spec, state.failures).await {
-            Ok(challenge_kinds) => self.order(ca, spec, &challenge_kinds).await.map_err(AttemptError::Order),
+            Ok(kinds) => self.order(ca, spec, &kinds).await.map_err(AttemptError::Order),
             Err(missing) => Err(missing),
         };
         match issued {
             Ok(issued) => self.store_certificate(ca, issued).await,
-            Err(failed) => self.record_failure(ca, state, failed).await,
+            Err(error) => self.record_failure(ca, state, error).await,
         }
     }
 
@@ -141,20 +142,21 @@ impl AcmeIssuer {
         &self,
         ca: &Ca,
         spec: &CertificateSpec,
-        challenge_kinds: &[ChallengeKind],
+        kinds: &[ChallengeKind],
     ) -> Result<IssuedCertificate, OrderError> {
         let orders = &self.0.orders;
-        match orders.issue(ca, spec, challenge_kinds).await {
-            Err(OrderError::Acme(refused)) if refused.kind == AcmeErrorKind::UnknownAccount => {
-                warn!(ca = ca.directory(), %refused, "the CA does not know our account: another is made");
+        match orders.issue(ca, spec, kinds).await {
+            Err(OrderError::Acme(error)) if error.kind == AcmeErrorKind::UnknownAccount => {
+                warn!(ca = ca.directory(), %error, "account unknown to the CA, creating another");
                 orders.accounts.forget(ca).await?;
-                orders.issue(ca, spec, challenge_kinds).await
+                orders.issue(ca, spec, kinds).await
             }
             issued => issued,
         }
     }
 
-    /// How the names can be proven. After a failure another way comes first.
+    /// Returns the challenges that can succeed. Each failure rotates the list, so that another challenge is tried
+    /// first.
     async fn challenge_kinds(
         &self,
         ca: &Ca,
@@ -162,11 +164,11 @@ impl AcmeIssuer {
         failures: u32,
     ) -> Result<Vec<ChallengeKind>, AttemptError> {
         let Some(CertName::Exact(host)) = spec.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
-        match self.0.inspector.preflight(host, ca.identities().await).await {
-            Preflight::Ready(mut challenge_kinds) => {
-                let first = usize::try_from(failures).unwrap_or_default() % challenge_kinds.len().max(1);
-                challenge_kinds.rotate_left(first);
-                Ok(challenge_kinds)
+        match self.0.preflight.preflight(host, ca.identities().await).await {
+            Preflight::Ready(mut kinds) => {
+                let first = usize::try_from(failures).unwrap_or_default() % kinds.len().max(1);
+                kinds.rotate_left(first);
+                Ok(kinds)
             }
             Preflight::Missing { reason, records } => Err(AttemptError::Missing { reason, records }),
         }
@@ -178,7 +180,7 @@ impl AcmeIssuer {
         issued: IssuedCertificate,
     ) -> Result<OffsetDateTime, StoreError> {
         let AcmeIssuerParts { orders: Orders { key, store, .. }, metrics, .. } = &*self.0;
-        info!(id = %issued.id, ca = ca.directory(), until = rfc3339(issued.not_after), "a certificate was issued");
+        info!(id = %issued.id, ca = ca.directory(), until = rfc3339(issued.not_after), "certificate issued");
         metrics.attempt("issued");
         let (key, now, directory) = (Arc::clone(key), self.now(), ca.directory().to_owned());
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
@@ -192,7 +194,7 @@ impl AcmeIssuer {
                 ..IssuanceState::new(issued.id.clone())
             };
             issuance::put(tx, &state)?;
-            // The CA is asked for its opinion at once.
+            // The renewal window is requested immediately.
             Ok(now)
         });
         write.await
@@ -202,37 +204,38 @@ impl AcmeIssuer {
         &self,
         ca: &Ca,
         before: IssuanceState,
-        failed: AttemptError,
+        error: AttemptError,
     ) -> Result<OffsetDateTime, StoreError> {
         let now = self.now();
-        let unproven = match &failed {
-            AttemptError::Order(OrderError::Unproven { hosts, .. }) => hosts.clone(),
+        let unvalidated = match &error {
+            AttemptError::Order(OrderError::ValidationFailed { hosts, .. }) => hosts.clone(),
             AttemptError::Order(_) | AttemptError::Missing { .. } => Vec::new(),
         };
-        let (outcome, state) = after_failure(now, before, failed);
+        let (outcome, state) = after_failure(now, before, error);
         let state =
             IssuanceState { last_ca: Some(ca.directory().to_owned()), renew_requested: false, ..state };
         let next = state.next_attempt.unwrap_or(now);
-        let error = state.last_error.clone().unwrap_or_default();
+        let reason = state.last_error.clone().unwrap_or_default();
         let at = rfc3339(next);
-        warn!(id = %state.id, ca = ca.directory(), outcome, error, failures = state.failures, next = at, "no certificate");
+        let (ca_directory, failures) = (ca.directory(), state.failures);
+        warn!(id = %state.id, ca = ca_directory, outcome, error = reason, failures, next = at, "certificate attempt failed");
         self.0.metrics.attempt(outcome);
         let budget = Budget::at(ca.directory());
         let write = self.0.orders.store.write("issuance failed", move |tx| -> Result<_, StoreError> {
-            unproven.iter().try_for_each(|host| budget.record_failure(tx, host, now))?;
+            unvalidated.iter().try_for_each(|host| budget.record_failure(tx, host, now))?;
             issuance::put(tx, &state)
         });
         write.await.map(|()| next)
     }
 
     async fn update_renewal_window_once(&self, id: &CertificateId) -> Result<OffsetDateTime, StoreError> {
-        let (store, asked) = (&self.0.orders.store, id.clone());
+        let (store, wanted) = (&self.0.orders.store, id.clone());
         let read = store.read("renewal", move |tx| -> Result<_, StoreError> {
-            Ok((find_certificate(tx, asked.as_str())?, leaf(tx, &asked)?))
+            Ok((find_certificate(tx, wanted.as_str())?, leaf(tx, &wanted)?))
         });
         let now = self.now();
-        let (Some(held), Some(leaf)) = read.await? else { return Ok(now + RENEWAL_INFO_INTERVAL) };
-        let ca = self.0.cas.iter().find(|ca| ca.directory() == held.issuer);
+        let (Some(certificate), Some(leaf)) = read.await? else { return Ok(now + RENEWAL_INFO_INTERVAL) };
+        let ca = self.0.cas.iter().find(|ca| ca.directory() == certificate.issuer);
         let window = match ca {
             Some(ca) => match self.0.orders.accounts.session(ca).await {
                 Ok(session) => session.renewal_window(&leaf, now).await.ok(),
@@ -243,17 +246,15 @@ impl AcmeIssuer {
         let id = id.clone();
         let write = store.write("renewal asked", move |tx| -> Result<_, StoreError> {
             let mut state = issuance::find(tx, &id)?;
-            state.ask_at =
-                Some(window.map_or(now + RENEWAL_INFO_INTERVAL, |window| {
-                    window.ask_at.max(now + STORE_RETRY_DELAY)
-                }));
+            let ask_at = window.map(|window| window.ask_at.max(now + STORE_RETRY_DELAY));
+            state.ask_at = Some(ask_at.unwrap_or(now + RENEWAL_INFO_INTERVAL));
             if let Some(window) = window {
                 let at = random_time_in(window.start, window.end);
-                // One moment in the window, chosen once.
+                // The time is chosen once, at random, and kept as long as it lies in the window.
                 let chosen = state.renew_at.filter(|at| (window.start..=window.end).contains(at));
                 state.renew_at = Some(chosen.unwrap_or(at));
             }
-            let due = renew_at(&held, state.renew_at);
+            let due = renew_at(&certificate, state.renew_at);
             if state.last_error.is_none() {
                 state.next_attempt = Some(due);
             }
@@ -264,17 +265,17 @@ impl AcmeIssuer {
     }
 }
 
-/// How it state after a failure, and the word for what happened.
+/// Returns the outcome's name in the metrics and the state of issuance after a failure.
 fn after_failure(
     now: OffsetDateTime,
     before: IssuanceState,
-    failed: AttemptError,
+    error: AttemptError,
 ) -> (&'static str, IssuanceState) {
-    let retry_after = match &failed {
-        AttemptError::Order(OrderError::Acme(refused)) => refused.retry_after,
+    let retry_after = match &error {
+        AttemptError::Order(OrderError::Acme(error)) => error.retry_after,
         AttemptError::Order(_) | AttemptError::Missing { .. } => None,
     };
-    match failed {
+    match error {
         AttemptError::Missing { reason, records } => {
             let since = before.missing_since.unwrap_or(now);
             let next_attempt = Some(recheck_at(now, since));
@@ -282,12 +283,12 @@ fn after_failure(
             let last_error = Some(reason);
             ("missing", IssuanceState { records, next_attempt, missing_since, last_error, ..before })
         }
-        AttemptError::Order(OrderError::Budget(used_up)) => {
-            let last_error = Some(used_up.to_string());
+        AttemptError::Order(OrderError::Budget(exhausted)) => {
+            let last_error = Some(exhausted.to_string());
             (
                 "held_back",
                 IssuanceState {
-                    next_attempt: Some(used_up.until),
+                    next_attempt: Some(exhausted.until),
                     last_error,
                     ..without_missing_records(before)
                 },
@@ -305,7 +306,7 @@ fn after_failure(
     }
 }
 
-/// Nothing is missing any more.
+/// Returns the state without the records that were missing.
 fn without_missing_records(before: IssuanceState) -> IssuanceState {
     IssuanceState { records: Vec::new(), missing_since: None, ..before }
 }
@@ -320,7 +321,7 @@ fn certificate_info(issued: &IssuedCertificate) -> CertificateInfo {
     }
 }
 
-/// A moment in between, any (RFC 9773 §4.2).
+/// Returns a random time in the window (RFC 9773 §4.2).
 fn random_time_in(start: OffsetDateTime, end: OffsetDateTime) -> OffsetDateTime {
     let mut random = [0; 4];
     if aws_lc_rs::rand::fill(&mut random).is_err() {

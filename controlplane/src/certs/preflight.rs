@@ -1,72 +1,74 @@
-//! Whether a CA would find us behind a host: asked of the DNS before any order, so that none is wasted.
+//! A check of the DNS before an order is placed, so that no order is wasted on a host that the CA cannot validate.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use webgateway_proto::model::{DnsRecord, Host};
 
-use super::caa;
+use super::caa::{self, CaaRequest};
 use super::solver::ChallengeKind;
 use crate::dns::resolver::{CaaRecord, ResolveError, Resolver};
 use crate::dns::zone::Zone;
 
-/// What the DNS says of a host.
+/// The result of a preflight check of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Preflight {
-    /// These ways can work, the best first.
+    /// The challenges that can succeed, in order of preference.
     Ready(Vec<ChallengeKind>),
-    /// None can yet.
+    /// No challenge can succeed yet.
     Missing {
-        /// What was found instead, for the owner.
+        /// A description of the obstacle for the owner.
         reason: String,
-        /// What to create; none if the DNS could not be asked.
+        /// The DNS records that the owner has to create. Empty if the DNS did not answer.
         records: Vec<DnsRecord>,
     },
 }
 
-/// Asks the DNS about hosts. Clones are the same one.
+/// A preflight checker. Clones are interchangeable.
 #[derive(Debug, Clone)]
-pub(crate) struct Inspector {
+pub(crate) struct PreflightChecker {
     resolver: Resolver,
     zone: Zone,
     base: Host,
     public_ip: BTreeSet<IpAddr>,
-    /// False if the operator knows better than the DNS as it is seen from here.
-    with_enforcement: bool,
+    /// False if the operator has turned the check off (`certificates.preflight`).
+    enforced: bool,
 }
 
-/// The answers about one host. One that did not come matters only where the decision needs it.
+/// The DNS answers about one host. A failed lookup matters only if the decision depends on it.
 #[derive(Debug, Clone)]
 struct HostRecords {
-    /// Tells whether its `_acme-challenge` is an alias of its place in our zone.
+    /// True if `_acme-challenge.<host>` is an alias of the host's name in our zone.
     delegated: Result<bool, ResolveError>,
-    /// The addresses it leads to.
+    /// The addresses of the host.
     addresses: Result<BTreeSet<IpAddr>, ResolveError>,
     /// The addresses of the base domain.
     base: Result<BTreeSet<IpAddr>, ResolveError>,
-    /// The nearest name with CAA records, and these. A CA that cannot look them up either says so itself.
+    /// The nearest name with CAA records, and those records. A CA that cannot look them up reports that itself.
     caa: Option<(String, Vec<CaaRecord>)>,
 }
 
-impl Inspector {
-    /// Asks `resolver`; a host is ours if it leads to `public_ip`, or to where the base domain leads.
+impl PreflightChecker {
+    /// Creates a checker that asks `resolver`. A host leads to this gateway if its addresses are among `public_ip` or
+    /// those of the base domain.
     #[must_use]
     pub(crate) fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
-        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), with_enforcement: true }
+        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), enforced: true }
     }
 
-    /// Makes it say, for `false`, that every way can work, whatever the DNS says.
+    /// Turns the check on or off. When it is off, every challenge is considered usable, whatever the DNS says.
     #[must_use]
-    pub(crate) fn with_enforcement(self, with_enforcement: bool) -> Self {
-        Self { with_enforcement, ..self }
+    pub(crate) fn with_enforcement(self, enforced: bool) -> Self {
+        Self { enforced, ..self }
     }
 
-    /// Looks a host up. `ca` are the domains by which the CA goes in CAA records (`caaIdentities` of its directory);
-    /// with none, CAA is not looked at. The base domain, with its wildcard, is proven in our own zone: only CAA can
-    /// stand against it. Never fails: an answer that did not come is a reason if nothing can be decided without it.
+    /// Checks one host. `ca` holds the domains that identify the CA in CAA records (`caaIdentities` of its directory);
+    /// if it is empty, CAA records are ignored. The base domain and its wildcard are validated in our own zone, so that
+    /// only CAA records can prevent that. Never fails: a failed lookup becomes the reason if the decision depends on
+    /// it.
     pub(crate) async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
         let is_base = *host == self.base;
-        if !self.with_enforcement {
+        if !self.enforced {
             return Preflight::Ready(self.all_challenges(host, is_base).await);
         }
         if is_base {
@@ -75,15 +77,15 @@ impl Inspector {
         }
         let found = self.look_up(host, ca).await;
         let ours = found.base.iter().flatten().chain(&self.public_ip).copied().collect();
-        let usable_challenges = found.usable_challenges(&ours);
-        if usable_challenges.is_empty() {
+        let challenges = found.usable_challenges(&ours);
+        if challenges.is_empty() {
             self.missing(host, &found, &ours).await
         } else {
-            filter_by_caa(usable_challenges, false, ca, found.caa.as_ref())
+            filter_by_caa(challenges, false, ca, found.caa.as_ref())
         }
     }
 
-    /// Returns every way, the best first: after a failure, the next one is tried.
+    /// Returns all challenges in order of preference. After a failure the next one is tried.
     async fn all_challenges(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         if is_base {
@@ -109,7 +111,7 @@ impl Inspector {
         self.resolver.is_alias_of(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
     }
 
-    /// Climbs to the nearest name that has CAA records (RFC 8659 §3).
+    /// Finds the relevant CAA records: those of the nearest name at or above `host` that has any (RFC 8659 §3).
     async fn relevant_caa(
         &self,
         host: &Host,
@@ -126,7 +128,7 @@ impl Inspector {
         Ok(None)
     }
 
-    /// Says why no way can work: what was found instead, or what could not be looked up.
+    /// Describes why no challenge can succeed: the unexpected records, or the failed lookup.
     async fn missing(&self, host: &Host, found: &HostRecords, ours: &BTreeSet<IpAddr>) -> Preflight {
         let unknown =
             |error: &ResolveError| Preflight::Missing { reason: error.to_string(), records: Vec::new() };
@@ -160,12 +162,12 @@ impl Inspector {
         if ours.is_empty() {
             return format!("{} itself has no address in the DNS, and `public_ip` is not set", self.base);
         }
-        let strange = list(addresses.difference(ours));
-        format!("{host} leads to {strange}, which is not this gateway ({})", list(ours))
+        let foreign = list(addresses.difference(ours));
+        format!("{host} leads to {foreign}, which is not this gateway ({})", list(ours))
     }
 
-    /// Returns the records to create. There can be no CNAME at an apex; addresses are right wherever that cannot be looked
-    /// up.
+    /// Returns the address or CNAME records that the owner has to create. An apex cannot have a CNAME (RFC 1034
+    /// §3.6.2); address records are the answer whenever that lookup fails, because they are valid for every name.
     async fn required_records(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
         let ours = if self.public_ip.is_empty() { ours } else { &self.public_ip };
         let apex = self.resolver.is_apex(host.as_str()).await;
@@ -178,38 +180,38 @@ impl Inspector {
 }
 
 impl HostRecords {
-    /// Returns the ways that can work by what is known, the best first; `ours` is where the gateway is.
+    /// Returns the challenges that can succeed, in order of preference; `ours` are the gateway's addresses.
     fn usable_challenges(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
-        let mut usable_challenges = Vec::new();
-        usable_challenges.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
+        let mut challenges = Vec::new();
+        challenges.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
         let leads_here = |addresses: &BTreeSet<IpAddr>| !addresses.is_empty() && addresses.is_subset(ours);
         if self.addresses.as_ref().is_ok_and(leads_here) {
-            usable_challenges.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+            challenges.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
         }
-        usable_challenges
+        challenges
     }
 }
 
-/// Keeps the ways that CAA allows.
+/// Keeps the challenges that the CAA records permit.
 fn filter_by_caa(
-    mut usable_challenges: Vec<ChallengeKind>,
+    mut challenges: Vec<ChallengeKind>,
     wildcard: bool,
     ca: &[String],
     relevant: Option<&(String, Vec<CaaRecord>)>,
 ) -> Preflight {
     let (Some((name, records)), [identity, ..]) = (relevant, ca) else {
-        return Preflight::Ready(usable_challenges);
+        return Preflight::Ready(challenges);
     };
-    usable_challenges.retain(|kind| caa::allows(records, caa::CaaRequest { ca, wildcard, kind: *kind }));
-    if !usable_challenges.is_empty() {
-        return Preflight::Ready(usable_challenges);
+    challenges.retain(|kind| caa::allows(records, CaaRequest { ca, wildcard, kind: *kind }));
+    if !challenges.is_empty() {
+        return Preflight::Ready(challenges);
     }
     let reason = format!("the CAA records of {name} do not let {} issue", ca.join(" or "));
-    let mut required_records = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
+    let mut missing = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
     if wildcard && records.iter().any(|record| record.tag == "issuewild") {
-        required_records.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
+        missing.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
     }
-    Preflight::Missing { reason, records: required_records }
+    Preflight::Missing { reason, records: missing }
 }
 
 fn record(name: &str, kind: &str, value: &str) -> DnsRecord {

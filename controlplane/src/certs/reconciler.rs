@@ -1,4 +1,4 @@
-//! The reconciler of certificates: every terminated host has one, soon after its route is created and ever after.
+//! The reconciler of certificates, which issues and renews them for the hosts of all terminated routes.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -26,14 +26,14 @@ use crate::store::certificates::{
 use crate::store::issuance::{self, IssuanceState};
 use crate::store::{Store, StoreError, WriteTx, orders};
 
-/// How often everything is looked at; between, only what has changed.
+/// The interval between passes over all certificates. The passes in between look only at changed routes.
 const FULL_PASS_INTERVAL: Duration = Duration::from_secs(3600);
-/// How many certificates are written in one transaction.
+/// The maximum number of certificates written in one transaction.
 const MAX_CERTIFICATES_PER_WRITE: usize = 64;
-/// How many CAs' answers are waited for at once.
+/// The maximum number of concurrent jobs at CAs.
 const MAX_RUNNING_JOBS: usize = 16;
 
-/// Sees to the certificates.
+/// A reconciler that keeps a valid certificate for each terminated host and for the base domain.
 pub(crate) struct CertificateReconciler {
     store: Store,
     key: Arc<SecretKey>,
@@ -41,54 +41,54 @@ pub(crate) struct CertificateReconciler {
     base: Host,
     clock: Clock,
     metrics: Metrics,
-    /// Everything up to this revision has been looked at.
+    /// The revision of the store up to which routes have been examined.
     seen: u64,
-    /// When everything is to be looked at again.
+    /// The time of the next full pass.
     full_at: OffsetDateTime,
-    /// What takes its time.
+    /// The pending and running requests to CAs.
     jobs: AcmeJobs,
 }
 
-/// The parts that [`CertificateReconciler`] works with.
+/// The dependencies of a [`CertificateReconciler`].
 pub(crate) struct CertificateReconcilerParts {
     /// The database.
     pub store: Store,
     /// The key that seals private keys.
     pub key: Arc<SecretKey>,
-    /// Issues the certificates.
+    /// The issuer of new certificates.
     pub issuer: Issuer,
-    /// The operator's domain.
+    /// The base domain.
     pub base: Host,
-    /// The time.
+    /// The source of the time.
     pub clock: Clock,
-    /// Counts the certificates.
+    /// The gauges of certificates by state.
     pub metrics: Metrics,
 }
 
-/// What is asked of CAs over ACME, a few at once.
+/// Requests to CAs over ACME, a few at a time.
 #[derive(Default)]
 struct AcmeJobs {
-    /// Those that are not over.
+    /// The certificates with a waiting or running job.
     busy: BTreeSet<CertificateId>,
     waiting: VecDeque<(CertificateId, AcmeJob)>,
     running: FuturesUnordered<AcmeJob>,
 }
 
-/// Gives the certificate it was about, and when there is more to do.
+/// A job that returns the certificate and the time of its next action.
 type AcmeJob = BoxFuture<'static, (CertificateId, OffsetDateTime)>;
 
-/// Why a pass over the certificates failed.
+/// An error of a pass over the certificates.
 #[derive(Debug, Error)]
 pub enum PassError {
     /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Some could not be issued; the others were.
+    /// Some certificates could not be issued; the others were.
     #[error("{count} certificates were not issued; the first: {first}")]
     Issue {
-        /// How many.
+        /// The number of failures.
         count: usize,
-        /// The first of them.
+        /// The first failure.
         first: IssueError,
     },
 }
@@ -100,7 +100,7 @@ impl AcmeJobs {
         }
     }
 
-    /// The next one that is over; for ever if there is none.
+    /// Returns the due time of the next job that finishes. Never returns if there is no job.
     async fn next(&mut self) -> OffsetDateTime {
         while self.running.len() < MAX_RUNNING_JOBS
             && let Some((_, job)) = self.waiting.pop_front()
@@ -118,7 +118,7 @@ impl AcmeJobs {
 }
 
 impl CertificateReconciler {
-    /// Sees to the certificates of the terminated routes in the store, and of the base domain.
+    /// Creates a reconciler for the terminated routes in the store and for the base domain.
     #[must_use]
     pub(crate) fn new(parts: CertificateReconcilerParts) -> Self {
         let CertificateReconcilerParts { store, key, issuer, base, clock, metrics } = parts;
@@ -126,7 +126,7 @@ impl CertificateReconciler {
         Self { store, key, issuer, base, clock, metrics, seen, full_at, jobs }
     }
 
-    /// Everything: what is missing, what is due, what nobody needs.
+    /// Examines all certificates: issues missing ones, renews due ones, drops unneeded ones.
     async fn full_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let base = self.base.clone();
         let read = self.store.read("certificates", move |tx| -> Result<_, StoreError> {
@@ -150,25 +150,25 @@ impl CertificateReconciler {
         Ok(())
     }
 
-    /// The hosts of routes that changed since the last pass.
+    /// Examines only the hosts of routes that changed since the last pass.
     async fn quick_pass(&mut self, now: OffsetDateTime) -> Result<(), PassError> {
         let (seen, base) = (self.seen, self.base.clone());
         let read = self.store.read("uncovered hosts", move |tx| -> Result<_, StoreError> {
-            let mut spec = Vec::new();
+            let mut candidates = Vec::new();
             for host in uncovered_hosts(tx, seen, &base)? {
-                if let Some(one) = CertificateSpec::host(&host, &base) {
-                    let state = issuance::find(tx, &one.id)?;
-                    spec.push((one, state));
+                if let Some(spec) = CertificateSpec::host(&host, &base) {
+                    let state = issuance::find(tx, &spec.id)?;
+                    candidates.push((spec, state));
                 }
             }
-            Ok((tx.revision()?, spec, issuance::any_requested(tx)?))
+            Ok((tx.revision()?, candidates, issuance::any_requested(tx)?))
         });
-        let (revision, spec, requested) = read.await?;
+        let (revision, candidates, requested) = read.await?;
         if requested {
             return self.full_pass(now).await;
         }
         let mut issue = Vec::new();
-        for (spec, state) in spec {
+        for (spec, state) in candidates {
             match decide(now, &spec, None, Some(&state), Inventory::default()) {
                 CertificateAction::Issue | CertificateAction::Renew | CertificateAction::QueryRenewalInfo => {
                     issue.push(spec)
@@ -188,11 +188,11 @@ impl CertificateReconciler {
         }
     }
 
-    async fn issue(&mut self, spec: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
+    async fn issue(&mut self, specs: Vec<CertificateSpec>, now: OffsetDateTime) -> Result<(), PassError> {
         match self.issuer.clone() {
-            Issuer::Internal(ca) => self.issue_internal(&ca, &spec, now).await,
+            Issuer::Internal(ca) => self.issue_internal(&ca, &specs, now).await,
             Issuer::Acme(acme) => {
-                for spec in spec {
+                for spec in specs {
                     let (id, acme): (_, AcmeIssuer) = (spec.id.clone(), acme.clone());
                     let job = async move { (spec.id.clone(), acme.attempt(spec).await) };
                     self.jobs.add(id, Box::pin(job));
@@ -205,27 +205,28 @@ impl CertificateReconciler {
     fn query_renewal_info(&mut self, ids: Vec<CertificateId>) {
         let Issuer::Acme(acme) = &self.issuer else { return };
         for id in ids {
-            let (acme, asked) = (acme.clone(), id.clone());
-            self.jobs
-                .add(id, Box::pin(async move { (asked.clone(), acme.update_renewal_window(asked).await) }));
+            let acme = acme.clone();
+            let key = id.clone();
+            let job = async move { (id.clone(), acme.update_renewal_window(id).await) };
+            self.jobs.add(key, Box::pin(job));
         }
     }
 
     async fn issue_internal(
         &mut self,
         ca: &InternalCa,
-        spec: &[CertificateSpec],
+        specs: &[CertificateSpec],
         now: OffsetDateTime,
     ) -> Result<(), PassError> {
         let (mut failed, mut first) = (0, None);
-        for chunk in spec.chunks(MAX_CERTIFICATES_PER_WRITE) {
+        for chunk in specs.chunks(MAX_CERTIFICATES_PER_WRITE) {
             let mut issued = Vec::with_capacity(chunk.len());
             for spec in chunk {
                 match ca.issue(spec, now) {
                     Ok(certificate) => issued.push(certificate),
                     Err(source) => {
                         let error = IssueError { id: spec.id.to_string(), source };
-                        warn!(%error, "a certificate was not issued");
+                        warn!(%error, "certificate not issued");
                         failed += 1;
                         first.get_or_insert(error);
                     }
@@ -242,7 +243,7 @@ impl CertificateReconciler {
         }
         for certificate in &issued {
             let until = rfc3339(certificate.not_after);
-            info!(id = %certificate.id, until, "a certificate was issued");
+            info!(id = %certificate.id, until, "certificate issued");
         }
         let key = Arc::clone(&self.key);
         let write = move |tx: &mut WriteTx<'_>| {
@@ -258,7 +259,7 @@ impl CertificateReconciler {
         if unneeded.is_empty() {
             return Ok(());
         }
-        info!(count = unneeded.len(), "certificates that no route needs are dropped");
+        info!(count = unneeded.len(), "unneeded certificates dropped");
         let write = move |tx: &mut WriteTx<'_>| {
             unneeded.iter().try_for_each(|id| {
                 mark_dropped(tx, id)?;
@@ -289,15 +290,19 @@ impl Reconciler for CertificateReconciler {
     }
 }
 
-/// How many are in which state, and how long the shortest still lives.
-fn count(now: OffsetDateTime, held: &[CertificateInfo], state: &[IssuanceState]) -> CertificateCounts {
-    let ids: BTreeSet<&CertificateId> = held.iter().map(|held| &held.id).collect();
-    let failing = state.iter().filter(|state| state.failures > 0).count();
-    let waiting = state.iter().filter(|state| !ids.contains(&state.id)).count();
-    let expired = held.iter().filter(|held| held.not_after <= now).count();
-    let left = held.iter().map(|held| (held.not_after - now).as_seconds_f64());
+/// Counts the certificates by state and finds the shortest time to expiry.
+fn count(
+    now: OffsetDateTime,
+    certificates: &[CertificateInfo],
+    states: &[IssuanceState],
+) -> CertificateCounts {
+    let ids: BTreeSet<&CertificateId> = certificates.iter().map(|certificate| &certificate.id).collect();
+    let failing = states.iter().filter(|state| state.failures > 0).count();
+    let waiting = states.iter().filter(|state| !ids.contains(&state.id)).count();
+    let expired = certificates.iter().filter(|certificate| certificate.not_after <= now).count();
+    let left = certificates.iter().map(|certificate| (certificate.not_after - now).as_seconds_f64());
     CertificateCounts {
-        valid: held.len() - expired,
+        valid: certificates.len() - expired,
         expired,
         waiting,
         failing,

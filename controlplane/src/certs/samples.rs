@@ -1,4 +1,4 @@
-//! A small world around an issuer, for tests.
+//! An issuer over a real store, for tests.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::account::AcmeAccounts;
 use super::acme::Ca;
 use super::issuer::{AcmeIssuer, AcmeIssuerParts};
 use super::order::Orders;
-use super::preflight::Inspector;
+use super::preflight::PreflightChecker;
 use super::solver::Solver;
 use crate::clock::Clock;
 use crate::config::CaConfig;
@@ -25,7 +25,7 @@ use crate::feed::nodes::Nodes;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// A store, and an issuer over it.
+/// A store and an issuer that uses it.
 pub(super) struct IssuerFixture {
     pub(super) _dir: TempDir,
     pub(super) store: Store,
@@ -39,7 +39,7 @@ pub(super) fn base() -> Host {
 }
 
 impl IssuerFixture {
-    /// Nobody is where its CA should be.
+    /// Creates an issuer whose CA cannot be reached.
     pub(super) fn without_a_ca(clock: Clock) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
@@ -52,10 +52,10 @@ impl IssuerFixture {
         let nodes = Nodes::new(clock, Gauge::default());
         let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
         let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
-        let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
+        let preflight = PreflightChecker::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
         let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
         let orders = Orders { store: store.clone(), key: Arc::clone(&key), accounts, solver, clock };
-        let issuer = AcmeIssuer::new(AcmeIssuerParts { cas, orders, inspector, metrics: metrics.clone() });
+        let issuer = AcmeIssuer::new(AcmeIssuerParts { cas, orders, preflight, metrics: metrics.clone() });
         Self { _dir: dir, store, key, metrics, issuer }
     }
 }

@@ -1,4 +1,4 @@
-//! What a CA's kind means for us, and its own message.
+//! Errors of a CA: their classification, and the CA's own description.
 
 use instant_acme::{Error, Problem};
 use thiserror::Error;
@@ -6,30 +6,30 @@ use time::OffsetDateTime;
 
 use super::super::https::{ExchangeError, HttpsClient};
 
-/// What a kind means for us.
+/// The classes of errors, by the reaction that they call for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AcmeErrorKind {
-    /// It may go better later.
+    /// The request may succeed later.
     Retryable,
     /// The CA does not know our account.
     UnknownAccount,
-    /// The CA does not know the order, or it is in no state for this.
+    /// The CA does not know the order, or the order is in the wrong state for the request.
     UnknownOrder,
-    /// The certificate to be replaced has been, or cannot be.
+    /// The CA rejects the `replaces` field: the certificate is replaced already or unknown to it (RFC 9773 §5).
     ReplacesRejected,
-    /// The CA does not offer this.
+    /// The CA does not offer the requested feature.
     Unsupported,
 }
 
-/// Why a CA did not do what it was asked.
+/// An error of a request to a CA.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]
 pub(crate) struct AcmeError {
-    /// What it means.
+    /// The class of the error.
     pub kind: AcmeErrorKind,
-    /// Its own message.
+    /// The CA's description, or that of the transport.
     pub message: String,
-    /// When it wants to be asked again.
+    /// The time before which the CA wants no other request, if it named one.
     pub retry_after: Option<OffsetDateTime>,
 }
 
@@ -57,7 +57,8 @@ impl AcmeError {
     }
 }
 
-/// Whether only the nonce was refused: nothing was done, the same can be asked at once (RFC 8555 §6.5).
+/// Returns true if the CA rejected only the nonce. Nothing was done; the request may be repeated at once (RFC 8555
+/// §6.5).
 pub(super) fn is_bad_nonce(error: &Error) -> bool {
     match error {
         Error::Api(problem) => problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")),
@@ -72,22 +73,22 @@ fn kind_of_exchange_error(error: Option<&ExchangeError>) -> AcmeErrorKind {
     }
 }
 
-/// RFC 8555 §6.7, RFC 9773 §7.4.
+/// Classifies a problem document (RFC 8555 §6.7, RFC 9773 §7.4).
 fn kind_of_problem(problem: &Problem) -> AcmeErrorKind {
     let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
     match (kind, problem.status) {
         ("accountDoesNotExist", _) => AcmeErrorKind::UnknownAccount,
         ("alreadyReplaced", _) | (_, Some(409)) => AcmeErrorKind::ReplacesRejected,
         (_, Some(404)) | ("orderNotReady", _) => AcmeErrorKind::UnknownOrder,
-        // What a CA says to a `replaces` that it cannot make sense of.
+        // CAs answer so to a `replaces` field that they cannot parse.
         ("malformed", _) => AcmeErrorKind::ReplacesRejected,
         _ => AcmeErrorKind::Retryable,
     }
 }
 
-/// What the CA describe_problem, its subproblems included.
+/// Formats a problem document with its subproblems.
 pub(super) fn describe_problem(problem: &Problem) -> String {
-    let detail = problem.detail.as_deref().unwrap_or("the CA does not say what is wrong");
+    let detail = problem.detail.as_deref().unwrap_or("the CA gave no details");
     let kind = problem.r#type.as_deref().and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:"));
     let mut message = kind.map_or_else(|| detail.to_owned(), |kind| format!("{detail} ({kind})"));
     for sub in &problem.subproblems {
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cas_words_are_kept_and_their_meaning_is_read() {
+    fn problem_documents_are_classified_and_described() {
         let limited = problem(
             r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many","status":429,
                 "subproblems":[{"type":"x","detail":"slow down","identifier":{"type":"dns","value":"a.example"}}]}"#,

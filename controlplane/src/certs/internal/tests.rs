@@ -1,4 +1,4 @@
-//! The local CA, judged by another library than the one that made it.
+//! The internal CA's certificates, verified by another library than the one that creates them.
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ fn verify(
 }
 
 #[tokio::test]
-async fn what_it_issues_is_good_for_its_names_and_its_time() {
+async fn certificates_are_valid_for_their_names_and_lifetime_only() {
     let dir = TempDir::new().unwrap();
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
@@ -65,10 +65,10 @@ async fn what_it_issues_is_good_for_its_names_and_its_time() {
 }
 
 #[tokio::test]
-async fn its_key_signs_for_the_chain() {
+async fn the_certificate_matches_its_key() {
     let dir = TempDir::new().unwrap();
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
-    // A name longer than a common name may be.
+    // This name is longer than a common name may be.
     let host = Host::parse(&format!("{}.{}.example", "a".repeat(60), "b".repeat(60))).unwrap();
     let spec = CertificateSpec::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
     let issued = ca.issue(&spec, now()).unwrap();
@@ -84,7 +84,7 @@ async fn its_key_signs_for_the_chain() {
 }
 
 #[tokio::test]
-async fn it_is_made_once_and_every_serial_is_its_own() {
+async fn the_ca_is_created_once_and_every_serial_is_unique() {
     let dir = TempDir::new().unwrap();
     let store = open_store(dir.path());
     let first = InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();
@@ -105,7 +105,7 @@ async fn it_is_made_once_and_every_serial_is_its_own() {
 }
 
 #[tokio::test]
-async fn another_secret_key_does_not_make_another_ca() {
+async fn another_secret_key_is_an_error_and_not_another_ca() {
     let dir = TempDir::new().unwrap();
     let store = open_store(dir.path());
     InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();

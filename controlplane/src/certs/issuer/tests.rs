@@ -1,4 +1,4 @@
-//! Attempts that fail leave behind what the next one, and the owner, need to know.
+//! The recorded outcome of failed attempts.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -14,7 +14,7 @@ fn now() -> OffsetDateTime {
 }
 
 #[tokio::test]
-async fn a_ca_that_is_away_is_tried_again_later_and_later() {
+async fn attempts_at_an_unreachable_ca_back_off() {
     let IssuerFixture { _dir, issuer, .. } = IssuerFixture::without_a_ca(Clock::from_fn(now));
     let spec = CertificateSpec::base(&base());
     for (failures, minutes) in [(1, 1), (2, 10), (3, 100), (4, 1440)] {
@@ -37,7 +37,7 @@ fn fresh() -> IssuanceState {
 const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 #[test]
-fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
+fn a_missing_record_is_not_a_failure_and_is_checked_again_soon() {
     let record = DnsRecord { name: "shop.example".into(), kind: "A".into(), value: "192.0.2.1".into() };
     let missing =
         || AttemptError::Missing { reason: "it leads elsewhere".into(), records: vec![record.clone()] };
@@ -51,12 +51,12 @@ fn a_missing_record_is_no_failure_and_is_looked_for_again_soon() {
         (later.missing_since, later.next_attempt),
         (Some(START), Some(day + time::Duration::hours(1)))
     );
-    let (_, other) = after_failure(day, first, AttemptError::Order(OrderError::Slow));
+    let (_, other) = after_failure(day, first, AttemptError::Order(OrderError::Timeout));
     assert_eq!((other.failures, other.records, other.missing_since), (1, vec![], None));
 }
 
 #[test]
-fn the_ca_says_when_to_come_back() {
+fn the_retry_after_of_the_ca_is_respected() {
     let hour = START + time::Duration::hours(1);
     let refused = |retry_after| {
         let message = "too many (rateLimited)".to_owned();
@@ -74,10 +74,10 @@ fn the_ca_says_when_to_come_back() {
 }
 
 #[test]
-fn a_moment_in_the_window_lies_in_it() {
+fn the_renewal_time_lies_in_the_window() {
     let end = START + time::Duration::days(2);
     for _ in 0..100 {
         assert!((START..=end).contains(&random_time_in(START, end)));
     }
-    assert_eq!(random_time_in(end, START), end, "a window the wrong way round");
+    assert_eq!(random_time_in(end, START), end, "a window that ends before it starts");
 }

@@ -1,4 +1,4 @@
-//! Routes come and go in a real store; certificates follow.
+//! Certificates in a real store while routes are created and deleted.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -68,18 +68,18 @@ async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
     .await
 }
 
-async fn held(store: &Store) -> Vec<String> {
-    write(store, |tx| list(tx)).await.into_iter().map(|held| held.id.to_string()).collect()
+async fn certificate_ids(store: &Store) -> Vec<String> {
+    write(store, |tx| list(tx)).await.into_iter().map(|certificate| certificate.id.to_string()).collect()
 }
 
 #[tokio::test]
-async fn terminated_hosts_get_one_and_others_do_not() {
+async fn only_terminated_hosts_get_certificates() {
     let mut fixture = fixture(Clock::system()).await;
     create(&fixture.store, "app.gw.example", Mode::Terminate).await;
     create(&fixture.store, "own.example", Mode::Passthrough).await;
     create(&fixture.store, "shop.example", Mode::Terminate).await;
     fixture.certificates.pass().await.unwrap();
-    assert_eq!(held(&fixture.store).await, ["gw.example", "shop.example"]);
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example", "shop.example"]);
 
     let revision = *fixture.store.changed().borrow();
     fixture.certificates.pass().await.unwrap();
@@ -88,13 +88,13 @@ async fn terminated_hosts_get_one_and_others_do_not() {
     create(&fixture.store, "deep.app.gw.example", Mode::Terminate).await;
     create(&fixture.store, "own2.example", Mode::Passthrough).await;
     fixture.certificates.pass().await.unwrap();
-    assert_eq!(held(&fixture.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
+    assert_eq!(certificate_ids(&fixture.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
 }
 
 static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
 
 #[tokio::test]
-async fn renews_in_time_and_drops_what_nobody_needs() {
+async fn certificates_are_renewed_in_time_and_dropped_when_unneeded() {
     let clock = Clock::from_fn(|| OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap());
     let mut fixture = fixture(clock).await;
     let shop = create(&fixture.store, "shop.example", Mode::Terminate).await;
@@ -109,7 +109,7 @@ async fn renews_in_time_and_drops_what_nobody_needs() {
     .await;
     NOW.fetch_add(59 * 86_400, Ordering::Relaxed);
     fixture.certificates.pass().await.unwrap();
-    assert_eq!(write(&fixture.store, |tx| list(tx)).await, first[..1], "dropped; the other is young");
+    assert_eq!(write(&fixture.store, |tx| list(tx)).await, first[..1], "dropped; the other is not due yet");
 
     NOW.fetch_add(86_400, Ordering::Relaxed);
     fixture.certificates.pass().await.unwrap();
@@ -118,7 +118,7 @@ async fn renews_in_time_and_drops_what_nobody_needs() {
 }
 
 #[tokio::test]
-async fn a_new_route_has_its_certificate_within_moments() {
+async fn a_new_route_gets_a_certificate_without_waiting_for_a_full_pass() {
     let ReconcilerFixture { _dir, store, certificates } = fixture(Clock::system()).await;
     let tasks = Tasks::new(Stop::new());
     let run = reconcile::run("certificates", certificates, store.changed(), tasks.stop().clone());
@@ -128,8 +128,8 @@ async fn a_new_route_has_its_certificate_within_moments() {
     let covered = async {
         let host = Host::parse("shop.example").unwrap();
         loop {
-            let asked = host.clone();
-            if write(&store, move |tx| coverage::covers(tx, &asked)).await {
+            let wanted = host.clone();
+            if write(&store, move |tx| coverage::covers(tx, &wanted)).await {
                 break;
             }
             changed.changed().await.unwrap();
@@ -141,7 +141,7 @@ async fn a_new_route_has_its_certificate_within_moments() {
 }
 
 #[tokio::test]
-async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() {
+async fn a_failed_attempt_waits_for_its_backoff_unless_a_renewal_is_requested() {
     let samples::IssuerFixture { _dir, store, key, metrics, issuer } =
         samples::IssuerFixture::without_a_ca(Clock::system());
     let mut certificates = CertificateReconciler::new(CertificateReconcilerParts {
@@ -154,7 +154,7 @@ async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() 
     });
     let base = CertificateId::from(&samples::base());
     certificates.pass().await.unwrap();
-    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "asked for, not waited for");
+    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "requested, not awaited");
     certificates.wait_for_work().await;
     assert!(certificates.jobs.busy.is_empty());
     let pause = certificates.pass().await.unwrap();
@@ -162,10 +162,10 @@ async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() 
 
     create(&store, "app.gw.example", Mode::Terminate).await;
     certificates.pass().await.unwrap();
-    assert!(certificates.jobs.busy.is_empty(), "a change elsewhere is no reason");
+    assert!(certificates.jobs.busy.is_empty(), "an unrelated change triggers no attempt");
 
-    let asked = base.clone();
-    write(&store, move |tx| issuance::request_renewal(tx, &asked)).await;
+    let id = base.clone();
+    write(&store, move |tx| issuance::request_renewal(tx, &id)).await;
     certificates.pass().await.unwrap();
     certificates.pass().await.unwrap();
     assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "once");
@@ -183,8 +183,8 @@ async fn a_suspended_owners_hosts_wait_until_the_suspension_ends() {
     };
     write(&fixture.store, suspend(true)).await;
     fixture.certificates.pass().await.unwrap();
-    assert_eq!(held(&fixture.store).await, ["gw.example"]);
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example"]);
     write(&fixture.store, suspend(false)).await;
     fixture.certificates.pass().await.unwrap();
-    assert_eq!(held(&fixture.store).await, ["gw.example", "shop.example"]);
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example", "shop.example"]);
 }

@@ -1,4 +1,4 @@
-//! What a CA would see, at real nodes on a real feed.
+//! Challenge responses as a CA sees them, on nodes that are connected to a real feed.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Controlplane {
         Self { dir, solver, tasks }
     }
 
-    /// A node that holds everything there is.
+    /// Connects a node and lets it catch up.
     async fn node(&self, name: &str) -> Node {
         let mut node = Node::connect(&self.dir.path().join("feed.sock"), name, None).await;
         node.take().await;
@@ -80,7 +80,7 @@ impl Controlplane {
     }
 }
 
-fn asked(host: &str, kind: ChallengeKind) -> ChallengeRequest {
+fn request(host: &str, kind: ChallengeKind) -> ChallengeRequest {
     ChallengeRequest {
         host: Host::parse(host).unwrap(),
         kind,
@@ -100,12 +100,12 @@ async fn put(node: &mut Node) -> (ChallengeResponse, u64) {
 }
 
 #[tokio::test]
-async fn dns_values_are_shown_side_by_side_and_taken_back() {
+async fn dns_values_are_published_side_by_side_and_withdrawn() {
     let plane = Controlplane::start(LIMIT).await;
     let values = || plane.solver.values.values().1;
-    let base = asked("gw.example", ChallengeKind::Dns01);
+    let base = request("gw.example", ChallengeKind::Dns01);
     let wildcard = ChallengeRequest { dns_value: "other".into(), ..base.clone() };
-    let delegated = asked("app.example.org", ChallengeKind::Dns01);
+    let delegated = request("app.example.org", ChallengeKind::Dns01);
     let first = plane.solver.present(&base).await.unwrap();
     let second = plane.solver.present(&wildcard).await.unwrap();
     let third = plane.solver.present(&delegated).await.unwrap();
@@ -119,41 +119,41 @@ async fn dns_values_are_shown_side_by_side_and_taken_back() {
 }
 
 #[tokio::test]
-async fn the_ca_may_look_once_every_node_holds_the_answer() {
+async fn publishing_ends_when_every_node_has_acknowledged() {
     let plane = Controlplane::start(LIMIT).await;
     let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
-    let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let mut show = std::pin::pin!(plane.solver.present(&asked));
-    // Both are heard while the solver works.
+    let request = request("app.example.org", ChallengeKind::TlsAlpn01);
+    let mut publish = std::pin::pin!(plane.solver.present(&request));
+    // Both nodes receive the challenge while the solver waits.
     let (first, second) = tokio::select! {
         biased;
-        early = &mut show => panic!("before any node holds it: {early:?}"),
+        early = &mut publish => panic!("before any node has acknowledged: {early:?}"),
         both = async { (put(&mut a).await, put(&mut b).await) } => both,
     };
     for (response, _) in [&first, &second] {
         assert!(matches!(response, ChallengeResponse::TlsAlpn { .. }));
     }
     a.say(FromNode::Ack(first.1)).await;
-    let early = timeout(Duration::from_millis(50), &mut show).await;
-    assert!(early.is_err(), "one node does not hold it yet");
+    let early = timeout(Duration::from_millis(50), &mut publish).await;
+    assert!(early.is_err(), "one node has not acknowledged yet");
     b.say(FromNode::Ack(second.1)).await;
-    let shown = show.await.unwrap();
+    let published = publish.await.unwrap();
     let mut late = Node::connect(&plane.dir.path().join("feed.sock"), "c", None).await;
     assert!(
         late.take().await.contains(&"+challenge/app.example.org".to_owned()),
-        "it comes to who comes later"
+        "a node that connects later gets it too"
     );
-    drop(shown);
+    drop(published);
     for node in [&mut a, &mut b, &mut late] {
         assert_eq!(node.take().await, ["-challenge/app.example.org"]);
     }
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
+async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() {
     let plane = Controlplane::start(LIMIT).await;
     let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
-    let asked = asked("app.example.org", ChallengeKind::Http01);
+    let request = request("app.example.org", ChallengeKind::Http01);
     let leaving = async {
         let (response, version) = put(&mut a).await;
         let ChallengeResponse::Http { token, key_authorization } = response else { panic!("no file") };
@@ -162,8 +162,8 @@ async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
         put(&mut b).await;
         drop(b);
     };
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), leaving);
-    drop(shown.unwrap());
+    let (published, ()) = tokio::join!(plane.solver.present(&request), leaving);
+    drop(published.unwrap());
     assert_eq!(a.take().await, ["-challenge/app.example.org"]);
 
     let rejecting = async {
@@ -172,21 +172,21 @@ async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
         a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
         a.say(FromNode::Ack(version)).await;
     };
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), rejecting);
-    let error = shown.unwrap_err().to_string();
+    let (published, ()) = tokio::join!(plane.solver.present(&request), rejecting);
+    let error = published.unwrap_err().to_string();
     assert!(error.contains("dataplane a") && error.contains("the key does not fit"), "{error}");
-    assert_eq!(a.take().await, ["-challenge/app.example.org"], "taken back after a failure too");
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), async { drop(a.take().await) });
-    drop(shown.unwrap());
+    assert_eq!(a.take().await, ["-challenge/app.example.org"], "withdrawn after a failure too");
+    let (published, ()) = tokio::join!(plane.solver.present(&request), async { drop(a.take().await) });
+    drop(published.unwrap());
 }
 
 #[tokio::test]
-async fn the_wait_is_bounded_and_says_for_whom() {
+async fn the_wait_is_bounded_and_names_the_late_nodes() {
     let plane = Controlplane::start(Duration::from_millis(300)).await;
-    let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let nobody = plane.solver.present(&asked).await.unwrap_err();
+    let request = request("app.example.org", ChallengeKind::TlsAlpn01);
+    let nobody = plane.solver.present(&request).await.unwrap_err();
     assert!(matches!(nobody, PresentError::NotAcked(AckError::NoNode)), "{nobody}");
     let _slow = plane.node("slow").await;
-    let late = plane.solver.present(&asked).await.unwrap_err();
+    let late = plane.solver.present(&request).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");
 }
