@@ -53,7 +53,7 @@ use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
 use crate::sockets::{ListenError, SOCKETS, Sockets};
 use crate::store::{OpenError, Store, StoreError};
-use crate::suspensions::Suspensions;
+use crate::suspensions::SuspensionReconciler;
 use crate::tickets::{TicketKeyError, TicketKeyRotation};
 
 /// The time for open connections to end.
@@ -122,7 +122,7 @@ pub struct App {
     loader: Loader,
     certificates: CertificateReconciler,
     tickets: TicketKeyRotation,
-    suspensions: Suspensions,
+    suspensions: SuspensionReconciler,
     suspended: watch::Receiver<u64>,
     registry: Registry,
     metrics: Metrics,
@@ -178,7 +178,7 @@ impl Application for App {
         let domain = domain(&config, store.clone(), keys, &nodes, &authority);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
-        let mut suspensions = Suspensions::new(domain.clone());
+        let mut suspensions = SuspensionReconciler::new(domain.clone());
         // Before the catalog is read: who comes back is in it.
         suspensions.pass().await?;
         let loader = loader(&config, &store, &key, challenges);

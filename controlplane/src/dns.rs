@@ -1,4 +1,4 @@
-//! The name server of `_acme-challenge.<base domain>` and of nothing else, and what others' name servers say.
+//! DNS: the authoritative server of `_acme-challenge.<base domain>`, and a resolver of other names.
 
 pub(crate) mod resolver;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
+//! The store: an SQLite database behind named and measured transactions. No other module uses Diesel.
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
@@ -43,20 +43,21 @@ pub(crate) use self::transaction::{Tx, WriteTx};
 use self::writer::Writer;
 use crate::metrics::Metrics;
 
-/// How many transactions read at once.
+/// The maximum number of concurrent read transactions.
 const READERS: u32 = 4;
-/// How long a reader waits for its connection.
+/// The time limit for a reader to get its connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a route is terminated. The sign keeps SQLite from taking the index of the modes, which is nearly all routes.
+/// A condition for terminated routes. The unary plus keeps SQLite from using the index of modes, which nearly all
+/// routes match.
 const IS_TERMINATED: &str = "+routes.mode = 'terminate'";
-/// Whether a route has not changed after a version. The sign keeps SQLite from taking the index of the versions, which
-/// is nearly all routes here, instead of the owners'.
+/// A condition for routes that have not changed since a version. The unary plus keeps SQLite from using the index of
+/// versions, which nearly all routes match here, instead of the index of owners.
 const UNCHANGED_SINCE: &str = "+routes.version <= ";
 
 type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
-/// The database: one writer, a few readers. Cheap to clone.
+/// The database, with one writer and a few readers. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Store(Arc<StoreInner>);
 
@@ -64,15 +65,14 @@ struct StoreInner {
     history: Arc<EpochHistory>,
     writer: Arc<Writer>,
     readers: Readers,
-    /// One permit for each of them, so that who waits for one holds no thread.
-    reading: Arc<Semaphore>,
+    /// Has one permit per reader, so that a task that waits for a reader occupies no thread.
+    reader_permits: Arc<Semaphore>,
     metrics: Metrics,
     _lock: File,
 }
 
 impl Store {
-    /// Opens the database at `path`, making it (mode 0600) if there is none, and brings its schema up to date.
-    /// Blocks.
+    /// Opens the database at `path`, creates it (mode 0600) if it does not exist, and migrates its schema. Blocks.
     pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
         let mut opened = open::open(path)?;
@@ -92,25 +92,25 @@ impl Store {
             history: Arc::new(history),
             writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
             readers,
-            reading: Arc::new(Semaphore::new(READERS as usize)),
+            reader_permits: Arc::new(Semaphore::new(READERS as usize)),
             metrics,
             _lock: opened.lock,
         })))
     }
 
-    /// Its past, up to the epoch that began when it was opened.
+    /// Returns the history of the database, which ends with the epoch that began when it was opened.
     #[must_use]
     pub(crate) fn history(&self) -> &Arc<EpochHistory> {
         &self.0.history
     }
 
-    /// The revision after each commit that made one, beginning with the one now.
+    /// Returns the current revision and a notification of each new one.
     #[must_use]
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.0.writer.changed()
     }
 
-    /// Runs `work` over one consistent state of the database.
+    /// Runs `work` in a read transaction, which sees one consistent state of the database.
     pub(crate) async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -119,7 +119,7 @@ impl Store {
     {
         let inner = Arc::clone(&self.0);
         let started = Instant::now();
-        let permit = timeout(READER_TIMEOUT, Arc::clone(&inner.reading).acquire_owned()).await;
+        let permit = timeout(READER_TIMEOUT, Arc::clone(&inner.reader_permits).acquire_owned()).await;
         let busy = || StoreError::Connection("all readers are busy".to_owned());
         let permit = permit.map_err(|_| busy())?.map_err(|_| StoreError::Interrupted)?;
         let run = move || {
@@ -132,8 +132,8 @@ impl Store {
         spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
     }
 
-    /// Runs `work` with nobody else writing, after the writes that were asked for before this call. When this gives
-    /// `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to its end even if the future is dropped.
+    /// Runs `work` in a write transaction, after the writes that were requested before. On `Ok` the changes are on the
+    /// disk; on an error none of them is kept. The transaction completes even if the future is dropped.
     pub(crate) fn write<T, E, F>(
         &self,
         name: &'static str,
@@ -147,22 +147,22 @@ impl Store {
         self.0.writer.write(name, work)
     }
 
-    /// Returns what [`write`](Self::write) would return; nothing of it is kept.
+    /// Runs `work` as [`write`](Self::write) does and returns its result, but keeps none of the changes.
     pub(crate) async fn dry_run<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
-        let rolled_back = self.write(name, |tx| Err::<(), _>(RolledBack(work(tx)))).await;
-        rolled_back.map_or_else(|RolledBack(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
+        let rolled_back = self.write(name, |tx| Err::<(), _>(DryRunResult(work(tx)))).await;
+        rolled_back.map_or_else(|DryRunResult(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
     }
 }
 
-/// An outcome that a transaction fails with, so that it is rolled back.
-struct RolledBack<T, E>(Result<T, E>);
+/// The result of a transaction, as an error that rolls it back.
+struct DryRunResult<T, E>(Result<T, E>);
 
-impl<T, E: From<StoreError>> From<StoreError> for RolledBack<T, E> {
+impl<T, E: From<StoreError>> From<StoreError> for DryRunResult<T, E> {
     fn from(error: StoreError) -> Self {
         Self(Err(error.into()))
     }

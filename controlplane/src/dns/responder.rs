@@ -1,4 +1,4 @@
-//! From a question's bytes to the answer's: what the zone says, or, over the limit, that TCP is the way.
+//! The responder for our zone: it turns the bytes of a query into those of the response.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,14 +17,14 @@ use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport, header};
 use super::txt::TxtSet;
 use super::zone::Zone;
 
-/// The largest answer over UDP, in bytes: it crosses every path in one piece (DNS flag day 2020).
+/// The maximum size of a response over UDP, in bytes, which avoids fragmentation (DNS flag day 2020).
 const MAX_UDP_SIZE: u16 = 1232;
-/// The largest answer over UDP to who does not say how much it takes (RFC 1035 §4.2.1), in bytes.
+/// The maximum size of a response over UDP to a client without EDNS, in bytes (RFC 1035 §4.2.1).
 const MAX_UDP_WITHOUT_EDNS: u16 = 512;
-/// The second byte of a header's flags: "this cannot be read".
+/// The second byte of the header's flags with the response code FORMERR (RFC 1035 §4.1.1).
 const FORMAT_ERROR: u8 = 1;
 
-/// ZoneResponder for the zone; the values are those of the moment of the question. Clones are the same one.
+/// A responder for the zone with the current TXT values. Clones share the zone.
 #[derive(Clone)]
 pub(crate) struct ZoneResponder(Arc<ResponderInner>);
 
@@ -32,7 +32,7 @@ struct ResponderInner {
     zone: Zone,
     values: TxtSet,
     filter: QuestionFilter,
-    /// Made anew when the values have changed.
+    /// The zone with the values of one generation. Replaced by the first query after a change of the values.
     current: ArcSwap<ZoneSnapshot>,
 }
 
@@ -42,7 +42,7 @@ struct ZoneSnapshot {
 }
 
 impl ZoneResponder {
-    /// The zone with these values.
+    /// Creates a responder for the zone with these values.
     #[must_use]
     pub(crate) fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
         let current = ArcSwap::from_pointee(ZoneSnapshot::new(&zone, &values));
@@ -90,7 +90,7 @@ impl ZoneSnapshot {
     }
 }
 
-/// Keeps an answer's bytes.
+/// A response handler that stores the encoded response.
 #[derive(Clone)]
 struct ResponseCapture {
     transport: Transport,
@@ -110,7 +110,8 @@ impl ResponseHandler for ResponseCapture {
             impl Iterator<Item = &'a Record> + Send + 'a,
         >,
     ) -> Result<ResponseInfo, NetError> {
-        // Else the asker's own size, up to 65535, would be said and kept to: we would amplify.
+        // Without this cap the response could have the size that the client announces, up to 65535, and amplify
+        // attacks.
         let capped: Option<Edns> = response.edns().map(|edns| {
             let mut edns = edns.clone();
             edns.set_max_payload(edns.max_payload().min(MAX_UDP_SIZE));

@@ -1,4 +1,4 @@
-//! Others' name server for the tests: some zones, over a real socket.
+//! Name servers of other people's zones, on a real socket, for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-/// A name, the type of its record and its value.
+/// A name, a record type and a value.
 pub(crate) type ZoneEntry = (&'static str, &'static str, &'static str);
 
-/// The server; it ends when it is dropped.
+/// A name server that stops when it is dropped.
 pub(crate) struct TestNameServer {
     pub(crate) address: SocketAddr,
     _server: Server<Catalog>,
 }
 
-/// Serves zones, by their names and what is in them, and an empty root.
+/// Serves the zones, given by their names and entries, and an empty root zone.
 pub(crate) async fn serve(zones: &[(&'static str, &[ZoneEntry])]) -> TestNameServer {
     let mut catalog = Catalog::new();
     for (zone, entries) in zones.iter().copied().chain([(".", &[][..])]) {
@@ -48,13 +48,13 @@ pub(crate) async fn serve(zones: &[(&'static str, &[ZoneEntry])]) -> TestNameSer
     TestNameServer { address, _server: server }
 }
 
-/// A name server that knows no better with some questions; it ends when it is dropped.
+/// A name server that fails for some queries and stops when it is dropped.
 pub(crate) struct FailingNameServer {
     pub(crate) address: SocketAddr,
     _task: JoinSet<()>,
 }
 
-/// Stands before `names` and answers questions of these names and types with `code`, or not at all.
+/// Starts a server in front of `names` that answers queries for these names and types with `code`, or not at all.
 pub(crate) async fn failing(
     names: &TestNameServer,
     code: Option<ResponseCode>,

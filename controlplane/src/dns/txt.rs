@@ -1,4 +1,4 @@
-//! The TXT values that are to be seen now: each stays as long as its guard lives.
+//! The published TXT values. Each value stays as long as its guard lives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,40 +7,40 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use webgateway_proto::model::Host;
 
-/// How much of a host's SHA-256 names its place, in bytes.
+/// The number of bytes of a host's SHA-256 digest in its label.
 const LABEL_DIGEST_SIZE: usize = 10;
 
-/// Where in our zone the values for one host stand.
+/// The name in our zone that holds the TXT values for one host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TxtName {
-    /// At the zone's own name: those of the base domain and its wildcard.
+    /// The apex of the zone, with the values for the base domain and its wildcard.
     Apex,
-    /// One label below it: those of a host whose `_acme-challenge` is a CNAME to there. The label is told by the
-    /// host alone, so that the owner can make the CNAME once, and no two hosts share one.
+    /// The name one label below the apex, with the values for a host whose `_acme-challenge` is a CNAME to it. The
+    /// label depends only on the host, so that the owner creates the CNAME once and no two hosts share a label.
     Below(String),
 }
 
-/// The pending values. Clones are the same set.
+/// The set of published TXT values. Clones share the set.
 #[derive(Debug, Clone)]
 pub(crate) struct TxtSet(Arc<watch::Sender<TxtValues>>);
 
 #[derive(Debug, Default)]
 struct TxtValues {
-    /// Counts the changes.
+    /// The number of changes so far.
     generation: u64,
     counts: BTreeMap<(TxtName, String), usize>,
 }
 
-/// One value, seen until this is dropped.
+/// A guard that keeps one value published until it is dropped.
 #[derive(Debug)]
-#[must_use = "the value is taken back when this is dropped"]
+#[must_use = "the value is withdrawn when this is dropped"]
 pub(crate) struct TxtGuard {
     set: TxtSet,
     key: (TxtName, String),
 }
 
 impl TxtName {
-    /// Where the values for a host stand.
+    /// Returns the name for a host's values.
     #[must_use]
     pub(crate) fn for_host(host: &Host, base: &Host) -> Self {
         if host == base {
@@ -54,15 +54,15 @@ impl TxtName {
 }
 
 impl TxtSet {
-    /// None yet.
+    /// Creates an empty set.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(TxtValues::default())))
     }
 
-    /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub(crate) fn publish(&self, place: TxtName, value: &str) -> TxtGuard {
-        let key = (place, value.to_owned());
+    /// Publishes a value. A value that is published twice stays until both guards are dropped.
+    pub(crate) fn publish(&self, name: TxtName, value: &str) -> TxtGuard {
+        let key = (name, value.to_owned());
         self.0.send_modify(|values| {
             values.generation += 1;
             *values.counts.entry(key.clone()).or_default() += 1;
@@ -70,13 +70,13 @@ impl TxtSet {
         TxtGuard { set: self.clone(), key }
     }
 
-    /// Counts the changes: while it stays the same, so do the values.
+    /// Returns the number of changes so far. The values have not changed while this stays the same.
     #[must_use]
     pub(crate) fn generation(&self) -> u64 {
         self.0.borrow().generation
     }
 
-    /// The values in their order, and the generation they are of.
+    /// Returns the generation and its values, ordered by name and value.
     #[must_use]
     pub(crate) fn values(&self) -> (u64, Vec<(TxtName, String)>) {
         let values = self.0.borrow();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_lives_as_long_as_its_guards() {
+    fn a_value_is_published_as_long_as_a_guard_lives() {
         let set = TxtSet::new();
         let values = || set.values().1.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
         let (b, a) = (set.publish(TxtName::Apex, "b"), set.publish(TxtName::Apex, "a"));
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn each_host_has_a_place_of_its_own() {
+    fn each_host_has_its_own_name() {
         let base = host("gw.example");
         assert_eq!(TxtName::for_host(&base, &base), TxtName::Apex);
         let TxtName::Below(label) = TxtName::for_host(&host("app.example.org"), &base) else {
             panic!("apex")
         };
-        assert_eq!(label, "b0bf13b620397f0e7a46", "owners have made CNAMEs to it: it may never change");
+        assert_eq!(label, "b0bf13b620397f0e7a46", "owners have created CNAMEs to it: it must never change");
         assert_ne!(TxtName::for_host(&host("app2.example.org"), &base), TxtName::Below(label));
     }
 }

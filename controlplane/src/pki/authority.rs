@@ -1,4 +1,4 @@
-//! The CA of the nodes: its key is sealed in the store, and it signs for nodes and for the controlplane alone.
+//! The nodes' CA. Its key is sealed in the store; it signs certificates only for nodes and for the controlplane.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ use webgateway_proto::model::NodeName;
 use webgateway_seal::SecretKey;
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
-/// Clocks differ.
+/// The time by which `notBefore` lies in the past, because clocks differ.
 const BACKDATE: Duration = Duration::hours(1);
-/// The largest request that is looked at, in bytes; one for a P-256 key has about 250.
+/// The maximum size of a certificate request, in bytes. One for a P-256 key has about 250.
 const MAX_CSR_SIZE: usize = 4096;
-/// Stands before a node's id in its certificate (RFC 9562 §4).
+/// The prefix of a node's id in the URI of its certificate (RFC 9562 §4).
 const MEMBER_URI_PREFIX: &str = "urn:uuid:";
 
-/// The CA. Clones are the same one.
+/// The nodes' CA. Clones are interchangeable.
 #[derive(Clone)]
 pub(crate) struct NodeAuthority(Arc<AuthorityInner>);
 
@@ -39,36 +39,36 @@ struct AuthorityInner {
     root: CertificateDer<'static>,
 }
 
-/// Why there is no CA.
+/// An error while opening the CA or configuring TLS with it.
 #[derive(Debug, Error)]
 pub enum NodeAuthorityError {
     /// The store cannot be read or written.
     #[error("the nodes' CA: {0}")]
     Store(#[from] StoreError),
-    /// It cannot be made, or what the store has is damaged.
+    /// The key or certificate cannot be generated, or is damaged in the store.
     #[error("the nodes' CA cannot be used: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// TLS cannot be done with it.
+    /// The CA cannot be used for TLS.
     #[error("the nodes' CA cannot be used for TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// No client can be verified with it.
+    /// The CA cannot be used to verify client certificates.
     #[error("the nodes' CA cannot be used to verify nodes: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Why a request is not signed.
+/// The reason why a certificate request is rejected.
 #[derive(Debug, Error)]
 pub(crate) enum SignError {
-    /// It is none, or not signed with its own key.
+    /// The request is malformed, or its signature does not match its key.
     #[error("the certificate request cannot be used: {0}")]
     Request(rcgen::Error),
-    /// Too large.
+    /// The request exceeds the maximum size.
     #[error("the certificate request is over {MAX_CSR_SIZE} bytes")]
     Size,
-    /// Another kind of key.
+    /// The key is of another type than ECDSA P-256.
     #[error("the key in the certificate request is not an ECDSA P-256 key")]
     Key,
-    /// The signature failed here.
+    /// The signing failed.
     #[error("the certificate cannot be signed: {0}")]
     Crypto(rcgen::Error),
 }
@@ -78,22 +78,22 @@ pub(crate) enum SignError {
 pub(crate) struct NodeIdentity {
     /// The node's name.
     pub name: NodeName,
-    /// The id by which it is on the list of nodes.
+    /// The id under which the node is registered.
     pub member: Uuid,
 }
 
-/// A node's certificate.
+/// A certificate issued to a node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeCertificate {
-    /// DER.
+    /// The certificate, DER.
     pub certificate: CertificateDer<'static>,
-    /// SHA-256 of it.
+    /// The SHA-256 digest of the certificate.
     pub fingerprint: [u8; 32],
-    /// Until when it is good.
+    /// The end of its validity.
     pub not_after: OffsetDateTime,
 }
 
-/// A certificate of the controlplane with its key.
+/// A certificate of the controlplane and its key.
 pub(super) struct ServerPair {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
@@ -101,7 +101,7 @@ pub(super) struct ServerPair {
 }
 
 impl NodeAuthority {
-    /// Takes the CA from the store, making it on the first start.
+    /// Loads the CA from the store and creates it on the first start.
     pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
@@ -125,19 +125,19 @@ impl NodeAuthority {
         Ok(Self(Arc::new(AuthorityInner { issuer, root })))
     }
 
-    /// Its own certificate.
+    /// Returns the root certificate.
     #[must_use]
     pub(crate) fn root(&self) -> &CertificateDer<'static> {
         &self.0.root
     }
 
-    /// SHA-256 of its own certificate.
+    /// Returns the SHA-256 digest of the root certificate.
     #[must_use]
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.0.root)
     }
 
-    /// Signs a node's request (PKCS#10 DER): its key is taken from it, everything else is ours.
+    /// Signs a node's certificate request (PKCS#10 DER). Only the public key is taken from the request.
     pub(crate) fn sign(
         &self,
         csr: &[u8],
@@ -167,7 +167,7 @@ impl NodeAuthority {
         })
     }
 
-    /// Makes a certificate for the controlplane itself.
+    /// Issues a certificate for the controlplane itself.
     pub(super) fn server(&self, now: OffsetDateTime, lifetime: Duration) -> Result<ServerPair, rcgen::Error> {
         let mut params = leaf_params(CONTROLPLANE_NAME, now, lifetime);
         params.subject_alt_names = vec![SanType::DnsName(CONTROLPLANE_NAME.try_into()?)];
@@ -185,7 +185,7 @@ impl std::fmt::Debug for NodeAuthority {
     }
 }
 
-/// The id in a node's certificate. Says nothing of whether the certificate is good.
+/// Returns the node's id in a certificate. Does not verify the certificate.
 #[must_use]
 pub(crate) fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -218,7 +218,7 @@ fn base_params(name: &str, now: OffsetDateTime, lifetime: Duration) -> Certifica
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    // 122 random bits; positive (RFC 5280 §4.1.2.2).
+    // A positive number with 122 random bits (RFC 5280 §4.1.2.2).
     let mut serial = Uuid::new_v4().into_bytes();
     serial[0] &= 0x7f;
     params.serial_number = Some(SerialNumber::from_slice(&serial));

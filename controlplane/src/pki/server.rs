@@ -1,4 +1,4 @@
-//! TLS towards the nodes: TLS 1.3 alone, a certificate of our resolver that is replaced as it ages, theirs verified.
+//! TLS for connections from nodes: TLS 1.3 only, with a renewed server certificate and verified client certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tracing::{error, info};
 use super::authority::{NodeAuthority, NodeAuthorityError};
 use crate::clock::Clock;
 
-/// Short: nobody has to revoke it.
+/// The lifetime of the server certificate. It is short because the certificate cannot be revoked.
 const LIFETIME: Duration = Duration::days(7);
 
-/// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is let in as nobody; one
-/// with a certificate that is not good is not.
+/// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is accepted as
+/// unauthenticated; an invalid certificate fails the handshake.
 pub(crate) fn config(
     authority: &NodeAuthority,
     clock: Clock,
@@ -28,19 +28,19 @@ pub(crate) fn config(
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
     let resolver =
         ServerCertResolver { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
-    // Fails here rather than at the first handshake.
+    // An error is reported here, at the start, rather than at the first handshake.
     resolver.current()?;
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // A resumed session would keep a certificate that has ended since.
+    // A resumed session would keep a client certificate that has expired since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-/// Our certificate, issued anew by the first handshake after two thirds of its life.
+/// A resolver of the server certificate, which the first handshake after two thirds of its lifetime renews.
 struct ServerCertResolver {
     authority: NodeAuthority,
     clock: Clock,
@@ -62,10 +62,10 @@ impl ServerCertResolver {
             return Ok(Arc::clone(&cached.pair));
         }
         let issued = self.authority.server(now, LIFETIME)?;
-        // With the root: a node that joins knows it by its fingerprint alone.
+        // The chain contains the root because a node that joins knows only the root's fingerprint.
         let chain = vec![issued.certificate, self.authority.root().clone()];
         let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&issued.key)?));
-        info!(until = %issued.not_after, "a new certificate towards the nodes");
+        info!(until = %issued.not_after, "server certificate for nodes issued");
         let current = CachedCert { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
         self.current.store(Some(Arc::new(current)));
         Ok(pair)
@@ -75,7 +75,7 @@ impl ServerCertResolver {
 impl ResolvesServerCert for ServerCertResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current();
-        current.inspect_err(|error| error!(%error, "no certificate towards the nodes")).ok()
+        current.inspect_err(|error| error!(%error, "no server certificate for nodes")).ok()
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_certificate_is_kept_while_it_is_fresh_and_replaced_without_a_restart() {
+    async fn the_certificate_is_cached_and_renewed_without_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let (_, authority) = sample(dir.path(), today()).await;
         let resolver =
@@ -110,8 +110,12 @@ mod tests {
         DAY.fetch_add(1, Ordering::Relaxed);
         let second = resolver.current().unwrap();
         assert_ne!(second.cert[0], first.cert[0]);
-        assert_eq!(second.cert[1], first.cert[1], "of the same CA");
+        assert_eq!(second.cert[1], first.cert[1], "the same CA");
         DAY.fetch_sub(10, Ordering::Relaxed);
-        assert_ne!(resolver.current().unwrap().cert[0], second.cert[0], "a clock that was set back");
+        assert_ne!(
+            resolver.current().unwrap().cert[0],
+            second.cert[0],
+            "renewed after the clock was set back"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Our accounts at the CAs: credentials, sealed, by the URL of the CA's directory.
+//! The table of accounts at CAs: sealed credentials by the URL of the CA's directory.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::schema::{acme_accounts, acme_orders};
 use super::{StoreError, Tx, WriteTx};
 
-/// The credentials for this CA, if there is an account.
+/// Returns the credentials for this CA, if there is an account.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     directory: &str,
@@ -23,7 +23,7 @@ pub(crate) fn find(
     sealed.map(open).transpose()
 }
 
-/// Keeps the credentials of a new account.
+/// Stores the credentials of a new account.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     directory: &str,
@@ -42,7 +42,7 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Forgets an account that the CA does not know any more, and its orders.
+/// Deletes an account that the CA no longer knows, and its orders.
 pub(crate) fn delete(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_accounts::table.find(directory)).execute(tx.conn)?;
     diesel::delete(acme_orders::table.filter(acme_orders::directory.eq(directory))).execute(tx.conn)?;

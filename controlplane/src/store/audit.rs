@@ -1,5 +1,5 @@
-//! The audit: who changed what, from where, when, and what they signed; one row per mutation, in its transaction, each
-//! chained to the one before it.
+//! The audit log: one row per mutation, written in the mutation's transaction and chained to the row before it by its
+//! hash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,42 +16,42 @@ use super::schema::{audit, audit_requests};
 use super::{StoreError, Tx, WriteTx};
 use crate::clock::rfc3339;
 
-/// One mutation.
+/// A mutation to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct AuditEntry {
-    /// When.
+    /// The time of the mutation.
     pub at: OffsetDateTime,
-    /// The key id of who did it.
+    /// The id of the caller's key.
     pub caller: String,
-    /// The address they came from.
+    /// The caller's IP address.
     pub client: String,
     /// The API method.
     pub method: &'static str,
-    /// What was changed, such as `route/<uuid>`.
+    /// The changed object, such as `route/<uuid>`.
     pub target: String,
-    /// How it was, as JSON; `None` if it was not.
+    /// The object before the change, as JSON; `None` if it did not exist.
     pub before: Option<String>,
-    /// How it is, as JSON; `None` if it is no more.
+    /// The object after the change, as JSON; `None` if it no longer exists.
     pub after: Option<String>,
-    /// How they asked for it.
+    /// The signed request; `None` for the gateway's own mutations.
     pub request: Option<Arc<SignedRequest>>,
 }
 
-/// A request that asks for changes.
+/// A signed request for a mutation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SignedRequest {
-    /// What was signed.
+    /// The signed parts of the request.
     pub evidence: Evidence,
-    /// Whether it was made before; then nothing is changed.
+    /// The result of the nonce check. A replayed request changes nothing.
     pub first_use: FirstUse,
 }
 
-/// Which records are meant; with nothing given, all.
+/// A filter for audit records. Fields that are `None` match all records.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuditFilter {
-    /// Those of this caller.
+    /// The id of the caller's key.
     pub caller: Option<String>,
-    /// Those about this target.
+    /// The changed object.
     pub target: Option<String>,
 }
 
@@ -71,7 +71,7 @@ struct AuditRow {
     hash: Option<String>,
 }
 
-/// Adds a row for this change. Fails if the request that asks for it was made before.
+/// Appends a record. Returns [`StoreError::Replayed`] if the request is not the first with its nonce.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), StoreError> {
     let revision = tx.revise()?;
     let last: Option<(i64, Option<String>)> =
@@ -97,7 +97,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), Sto
     Ok(())
 }
 
-/// Keeps a request, once however many changes came of it.
+/// Stores a request once, however many mutations it causes. Returns its hash.
 fn insert_request(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
     let SignedRequest { evidence, first_use } = request;
     first_use.require()?;
@@ -110,7 +110,7 @@ fn insert_request(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<Strin
     Ok(hash)
 }
 
-/// The newest records before `before`, newest first, at most `limit`.
+/// Returns the newest records before the id `before`, newest first, at most `limit`.
 pub(crate) fn newest(
     tx: &mut Tx<'_>,
     filter: &AuditFilter,
@@ -131,8 +131,8 @@ pub(crate) fn newest(
     query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::read).collect()
 }
 
-/// The records after `after`, oldest first, at most `limit`, with the requests they came from. Ends early when the
-/// requests are over `bytes` together, but never before the first record.
+/// Returns the records after the id `after`, oldest first, at most `limit`, with their requests. Stops early when the
+/// requests exceed `bytes` in total, but returns at least one record.
 pub(crate) fn export(
     tx: &mut Tx<'_>,
     after: u64,
@@ -141,7 +141,7 @@ pub(crate) fn export(
 ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), StoreError> {
     let query = audit::table.filter(audit::id.gt(after.cast_signed())).order(audit::id.asc());
     let rows: Vec<AuditRow> = query.select(AuditRow::as_select()).limit(limit.into()).load(tx.conn)?;
-    let (mut records, mut requests, mut taken) = (Vec::new(), BTreeMap::new(), 0);
+    let (mut records, mut requests, mut bytes_so_far) = (Vec::new(), BTreeMap::new(), 0);
     for row in rows {
         let record = row.read()?;
         if let Some(hash) = record.request.clone().filter(|hash| !requests.contains_key(hash)) {
@@ -151,11 +151,11 @@ pub(crate) fn export(
                 .first(tx.conn)
                 .optional()?;
             let text = text.unwrap_or_default();
-            if !records.is_empty() && taken + text.len() > bytes {
+            if !records.is_empty() && bytes_so_far + text.len() > bytes {
                 break;
             }
-            taken += text.len();
-            // One that is missing is found by whoever verifies.
+            bytes_so_far += text.len();
+            // A missing or damaged request is reported by the verification of the export.
             if let Ok(evidence) = serde_json::from_str(&text) {
                 requests.insert(hash, evidence);
             }
@@ -192,7 +192,7 @@ impl AuditRow {
     }
 }
 
-/// How many rows there are about `target`.
+/// Returns the number of records about `target`.
 #[cfg(test)]
 pub(crate) fn count(tx: &mut Tx<'_>, target: &str) -> Result<u64, StoreError> {
     let count: i64 = audit::table.filter(audit::target.eq(target)).count().get_result(tx.conn)?;

@@ -1,5 +1,5 @@
-//! Certificates as rows: chains in PEM, keys sealed. A dropped one stays as a row without content, so that the
-//! nodes that hold it are told.
+//! The table of certificates: chains in PEM, keys sealed. A dropped certificate stays as an empty row, so that nodes
+//! that hold it can be told to remove it.
 
 use std::sync::Arc;
 
@@ -18,53 +18,53 @@ use super::change::{Change, ResourceChange};
 use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
 
-/// Whether a route's host lies elsewhere than one label below a domain.
+/// A condition for routes whose host is not a direct child of a domain.
 const NOT_CHILD_OF: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
 const STATE_ACTIVE: &str = "active";
 const STATE_DROPPED: &str = "dropped";
-/// A local CA's own certificate, which is nobody's on the feed.
+/// The state of the internal CA's own certificate, which is not distributed to nodes.
 const STATE_AUTHORITY: &str = "authority";
-/// No host is called this: it has no dot.
+/// The id of the internal CA's row. It has no dot, so that no host has the same id.
 const AUTHORITY_ID: &str = "internal-ca";
 
-/// A certificate that was issued.
+/// An issued certificate with its key.
 pub(crate) struct IssuedCertificate {
-    /// What it is called.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The names that the certificate covers.
     pub names: Vec<CertName>,
-    /// PEM, leaf first.
+    /// The chain, PEM, leaf first.
     pub chain: String,
-    /// PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
-    /// Who issued it: `internal`, or the URL of the CA's directory.
+    /// The issuer: `internal`, or the URL of the CA's directory.
     pub issuer: String,
-    /// The time from which it is good, in whole seconds.
+    /// The start of the validity, in whole seconds.
     pub not_before: OffsetDateTime,
-    /// The time until which it is good, in whole seconds.
+    /// The end of the validity, in whole seconds.
     pub not_after: OffsetDateTime,
 }
 
-/// What a decision on a certificate needs to know of it.
+/// A certificate without its chain and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CertificateInfo {
-    /// What it is called.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The names that the certificate covers.
     pub names: Vec<CertName>,
-    /// Who issued it.
+    /// The issuer: `internal`, or the URL of the CA's directory.
     pub issuer: String,
-    /// The time from which it is good.
+    /// The start of the validity.
     pub not_before: OffsetDateTime,
-    /// The time until which it is good.
+    /// The end of the validity.
     pub not_after: OffsetDateTime,
 }
 
-/// A local CA: its certificate in PEM and its key in PKCS#8 DER.
+/// The certificate and key of the internal CA.
 pub(crate) struct InternalAuthority {
-    /// PEM.
+    /// The certificate, PEM.
     pub certificate: String,
-    /// PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
@@ -82,7 +82,7 @@ struct CertificateRow {
     state: String,
 }
 
-/// A [`CertificateRow`] without what is large.
+/// The columns of a [`CertificateRow`] except for the chain and the key.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
 struct CertificateInfoRow {
@@ -93,14 +93,14 @@ struct CertificateInfoRow {
     not_after: i64,
 }
 
-/// The certificates in use.
+/// Returns the certificates in use, ordered by id.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<CertificateInfo>, StoreError> {
     let query = certificates::table.filter(certificates::state.eq(STATE_ACTIVE)).order(certificates::id);
     let rows: Vec<CertificateInfoRow> = query.select(CertificateInfoRow::as_select()).load(tx.conn)?;
     rows.into_iter().map(CertificateInfoRow::validity).collect()
 }
 
-/// The certificate of this id, if it is in use.
+/// Returns the certificate with this id, if it is in use.
 pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>, StoreError> {
     let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(STATE_ACTIVE)));
     let row: Option<CertificateInfoRow> =
@@ -108,12 +108,12 @@ pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>,
     row.map(CertificateInfoRow::validity).transpose()
 }
 
-/// The local CA's own certificate in PEM, if there is such a CA.
+/// Returns the internal CA's certificate in PEM, if that CA exists.
 pub(crate) fn root(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
     Ok(certificates::table.find(AUTHORITY_ID).select(certificates::chain).first(tx.conn).optional()?)
 }
 
-/// The leaf of a certificate in use.
+/// Returns the leaf of a certificate, if it is in use.
 pub(crate) fn leaf(
     tx: &mut Tx<'_>,
     id: &CertificateId,
@@ -124,11 +124,12 @@ pub(crate) fn leaf(
     chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
 }
 
-/// The hosts of terminated routes that changed after `version` (0: all), or whose owner did, by host; without those
-/// that the wildcard of `base` covers and those of suspended owners. Costs what changed, not what there is.
+/// Returns the hosts of terminated routes that changed after `version` (0: all) or whose owner did, in order. Leaves
+/// out hosts that the wildcard of `base` covers and those of suspended owners. The cost depends on the number of
+/// changes only.
 pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let after = version.cast_signed();
-    // Two queries, so that each has its index.
+    // Two queries, because each can use its own index.
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
@@ -152,7 +153,7 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
     hosts.into_iter().map(parse).collect()
 }
 
-/// Those of [`terminated_hosts`] that no certificate covers.
+/// Returns those of [`terminated_hosts`] that no certificate covers.
 pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let mut uncovered = Vec::new();
     for host in terminated_hosts(tx, version, base)? {
@@ -163,7 +164,7 @@ pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Res
     Ok(uncovered)
 }
 
-/// Puts a certificate in the place of the one of the same name.
+/// Stores a certificate, and replaces the one with the same id.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     issued: &IssuedCertificate,
@@ -185,7 +186,7 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Takes a certificate out of use; its key is gone for good.
+/// Takes a certificate out of use and deletes its chain and key.
 pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(certificates::table.find(id.as_str()))
@@ -200,14 +201,14 @@ pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), Store
     Ok(())
 }
 
-/// Forgets what was taken out of use up to `version`; who stands before it must not be told a difference.
+/// Deletes the empty rows of certificates dropped up to `version`. Nodes before that version need a full snapshot.
 pub(super) fn purge_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
     let dropped = certificates::state.eq(STATE_DROPPED).and(certificates::version.le(version));
     diesel::delete(certificates::table.filter(dropped)).execute(tx.conn)?;
     Ok(())
 }
 
-/// The local CA, if there is one.
+/// Returns the internal CA, if it exists.
 pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<InternalAuthority>, StoreError> {
     let row: Option<CertificateRow> = certificates::table
         .find(AUTHORITY_ID)
@@ -218,7 +219,7 @@ pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Inter
     row.map(read).transpose()
 }
 
-/// Keeps a new local CA. What it signs is the nodes' concern, it is not.
+/// Stores a new internal CA. The row's version is 0 because the CA is not distributed to nodes.
 pub(crate) fn put_authority(
     tx: &mut WriteTx<'_>,
     authority: &InternalAuthority,
@@ -239,7 +240,7 @@ pub(crate) fn put_authority(
     Ok(())
 }
 
-/// What the nodes are to learn of certificates that changed after `version`.
+/// Returns the changes of certificates after `version`, for the feed.
 pub(super) fn changed_since(
     tx: &mut Tx<'_>,
     version: u64,

@@ -1,4 +1,4 @@
-//! Which challenges the nodes may hold, by host alone: what they hold of a process that died is taken from them.
+//! The hosts whose challenges nodes may hold, so that a restarted controlplane can remove those of its predecessor.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,13 @@ use super::{StoreError, Tx, WriteTx};
 
 const META_KEY: &str = "feed_challenges";
 
-/// What the last process left behind.
+/// Challenges that the previous process left on nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Leftovers {
-    /// Which challenges there are was last changed by this revision (0: never). Who stands before it may hold some
-    /// that are not named here.
+pub(crate) struct StaleChallenges {
+    /// The revision of the last change to the set of challenges (0: never). Nodes at an older revision may hold
+    /// challenges that are not in `changed`.
     pub since: u64,
-    /// What is to be removed.
+    /// The challenges to remove.
     pub changed: Vec<ResourceChange>,
 }
 
@@ -27,7 +27,7 @@ struct StoredChallenges {
     hosts: Vec<Host>,
 }
 
-/// Notes that the nodes are to hold the challenges of exactly these hosts; tells the version of that change.
+/// Records that nodes hold the challenges of exactly these hosts. Returns the version of that change.
 pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreError> {
     let version = tx.revise()?;
     let row = StoredChallenges { version, hosts: hosts.to_vec() };
@@ -37,11 +37,11 @@ pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreE
     Ok(version)
 }
 
-/// Takes away what is left of challenges that nobody shows any more.
-pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
+/// Clears the record and returns the challenges that it contained.
+pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<StaleChallenges, StoreError> {
     let StoredChallenges { version: since, hosts } = read(tx)?;
     if hosts.is_empty() {
-        return Ok(Leftovers { since, changed: Vec::new() });
+        return Ok(StaleChallenges { since, changed: Vec::new() });
     }
     let version = record(tx, &[])?;
     let removed = |host| ResourceChange {
@@ -49,7 +49,7 @@ pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<Leftovers, StoreError> {
         version,
         change: Change::Remove { at_once: false },
     };
-    Ok(Leftovers { since, changed: hosts.into_iter().map(removed).collect() })
+    Ok(StaleChallenges { since, changed: hosts.into_iter().map(removed).collect() })
 }
 
 fn read(tx: &mut Tx<'_>) -> Result<StoredChallenges, StoreError> {

@@ -1,4 +1,4 @@
-//! Carries what was written from the log into the database's file, beside the writer: nobody's change waits for it.
+//! Checkpoints, which move changes from the write-ahead log into the database file. Transactions do not wait for them.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use diesel::sql_types::Integer;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-/// After how many pieces of work it is done.
+/// The number of transactions between two checkpoints.
 const WORK_PER_CHECKPOINT: usize = 100;
-/// A log of so many pages, each 4 KiB, is begun anew, for which the writer and the readers stand back a moment.
+/// The size of the log, in pages of 4 KiB, above which a checkpoint restarts it. A restart briefly blocks the writer.
 const MAX_LOG_PAGES: i32 = 16_384;
-/// How long that moment is waited for; else next time.
+/// The time limit for a restart to wait for readers and the writer. After it, the next checkpoint tries again.
 const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 50";
 
-/// Does it every so often.
+/// A task that makes checkpoints from time to time.
 pub(super) struct Checkpointer {
     path: String,
     state: Mutex<CheckpointState>,
@@ -24,13 +24,13 @@ pub(super) struct Checkpointer {
 
 #[derive(Default)]
 struct CheckpointState {
-    /// What was written since the last one.
-    written: usize,
+    /// The number of transactions since the last checkpoint.
+    transactions: usize,
     running: bool,
     conn: Option<SqliteConnection>,
 }
 
-/// What `PRAGMA wal_checkpoint` says.
+/// The result row of `PRAGMA wal_checkpoint`.
 #[derive(QueryableByName)]
 struct WalStatus {
     #[diesel(sql_type = Integer)]
@@ -42,12 +42,13 @@ impl Checkpointer {
         Arc::new(Self { path: path.to_owned(), state: Mutex::default() })
     }
 
-    /// So much more was written. Called outside of any transaction, on a thread of the runtime.
-    pub(super) fn written(self: &Arc<Self>, more: usize) {
+    /// Counts transactions, and starts a checkpoint if one is due. Called outside of any transaction, on a thread of
+    /// the runtime.
+    pub(super) fn count_transactions(self: &Arc<Self>, count: usize) {
         let is_due = {
             let mut state = self.state();
-            state.written += more;
-            state.written >= WORK_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
+            state.transactions += count;
+            state.transactions >= WORK_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
         };
         if is_due {
             let this = Arc::clone(self);
@@ -59,20 +60,20 @@ impl Checkpointer {
         let _over = RunningGuard(self);
         let conn = {
             let mut state = self.state();
-            state.written = 0;
+            state.transactions = 0;
             state.conn.take()
         };
         let done = conn.map_or_else(|| self.open(), Ok).and_then(|mut conn| {
             checkpoint(&mut conn).map_err(|error| error.to_string())?;
             Ok(conn)
         });
-        let conn = done.inspect_err(|reason| warn!(reason, "the log is not carried into the database")).ok();
+        let conn = done.inspect_err(|reason| warn!(reason, "checkpoint failed")).ok();
         self.state().conn = conn;
     }
 
     fn open(&self) -> Result<SqliteConnection, String> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|error| error.to_string())?;
-        // The log is synced before the database is written, the database before the log is begun anew.
+        // With FULL, SQLite syncs the log before it writes the database, and the database before it restarts the log.
         let pragmas = format!("{BUSY_TIMEOUT}; PRAGMA synchronous = FULL");
         conn.batch_execute(&pragmas).map_err(|error| error.to_string())?;
         Ok(conn)
@@ -83,7 +84,7 @@ impl Checkpointer {
     }
 }
 
-/// Lets there be another one, also if this one panicked.
+/// A guard that permits the next checkpoint when this one ends, even by a panic.
 struct RunningGuard<'c>(&'c Checkpointer);
 
 impl Drop for RunningGuard<'_> {
@@ -93,7 +94,7 @@ impl Drop for RunningGuard<'_> {
 }
 
 fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
-    // Waits for nobody.
+    // A passive checkpoint waits for no one.
     let WalStatus { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
     if log > MAX_LOG_PAGES {
         diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<WalStatus>(conn)?;
@@ -114,9 +115,9 @@ mod tests {
     use crate::store::schema::meta;
     use crate::store::{Store, StoreError, Tx, WriteTx};
 
-    /// With somebody reading at any moment, which keeps SQLite from beginning the log anew by itself.
+    /// Readers at every moment keep SQLite from restarting the log by itself.
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_log_does_not_grow_without_end_while_somebody_always_reads() {
+    async fn the_log_stays_bounded_while_readers_are_always_active() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("a.db");
         let store = Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
@@ -138,7 +139,7 @@ mod tests {
             })
             .collect();
         let writes = async {
-            // 400 MB altogether.
+            // 400 MB in total.
             for n in 0..1000 {
                 let work = move |tx: &mut WriteTx<'_>| {
                     let value = (meta::key.eq(format!("{}", n % 10)), meta::value.eq("x".repeat(400_000)));

@@ -1,4 +1,4 @@
-//! What the nodes are to learn: everything that changed after a revision.
+//! The changes that nodes receive through the feed.
 
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use super::{StoreError, Tx, WriteTx, tickets};
 const SETTINGS: &str = "feed_settings";
 const SETTINGS_VERSION: &str = "feed_settings_version";
 
-/// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
-/// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
+/// Returns everything on the feed that changed after `version` (0: everything), except for the settings, which are not
+/// in the store. The routes of suspended owners are reported as removed. The cost depends on the number of changes
+/// only.
 pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<ChangeSet, StoreError> {
     let after = version.cast_signed();
     let mut changed = changed_routes(tx, after)?;
@@ -30,7 +31,7 @@ pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> R
     Ok(ChangeSet { version: tx.revision()?, changed })
 }
 
-/// The version at which the settings came to be this text, one of them now if they were another.
+/// Returns the version at which the settings became `text`. If they were different, that is a new version.
 pub(crate) fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreError> {
     let known = |tx: &mut WriteTx<'_>, key: &str| -> Result<Option<String>, StoreError> {
         Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
@@ -56,13 +57,13 @@ fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, St
         users::suspended,
         users::version,
     ));
-    // One row at a time: at the start these are all there are.
+    // Rows are loaded one at a time because the first call at a start returns all routes.
     query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
 }
 
-/// Apart from the other query, so that each has its index.
+/// Returns routes that are unchanged while their owner changed. A separate query, because it can use its own index.
 fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
-    // The other query has every route then.
+    // The other query returns every route then.
     if after == 0 {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! The past of this database, so that a node which stands in another one is not told a difference from it.
+//! The history of the database in epochs, by which the feed recognises nodes that have seen another history.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,20 +9,19 @@ use super::schema::meta;
 use super::{StoreError, WriteTx};
 
 const EPOCHS_KEY: &str = "feed_epochs";
-/// What databases of the first builds have instead.
+/// The key used by the first builds, which stored only one epoch.
 const LEGACY_EPOCH_KEY: &str = "epoch";
-/// How many starts are remembered: a node that was away for more gets everything anew.
+/// The maximum number of recorded epochs. A node that was away for more starts gets a full snapshot.
 const MAX_EPOCHS: usize = 256;
 
-/// The epochs of this database: each start of the controlplane begins one, of a random name, at the revision it finds,
-/// and each ends where the next began.
+/// The epochs of the database. Each start of the controlplane begins an epoch with a random id at the current revision
+/// and thereby ends the previous epoch.
 ///
-/// A version means something only together with the epoch it was handed out in. A database that is restored from a
-/// backup goes on from the backup's revision in a new epoch. A node that learned more in the lost one then stands
-/// beyond the end of that epoch, one that came to know a lost epoch names one that is not on the list; both get
-/// everything anew, however far the restored database has moved on since and whether or not it has used the same
-/// numbers again. A node that stands before the point of return, or whose controlplane only restarted, is told the
-/// difference.
+/// A version is meaningful only together with its epoch. A database that is restored from a backup continues at the
+/// backup's revision in a new epoch. A node that received later versions is then either ahead of the end of its epoch
+/// or in an epoch that is not recorded here. It gets a full snapshot, even if the restored database has reached or
+/// reused those version numbers since. A node at a version from before the backup, or one that only saw the
+/// controlplane restart, gets the difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EpochHistory(Vec<Epoch>);
 
@@ -32,22 +31,23 @@ struct Epoch {
     from: u64,
 }
 
-/// Where a node stands.
+/// The position of a node relative to the history of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodePosition {
-    /// At a point this database went through.
+    /// The node is at a point of this history.
     Known,
-    /// In an epoch of this database, but at a version that it never had: it was restored from before that.
+    /// The node's epoch is recorded, but its version is later than the end of that epoch: the database was restored
+    /// from an earlier backup.
     Ahead {
-        /// The last version of that epoch here.
+        /// The last version of the epoch in this history.
         last: u64,
     },
-    /// In an epoch that is not of this database, or long ago.
+    /// The node's epoch is not recorded.
     Unknown,
 }
 
 impl EpochHistory {
-    /// Reads it and begins a new epoch at the revision of now.
+    /// Reads the history and begins a new epoch at the current revision.
     pub(super) fn begin(tx: &mut WriteTx<'_>) -> Result<Self, StoreError> {
         let mut history = Self::read(tx)?;
         history.0.push(Epoch { id: Uuid::new_v4().to_string(), from: tx.revision()? });
@@ -72,13 +72,13 @@ impl EpochHistory {
         Ok(Self(value(LEGACY_EPOCH_KEY)?.map(|id| Epoch { id, from: 0 }).into_iter().collect()))
     }
 
-    /// The epoch of now.
+    /// Returns the id of the current epoch.
     #[must_use]
     pub(crate) fn epoch(&self) -> &str {
         self.0.last().map_or("", |epoch| &epoch.id)
     }
 
-    /// Where a node stands that holds this, if the database is at `revision`.
+    /// Returns the position of a node that holds `held`, for a database at `revision`.
     #[must_use]
     pub(crate) fn locate(&self, held: &Held, revision: u64) -> NodePosition {
         let Some(at) = self.0.iter().position(|epoch| epoch.id == held.epoch) else {
@@ -90,7 +90,7 @@ impl EpochHistory {
 }
 
 impl From<&str> for EpochHistory {
-    /// One that has an epoch of this name alone, from the beginning.
+    /// Creates a history with one epoch of this id, which begins at revision 0.
     fn from(id: &str) -> Self {
         Self(vec![Epoch { id: id.to_owned(), from: 0 }])
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn restarts_are_its_past_and_a_restore_is_not() {
+    async fn a_restart_continues_the_history_and_a_restore_does_not() {
         let dir = TempDir::new().unwrap();
         let (path, backup) = (dir.path().join("a.db"), dir.path().join("b.db"));
         let store = open(&path);
@@ -138,16 +138,16 @@ mod tests {
 
         std::fs::copy(&backup, &path).unwrap();
         let store = open(&path);
-        assert_eq!(position(&store, &first), NodePosition::Known, "before the point of return");
+        assert_eq!(position(&store, &first), NodePosition::Known, "before the backup");
         assert_eq!(position(&store, &lost), NodePosition::Unknown);
         let again = revise(&store).await;
-        assert_eq!(again.version, lost.version, "the same number for something else");
+        assert_eq!(again.version, lost.version, "the same version of another change");
         assert_eq!(position(&store, &lost), NodePosition::Unknown);
         assert_eq!(position(&store, &again), NodePosition::Known);
     }
 
     #[tokio::test]
-    async fn a_version_after_the_backup_of_its_own_epoch_is_beyond() {
+    async fn a_version_after_the_backup_is_ahead_of_its_epoch() {
         let dir = TempDir::new().unwrap();
         let (path, backup) = (dir.path().join("a.db"), dir.path().join("b.db"));
         let store = open(&path);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_databases_go_on_and_long_ones_forget() {
+    async fn legacy_databases_are_read_and_old_epochs_are_dropped() {
         let dir = TempDir::new().unwrap();
         let store = open(&dir.path().join("a.db"));
         let begun = store

@@ -1,4 +1,4 @@
-//! Join tokens: known by the hash of their secret, each good once.
+//! The table of join tokens, identified by the hash of their secret. Each token can be used once.
 
 use diesel::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -7,21 +7,21 @@ use webgateway_proto::model::NodeName;
 use super::schema::node_invites;
 use super::{StoreError, Tx, WriteTx};
 
-/// How long a token that is over is remembered, so that whoever comes with it is told why it is refused.
+/// The time for which an expired token is kept, so that its use is refused with the right reason.
 const RETENTION: Duration = Duration::days(7);
 
-/// A token, as far as it is kept.
+/// A join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invite {
-    /// What the node will be called.
+    /// The name for the node that joins.
     pub name: NodeName,
-    /// Until when it is good.
+    /// The token's expiry.
     pub expires_at: OffsetDateTime,
-    /// Whether a node has joined with it.
+    /// True if a node has joined with the token.
     pub used: bool,
 }
 
-/// Keeps a new token by the SHA-256 of its secret, and forgets those that were over long ago.
+/// Stores a new token under the SHA-256 digest of its secret, and deletes those that expired long ago.
 pub(crate) fn insert(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],
@@ -40,7 +40,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// The token of this secret.
+/// Returns the token with this digest of its secret.
 pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, StoreError> {
     let row: Option<(String, i64, Option<i64>)> = node_invites::table
         .find(secret_hash.as_slice())
@@ -61,7 +61,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Inv
     row.map(read).transpose()
 }
 
-/// A node has joined with it.
+/// Marks the token as used.
 pub(crate) fn mark_used(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],

@@ -1,4 +1,4 @@
-//! How the issuance of each certificate state: failures, the next attempt, what its owner has to do.
+//! The table of the state of issuance of each certificate.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,28 +8,28 @@ use webgateway_proto::model::{CertificateId, DnsRecord};
 use super::schema::issuance;
 use super::{StoreError, Tx, WriteTx};
 
-/// How the issuance of one certificate state. Times are in whole seconds.
+/// The state of issuance of one certificate. Times are in whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IssuanceState {
-    /// The certificate.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// The number of attempts that failed since the last that did not.
+    /// The number of failed attempts since the last success.
     pub failures: u32,
-    /// When the next attempt is due; after a success, when it is to be renewed.
+    /// The time of the next attempt; after a success, the time of the renewal.
     pub next_attempt: Option<OffsetDateTime>,
-    /// Why there is none yet, or no newer one; `None` after a success.
+    /// The last error; `None` after a success.
     pub last_error: Option<String>,
-    /// The directory of the CA that was asked last.
+    /// The directory URL of the CA that was used last.
     pub last_ca: Option<String>,
-    /// The DNS records its owner has to create.
+    /// The DNS records that the owner has to create.
     pub records: Vec<DnsRecord>,
-    /// Since when such records are missing.
+    /// The time since when DNS records have been missing.
     pub missing_since: Option<OffsetDateTime>,
-    /// True if somebody asked for a new one.
+    /// True if a renewal was requested through the API.
     pub renew_requested: bool,
-    /// When the CA wants it renewed (RFC 9773).
+    /// The time at which the CA wants the certificate to be renewed (RFC 9773).
     pub renew_at: Option<OffsetDateTime>,
-    /// When the CA is to be asked again when it wants it renewed.
+    /// The time of the next request for the CA's renewal window.
     pub ask_at: Option<OffsetDateTime>,
 }
 
@@ -48,7 +48,7 @@ struct IssuanceRow {
     ask_at: Option<i64>,
 }
 
-/// A DNS record as the column of them has it.
+/// A DNS record as it is stored in the column `records`.
 #[derive(Serialize, Deserialize)]
 struct StoredRecord {
     name: String,
@@ -58,7 +58,7 @@ struct StoredRecord {
 }
 
 impl IssuanceState {
-    /// Nothing was tried yet.
+    /// Returns the state before the first attempt.
     #[must_use]
     pub(crate) fn new(id: CertificateId) -> Self {
         Self {
@@ -76,21 +76,21 @@ impl IssuanceState {
     }
 }
 
-/// All of them, by certificate.
+/// Returns all states, ordered by certificate.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<IssuanceState>, StoreError> {
     let query = issuance::table.order(issuance::certificate_id).select(IssuanceRow::as_select());
     let rows: Vec<IssuanceRow> = query.load(tx.conn)?;
     rows.into_iter().map(IssuanceRow::read).collect()
 }
 
-/// How it state with this certificate.
+/// Returns the state of a certificate, or that before the first attempt.
 pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState, StoreError> {
     let row: Option<IssuanceRow> =
         issuance::table.find(id.as_str()).select(IssuanceRow::as_select()).first(tx.conn).optional()?;
     row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::read)
 }
 
-/// Keeps how it state.
+/// Stores the state of a certificate.
 pub(crate) fn put(tx: &mut WriteTx<'_>, state: &IssuanceState) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
     let records: Vec<StoredRecord> = state.records.iter().cloned().map(StoredRecord::from).collect();
@@ -111,7 +111,7 @@ pub(crate) fn put(tx: &mut WriteTx<'_>, state: &IssuanceState) -> Result<(), Sto
     Ok(())
 }
 
-/// Asks for a new certificate in the place of this one, at once; wakes whoever sees to it.
+/// Requests a renewal of the certificate and wakes the reconciler.
 pub(crate) fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let mut state = find(tx, id)?;
     state.renew_requested = true;
@@ -120,13 +120,13 @@ pub(crate) fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Resul
     Ok(())
 }
 
-/// Returns true if somebody asked for a new certificate.
+/// Returns true if a renewal of any certificate was requested.
 pub(crate) fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let query = issuance::table.filter(issuance::renew_requested.eq(true));
     Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)
 }
 
-/// Forgets a certificate that nobody needs.
+/// Deletes the state of an unneeded certificate.
 pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     diesel::delete(issuance::table.find(id.as_str())).execute(tx.conn)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The CA of the nodes, its key sealed.
+//! The table of the nodes' CA, with its key sealed.
 
 use diesel::prelude::*;
 use webgateway_seal::SecretKey;
@@ -7,19 +7,19 @@ use zeroize::Zeroizing;
 use super::schema::node_authority;
 use super::{StoreError, Tx, WriteTx};
 
-/// What the key is sealed as.
+/// The name that the key is sealed under.
 const SEAL_NAME: &str = "node-authority";
 const ROW_ID: i64 = 1;
 
-/// The CA.
+/// The certificate and key of the nodes' CA.
 pub(crate) struct StoredNodeAuthority {
-    /// Its own certificate, DER.
+    /// The root certificate, DER.
     pub certificate: Vec<u8>,
-    /// Its private key, PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-/// The CA, if one was made.
+/// Returns the CA, if it was created.
 pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredNodeAuthority>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
         .find(ROW_ID)
@@ -33,7 +33,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredNode
     row.map(open).transpose()
 }
 
-/// Keeps a new CA.
+/// Stores a new CA.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     authority: &StoredNodeAuthority,

@@ -1,4 +1,4 @@
-//! Opening the database: looks before it touches, and never rewrites what it does not know.
+//! Opening the database. The file is inspected before anything is written; unknown data is never overwritten.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -16,25 +16,27 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use super::OpenError;
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// The first bytes of every SQLite file (its file format §1.2).
+/// The header of every SQLite database (SQLite's file format §1.2).
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// `busy_timeout` comes first: the ones after it may have to wait. Checkpoints are made elsewhere.
+/// The settings of the writer. `busy_timeout` comes first because the others may have to wait. The checkpointer makes
+/// the checkpoints.
 const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
-/// The file is not mapped: with every change that others make, a mapping is undone and its pages faulted in again.
+/// The settings of a reader. The file is not memory-mapped: each write by another connection would invalidate the
+/// mapping.
 const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
 
-/// A database that is ours, up to date, and nobody else's while this lives.
+/// A database that is ours, migrated, and locked against other processes.
 pub(super) struct OpenDatabase {
-    /// Its absolute path.
+    /// The absolute path.
     pub(super) path: String,
-    /// The one connection that writes.
+    /// The writer's connection.
     pub(super) writer: SqliteConnection,
-    /// Held for as long as the store lives.
+    /// The lock, held for as long as the store is open.
     pub(super) lock: File,
 }
 
-/// Opens the database at `path`, making it if there is none, and brings its schema up to date.
+/// Opens the database at `path`, creates it if it does not exist, and migrates its schema.
 pub(super) fn open(path: &Path) -> Result<OpenDatabase, OpenError> {
     let path = std::path::absolute(path).map_err(|_| OpenError::Path(path.to_owned()))?;
     let text = path.to_str().ok_or_else(|| OpenError::Path(path.clone()))?.to_owned();
@@ -50,19 +52,19 @@ pub(super) fn open(path: &Path) -> Result<OpenDatabase, OpenError> {
     Ok(OpenDatabase { path: text, writer, lock })
 }
 
-/// Another connection that writes, for a database that was opened.
+/// Opens a writer's connection to a database that [`open`] has prepared.
 pub(super) fn writer(path: &str) -> Result<SqliteConnection, String> {
     let mut conn = SqliteConnection::establish(path).map_err(|e| e.to_string())?;
     conn.batch_execute(WRITER_PRAGMAS).map_err(|e| e.to_string())?;
     Ok(conn)
 }
 
-/// Makes a connection one that only reads.
+/// Configures a connection for reading only.
 pub(super) fn make_reader(conn: &mut SqliteConnection) -> QueryResult<()> {
     conn.batch_execute(READER_PRAGMAS)
 }
 
-/// Takes the lock file sibling the database. (A lock on the database itself would drop SQLite's own.)
+/// Locks a file beside the database. A lock on the database itself would release SQLite's own when it is closed.
 fn lock(database: &Path) -> Result<File, OpenError> {
     let path = sibling(database, ".lock");
     let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
@@ -74,7 +76,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes the file with mode 0600, or looks whether it can be an SQLite file. Closed again before SQLite opens it.
+/// Creates the file with mode 0600, or checks that it may be an SQLite database. Closes it before SQLite opens it.
 fn check_file(path: &Path) -> Result<(), OpenError> {
     let unwritable = |source| OpenError::Unwritable { path: path.to_owned(), source };
     let mut file = private_options().create(true).truncate(false).open(path).map_err(unwritable)?;
@@ -95,11 +97,11 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
 }
 
 enum DatabaseState {
-    Nothing,
-    Ours,
+    Empty,
+    Existing,
 }
 
-/// Refuses what is damaged, somebody else's, or newer than this build; writes nothing.
+/// Rejects a database that is damaged, of another program, or of a newer build. Writes nothing.
 fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, OpenError> {
     let failed = |e: diesel::result::Error| classify(path, e.to_string());
     let check: Vec<String> = sql::<Text>("PRAGMA quick_check(1)").load(conn).map_err(failed)?;
@@ -109,7 +111,7 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, Op
     let tables: Vec<String> =
         sql::<Text>("SELECT name FROM sqlite_master WHERE type = 'table'").load(conn).map_err(failed)?;
     if tables.is_empty() {
-        return Ok(DatabaseState::Nothing);
+        return Ok(DatabaseState::Empty);
     }
     if !tables.iter().any(|name| name == "__diesel_schema_migrations") {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -120,11 +122,11 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, Op
     let known_migrations = known_migrations(path)?;
     match applied.into_iter().find(|version| !known_migrations.contains(version)) {
         Some(migration) => Err(OpenError::Newer { path: path.to_owned(), migration }),
-        None => Ok(DatabaseState::Ours),
+        None => Ok(DatabaseState::Existing),
     }
 }
 
-/// Applies what is pending, after a copy of a database that has something to lose.
+/// Applies the pending migrations, after a backup if the database is not empty.
 fn migrate(conn: &mut SqliteConnection, path: &Path, found: DatabaseState) -> Result<(), OpenError> {
     let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
     let pending = conn.pending_migrations(MIGRATIONS).map_err(|e| failed(e.to_string()))?;
@@ -132,28 +134,28 @@ fn migrate(conn: &mut SqliteConnection, path: &Path, found: DatabaseState) -> Re
         return Ok(());
     };
     match found {
-        DatabaseState::Nothing => {}
-        DatabaseState::Ours => back_up(conn, &sibling(path, &format!(".before-{first}")))?,
+        DatabaseState::Empty => {}
+        DatabaseState::Existing => back_up(conn, &sibling(path, &format!(".before-{first}")))?,
     }
     conn.run_migrations(&pending).map_err(|e| classify(path, e.to_string()))?;
     Ok(())
 }
 
-/// Copies the database to `target`, replacing an older copy.
+/// Copies the database to `target`, and replaces an older copy there.
 fn back_up(conn: &mut SqliteConnection, target: &Path) -> Result<(), OpenError> {
     let failed = |detail: String| OpenError::Backup { path: target.to_owned(), detail };
     match fs::remove_file(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error.to_string())),
         Ok(()) | Err(_) => {}
     }
-    // VACUUM INTO takes an empty file; making it first gives it its mode.
+    // `VACUUM INTO` accepts an empty file. Creating the file first gives it the right mode.
     private_options().create_new(true).open(target).map_err(|e| failed(e.to_string()))?;
     let text = target.to_str().unwrap_or_default();
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(text).execute(conn);
     copied.map(drop).map_err(|e| failed(e.to_string()))
 }
 
-/// The versions of the migrations in this build.
+/// Returns the versions of the migrations in this build.
 fn known_migrations(path: &Path) -> Result<Vec<String>, OpenError> {
     let migrations: Result<Vec<Box<dyn Migration<Sqlite>>>, _> = MIGRATIONS.migrations();
     let migrations =
@@ -161,7 +163,7 @@ fn known_migrations(path: &Path) -> Result<Vec<String>, OpenError> {
     Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
-/// Diesel passes on SQLite's words without its code, so the words decide (`sqlite3_errstr`).
+/// Classifies an error by SQLite's message (`sqlite3_errstr`), because Diesel does not expose the error code.
 fn classify(path: &Path, detail: String) -> OpenError {
     let path = path.to_owned();
     match detail.as_str() {
@@ -180,7 +182,7 @@ fn private_options() -> OpenOptions {
     options
 }
 
-/// The file of the same name with `suffix` added.
+/// Returns the path with `suffix` appended to the file name.
 fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -1,4 +1,4 @@
-//! Orders under way at the CAs: each is finished, none is placed twice.
+//! The table of pending orders at CAs, so that each is resumed after a restart and none is placed twice.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
@@ -9,22 +9,22 @@ use zeroize::Zeroizing;
 use super::schema::acme_orders;
 use super::{StoreError, Tx, WriteTx};
 
-/// An order that a CA has.
+/// A pending order.
 #[derive(Clone)]
 pub(crate) struct StoredOrder {
-    /// The certificate it is for.
+    /// The certificate's id.
     pub id: CertificateId,
-    /// The CA's directory.
+    /// The URL of the CA's directory.
     pub directory: String,
-    /// The order's own URL.
+    /// The order's URL.
     pub url: String,
-    /// What it is for.
+    /// The names of the certificate.
     pub names: Vec<CertName>,
-    /// The private key it will be finished with: PKCS#8 DER.
+    /// The private key of the certificate: PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-/// The order under way for this certificate at this CA, if there is one.
+/// Returns the pending order for this certificate at this CA, if there is one.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     id: &CertificateId,
@@ -44,7 +44,7 @@ pub(crate) fn find(
     Ok(Some(StoredOrder { id: id.clone(), directory: directory.to_owned(), url, names, key }))
 }
 
-/// Keeps an order just placed.
+/// Stores a pending order.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     placed: &StoredOrder,
@@ -66,13 +66,13 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Forgets the order for this certificate at this CA: it is finished, or will never be.
+/// Deletes the order for this certificate at this CA, because it is finished or has failed for good.
 pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_orders::table.find((id.as_str(), directory))).execute(tx.conn)?;
     Ok(())
 }
 
-/// Forgets all orders for a certificate that nobody needs.
+/// Deletes all orders for an unneeded certificate.
 pub(crate) fn delete_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let rows = acme_orders::table.filter(acme_orders::certificate_id.eq(id.as_str()));
     diesel::delete(rows).execute(tx.conn)?;
@@ -98,7 +98,7 @@ mod tests {
     const CA: &str = "https://ca.example/dir";
 
     #[tokio::test]
-    async fn orders_and_accounts_are_kept_sealed_until_they_are_forgotten() {
+    async fn orders_and_accounts_are_sealed_and_can_be_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let store =
             Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();

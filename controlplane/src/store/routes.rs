@@ -1,4 +1,4 @@
-//! Routes as rows, and what is left of those that were deleted.
+//! The tables of routes and of the tombstones of deleted routes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ pub(super) struct RouteRow {
     options: String,
 }
 
-/// The options as they are stored; one that this build does not know is an error, not lost.
+/// The stored options of a route. An option that this build does not know is an error, so that it is not lost.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredOptions {
@@ -37,33 +37,33 @@ struct StoredOptions {
     options: RouteOptions,
 }
 
-/// The route of this id.
+/// Returns the route with this id.
 pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
     let row = routes::table.find(id.to_string()).select(RouteRow::as_select()).first(tx.conn).optional()?;
     row.map(RouteRow::read).transpose()
 }
 
-/// The route of this host.
+/// Returns the route with this host.
 pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
     let query = routes::table.filter(routes::host.eq(host.as_str()));
     let row = query.select(RouteRow::as_select()).first(tx.conn).optional()?;
     row.map(RouteRow::read).transpose()
 }
 
-/// Which routes are meant; with nothing given, all.
+/// A filter for routes. Fields that are `None` match all routes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RouteFilter {
-    /// Those that exist for this user.
+    /// The user to whom the routes must be visible.
     pub seen_by: Option<KeyId>,
-    /// Those of this owner.
+    /// The owner of the routes.
     pub owner: Option<String>,
-    /// Those whose host begins with this.
+    /// The prefix of the routes' hosts.
     pub host: Option<String>,
-    /// Those of this mode.
+    /// The mode of the routes.
     pub mode: Option<Mode>,
 }
 
-/// The first routes by host after the host `after`, at max_rows `limit`.
+/// Returns the first matching routes by host after the host `after`, at most `limit`.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
     filter: &RouteFilter,
@@ -82,7 +82,7 @@ pub(crate) fn page(
         query = query.filter(routes::owner.eq(owner));
     }
     if let Some(start) = &filter.host {
-        // A range, which the index has; hosts are ASCII.
+        // A range condition, because it can use the index. Hosts are ASCII.
         query = query.filter(routes::host.ge(start)).filter(routes::host.lt(format!("{start}{}", char::MAX)));
     }
     if let Some(mode) = filter.mode {
@@ -91,14 +91,14 @@ pub(crate) fn page(
     query.load(tx.conn)?.into_iter().map(RouteRow::read).collect()
 }
 
-/// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `scan` has
-/// enough or `max_rows` were seen. Tells the last host seen, if there may be more.
+/// Calls `visit` with the hosts and modes of one owner's routes, or of all, by host after the host `after`, until
+/// `visit` breaks or `max_rows` were visited. Returns the last host, if there may be more.
 pub(crate) fn scan(
     tx: &mut Tx<'_>,
     owner: Option<&KeyId>,
     after: Option<&str>,
     max_rows: u32,
-    mut scan: impl FnMut(Host, Mode) -> ControlFlow<()>,
+    mut visit: impl FnMut(Host, Mode) -> ControlFlow<()>,
 ) -> Result<Option<Host>, StoreError> {
     let mut query = routes::table
         .select((routes::host, routes::mode))
@@ -111,34 +111,34 @@ pub(crate) fn scan(
     if let Some(after) = after {
         query = query.filter(routes::host.gt(after));
     }
-    let (mut seen, mut last) = (0, None);
+    let (mut visited, mut last) = (0, None);
     for row in query.load_iter::<(String, String), DefaultLoadingMode>(tx.conn)? {
         let (host, mode) = row?;
         let host = Host::parse(&host).map_err(|e| StoreError::damaged("routes", &host, e))?;
         let mode = parse_mode(&mode, host.as_str())?;
-        seen += 1;
+        visited += 1;
         last = Some(host.clone());
-        if scan(host, mode).is_break() {
+        if visit(host, mode).is_break() {
             return Ok(last);
         }
     }
-    Ok(last.filter(|_| seen == max_rows))
+    Ok(last.filter(|_| visited == max_rows))
 }
 
-/// Adds a route; an id that was deleted before lives again.
+/// Adds a route. Deletes the tombstone of an earlier route with the same id.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
     diesel::insert_into(routes::table).values(RouteRow::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
-/// Replaces the route of the same id.
+/// Replaces the route with the same id.
 pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::update(routes::table.find(route.id.to_string())).set(RouteRow::write(route)?).execute(tx.conn)?;
     Ok(())
 }
 
-/// Deletes a route and remembers that it was deleted at `version`, which is `now`.
+/// Deletes a route and leaves a tombstone with `version` and `now`.
 pub(crate) fn delete(
     tx: &mut WriteTx<'_>,
     id: RouteId,
@@ -157,11 +157,11 @@ pub(crate) fn delete(
 }
 
 impl RouteRow {
-    /// Fails on a row that this program cannot have written.
+    /// Parses the row. Fails on a row that this program cannot have written.
     pub(super) fn read(self) -> Result<Route, StoreError> {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
-        // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
+        // The permitted prefixes may have been narrowed since. Nodes enforce them; the row must stay readable.
         let backends = Backends::parse(&texts, &all_addresses()).map_err(|e| damaged(e.to_string()))?;
         let options: StoredOptions =
             serde_json::from_str(&self.options).map_err(|e| damaged(e.to_string()))?;
@@ -208,12 +208,12 @@ fn all_addresses() -> Prefixes {
     Prefixes::new(vec![v4, v6])
 }
 
-/// Unix milliseconds.
+/// Converts a time to Unix milliseconds.
 pub(super) fn to_millis(time: OffsetDateTime) -> i64 {
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
-/// From Unix milliseconds; `None` if outside the calendar.
+/// Converts Unix milliseconds to a time; `None` if it is outside the calendar.
 pub(super) fn from_millis(millis: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
 }

@@ -1,4 +1,4 @@
-//! The keys that session tickets are sealed with on every node; their secrets sealed here.
+//! The session ticket keys of all nodes, sealed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,14 +15,14 @@ use super::{StoreError, Tx, WriteTx};
 
 const META_KEY: &str = "feed_ticket_keys";
 
-/// The keys and when they came to be these.
+/// The stored session ticket keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredTicketKeys {
-    /// The revision that made them these.
+    /// The revision that stored them.
     pub version: u64,
-    /// When that was.
+    /// The time of the last rotation.
     pub rotated_at: OffsetDateTime,
-    /// The keys: the one in use, the next, the last one.
+    /// The keys, in the order current, next, previous.
     pub keys: TicketKeys,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct StoredTicketKeys {
 struct TicketKeysRow {
     version: u64,
     rotated_at: i64,
-    /// Base64; opened, each key is its name and its secret, 48 bytes.
+    /// The keys, sealed, in base64. Each key is its name and its secret, 48 bytes.
     sealed: String,
 }
 
-/// The keys, if there are some that this secret key opens.
+/// Returns the keys, if there are any and the secret key opens them.
 pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTicketKeys>, StoreError> {
     let text: Option<String> = meta::table.find(META_KEY).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(None) };
@@ -43,7 +43,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTick
     let opened = match key.open(META_KEY, &sealed) {
         Ok(opened) => opened,
         Err(error) => {
-            warn!(%error, "the session ticket keys are lost, new ones are made");
+            warn!(%error, "session ticket keys cannot be opened, generating new ones");
             return Ok(None);
         }
     };
@@ -55,7 +55,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTick
     }))
 }
 
-/// Keeps these keys from now on, in place of the others; they are news for the nodes.
+/// Replaces the keys. The new ones are distributed to nodes.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     keys: &TicketKeys,

@@ -1,4 +1,4 @@
-//! Forgets deletions that are long ago or too many; a node that stands before them is told everything anew.
+//! The deletion of old tombstones. Nodes at a version before a deleted tombstone need a full snapshot.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -10,8 +10,8 @@ use super::{StoreError, Tx, WriteTx, certificates};
 
 const FLOOR_KEY: &str = "feed_floor";
 
-/// Forgets what was deleted before `before`, and all but about `most` of the rest; tells the floor: a difference from
-/// a version before it cannot be told any more.
+/// Deletes the tombstones from before `before` and all but about `most` of the rest. Returns the floor: the version
+/// below which the store can no longer compute a difference.
 pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -> Result<u64, StoreError> {
     let known = floor(tx)?;
     let old: Option<i64> = tombstones::table
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_or_too_much_is_forgotten_and_the_floor_says_so() {
+    async fn old_and_surplus_tombstones_are_deleted_and_raise_the_floor() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("controlplane.db");
         let open = || Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
@@ -78,7 +78,7 @@ mod tests {
             versions.push(deleted.await);
         }
         let left = |tx: &mut WriteTx<'_>| Ok(tombstones::table.count().get_result::<i64>(tx.conn)?);
-        assert_eq!(write(&store, |tx| compact(tx, 10, at(0))).await, 0, "nothing is too old or too much");
+        assert_eq!(write(&store, |tx| compact(tx, 10, at(0))).await, 0, "nothing is old or surplus");
         assert_eq!(write(&store, left).await, 10);
         assert_eq!(write(&store, |tx| compact(tx, 10, at(3))).await, versions[2]);
         assert_eq!(write(&store, left).await, 7);

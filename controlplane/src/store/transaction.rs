@@ -1,4 +1,4 @@
-//! One transaction: what may be done inside it, and how it ends.
+//! Read and write transactions.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,23 +13,23 @@ pub(crate) struct Tx<'c> {
     pub(super) conn: &'c mut SqliteConnection,
 }
 
-/// A transaction that is alone in writing.
+/// A write transaction. Only one runs at a time.
 pub(crate) struct WriteTx<'c> {
     tx: Tx<'c>,
     effects: WriteEffects,
 }
 
-/// The outcome of a transaction, for when it is committed.
+/// The effects of a transaction beyond its own changes, which apply when it is committed.
 #[derive(Default)]
 pub(super) struct WriteEffects {
-    /// The revision it made.
-    pub(super) revised: Option<u64>,
-    /// The work that is to be done then.
+    /// The new revision, if the transaction created one.
+    pub(super) new_revision: Option<u64>,
+    /// The functions to call after the commit.
     pub(super) on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tx<'_> {
-    /// The revision the database stands at.
+    /// Returns the revision of the database.
     pub(crate) fn revision(&mut self) -> Result<u64, StoreError> {
         let value: i64 = revision::table.select(revision::value).first(self.conn)?;
         Ok(value.cast_unsigned())
@@ -37,23 +37,24 @@ impl Tx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
-    /// are to learn of carries it as its version.
+    /// Returns the revision that this transaction creates. All changes that nodes are to receive carry it as their
+    /// version.
     pub(crate) fn revise(&mut self) -> Result<u64, StoreError> {
-        if let Some(revised) = self.effects.revised {
-            return Ok(revised);
+        if let Some(new_revision) = self.effects.new_revision {
+            return Ok(new_revision);
         }
         let next: i64 = diesel::update(revision::table)
             .set(revision::value.eq(revision::value + 1))
             .returning(revision::value)
             .get_result(self.tx.conn)?;
         let next = next.cast_unsigned();
-        self.effects.revised = Some(next);
+        self.effects.new_revision = Some(next);
         Ok(next)
     }
 
-    /// Runs `work` once this transaction is on the disk, in the order of the commits, whether or not anybody still
-    /// waits for the answer; never if it is rolled back. For what is held in memory of the store, and for the log.
+    /// Calls `work` after this transaction is on the disk, in the order of the commits, even if the caller no longer
+    /// waits for the result. Does not call it if the transaction is rolled back. Meant for caches of the store and for
+    /// logging.
     pub(crate) fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
         self.effects.on_commit.push(Box::new(work));
     }
@@ -81,17 +82,17 @@ pub(super) fn read<T, E: From<StoreError>>(
     outcome.map_err(TxError::into_error)
 }
 
-/// A transaction of its own. Also gives the new revision, if there is one; does nothing after it.
+/// Runs a transaction of its own and returns the new revision, if there is one. The effects `on_commit` are ignored.
 pub(super) fn write<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
     let (value, effects) =
         conn.immediate_transaction(|conn| run_work(conn, work)).map_err(TxError::into_error)?;
-    Ok((value, effects.revised))
+    Ok((value, effects.new_revision))
 }
 
-/// The same inside a transaction of many: what fails, by a panic too, is undone alone.
+/// Runs a transaction nested in a batch. An error or a panic rolls back this transaction alone.
 pub(super) fn write_nested<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
@@ -112,7 +113,7 @@ fn run_work<T, E: From<StoreError>>(
     Ok((value, tx.effects))
 }
 
-/// Why a transaction is rolled back: Diesel's reason, or the work's own.
+/// The reason for a rollback: an error of Diesel or of the work itself.
 enum TxError<E> {
     Database(diesel::result::Error),
     Work(E),

@@ -23,19 +23,19 @@ use crate::feed::server::{CallHandler, FeedService, Timeouts};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-struct Controlplane {
+struct SolverFixture {
     dir: TempDir,
     solver: Solver,
     tasks: Tasks,
 }
 
-impl Drop for Controlplane {
+impl Drop for SolverFixture {
     fn drop(&mut self) {
         self.tasks.stop().cut();
     }
 }
 
-impl Controlplane {
+impl SolverFixture {
     async fn start(timeout: Duration) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
@@ -101,14 +101,14 @@ async fn put(node: &mut Node) -> (ChallengeResponse, u64) {
 
 #[tokio::test]
 async fn dns_values_are_published_side_by_side_and_withdrawn() {
-    let plane = Controlplane::start(LIMIT).await;
-    let values = || plane.solver.values.values().1;
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let values = || controlplane.solver.values.values().1;
     let base = request("gw.example", ChallengeKind::Dns01);
     let wildcard = ChallengeRequest { dns_value: "other".into(), ..base.clone() };
     let delegated = request("app.example.org", ChallengeKind::Dns01);
-    let first = plane.solver.present(&base).await.unwrap();
-    let second = plane.solver.present(&wildcard).await.unwrap();
-    let third = plane.solver.present(&delegated).await.unwrap();
+    let first = controlplane.solver.present(&base).await.unwrap();
+    let second = controlplane.solver.present(&wildcard).await.unwrap();
+    let third = controlplane.solver.present(&delegated).await.unwrap();
     let own = TxtName::for_host(&delegated.host, &base.host);
     let apex = |value: &str| (TxtName::Apex, value.to_owned());
     assert_eq!(values(), [apex("other"), apex("value"), (own.clone(), "value".into())]);
@@ -120,10 +120,10 @@ async fn dns_values_are_published_side_by_side_and_withdrawn() {
 
 #[tokio::test]
 async fn publishing_ends_when_every_node_has_acknowledged() {
-    let plane = Controlplane::start(LIMIT).await;
-    let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let (mut a, mut b) = (controlplane.node("a").await, controlplane.node("b").await);
     let request = request("app.example.org", ChallengeKind::TlsAlpn01);
-    let mut publish = std::pin::pin!(plane.solver.present(&request));
+    let mut publish = std::pin::pin!(controlplane.solver.present(&request));
     // Both nodes receive the challenge while the solver waits.
     let (first, second) = tokio::select! {
         biased;
@@ -138,7 +138,7 @@ async fn publishing_ends_when_every_node_has_acknowledged() {
     assert!(early.is_err(), "one node has not acknowledged yet");
     b.say(FromNode::Ack(second.1)).await;
     let published = publish.await.unwrap();
-    let mut late = Node::connect(&plane.dir.path().join("feed.sock"), "c", None).await;
+    let mut late = Node::connect(&controlplane.dir.path().join("feed.sock"), "c", None).await;
     assert!(
         late.take().await.contains(&"+challenge/app.example.org".to_owned()),
         "a node that connects later gets it too"
@@ -151,8 +151,8 @@ async fn publishing_ends_when_every_node_has_acknowledged() {
 
 #[tokio::test]
 async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() {
-    let plane = Controlplane::start(LIMIT).await;
-    let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let (mut a, mut b) = (controlplane.node("a").await, controlplane.node("b").await);
     let request = request("app.example.org", ChallengeKind::Http01);
     let leaving = async {
         let (response, version) = put(&mut a).await;
@@ -162,7 +162,7 @@ async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() 
         put(&mut b).await;
         drop(b);
     };
-    let (published, ()) = tokio::join!(plane.solver.present(&request), leaving);
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), leaving);
     drop(published.unwrap());
     assert_eq!(a.take().await, ["-challenge/app.example.org"]);
 
@@ -172,21 +172,21 @@ async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() 
         a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
         a.say(FromNode::Ack(version)).await;
     };
-    let (published, ()) = tokio::join!(plane.solver.present(&request), rejecting);
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), rejecting);
     let error = published.unwrap_err().to_string();
     assert!(error.contains("dataplane a") && error.contains("the key does not fit"), "{error}");
     assert_eq!(a.take().await, ["-challenge/app.example.org"], "withdrawn after a failure too");
-    let (published, ()) = tokio::join!(plane.solver.present(&request), async { drop(a.take().await) });
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), async { drop(a.take().await) });
     drop(published.unwrap());
 }
 
 #[tokio::test]
 async fn the_wait_is_bounded_and_names_the_late_nodes() {
-    let plane = Controlplane::start(Duration::from_millis(300)).await;
+    let controlplane = SolverFixture::start(Duration::from_millis(300)).await;
     let request = request("app.example.org", ChallengeKind::TlsAlpn01);
-    let nobody = plane.solver.present(&request).await.unwrap_err();
+    let nobody = controlplane.solver.present(&request).await.unwrap_err();
     assert!(matches!(nobody, PresentError::NotAcked(AckError::NoNode)), "{nobody}");
-    let _slow = plane.node("slow").await;
-    let late = plane.solver.present(&request).await.unwrap_err();
+    let _slow = controlplane.node("slow").await;
+    let late = controlplane.solver.present(&request).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");
 }

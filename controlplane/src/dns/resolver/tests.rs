@@ -1,10 +1,10 @@
-//! Against a name server over a real socket.
+//! Lookups at a name server over a real socket.
 
 use super::*;
 use crate::dns::sample::serve;
 
 #[tokio::test]
-async fn aliases_are_followed_and_nothing_there_is_an_answer() {
+async fn aliases_are_followed_and_an_empty_answer_is_not_an_error() {
     let names = serve(&[
         (
             "example.org",
@@ -39,7 +39,7 @@ async fn aliases_are_followed_and_nothing_there_is_an_answer() {
 }
 
 #[tokio::test]
-async fn no_answer_is_told_apart_from_nothing_there() {
+async fn a_lookup_without_a_response_is_an_error() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let gone = socket.local_addr().unwrap();
     drop(socket);

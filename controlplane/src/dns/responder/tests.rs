@@ -1,4 +1,4 @@
-//! Anything at all comes in; only responder go out.
+//! Arbitrary bytes as queries. Only responses may be sent.
 
 use hickory_server::proto::op::{Message, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
@@ -31,14 +31,14 @@ fn question() -> Vec<u8> {
 }
 
 #[test]
-fn a_malformed_question_is_called_so_and_an_answer_is_not_answered() {
+fn a_malformed_query_gets_formerr_and_a_response_gets_no_response() {
     let (responder, mut bytes) = (responder(), question());
     assert_eq!(Message::from_vec(&ask(&responder, &bytes).unwrap()).unwrap().answers.len(), 1);
     let cut = ask(&responder, &bytes[..20]).unwrap();
     assert_eq!(Message::from_vec(&cut).unwrap().metadata.response_code, ResponseCode::FormErr);
     assert_eq!(ask(&responder, &bytes[..11]), None);
     bytes[2] |= 0x80;
-    assert_eq!(ask(&responder, &bytes), None, "or two name servers would talk for ever");
+    assert_eq!(ask(&responder, &bytes), None, "two name servers would answer each other for ever");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Records are chained, and their requests come with them.
+//! Chained audit records and their requests.
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
@@ -19,7 +19,7 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     let keys = PublicKeys::from(key.public());
     let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());
     let first_use = FirstUse::default();
-    first_use.tell(true);
+    first_use.set(true);
     Arc::new(SignedRequest { evidence, first_use })
 }
 
@@ -37,7 +37,7 @@ fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> AuditEntry {
 }
 
 #[tokio::test]
-async fn a_chain_is_made_kept_and_exported_whole() {
+async fn records_are_chained_stored_and_exported_with_their_requests() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(&dir.path().join("a.db"), Metrics::register(&mut Registry::default())).unwrap();
     let call = r#"{"jsonrpc":"2.0","method":"routes.create","id":1}"#;
@@ -54,7 +54,7 @@ async fn a_chain_is_made_kept_and_exported_whole() {
     }
     let exported = store.read("test", |tx| export(tx, 0, 100, 1 << 20)).await;
     let (records, requests): (Vec<AuditRecord>, BTreeMap<_, _>) = exported.unwrap();
-    assert_eq!((records.len(), requests.len()), (4, 2), "a request is kept once");
+    assert_eq!((records.len(), requests.len()), (4, 2), "a request is stored once");
     let mut previous = None;
     for record in &records {
         let request = record.request.as_ref().map(|hash| &requests[hash]);
@@ -78,7 +78,7 @@ async fn a_chain_is_made_kept_and_exported_whole() {
         records[at].check(previous, records[at].request.as_ref().map(|hash| &requests[hash]))
     };
     assert_eq!(check(1), Err(webgateway_proto::audit::Broken::Hash));
-    assert_eq!(check(2), Ok(()), "the link after it goes by what was written");
+    assert_eq!(check(2), Ok(()), "the next link uses the original hash");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn changes_after(store: &Store, version: u64, key_byte: u8) -> Result<Vec<
 }
 
 #[tokio::test]
-async fn what_is_put_reaches_the_nodes_and_what_is_dropped_leaves_them() {
+async fn stored_certificates_reach_the_nodes_and_dropped_ones_are_removed() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     write(&store, |tx| put(tx, &issued("gw.example", &["gw.example", "*.gw.example"]), &key(1))).await;
@@ -81,7 +81,7 @@ async fn keys_are_sealed_and_another_secret_key_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn the_authority_is_nobodys_on_the_feed() {
+async fn the_internal_ca_is_not_on_the_feed() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     write(&store, |tx| {

@@ -1,4 +1,4 @@
-//! What the nodes are summary, over a real database.
+//! The changes for nodes, from a real database.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ fn summary(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
 }
 
 #[tokio::test]
-async fn each_change_is_told_once_with_its_version() {
+async fn each_change_is_reported_once_with_its_version() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let start = *store.changed().borrow();
@@ -94,7 +94,7 @@ async fn each_change_is_told_once_with_its_version() {
 }
 
 #[tokio::test]
-async fn a_suspended_owners_routes_are_gone_at_once_and_stay_so_after_a_restart() {
+async fn routes_of_a_suspended_owner_are_removed_and_stay_so_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let mine = ResourceName::Route(create(&store, "u1.pub", "a.example").await);
@@ -114,7 +114,7 @@ async fn a_suspended_owners_routes_are_gone_at_once_and_stay_so_after_a_restart(
 }
 
 #[tokio::test]
-async fn settings_get_a_version_when_they_change() {
+async fn changed_settings_get_a_new_version() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let first = write(&store, |tx| record_settings(tx, "a")).await;

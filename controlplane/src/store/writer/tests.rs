@@ -1,4 +1,4 @@
-//! What is written together, and what becomes of it when SQLite gives up in the middle.
+//! Batches of transactions, also when SQLite rolls a batch back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -27,12 +27,12 @@ fn note(key: &'static str) -> impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreE
     }
 }
 
-/// As on a full disk: no page more than there are now, and a row that needs many.
+/// Simulates a full disk: no page more than there are now, and a row that needs many.
 fn fill(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
     tx.conn.batch_execute("PRAGMA max_page_count = 1")?;
     let row =
         (audit_requests::hash.eq("h"), audit_requests::evidence.eq(format!("\"{}\"", "x".repeat(300_000))));
-    // This keeps no journal of its own: SQLite can only undo the whole transaction.
+    // This insert keeps no journal of its own, so that SQLite has to roll back the whole transaction.
     diesel::insert_or_ignore_into(audit_requests::table).values(row).execute(tx.conn)?;
     Ok(())
 }
@@ -45,7 +45,7 @@ async fn noted(store: &Store) -> Vec<String> {
     store.read("test", read).await.unwrap()
 }
 
-/// Has what `then` queues written together, by keeping the writer busy meanwhile.
+/// Makes the transactions that `then` queues run in one batch, by keeping the writer busy meanwhile.
 async fn together<T>(store: &Store, then: impl FnOnce() -> T) -> T {
     let (go, wait) = mpsc::channel::<()>();
     let (began, begun) = oneshot::channel();
@@ -62,7 +62,7 @@ async fn together<T>(store: &Store, then: impl FnOnce() -> T) -> T {
 }
 
 #[tokio::test]
-async fn nothing_is_done_of_what_sqlite_undid_nor_after_it() {
+async fn a_batch_that_sqlite_rolled_back_has_no_effect() {
     let (_dir, store) = store();
     let followed = Arc::new(AtomicU64::new(0));
     let follow = {
@@ -97,7 +97,7 @@ async fn nothing_is_done_of_what_sqlite_undid_nor_after_it() {
 type Outcome = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 #[tokio::test]
-async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though_nobody_waits() {
+async fn on_commit_runs_in_order_before_the_reply_and_without_a_waiting_caller() {
     let (_dir, store) = store();
     let last = Arc::new(AtomicU64::new(0));
     let following = |number: u64| {
@@ -124,5 +124,5 @@ async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though
     store.write("four", following(4)).await.unwrap();
     assert_eq!(last.load(Ordering::SeqCst), 4);
     assert!(store.dry_run("five", following(5)).await.is_ok());
-    assert_eq!(last.load(Ordering::SeqCst), 4, "what is only tried has no effect");
+    assert_eq!(last.load(Ordering::SeqCst), 4, "a dry run has no effect");
 }
