@@ -1,4 +1,4 @@
-//! DNS: the authoritative server of `_acme-challenge.<base domain>`, and a resolver of other names.
+//! DNS: the authoritative server for `_acme-challenge.<base domain>`, and a resolver for other names.
 
 pub(crate) mod resolver;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::acme::{AcmeError, AcmeSession, Ca};
 use crate::clock::Clock;
 use crate::store::{Store, StoreError, accounts};
 
-/// The accounts at all CAs. Clones are interchangeable.
+/// The accounts at all CAs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AcmeAccounts {
     store: Store,

@@ -34,7 +34,7 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RESPONSE_SIZE: usize = 1 << 20;
 /// The number of characters of an unexpected response that an error message repeats.
 const MAX_EXCERPT_CHARS: usize = 200;
-/// The default for renewal information without `Retry-After`, in seconds (RFC 9773 §4.3.3).
+/// The default `Retry-After` of renewal information, in seconds (RFC 9773 §4.3.3).
 const DEFAULT_RETRY_AFTER: HeaderValue = HeaderValue::from_static("21600");
 
 /// An HTTPS client. Clones share the connections and the last `Retry-After`.
@@ -89,9 +89,9 @@ impl HttpsClient {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
             Some(path) => {
-                let read_roots = read_roots(path)?;
+                let roots = read_roots(path)?;
                 builder.with_tls_config(
-                    ClientConfig::builder().with_root_certificates(read_roots).with_no_client_auth(),
+                    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
                 )
             }
             None => builder.try_with_platform_verifier()?,
@@ -110,7 +110,7 @@ impl HttpsClient {
         Self { retry_after: Arc::default(), ..self.clone() }
     }
 
-    /// Returns the time that `Retry-After` of the last response stands for.
+    /// Returns the time given by `Retry-After` in the last response.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<OffsetDateTime> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,13 +172,13 @@ impl HttpsClient {
 
 fn read_roots(path: &Path) -> Result<RootCertStore, HttpsError> {
     let unreadable = |reason: String| HttpsError::Root { path: path.display().to_string(), reason };
-    let mut read_roots = RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
     for root in found {
         let root = root.map_err(|e| unreadable(e.to_string()))?;
-        read_roots.add(root).map_err(|e| unreadable(e.to_string()))?;
+        roots.add(root).map_err(|e| unreadable(e.to_string()))?;
     }
-    if read_roots.is_empty() { Err(unreadable("no certificate is in it".to_owned())) } else { Ok(read_roots) }
+    if roots.is_empty() { Err(unreadable("no certificate is in it".to_owned())) } else { Ok(roots) }
 }
 
 fn is_problem(body: &[u8]) -> bool {

@@ -32,7 +32,7 @@ const BACKDATE: Duration = Duration::minutes(5);
 /// The maximum length of a common name (RFC 5280, upper bound `ub-common-name`).
 const MAX_COMMON_NAME: usize = 64;
 
-/// The internal CA. Clones are interchangeable.
+/// The internal CA. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct InternalCa(Arc<Issuer<'static, KeyPair>>);
 

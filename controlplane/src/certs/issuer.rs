@@ -46,7 +46,7 @@ pub struct IssueError {
     pub source: rcgen::Error,
 }
 
-/// An issuer that gets certificates from CAs over ACME. Clones are interchangeable.
+/// An issuer that gets certificates from CAs over ACME. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AcmeIssuer(Arc<AcmeIssuerParts>);
 
@@ -186,7 +186,7 @@ impl AcmeIssuer {
         let write = store.write("certificate issued", move |tx| -> Result<_, StoreError> {
             put(tx, &issued, &key)?;
             orders::delete(tx, &issued.id, &directory)?;
-            Budget::at(&directory).record_certificate(tx, &issued.names, now)?;
+            Budget::for_ca(&directory).record_certificate(tx, &issued.names, now)?;
             let renew_at = renew_at(&certificate_info(&issued), None);
             let state = IssuanceState {
                 next_attempt: Some(renew_at),
@@ -220,7 +220,7 @@ impl AcmeIssuer {
         let (ca_directory, failures) = (ca.directory(), state.failures);
         warn!(id = %state.id, ca = ca_directory, outcome, error = reason, failures, next = at, "certificate attempt failed");
         self.0.metrics.attempt(outcome);
-        let budget = Budget::at(ca.directory());
+        let budget = Budget::for_ca(ca.directory());
         let write = self.0.orders.store.write("issuance failed", move |tx| -> Result<_, StoreError> {
             unvalidated.iter().try_for_each(|host| budget.record_failure(tx, host, now))?;
             issuance::put(tx, &state)
@@ -229,9 +229,9 @@ impl AcmeIssuer {
     }
 
     async fn update_renewal_window_once(&self, id: &CertificateId) -> Result<OffsetDateTime, StoreError> {
-        let (store, wanted) = (&self.0.orders.store, id.clone());
+        let (store, certificate_id) = (&self.0.orders.store, id.clone());
         let read = store.read("renewal", move |tx| -> Result<_, StoreError> {
-            Ok((find_certificate(tx, wanted.as_str())?, leaf(tx, &wanted)?))
+            Ok((find_certificate(tx, certificate_id.as_str())?, leaf(tx, &certificate_id)?))
         });
         let now = self.now();
         let (Some(certificate), Some(leaf)) = read.await? else { return Ok(now + RENEWAL_INFO_INTERVAL) };

@@ -172,7 +172,7 @@ impl Orders {
         spec: &CertificateSpec,
     ) -> Result<Option<CertificateDer<'static>>, OrderError> {
         let (directory, spec, now) = (ca.directory().to_owned(), spec.clone(), self.clock.now());
-        let budget = Budget::at(&directory);
+        let budget = Budget::for_ca(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
             let current = find(tx, spec.id.as_str())?.filter(|current| current.issuer == directory);
             let life = current.as_ref().map(|current| current.not_after - current.not_before);

@@ -24,7 +24,7 @@ pub(crate) enum Preflight {
     },
 }
 
-/// A preflight checker. Clones are interchangeable.
+/// A preflight checker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct PreflightChecker {
     resolver: Resolver,

@@ -1,4 +1,4 @@
-//! A resolver of other people's names on top of hickory's, without a cache.
+//! A DNS resolver for names outside our zone, on top of hickory's, without a cache.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,7 +20,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum length of a chain of CNAME records.
 const MAX_ALIASES: usize = 8;
 
-/// A DNS resolver. Clones are interchangeable.
+/// A DNS resolver. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Resolver(TokioResolver);
 

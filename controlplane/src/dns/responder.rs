@@ -21,7 +21,7 @@ use super::zone::Zone;
 const MAX_UDP_SIZE: u16 = 1232;
 /// The maximum size of a response over UDP to a client without EDNS, in bytes (RFC 1035 §4.2.1).
 const MAX_UDP_WITHOUT_EDNS: u16 = 512;
-/// The second byte of the header's flags with the response code FORMERR (RFC 1035 §4.1.1).
+/// The second byte of the flags in a header with the response code FORMERR (RFC 1035 §4.1.1).
 const FORMAT_ERROR: u8 = 1;
 
 /// A responder for the zone with the current TXT values. Clones share the zone.
@@ -62,8 +62,8 @@ impl ZoneResponder {
 
 impl Responder for ZoneResponder {
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.0.filter.admit(question, from, transport) {
-            return instead;
+        if let Err(response) = self.0.filter.admit(question, from, transport) {
+            return response;
         }
         let protocol = match transport {
             Transport::Udp => Protocol::Udp,
@@ -72,9 +72,9 @@ impl Responder for ZoneResponder {
         let Ok(request) = Request::from_bytes(question.to_vec(), from, protocol) else {
             return header(question, 0, FORMAT_ERROR);
         };
-        let reply = ResponseCapture { transport, bytes: Arc::default() };
-        self.current().catalog.handle_request::<_, TokioTime>(&request, reply.clone()).await;
-        let bytes = std::mem::take(&mut *reply.bytes.lock().unwrap_or_else(PoisonError::into_inner));
+        let capture = ResponseCapture { transport, bytes: Arc::default() };
+        self.current().catalog.handle_request::<_, TokioTime>(&request, capture.clone()).await;
+        let bytes = std::mem::take(&mut *capture.bytes.lock().unwrap_or_else(PoisonError::into_inner));
         (!bytes.is_empty()).then_some(bytes)
     }
 
@@ -110,8 +110,7 @@ impl ResponseHandler for ResponseCapture {
             impl Iterator<Item = &'a Record> + Send + 'a,
         >,
     ) -> Result<ResponseInfo, NetError> {
-        // Without this cap the response could have the size that the client announces, up to 65535, and amplify
-        // attacks.
+        // A response as large as the client announces, up to 65535 bytes, could be used to amplify an attack.
         let capped: Option<Edns> = response.edns().map(|edns| {
             let mut edns = edns.clone();
             edns.set_max_payload(edns.max_payload().min(MAX_UDP_SIZE));

@@ -1,4 +1,4 @@
-//! Name servers of other people's zones, on a real socket, for tests.
+//! Name servers for foreign zones, on real sockets, for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,14 +66,14 @@ pub(crate) async fn failing(
         let mut packet = [0; 4096];
         while let Ok((length, from)) = front.recv_from(&mut packet).await {
             let question = Message::from_vec(&packet[..length]).unwrap();
-            let asked = question.queries[0].clone();
+            let query = question.queries[0].clone();
             let fails =
-                |(at, kind): &(&str, RecordType)| asked.name() == &name(at) && asked.query_type() == *kind;
+                |(at, kind): &(&str, RecordType)| query.name() == &name(at) && query.query_type() == *kind;
             if questions.iter().any(fails) {
                 let Some(code) = code else { continue };
                 let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
                 answer.metadata.response_code = code;
-                answer.add_query(asked);
+                answer.add_query(query);
                 front.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
                 continue;
             }

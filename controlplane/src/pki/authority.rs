@@ -30,7 +30,7 @@ const MAX_CSR_SIZE: usize = 4096;
 /// The prefix of a node's id in the URI of its certificate (RFC 9562 §4).
 const MEMBER_URI_PREFIX: &str = "urn:uuid:";
 
-/// The nodes' CA. Clones are interchangeable.
+/// The nodes' CA. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct NodeAuthority(Arc<AuthorityInner>);
 

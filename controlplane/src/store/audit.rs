@@ -91,7 +91,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), Sto
         request,
         hash: None,
     };
-    let hash = row.read()?.link(previous.as_deref());
+    let hash = row.parse()?.link(previous.as_deref());
     let row = AuditRow { hash: Some(hash), ..row };
     diesel::insert_into(audit::table).values(row).execute(tx.conn)?;
     Ok(())
@@ -128,7 +128,7 @@ pub(crate) fn newest(
     if let Some(target) = &filter.target {
         query = query.filter(audit::target.eq(target));
     }
-    query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::read).collect()
+    query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::parse).collect()
 }
 
 /// Returns the records after the id `after`, oldest first, at most `limit`, with their requests. Stops early when the
@@ -143,7 +143,7 @@ pub(crate) fn export(
     let rows: Vec<AuditRow> = query.select(AuditRow::as_select()).limit(limit.into()).load(tx.conn)?;
     let (mut records, mut requests, mut bytes_so_far) = (Vec::new(), BTreeMap::new(), 0);
     for row in rows {
-        let record = row.read()?;
+        let record = row.parse()?;
         if let Some(hash) = record.request.clone().filter(|hash| !requests.contains_key(hash)) {
             let text: Option<String> = audit_requests::table
                 .find(&hash)
@@ -166,7 +166,7 @@ pub(crate) fn export(
 }
 
 impl AuditRow {
-    fn read(&self) -> Result<AuditRecord, StoreError> {
+    fn parse(&self) -> Result<AuditRecord, StoreError> {
         let json = |text: &Option<String>| match text {
             Some(text) => {
                 serde_json::from_str(text).map_err(|e| StoreError::damaged("audit", &self.target, e))

@@ -97,7 +97,7 @@ struct CertificateInfoRow {
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<CertificateInfo>, StoreError> {
     let query = certificates::table.filter(certificates::state.eq(STATE_ACTIVE)).order(certificates::id);
     let rows: Vec<CertificateInfoRow> = query.select(CertificateInfoRow::as_select()).load(tx.conn)?;
-    rows.into_iter().map(CertificateInfoRow::validity).collect()
+    rows.into_iter().map(CertificateInfoRow::parse).collect()
 }
 
 /// Returns the certificate with this id, if it is in use.
@@ -105,7 +105,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>,
     let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(STATE_ACTIVE)));
     let row: Option<CertificateInfoRow> =
         query.select(CertificateInfoRow::as_select()).first(tx.conn).optional()?;
-    row.map(CertificateInfoRow::validity).transpose()
+    row.map(CertificateInfoRow::parse).transpose()
 }
 
 /// Returns the internal CA's certificate in PEM, if that CA exists.
@@ -250,11 +250,11 @@ pub(super) fn changed_since(
         .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(STATE_AUTHORITY)))
         .select(CertificateRow::as_select())
         .load(tx.conn)?;
-    rows.into_iter().map(|row| row.changed(key)).collect()
+    rows.into_iter().map(|row| row.into_change(key)).collect()
 }
 
 impl CertificateInfoRow {
-    fn validity(self) -> Result<CertificateInfo, StoreError> {
+    fn parse(self) -> Result<CertificateInfo, StoreError> {
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| damaged(&self.id, e));
         Ok(CertificateInfo {
             id: certificate_id(&self.id)?,
@@ -267,7 +267,7 @@ impl CertificateInfoRow {
 }
 
 impl CertificateRow {
-    fn changed(self, key: &SecretKey) -> Result<ResourceChange, StoreError> {
+    fn into_change(self, key: &SecretKey) -> Result<ResourceChange, StoreError> {
         let id = certificate_id(&self.id)?;
         let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
         if self.state != STATE_ACTIVE {

@@ -49,7 +49,7 @@ pub(crate) fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, S
     Ok(version)
 }
 
-type Owned = (RouteRow, bool, i64);
+type RouteWithOwner = (RouteRow, bool, i64);
 
 fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let query = routes::table.inner_join(users::table).filter(routes::version.gt(after)).select((
@@ -58,7 +58,7 @@ fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, St
         users::version,
     ));
     // Rows are loaded one at a time because the first call at a start returns all routes.
-    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
+    query.load_iter::<RouteWithOwner, DefaultLoadingMode>(tx.conn)?.map(|row| route_change(row?)).collect()
 }
 
 /// Returns routes that are unchanged while their owner changed. A separate query, because it can use its own index.
@@ -72,7 +72,7 @@ fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceC
         .filter(users::version.gt(after))
         .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
         .select((RouteRow::as_select(), users::suspended, users::version));
-    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
+    query.load_iter::<RouteWithOwner, DefaultLoadingMode>(tx.conn)?.map(|row| route_change(row?)).collect()
 }
 
 fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
@@ -96,16 +96,16 @@ fn changed_tickets(
     after: u64,
     key: &SecretKey,
 ) -> Result<Option<ResourceChange>, StoreError> {
-    let news = tickets::find(tx, key)?.filter(|stored| stored.version > after);
-    Ok(news.map(|tickets::StoredTicketKeys { version, keys, .. }| ResourceChange {
+    let updated = tickets::find(tx, key)?.filter(|stored| stored.version > after);
+    Ok(updated.map(|tickets::StoredTicketKeys { version, keys, .. }| ResourceChange {
         name: ResourceName::TicketKeys,
         version,
         change: Change::Put(Arc::new(Resource::TicketKeys(keys))),
     }))
 }
 
-fn route((row, suspended, owner_version): Owned) -> Result<ResourceChange, StoreError> {
-    let route = row.read()?;
+fn route_change((row, suspended, owner_version): RouteWithOwner) -> Result<ResourceChange, StoreError> {
+    let route = row.parse()?;
     let name = ResourceName::Route(route.id);
     let version = route.version.max(owner_version.cast_unsigned());
     if suspended {

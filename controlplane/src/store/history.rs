@@ -151,16 +151,16 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let (path, backup) = (dir.path().join("a.db"), dir.path().join("b.db"));
         let store = open(&path);
-        let kept = revise(&store).await;
+        let backed_up = revise(&store).await;
         std::fs::copy(&path, &backup).unwrap();
         std::fs::copy(dir.path().join("a.db-wal"), dir.path().join("b.db-wal")).unwrap();
         let lost = revise(&store).await;
         drop(store);
         let store = open(&backup);
-        assert_eq!(position(&store, &kept), NodePosition::Known);
-        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: kept.version });
+        assert_eq!(position(&store, &backed_up), NodePosition::Known);
+        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: backed_up.version });
         while revise(&store).await.version <= lost.version {}
-        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: kept.version }, "for ever");
+        assert_eq!(position(&store, &lost), NodePosition::Ahead { last: backed_up.version }, "for ever");
     }
 
     #[tokio::test]

@@ -80,14 +80,14 @@ impl IssuanceState {
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<IssuanceState>, StoreError> {
     let query = issuance::table.order(issuance::certificate_id).select(IssuanceRow::as_select());
     let rows: Vec<IssuanceRow> = query.load(tx.conn)?;
-    rows.into_iter().map(IssuanceRow::read).collect()
+    rows.into_iter().map(IssuanceRow::parse).collect()
 }
 
 /// Returns the state of a certificate, or that before the first attempt.
 pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState, StoreError> {
     let row: Option<IssuanceRow> =
         issuance::table.find(id.as_str()).select(IssuanceRow::as_select()).first(tx.conn).optional()?;
-    row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::read)
+    row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::parse)
 }
 
 /// Stores the state of a certificate.
@@ -147,7 +147,7 @@ impl From<StoredRecord> for DnsRecord {
 }
 
 impl IssuanceRow {
-    fn read(self) -> Result<IssuanceState, StoreError> {
+    fn parse(self) -> Result<IssuanceState, StoreError> {
         let damaged = |reason: String| StoreError::damaged("issuance", &self.certificate_id, reason);
         let time = |seconds: Option<i64>| {
             let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();

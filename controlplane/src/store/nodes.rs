@@ -49,28 +49,28 @@ struct NodeRow {
 /// Returns all nodes, ordered by name.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<NodeRecord>, StoreError> {
     let rows: Vec<NodeRow> = nodes::table.order(nodes::name).select(NodeRow::as_select()).load(tx.conn)?;
-    rows.into_iter().map(NodeRow::record).collect()
+    rows.into_iter().map(NodeRow::parse).collect()
 }
 
 /// Returns the nodes that changed after `version`.
 pub(crate) fn changed_since(tx: &mut Tx<'_>, version: u64) -> Result<Vec<NodeRecord>, StoreError> {
     let changed = nodes::table.filter(nodes::version.gt(version.cast_signed()));
     let rows: Vec<NodeRow> = changed.select(NodeRow::as_select()).load(tx.conn)?;
-    rows.into_iter().map(NodeRow::record).collect()
+    rows.into_iter().map(NodeRow::parse).collect()
 }
 
 /// Returns the node with this name.
 pub(crate) fn find(tx: &mut Tx<'_>, name: &str) -> Result<Option<NodeRecord>, StoreError> {
     let row: Option<NodeRow> =
         nodes::table.find(name).select(NodeRow::as_select()).first(tx.conn).optional()?;
-    row.map(NodeRow::record).transpose()
+    row.map(NodeRow::parse).transpose()
 }
 
 /// Returns the node whose certificates contain this id.
 pub(crate) fn find_member(tx: &mut Tx<'_>, member: Uuid) -> Result<Option<NodeRecord>, StoreError> {
     let found = nodes::table.filter(nodes::member.eq(member.to_string()));
     let row: Option<NodeRow> = found.select(NodeRow::as_select()).first(tx.conn).optional()?;
-    row.map(NodeRow::record).transpose()
+    row.map(NodeRow::parse).transpose()
 }
 
 /// Records that a node has joined. Replaces the record of a removed node with the same name.
@@ -133,7 +133,7 @@ pub(crate) fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> R
 }
 
 impl NodeRow {
-    fn record(self) -> Result<NodeRecord, StoreError> {
+    fn parse(self) -> Result<NodeRecord, StoreError> {
         let damaged = |e: String| StoreError::damaged("nodes", &self.name, e);
         let member = self.member.as_deref().map(Uuid::try_parse).transpose();
         let not_after = self.not_after.map(OffsetDateTime::from_unix_timestamp).transpose();

@@ -1,4 +1,4 @@
-//! The table of pending orders at CAs, so that each is resumed after a restart and none is placed twice.
+//! The table of pending orders at CAs, so that each is resumed after a restart and none is order twice.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
@@ -47,18 +47,18 @@ pub(crate) fn find(
 /// Stores a pending order.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
-    placed: &StoredOrder,
+    order: &StoredOrder,
     now: OffsetDateTime,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let names: Vec<String> = placed.names.iter().map(ToString::to_string).collect();
-    let sealed = key.seal(&seal_name(&placed.id), &placed.key).map_err(|e| damaged(&placed.id, e))?;
+    let names: Vec<String> = order.names.iter().map(ToString::to_string).collect();
+    let sealed = key.seal(&seal_name(&order.id), &order.key).map_err(|e| damaged(&order.id, e))?;
     diesel::replace_into(acme_orders::table)
         .values((
-            acme_orders::certificate_id.eq(placed.id.as_str()),
-            acme_orders::directory.eq(&placed.directory),
-            acme_orders::url.eq(&placed.url),
-            acme_orders::names.eq(serde_json::to_string(&names).map_err(|e| damaged(&placed.id, e))?),
+            acme_orders::certificate_id.eq(order.id.as_str()),
+            acme_orders::directory.eq(&order.directory),
+            acme_orders::url.eq(&order.url),
+            acme_orders::names.eq(serde_json::to_string(&names).map_err(|e| damaged(&order.id, e))?),
             acme_orders::sealed_key.eq(sealed),
             acme_orders::created_at.eq(now.unix_timestamp()),
         ))
@@ -105,17 +105,17 @@ mod tests {
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (key, now) = (SecretKey::new(&[1; 32]).unwrap(), OffsetDateTime::UNIX_EPOCH);
             let id = CertificateId::parse("a.example").unwrap();
-            let placed = StoredOrder {
+            let order = StoredOrder {
                 id: id.clone(),
                 directory: CA.into(),
                 url: "https://ca.example/order/1".into(),
                 names: vec!["a.example".parse().unwrap(), "*.a.example".parse().unwrap()],
                 key: Zeroizing::new(b"order sesame".to_vec()),
             };
-            put(tx, &placed, now, &key)?;
+            put(tx, &order, now, &key)?;
             accounts::put(tx, CA, b"account sesame", now, &key)?;
             let found = find(tx, &id, CA, &key)?.unwrap();
-            assert_eq!((found.url, found.names), (placed.url, placed.names));
+            assert_eq!((found.url, found.names), (order.url, order.names));
             assert_eq!(found.key.as_slice(), b"order sesame");
             assert!(find(tx, &id, "https://other.example/dir", &key)?.is_none());
             assert_eq!(accounts::find(tx, CA, &key)?.unwrap().as_slice(), b"account sesame");

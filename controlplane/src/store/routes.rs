@@ -40,14 +40,14 @@ struct StoredOptions {
 /// Returns the route with this id.
 pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
     let row = routes::table.find(id.to_string()).select(RouteRow::as_select()).first(tx.conn).optional()?;
-    row.map(RouteRow::read).transpose()
+    row.map(RouteRow::parse).transpose()
 }
 
 /// Returns the route with this host.
 pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
     let query = routes::table.filter(routes::host.eq(host.as_str()));
     let row = query.select(RouteRow::as_select()).first(tx.conn).optional()?;
-    row.map(RouteRow::read).transpose()
+    row.map(RouteRow::parse).transpose()
 }
 
 /// A filter for routes. Fields that are `None` match all routes.
@@ -88,7 +88,7 @@ pub(crate) fn page(
     if let Some(mode) = filter.mode {
         query = query.filter(routes::mode.eq(mode.as_str()));
     }
-    query.load(tx.conn)?.into_iter().map(RouteRow::read).collect()
+    query.load(tx.conn)?.into_iter().map(RouteRow::parse).collect()
 }
 
 /// Calls `visit` with the hosts and modes of one owner's routes, or of all, by host after the host `after`, until
@@ -128,13 +128,15 @@ pub(crate) fn scan(
 /// Adds a route. Deletes the tombstone of an earlier route with the same id.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
-    diesel::insert_into(routes::table).values(RouteRow::write(route)?).execute(tx.conn)?;
+    diesel::insert_into(routes::table).values(RouteRow::from_route(route)?).execute(tx.conn)?;
     Ok(())
 }
 
 /// Replaces the route with the same id.
 pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
-    diesel::update(routes::table.find(route.id.to_string())).set(RouteRow::write(route)?).execute(tx.conn)?;
+    diesel::update(routes::table.find(route.id.to_string()))
+        .set(RouteRow::from_route(route)?)
+        .execute(tx.conn)?;
     Ok(())
 }
 
@@ -158,7 +160,7 @@ pub(crate) fn delete(
 
 impl RouteRow {
     /// Parses the row. Fails on a row that this program cannot have written.
-    pub(super) fn read(self) -> Result<Route, StoreError> {
+    pub(super) fn parse(self) -> Result<Route, StoreError> {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
         // The permitted prefixes may have been narrowed since. Nodes enforce them; the row must stay readable.
@@ -178,7 +180,7 @@ impl RouteRow {
         })
     }
 
-    fn write(route: &Route) -> Result<Self, StoreError> {
+    fn from_route(route: &Route) -> Result<Self, StoreError> {
         let backends = route.destination.backends.as_slice();
         let id = route.id.to_string();
         let damaged = |error| StoreError::damaged("routes", &id, error);

@@ -153,13 +153,13 @@ async fn transactions_of_a_batch_fail_independently() {
     assert_eq!(*store.changed().borrow(), versions[49]);
     drop(store);
     let store = open(&path).unwrap();
-    let kept = store
+    let found = store
         .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::RouteFilter::default(), None, 1000))
         .await
         .unwrap();
-    assert_eq!(kept.len(), 51);
+    assert_eq!(found.len(), 51);
     assert!(
-        kept.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))
+        found.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))
     );
 }
 
@@ -251,7 +251,7 @@ async fn certificate_names_follow_the_certificates() {
         ("DELETE FROM certificates".to_owned(), [false, false, false]),
     ];
     for (statement, expected) in statements {
-        let said: Result<_, StoreError> = store
+        let covered: Result<_, StoreError> = store
             .write("test", move |tx| {
                 tx.conn.batch_execute(&statement)?;
                 let host = |text| Host::parse(text).unwrap();
@@ -262,7 +262,7 @@ async fn certificate_names_follow_the_certificates() {
                 ])
             })
             .await;
-        assert_eq!(said.unwrap(), expected);
+        assert_eq!(covered.unwrap(), expected);
     }
 }
 
@@ -368,9 +368,9 @@ fn an_older_database_is_backed_up_before_it_is_migrated() {
     let copy = path.with_file_name("controlplane.db.before-20261123000000");
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let mut conn = SqliteConnection::establish(copy.to_str().unwrap()).unwrap();
-    let kept: i32 =
+    let found: i32 =
         diesel::dsl::sql::<diesel::sql_types::Integer>("SELECT x FROM old").get_result(&mut conn).unwrap();
-    assert_eq!(kept, 42);
+    assert_eq!(found, 42);
 }
 
 /// The options are set in .cargo/config.toml.

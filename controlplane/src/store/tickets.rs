@@ -51,7 +51,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTick
     Ok(Some(StoredTicketKeys {
         version: row.version,
         rotated_at,
-        keys: read(&opened).ok_or_else(|| damaged("length"))?,
+        keys: parse_keys(&opened).ok_or_else(|| damaged("length"))?,
     }))
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn put(
     Ok(())
 }
 
-fn read(plain: &[u8]) -> Option<TicketKeys> {
+fn parse_keys(plain: &[u8]) -> Option<TicketKeys> {
     let one = |key: &[u8]| {
         let (name, secret) = key.split_first_chunk::<16>()?;
         Some(TicketKey { name: *name, secret: Zeroizing::new(secret.try_into().ok()?) })

@@ -50,7 +50,7 @@ struct UserRow {
 pub(crate) fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
     let row: Option<UserRow> =
         users::table.find(user.as_str()).select(UserRow::as_select()).first(tx.conn).optional()?;
-    row.map(UserRow::read).transpose()
+    row.map(UserRow::parse).transpose()
 }
 
 /// Returns the suspension of the user, if there is one.
@@ -76,7 +76,7 @@ pub(crate) fn page(
         Some(false) => query = query.filter(users::suspended.eq(false)),
         None => {}
     }
-    query.load(tx.conn)?.into_iter().map(UserRow::read).collect()
+    query.load(tx.conn)?.into_iter().map(UserRow::parse).collect()
 }
 
 /// Adds the user unless it is known.
@@ -139,7 +139,7 @@ pub(crate) fn next_suspension_end(tx: &mut Tx<'_>) -> Result<Option<User>, Store
         .select(UserRow::as_select())
         .first(tx.conn)
         .optional()?;
-    row.map(UserRow::read).transpose()
+    row.map(UserRow::parse).transpose()
 }
 
 /// Sets the quotas of a known user.
@@ -160,7 +160,7 @@ pub(crate) fn own_mutation_limits(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>
         .filter(users::quota_mutations.is_not_null())
         .select(UserRow::as_select())
         .load(tx.conn)?;
-    let users = rows.into_iter().map(UserRow::read);
+    let users = rows.into_iter().map(UserRow::parse);
     users
         .filter_map(|user| {
             user.map(|user| user.quota.mutations_per_minute.map(|own| (user.id, own))).transpose()
@@ -173,7 +173,7 @@ fn to_column(limit: Limit) -> i64 {
 }
 
 impl UserRow {
-    fn read(self) -> Result<User, StoreError> {
+    fn parse(self) -> Result<User, StoreError> {
         let damaged = |what: &str| StoreError::damaged("users", &self.key_id, what);
         let time = |millis, what| from_millis(millis).ok_or_else(|| damaged(what));
         let limit = |stored: Option<i64>| match stored {

@@ -22,7 +22,7 @@ fn checker(names: SocketAddr, public_ip: &[&str]) -> PreflightChecker {
     PreflightChecker::new(resolver, Zone::new(&base).unwrap(), base, &public_ip)
 }
 
-async fn looked_up(entries: &[ZoneEntry], public_ip: &[&str], name: &str) -> Preflight {
+async fn preflight_of(entries: &[ZoneEntry], public_ip: &[&str], name: &str) -> Preflight {
     let names = serve(&[BASE, ("example.org", entries)]).await;
     checker(names.address, public_ip).preflight(&host(name), &[CA.to_owned()]).await
 }
@@ -43,22 +43,22 @@ async fn a_host_that_leads_to_the_gateway_is_ready() {
         (&[("app.example.org", "CNAME", "gw.example"), ("example.org", "CAA", CA)], &["198.51.100.1"]),
     ];
     for (entries, public_ip) in cases {
-        assert_eq!(looked_up(entries, public_ip, "app.example.org").await, ready, "{entries:?}");
+        assert_eq!(preflight_of(entries, public_ip, "app.example.org").await, ready, "{entries:?}");
     }
 }
 
 #[tokio::test]
 async fn missing_records_are_listed_exactly() {
-    let (reason, records) = missing(looked_up(&[], &[], "app.example.org").await);
+    let (reason, records) = missing(preflight_of(&[], &[], "app.example.org").await);
     assert!(reason.contains("has no address"), "{reason}");
     assert_eq!(records, ["app.example.org CNAME gw.example"]);
 
     let half = [("app.example.org", "A", "192.0.2.1"), ("app.example.org", "AAAA", "2001:db8::bad")];
-    let (reason, records) = missing(looked_up(&half, &[], "app.example.org").await);
+    let (reason, records) = missing(preflight_of(&half, &[], "app.example.org").await);
     assert!(reason.contains("leads to 2001:db8::bad,"), "one foreign address is enough: {reason}");
     assert_eq!(records, ["app.example.org CNAME gw.example"]);
 
-    let (_, records) = missing(looked_up(&[], &["198.51.100.1", "2001:db8::9"], "example.org").await);
+    let (_, records) = missing(preflight_of(&[], &["198.51.100.1", "2001:db8::9"], "example.org").await);
     assert_eq!(
         records,
         ["example.org A 198.51.100.1", "example.org AAAA 2001:db8::9"],
@@ -66,7 +66,7 @@ async fn missing_records_are_listed_exactly() {
     );
 
     let other = [("app.example.org", "CNAME", "gw.example"), ("example.org", "CAA", "other.example")];
-    let (reason, records) = missing(looked_up(&other, &[], "app.example.org").await);
+    let (reason, records) = missing(preflight_of(&other, &[], "app.example.org").await);
     assert_eq!(reason, "the CAA records of example.org do not let ca.example issue");
     assert_eq!(records, ["example.org CAA 0 issue \"ca.example\""]);
 }
@@ -77,13 +77,13 @@ async fn a_delegated_host_is_validated_in_our_zone_wherever_it_leads() {
     const TARGET: &str = "b0bf13b620397f0e7a46._acme-challenge.gw.example";
     let alias = ("_acme-challenge.app.example.org", "CNAME", TARGET);
     let here = [alias, ("app.example.org", "CNAME", "gw.example")];
-    let ready = looked_up(&here, &[], "app.example.org").await;
+    let ready = preflight_of(&here, &[], "app.example.org").await;
     assert_eq!(ready, Preflight::Ready(vec![Dns01, TlsAlpn01, Http01]));
     let elsewhere = [alias, ("app.example.org", "A", "198.51.100.1")];
-    assert_eq!(looked_up(&elsewhere, &[], "app.example.org").await, Preflight::Ready(vec![Dns01]));
+    assert_eq!(preflight_of(&elsewhere, &[], "app.example.org").await, Preflight::Ready(vec![Dns01]));
     // The name for one host's challenges cannot be used for another host.
     let shared = [("_acme-challenge.b.example.org", "CNAME", TARGET)];
-    missing(looked_up(&shared, &[], "b.example.org").await);
+    missing(preflight_of(&shared, &[], "b.example.org").await);
 }
 
 #[tokio::test]
@@ -177,10 +177,10 @@ async fn a_failed_lookup_that_the_decision_needs_is_named() {
             &["app.example.org A 192.0.2.1", "app.example.org AAAA 2001:db8::1"],
         ),
     ];
-    for (entries, questions, expected, wanted) in cases {
+    for (entries, questions, expected, expected_records) in cases {
         let (reason, records) = missing(with_failing(entries, &[], not_imp, questions).await);
         assert!(reason.contains(expected), "{questions:?}: {reason}");
-        assert_eq!(records, wanted, "{questions:?}");
+        assert_eq!(records, expected_records, "{questions:?}");
     }
 }
 

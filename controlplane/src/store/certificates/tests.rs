@@ -90,8 +90,8 @@ async fn the_internal_ca_is_not_on_the_feed() {
         put_authority(tx, &ca, &key(1))
     })
     .await;
-    let kept = write(&store, |tx| authority(tx, &key(1))).await.unwrap();
-    assert_eq!((kept.certificate.as_str(), kept.key.as_slice()), (PEM, &[9][..]));
+    let loaded = write(&store, |tx| authority(tx, &key(1))).await.unwrap();
+    assert_eq!((loaded.certificate.as_str(), loaded.key.as_slice()), (PEM, &[9][..]));
     assert!(changes_after(&store, 0, 1).await.unwrap().is_empty());
     assert!(write(&store, |tx| list(tx)).await.is_empty());
 }

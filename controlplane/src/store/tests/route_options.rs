@@ -42,10 +42,10 @@ fn the_migration_moves_balance_and_health_into_the_options() {
     assert_eq!(options.iter().map(read).collect::<Vec<_>>(), [first, RouteOptions::default()]);
 
     conn.revert_last_migration(MIGRATIONS).unwrap();
-    let kept =
+    let query =
         "SELECT count(*) AS n FROM routes WHERE balance = 'random' AND json_extract(health, '$.path') = '/up'
                 OR balance = 'round_robin' AND health IS NULL";
-    let rows: i64 = diesel::dsl::sql::<diesel::sql_types::BigInt>(kept).get_result(&mut conn).unwrap();
+    let rows: i64 = diesel::dsl::sql::<diesel::sql_types::BigInt>(query).get_result(&mut conn).unwrap();
     assert_eq!(rows, 2);
 }
 
