@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use webgateway_proto::audit::{AuditRecord, request_hash};
 use webgateway_proto::httpsig::Evidence;
 
-use super::nonces::FirstUse;
+use super::nonces::NonceCheck;
 use super::routes::{from_millis, to_millis};
 use super::schema::{audit, audit_requests};
 use super::{StoreError, Tx, WriteTx};
@@ -43,7 +43,7 @@ pub(crate) struct SignedRequest {
     /// The signed parts of the request.
     pub evidence: Evidence,
     /// The result of the nonce check. A replayed request changes nothing.
-    pub first_use: FirstUse,
+    pub nonce_check: NonceCheck,
 }
 
 /// A filter for audit records. Fields that are `None` match all records.
@@ -99,8 +99,8 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), Sto
 
 /// Stores a request once, however many mutations it causes. Returns its hash.
 fn insert_request(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
-    let SignedRequest { evidence, first_use } = request;
-    first_use.require()?;
+    let SignedRequest { evidence, nonce_check } = request;
+    nonce_check.require()?;
     let hash = request_hash(evidence);
     let text =
         serde_json::to_string(evidence).map_err(|e| StoreError::damaged("audit_requests", &hash, e))?;

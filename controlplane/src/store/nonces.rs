@@ -11,9 +11,9 @@ use super::{StoreError, WriteTx};
 /// The result of a nonce check, which may still be pending. The writer runs the check before the changes of the same
 /// request, so that these can require its result without waiting for it first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FirstUse(Arc<OnceLock<bool>>);
+pub(crate) struct NonceCheck(Arc<OnceLock<bool>>);
 
-impl FirstUse {
+impl NonceCheck {
     /// Sets the result.
     pub(super) fn set(&self, is_first: bool) {
         // Only the check itself sets the result, and it runs once.
@@ -40,7 +40,11 @@ pub(crate) struct NonceUse {
 }
 
 /// Stores a nonce until it expires. Returns an error if it is stored already. Deletes expired nonces.
-pub(crate) fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse) -> Result<(), StoreError> {
+pub(crate) fn spend(
+    tx: &mut WriteTx<'_>,
+    used: &NonceUse,
+    nonce_check: &NonceCheck,
+) -> Result<(), StoreError> {
     diesel::delete(nonces::table.filter(nonces::expires_at.lt(used.now))).execute(tx.conn)?;
     let added = diesel::insert_or_ignore_into(nonces::table)
         .values((
@@ -49,6 +53,6 @@ pub(crate) fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse)
             nonces::expires_at.eq(used.expires_at),
         ))
         .execute(tx.conn)?;
-    first_use.set(added == 1);
-    first_use.require()
+    nonce_check.set(added == 1);
+    nonce_check.require()
 }

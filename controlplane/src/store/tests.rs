@@ -15,7 +15,7 @@ use webgateway_proto::model::{
 };
 use webgateway_seal::SecretKey;
 
-use super::nonces::{FirstUse, NonceUse};
+use super::nonces::{NonceCheck, NonceUse};
 use super::*;
 use crate::clock::Clock;
 
@@ -275,7 +275,7 @@ async fn a_nonce_is_accepted_once() {
         async move {
             let key_id: KeyId = "user1.pub".parse().unwrap();
             let used = NonceUse { key_id, nonce: "n".to_owned(), now, expires_at: now + 10 };
-            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &FirstUse::default());
+            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &NonceCheck::default());
             match store.write("test", spend).await {
                 Ok(()) => true,
                 Err(StoreError::Replayed) => false,

@@ -18,9 +18,9 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let keys = PublicKeys::from(key.public());
     let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());
-    let first_use = FirstUse::default();
-    first_use.set(true);
-    Arc::new(SignedRequest { evidence, first_use })
+    let nonce_check = NonceCheck::default();
+    nonce_check.set(true);
+    Arc::new(SignedRequest { evidence, nonce_check })
 }
 
 fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> AuditEntry {
