@@ -193,7 +193,7 @@ mod tests {
         let store =
             Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
         let write = store.write("test", |tx| -> Result<(), StoreError> {
-            let (budget, other) = (Budget::for_ca("https://one/dir"), Budget::at("https://two/dir"));
+            let (budget, other) = (Budget::for_ca("https://one/dir"), Budget::for_ca("https://two/dir"));
             let names: Vec<CertName> =
                 ["shop.example", "*.shop.example"].map(|name| name.parse().unwrap()).into();
             for minute in 0..5 {
