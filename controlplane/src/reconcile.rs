@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use webgateway_process::Stop;
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The minimum interval between the starts of two passes, so that changes in quick succession share one pass.
 const MIN_PASS_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A process that moves a system towards its desired state. Its passes are idempotent.
+/// A task that brings a part of the system to its desired state. Its passes are idempotent.
 pub(crate) trait Reconciler: Send {
     /// The error of a failed pass.
     type Error: Display + Send;
@@ -23,44 +23,45 @@ pub(crate) trait Reconciler: Send {
     /// Does everything that is due now. Returns the time until more may be due.
     fn pass(&mut self) -> impl Future<Output = Result<Duration, Self::Error>> + Send;
 
-    /// Does longer work between passes. Returns when another pass may have something to do. The future is dropped when
+    /// Runs longer work between passes. Returns when another pass may have something to do. The future is dropped when
     /// another event starts a pass, and is created anew after that pass.
-    fn wait_for_work(&mut self) -> impl Future<Output = ()> + Send {
+    fn run_background_work(&mut self) -> impl Future<Output = ()> + Send {
         pending()
     }
 }
 
 /// Runs passes until the process stops: immediately, after every change of `changes`, when the time that a pass
-/// returned has elapsed, when [`Reconciler::wait_for_work`] returns, and after a failure with exponential backoff.
+/// returned has elapsed, when [`Reconciler::run_background_work`] returns, and after a failure with exponential
+/// backoff.
 pub(crate) async fn run<R: Reconciler>(
     name: &'static str,
     mut reconciler: R,
     mut changes: watch::Receiver<u64>,
     stop: Stop,
 ) -> Result<(), Infallible> {
-    let mut retry = FIRST_RETRY;
+    let mut backoff = MIN_BACKOFF;
     loop {
         changes.mark_unchanged();
         let began = Instant::now();
         let pause = match reconciler.pass().await {
             Ok(pause) => {
-                if retry != FIRST_RETRY {
+                if backoff != MIN_BACKOFF {
                     info!(reconciler = name, "reconciler recovered");
                 }
-                retry = FIRST_RETRY;
+                backoff = MIN_BACKOFF;
                 pause
             }
             Err(error) => {
-                warn!(reconciler = name, %error, retry = ?retry, "reconciler failed, retrying");
-                let pause = retry;
-                retry = (retry * 2).min(LAST_RETRY);
+                warn!(reconciler = name, %error, retry = ?backoff, "reconciler failed, retrying");
+                let pause = backoff;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
                 pause
             }
         };
         tokio::select! {
             changed = wait_for_change(&mut changes, began + MIN_PASS_INTERVAL) => if changed.is_err() { return Ok(()) },
             () = sleep_until(Instant::now() + pause) => {}
-            () = reconciler.wait_for_work() => {}
+            () = reconciler.run_background_work() => {}
             () = stop.begun() => return Ok(()),
         }
     }
@@ -104,7 +105,7 @@ mod tests {
         let mut at = async || pass_times.recv().await.unwrap();
         let (first, by_time, after_failure) = (at().await, at().await, at().await);
         assert!(by_time - first >= Duration::from_millis(20));
-        assert!(after_failure - by_time >= FIRST_RETRY);
+        assert!(after_failure - by_time >= MIN_BACKOFF);
         change.send_replace(1);
         assert!(at().await - after_failure < Duration::from_secs(3600));
         tasks.stop().begin();

@@ -75,30 +75,30 @@ impl Store {
     /// Opens the database at `path`, creates it (mode 0600) if it does not exist, and migrates its schema. Blocks.
     pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
-        let mut opened = open::open(path)?;
-        let begun =
-            transaction::write(&mut opened.writer, |tx| Ok((EpochHistory::begin(tx)?, tx.revision()?)));
-        let ((history, revision), _) = begun.map_err(|e: StoreError| failed(e.to_string()))?;
+        let mut database = open::open(path)?;
+        let begin =
+            transaction::write(&mut database.writer, |tx| Ok((EpochHistory::begin(tx)?, tx.revision()?)));
+        let ((history, revision), _) = begin.map_err(|e: StoreError| failed(e.to_string()))?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
             .connection_timeout(READER_TIMEOUT)
             .test_on_check_out(false)
             .connection_customizer(Box::new(ReadOnly))
-            .build(ConnectionManager::new(&opened.path))
+            .build(ConnectionManager::new(&database.path))
             .map_err(|e| failed(e.to_string()))?;
         metrics.revision(revision);
         Ok(Self(Arc::new(StoreInner {
             history: Arc::new(history),
-            writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
+            writer: Arc::new(Writer::new(&database.path, database.writer, revision, metrics.clone())),
             readers,
             reader_permits: Arc::new(Semaphore::new(READERS as usize)),
             metrics,
-            _lock: opened.lock,
+            _lock: database.lock,
         })))
     }
 
-    /// Returns the history of the database, which ends with the epoch that began when it was opened.
+    /// Returns the history of the database, which ends with the epoch that began when it was database.
     #[must_use]
     pub(crate) fn history(&self) -> &Arc<EpochHistory> {
         &self.0.history

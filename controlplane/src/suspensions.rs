@@ -15,7 +15,7 @@ pub(crate) struct SuspensionReconciler {
 }
 
 impl SuspensionReconciler {
-    /// Creates a reconciler for the suspensions in the store of `domain`, by its clock.
+    /// Creates a reconciler for the suspensions in the store of `domain`.
     #[must_use]
     pub(crate) fn new(domain: Domain) -> Self {
         Self { domain }

@@ -27,7 +27,7 @@ pub enum TicketKeyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The system provides no random bytes.
-    #[error("no randomness for session ticket keys")]
+    #[error("cannot generate session ticket keys: the system provides no random bytes")]
     Randomness,
 }
 
@@ -64,7 +64,7 @@ impl Reconciler for TicketKeyRotation {
 /// Returns the next keys, in the order current, next, previous.
 fn rotate(TicketKeys(keys): &TicketKeys) -> Result<TicketKeys, TicketKeyError> {
     match keys.as_slice() {
-        [used, next, ..] => Ok(TicketKeys(vec![next.clone(), generate_key()?, used.clone()])),
+        [current, next, ..] => Ok(TicketKeys(vec![next.clone(), generate_key()?, current.clone()])),
         [] | [_] => Ok(TicketKeys(vec![generate_key()?, generate_key()?])),
     }
 }

@@ -60,7 +60,7 @@ impl AcmeAccounts {
     }
 
     async fn create(&self, ca: &Ca) -> Result<Zeroizing<Vec<u8>>, AccountError> {
-        let _making = self.creation.lock().await;
+        let _guard = self.creation.lock().await;
         if let Some(credentials) = self.find(ca).await? {
             return Ok(credentials);
         }

@@ -65,7 +65,7 @@ pub(crate) struct CertificateReconcilerParts {
     pub metrics: Metrics,
 }
 
-/// Requests to CAs over ACME, a few at a time.
+/// A queue of jobs at CAs over ACME, of which a few run concurrently.
 #[derive(Default)]
 struct AcmeJobs {
     /// The certificates with a waiting or running job.
@@ -284,7 +284,7 @@ impl Reconciler for CertificateReconciler {
         Ok(Duration::try_from(self.full_at - now).unwrap_or_default())
     }
 
-    async fn wait_for_work(&mut self) {
+    async fn run_background_work(&mut self) {
         let due = self.jobs.next().await;
         self.full_at = self.full_at.min(due);
     }

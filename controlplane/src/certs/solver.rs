@@ -60,12 +60,12 @@ pub(crate) struct Solver {
 #[derive(Debug)]
 #[must_use = "the response is withdrawn when this is dropped"]
 pub(crate) struct PublishedChallenge {
-    _guard: ChallengeHolder,
+    _guard: ResponseGuard,
 }
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for the effect of the drop")]
-enum ChallengeHolder {
+enum ResponseGuard {
     Txt(TxtGuard),
     Challenge(ChallengeGuard),
 }
@@ -74,14 +74,14 @@ enum ChallengeHolder {
 #[derive(Debug, Error)]
 pub(crate) enum PresentError {
     /// The certificate for TLS-ALPN-01 cannot be generated.
-    #[error("the certificate for the challenge cannot be made: {0}")]
+    #[error("the certificate for the challenge cannot be generated: {0}")]
     Crypto(#[from] rcgen::Error),
     /// A newer challenge for the same host took the place of this one.
     #[error(transparent)]
     Superseded(#[from] SupersededError),
     /// The store was not written within the time limit.
     #[error("the challenge was not recorded in the store in time")]
-    Late,
+    Timeout,
     /// Some connected node has no response, or no node is connected.
     #[error("a node cannot answer the challenge: {0}")]
     NotAcked(#[from] AckError),
@@ -129,15 +129,15 @@ impl Solver {
     ) -> Result<PublishedChallenge, PresentError> {
         let host = &request.host;
         let guard = match request.kind {
-            ChallengeKind::Dns01 => ChallengeHolder::Txt(
+            ChallengeKind::Dns01 => ResponseGuard::Txt(
                 self.values.publish(TxtName::for_host(host, &self.base), &request.dns_value),
             ),
             ChallengeKind::TlsAlpn01 => {
-                ChallengeHolder::Challenge(self.publish(challenge::tls_alpn(host, &request.digest)?).await?)
+                ResponseGuard::Challenge(self.publish(challenge::tls_alpn(host, &request.digest)?).await?)
             }
             ChallengeKind::Http01 => {
                 let challenge = challenge::http(host, &request.token, &request.key_authorization);
-                ChallengeHolder::Challenge(self.publish(challenge).await?)
+                ResponseGuard::Challenge(self.publish(challenge).await?)
             }
         };
         info!(%host, kind = %request.kind, "challenge published");
@@ -146,7 +146,7 @@ impl Solver {
 
     async fn publish(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
         let guard = self.challenges.show(challenge);
-        let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Late)??;
+        let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Timeout)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
         require_acked(self.nodes.wait_acked(&target, self.timeout).await, guard.name())?;
         Ok(guard)

@@ -61,7 +61,7 @@ impl Loader {
         let floor = version.max(left.since).max(forgotten);
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
-        changes.changed.extend(left.changed);
+        changes.changed.extend(left.removals);
         let settings = Arc::new(Resource::Settings(self.settings.clone()));
         changes.changed.push(ResourceChange {
             name: ResourceName::Settings,

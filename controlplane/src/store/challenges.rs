@@ -15,10 +15,10 @@ const META_KEY: &str = "feed_challenges";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StaleChallenges {
     /// The revision of the last change to the set of challenges (0: never). Nodes at an older revision may hold
-    /// challenges that are not in `changed`.
+    /// challenges that are not in `removals`.
     pub since: u64,
     /// The challenges to remove.
-    pub changed: Vec<ResourceChange>,
+    pub removals: Vec<ResourceChange>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -41,15 +41,15 @@ pub(crate) fn record(tx: &mut WriteTx<'_>, hosts: &[Host]) -> Result<u64, StoreE
 pub(crate) fn clear(tx: &mut WriteTx<'_>) -> Result<StaleChallenges, StoreError> {
     let StoredChallenges { version: since, hosts } = read(tx)?;
     if hosts.is_empty() {
-        return Ok(StaleChallenges { since, changed: Vec::new() });
+        return Ok(StaleChallenges { since, removals: Vec::new() });
     }
     let version = record(tx, &[])?;
-    let removed = |host| ResourceChange {
+    let removal = |host| ResourceChange {
         name: ResourceName::Challenge(host),
         version,
         change: Change::Remove { at_once: false },
     };
-    Ok(StaleChallenges { since, changed: hosts.into_iter().map(removed).collect() })
+    Ok(StaleChallenges { since, removals: hosts.into_iter().map(removal).collect() })
 }
 
 fn read(tx: &mut Tx<'_>) -> Result<StoredChallenges, StoreError> {

@@ -10,11 +10,11 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 /// The number of transactions between two checkpoints.
-const WORK_PER_CHECKPOINT: usize = 100;
+const TRANSACTIONS_PER_CHECKPOINT: usize = 100;
 /// The size of the log, in pages of 4 KiB, above which a checkpoint restarts it. A restart briefly blocks the writer.
 const MAX_LOG_PAGES: i32 = 16_384;
 /// The time limit for a restart to wait for readers and the writer. After it, the next checkpoint tries again.
-const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 50";
+const BUSY_TIMEOUT_PRAGMA: &str = "PRAGMA busy_timeout = 50";
 
 /// A task that makes checkpoints from time to time.
 pub(super) struct Checkpointer {
@@ -48,7 +48,7 @@ impl Checkpointer {
         let is_due = {
             let mut state = self.state();
             state.transactions += count;
-            state.transactions >= WORK_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
+            state.transactions >= TRANSACTIONS_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
         };
         if is_due {
             let this = Arc::clone(self);
@@ -57,24 +57,24 @@ impl Checkpointer {
     }
 
     fn run(&self) {
-        let _over = RunningGuard(self);
+        let _guard = RunningGuard(self);
         let conn = {
             let mut state = self.state();
             state.transactions = 0;
             state.conn.take()
         };
-        let done = conn.map_or_else(|| self.open(), Ok).and_then(|mut conn| {
+        let outcome = conn.map_or_else(|| self.open(), Ok).and_then(|mut conn| {
             checkpoint(&mut conn).map_err(|error| error.to_string())?;
             Ok(conn)
         });
-        let conn = done.inspect_err(|reason| warn!(reason, "checkpoint failed")).ok();
+        let conn = outcome.inspect_err(|reason| warn!(reason, "checkpoint failed")).ok();
         self.state().conn = conn;
     }
 
     fn open(&self) -> Result<SqliteConnection, String> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|error| error.to_string())?;
         // With FULL, SQLite syncs the log before it writes the database, and the database before it restarts the log.
-        let pragmas = format!("{BUSY_TIMEOUT}; PRAGMA synchronous = FULL");
+        let pragmas = format!("{BUSY_TIMEOUT_PRAGMA}; PRAGMA synchronous = FULL");
         conn.batch_execute(&pragmas).map_err(|error| error.to_string())?;
         Ok(conn)
     }

@@ -78,7 +78,7 @@ impl EpochHistory {
         self.0.last().map_or("", |epoch| &epoch.id)
     }
 
-    /// Returns the position of a node that holds `held`, for a database at `revision`.
+    /// Returns the position of a node that last received `held`; `revision` is that of the database.
     #[must_use]
     pub(crate) fn locate(&self, held: &Held, revision: u64) -> NodePosition {
         let Some(at) = self.0.iter().position(|epoch| epoch.id == held.epoch) else {

@@ -9,7 +9,7 @@ use super::schema::nonces;
 use super::{StoreError, WriteTx};
 
 /// The result of a nonce check, which may still be pending. The writer runs the check before the changes of the same
-/// request, so that these can require its result without waiting for it first.
+/// request, so that the changes can require a success without an extra wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NonceCheck(Arc<OnceLock<bool>>);
 

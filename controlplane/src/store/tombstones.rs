@@ -10,9 +10,13 @@ use super::{StoreError, Tx, WriteTx, certificates};
 
 const FLOOR_KEY: &str = "feed_floor";
 
-/// Deletes the tombstones from before `before` and all but about `most` of the rest. Returns the floor: the version
-/// below which the store can no longer compute a difference.
-pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -> Result<u64, StoreError> {
+/// Deletes the tombstones from before `before` and all but about `max_tombstones` of the rest. Returns the floor: the
+/// version below which the store can no longer compute a difference.
+pub(crate) fn compact(
+    tx: &mut WriteTx<'_>,
+    max_tombstones: u32,
+    before: OffsetDateTime,
+) -> Result<u64, StoreError> {
     let known = floor(tx)?;
     let old: Option<i64> = tombstones::table
         .filter(tombstones::deleted_at.lt(to_millis(before)))
@@ -21,7 +25,7 @@ pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -
     let surplus: Option<i64> = tombstones::table
         .select(tombstones::version)
         .order(tombstones::version.desc())
-        .offset(most.into())
+        .offset(max_tombstones.into())
         .first(tx.conn)
         .optional()?;
     let Some(until) = old.max(surplus) else { return Ok(known) };

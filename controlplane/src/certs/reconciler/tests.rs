@@ -155,7 +155,7 @@ async fn a_failed_attempt_waits_for_its_backoff_unless_a_renewal_is_requested() 
     let base = CertificateId::from(&samples::base());
     certificates.pass().await.unwrap();
     assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "requested, not awaited");
-    certificates.wait_for_work().await;
+    certificates.run_background_work().await;
     assert!(certificates.jobs.busy.is_empty());
     let pause = certificates.pass().await.unwrap();
     assert!(pause > Duration::from_secs(50) && pause <= Duration::from_secs(60), "{pause:?}");
@@ -169,7 +169,7 @@ async fn a_failed_attempt_waits_for_its_backoff_unless_a_renewal_is_requested() 
     certificates.pass().await.unwrap();
     certificates.pass().await.unwrap();
     assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "once");
-    certificates.wait_for_work().await;
+    certificates.run_background_work().await;
     let state = write(&store, move |tx| issuance::find(tx, &base)).await;
     assert_eq!((state.failures, state.renew_requested), (2, false));
 }

@@ -91,9 +91,9 @@ fn request(host: &str, kind: ChallengeKind) -> ChallengeRequest {
     }
 }
 
-async fn put(node: &mut Node) -> (ChallengeResponse, u64) {
+async fn receive_challenge(node: &mut Node) -> (ChallengeResponse, u64) {
     let Ok(ToNode::Begin { full: false }) = node.hear().await else { panic!("no difference") };
-    let Ok(ToNode::Put(resource)) = node.hear().await else { panic!("nothing put") };
+    let Ok(ToNode::Put(resource)) = node.hear().await else { panic!("nothing receive_challenge") };
     let Resource::Challenge(challenge) = *resource else { panic!("no challenge") };
     let Ok(ToNode::End(held)) = node.hear().await else { panic!("no end") };
     (challenge.response, held.version)
@@ -128,7 +128,7 @@ async fn publishing_ends_when_every_node_has_acknowledged() {
     let (first, second) = tokio::select! {
         biased;
         early = &mut publish => panic!("before any node has acknowledged: {early:?}"),
-        both = async { (put(&mut a).await, put(&mut b).await) } => both,
+        both = async { (receive_challenge(&mut a).await, receive_challenge(&mut b).await) } => both,
     };
     for (response, _) in [&first, &second] {
         assert!(matches!(response, ChallengeResponse::TlsAlpn { .. }));
@@ -155,11 +155,11 @@ async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() 
     let (mut a, mut b) = (controlplane.node("a").await, controlplane.node("b").await);
     let request = request("app.example.org", ChallengeKind::Http01);
     let leaving = async {
-        let (response, version) = put(&mut a).await;
+        let (response, version) = receive_challenge(&mut a).await;
         let ChallengeResponse::Http { token, key_authorization } = response else { panic!("no file") };
         assert_eq!((token.as_str(), key_authorization.as_str()), ("token", "token.thumbprint"));
         a.say(FromNode::Ack(version)).await;
-        put(&mut b).await;
+        receive_challenge(&mut b).await;
         drop(b);
     };
     let (published, ()) = tokio::join!(controlplane.solver.present(&request), leaving);
@@ -167,7 +167,7 @@ async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() 
     assert_eq!(a.take().await, ["-challenge/app.example.org"]);
 
     let rejecting = async {
-        let (_, version) = put(&mut a).await;
+        let (_, version) = receive_challenge(&mut a).await;
         let resource = "challenge/app.example.org".to_owned();
         a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
         a.say(FromNode::Ack(version)).await;
