@@ -7,14 +7,14 @@ use serde::Deserialize;
 use super::https::{ExchangeError, HttpsClient};
 
 #[derive(Deserialize)]
-struct Directory {
+struct AcmeDirectory {
     #[serde(default)]
-    meta: Meta,
+    meta: DirectoryMeta,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Meta {
+struct DirectoryMeta {
     caa_identities: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub(super) async fn caa_identities(https: &HttpsClient, url: &str) -> Result<Vec
 }
 
 fn read(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
-    serde_json::from_slice::<Directory>(body).map(|directory| directory.meta.caa_identities)
+    serde_json::from_slice::<AcmeDirectory>(body).map(|directory| directory.meta.caa_identities)
 }
 
 #[cfg(test)]

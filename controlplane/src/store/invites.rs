@@ -12,7 +12,7 @@ const RETENTION: Duration = Duration::days(7);
 
 /// A join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invite {
+pub(crate) struct InviteRecord {
     /// The name for the node that joins.
     pub name: NodeName,
     /// The token's expiry.
@@ -25,7 +25,7 @@ pub(crate) struct Invite {
 pub(crate) fn insert(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],
-    invite: &Invite,
+    invite: &InviteRecord,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let forgotten = (now - RETENTION).unix_timestamp();
@@ -41,7 +41,7 @@ pub(crate) fn insert(
 }
 
 /// Returns the token with this digest of its secret.
-pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, StoreError> {
+pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<InviteRecord>, StoreError> {
     let row: Option<(String, i64, Option<i64>)> = node_invites::table
         .find(secret_hash.as_slice())
         .select((node_invites::name, node_invites::expires_at, node_invites::used_at))
@@ -49,7 +49,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Inv
         .optional()?;
     let read = |(name, expires_at, used_at): (String, i64, Option<i64>)| {
         let damaged = |e: String| StoreError::damaged("node_invites", &name, e);
-        Ok(Invite {
+        Ok(InviteRecord {
             name: name
                 .parse()
                 .map_err(|e: webgateway_proto::model::InvalidNodeName| damaged(e.to_string()))?,

@@ -26,13 +26,13 @@ pub(super) struct Writer {
     metrics: Metrics,
     changed: watch::Sender<u64>,
     checkpoints: Arc<Checkpointer>,
-    queue: Mutex<Queue>,
+    queue: Mutex<WriteQueue>,
     /// The connection. Empty after a transaction that could not be rolled back; the next batch opens another.
     conn: Mutex<Option<SqliteConnection>>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct WriteQueue {
     waiting: Vec<WriteJob>,
     /// True while a thread runs batches. It looks at the queue again before it ends.
     busy: bool,
@@ -183,7 +183,7 @@ impl Writer {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, WriteQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -101,7 +101,7 @@ async fn only_caa_can_block_the_base_domain_and_a_failed_lookup_is_a_reason() {
     assert!(reason.contains("could not be looked up") && records.is_empty(), "{reason}");
 }
 
-type Question = (&'static str, RecordType);
+type DnsQuery = (&'static str, RecordType);
 
 const APP: &str = "app.example.org";
 const CHALLENGE: &str = "_acme-challenge.app.example.org";
@@ -115,7 +115,7 @@ async fn with_failing(
     entries: &[ZoneEntry],
     public_ip: &[&str],
     code: Option<ResponseCode>,
-    questions: &'static [Question],
+    questions: &'static [DnsQuery],
 ) -> Preflight {
     let names = serve(&[BASE, ("example.org", entries)]).await;
     let front = failing(&names, code, questions).await;
@@ -126,7 +126,7 @@ async fn with_failing(
 async fn a_failed_lookup_that_the_decision_does_not_need_never_blocks_it() {
     use ChallengeKind::{Dns01, Http01, TlsAlpn01};
     type Decided =
-        (&'static [ZoneEntry], &'static [&'static str], &'static [Question], &'static [ChallengeKind]);
+        (&'static [ZoneEntry], &'static [&'static str], &'static [DnsQuery], &'static [ChallengeKind]);
     let here: &[ChallengeKind] = &[TlsAlpn01, Http01];
     let cases: [Decided; 8] = [
         (HERE, &[], &[(APP, SOA)], here),
@@ -152,7 +152,7 @@ async fn a_failed_lookup_that_the_decision_does_not_need_never_blocks_it() {
 
 #[tokio::test]
 async fn a_failed_lookup_that_the_decision_needs_is_named() {
-    type Undecided = (&'static [ZoneEntry], &'static [Question], &'static str, &'static [&'static str]);
+    type Undecided = (&'static [ZoneEntry], &'static [DnsQuery], &'static str, &'static [&'static str]);
     let not_imp = Some(ResponseCode::NotImp);
     let cases: [Undecided; 5] = [
         (HERE, &[(APP, A)], "the A records of app.example.org could not be looked up", &[]),

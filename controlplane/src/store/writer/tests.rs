@@ -74,7 +74,7 @@ async fn a_batch_that_sqlite_rolled_back_has_no_effect() {
     };
     let queue = || {
         [
-            Box::pin(store.write("a", insert_and_flag)) as Outcome,
+            Box::pin(store.write("a", insert_and_flag)) as WriteFuture,
             Box::pin(store.write("b", exceed_page_limit)),
             Box::pin(store.write("c", insert_note("c"))),
         ]
@@ -94,7 +94,7 @@ async fn a_batch_that_sqlite_rolled_back_has_no_effect() {
     assert_eq!(notes(&store).await, ["d"]);
 }
 
-type Outcome = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+type WriteFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 #[tokio::test]
 async fn on_commit_runs_in_order_before_the_reply_and_without_a_waiting_caller() {
