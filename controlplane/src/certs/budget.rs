@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_loop_never_goes_over_a_limit(pauses in proptest::collection::vec(0_i64..4000, 1..100)) {
+        fn a_loop_never_exceeds_a_limit(pauses in proptest::collection::vec(0_i64..4000, 1..100)) {
             let (mut now, mut spent) = (START, Vec::<OffsetDateTime>::new());
             for pause in pauses {
                 now += Duration::seconds(pause);

@@ -21,7 +21,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::metrics::{CertificateCounts, Metrics};
 use crate::reconcile::Reconciler;
 use crate::store::certificates::{
-    CertificateInfo, IssuedCertificate, drop as mark_dropped, list, put, terminated_hosts, uncovered_hosts,
+    CertificateInfo, IssuedCertificate, list, mark_dropped, put, terminated_hosts, uncovered_hosts,
 };
 use crate::store::issuance::{self, IssuanceState};
 use crate::store::{Store, StoreError, WriteTx, orders};

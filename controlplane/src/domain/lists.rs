@@ -31,7 +31,7 @@ impl Domain {
     ) -> Result<(u64, Paged<RouteStatus>), Refusal> {
         let page = Page::parse(&query.page)?;
         let filter = RouteFilter {
-            seen_by: caller.own().cloned(),
+            visible_to: caller.own().cloned(),
             owner: query.owner,
             host: query.host.map(|start| start.to_ascii_lowercase()),
             mode: query.mode,

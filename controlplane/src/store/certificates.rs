@@ -187,7 +187,7 @@ pub(crate) fn put(
 }
 
 /// Takes a certificate out of use and deletes its chain and key.
-pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+pub(crate) fn mark_dropped(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(certificates::table.find(id.as_str()))
         .set((

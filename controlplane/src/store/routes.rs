@@ -54,7 +54,7 @@ pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RouteFilter {
     /// The user to whom the routes must be visible.
-    pub seen_by: Option<KeyId>,
+    pub visible_to: Option<KeyId>,
     /// The owner of the routes.
     pub owner: Option<String>,
     /// The prefix of the routes' hosts.
@@ -75,7 +75,7 @@ pub(crate) fn page(
     if let Some(after) = after {
         query = query.filter(routes::host.gt(after));
     }
-    if let Some(user) = &filter.seen_by {
+    if let Some(user) = &filter.visible_to {
         query = query.filter(routes::owner.eq(user.as_str()));
     }
     if let Some(owner) = &filter.owner {

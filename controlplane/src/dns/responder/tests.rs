@@ -43,7 +43,7 @@ fn a_malformed_query_gets_formerr_and_a_response_gets_no_response() {
 
 proptest! {
     #[test]
-    fn whatever_comes_the_answer_is_one_and_bounded(
+    fn arbitrary_bytes_get_at_most_one_bounded_response(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {

@@ -59,7 +59,7 @@ async fn stored_certificates_reach_the_nodes_and_dropped_ones_are_removed() {
 
     let version = changed[0].version;
     let id = cert.id.clone();
-    write(&store, move |tx| drop(tx, &id)).await;
+    write(&store, move |tx| mark_dropped(tx, &id)).await;
     let gone = changes_after(&store, version, 1).await.unwrap();
     assert_eq!(gone[0].change, Change::Remove { at_once: false });
     assert!(!write(&store, move |tx| coverage::covers(tx, &host)).await);
@@ -73,7 +73,7 @@ async fn keys_are_sealed_and_another_secret_key_is_a_clear_error() {
     write(&store, |tx| put(tx, &issued("gw.example", &["gw.example"]), &key(1))).await;
     let error = changes_after(&store, 0, 2).await.unwrap_err().to_string();
     assert!(error.contains("gw.example") && error.contains("secret_key_file"), "{error}");
-    std::mem::drop(store);
+    drop(store);
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"private key"));
