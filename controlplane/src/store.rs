@@ -65,7 +65,7 @@ struct StoreInner {
     history: Arc<EpochHistory>,
     writer: Arc<Writer>,
     readers: Readers,
-    /// Has one permit per reader, so that a task that waits for a reader occupies no thread.
+    /// One permit per reader. A task waits for a permit, not for a connection, so that it occupies no thread.
     reader_permits: Arc<Semaphore>,
     metrics: Metrics,
     _lock: File,

@@ -17,7 +17,7 @@ pub(crate) struct AcmeAccounts {
     store: Store,
     key: Arc<SecretKey>,
     clock: Clock,
-    /// Held while an account is created, so that two concurrent orders do not create two.
+    /// A lock held while an account is created, so that two concurrent orders do not create two.
     creation: Arc<Mutex<()>>,
 }
 

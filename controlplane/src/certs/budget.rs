@@ -1,4 +1,4 @@
-//! Our own count against the rate limits of CAs, which stops a loop before it exhausts them.
+//! A count of our requests against the rate limits of CAs, which stops a loop before a CA blocks us.
 
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};

@@ -42,7 +42,7 @@ pub(crate) struct ChallengeRequest {
     pub key_authorization: String,
     /// The value of the TXT record, for DNS-01.
     pub dns_value: String,
-    /// SHA-256 of `key_authorization`, for TLS-ALPN-01.
+    /// The SHA-256 digest of `key_authorization`, for TLS-ALPN-01.
     pub digest: [u8; 32],
 }
 

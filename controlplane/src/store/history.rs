@@ -1,4 +1,4 @@
-//! The history of the database in epochs, by which the feed recognises nodes that have seen another history.
+//! The history of the database in epochs, which tells the feed if a node has received changes that were lost since.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};

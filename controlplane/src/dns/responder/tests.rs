@@ -1,4 +1,4 @@
-//! Arbitrary bytes as queries. Only responses may be sent.
+//! Arbitrary bytes as queries. The responder must send valid responses or nothing.
 
 use hickory_server::proto::op::{Message, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
