@@ -29,4 +29,7 @@ mod suspensions;
 
 mod certs;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 pub mod app;

@@ -141,9 +141,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
-    let (sender, connection) = builder.handshake(io).await?;
+    let (sender, connection) = http1_builder(limits).handshake(io).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",
@@ -154,6 +152,13 @@ where
         }),
     );
     Ok(BackendConnection { sender, round_trip })
+}
+
+/// Returns HTTP/1.1 with our limits.
+pub(crate) fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    builder
 }
 
 #[cfg(test)]

@@ -1,0 +1,17 @@
+//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+
+use crate::api::fuzz::envelope;
+use crate::dns::answers::fuzz::dns;
+
+/// The targets.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[("dns", dns), ("envelope", envelope)];
+
+#[cfg(test)]
+mod tests {
+    use super::TARGETS;
+
+    #[test]
+    fn every_corpus_passes() {
+        webgateway_fuzz::replay(TARGETS);
+    }
+}

@@ -1,0 +1,18 @@
+//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+
+use crate::edge::hello::fuzz::hello;
+use crate::proxy::fuzz::{requests, responses, trailers};
+
+/// The targets.
+pub const TARGETS: &[(&str, fn(&[u8]))] =
+    &[("hello", hello), ("requests", requests), ("responses", responses), ("trailers", trailers)];
+
+#[cfg(test)]
+mod tests {
+    use super::TARGETS;
+
+    #[test]
+    fn every_corpus_passes() {
+        webgateway_fuzz::replay(TARGETS);
+    }
+}
