@@ -31,7 +31,7 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// What is known of a hello behind the bytes that it took.
+/// The facts known of a hello behind the bytes that it took.
 type Outcome = Result<(Result<(), HelloError>, Option<Box<str>>, bool, bool), HelloError>;
 
 /// Reads a ClientHello from `stream` in pieces of these sizes; returns the bytes that were taken as well.

@@ -93,8 +93,7 @@ pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
     let output = Rc::default();
     let input = Bytes::copy_from_slice(client);
     let pipe = Pipe { input, output: Rc::clone(&output), piece, question: None };
-    let gateway =
-        Rc::new(Gateway { backend: Bytes::copy_from_slice(backend), piece, ..Gateway::default() });
+    let gateway = Rc::new(Gateway { backend: Bytes::copy_from_slice(backend), piece, ..Gateway::default() });
     let serving = Rc::clone(&gateway);
     let service = service_fn(move |request| {
         let gateway = Rc::clone(&serving);

@@ -6,9 +6,9 @@ pub(super) type Fields = Vec<(String, Vec<u8>)>;
 /// The reason why there is no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It may be one once more comes.
+    /// The bytes may be one once more come.
     Incomplete,
-    /// It is none, whatever comes.
+    /// The bytes are none, whatever comes.
     Invalid(&'static str),
 }
 
@@ -36,9 +36,9 @@ pub(super) struct Message {
 /// The side that a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// It is a request.
+    /// A client sends requests.
     Client,
-    /// It is the answer to a HEAD, if so.
+    /// A backend sends answers; the one to a HEAD has no content.
     Backend { is_head: bool },
 }
 
@@ -159,7 +159,8 @@ impl Message {
     /// Returns its length, be it stated several times.
     fn length(&self) -> Result<Option<u64>, Unread> {
         let mut length = None;
-        for value in self.values("content-length").iter().flat_map(|value| value.split(|byte| *byte == b',')) {
+        for value in self.values("content-length").iter().flat_map(|value| value.split(|byte| *byte == b','))
+        {
             let text = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
             let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
             let number: Option<u64> = text.parse().ok().filter(|_| is_number);

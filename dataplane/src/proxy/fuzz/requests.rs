@@ -48,12 +48,7 @@ fn is_as_sent(passed: &Passed, stream: &[u8]) {
     assert!(!body.is_broken, "{message:?} is not passed on");
     assert_eq!(message.content, body.data);
     assert_eq!(message.start[0], passed.method.as_str().as_bytes());
-    let target = message.start[1].split(|byte| *byte == b'#').next().unwrap_or_default();
-    if target.starts_with(b"/") {
-        assert_eq!(target, passed.path.as_bytes());
-    } else {
-        assert!(target.ends_with(passed.path.as_bytes()) || passed.path == "/", "{target:?}");
-    }
+    assert_eq!(path(&message.start[1]), passed.path.as_bytes());
     let trailers: Fields =
         body.trailers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let names = |fields: &Fields| {
@@ -64,19 +59,39 @@ fn is_as_sent(passed: &Passed, stream: &[u8]) {
     assert_eq!(names(&message.trailers), names(&trailers));
 }
 
+/// Returns the path and the query of a request's target (RFC 9112 §3.2), without the fragment that no client sends.
+fn path(target: &[u8]) -> Vec<u8> {
+    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
+    if target.starts_with(b"/") || target == b"*" {
+        return target.to_vec();
+    }
+    let authority = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+    let authority = target.get(authority..).unwrap_or_default();
+    match authority.iter().position(|byte| matches!(byte, b'/' | b'?')) {
+        Some(at) if authority[at] == b'/' => authority[at..].to_vec(),
+        Some(at) => [b"/", &authority[at..]].concat(),
+        None => b"/".to_vec(),
+    }
+}
+
 /// Checks that what the backend was sent is this one request, and can be read in one way only.
 fn is_clear(passed: &Passed) {
     let (sent, body) = (passed.sent.borrow(), passed.request.borrow());
     let mut reader = Reader { rest: &sent };
     let message = match reader.message(Side::Client) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => return assert!(body.is_broken, "the backend waits for the rest of {passed:?}"),
+        Err(Unread::Incomplete) => {
+            return assert!(body.is_broken, "the backend waits for the rest of {passed:?}");
+        }
         Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
     };
     assert!(!body.is_broken, "a part is sent as a whole: {}", sent.escape_ascii());
     assert!(reader.rest.is_empty(), "more than one request: {}", sent.escape_ascii());
     let path = if passed.path.is_empty() { "/" } else { &passed.path };
-    assert_eq!(message.start, [passed.method.as_str(), path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec()));
+    assert_eq!(
+        message.start,
+        [passed.method.as_str(), path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
+    );
     assert_eq!(message.content, body.data);
     is_of_this_hop(&message, passed);
     are_trailers(&message, &body);
@@ -102,9 +117,17 @@ fn is_of_this_hop(message: &Message, passed: &Passed) {
             "upgrade" => value == b"websocket",
             "transfer-encoding" => value == b"chunked",
             "content-length" => value == b"0" || !value.starts_with(b"0"),
-            "trailer" => value.split(|byte| *byte == b',').all(|name| !is_early(&name.trim_ascii().to_ascii_lowercase())),
-            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "expect"
-            | "http2-settings" | "forwarded" | "x-real-ip" => false,
+            "trailer" => value
+                .split(|byte| *byte == b',')
+                .all(|name| !is_early(&name.trim_ascii().to_ascii_lowercase())),
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "expect"
+            | "http2-settings"
+            | "forwarded"
+            | "x-real-ip" => false,
             name => !name.contains('_') && (!name.starts_with("x-forwarded-") || is_awaited(name)),
         };
         assert!(is_fit, "{name}: {} is sent", value.escape_ascii());

@@ -57,8 +57,13 @@ fn is_of_this_hop(message: &Message, is_old: bool) {
             "connection" => value == b"close" || value == b"keep-alive",
             "transfer-encoding" => value == b"chunked" && !is_old,
             "content-length" => value == b"0" || !value.starts_with(b"0"),
-            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "te"
-            | "upgrade" | "http2-settings" => false,
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "upgrade"
+            | "http2-settings" => false,
             _ => true,
         };
         assert!(is_fit, "{name}: {} is sent", value.escape_ascii());

@@ -59,9 +59,16 @@ fn call(bytes: &[u8]) {
     let Ok(read) = ApiCall::try_from(message) else { return };
     let again = ApiCall::try_from(wire::CallRequest::from(read.clone())).map(|again| in_short(&again));
     assert_eq!(again, Ok(in_short(&read)));
-    let question = wire::ResolveRequest { message: read.request.into_body(), client: read.client.to_string(), tcp: true };
+    let question = wire::ResolveRequest {
+        message: read.request.into_body(),
+        client: read.client.to_string(),
+        tcp: true,
+    };
     let question = Question::try_from(question);
-    assert_eq!(question.clone().and_then(|read| Question::try_from(wire::ResolveRequest::from(read))), question);
+    assert_eq!(
+        question.clone().and_then(|read| Question::try_from(wire::ResolveRequest::from(read))),
+        question
+    );
 }
 
 fn reply(bytes: &[u8]) {
