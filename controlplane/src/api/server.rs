@@ -110,11 +110,13 @@ impl Connection {
         let peer = self.peer;
         let client = Client { api: self.api, local, peer, state: Arc::default(), tasks: tasks.clone() };
         let io = ClientIo::new(stream, Protocol::Http1, Arc::clone(&client.state));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let client = client.clone();
             async move {
+                // Nothing is looked at behind a request for an upgrade, which is refused.
+                let is_upgrade = request.headers().contains_key(header::UPGRADE);
                 let mut response = client.answer(request).await.map(Full::new);
-                if client.tasks.stop().is_stopping() {
+                if is_upgrade || client.tasks.stop().is_stopping() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)

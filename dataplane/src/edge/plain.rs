@@ -52,6 +52,7 @@ async fn handle(
     request: Request<Incoming>,
     exchange: Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let request = RequestStream::of(request, &connection.progress);
     let answered = if span::is_on() {
         let id = connection.progress.begun();
@@ -61,7 +62,7 @@ async fn handle(
     };
     exchange.answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
-    mark_last(&mut response, connection.membership.watch().phase());
+    mark_last(&mut response, connection.membership.watch().phase(), is_upgrade);
     connection.worker.metrics.answered(response.status());
     Ok(response)
 }

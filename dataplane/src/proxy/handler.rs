@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -72,6 +72,7 @@ async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
+    let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let context = &connection.context;
     let line = context.worker.access_log.then(|| Line::of(&request));
     let answered = if span::is_on() {
@@ -87,7 +88,7 @@ async fn handle(
         *response.body_mut() = ResponseBody::fixed("");
     }
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        mark_last(&mut response, context.membership.watch().phase());
+        mark_last(&mut response, context.membership.watch().phase(), is_upgrade);
     }
     context.worker.metrics.answered(response.status());
     if let Some(line) = line {

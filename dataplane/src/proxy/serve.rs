@@ -72,9 +72,10 @@ fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
     }
 }
 
-/// Tells an HTTP/1 client that its connection ends with this response, if it is to end.
-pub(crate) fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
-    if phase > Phase::Open {
+/// Tells an HTTP/1 client that its connection ends with this response, which is no 101, if it is to end: with its route,
+/// and after a refused upgrade, since [`StrictHttp`] looks at nothing behind a request for one.
+pub(crate) fn mark_last<B>(response: &mut Response<B>, phase: Phase, is_upgrade: bool) {
+    if phase > Phase::Open || is_upgrade {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

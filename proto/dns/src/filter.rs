@@ -76,8 +76,11 @@ pub fn server_failure(question: &[u8]) -> Option<Vec<u8>> {
     empty_answer(question, 0, SERVER_FAILURE)
 }
 
-/// Returns a header and the question, no larger than it came.
+/// Returns a header and the question, if there is one, no larger than it came.
 fn empty_answer(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
+    if question.get(4..6)? == [0, 0] {
+        return header(question, flags, code).filter(|header| header.len() <= question.len());
+    }
     let mut end = HEADER;
     loop {
         match usize::from(*question.get(end)?) {
@@ -117,6 +120,9 @@ mod tests {
         for cut in 0..19 {
             assert_eq!(server_failure(&QUESTION[..cut]), None, "cut at {cut}");
         }
+        let mut none = QUESTION.to_vec();
+        none[5] = 0;
+        assert_eq!(server_failure(&none).unwrap(), b"\x12\x34\x81\x02\0\0\0\0\0\0\0\0", "nothing was asked");
     }
 
     #[test]

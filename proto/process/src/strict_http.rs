@@ -4,6 +4,9 @@
 //! it. A recipient may do so (RFC 9112 §2.2, §6.3), but where it does, two of them can disagree on where a request ends.
 //! Such a head is made one that the parser refuses: its LF becomes a NUL, which is allowed nowhere in a head. So the answer
 //! is 400, in its turn among the answers, and the connection ends. Content passes as it is, and is not looked at.
+//!
+//! Nor is anything behind a request with an Upgrade field: it may be another protocol's. The service ends the connection with
+//! its answer to such a request, unless that is a 101; and with one to a coding that it refuses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -20,8 +20,9 @@ pub fn replay(targets: &[Target]) {
         files.sort();
         assert!(!files.is_empty(), "the target `{name}` has no corpus in {}", corpora.display());
         for file in files {
-            let input = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
+            let input = fs::read(&file);
+            assert!(input.is_ok(), "{}: {input:?}", file.display());
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input.unwrap_or_default()))) {
                 eprintln!("the target `{name}` fails on {}", file.display());
                 resume_unwind(panic);
             }

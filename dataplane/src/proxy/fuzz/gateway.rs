@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,8 +23,10 @@ use super::super::request::outgoing_head;
 use super::super::serve;
 use crate::backend::pool;
 use crate::config::Limits;
+use crate::connections::Phase;
+use crate::http::error::ProxyError;
 use crate::http::framing::{Content, Direction, frame_response, passing};
-use crate::http::headers::{self, Forwarded};
+use crate::http::headers::{self, BadRequest, Forwarded};
 
 /// The host of requests that name none.
 pub(super) const SNI: &str = "sni.example";
@@ -121,11 +124,13 @@ pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
 impl Gateway {
     async fn answer(&self, request: Request<Incoming>) -> Response<Through> {
         let index = self.found.replace(self.found.get() + 1);
-        self.pass(index, request).await.unwrap_or_else(|status| {
-            let mut response = Response::new(Through::default());
-            *response.status_mut() = status;
-            response
-        })
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        let mut response = self.pass(index, request).await.unwrap_or_else(|error| {
+            let (head, _) = error.response().into_parts();
+            Response::from_parts(head, Through::default())
+        });
+        serve::mark_last(&mut response, Phase::Open, is_upgrade);
+        response
     }
 
     /// As [`super::super::handler`] and [`super::super::request`] do, without what concerns routes and sockets.
@@ -133,23 +138,23 @@ impl Gateway {
         &self,
         index: usize,
         mut request: Request<Incoming>,
-    ) -> Result<Response<Through>, StatusCode> {
-        let target = headers::check(&request, SNI).map_err(|_| StatusCode::BAD_REQUEST)?;
+    ) -> Result<Response<Through>, ProxyError> {
+        let target = headers::check(&request, SNI)?;
         if request.method() == Method::CONNECT {
-            return Err(StatusCode::NOT_IMPLEMENTED);
+            return Err(ProxyError::Connect);
         }
-        let authority = target.authority_value().map_err(|_| StatusCode::BAD_REQUEST)?;
+        let authority = target.authority_value()?;
         let is_head = request.method() == Method::HEAD;
         let passed = Rc::new(Passed {
             index,
             method: request.method().clone(),
-            path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+            path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             authority: authority.as_bytes().to_vec(),
             ..Passed::default()
         });
         let upgrade = headers::asks_for_websocket(&request);
         if upgrade && !request.body().is_end_stream() {
-            return Err(StatusCode::BAD_REQUEST);
+            return Err(BadRequest::UpgradeBody.into());
         }
         let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
         let forwarded =
@@ -172,24 +177,24 @@ impl Gateway {
         &self,
         request: Request<Through>,
         passed: &Passed,
-    ) -> Result<Response<Incoming>, StatusCode> {
+    ) -> Result<Response<Incoming>, ProxyError> {
         let (input, output) = (self.backend.clone(), Rc::clone(&passed.sent));
         let question = Some(Rc::clone(&passed.request));
         let pipe = Pipe { input, output, piece: self.piece, question };
         let begun = pool::http1_builder(&Limits::default()).handshake(TokioIo::new(pipe)).await;
-        let (mut sender, connection) = begun.map_err(|_| StatusCode::BAD_GATEWAY)?;
+        let (mut sender, connection) = begun.map_err(|error| ProxyError::from(&error))?;
         self.connections.borrow_mut().push(Box::pin(async move { drop(connection.await) }));
-        sender.try_send_request(request).await.map_err(|_| StatusCode::BAD_GATEWAY)
+        sender.try_send_request(request).await.map_err(|error| ProxyError::from(error.error()))
     }
 
     fn vet(
         &self,
         mut response: Response<Incoming>,
         is_head: bool,
-    ) -> Result<(http::response::Parts, Incoming), StatusCode> {
-        frame_response(&mut response, is_head).map_err(|_| StatusCode::BAD_GATEWAY)?;
+    ) -> Result<(http::response::Parts, Incoming), ProxyError> {
+        frame_response(&mut response, is_head)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(StatusCode::BAD_GATEWAY);
+            return Err(ProxyError::Upgrade);
         }
         Ok(response.into_parts())
     }

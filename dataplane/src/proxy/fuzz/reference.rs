@@ -80,7 +80,7 @@ impl Reader<'_> {
 
     /// Reads a line and its CRLF; neither CR nor LF stands alone in it.
     fn line(&mut self) -> Result<&[u8], Unread> {
-        let end = self.rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        let end = self.rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
         let Some(end) = end else { return Err(Unread::Incomplete) };
         match &self.rest[end..] {
             [b'\r', b'\n', rest @ ..] => {

@@ -40,7 +40,7 @@ fn is_clear(outcome: &Outcome, passed: &Passed, request: &str) {
     assert!(reader.rest.is_empty(), "more than one answer: {}", answered.escape_ascii());
     let status = passed.status.get();
     if status == 0 {
-        return assert_eq!(message.start[1], b"502");
+        return assert!(message.start[1].starts_with(b"50"), "{message:?}");
     }
     assert_eq!(message.start[1], status.to_string().as_bytes());
     // HTTP/1.0 cannot tell one from the other.
