@@ -3,8 +3,11 @@
 use crate::api::fuzz::envelope;
 use crate::dns::answers::fuzz::dns;
 
+/// A target: its name, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("dns", dns), ("envelope", envelope)];
+pub const TARGETS: &[Target] = &[("dns", dns), ("envelope", envelope)];
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,11 @@
 use crate::edge::hello::fuzz::hello;
 use crate::proxy::fuzz::{requests, responses, trailers};
 
+/// A target: its name, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[Target] =
     &[("hello", hello), ("requests", requests), ("responses", responses), ("trailers", trailers)];
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use crate::feed::fuzz::feed;
 use crate::httpsig::fuzz::{keys, signatures};
 
+/// A target: its name, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("feed", feed), ("keys", keys), ("signatures", signatures)];
+pub const TARGETS: &[Target] = &[("feed", feed), ("keys", keys), ("signatures", signatures)];
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,11 @@
 
 use crate::strict_http::fuzz::strict_http;
 
+/// A target: its name, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("strict_http", strict_http)];
+pub const TARGETS: &[Target] = &[("strict_http", strict_http)];
 
 #[cfg(test)]
 mod tests {
