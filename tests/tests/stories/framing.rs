@@ -341,7 +341,8 @@ async fn only_websockets_are_upgraded(scene: &Scene) -> Result<()> {
         let target = format!("/{n}");
         let follow = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
         let heard = answer(&world, &format!("{}{follow}", upgrade(&target, protocol))).await?;
-        ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{protocol}: {heard}");
+        // Nothing behind a request for an upgrade is looked at, so that it is the connection's last.
+        ensure!(heard.matches("HTTP/1.1 200").count() == 1, "{protocol}: {heard}");
         let request = backend.only(&target)?;
         for name in ["upgrade", "http2-settings"] {
             ensure!(request.values(name).is_empty(), "{protocol}: {request:?}");
