@@ -1,4 +1,4 @@
-//! Connections: refused, lost, silent, encrypted.
+//! Tests of connections: refused, lost, silent, TLS, through a proxy.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,8 +15,8 @@ use socket2::{Domain, Socket, Type};
 use crate::gateway::{Gateway, Reply};
 use crate::program::{Program, public_key};
 
-/// A port that is taken but not listened on, so that connections to it are refused.
-pub(crate) fn deaf_port() -> (Socket, u16) {
+/// Returns a bound socket that does not listen, and its port: connections to it are refused.
+pub(crate) fn closed_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket().unwrap().port();
@@ -24,9 +24,9 @@ pub(crate) fn deaf_port() -> (Socket, u16) {
 }
 
 #[test]
-fn nobody_there_is_exit_code_3() {
+fn a_refused_connection_is_exit_code_3() {
     let program = Program::new();
-    let (_socket, port) = deaf_port();
+    let (_socket, port) = closed_port();
     let url = format!("http://127.0.0.1:{port}");
     let ended = program.call(&url, &["routes", "list"]);
     assert_eq!(ended.code, 3);
@@ -36,11 +36,11 @@ fn nobody_there_is_exit_code_3() {
 
     let ended = program.run(&["-u", &url, "version"]);
     assert_eq!((ended.code, ended.stdout.lines().count()), (0, 1), "{}", ended.stdout);
-    assert!(ended.stderr.starts_with("warning: the controlplane's version is not known"), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("warning: the controlplane's version is unknown"), "{}", ended.stderr);
 }
 
 #[test]
-fn localhost_is_tried_at_every_address() {
+fn localhost_means_ipv4_and_ipv6() {
     let gateway = Gateway::with_result(json!({ "status": "ok", "nodes": 1 }));
     let program = Program::new();
     for host in ["localhost", "gw.localhost", "LOCALHOST"] {
@@ -50,15 +50,15 @@ fn localhost_is_tried_at_every_address() {
 }
 
 #[test]
-fn half_an_answer_is_a_lost_one() {
+fn a_truncated_response_is_a_lost_connection() {
     let gateway = Gateway::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"json"));
     let ended = Program::new().call(&gateway.url(), &["routes", "list"]);
     assert_eq!(ended.code, 3);
-    assert!(ended.stderr.contains("was lost before the answer"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("was lost before the response"), "{}", ended.stderr);
 }
 
 #[test]
-fn a_silent_peer_is_given_up() {
+fn a_silent_server_is_a_timeout() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = silent.local_addr().unwrap().port();
     let ended = Program::new().run(&["-u", &format!("https://127.0.0.1:{port}"), "health"]);
@@ -67,7 +67,7 @@ fn a_silent_peer_is_given_up() {
 }
 
 #[test]
-fn plain_http_that_leaves_the_machine_is_a_warning() {
+fn plain_http_over_the_network_is_a_warning() {
     let variables = [("WEBGATEWAY_KEY", "user1.priv")];
     // `.invalid` never resolves (RFC 6761 §6.4).
     let ended = Program::new().run_with(&["-u", "http://gw.invalid", "routes", "list"], &variables);
@@ -76,7 +76,7 @@ fn plain_http_that_leaves_the_machine_is_a_warning() {
     assert!(ended.stderr.starts_with(warning), "{}", ended.stderr);
 }
 
-/// A CA, in PEM, and a server for `localhost` with a certificate of it.
+/// Returns a CA certificate in PEM, and a server configuration for `localhost` with a certificate of this CA.
 fn tls() -> (String, ServerConfig) {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "gwctl test CA");
@@ -98,7 +98,7 @@ fn tls() -> (String, ServerConfig) {
 }
 
 #[test]
-fn https_trusts_the_ca_of_ssl_cert_file_and_no_other() {
+fn https_trusts_only_the_ca_in_ssl_cert_file() {
     let (root, config) = tls();
     let (other, _) = tls();
     let gateway = Gateway::start_tls(config, |_| Reply::result(json!({ "routes": [] })));
@@ -126,13 +126,13 @@ fn https_trusts_the_ca_of_ssl_cert_file_and_no_other() {
 }
 
 #[test]
-fn https_to_a_plain_port_and_plain_to_an_https_port_say_so() {
+fn https_to_an_http_port_and_http_to_an_https_port_are_errors() {
     let program = Program::new();
     let plain = Gateway::with_result(json!({}));
     let ended = program.run(&["-u", &format!("https://localhost:{}", plain.port), "health"]);
     assert_eq!(ended.code, 3);
-    assert!(ended.stderr.starts_with("error: no TLS with localhost:"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("http:// is plain"), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("error: the TLS handshake with localhost:"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("for plain HTTP, write http:// in -u"), "{}", ended.stderr);
 
     let (_, config) = tls();
     let secure = Gateway::start_tls(config, |_| Reply::Nothing);
@@ -140,11 +140,11 @@ fn https_to_a_plain_port_and_plain_to_an_https_port_say_so() {
     assert_eq!(ended.code, 3, "{}", ended.stderr);
 }
 
-/// Leads whoever asks for a server by CONNECT to `port`; returns its URL and what it was asked.
+/// Starts a proxy that connects every CONNECT request to `port`. Returns its URL and a receiver of the request heads.
 fn proxy(port: u16) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://user:secret@{}", listener.local_addr().unwrap());
-    let (asked, receiver) = mpsc::channel();
+    let (heads, receiver) = mpsc::channel();
     thread::spawn(move || {
         for client in listener.incoming() {
             let mut client = client.unwrap();
@@ -154,11 +154,11 @@ fn proxy(port: u16) -> (String, mpsc::Receiver<String>) {
                 client.read_exact(&mut byte).unwrap();
                 head.extend(byte);
             }
-            asked.send(String::from_utf8(head).unwrap()).unwrap();
+            heads.send(String::from_utf8(head).unwrap()).unwrap();
             client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
             let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            // Either side may go first.
+            // Two threads, because either side may close first.
             thread::spawn(move || drop(io::copy(&mut from_server, &mut to_client)));
             thread::spawn(move || drop(io::copy(&mut client, &mut server)));
         }
@@ -170,11 +170,11 @@ fn proxy(port: u16) -> (String, mpsc::Receiver<String>) {
 fn https_goes_through_the_proxy_of_the_environment() {
     let (root, config) = tls();
     let gateway = Gateway::start_tls(config, |_| Reply::result(json!({ "routes": [] })));
-    let (proxy, asked) = proxy(gateway.port);
+    let (proxy, heads) = proxy(gateway.port);
     let program = Program::new();
     program.write("ca.pem", &root, 0o644);
-    // Nobody listens there: only the proxy knows the way.
-    let (_socket, port) = deaf_port();
+    // The URL's port does not listen: only a request through the proxy can succeed.
+    let (_socket, port) = closed_port();
     let list = |port: u16, variables: &[(&str, &str)]| {
         let url = format!("https://localhost:{port}/rpc");
         let variables = [&[("SSL_CERT_FILE", "ca.pem")], variables].concat();
@@ -183,13 +183,13 @@ fn https_goes_through_the_proxy_of_the_environment() {
     for name in ["HTTPS_PROXY", "https_proxy"] {
         let ended = list(port, &[(name, &proxy)]);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{name}");
-        let head = asked.try_recv().unwrap();
+        let head = heads.try_recv().unwrap();
         assert!(head.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{head}");
         assert!(head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ="), "{head}");
     }
     for name in ["NO_PROXY", "no_proxy"] {
         assert_eq!(list(gateway.port, &[("HTTPS_PROXY", &proxy), (name, "example.com, localhost")]).code, 0);
-        assert!(asked.try_recv().is_err(), "{name}");
+        assert!(heads.try_recv().is_err(), "{name}");
     }
     let ended = list(gateway.port, &[("HTTPS_PROXY", &format!("http://localhost:{port}"))]);
     assert_eq!(ended.code, 3);
@@ -206,9 +206,9 @@ fn https_goes_through_the_proxy_of_the_environment() {
         &[("HTTPS_PROXY", &proxy), ("HTTP_PROXY", &proxy)],
     );
     assert_eq!(
-        (ended.code, asked.try_recv().is_err()),
+        (ended.code, heads.try_recv().is_err()),
         (0, true),
-        "plain http goes directly: {}",
+        "plain http does not use the proxy: {}",
         ended.stderr
     );
 }

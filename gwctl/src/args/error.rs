@@ -1,6 +1,6 @@
-//! What can be wrong with the arguments: which flag, why, and what to do.
+//! Errors in arguments, each with its flag and a hint.
 
-use gwctl::InvalidUrl;
+use gwctl::UrlError;
 use gwctl::keys::InvalidKeyName;
 use thiserror::Error;
 use webgateway_proto::model::{
@@ -10,84 +10,82 @@ use webgateway_proto::model::{
 
 use crate::cli::OptionError;
 
-/// A flag that is wrong or missing.
+/// An invalid or missing argument.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum InvalidArg {
-    /// `--url`
+pub(crate) enum ArgError {
+    /// The value of `--url` is invalid.
     #[error(transparent)]
-    Url(#[from] InvalidUrl),
-    /// `--id`
+    Url(#[from] UrlError),
+    /// The value of `--id` is invalid.
     #[error(transparent)]
     Id(InvalidKeyId),
-    /// No `--id`, and nothing to derive it from.
-    #[error(
-        "the key's id is missing: it cannot be told from the key file's name, which does not end in .priv"
-    )]
+    /// `--id` is missing and cannot be derived from the name of the key file.
+    #[error("the key id is missing, and cannot be derived from a key file whose name does not end in .priv")]
     IdMissing,
-    /// No `--key`.
+    /// `--key` is missing.
     #[error("a private key is needed to sign the request")]
     KeyMissing,
-    /// `--fqdn`
+    /// The value of `--fqdn` is invalid.
     #[error(transparent)]
     Fqdn(InvalidHost),
-    /// `routes explain HOST`
+    /// The host for `routes explain` is invalid.
     #[error(transparent)]
     Host(InvalidHost),
-    /// `--subdomain`
-    #[error("`{0}` is not one label: letters, digits and inner hyphens, 1 to 63 bytes, no dot")]
+    /// The value of `--subdomain` is invalid.
+    #[error("`{0}` is not a single DNS label: 1 to 63 letters, digits and inner hyphens, without dots")]
     Subdomain(String),
-    /// `--backend`
+    /// A value of `--backend` is invalid.
     #[error(transparent)]
     Backends(#[from] InvalidBackends),
-    /// `--tls-pass` with `--subdomain`
-    #[error("TLS can be passed through for a host of your own only, a subdomain is always terminated")]
+    /// `--tls-pass` is given with `--subdomain`.
+    #[error("TLS passthrough requires a host of your own: TLS for a subdomain is always terminated")]
     PassthroughSubdomain,
-    /// A flag of an option.
+    /// The flag of a route option is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// An option that does not go with `--tls-pass`.
+    /// A route option cannot be combined with `--tls-pass`.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),
-    /// `--route`
+    /// The value of `--route` is invalid.
     #[error(transparent)]
     Route(#[from] InvalidRouteId),
-    /// `--certificate`
+    /// The value of `--certificate` is invalid.
     #[error(transparent)]
     Certificate(InvalidHost),
-    /// `routes update` with nothing to change.
-    #[error("nothing to change is given")]
+    /// `routes update` is given no changes.
+    #[error("there is nothing to change")]
     NoChange,
-    /// `--user`
+    /// The user is not a valid key id.
     #[error(transparent)]
     User(InvalidKeyId),
-    /// `--reason`
+    /// The value of `--reason` is invalid.
     #[error(transparent)]
     Reason(#[from] InvalidReason),
-    /// `--until`
-    #[error("`{0}` is not a time")]
+    /// The value of `--until` is invalid.
+    #[error("`{0}` is not a time in RFC 3339 format")]
     Until(String),
-    /// `--for`
-    #[error("that is too short or too long: give such as 12h or 7d")]
+    /// The value of `--for` is out of range.
+    #[error("the duration is too short or too long: write, for example, 12h or 7d")]
     For,
-    /// `admin quota --…`
-    #[error("`{1}` is not a quota")]
+    /// The value of a flag of `admin quota` is invalid.
+    #[error("`{1}` is not a valid quota")]
     Quota(&'static str, String),
-    /// `nodes … NAME`
+    /// The node's name is invalid.
     #[error(transparent)]
     NodeName(#[from] InvalidNodeName),
-    /// `--address`
+    /// The value of `--address` is invalid.
     #[error(transparent)]
     Address(#[from] InvalidRemoteAddress),
-    /// `--ttl`
-    #[error("`{0}` is not how long a token may be good: from 1m to 7d, such as 30m, 1h or 7d")]
+    /// The value of `--ttl` is invalid or out of range.
+    #[error("`{0}` is not a valid lifetime of a token: write a duration from 1m to 7d, such as 30m or 1h")]
     Ttl(String),
-    /// `keys generate NAME`
+    /// The name of the key pair is invalid.
     #[error(transparent)]
     KeyName(#[from] InvalidKeyName),
 }
 
-impl InvalidArg {
-    /// The flag that is at fault, as it is written.
+impl ArgError {
+    /// Returns the flag at fault, as users write it.
     pub(crate) const fn flag(&self) -> &'static str {
         match self {
             Self::Url(_) => "-u/--url",
@@ -114,34 +112,35 @@ impl InvalidArg {
         }
     }
 
-    /// What to do next, where the error does not say so itself.
+    /// Returns the next step for the user, unless the message already contains it.
     pub(crate) const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url(_) => Some("write -u https://gateway.example.com/rpc, or set WEBGATEWAY_URL"),
             Self::Id(_) => {
-                Some("give the file name of the public key the operator has, such as -i user1.pub")
+                Some("give the file name under which the operator has the public key, such as -i user1.pub")
             }
             Self::IdMissing => Some(
-                "-k takes the private half, such as user1.priv; a file of another name needs -i user1.pub, or \
+                "give -k a private key file such as user1.priv; for a file of another name, give -i user1.pub or set \
                  WEBGATEWAY_ID",
             ),
             Self::KeyMissing => Some(
-                "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` makes a key if you have \
-                 none, `gwctl login -u URL -k user1.priv` keeps it for later commands",
+                "give -k user1.priv, or set WEBGATEWAY_KEY; `gwctl keys generate user1` generates a key, and \
+                 `gwctl login -u URL -k user1.priv` saves it for later commands",
             ),
             Self::Fqdn(_) | Self::Host(_) => None,
-            Self::Subdomain(_) => Some("a whole host name goes with -f, such as -f app.example.org"),
+            Self::Subdomain(_) => Some("give a full host name with -f, such as -f app.example.org"),
             Self::Backends(InvalidBackends::Backend(
                 InvalidBackend::NoPort(_) | InvalidBackend::NoPortBracketed(_) | InvalidBackend::Malformed(_),
             )) => Some(
-                "quote the brackets: -b '[54f:1::2]:8080'; names are not looked up, but self:8080 is this machine",
+                "write an IP address in quotes, such as -b '[54f:1::2]:8080'; host names are not resolved, but \
+                 self:8080 means this machine",
             ),
             Self::Backends(_) => None,
-            Self::PassthroughSubdomain => Some("give -f HOST in place of -s, or leave out -t"),
+            Self::PassthroughSubdomain => Some("give -f HOST instead of -s, or omit -t"),
             Self::Option(error) => error.hint,
             Self::UnsuitableOption(UnsuitableOptionError::HealthPath) => Some("write --health tcp"),
             Self::UnsuitableOption(UnsuitableOptionError::TerminatedOnly(_)) => {
-                Some("leave out that option, or -t")
+                Some("omit this option or -t")
             }
             Self::Reason(_)
             | Self::For
@@ -149,16 +148,16 @@ impl InvalidArg {
             | Self::NodeName(_)
             | Self::Address(_)
             | Self::Ttl(_) => None,
-            Self::Certificate(_) => {
-                Some("a certificate is named by its first host, as `gwctl certificates list` shows it")
-            }
-            Self::NoChange => Some("give at least one of them with its new value"),
-            Self::User(_) => Some("a user is named by the key's id, such as user1.pub"),
+            Self::Certificate(_) => Some("give the certificate's id, which `gwctl certificates list` shows"),
+            Self::NoChange => Some("give at least one of these flags"),
+            Self::User(_) => Some("give the user's key id, such as user1.pub"),
             Self::Until(_) => {
-                Some("write it as RFC 3339 says, such as 2030-01-31T12:00:00Z, or give --for 7d")
+                Some("write, for example, 2030-01-31T12:00:00Z; or give a duration with --for 7d")
             }
-            Self::Quota(..) => Some("give a number, `none` for no limit, or `default` for the gateway's"),
-            Self::KeyName(_) => Some("such as `gwctl keys generate user1`"),
+            Self::Quota(..) => {
+                Some("give a number, `none` for no limit, or `default` for the gateway's default")
+            }
+            Self::KeyName(_) => Some("write, for example, `gwctl keys generate user1`"),
         }
     }
 }

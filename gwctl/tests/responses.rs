@@ -1,4 +1,4 @@
-//! The answers of the gateway, or of something in its place.
+//! Responses of the gateway and of other servers, and the resulting errors.
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ fn each_error_code_has_its_exit_code() {
 }
 
 #[test]
-fn the_gateways_field_and_hint_are_shown() {
+fn an_api_errors_field_and_hint_are_shown() {
     let data = || json!({ "kind": "host_taken", "field": "subdomain", "hint": "choose another" });
     let gateway = Gateway::start(move |_| Reply::error(200, -32009, data()));
     let create = ["routes", "create", "-s", "a", "-b", "[400::1]:80"];
@@ -44,16 +44,16 @@ fn the_gateways_field_and_hint_are_shown() {
 }
 
 #[test]
-fn an_answer_that_is_not_the_apis_is_told_by_its_status() {
+fn a_response_that_is_not_json_rpc_is_described_by_its_status() {
     for (status, exit, hint) in [
         (401, 4, "public key"),
         (403, 5, "operator"),
-        (404, 1, "ends in /rpc"),
+        (404, 1, "/rpc"),
         (413, 1, "too large"),
-        (429, 3, "wait"),
-        (502, 3, "gateway running"),
-        (503, 3, "gateway running"),
-        (200, 1, "ends in /rpc"),
+        (429, 3, "try again later"),
+        (502, 3, "gateway is running"),
+        (503, 3, "gateway is running"),
+        (200, 1, "/rpc"),
     ] {
         let ended = list(move || Reply::Http(status, "text/html", vec![], "<h1>no</h1>".into()));
         assert_eq!(ended.code, exit, "{status}: {}", ended.stderr);
@@ -63,7 +63,7 @@ fn an_answer_that_is_not_the_apis_is_told_by_its_status() {
 }
 
 #[test]
-fn a_gateways_503_says_why() {
+fn a_503_of_a_proxy_shows_its_cause() {
     let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
     let ended = list(move || Reply::Http(503, "text/html", lines.clone(), String::new()));
     assert!(ended.stderr.contains("error=destination_unavailable"), "{}", ended.stderr);
@@ -71,19 +71,23 @@ fn a_gateways_503_says_why() {
     let text = "503 Service Unavailable\nThe API is not available now: the controlplane is away.\n";
     let ended = list(move || Reply::Http(503, "text/plain; charset=utf-8", lines.clone(), text.to_owned()));
     assert!(ended.stderr.contains("not JSON-RPC: The API is not available now: the"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("try again"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("try again later"), "{}", ended.stderr);
 }
 
 #[test]
-fn a_redirect_is_told_and_not_followed() {
+fn a_redirect_is_reported_and_not_followed() {
     let lines = vec!["location: https://gateway.example.com/rpc".to_owned()];
     let ended = list(move || Reply::Http(308, "text/html", lines.clone(), String::new()));
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("https://gateway.example.com/rpc: give that with -u"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("https://gateway.example.com/rpc: give this URL with -u"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
-fn an_endless_answer_is_cut() {
+fn a_response_that_is_too_large_is_an_error() {
     let big = || Reply::Http(200, "application/json", vec![], " ".repeat(17 * 1024 * 1024));
     let ended = list(big);
     assert_eq!(ended.code, 1);
@@ -91,21 +95,21 @@ fn an_endless_answer_is_cut() {
 }
 
 #[test]
-fn what_is_not_http_is_said_so() {
+fn a_server_that_does_not_speak_http_is_reported() {
     let ended = list(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"));
     assert_eq!(ended.code, 3);
-    assert!(ended.stderr.contains("does not answer with HTTP"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("does not respond with HTTP"), "{}", ended.stderr);
 }
 
 #[test]
-fn a_result_of_another_shape_is_said_so() {
+fn an_unexpected_result_is_reported() {
     let ended = list(|| Reply::result(json!({ "routes": 7 })));
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("is not understood"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("has an unexpected format"), "{}", ended.stderr);
 }
 
 #[test]
-fn yaml_says_the_same_as_json() {
+fn yaml_has_the_same_content_as_json() {
     let route =
         json!({ "routes": [{ "id": "0", "host": "yes", "backends": ["[400::1]:80"], "note": "a: #b\n c" }] });
     let gateway = Gateway::with_result(route.clone());

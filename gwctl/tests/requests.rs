@@ -1,4 +1,4 @@
-//! The request on the wire: the method, its params, its signature.
+//! Tests of the requests on the wire: method, params, signature.
 
 use serde_json::{Value, json};
 use uuid::{Uuid, Version};
@@ -17,7 +17,7 @@ fn route() -> Value {
 }
 
 #[test]
-fn every_command_is_its_method_with_its_params_signed() {
+fn every_command_sends_its_method_and_params_signed() {
     let program = Program::new();
     let user = json!({ "user": "user2.pub", "suspended": true, "routes": 2, "version": 4 });
     let certificate = json!({
@@ -73,7 +73,7 @@ fn every_command_is_its_method_with_its_params_signed() {
 }
 
 #[test]
-fn a_route_is_created_under_an_id_made_here() {
+fn a_route_is_created_with_a_generated_id() {
     let program = Program::new();
     let gateway = Gateway::with_result(route());
     let ended = program.call(&gateway.url(), &["routes", "create", "-s", "MyApp", "-b", "[54f:0::1]:8080"]);
@@ -90,7 +90,7 @@ fn a_route_is_created_under_an_id_made_here() {
 }
 
 #[test]
-fn no_two_requests_have_one_nonce() {
+fn every_request_has_its_own_nonce() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     for _ in 0..2 {
@@ -123,16 +123,16 @@ fn health_and_version_need_no_key() {
 }
 
 #[test]
-fn json_is_the_gateways_own_answer() {
+fn json_output_is_the_gateways_result_unchanged() {
     let program = Program::new();
-    let newer = json!({ "routes": [], "next": "a word of a newer gateway" });
+    let newer = json!({ "routes": [], "next": "a field of a newer gateway" });
     let gateway = Gateway::with_result(newer.clone());
     let ended = program.call(&gateway.url(), &["routes", "list", "-o", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), newer);
 }
 
 #[test]
-fn verbose_shows_what_was_signed_and_never_the_key() {
+fn verbose_shows_the_signature_base_and_never_the_key() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     let ended = program.call(&gateway.url(), &["-v", "routes", "list"]);
@@ -140,13 +140,13 @@ fn verbose_shows_what_was_signed_and_never_the_key() {
     {
         assert!(ended.stderr.contains(shown), "{shown} is not in:\n{}", ended.stderr);
     }
-    let key = std::fs::read_to_string(program.folder().join("user1.priv")).unwrap();
+    let key = std::fs::read_to_string(program.directory().join("user1.priv")).unwrap();
     let secret = key.lines().nth(1).unwrap();
     assert!(!secret.is_empty() && !ended.stderr.contains(secret) && !ended.stdout.contains(secret));
 }
 
 #[test]
-fn the_variables_stand_for_the_flags() {
+fn environment_variables_replace_flags() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     let url = gateway.url();
@@ -158,7 +158,7 @@ fn the_variables_stand_for_the_flags() {
 }
 
 #[test]
-fn the_root_is_printed_as_it_is_to_be_kept() {
+fn the_root_certificate_is_printed_unchanged() {
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let gateway = Gateway::with_result(json!({ "pem": pem }));
     let ended = Program::new().call(&gateway.url(), &["certificates", "root"]);

@@ -1,4 +1,4 @@
-//! `gwctl routes list --watch` where it cannot begin.
+//! Tests of `gwctl routes list --watch` that end with an error at the beginning.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn watch(result: Value) -> RunOutput {
 }
 
 #[test]
-fn too_many_routes_are_not_watched() {
+fn too_many_routes_are_an_error() {
     let routes: Vec<Value> = (0..=10_000).map(|id| json!({ "id": id.to_string() })).collect();
     let ended = watch(json!({ "routes": routes, "version": 7 }));
     assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{}", ended.stderr);
@@ -19,8 +19,8 @@ fn too_many_routes_are_not_watched() {
 }
 
 #[test]
-fn a_gateway_that_is_too_old_is_not_watched() {
+fn a_gateway_that_is_too_old_is_an_error() {
     let ended = watch(json!({ "routes": [] }));
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("too old to be watched"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("too old for --watch"), "{}", ended.stderr);
 }
