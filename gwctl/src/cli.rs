@@ -78,9 +78,9 @@ pub(crate) enum Command {
     /// Generate keys
     #[command(subcommand)]
     Keys(Keys),
-    /// Check that the gateway accepts the key, and save URL, id and key as a profile for later commands
+    /// Check that the gateway accepts the key, and save URL, id and key file as a profile for later commands
     Login,
-    /// Convert the caddy.json of the predecessor, a Caddy module, to controlplane.toml and dataplane.toml
+    /// Convert the caddy.json of webgateway's predecessor, a Caddy module, to webgateway's configuration files
     Import(Import),
     /// Print the script with which a shell completes commands, flags and route ids
     Completions(Completions),
@@ -93,7 +93,7 @@ pub(crate) enum Command {
 pub(crate) struct Import {
     /// The predecessor's configuration, such as caddy.json; `-` reads from stdin
     pub(crate) file: PathBuf,
-    /// The directory for the two new files
+    /// The directory in which controlplane.toml and dataplane.toml are created
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Import {
 /// The commands of `gwctl certificates`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificates {
-    /// List the certificates of your routes; for the admin, of all routes
+    /// List the certificates of your routes (admin: of all routes)
     List(ListLimit),
     /// Show one certificate: its state, the next attempt to issue it, and the last error
     Get(CertificateArg),

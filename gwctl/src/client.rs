@@ -64,7 +64,7 @@ pub trait Observer: Debug + Send + Sync {
         let _ = response;
     }
 
-    /// Called before a retry, which follows after `pause`. `elapsed` is the time since the first attempt began.
+    /// Called after a failed attempt that is retried after `pause`. `elapsed` is the time since the first attempt began.
     fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
         let _ = (error, pause, elapsed);
     }
@@ -99,11 +99,13 @@ impl Client {
 
     /// Retries failed calls until `retry_for` after their first attempt. The default is no retry.
     ///
-    /// Retried are transient failures: a refused or lost connection, no response, HTTP 429, 502, 503 and 504, and API
+    /// Transient failures are retried: a refused or lost connection, no response, HTTP 429, 502, 503 and 504, and API
     /// errors with the code `UNAVAILABLE` (-32050). The pauses grow from 0.1 s to 5 s, or last as long as the gateway
-    /// asks for. After a failure that may have happened after the gateway applied the call, only idempotent calls are
-    /// retried: never `routes.delete`, `nodes.invite` and `certificates.renew`; `routes.create` only with an `id`;
-    /// `routes.update` only without `expected_version` (a retry may then overwrite another caller's concurrent update).
+    /// asks for.
+    ///
+    /// If the gateway may already have applied the failed call, only an idempotent call is retried. `routes.delete`,
+    /// `nodes.invite` and `certificates.renew` are not idempotent; `routes.create` is with an `id`, and `routes.update`
+    /// without `expected_version` (its retry may overwrite a concurrent update of another caller).
     #[must_use]
     pub fn retry_for(self, retry_for: Duration) -> Self {
         Self { retry_for, ..self }
@@ -150,7 +152,7 @@ impl Client {
             let min_pause = min_pause.filter(|min_pause| !left.is_zero() && *min_pause <= left);
             let pause = min_pause.map(|min_pause| backoff.next(min_pause).min(left));
             let Some(pause) = pause else {
-                // The caller must learn that an earlier attempt may have been applied: that error takes precedence.
+                // An earlier error takes precedence if it tells the caller that the call may have been applied.
                 let has_no_response = matches!(error, CallError::Transport(_));
                 return Err(maybe_applied.filter(|_| has_no_response).unwrap_or(error));
             };

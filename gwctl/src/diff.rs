@@ -1,6 +1,6 @@
 //! The difference between two lists of routes.
 //!
-//! Routes are compared by id in any order. Diff libraries such as similar align sequences, and do not fit.
+//! Routes are compared by id in any order. Diff libraries such as similar compare sequences, which does not fit.
 
 use std::collections::BTreeMap;
 

@@ -190,8 +190,9 @@ impl From<UnexpectedResponseError> for CommandError {
                 .hint(format!("the server redirects to {location}: give this URL with -u"));
         }
         match error.status {
-            StatusCode::PAYLOAD_TOO_LARGE => failure
-                .hint("the request is too large for the server at this URL; check that -u is the API's URL"),
+            StatusCode::PAYLOAD_TOO_LARGE => failure.hint(
+                "the server at this URL rejects the request as too large; check that -u is the API's URL",
+            ),
             StatusCode::TOO_MANY_REQUESTS => failure.hint("try again later"),
             _ if failure.kind == FailureKind::Unreachable && error.has_proxy_status => {
                 failure.hint("try again later")

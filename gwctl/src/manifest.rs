@@ -29,7 +29,7 @@ pub(crate) enum ManifestRouteError {
     #[error("{0}")]
     Value(#[from] ArgError),
     /// Two routes have the same host.
-    #[error("route {0} has the same host")]
+    #[error("duplicate host: route {0} has the same one")]
     DuplicateHost(usize),
 }
 

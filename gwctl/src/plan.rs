@@ -25,7 +25,8 @@ pub(crate) enum Step {
     Delete(Box<RouteView>),
 }
 
-/// Compares the routes by host. With `prune`, routes that are only in `actual` are deleted, after all other changes.
+/// Returns the plan that makes the `actual` routes match the `desired` ones. Routes are compared by host. With `prune`,
+/// routes that are only in `actual` are deleted, after all other changes.
 pub(crate) fn plan(desired: &[DesiredRoute], actual: &[RouteView], prune: bool) -> Plan {
     let mut unmatched: BTreeMap<&str, &RouteView> =
         actual.iter().map(|route| (route.host.as_str(), route)).collect();

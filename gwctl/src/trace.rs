@@ -40,7 +40,7 @@ impl RetryNotice {
         Self { after: NOTICE_DELAY, ..Self::new(format) }
     }
 
-    /// Reports that a call has succeeded.
+    /// Ends a series of retries: after the warning, prints that the gateway responds again.
     pub(crate) fn call_succeeded(&self) {
         if self.is_shown.swap(false, Ordering::Relaxed) {
             output::warn(self.format, "the gateway responds again");

@@ -49,7 +49,7 @@ fn a_response_that_is_not_json_rpc_is_described_by_its_status() {
         (401, 4, "public key"),
         (403, 5, "operator"),
         (404, 1, "/rpc"),
-        (413, 1, "too large"),
+        (413, 1, "as too large"),
         (429, 3, "try again later"),
         (502, 3, "gateway is running"),
         (503, 3, "gateway is running"),

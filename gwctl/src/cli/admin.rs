@@ -9,9 +9,9 @@ use super::wait::WaitFlag;
 /// The commands of `gwctl admin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
-    /// Suspend a user: stop serving the user's routes at once; a repetition changes reason and end
+    /// Suspend a user: stop serving the user's routes; suspend again to change reason and end
     Suspend(Suspend),
-    /// End a user's suspension: serve the user's routes again
+    /// End a suspension: serve the user's routes again
     Unsuspend(Unsuspend),
     /// List the users with their usage, quotas and suspensions
     Users(UserFilter),

@@ -7,7 +7,7 @@ use clap::Subcommand;
 /// The commands of `gwctl audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// List your changes, newest first; for the admin, all changes
+    /// List your changes, newest first (admin: all changes)
     List {
         /// List at most N records, up to 500
         #[arg(short = 'n', long, value_name = "N")]
@@ -22,12 +22,12 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "TARGET")]
         target: Option<String>,
     },
-    /// Verify the audit log: that no record was altered or removed, and the callers' signatures
+    /// Verify that no record of the audit log was altered or removed, and that the callers' signatures are valid
     Verify {
         /// Verify an exported file instead of the gateway's log; this needs no key
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Verify also that the log still contains this hash, which an earlier verification showed as the head
+        /// Verify that the log still contains the record with this hash, the head of an earlier verification
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 pub(crate) enum Nodes {
     /// List the nodes with their versions and lag, and the resources that they rejected
     List,
-    /// Create a join token, with which one new node can join once
+    /// Create a token with which a new node can join once
     Invite(Invite),
-    /// Drain a node: it finishes its requests and accepts no new connections
+    /// Drain a node: its /readyz fails, so that load balancers send it no new clients
     Drain(Drain),
     /// Remove a node: close its connection to the controlplane and revoke its certificate
     Remove(NodeArg),
@@ -27,7 +27,7 @@ pub(crate) struct NodeArg {
 pub(crate) struct Drain {
     #[command(flatten)]
     pub(crate) node: NodeArg,
-    /// End the drain: accept new connections again
+    /// End the drain: the node becomes ready again
     #[arg(long)]
     pub(crate) undo: bool,
 }

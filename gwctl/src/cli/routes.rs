@@ -14,7 +14,7 @@ use super::wait::WaitFlag;
 pub(crate) enum Routes {
     /// Create a route
     Create(Create),
-    /// List your routes; for the admin, all routes
+    /// List your routes (admin: all routes)
     List(RouteFilter),
     /// Show one route
     Get(RouteArg),
@@ -22,7 +22,7 @@ pub(crate) enum Routes {
     Update(Update),
     /// Delete one route
     Delete(Delete),
-    /// Create, change and delete your routes to match a file, after showing the plan and asking
+    /// Create, change and delete your routes to match a file, after you confirm the plan
     Apply(Apply),
     /// Show the state of a host on every node, and diagnose problems
     Explain {
@@ -75,7 +75,7 @@ pub(crate) struct Apply {
     /// Delete your routes that are not in the file
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Apply the plan without asking
+    /// Apply the plan without confirmation
     #[arg(short, long, conflicts_with = "dry_run")]
     pub(crate) yes: bool,
     /// Show the plan without applying it

@@ -208,7 +208,7 @@ fn connect_error(authority: String, error: &(dyn Error + 'static)) -> TransportE
     }
     match error_chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(invalid)) => {
-            let hint = if is_validity_error(invalid) { ": check this machine's clock" } else { "" };
+            let hint = if is_validity_error(invalid) { ": check the clock of this machine" } else { "" };
             TransportError::Certificate { authority, cause: cause + hint }
         }
         Some(_) => TransportError::Tls { authority, cause },

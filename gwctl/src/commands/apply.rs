@@ -175,7 +175,7 @@ fn first_failure(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Resu
     );
     let hint = first.hint.as_ref().map_or_else(String::new, |hint| format!("{hint}; "));
     Err(CommandError { message, field: None, flag: None, ..first }
-        .hint(format!("{hint}successful changes are kept; apply the file again to make the rest")))
+        .hint(format!("{hint}successful changes are kept; apply the file again to make the remaining ones")))
 }
 
 fn manifest_error(error: &ManifestError) -> CommandError {

@@ -43,7 +43,7 @@ pub(super) fn run(request: &Import) -> Result<Report, CommandError> {
     Ok(Report::new(json!({ "controlplane": paths[0], "dataplane": paths[1], "notes": notes }), text))
 }
 
-/// Reads a file, or stdin if the path is `-`. Errors name `flag`.
+/// Reads a file, or stdin if the path is `-`. `flag` is the flag at fault in errors.
 pub(super) fn read_file(file: &Path, flag: &'static str) -> Result<String, CommandError> {
     let read = || -> io::Result<String> {
         let mut text = String::new();

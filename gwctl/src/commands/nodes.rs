@@ -51,10 +51,10 @@ fn drain_text(state: &NodeState) -> String {
     let node = printable(&state.node);
     if state.drained {
         format!(
-            "{node} is being drained: it accepts no new connections. Undo: gwctl nodes drain {node} --undo"
+            "{node} is drained: its /readyz fails, so that it gets no new clients. Undo: gwctl nodes drain {node} --undo"
         )
     } else {
-        format!("{node} accepts new connections.")
+        format!("{node} is not drained.")
     }
 }
 
@@ -72,7 +72,7 @@ fn nodes_table(list: &NodeList) -> String {
         "LAG",
         "CONNECTIONS",
         "REQUESTS",
-        "BACKENDS OUT",
+        "BACKENDS UNHEALTHY",
         "CERTIFICATE UNTIL",
     ];
     let mut text = table(head, list.nodes.iter().map(node_row));
@@ -142,9 +142,9 @@ mod tests {
         };
         let gone = NodeView { node: "old".into(), removed: true, ..NodeView::default() };
         let expected = "\
-NAME   STATE               SINCE                 ADDRESS    BUILD  VERSION  LAG  CONNECTIONS  REQUESTS  BACKENDS OUT  CERTIFICATE UNTIL
-fra-1  connected,draining  2026-01-01T00:00:00Z  192.0.2.1  0.1.0  40       2    3            9         4             2026-02-01T00:00:00Z
-old    away,removed        -                     -          -      -        -    -            -         -             -
+NAME   STATE               SINCE                 ADDRESS    BUILD  VERSION  LAG  CONNECTIONS  REQUESTS  BACKENDS UNHEALTHY  CERTIFICATE UNTIL
+fra-1  connected,draining  2026-01-01T00:00:00Z  192.0.2.1  0.1.0  40       2    3            9         4                   2026-02-01T00:00:00Z
+old    away,removed        -                     -          -      -        -    -            -         -                   -
 
 fra-1 rejected route/1: no key\\u{1b}";
         assert_eq!(nodes_table(&NodeList { version: 42, nodes: vec![node, gone] }), expected);

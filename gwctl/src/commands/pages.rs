@@ -20,7 +20,7 @@ pub(super) async fn fetch_all<E>(
         let mut more = page(page_size(count), Some(cursor.clone())).await?;
         let following = next(&more);
         let entries = more[field].as_array_mut().map(std::mem::take).unwrap_or_default();
-        // A page may be empty and have a next one, but a cursor that does not advance would loop forever.
+        // A page may be empty although more pages follow, but a cursor that does not advance would loop forever.
         let is_stuck = following.as_ref() == Some(&cursor);
         if let Some(all) = whole[field].as_array_mut() {
             all.extend(entries);

@@ -30,7 +30,7 @@ pub(super) fn flag_of_param(field: &str) -> Option<Cow<'static, str>> {
     RouteOptions::NAMES.contains(&name).then(|| Cow::Owned(format!("--{}", name.replace('_', "-"))))
 }
 
-/// Replaces the names of params and methods in a message of the API by flags and commands.
+/// Replaces the names of params and methods in a message of the API with flags and commands.
 pub(crate) fn params_to_flags(text: &str) -> String {
     let replacements = [
         ("`fqdn`", "-f"),

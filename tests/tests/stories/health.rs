@@ -271,7 +271,7 @@ async fn a_change_is_waited_for(scene: &Scene) -> Result<()> {
     let begun = Instant::now();
     let late = world.alice.gwctl(["routes", "delete", "-r", &id, "--wait", "2s"]).await?;
     ensure!(late.code == Some(9), "{late:?}");
-    ensure!(late.stderr.contains("after 2 s 1 of 2 nodes hold version"), "{late:?}");
+    ensure!(late.stderr.contains("after 2 s, 1 of 2 nodes have applied version"), "{late:?}");
     ensure!(late.stderr.contains("hint: ") && late.stdout.contains("Deleted"), "{late:?}");
     let took = begun.elapsed();
     ensure!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
