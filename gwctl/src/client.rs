@@ -54,7 +54,8 @@ pub struct Client {
 
 /// Callbacks for every request, response and retry of a [`Client`]. They never receive the private key.
 pub trait Observer: Debug + Send + Sync {
-    /// Called before a request is sent. Its URI is absolute; `base` is the signature base (RFC 9421 §2.5) of a signed one.
+    /// Called before a request is sent. Its URI is absolute; `base` is the signature base (RFC 9421 §2.5) of a signed
+    /// one.
     fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
         let _ = (request, base);
     }
@@ -64,14 +65,16 @@ pub trait Observer: Debug + Send + Sync {
         let _ = response;
     }
 
-    /// Called after a failed attempt that is retried after `pause`. `elapsed` is the time since the first attempt began.
+    /// Called after a failed attempt that is retried after `pause`. `elapsed` is the time since the first attempt
+    /// began.
     fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
         let _ = (error, pause, elapsed);
     }
 }
 
 impl Signer {
-    /// Creates a signer from the key's id, such as `user1.pub`, and its private key ([`keys::load`](crate::keys::load)).
+    /// Creates a signer from the key's id, such as `user1.pub`, and its private key
+    /// ([`keys::load`](crate::keys::load)).
     #[must_use]
     pub const fn new(id: KeyId, key: PrivateKey) -> Self {
         Self { id, key }

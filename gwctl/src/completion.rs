@@ -61,8 +61,8 @@ fn command_with_candidates() -> Command {
     })
 }
 
-/// Returns a candidate with a help text for each route. After any error or timeout there are no candidates and no message,
-/// so that the command line that the user is typing stays undisturbed.
+/// Returns a candidate with a help text for each route. After any error or timeout there are no candidates and no
+/// message, so that the command line that the user is typing stays undisturbed.
 fn route_candidates(of: fn(&RouteView) -> (String, String)) -> Vec<CompletionCandidate> {
     let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
     let Some(routes) = fetch_routes(words.collect()) else { return Vec::new() };

@@ -116,7 +116,8 @@ fn is_loopback_or_overlay(address: IpAddr) -> bool {
     }
 }
 
-/// Returns the authority in lower case and without the default port (RFC 9110 §4.2.3), or `None` if the port is invalid.
+/// Returns the authority in lower case and without the default port (RFC 9110 §4.2.3), or `None` if the port is
+/// invalid.
 fn normalise(authority: &Authority, tls: bool) -> Option<Authority> {
     let host = authority.host().to_ascii_lowercase();
     let port = match authority.as_str().get(authority.host().len()..)? {

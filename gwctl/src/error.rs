@@ -143,7 +143,7 @@ impl From<TransportError> for CommandError {
         match error {
             TransportError::Connect { .. } | TransportError::ConnectTimeout(_) => failure,
             TransportError::TrustStore(_) => {
-                failure.hint("install the package ca-certificates, or set SSL_CERT_FILE to a PEM file of CA certificates")
+                failure.hint("install the package ca-certificates, or set SSL_CERT_FILE to a PEM file of CAs")
             }
             TransportError::Certificate { .. } => failure.hint(
                 "check the host in -u; if the gateway uses a private CA, set SSL_CERT_FILE to the PEM file of its root",
@@ -159,7 +159,8 @@ impl From<TransportError> for CommandError {
                 .hint("a change may have been applied: check with `gwctl routes list` before you repeat it"),
             TransportError::NotHttp(_) => failure.hint("if the port serves https, write https:// in -u"),
             TransportError::TooLarge(_) => {
-                Self { kind: FailureKind::Unexpected, identifier: FailureKind::Unexpected.as_str().to_owned(), ..failure }
+                let kind = FailureKind::Unexpected;
+                Self { kind, identifier: kind.as_str().to_owned(), ..failure }
                     .hint("check that -u is the API's URL")
             }
         }

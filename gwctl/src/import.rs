@@ -8,8 +8,8 @@ use thiserror::Error;
 use toml_edit::{Array, DocumentMut, Table};
 use webgateway_proto::model::{Host, KeyId};
 
-/// The maximum `load_delay`, in milliseconds. It is the time for which changes are collected before they are published; the
-/// predecessor's `load_delay` was the interval at which it polled its store.
+/// The maximum `load_delay`, in milliseconds. It is the time for which changes are collected before they are published;
+/// the predecessor's `load_delay` was the interval at which it polled its store.
 const MAX_LOAD_DELAY_MS: u128 = 10_000;
 
 /// The two configuration files, and notes for the operator.
@@ -200,7 +200,8 @@ impl ConfigReader {
         })?;
         if delay > MAX_LOAD_DELAY_MS {
             self.notes.push(format!(
-                "`load_delay`: {found} was the interval at which the store was polled; it was omitted, because changes are now published at once"
+                "`load_delay`: {found} was the interval at which the store was polled; it was omitted, because \
+                 changes are now published at once"
             ));
             return Ok(None);
         }
@@ -232,8 +233,8 @@ impl ConfigReader {
         }
     }
 
-    /// Reads `services_storage`. The old database has another format: the new one gets another path, and routes have to be
-    /// created again.
+    /// Reads `services_storage`. The old database has another format: the new one gets another path, and routes have to
+    /// be created again.
     fn storage(&mut self, file: &mut DocumentMut) -> Result<(), ImportError> {
         let Some(storage) = self.module("services_storage")? else { return Ok(()) };
         let text = |key: &str| storage.get(key).and_then(Value::as_str);
@@ -245,12 +246,14 @@ impl ConfigReader {
                 insert_some(&mut table, "db_path", new_path.to_str());
                 file.insert("services_storage", table.into());
                 self.notes.push(format!(
-                    "`services_storage.db_path`: {path} cannot be read; the new database is {}, and routes have to be created again (gwctl routes apply)",
+                    "`services_storage.db_path`: {path} cannot be read; the new database is {}, and routes have to be \
+                     created again (gwctl routes apply)",
                     new_path.display()
                 ));
             }
             (module, _) => self.notes.push(format!(
-                "`services_storage`: the module \"{module}\" has no counterpart; routes are stored in the SQLite database /var/lib/webgateway/controlplane.db"
+                "`services_storage`: the module \"{module}\" has no counterpart; routes are stored in the \
+                 SQLite database /var/lib/webgateway/controlplane.db"
             )),
         }
         Ok(())
@@ -275,7 +278,7 @@ impl ConfigReader {
                 let has_placeholder = uri.contains("{id}");
                 let ours = if has_placeholder { uri } else { format!("{}/{{id}}", uri.trim_end_matches('/')) };
                 if !has_placeholder {
-                    self.notes.push(format!("`pub_key_store.uri`: {{id}} stands for the key id and was appended: {ours}"));
+                    self.notes.push(format!("`pub_key_store.uri`: {{id}} stands for the key id, was appended: {ours}"));
                 }
                 let mut table = module_table("http");
                 insert_some(&mut table, "uri", Some(ours));

@@ -78,7 +78,8 @@ fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
     result
 }
 
-/// Returns true if the command takes its gateway and key from a profile. The other commands need neither, or create one.
+/// Returns true if the command takes its gateway and key from a profile. The other commands need neither, or create
+/// one.
 fn uses_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)

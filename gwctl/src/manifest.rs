@@ -60,7 +60,8 @@ struct Manifest {
     _version: IgnoredAny,
 }
 
-/// A route in the file: the params of `routes.create`, and the other fields that `routes.list` returns, which are ignored.
+/// A route in the file: the params of `routes.create`, and the other fields that `routes.list` returns, which are
+/// ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestRoute {

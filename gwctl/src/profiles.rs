@@ -86,8 +86,8 @@ pub(crate) fn apply(global: Global) -> Result<Global, ProfileError> {
     })
 }
 
-/// Adds or replaces a profile in the file and returns the file's path. The first profile becomes the default. Comments and
-/// the order of the file are kept.
+/// Adds or replaces a profile in the file and returns the file's path. The first profile becomes the default. Comments
+/// and the order of the file are kept.
 pub(crate) fn save(name: &str, profile: &Profile) -> Result<PathBuf, ProfileError> {
     let path = path()?;
     let mut file = read(&path)?;

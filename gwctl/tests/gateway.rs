@@ -133,7 +133,8 @@ impl Gateway {
     }
 }
 
-/// Reads one request and writes one response. Errors of the connection are ignored: the test sees them in gwctl's result.
+/// Reads one request and writes one response. Errors of the connection are ignored: the test sees them in gwctl's
+/// result.
 fn handle<S: Read + Write>(
     stream: S,
     requests: &Mutex<Vec<ReceivedRequest>>,

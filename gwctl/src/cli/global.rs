@@ -12,7 +12,8 @@ pub(crate) struct Global {
     /// The URL of the API [default: http://localhost:8080/rpc]
     #[arg(short, long, global = true, env = "WEBGATEWAY_URL")]
     pub(crate) url: Option<String>,
-    /// The key id: the name under which the operator has the public key [default: the key file's name, with .pub instead of .priv]
+    /// The key id: the name under which the operator has the public key [default: the key file's name, with .pub
+    /// instead of .priv]
     #[arg(short, long, global = true, env = "WEBGATEWAY_ID", value_name = "KEY_ID")]
     pub(crate) id: Option<String>,
     /// The private key file, such as user1.priv

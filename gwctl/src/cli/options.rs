@@ -20,7 +20,8 @@ pub(crate) struct RouteOptionFlags {
     /// The load balancing method [default: round_robin]
     #[arg(short, long, value_parser = enum_parser::<Balance>())]
     method: Option<Balance>,
-    /// Check the backends actively from every node: `tcp` opens a connection, a path such as /healthz is requested with GET
+    /// Check the backends actively from every node: `tcp` opens a connection, a path such as /healthz is requested with
+    /// GET
     #[arg(long, value_name = "tcp|PATH")]
     health: Option<String>,
     /// The interval between health checks, from 1s to 1h [default: 10s]

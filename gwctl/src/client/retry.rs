@@ -99,7 +99,8 @@ pub(super) fn is_idempotent(method: &str, params: &Value) -> bool {
         method::ROUTES_CREATE => params["id"].is_string(),
         // After the first update the version has changed, and the repetition would be a conflict.
         method::ROUTES_UPDATE => params["expected_version"].is_null(),
-        // A second deletion finds no route, a second invitation creates another token, a second renewal another certificate.
+        // A second deletion finds no route, a second invitation creates another token, a second renewal another
+        // certificate.
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! A single HTTP/1.1 exchange over TCP or TLS, bounded in time and size.
 //!
-//! hyper-util connects, but its pooling `Client` is not used: on a stale pooled connection it would be unknown whether a
-//! call was applied, and its HTTP/2 support would make the program considerably larger.
+//! hyper-util connects, but its pooling `Client` is not used: on a stale pooled connection it would be unknown whether
+//! a call was applied, and its HTTP/2 support would make the program considerably larger.
 
 use std::error::Error;
 use std::future::Future;

@@ -20,8 +20,8 @@ use crate::printable::printable;
 
 const FLAG: &str = "-f/--file";
 
-/// Runs `gwctl routes apply`. After a failed change the other changes are still made, except for deletions. The exit code
-/// is that of the first failure.
+/// Runs `gwctl routes apply`. After a failed change the other changes are still made, except for deletions. The exit
+/// code is that of the first failure.
 pub(super) async fn apply(
     client: &Client,
     caller: &KeyId,
@@ -130,7 +130,8 @@ fn plan_text(plan: &Plan) -> String {
     lines.join("\n")
 }
 
-/// Returns the report: JSON has the plan and the results of its steps; the text, printed after the plan, has only the results.
+/// Returns the report: JSON has the plan and the results of its steps; the text, printed after the plan, has only the
+/// results.
 fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Report {
     let steps: Vec<Value> = plan.steps.iter().map(Step::json).collect();
     let mut json = json!({ "plan": steps, "unchanged": plan.unchanged, "applied": results.is_some() });

@@ -182,7 +182,8 @@ impl ChainVerifier {
         }
         if let Some(head) = &head {
             text += &format!(
-                "\nThe head is {head}. Give it to a later verification with --head, to prove that no record up to it was removed."
+                "\nThe head is {head}. Give it to a later verification with --head, to prove that no record up to it \
+                 was removed."
             );
         }
         let Self { records, signed, unchained, .. } = self;

@@ -51,7 +51,8 @@ fn drain_text(state: &NodeState) -> String {
     let node = printable(&state.node);
     if state.drained {
         format!(
-            "{node} is drained: its /readyz fails, so that it gets no new clients. Undo: gwctl nodes drain {node} --undo"
+            "{node} is drained: its /readyz fails, so that it gets no new clients. Undo: gwctl nodes drain {node} \
+             --undo"
         )
     } else {
         format!("{node} is not drained.")

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use webgateway_proto::api::MAX_PAGE;
 
-/// Calls `page` with a page size and a cursor until there are no more pages or `limit` entries. Returns all pages merged
-/// into one, with the entries in `field`.
+/// Calls `page` with a page size and a cursor until there are no more pages or `limit` entries. Returns all pages
+/// merged into one, with the entries in `field`.
 pub(super) async fn fetch_all<E>(
     field: &str,
     limit: Option<u32>,

@@ -15,11 +15,11 @@ use crate::cli::options::HEADING;
 const HEAD: &str = "\
 # Route options
 
-The options of a route are its settings beyond host, mode and backends. The API, the file for `gwctl routes apply` and the
-feed file use the names below; `gwctl routes create` and `gwctl routes update` have a flag for each option. In an update,
-an option that is left out keeps its value, and `null` (`--reset NAME`) resets it to its default. A node that is older than
-the controlplane may not know an option. It never ignores such an option: it rejects the route, reports the rejection, and
-keeps serving the previous version of the route.
+The options of a route are its settings beyond host, mode and backends. The API, the file for `gwctl routes apply` and
+the feed file use the names below; `gwctl routes create` and `gwctl routes update` have flags for each option. In an
+update, an option that is left out keeps its value, and `null` (`--reset NAME`) resets it to its default. A node that is
+older than the controlplane may not know an option. It never ignores such an option: it rejects the route, reports the
+rejection, and keeps serving the previous version of the route.
 ";
 
 #[test]

@@ -20,7 +20,8 @@ const STATE: usize = COLUMNS.len() - 1;
 pub(super) struct EventFormatter {
     format: Format,
     caller: KeyId,
-    /// The widths of the columns before the state. They start wide, so that later lines are mostly aligned with earlier ones.
+    /// The widths of the columns before the state. They start wide, so that later lines are mostly aligned with earlier
+    /// ones.
     widths: [usize; STATE],
 }
 
