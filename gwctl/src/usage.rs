@@ -11,20 +11,19 @@ use crate::error::{CommandError, FailureKind};
 
 /// Returns the value of a flag, even if clap cannot parse the command line. The last valid value wins.
 pub(crate) fn flag_value<V: ValueEnum>(
-    words: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
     long: &str,
     short: Option<char>,
 ) -> Option<V> {
-    let words: Vec<String> =
-        words.into_iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
-    let mut rest = words.iter().skip(1).take_while(|word| *word != "--");
+    let args: Vec<String> = args.into_iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
+    let mut rest = args.iter().skip(1).take_while(|arg| *arg != "--");
     let mut chosen = None;
-    while let Some(word) = rest.next() {
-        let value = match word.strip_prefix(long) {
+    while let Some(arg) = rest.next() {
+        let value = match arg.strip_prefix(long) {
             Some("") => rest.next().map(String::as_str),
             Some(value) => value.strip_prefix('='),
             // The flag may be combined with -v, such as in -vojson.
-            None => match word.strip_prefix("-v").or_else(|| word.strip_prefix('-')).zip(short) {
+            None => match arg.strip_prefix("-v").or_else(|| arg.strip_prefix('-')).zip(short) {
                 Some((flag, short)) => match flag.strip_prefix(short) {
                     Some("") => rest.next().map(String::as_str),
                     Some(value) => Some(value.strip_prefix('=').unwrap_or(value)),

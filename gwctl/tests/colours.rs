@@ -71,11 +71,11 @@ fn other_outputs_have_no_colours_by_default() {
     let program = Program::new();
     for variables in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")], &[("TERM", "xterm")]] {
         let list = ["-u", &gateway.url(), "-k", "user1.priv", "routes", "list"];
-        let ended = program.run_with(&list, variables);
-        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
+        let output = program.run_with(&list, variables);
+        assert!(output.code == 0 && !output.stdout.contains(ESCAPE), "{}", output.stdout);
         for wrong in [&["routes", "list"][..], &["routes", "lst"], &["--help"]] {
-            let ended = program.run_with(wrong, variables);
-            assert!(!ended.stderr.contains(ESCAPE) && !ended.stdout.contains(ESCAPE), "{}", ended.stderr);
+            let output = program.run_with(wrong, variables);
+            assert!(!output.stderr.contains(ESCAPE) && !output.stdout.contains(ESCAPE), "{}", output.stderr);
         }
     }
 }
@@ -84,8 +84,8 @@ fn other_outputs_have_no_colours_by_default() {
 fn states_and_errors_have_colours_with_color_always() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
-    let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always"]);
-    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let output = program.call(&gateway.url(), &["routes", "list", "--color", "always"]);
+    let lines: Vec<&str> = output.stdout.lines().collect();
     assert!(!lines[0].contains(ESCAPE), "{lines:?}");
     for (line, end) in lines[1..].iter().zip([
         "\u{1b}[32mactive\u{1b}[0m",
@@ -94,9 +94,13 @@ fn states_and_errors_have_colours_with_color_always() {
     ]) {
         assert!(line.ends_with(end) && line.matches(ESCAPE).count() == 2, "{line:?}");
     }
-    let ended = program.run(&["--color=always", "routes", "list"]);
-    assert!(ended.stderr.starts_with("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m -k/--key: "), "{:?}", ended.stderr);
-    assert!(ended.stderr.contains("\n  \u{1b}[2mhint: "), "{:?}", ended.stderr);
+    let output = program.run(&["--color=always", "routes", "list"]);
+    assert!(
+        output.stderr.starts_with("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m -k/--key: "),
+        "{:?}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("\n  \u{1b}[2mhint: "), "{:?}", output.stderr);
     assert!(program.run(&["routes", "lst", "--color", "always"]).stderr.contains(ESCAPE));
     assert!(program.run(&["--help", "--color", "always"]).stdout.contains(ESCAPE));
 }
@@ -106,11 +110,11 @@ fn json_and_yaml_never_have_colours() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
     for format in ["json", "yaml"] {
-        let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always", "-o", format]);
-        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
-        let ended = program.run(&["routes", "list", "--color", "always", "-o", format]);
-        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
-        let ended = program.run(&["routes", "lst", "--color", "always", "-o", format]);
-        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
+        let output = program.call(&gateway.url(), &["routes", "list", "--color", "always", "-o", format]);
+        assert!(output.code == 0 && !output.stdout.contains(ESCAPE), "{}", output.stdout);
+        let output = program.run(&["routes", "list", "--color", "always", "-o", format]);
+        assert!(output.code == 2 && !output.stderr.contains(ESCAPE), "{}", output.stderr);
+        let output = program.run(&["routes", "lst", "--color", "always", "-o", format]);
+        assert!(output.code == 2 && !output.stderr.contains(ESCAPE), "{}", output.stderr);
     }
 }

@@ -78,11 +78,11 @@ fn errors_and_timeouts_yield_no_completions() {
 fn every_shell_has_a_script_and_every_command_a_manual_page() {
     let program = Program::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let ended = program.run(&["completions", shell]);
-        assert!(ended.code == 0 && ended.stdout.contains("_GWCTL_COMPLETE"), "{shell}: {}", ended.stdout);
+        let output = program.run(&["completions", shell]);
+        assert!(output.code == 0 && output.stdout.contains("_GWCTL_COMPLETE"), "{shell}: {}", output.stdout);
     }
-    let ended = program.run(&["man"]);
-    assert!(ended.code == 0 && ended.stdout.contains(".TH gwctl 1"), "{}", ended.stdout);
+    let output = program.run(&["man"]);
+    assert!(output.code == 0 && output.stdout.contains(".TH gwctl 1"), "{}", output.stdout);
     assert_eq!(program.run(&["man", "--out", "pages/man1"]).code, 0);
     let pages = fs::read_dir(program.directory().join("pages/man1")).unwrap();
     let mut names: Vec<String> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();

@@ -47,8 +47,8 @@ fn an_older_daemon_returns_only_the_subnet() {
     for (subnet, exit) in [("::1/128", 6), ("55c:a0f:1:2::/64", 1)] {
         let info = json!({ "nodeSubnet": subnet, "nodePubkey": "aa" });
         let (_daemon, api) = daemon(move || Reply::Http(200, "application/json", vec![], info.to_string()));
-        let ended = create(&gateway, &api);
-        assert_eq!(ended.code, exit, "{}", ended.stderr);
+        let output = create(&gateway, &api);
+        assert_eq!(output.code, exit, "{}", output.stderr);
     }
     let [request] = gateway.received().try_into().unwrap();
     assert_eq!(request.json()["params"]["backends"], json!(["[::1]:8080"]));
@@ -58,26 +58,30 @@ fn an_older_daemon_returns_only_the_subnet() {
 fn a_failed_lookup_is_reported_and_nothing_is_sent() {
     let gateway = Gateway::with_result(json!({}));
     let (_socket, port) = closed_port();
-    let ended = create(&gateway, &format!("http://127.0.0.1:{port}"));
-    assert_eq!(ended.code, 1);
+    let output = create(&gateway, &format!("http://127.0.0.1:{port}"));
+    assert_eq!(output.code, 1);
     assert!(
-        ended.stderr.starts_with("error: -b/--backend: Mycelium's API at 127.0.0.1:"),
+        output.stderr.starts_with("error: -b/--backend: Mycelium's API at 127.0.0.1:"),
         "{}",
-        ended.stderr
+        output.stderr
     );
-    assert!(ended.stderr.contains("check that mycelium is running"), "{}", ended.stderr);
+    assert!(output.stderr.contains("check that mycelium is running"), "{}", output.stderr);
     let big = || Reply::Http(200, "application/json", vec![], " ".repeat(100_000));
     let other = || Reply::Http(404, "text/html", vec![], "<h1>no</h1>".into());
     for (reply, cause) in
         [(big as fn() -> Reply, "length limit"), (other, "does not contain the node's address")]
     {
         let (_daemon, api) = daemon(reply);
-        let ended = create(&gateway, &api);
-        assert!(ended.code == 1 && ended.stderr.contains(cause), "{}", ended.stderr);
+        let output = create(&gateway, &api);
+        assert!(output.code == 1 && output.stderr.contains(cause), "{}", output.stderr);
     }
     for url in ["https://127.0.0.1:8989", "nonsense"] {
-        let ended = create(&gateway, url);
-        assert!(ended.code == 2 && ended.stderr.starts_with("error: --mycelium-api: "), "{}", ended.stderr);
+        let output = create(&gateway, url);
+        assert!(
+            output.code == 2 && output.stderr.starts_with("error: --mycelium-api: "),
+            "{}",
+            output.stderr
+        );
     }
     assert!(gateway.received().is_empty());
 }

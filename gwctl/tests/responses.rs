@@ -21,9 +21,9 @@ fn each_error_code_has_its_exit_code() {
         (503, -32050, 3),
         (200, -32603, 1),
     ] {
-        let ended = list(move || Reply::error(status, code, json!({ "kind": "k" })));
-        assert_eq!(ended.code, exit, "{code}: {}", ended.stderr);
-        assert!(ended.stderr.starts_with("error: it was refused"), "{}", ended.stderr);
+        let output = list(move || Reply::error(status, code, json!({ "kind": "k" })));
+        assert_eq!(output.code, exit, "{code}: {}", output.stderr);
+        assert!(output.stderr.starts_with("error: it was refused"), "{}", output.stderr);
     }
 }
 
@@ -33,8 +33,8 @@ fn an_api_errors_field_and_hint_are_shown() {
     let gateway = Gateway::start(move |_| Reply::error(200, -32009, data()));
     let create = ["routes", "create", "-s", "a", "-b", "[400::1]:80"];
     let program = Program::new();
-    let ended = program.call(&gateway.url(), &create);
-    assert_eq!(ended.stderr, "error: -s/--subdomain: it was refused\n  hint: choose another\n");
+    let output = program.call(&gateway.url(), &create);
+    assert_eq!(output.stderr, "error: -s/--subdomain: it was refused\n  hint: choose another\n");
     let error = program.call(&gateway.url(), &[create.as_slice(), &["-o", "json"]].concat()).error();
     let expected = json!({
         "exit_code": 7, "kind": "host_taken", "message": "it was refused",
@@ -55,57 +55,57 @@ fn a_response_that_is_not_json_rpc_is_described_by_its_status() {
         (503, 3, "gateway is running"),
         (200, 1, "/rpc"),
     ] {
-        let ended = list(move || Reply::Http(status, "text/html", vec![], "<h1>no</h1>".into()));
-        assert_eq!(ended.code, exit, "{status}: {}", ended.stderr);
-        assert!(ended.stderr.contains(&format!("HTTP {status}")), "{status}: {}", ended.stderr);
-        assert!(ended.stderr.contains(hint), "{status}: {}", ended.stderr);
+        let output = list(move || Reply::Http(status, "text/html", vec![], "<h1>no</h1>".into()));
+        assert_eq!(output.code, exit, "{status}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("HTTP {status}")), "{status}: {}", output.stderr);
+        assert!(output.stderr.contains(hint), "{status}: {}", output.stderr);
     }
 }
 
 #[test]
 fn a_503_of_a_proxy_shows_its_cause() {
     let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
-    let ended = list(move || Reply::Http(503, "text/html", lines.clone(), String::new()));
-    assert!(ended.stderr.contains("error=destination_unavailable"), "{}", ended.stderr);
+    let output = list(move || Reply::Http(503, "text/html", lines.clone(), String::new()));
+    assert!(output.stderr.contains("error=destination_unavailable"), "{}", output.stderr);
     let lines = vec!["proxy-status: gw; error=destination_unavailable".to_owned()];
     let text = "503 Service Unavailable\nThe API is not available now: the controlplane is away.\n";
-    let ended = list(move || Reply::Http(503, "text/plain; charset=utf-8", lines.clone(), text.to_owned()));
-    assert!(ended.stderr.contains("not JSON-RPC: The API is not available now: the"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("try again later"), "{}", ended.stderr);
+    let output = list(move || Reply::Http(503, "text/plain; charset=utf-8", lines.clone(), text.to_owned()));
+    assert!(output.stderr.contains("not JSON-RPC: The API is not available now: the"), "{}", output.stderr);
+    assert!(output.stderr.contains("try again later"), "{}", output.stderr);
 }
 
 #[test]
 fn a_redirect_is_reported_and_not_followed() {
     let lines = vec!["location: https://gateway.example.com/rpc".to_owned()];
-    let ended = list(move || Reply::Http(308, "text/html", lines.clone(), String::new()));
-    assert_eq!(ended.code, 1);
+    let output = list(move || Reply::Http(308, "text/html", lines.clone(), String::new()));
+    assert_eq!(output.code, 1);
     assert!(
-        ended.stderr.contains("https://gateway.example.com/rpc: give this URL with -u"),
+        output.stderr.contains("https://gateway.example.com/rpc: give this URL with -u"),
         "{}",
-        ended.stderr
+        output.stderr
     );
 }
 
 #[test]
 fn a_response_that_is_too_large_is_an_error() {
     let big = || Reply::Http(200, "application/json", vec![], " ".repeat(17 * 1024 * 1024));
-    let ended = list(big);
-    assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("larger than 16 MiB"), "{}", ended.stderr);
+    let output = list(big);
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("larger than 16 MiB"), "{}", output.stderr);
 }
 
 #[test]
 fn a_server_that_does_not_speak_http_is_reported() {
-    let ended = list(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"));
-    assert_eq!(ended.code, 3);
-    assert!(ended.stderr.contains("does not respond with HTTP"), "{}", ended.stderr);
+    let output = list(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"));
+    assert_eq!(output.code, 3);
+    assert!(output.stderr.contains("does not respond with HTTP"), "{}", output.stderr);
 }
 
 #[test]
 fn an_unexpected_result_is_reported() {
-    let ended = list(|| Reply::result(json!({ "routes": 7 })));
-    assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("has an unexpected format"), "{}", ended.stderr);
+    let output = list(|| Reply::result(json!({ "routes": 7 })));
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("has an unexpected format"), "{}", output.stderr);
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn yaml_has_the_same_content_as_json() {
     let route =
         json!({ "routes": [{ "id": "0", "host": "yes", "backends": ["[400::1]:80"], "note": "a: #b\n c" }] });
     let gateway = Gateway::with_result(route.clone());
-    let ended = Program::new().call(&gateway.url(), &["routes", "list", "-o", "yaml"]);
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert_ne!(ended.stdout.chars().next(), Some('{'));
-    let read: serde_json::Value = serde_saphyr::from_str(&ended.stdout).unwrap();
-    assert_eq!(read, route, "{}", ended.stdout);
+    let output = Program::new().call(&gateway.url(), &["routes", "list", "-o", "yaml"]);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_ne!(output.stdout.chars().next(), Some('{'));
+    let read: serde_json::Value = serde_saphyr::from_str(&output.stdout).unwrap();
+    assert_eq!(read, route, "{}", output.stdout);
 }

@@ -55,8 +55,8 @@ fn transient_errors_are_retried_with_new_nonces() {
         Some(failure) => failure(),
         None => Reply::result(routes.clone()),
     });
-    let ended = run(&gateway, &["routes", "list"], "20s");
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{}", ended.stdout);
+    let output = run(&gateway, &["routes", "list"], "20s");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{}", output.stdout);
     let mut nonces: Vec<String> = gateway.received().iter().map(nonce).collect();
     nonces.sort();
     nonces.dedup();
@@ -76,13 +76,13 @@ fn a_retried_creation_has_the_same_id() {
 fn a_deletion_that_may_have_been_applied_is_not_retried() {
     for failure in [lost as fn() -> Reply, http_503, unavailable] {
         let gateway = failing_gateway(vec![failure]);
-        let ended = run(&gateway, DELETE, "20s");
-        assert_eq!((ended.code, gateway.received().len()), (3, 1), "{}", ended.stderr);
+        let output = run(&gateway, DELETE, "20s");
+        assert_eq!((output.code, gateway.received().len()), (3, 1), "{}", output.stderr);
     }
     let gateway = failing_gateway(vec![lost]);
-    let ended = run(&gateway, DELETE, "20s");
-    assert!(ended.stderr.contains("was lost before the response"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("gwctl routes list"), "{}", ended.stderr);
+    let output = run(&gateway, DELETE, "20s");
+    assert!(output.stderr.contains("was lost before the response"), "{}", output.stderr);
+    assert!(output.stderr.contains("gwctl routes list"), "{}", output.stderr);
     // A call rejected by the rate limit was not applied.
     let gateway = failing_gateway(vec![rate_limited]);
     assert_eq!((run(&gateway, DELETE, "20s").code, gateway.received().len()), (6, 2));
@@ -110,18 +110,18 @@ fn retry_after_is_respected_or_ends_the_retries() {
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     let an_hour = || Reply::error(200, -32050, json!({ "kind": "rate_limited", "retry_after": 3600 }));
     let gateway = failing_gateway(vec![an_hour]);
-    let ended = run(&gateway, &["routes", "list"], "20s");
-    assert_eq!((ended.code, gateway.received().len()), (3, 1), "{}", ended.stderr);
+    let output = run(&gateway, &["routes", "list"], "20s");
+    assert_eq!((output.code, gateway.received().len()), (3, 1), "{}", output.stderr);
 }
 
 #[test]
 fn retries_end_in_time_with_one_warning_and_the_first_error() {
     let gateway = Gateway::start(|_| Reply::Nothing);
-    let ended = run(&gateway, &["routes", "get", "-r", ID], "3s");
-    assert_eq!(ended.code, 3);
+    let output = run(&gateway, &["routes", "get", "-r", ID], "3s");
+    assert_eq!(output.code, 3);
     let received = gateway.received().len();
     assert!((3..20).contains(&received), "{received} attempts");
-    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let lines: Vec<&str> = output.stderr.lines().collect();
     assert!(lines[0].starts_with("warning: ") && lines[0].ends_with("; retrying"), "{lines:?}");
     assert!(lines[1].starts_with("error: the connection to"), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("warning")).count(), 1);

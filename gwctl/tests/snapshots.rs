@@ -63,11 +63,11 @@ fn help_pages() {
     let mut text = String::new();
     while let Some(page) = pages.pop() {
         let words: Vec<&str> = page.iter().map(String::as_str).chain(["--help"]).collect();
-        let ended = run(&program, &words);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{words:?}");
-        writeln!(text, "$ gwctl {}\n{}", words.join(" "), without_route_options(&ended.stdout)).unwrap();
+        let output = run(&program, &words);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{words:?}");
+        writeln!(text, "$ gwctl {}\n{}", words.join(" "), without_route_options(&output.stdout)).unwrap();
         pages.extend(
-            commands(&ended.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
+            commands(&output.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
         );
     }
     assert!(text.matches("$ gwctl ").count() > 25, "{text}");
@@ -115,9 +115,9 @@ fn mistakes_on_the_command_line() {
         "import absent.json",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
-        let ended = run(&program, &words);
-        let stderr = ended.stderr.replace(program.directory().to_str().unwrap(), "~");
-        writeln!(text, "$ gwctl {line}\n{stderr}[{}]\n", ended.code).unwrap();
+        let output = run(&program, &words);
+        let stderr = output.stderr.replace(program.directory().to_str().unwrap(), "~");
+        writeln!(text, "$ gwctl {line}\n{stderr}[{}]\n", output.code).unwrap();
     }
     check("mistakes.txt", &text);
 }
@@ -150,9 +150,9 @@ fn failures_of_calls() {
     let (_socket, closed) = closed_port();
     let mut text = String::new();
     let mut add = |name: &str, port: u16| {
-        let ended = program.call(&format!("http://127.0.0.1:{port}/rpc"), &["routes", "list"]);
-        let stderr = ended.stderr.replace(&port.to_string(), "PORT");
-        writeln!(text, "# {name}\n{stderr}[{}]\n", ended.code).unwrap();
+        let output = program.call(&format!("http://127.0.0.1:{port}/rpc"), &["routes", "list"]);
+        let stderr = output.stderr.replace(&port.to_string(), "PORT");
+        writeln!(text, "# {name}\n{stderr}[{}]\n", output.code).unwrap();
     };
     add("connection refused", closed);
     for (name, reply) in cases {

@@ -12,15 +12,15 @@ fn watch(result: Value) -> RunOutput {
 #[test]
 fn too_many_routes_are_an_error() {
     let routes: Vec<Value> = (0..=10_000).map(|id| json!({ "id": id.to_string() })).collect();
-    let ended = watch(json!({ "routes": routes, "version": 7 }));
-    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("-w/--watch: there are more than 10000 routes"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--owner, --host or --mode"), "{}", ended.stderr);
+    let output = watch(json!({ "routes": routes, "version": 7 }));
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{}", output.stderr);
+    assert!(output.stderr.contains("-w/--watch: there are more than 10000 routes"), "{}", output.stderr);
+    assert!(output.stderr.contains("--owner, --host or --mode"), "{}", output.stderr);
 }
 
 #[test]
 fn a_gateway_that_is_too_old_is_an_error() {
-    let ended = watch(json!({ "routes": [] }));
-    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("too old for --watch"), "{}", ended.stderr);
+    let output = watch(json!({ "routes": [] }));
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{}", output.stderr);
+    assert!(output.stderr.contains("too old for --watch"), "{}", output.stderr);
 }

@@ -57,7 +57,7 @@ pub(super) async fn apply(
         }
     }
     report(&plan, Some(&results)).print(format)?;
-    first_failure(&plan, results)
+    check_results(&plan, results)
 }
 
 /// Replaces subdomains by full hosts. The base domain is fetched from the gateway, if it is needed.
@@ -159,8 +159,8 @@ fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Repor
     Report::new(json, lines.join("\n"))
 }
 
-/// Returns the first failure, with the number of failed and skipped steps.
-fn first_failure(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
+/// Returns the first failure as the error, with the number of failed and skipped steps.
+fn check_results(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
     let failed = results.iter().filter(|result| result.is_err()).count();
     let skipped = plan.steps.len() - results.len();
     let hosts = plan.steps.iter().map(Step::host);

@@ -1,6 +1,6 @@
 //! The commands of `gwctl audit`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -42,16 +42,16 @@ pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report
         Some(path) => Box::new(BufWriter::new(File::create_new(path).map_err(unwritable)?)),
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
-    let (mut written, mut written_requests) = (0_u64, HashMap::new());
+    let (mut records, mut requests) = (0_u64, HashSet::new());
     for_each_page(client, |page| {
         for (hash, evidence) in page.requests {
-            if written_requests.insert(hash.clone(), ()).is_none() {
+            if requests.insert(hash.clone()) {
                 write_line(&mut sink, &ExportLine::Request { hash, evidence }).map_err(unwritable)?;
             }
         }
         for record in page.records {
             write_line(&mut sink, &ExportLine::Record(record)).map_err(unwritable)?;
-            written += 1;
+            records += 1;
         }
         Ok(())
     })
@@ -61,9 +61,9 @@ pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report
         Some(path) => {
             let path = path.display().to_string();
             let text = format!(
-                "Exported {written} records to {path}. Verify them with: gwctl audit verify --file {path}"
+                "Exported {records} records to {path}. Verify them with: gwctl audit verify --file {path}"
             );
-            Report::new(json!({ "records": written, "file": path }), text)
+            Report::new(json!({ "records": records, "file": path }), text)
         }
         None => Report::empty(),
     })
@@ -144,6 +144,7 @@ struct ChainVerifier {
 }
 
 impl ChainVerifier {
+    /// Verifies the next record.
     fn verify(&mut self, record: &AuditRecord) -> Result<(), CommandError> {
         let request = record.request.as_ref().and_then(|hash| self.requests.get(hash));
         record.check(self.previous.as_deref(), request).map_err(|broken| broken_record(record, &broken))?;
@@ -159,6 +160,7 @@ impl ChainVerifier {
         Ok(())
     }
 
+    /// Ends the verification. A record with the hash `expected` must have been among the records.
     fn finish(self, expected: Option<&str>) -> Result<Report, CommandError> {
         if let Some(head) = expected.filter(|head| !self.hashes.iter().any(|hash| hash == head)) {
             let message = format!(
@@ -171,7 +173,7 @@ impl ChainVerifier {
         }
         let head = self.previous.clone();
         let mut text = format!(
-            "{} records verified: the hash chain is intact, and the signatures of {} requests are valid.",
+            "{} records: the hash chain is intact, and the signatures of {} requests are valid.",
             self.records, self.signed
         );
         if self.unchained > 0 {
@@ -204,7 +206,7 @@ fn records_table(list: &AuditList) -> String {
     if list.records.is_empty() {
         return "No changes yet.".to_owned();
     }
-    let head = ["ID", "WHEN", "WHO", "FROM", "METHOD", "TARGET", "CHANGE"];
+    let head = ["ID", "TIME", "CALLER", "CLIENT", "METHOD", "TARGET", "CHANGE"];
     table(
         head,
         list.records.iter().map(|record| {
