@@ -98,7 +98,7 @@ fn module_table(module: &str) -> Table {
 }
 
 /// Parses a duration in Caddy's JSON, such as `"1m30s"` or an integer in nanoseconds. Returns milliseconds.
-fn milliseconds(value: &Value) -> Option<u128> {
+fn parse_milliseconds(value: &Value) -> Option<u128> {
     let duration = match value.as_u64() {
         Some(nanoseconds) => Duration::from_nanos(nanoseconds),
         None => humantime::parse_duration(value.as_str()?).ok()?,
@@ -193,7 +193,7 @@ impl ConfigReader {
         let Some(found) = self.unread.remove("load_delay").filter(|found| !found.is_null()) else {
             return Ok(None);
         };
-        let delay = milliseconds(&found).ok_or_else(|| ImportError::Value {
+        let delay = parse_milliseconds(&found).ok_or_else(|| ImportError::Value {
             key: "load_delay",
             found: found.to_string(),
             expected: "a duration such as 60s",
@@ -282,7 +282,7 @@ impl ConfigReader {
                 }
                 let mut table = module_table("http");
                 insert_some(&mut table, "uri", Some(ours));
-                insert_some(&mut table, "ttl", store.get("ttl").and_then(milliseconds).map(|ms| format!("{ms}ms")));
+                insert_some(&mut table, "ttl", store.get("ttl").and_then(parse_milliseconds).map(|ms| format!("{ms}ms")));
                 file.insert("pub_key_store", table.into());
             }
             module => self.notes.push(format!(

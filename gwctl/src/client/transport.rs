@@ -182,9 +182,8 @@ where
     let exchange = async move {
         let response = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_RESPONSE).collect().await.map_err(|error| match error
-            .downcast::<LengthLimitError>(
-        ) {
+        let body = Limited::new(body, MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| match error.downcast::<LengthLimitError>() {
             Ok(_) => TransportError::TooLarge(endpoint.authority().to_owned()),
             Err(error) => connection_lost(endpoint.authority().to_owned(), &*error),
         })?;

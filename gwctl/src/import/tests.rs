@@ -117,9 +117,9 @@ fn durations_are_parsed_as_in_caddy() {
         (json!("5d"), 432_000_000),
         (json!(20_000_000), 20),
     ] {
-        assert_eq!(milliseconds(&value), Some(expected), "{value}");
+        assert_eq!(parse_milliseconds(&value), Some(expected), "{value}");
     }
     for value in [json!(""), json!("soon"), json!("10"), json!("s"), json!(true), json!(-1), json!("1..2s")] {
-        assert_eq!(milliseconds(&value), None, "{value}");
+        assert_eq!(parse_milliseconds(&value), None, "{value}");
     }
 }
