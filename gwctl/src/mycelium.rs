@@ -43,6 +43,7 @@ pub(crate) enum AddressError {
     UnexpectedResponse(String),
 }
 
+/// The daemon's information about its node.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeInfo {
@@ -67,7 +68,7 @@ impl NodeInfo {
     }
 }
 
-/// Replaces every `self` among the backends of a command by this machine's overlay address.
+/// Replaces every `self` among the backends of a command with this machine's overlay address.
 pub(crate) async fn resolve_self_backends(command: &mut Command) -> Result<(), AddressError> {
     let (backends, api) = match command {
         Command::Routes(Routes::Create(flags)) => (&mut flags.backend, &flags.mycelium.mycelium_api),

@@ -52,11 +52,13 @@ pub(crate) struct Profile {
     pub(crate) key: Option<PathBuf>,
 }
 
+/// The content of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
     /// The name of the profile that is used without `--profile`.
     default: Option<String>,
+    /// The profiles by name.
     #[serde(default)]
     profiles: BTreeMap<String, Profile>,
 }

@@ -60,7 +60,7 @@ pub(super) async fn apply(
     check_results(&plan, results)
 }
 
-/// Replaces subdomains by full hosts. The base domain is fetched from the gateway, if it is needed.
+/// Replaces subdomains with full hosts. The base domain is fetched from the gateway if the file has subdomains.
 async fn resolve_hosts(client: &Client, desired: &mut [DesiredRoute]) -> Result<(), CommandError> {
     if desired.iter().all(|route| matches!(route.host, HostSpec::Host(_))) {
         return Ok(());
