@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_output_of_list_and_json_are_accepted() {
+    fn the_output_of_list_and_json_is_accepted() {
         let yaml = "routes:\n- subdomain: Shop\n  backends: ['[400::1]:80']\n- host: a.example.org\n  id: x\n  \
                     owner: user1.pub\n  state: active\n  version: 7\n  created_at: now\n  updated_at: now\n  \
                     mode: passthrough\n  balance: random\n  backends:\n  - '[400:0::2]:443'\n";
