@@ -22,4 +22,6 @@ mod socket;
 mod status;
 mod tickets;
 mod tls;
+mod trailers;
 mod tunnel;
+mod workers;

@@ -13,26 +13,26 @@ use super::acme::AcmeSettings;
 use super::feed::Feed;
 
 const fn text(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Text, help }
+    Key::new(path, Kind::Text, help)
 }
 
 const fn list(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::List, help }
+    Key::new(path, Kind::List, help)
 }
 
 const fn number(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Integer, help }
+    Key::new(path, Kind::Integer, help)
 }
 
 const fn flag(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Bool, help }
+    Key::new(path, Kind::Bool, help)
 }
 
 pub(super) const KEYS: &[Key] = &[
     text("base_domain", "The gateway's own domain (needed)"),
-    list("public_ip", "The gateway's public addresses"),
+    list("public_ip", "The gateway's public addresses").live(),
     text("admin_id", "The key id of the admin (admin.pub)"),
-    text("log_level", "error, warn, info, debug, trace, or directives (info)"),
+    text("log_level", "error, warn, info, debug, trace, or directives (info)").live(),
     text("load_delay", "How long changes are gathered before they are published (20ms)"),
     list("allowed_backends", "Prefixes a backend must be in (400::/7)"),
     list("reserved_subdomains", "Labels below the base domain that no route may have"),
@@ -42,10 +42,10 @@ pub(super) const KEYS: &[Key] = &[
     text("local_acme_root", "The root of the CA's own web certificate, PEM (the system's roots)"),
     text("services_storage.module", "sqlite"),
     text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
-    text("pub_key_store.module", "directory, or http: a server of keys (directory)"),
-    text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)"),
-    text("pub_key_store.uri", "Where public keys are fetched, such as https://keys.example.com/{id}"),
-    text("pub_key_store.ttl", "How long a fetched key is good (5m)"),
+    text("pub_key_store.module", "directory, or http: a server of keys (directory)").live(),
+    text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)").live(),
+    text("pub_key_store.uri", "Where public keys are fetched, such as https://keys.example.com/{id}").live(),
+    text("pub_key_store.ttl", "How long a fetched key is good (5m)").live(),
     text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
     list("rpc.require", "Components that every signature must cover besides, such as @authority (none)"),
     list(
@@ -58,16 +58,20 @@ pub(super) const KEYS: &[Key] = &[
         "How long remote dataplanes' certificates are good; they renew them themselves (30days)",
     ),
     text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
-    number("quotas.routes", "How many routes each user may have (no limit)"),
-    number("quotas.backends", "How many backends each user may have, in all routes together (no limit)"),
-    number("quotas.mutations_per_minute", "How many changes each user may make in a minute (no limit)"),
+    number("quotas.routes", "How many routes each user may have (no limit)").live(),
+    number("quotas.backends", "How many backends each user may have, in all routes together (no limit)")
+        .live(),
+    number("quotas.mutations_per_minute", "How many changes each user may make in a minute (no limit)")
+        .live(),
     text("dns.listen", "Where the DNS server listens ([::]:53)"),
-    list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)"),
+    list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)")
+        .live(),
     text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
     flag(
         "certificates.preflight",
         "Whether the DNS is asked where a host leads before a CA is; false if you know better (true)",
-    ),
+    )
+    .live(),
     text("acme.email", "Where the CA may write to"),
     text("acme.profile", "The profile of the certificates, one of those the CA offers"),
     text("acme.eab_kid", "The key id by which the CA knows us (external account binding)"),

@@ -1,6 +1,6 @@
 //! The idle connections of one worker to its backends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::trace;
-use webgateway_process::LocalTasks;
+use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
 
 use super::stream::BackendStream;
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
+use crate::trailers::{TrailerIo, TrailerSlot};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -28,7 +29,7 @@ const READ_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
     idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
-    keep: Duration,
+    keep: Cell<Duration>,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,10 @@ struct Idle<B> {
 pub(crate) struct BackendConnection<B> {
     /// The sender of its requests.
     pub sender: SendRequest<B>,
+    /// The heads of its answers.
+    pub heads: AnswerHeads,
+    /// The trailers of the request that is sent.
+    pub trailers: TrailerSlot,
     /// The time that a request takes to get there and its answer to get back, at most.
     round_trip: Duration,
 }
@@ -55,7 +60,12 @@ where
     /// Keeps an idle connection for `keep`.
     #[must_use]
     pub(crate) fn new(keep: Duration) -> Self {
-        Self { idle: RefCell::default(), keep }
+        Self { idle: RefCell::default(), keep: Cell::new(keep) }
+    }
+
+    /// Keeps a connection that becomes idle from now on for `keep`.
+    pub(crate) fn set_keep(&self, keep: Duration) {
+        self.keep.set(keep);
     }
 
     /// Takes the newest idle connection that can take a request.
@@ -81,7 +91,7 @@ where
         now: Instant,
         announced: Option<Duration>,
     ) {
-        let keep = time_to_keep(self.keep, announced, connection.round_trip);
+        let keep = time_to_keep(self.keep.get(), announced, connection.round_trip);
         let Some(until) = keep.filter(|_| !connection.sender.is_closed()).map(|keep| now + keep) else {
             return;
         };
@@ -140,10 +150,11 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
+    let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
+    let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
     let mut builder = http1::Builder::new();
     builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
-    let (sender, connection) = builder.handshake(io).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",
@@ -153,7 +164,7 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, round_trip })
+    Ok(BackendConnection { sender, heads, trailers, round_trip })
 }
 
 #[cfg(test)]

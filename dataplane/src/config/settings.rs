@@ -12,7 +12,12 @@ use super::endpoint::Endpoint;
 use super::limits::Limits;
 
 const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key { path, kind, help }
+    Key::new(path, kind, help)
+}
+
+/// A key a change of which holds after a SIGHUP.
+const fn live(path: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key::new(path, kind, help).live()
 }
 
 pub(super) const KEYS: &[Key] = &[
@@ -27,8 +32,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
     key("workers", Kind::Integer, "Worker threads [default: one per core]"),
     key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
-    key("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
-    key("access_log", Kind::Bool, "Log every request [default: false]"),
+    live("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
+    live("access_log", Kind::Bool, "Log every request [default: false]"),
     key(
         "cache_dir",
         Kind::Text,
@@ -44,32 +49,32 @@ pub(super) const KEYS: &[Key] = &[
         Kind::List,
         "Addresses to take DNS questions on for the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
-    key("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
-    key("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
-    key("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
-    key(
+    live("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
+    live("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
+    live("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
+    live(
         "limits.header_timeout",
         Kind::Text,
         "To send a request head; also between two of them [default: 60s]",
     ),
-    key("limits.header_bytes", Kind::Integer, "Bytes of a head, of a request or an answer [default: 65536]"),
-    key("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
-    key("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
-    key("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
-    key(
+    live("limits.header_bytes", Kind::Integer, "Bytes of a head, of a request or an answer [default: 65536]"),
+    live("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
+    live("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
+    live("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
+    live(
         "limits.ack_timeout",
         Kind::Text,
         "For a backend's host to acknowledge what it was sent [default: 15s]",
     ),
-    key("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
-    key("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
-    key("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
-    key(
+    live("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
+    live("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
+    live("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
+    live(
         "limits.tunnel_timeout",
         Kind::Text,
         "Without a byte either way in a passthrough or WebSocket [default: 1h]",
     ),
-    key(
+    live(
         "limits.drain",
         Kind::Text,
         "For connections of a deleted route, and all at a stop, to finish [default: 30s]",

@@ -11,16 +11,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
+use webgateway_process::{AnswerBody, AnswerLostError};
 
 use super::exchange::{CutWait, Exchange};
-use super::framing::{Direction, passing};
+use super::framing::TrailerRules;
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
-
-/// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
-const PIECE: usize = 16 * 1024;
+use crate::trailers::TrailerSlot;
 
 /// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
@@ -28,6 +26,9 @@ pub(crate) enum BodyError {
     /// The side that sends it failed.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
+    /// The client did not read the API's answer in time.
+    #[error(transparent)]
+    Lost(#[from] AnswerLostError),
     /// The backend sent nothing for too long.
     #[error("the backend fell silent")]
     Timeout,
@@ -51,6 +52,7 @@ pub(crate) struct ClientBody {
     incoming: RequestStream,
     exchange: Rc<Exchange>,
     cut: CutWait,
+    trailers: TrailerPath,
 }
 
 /// The body of a response to a client.
@@ -59,16 +61,9 @@ pub(crate) enum ResponseBody {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The API's.
-    Api(ApiBody),
+    Api(AnswerBody),
     /// The backend's.
     Backend(Box<BackendBody>),
-}
-
-/// The API's answer, sent piece by piece, and the memory reserved for it until then.
-#[derive(Debug)]
-pub(crate) struct ApiBody {
-    rest: Bytes,
-    _reserved: OwnedSemaphorePermit,
 }
 
 /// A response's body as the backend sends it; it ends early with the route. When it was read to its end, the connection
@@ -81,6 +76,27 @@ pub(crate) struct BackendBody {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
+    trailers: TrailerPath,
+}
+
+/// The way that the trailers of a body take.
+#[derive(Debug)]
+pub(crate) struct TrailerPath {
+    rules: TrailerRules,
+    output: TrailerOutput,
+    /// They are handed over, and the body ends once they are due.
+    is_ending: bool,
+}
+
+/// The output for the trailers of a body.
+#[derive(Debug)]
+pub(crate) enum TrailerOutput {
+    /// A frame of the body, as HTTP/2 sends them.
+    Frame,
+    /// The end of the chunks on an HTTP/1.1 connection.
+    Chunked(TrailerSlot),
+    /// None: the recipient does not take them, or its content is not chunked.
+    Dropped,
 }
 
 /// A backend's connection while its answer is read.
@@ -101,8 +117,16 @@ pub(crate) struct Lease {
 impl RequestBody {
     /// Returns the body that a client sends.
     #[must_use]
-    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>) -> Self {
-        Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
+    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>, rules: TrailerRules) -> Self {
+        let trailers = TrailerPath::new(rules, TrailerOutput::Dropped);
+        Self::Client(ClientBody { incoming, exchange, cut: CutWait::default(), trailers })
+    }
+
+    /// Takes note of the connection that it is about to be sent by, in chunks.
+    pub(crate) fn send_trailers_by(&mut self, slot: &TrailerSlot) {
+        if let Self::Client(body) = self {
+            body.trailers.output = TrailerOutput::Chunked(slot.clone());
+        }
     }
 }
 
@@ -114,15 +138,15 @@ impl ResponseBody {
         Self::Fixed((!text.is_empty()).then_some(text))
     }
 
-    /// Returns the body of the API's answer, for which memory is `reserved` until it is sent.
-    #[must_use]
-    pub(crate) fn api(rest: Bytes, reserved: OwnedSemaphorePermit) -> Self {
-        Self::Api(ApiBody { rest, _reserved: reserved })
-    }
-
     /// Returns the body that a backend sends, silent for at most `limit` at a time.
     #[must_use]
-    pub(crate) fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
+    pub(crate) fn backend(
+        incoming: Incoming,
+        exchange: Rc<Exchange>,
+        lease: Lease,
+        limit: Duration,
+        trailers: TrailerPath,
+    ) -> Self {
         exchange.wait_for_backend(false);
         let mut body = BackendBody {
             incoming,
@@ -131,6 +155,7 @@ impl ResponseBody {
             limit,
             timer: None,
             cut: CutWait::default(),
+            trailers,
         };
         body.release_at_end();
         Self::Backend(Box::new(body))
@@ -165,6 +190,9 @@ impl BackendBody {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
+        if let Some(end) = self.trailers.poll_end() {
+            return end.map(|()| None);
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.wait_for_backend(true);
             return if self.silent_too_long(cx) {
@@ -184,18 +212,44 @@ impl BackendBody {
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        Poll::Ready(through(frame, Direction::ToClient))
+        self.trailers.pass(frame)
     }
 }
 
-/// Returns the part of a frame that may pass this way; without one, the body is over.
-fn through(
-    frame: Option<hyper::Result<Frame<Bytes>>>,
-    direction: Direction,
-) -> Option<Result<Frame<Bytes>, BodyError>> {
-    match frame? {
-        Ok(frame) => passing(frame, direction).map(Ok),
-        Err(error) => Some(Err(BodyError::Peer(error))),
+impl TrailerPath {
+    /// Returns the way to `output` of what passes by `rules`.
+    #[must_use]
+    pub(crate) fn new(rules: TrailerRules, output: TrailerOutput) -> Self {
+        Self { rules, output, is_ending: false }
+    }
+
+    /// Returns the part of a frame that may pass; without one, the body is over, once its trailers are due.
+    fn pass(
+        &mut self,
+        frame: Option<hyper::Result<Frame<Bytes>>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Peer(error)))),
+            Some(Ok(frame)) => self.rules.passing(frame),
+        };
+        match (frame.as_ref().and_then(Frame::trailers_ref), &self.output) {
+            (None, _) | (_, TrailerOutput::Frame) => Poll::Ready(frame.map(Ok)),
+            (Some(_), TrailerOutput::Dropped) => Poll::Ready(None),
+            (Some(trailers), TrailerOutput::Chunked(slot)) => {
+                slot.put(trailers);
+                self.is_ending = true;
+                slot.poll_due().map(|()| None)
+            }
+        }
+    }
+
+    /// Resolves when the trailers are due and the body ends; `None` if it goes on.
+    fn poll_end(&self) -> Option<Poll<()>> {
+        match &self.output {
+            TrailerOutput::Chunked(slot) if self.is_ending => Some(slot.poll_due()),
+            TrailerOutput::Chunked(_) | TrailerOutput::Frame | TrailerOutput::Dropped => None,
+        }
     }
 }
 
@@ -209,11 +263,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Api(ApiBody { rest, .. }) if rest.is_empty() => Poll::Ready(None),
-            Self::Api(ApiBody { rest, .. }) => {
-                let piece = rest.split_to(rest.len().min(PIECE));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+            Self::Api(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
             Self::Backend(body) => body.poll(cx),
         }
     }
@@ -221,15 +271,15 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Fixed(bytes) => bytes.is_none(),
-            Self::Api(body) => body.rest.is_empty(),
-            Self::Backend(body) => body.incoming.is_end_stream(),
+            Self::Api(body) => body.is_end_stream(),
+            Self::Backend(body) => !body.trailers.is_ending && body.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Fixed(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Api(body) => SizeHint::with_exact(body.rest.len() as u64),
+            Self::Api(body) => body.size_hint(),
             Self::Backend(body) => body.incoming.size_hint(),
         }
     }
@@ -243,11 +293,14 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Client(ClientBody { incoming, exchange, cut }) = self.get_mut() else {
+        let Self::Client(ClientBody { incoming, exchange, cut, trailers }) = self.get_mut() else {
             return Poll::Ready(None);
         };
         if exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
+        if let Some(end) = trailers.poll_end() {
+            return end.map(|()| None);
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
@@ -257,13 +310,13 @@ impl Body for RequestBody {
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.request_done();
         }
-        Poll::Ready(through(frame, Direction::ToBackend))
+        trailers.pass(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(body) => body.incoming.is_end_stream(),
+            Self::Client(body) => !body.trailers.is_ending && body.incoming.is_end_stream(),
         }
     }
 
@@ -272,27 +325,5 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Client(body) => body.incoming.size_hint(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-
-    use super::*;
-    use crate::controlplane::ControlplaneClient;
-
-    #[tokio::test]
-    async fn the_apis_answer_goes_out_piece_by_piece_and_keeps_its_memory_until_then() {
-        let controlplane = ControlplaneClient::default();
-        let whole = controlplane.reserve(crate::config::API_BODIES).unwrap();
-        let mut body = ResponseBody::api(vec![7; PIECE + 1].into(), whole);
-        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
-        assert!(!body.is_end_stream() && controlplane.reserve(1).is_err());
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
-        assert!(body.is_end_stream() && body.frame().await.is_none());
-        drop(body);
-        assert!(controlplane.reserve(1).is_ok());
     }
 }

@@ -23,6 +23,22 @@ pub struct Key {
     pub kind: Kind,
     /// The help text, with the default.
     pub help: &'static str,
+    /// True if a change of it holds after a SIGHUP, false if it needs a restart.
+    pub is_live: bool,
+}
+
+impl Key {
+    /// Returns a key a change of which needs a restart.
+    #[must_use]
+    pub const fn new(path: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { path, kind, help, is_live: false }
+    }
+
+    /// Returns the same key, a change of which holds after a SIGHUP.
+    #[must_use]
+    pub const fn live(self) -> Self {
+        Self { is_live: true, ..self }
+    }
 }
 
 /// The kind of value that a flag or variable gives for a key.
@@ -82,16 +98,13 @@ pub struct Invocation<T> {
 pub struct Values(BTreeMap<&'static str, Value>);
 
 impl Values {
-    /// Takes the values of the keys that `wanted` names from `newer`; returns the keys that changed, and among the
-    /// others those that differ.
-    pub(crate) fn update(
-        &mut self,
-        newer: &Self,
-        wanted: impl Fn(&str) -> bool,
-    ) -> (Vec<&'static str>, Vec<&'static str>) {
-        let keys: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
-        let differs = keys.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
-        let (changed, others): (Vec<_>, Vec<_>) = differs.partition(|key| wanted(key));
+    /// Takes the values of the live ones of `keys` from `newer`; returns the keys that changed, and among the others
+    /// those that differ.
+    pub(crate) fn update(&mut self, newer: &Self, keys: &[Key]) -> (Vec<&'static str>, Vec<&'static str>) {
+        let both: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
+        let differs = both.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
+        let is_live = |path: &str| keys.iter().any(|key| key.is_live && key.path == path);
+        let (changed, others): (Vec<_>, Vec<_>) = differs.partition(|key| is_live(key));
         for &key in &changed {
             match newer.0.get(key) {
                 Some(value) => self.0.insert(key, value.clone()),
@@ -233,7 +246,10 @@ fn command(program: &Program) -> Command {
         .args(keys)
         .subcommands(program.verbs.iter().map(subcommand))
         .disable_help_subcommand(true)
-        .after_help("A flag wins over a variable, a variable over the file, the file over the default.")
+        .after_help(
+            "A flag wins over a variable, a variable over the file, the file over the default. \
+             A change in the file holds after a SIGHUP where the key says so, and after a restart else.",
+        )
 }
 
 fn subcommand(verb: &Verb) -> Command {
@@ -242,7 +258,8 @@ fn subcommand(verb: &Verb) -> Command {
 }
 
 fn argument(key: &Key) -> Arg {
-    let help = format!("{} [env: {}]", key.help, variable(key));
+    let reloaded = if key.is_live { ", SIGHUP" } else { "" };
+    let help = format!("{} [env: {}{reloaded}]", key.help, variable(key));
     let long = flag(key).split_off(2);
     let arg =
         Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys").global(true);

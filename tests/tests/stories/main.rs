@@ -27,6 +27,8 @@ mod harness;
 mod health;
 mod http_challenges;
 mod interop;
+mod keep_alive;
+mod key_files;
 mod links;
 mod listeners;
 mod logs;
@@ -35,6 +37,7 @@ mod misdirected;
 mod operators;
 mod outages;
 mod owners;
+mod paces;
 mod passthrough;
 mod plain;
 mod proxied;
@@ -45,6 +48,7 @@ mod resume;
 mod shared;
 mod signatures;
 mod slow;
+mod slow_answers;
 mod smuggling;
 mod speed;
 mod standalone;
@@ -52,7 +56,9 @@ mod stopping;
 mod strict_heads;
 mod terminated;
 mod tour;
+mod trailers;
 mod upgrade;
+mod uploads;
 mod users;
 mod watching;
 mod websockets;
@@ -75,7 +81,9 @@ fn main() -> anyhow::Result<()> {
         framing::stories(),
         answers::stories(),
         strict_heads::stories(),
+        trailers::stories(),
         slow::stories(),
+        slow_answers::stories(),
         changes::stories(),
         stopping::stories(),
         logs::stories(),
@@ -86,6 +94,9 @@ fn main() -> anyhow::Result<()> {
         ended_routes::stories(),
         endings::stories(),
         readers::stories(),
+        paces::stories(),
+        keep_alive::stories(),
+        uploads::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),
@@ -96,6 +107,7 @@ fn main() -> anyhow::Result<()> {
         users::stories(),
         base_domain::stories(),
         signatures::stories(),
+        key_files::stories(),
         interop::stories(),
         coverage::stories(),
         bad_input::stories(),
