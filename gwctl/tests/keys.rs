@@ -39,7 +39,7 @@ fn existing_files_are_kept_and_no_half_pair_is_left() {
     for (name, existing, other) in [("a", "a.pub", "a.priv"), ("b", "b.priv", "b.pub")] {
         let output = program.run(&["keys", "generate", name]);
         assert_eq!(output.code, 7);
-        assert!(output.stderr.contains(&format!("NAME: {existing} is there already")), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("NAME: {existing} already exists")), "{}", output.stderr);
         assert_eq!(fs::read_to_string(program.directory().join(existing)).unwrap(), "mine");
         assert!(!program.directory().join(other).exists());
     }
@@ -87,11 +87,11 @@ fn a_file_without_a_private_key_is_an_error_before_anything_is_sent() {
     fs::write(program.directory().join("binary.priv"), [0xff; 64]).unwrap();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     for (file, cause) in [
-        ("absent.priv", "there is no key file absent.priv"),
+        ("absent.priv", "the key file absent.priv does not exist"),
         ("public.priv", "this is a public key where a private key is needed"),
         ("empty.priv", "the key is empty"),
         ("text.priv", "not a key"),
-        ("huge.priv", "larger than any key"),
+        ("huge.priv", "larger than 64 KiB"),
         ("binary.priv", "binary.priv: not text, and not a key in DER"),
         (".", "cannot be read"),
     ] {

@@ -1,7 +1,7 @@
 //! Errors in arguments, each with its flag and a hint.
 
 use gwctl::UrlError;
-use gwctl::keys::InvalidKeyName;
+use gwctl::keys::KeyNameError;
 use thiserror::Error;
 use webgateway_proto::model::{
     InvalidBackend, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
@@ -81,7 +81,7 @@ pub(crate) enum ArgError {
     Ttl(String),
     /// The name of the key pair is invalid.
     #[error(transparent)]
-    KeyName(#[from] InvalidKeyName),
+    KeyName(#[from] KeyNameError),
 }
 
 impl ArgError {
