@@ -1,4 +1,4 @@
-//! The request on the wire: the method, its params, its signature.
+//! Tests of the requests on the wire: method, params, signature.
 
 use serde_json::{Value, json};
 use uuid::{Uuid, Version};
@@ -17,7 +17,7 @@ fn route() -> Value {
 }
 
 #[test]
-fn every_command_is_its_method_with_its_params_signed() {
+fn every_command_sends_its_method_and_params_signed() {
     let program = Program::new();
     let user = json!({ "user": "user2.pub", "suspended": true, "routes": 2, "version": 4 });
     let certificate = json!({
@@ -60,8 +60,8 @@ fn every_command_is_its_method_with_its_params_signed() {
         ),
     ] {
         let gateway = Gateway::with_result(result);
-        let ended = program.call(&gateway.url(), words);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{words:?}");
+        let output = program.call(&gateway.url(), words);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{words:?}");
         let [request] = gateway.received().try_into().unwrap();
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/rpc"));
         let body = request.json();
@@ -73,15 +73,15 @@ fn every_command_is_its_method_with_its_params_signed() {
 }
 
 #[test]
-fn a_route_is_created_under_an_id_made_here() {
+fn a_route_is_created_with_a_generated_id() {
     let program = Program::new();
     let gateway = Gateway::with_result(route());
-    let ended = program.call(&gateway.url(), &["routes", "create", "-s", "MyApp", "-b", "[54f:0::1]:8080"]);
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let output = program.call(&gateway.url(), &["routes", "create", "-s", "MyApp", "-b", "[54f:0::1]:8080"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(
-        ended.stdout.starts_with("https://myapp.gw.example/\n") && ended.stdout.contains(ID),
+        output.stdout.starts_with("https://myapp.gw.example/\n") && output.stdout.contains(ID),
         "{}",
-        ended.stdout
+        output.stdout
     );
     let params = gateway.received()[0].json()["params"].clone();
     assert_eq!((&params["subdomain"], &params["backends"]), (&json!("myapp"), &json!(["[54f::1]:8080"])));
@@ -90,7 +90,7 @@ fn a_route_is_created_under_an_id_made_here() {
 }
 
 #[test]
-fn no_two_requests_have_one_nonce() {
+fn every_request_has_its_own_nonce() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     for _ in 0..2 {
@@ -108,45 +108,45 @@ fn no_two_requests_have_one_nonce() {
 fn health_and_version_need_no_key() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "status": "ok", "nodes": 2 }));
-    let ended = program.run(&["-u", &gateway.url(), "health"]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, "ok, 2 nodes connected\n"));
+    let output = program.run(&["-u", &gateway.url(), "health"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "ok, 2 nodes connected\n"));
     assert!(!gateway.received()[0].headers.contains_key("signature"));
 
     let gateway = Gateway::with_result(json!({ "status": "degraded", "nodes": 0 }));
     assert_eq!(program.run(&["-u", &gateway.url(), "health"]).code, 3);
 
     let gateway = Gateway::with_result(json!({ "name": "webgateway-controlplane", "version": "9.9.9" }));
-    let ended = program.run(&["-u", &gateway.url(), "version"]);
+    let output = program.run(&["-u", &gateway.url(), "version"]);
     let own = env!("CARGO_PKG_VERSION");
-    assert_eq!(ended.stdout, format!("gwctl {own}\nwebgateway-controlplane 9.9.9\n"));
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert_eq!(output.stdout, format!("gwctl {own}\nwebgateway-controlplane 9.9.9\n"));
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
 }
 
 #[test]
-fn json_is_the_gateways_own_answer() {
+fn json_output_is_the_gateways_result_unchanged() {
     let program = Program::new();
-    let newer = json!({ "routes": [], "next": "a word of a newer gateway" });
+    let newer = json!({ "routes": [], "next": "a field of a newer gateway" });
     let gateway = Gateway::with_result(newer.clone());
-    let ended = program.call(&gateway.url(), &["routes", "list", "-o", "json"]);
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), newer);
+    let output = program.call(&gateway.url(), &["routes", "list", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), newer);
 }
 
 #[test]
-fn verbose_shows_what_was_signed_and_never_the_key() {
+fn verbose_shows_the_signature_base_and_never_the_key() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
-    let ended = program.call(&gateway.url(), &["-v", "routes", "list"]);
+    let output = program.call(&gateway.url(), &["-v", "routes", "list"]);
     for shown in ["> POST http://127.0.0.1:", "> signature: sig1=:", "| \"@method\": POST", "< HTTP/1.1 200"]
     {
-        assert!(ended.stderr.contains(shown), "{shown} is not in:\n{}", ended.stderr);
+        assert!(output.stderr.contains(shown), "{shown} is not in:\n{}", output.stderr);
     }
-    let key = std::fs::read_to_string(program.folder().join("user1.priv")).unwrap();
+    let key = std::fs::read_to_string(program.directory().join("user1.priv")).unwrap();
     let secret = key.lines().nth(1).unwrap();
-    assert!(!secret.is_empty() && !ended.stderr.contains(secret) && !ended.stdout.contains(secret));
+    assert!(!secret.is_empty() && !output.stderr.contains(secret) && !output.stdout.contains(secret));
 }
 
 #[test]
-fn the_variables_stand_for_the_flags() {
+fn environment_variables_replace_flags() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({ "routes": [] }));
     let url = gateway.url();
@@ -158,9 +158,9 @@ fn the_variables_stand_for_the_flags() {
 }
 
 #[test]
-fn the_root_is_printed_as_it_is_to_be_kept() {
+fn the_root_certificate_is_printed_unchanged() {
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let gateway = Gateway::with_result(json!({ "pem": pem }));
-    let ended = Program::new().call(&gateway.url(), &["certificates", "root"]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, pem));
+    let output = Program::new().call(&gateway.url(), &["certificates", "root"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, pem));
 }

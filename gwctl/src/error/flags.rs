@@ -1,11 +1,11 @@
-//! What the API calls by the names of its params and methods, in gwctl's words.
+//! The translation of the API's param and method names into gwctl's flags and commands.
 
 use std::borrow::Cow;
 
 use webgateway_proto::model::RouteOptions;
 
-/// The flag that sets a param, which may be written as `backends[1]` too.
-pub(super) fn flag_of(field: &str) -> Option<Cow<'static, str>> {
+/// Returns the flag that sets a param. The param may have an index, such as `backends[1]`.
+pub(super) fn flag_of_param(field: &str) -> Option<Cow<'static, str>> {
     let name = field.split(['[', '.']).next().unwrap_or(field);
     let flags = [
         ("fqdn", "-f/--fqdn"),
@@ -26,13 +26,13 @@ pub(super) fn flag_of(field: &str) -> Option<Cow<'static, str>> {
     if let Some((_, flag)) = flags.iter().find(|(param, _)| *param == name) {
         return Some(Cow::Borrowed(flag));
     }
-    // The flag of a route's option has its name.
+    // Every other route option has a flag of the same name.
     RouteOptions::NAMES.contains(&name).then(|| Cow::Owned(format!("--{}", name.replace('_', "-"))))
 }
 
-/// What a text calls by the names of params and methods, in flags and commands.
-pub(crate) fn in_flags(text: &str) -> String {
-    let words = [
+/// Replaces the names of params and methods in a message of the API with flags and commands.
+pub(crate) fn params_to_flags(text: &str) -> String {
+    let replacements = [
         ("`fqdn`", "-f"),
         ("`subdomain`", "-s"),
         ("`routes.list`", "`gwctl routes list`"),
@@ -42,7 +42,7 @@ pub(crate) fn in_flags(text: &str) -> String {
         ("`routes.create`", "`gwctl routes create`"),
         ("`certificates.get`", "`gwctl certificates get -c HOST`"),
     ];
-    words.iter().fold(text.to_owned(), |text, (param, flag)| text.replace(param, flag))
+    replacements.iter().fold(text.to_owned(), |text, (name, flag)| text.replace(name, flag))
 }
 
 #[cfg(test)]
@@ -50,15 +50,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateways_words_become_gwctls() {
-        assert_eq!(in_flags("give `fqdn` or `subdomain`"), "give -f or -s");
-        assert_eq!(in_flags("`routes.list` shows your routes"), "`gwctl routes list` shows your routes");
+    fn params_and_methods_become_flags_and_commands() {
+        assert_eq!(params_to_flags("give `fqdn` or `subdomain`"), "give -f or -s");
+        assert_eq!(
+            params_to_flags("`routes.list` shows your routes"),
+            "`gwctl routes list` shows your routes"
+        );
     }
 
     #[test]
-    fn a_param_is_named_by_its_flag() {
-        assert_eq!(flag_of("backends[2]").as_deref(), Some("-b/--backend"));
-        assert_eq!(flag_of("subdomain").as_deref(), Some("-s/--subdomain"));
-        assert_eq!(flag_of("colour"), None);
+    fn a_param_has_a_flag() {
+        assert_eq!(flag_of_param("backends[2]").as_deref(), Some("-b/--backend"));
+        assert_eq!(flag_of_param("subdomain").as_deref(), Some("-s/--subdomain"));
+        assert_eq!(flag_of_param("colour"), None);
     }
 }
