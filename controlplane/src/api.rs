@@ -2,19 +2,19 @@
 
 pub(crate) mod auth;
 mod docs;
-mod fault;
+mod errors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod handle;
 mod jsonrpc;
+mod long_poll;
 mod methods;
 mod nonces;
 mod openrpc;
 pub(crate) mod server;
-mod waiting;
 
-pub(crate) use self::auth::Origin;
-pub(crate) use self::handle::{Api, Parts};
+pub(crate) use self::auth::RequestSource;
+pub(crate) use self::handle::{Api, ApiParts};
 
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
-use self::method::{Admission, Method};
 pub(super) use self::method::{Example, Services};
-use super::fault::{self, Kind, ParamsError};
+use self::method::{FromCaller, Method};
+use super::errors::{self, ErrorKind, ParamsError};
 use crate::domain::Caller;
 
 type Run = for<'a> fn(
@@ -29,7 +29,7 @@ type Run = for<'a> fn(
 ) -> BoxFuture<'a, Result<Box<RawValue>, ErrorObject>>;
 
 /// A method in the table.
-pub(super) struct Entry {
+pub(super) struct MethodEntry {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
     pub(super) description: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct Entry {
     /// Checks that these are params of it.
     #[cfg(test)]
     fits: fn(&Value) -> Result<(), String>,
-    errors: &'static [Kind],
+    errors: &'static [ErrorKind],
     /// True if only a signed request may call it.
     pub(super) signed: bool,
     pub(super) mutates: bool,
@@ -47,7 +47,7 @@ pub(super) struct Entry {
 }
 
 /// Every method there is.
-pub(super) static TABLE: [Entry; 24] = [
+pub(super) static TABLE: [MethodEntry; 24] = [
     entry::<routes::Create>(),
     entry::<routes::List>(),
     entry::<routes::Get>(),
@@ -69,28 +69,28 @@ pub(super) static TABLE: [Entry; 24] = [
     entry::<explain::Wait>(),
     entry::<audit::List>(),
     entry::<audit::Export>(),
-    entry::<system::Healthy>(),
+    entry::<system::HealthStatus>(),
     entry::<system::Version>(),
     entry::<system::Discover>(),
 ];
 
-impl Entry {
+impl MethodEntry {
     /// Every kind of error that a call of it may come to once it is let in.
-    pub(super) fn errors(&self) -> impl Iterator<Item = Kind> {
-        let store = self.signed.then_some(Kind::Unavailable);
-        let quotas = if self.mutates { &[Kind::QuotaExceeded, Kind::RateLimited][..] } else { &[] };
+    pub(super) fn errors(&self) -> impl Iterator<Item = ErrorKind> {
+        let store = self.signed.then_some(ErrorKind::Unavailable);
+        let quotas = if self.mutates { &[ErrorKind::QuotaExceeded, ErrorKind::RateLimited][..] } else { &[] };
         let own = self.errors.iter().chain(quotas).copied();
-        [Kind::InvalidParams].into_iter().chain(own).chain([Kind::Internal]).chain(store)
+        [ErrorKind::InvalidParams].into_iter().chain(own).chain([ErrorKind::Internal]).chain(store)
     }
 }
 
 /// The method of this name.
-pub(super) fn find(name: &str) -> Option<&'static Entry> {
+pub(super) fn find(name: &str) -> Option<&'static MethodEntry> {
     TABLE.iter().find(|entry| entry.name == name)
 }
 
-const fn entry<M: Method>() -> Entry {
-    Entry {
+const fn entry<M: Method>() -> MethodEntry {
+    MethodEntry {
         name: M::NAME,
         summary: M::SUMMARY,
         description: M::DESCRIPTION,
@@ -98,10 +98,10 @@ const fn entry<M: Method>() -> Entry {
         errors: M::ERRORS,
         #[cfg(test)]
         fits: |params| read::<M::Params>(&params.to_string()).map(drop).map_err(|error| error.message),
-        signed: <M::Who as Admission>::SIGNED,
+        signed: <M::Caller as FromCaller>::SIGNED,
         mutates: M::MUTATES,
         params: |generator| generator.root_schema_for::<M::Params>(),
-        result: |generator| generator.subschema_for::<M::Outcome>(),
+        result: |generator| generator.subschema_for::<M::Output>(),
         run: |services, caller, params| Box::pin(run::<M>(services, caller, params)),
     }
 }
@@ -111,12 +111,12 @@ async fn run<M: Method>(
     caller: Option<&Caller>,
     params: Option<&RawValue>,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    let Some(who) = M::Who::admit(caller) else {
-        return Err(fault::internal("an unsigned call came through", &M::NAME));
+    let Some(who) = M::Caller::from_caller(caller) else {
+        return Err(errors::internal("an unsigned call came through", &M::NAME));
     };
-    let params = read::<M::Params>(params.map_or("{}", RawValue::get)).map_err(fault::invalid_params)?;
-    let outcome = M::call(services, who, params).await.map_err(|refusal| fault::refused(&refusal))?;
-    to_raw_value(&outcome).map_err(|error| fault::internal("a result cannot be written", &error))
+    let params = read::<M::Params>(params.map_or("{}", RawValue::get)).map_err(errors::invalid_params)?;
+    let outcome = M::call(services, who, params).await.map_err(|refusal| errors::refused(&refusal))?;
+    to_raw_value(&outcome).map_err(|error| errors::internal("a result cannot be written", &error))
 }
 
 /// Reads params; what does not fit is said with the field that is at fault.
@@ -227,9 +227,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_error_belongs_to_a_request_or_a_method() {
-        let given: Vec<Kind> = TABLE.iter().flat_map(Entry::errors).collect();
-        for kind in Kind::ALL {
-            let is_requests = Kind::ANY_REQUEST.contains(kind) || Kind::SIGNED_REQUEST.contains(kind);
+        let given: Vec<ErrorKind> = TABLE.iter().flat_map(MethodEntry::errors).collect();
+        for kind in ErrorKind::ALL {
+            let is_requests =
+                ErrorKind::ANY_REQUEST.contains(kind) || ErrorKind::SIGNED_REQUEST.contains(kind);
             assert!(
                 is_requests != given.contains(kind),
                 "{kind:?} is of a request, or in the ERRORS of a method"

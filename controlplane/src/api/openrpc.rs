@@ -5,8 +5,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use webgateway_proto::api::jsonrpc::code;
 
-use super::fault::Kind;
-use super::methods::{Entry, Example, TABLE};
+use super::errors::ErrorKind;
+use super::methods::{Example, MethodEntry, TABLE};
 
 const ABOUT: &str = "Routes of a webgateway: one host and where it goes. Requests are signed with HTTP Message \
     Signatures (RFC 9421; ed25519, rsa-pss-sha512 or rsa-v1_5-sha256), except for methods tagged `unsigned`: covered are `@method`, the target \
@@ -48,8 +48,8 @@ pub(crate) fn document() -> Value {
     let mut schemas: Map<String, Value> = results.take_definitions(true);
     schemas.extend(params.take_definitions(true));
     let errors: Map<String, Value> =
-        Kind::ALL.iter().map(|kind| (kind.word().to_owned(), written(*kind))).collect();
-    let any_request = Kind::ANY_REQUEST.iter().chain(Kind::SIGNED_REQUEST).copied();
+        ErrorKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), written(*kind))).collect();
+    let any_request = ErrorKind::ANY_REQUEST.iter().chain(ErrorKind::SIGNED_REQUEST).copied();
     let mut document = json!({
         "openrpc": "1.3.2",
         "info": {
@@ -72,7 +72,7 @@ pub(crate) fn document() -> Value {
     document
 }
 
-fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGenerator) -> Value {
+fn method(entry: &MethodEntry, params: &mut SchemaGenerator, results: &mut SchemaGenerator) -> Value {
     let mut tags = Vec::new();
     if !entry.signed {
         tags.push(json!({ "name": "unsigned" }));
@@ -83,7 +83,7 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
     let (result, examples) = ((entry.result)(results), (entry.examples)());
     let params = descriptors((entry.params)(params).as_value(), &examples);
     let pairings: Vec<Value> = examples.iter().map(|example| pairing(example, &params)).collect();
-    let before = entry.signed.then_some(Kind::Unsigned);
+    let before = entry.signed.then_some(ErrorKind::Unsigned);
     json!({
         "name": entry.name,
         "summary": entry.summary,
@@ -99,16 +99,16 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
 }
 
 /// The error, as a client gets it. What cannot be written is null; a test looks.
-fn written(kind: Kind) -> Value {
+fn written(kind: ErrorKind) -> Value {
     serde_json::to_value(kind.example()).unwrap_or_default()
 }
 
-fn reference(kind: Kind) -> Value {
-    json!({ "$ref": format!("#/components/errors/{}", kind.word()) })
+fn reference(kind: ErrorKind) -> Value {
+    json!({ "$ref": format!("#/components/errors/{}", kind.as_str()) })
 }
 
 /// One error per code, as the specification asks for: what the code means, and the `data` of the first of its kinds.
-fn by_code(kinds: impl Iterator<Item = Kind>) -> Vec<Value> {
+fn by_code(kinds: impl Iterator<Item = ErrorKind>) -> Vec<Value> {
     let mut errors: Vec<Value> = Vec::new();
     for kind in kinds {
         let code = kind.code();

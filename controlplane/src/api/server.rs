@@ -25,8 +25,8 @@ use webgateway_process::{
 };
 use webgateway_proto::api::MAX_BODY;
 
-use super::fault::{HttpError, unread};
-use super::{Api, Origin};
+use super::errors::{HttpError, request_body};
+use super::{Api, RequestSource};
 use crate::metrics::Metrics;
 
 /// How many connections are open at once. For one more, the network with most of them loses its oldest.
@@ -198,13 +198,14 @@ impl Client {
         let (head, body) = request.into_parts();
         let response = match self.read(&head.headers, body).await {
             Ok((body, _held)) => {
-                let (request, origin) = (Request::from_parts(head, body), Origin::Rpc { local: self.local });
+                let (request, origin) =
+                    (Request::from_parts(head, body), RequestSource::Rpc { local: self.local });
                 self.state.set_unread(false);
                 self.state.set_waiting(true);
                 let answer = self.api.handle(request, origin, self.peer.ip().to_canonical());
                 tokio::select! {
                     answer = answer => answer,
-                    () = self.state.gone() => self.api.refuse(unread::gone()),
+                    () = self.state.gone() => self.api.refuse(request_body::gone()),
                 }
             }
             Err(refused) => self.api.refuse(refused),
@@ -229,11 +230,11 @@ impl Client {
             if !headers.contains_key(header::EXPECT) {
                 self.discard(body);
             }
-            return Err(unread::too_large(MAX_BODY));
+            return Err(request_body::too_large(MAX_BODY));
         }
         let read = match timeout(BODY_TIMEOUT, self.collect(&mut body)).await {
             Ok(read) => read,
-            Err(_) => Err(unread::too_slow()),
+            Err(_) => Err(request_body::too_slow()),
         };
         if read.is_err() {
             self.discard(body);
@@ -246,13 +247,13 @@ impl Client {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = held.evicted() => return Err(unread::busy()),
+                () = held.evicted() => return Err(request_body::busy()),
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { return Ok((collected.freeze(), held)) };
-            let Ok(data) = frame.map_err(|_| unread::too_slow())?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| request_body::too_slow())?.into_data() else { continue };
             if collected.len() + data.len() > MAX_BODY {
-                return Err(unread::too_large(MAX_BODY));
+                return Err(request_body::too_large(MAX_BODY));
             }
             held.grow(collected.len() + data.len());
             collected.extend_from_slice(&data);

@@ -1,12 +1,12 @@
 //! The API in process, with real keys and signatures; the specification's examples; each way to be refused.
 
+mod declared_errors;
 mod http;
-mod refusals;
+mod long_poll;
 mod rpc;
 mod signature_forms;
 mod signatures;
 mod specification;
-mod waiting;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,11 +39,11 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-const RPC: Origin = Origin::Rpc { local: LOCAL };
+const RPC: RequestSource = RequestSource::Rpc { local: LOCAL };
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const URL: &str = "http://localhost:8080/rpc";
 
-struct Scene {
+struct ApiFixture {
     api: Api,
     store: Store,
     metrics: Metrics,
@@ -54,10 +54,10 @@ struct Scene {
 }
 
 #[derive(Debug)]
-struct OneNode;
+struct SingleNodeDirectory;
 
 #[async_trait::async_trait]
-impl NodeDirectory for OneNode {
+impl NodeDirectory for SingleNodeDirectory {
     fn nodes(&self) -> Vec<NodeStatus> {
         let node = NodeStatus {
             name: "n1".into(),
@@ -89,7 +89,7 @@ impl NodeDirectory for OneNode {
     }
 }
 
-impl Scene {
+impl ApiFixture {
     /// An API that knows the keys `admin.pub`, `user1.pub` and `user2.pub`.
     fn new() -> Self {
         Self::with(None)
@@ -117,7 +117,7 @@ impl Scene {
         let domain = domain(dir.path(), &metrics, invitations);
         let store = domain.store.clone();
         let stop = Stop::new();
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required });
+        let api = Api::new(ApiParts { domain, metrics: metrics.clone(), stop: stop.clone(), required });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::default() }
     }
 
@@ -141,7 +141,8 @@ impl Scene {
         let metrics = Metrics::register(&mut registry);
         let domain = domain(dir.path(), &metrics, None);
         let (store, stop) = (domain.store.clone(), Stop::new());
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required: vec![] });
+        let api =
+            Api::new(ApiParts { domain, metrics: metrics.clone(), stop: stop.clone(), required: vec![] });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::new(1 << 32) }
     }
 
@@ -162,8 +163,9 @@ impl Scene {
         match answer["error"].take() {
             Value::Null => Ok(answer["result"].take()),
             error => {
-                let is_declared =
-                    |entry: &methods::Entry| entry.errors().any(|kind| error["data"]["kind"] == kind.word());
+                let is_declared = |entry: &methods::MethodEntry| {
+                    entry.errors().any(|kind| error["data"]["kind"] == kind.as_str())
+                };
                 assert!(methods::find(method).is_none_or(is_declared), "{method} does not declare {error}");
                 Err(error)
             }
@@ -184,7 +186,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
     Domain {
         store: Store::open(&dir.join("x.db"), metrics.clone()).unwrap(),
         keys: KeyStore::open(&KeySource::Directory(dir.join("keys"))).unwrap(),
-        nodes: Arc::new(OneNode),
+        nodes: Arc::new(SingleNodeDirectory),
         listeners: GatewayListeners::default(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),

@@ -9,7 +9,7 @@ use webgateway_proto::model::{Limit, Suspension};
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
     Caller, PageRequest, Refusal, SetQuota, Suspend as Command, UserOverview, UserRefusal, UserStanding,
@@ -25,31 +25,31 @@ impl Method for Suspend {
     const SUMMARY: &'static str =
         "Suspends a user: their routes leave the gateway at once, until a time or until they are let back";
     const DESCRIPTION: &'static str = "For the admin. Their connections are closed at once; the user reads what is theirs, why and until when, and changes nothing. For a user who is suspended already, reason and end are these from now on; the same again changes nothing. When it ends by itself, the audit has a record of the caller `(gateway)`.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::AdminOnly,
-        Kind::InvalidUser,
-        Kind::InvalidReason,
-        Kind::InvalidUntil,
-        Kind::UserNotFound,
-        Kind::SuspendAdmin,
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::AdminOnly,
+        ErrorKind::InvalidUser,
+        ErrorKind::InvalidReason,
+        ErrorKind::InvalidUntil,
+        ErrorKind::UserNotFound,
+        ErrorKind::SuspendAdmin,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserSuspend;
-    type Outcome = UserState;
+    type Output = UserState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::suspend()]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
         // Before the params are looked at: to others there is no such method.
-        who.require_admin()?;
+        caller.require_admin()?;
         let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
         let until = params.until.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
         let until = until.map_err(|_| UserRefusal::Until)?;
         let command = Command { user: params.user.parse()?, reason, until };
-        services.domain.suspend(&who, command).await.map(state)
+        services.domain.suspend(&caller, command).await.map(state)
     }
 }
 
@@ -57,13 +57,14 @@ impl Method for Unsuspend {
     const NAME: &'static str = method::ADMIN_UNSUSPEND;
     const SUMMARY: &'static str = "Lifts a suspension: the user's routes come back";
     const DESCRIPTION: &'static str = "For the admin. Doing it again changes nothing.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidUser, Kind::UserNotFound];
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidUser, ErrorKind::UserNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserRef;
-    type Outcome = UserState;
+    type Output = UserState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A user who is to be served again",
             params: samples::user_ref(),
@@ -71,9 +72,9 @@ impl Method for Unsuspend {
         }]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
-        who.require_admin()?;
-        services.domain.unsuspend(&who, params.user.parse()?).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: UserRef) -> Result<UserState, Refusal> {
+        caller.require_admin()?;
+        services.domain.unsuspend(&caller, params.user.parse()?).await.map(state)
     }
 }
 
@@ -82,18 +83,19 @@ impl Method for Users {
     const SUMMARY: &'static str =
         "Lists the users by key, a page at a time: whether they are suspended, what they have and may have";
     const DESCRIPTION: &'static str = "For the admin. A user is listed from their first route, suspension or quota on. The next page is asked for with the same params and `cursor`.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidLimit, Kind::InvalidCursor];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidLimit, ErrorKind::InvalidCursor];
+    type Caller = Caller;
     type Params = UserListParams;
-    type Outcome = UserList;
+    type Output = UserList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::users()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserListParams) -> Result<UserList, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: UserListParams) -> Result<UserList, Refusal> {
         let UserListParams { suspended, limit, cursor } = params;
-        let page = services.domain.list_users(&who, suspended, &PageRequest { limit, cursor }).await?;
+        let page = services.domain.list_users(&caller, suspended, &PageRequest { limit, cursor }).await?;
         Ok(UserList { users: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
     }
 }
@@ -103,19 +105,19 @@ impl Method for Quota {
     const SUMMARY: &'static str =
         "Sets how many routes and backends a user may have, and how fast they may change them";
     const DESCRIPTION: &'static str = "For the admin, who has no quotas. A number, `\"none\"` for no limit, `null` for the gateway's default; what is left out stays. What the user has already stays too, also over the quota. A minute's count of changes holds each call of a batch.";
-    const ERRORS: &'static [Kind] =
-        &[Kind::AdminOnly, Kind::InvalidUser, Kind::UserNotFound, Kind::QuotaAdmin];
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidUser, ErrorKind::UserNotFound, ErrorKind::QuotaAdmin];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserQuota;
-    type Outcome = UserView;
+    type Output = UserView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::quotas()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserQuota) -> Result<UserView, Refusal> {
-        who.require_admin()?;
+    async fn call(services: &Services, caller: Caller, params: UserQuota) -> Result<UserView, Refusal> {
+        caller.require_admin()?;
         let limit = |given: Option<Option<_>>| given.map(|own| own.map(Limit::from));
         let command = SetQuota {
             user: params.user.parse()?,
@@ -123,7 +125,7 @@ impl Method for Quota {
             backends: limit(params.backends),
             mutations_per_minute: limit(params.mutations_per_minute),
         };
-        services.domain.set_quota(&who, command).await.map(view)
+        services.domain.set_quota(&caller, command).await.map(view)
     }
 }
 

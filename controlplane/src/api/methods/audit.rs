@@ -4,7 +4,7 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::domain::{AuditQuery, Caller, MAX_RECORDS, Refusal};
 
 const _: () = assert!(MAX_RECORDS == webgateway_proto::api::MAX_RECORDS, "what clients are told must hold");
@@ -17,20 +17,24 @@ impl Method for List {
     const SUMMARY: &'static str =
         "Lists what the caller changed, newest first; the admin's list has everybody's";
     const DESCRIPTION: &'static str =
-        "Who, when, from where, before and after. The next page is asked for with `before`.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit];
-    type Who = Caller;
+        "Caller, when, from where, before and after. The next page is asked for with `before`.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidLimit];
+    type Caller = Caller;
     type Params = AuditListParams;
-    type Outcome = AuditList;
+    type Output = AuditList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::audit()]
     }
 
-    async fn call(services: &Services, who: Caller, params: AuditListParams) -> Result<AuditList, Refusal> {
-        let AuditListParams { limit, before, caller, target } = params;
-        let query = AuditQuery { limit, before, caller, target };
-        Ok(AuditList { records: services.domain.audit(&who, query).await? })
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: AuditListParams,
+    ) -> Result<AuditList, Refusal> {
+        let AuditListParams { limit, before, caller: changed_by, target } = params;
+        let query = AuditQuery { limit, before, caller: changed_by, target };
+        Ok(AuditList { records: services.domain.audit(&caller, query).await? })
     }
 }
 
@@ -39,21 +43,21 @@ impl Method for Export {
     const SUMMARY: &'static str =
         "The whole audit with what was signed, oldest first, a page at a time; for the admin";
     const DESCRIPTION: &'static str = "Each record has the hash of the one before it, and the signed request it came from: a third party can check both.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidLimit];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::InvalidLimit];
+    type Caller = Caller;
     type Params = AuditExportParams;
-    type Outcome = AuditExport;
+    type Output = AuditExport;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::export()]
     }
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: AuditExportParams,
     ) -> Result<AuditExport, Refusal> {
-        let (records, requests) = services.domain.export_audit(&who, params.after, params.limit).await?;
+        let (records, requests) = services.domain.export_audit(&caller, params.after, params.limit).await?;
         Ok(AuditExport { records, requests })
     }
 }

@@ -8,7 +8,7 @@ use webgateway_proto::api::{
 use super::method::{Example, Method, Services};
 use super::samples;
 use super::system::NoParams;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
 
@@ -24,12 +24,12 @@ impl Method for List {
     const SUMMARY: &'static str =
         "Lists the certificates that the caller's routes need; the admin's list has all";
     const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees. A page may have fewer than `limit`, or none: the last one is that without `next_cursor`.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit, Kind::InvalidCursor];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidLimit, ErrorKind::InvalidCursor];
+    type Caller = Caller;
     type Params = CertificateListParams;
-    type Outcome = CertificateList;
+    type Output = CertificateList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         // The last host of the page, base64url without padding.
         let cursor = "YXBwLmV4YW1wbGUub3Jn".to_owned();
         let result = |certificates, next_cursor| CertificateList { certificates, next_cursor };
@@ -49,11 +49,11 @@ impl Method for List {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateListParams,
     ) -> Result<CertificateList, Refusal> {
         let CertificateListParams { limit, cursor } = params;
-        let page = services.domain.list_certificates(&who, &PageRequest { limit, cursor }).await?;
+        let page = services.domain.list_certificates(&caller, &PageRequest { limit, cursor }).await?;
         let certificates = page.entries.into_iter().map(view).collect();
         Ok(CertificateList { certificates, next_cursor: page.next })
     }
@@ -64,12 +64,12 @@ impl Method for Get {
     const SUMMARY: &'static str =
         "Shows one certificate: its state, the next attempt, why the last one failed";
     const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin.";
-    const ERRORS: &'static [Kind] = &[Kind::CertificateNotFound];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::CertificateNotFound];
+    type Caller = Caller;
     type Params = CertificateRef;
-    type Outcome = CertificateView;
+    type Output = CertificateView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A certificate",
             params: samples::certificate_ref(),
@@ -79,10 +79,10 @@ impl Method for Get {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateRef,
     ) -> Result<CertificateView, Refusal> {
-        services.domain.certificate(&who, &params.id).await.map(view)
+        services.domain.certificate(&caller, &params.id).await.map(view)
     }
 }
 
@@ -90,13 +90,13 @@ impl Method for Renew {
     const NAME: &'static str = method::CERTIFICATES_RENEW;
     const SUMMARY: &'static str = "Has one certificate renewed, as soon as the CA's limits allow";
     const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin. It returns at once; `certificates.get` shows how it goes.";
-    const ERRORS: &'static [Kind] = &[Kind::Suspended, Kind::CertificateNotFound];
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::Suspended, ErrorKind::CertificateNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = CertificateRef;
-    type Outcome = CertificateView;
+    type Output = CertificateView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A renewal",
             params: samples::certificate_ref(),
@@ -106,10 +106,10 @@ impl Method for Renew {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateRef,
     ) -> Result<CertificateView, Refusal> {
-        services.domain.renew_certificate(&who, &params.id).await.map(view)
+        services.domain.renew_certificate(&caller, &params.id).await.map(view)
     }
 }
 
@@ -117,12 +117,12 @@ impl Method for Root {
     const NAME: &'static str = method::CERTIFICATES_ROOT;
     const SUMMARY: &'static str = "Returns the root of the internal CA, for development";
     const DESCRIPTION: &'static str = "For everybody whose request is signed, where certificates are the gateway's own. Public CAs are trusted without.";
-    const ERRORS: &'static [Kind] = &[Kind::NoInternalCa];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::NoInternalCa];
+    type Caller = Caller;
     type Params = NoParams;
-    type Outcome = RootCertificate;
+    type Output = RootCertificate;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example { name: "A root for development", params: NoParams {}, result: samples::root() }]
     }
 

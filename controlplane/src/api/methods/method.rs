@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::fault::Kind;
-use crate::api::waiting::Waiting;
+use crate::api::errors::ErrorKind;
+use crate::api::long_poll::LongPolls;
 use crate::domain::{Caller, Domain, Refusal};
 
 /// The services that methods use.
@@ -14,7 +14,7 @@ pub(in crate::api) struct Services {
     /// The rules.
     pub(in crate::api) domain: Domain,
     /// The callers that wait for a change.
-    pub(in crate::api) waiting: Waiting,
+    pub(in crate::api) long_polls: LongPolls,
     /// The OpenRPC document.
     pub(in crate::api) document: Value,
 }
@@ -28,25 +28,25 @@ pub(super) trait Method: 'static {
     /// The description: everything else there is to know, such as who may call it.
     const DESCRIPTION: &'static str;
     /// The errors it returns, apart from those of any method: params that do not fit, and faults of ours.
-    const ERRORS: &'static [Kind];
+    const ERRORS: &'static [ErrorKind];
     /// True if it changes something; a nonce is needed then.
     const MUTATES: bool = false;
     /// The caller it takes: nobody in particular, or a [`Caller`].
-    type Who: Admission;
+    type Caller: FromCaller;
     /// The params, by name.
     type Params: Serialize + DeserializeOwned + JsonSchema + Send;
     /// The result.
-    type Outcome: Serialize + JsonSchema;
+    type Output: Serialize + JsonSchema;
 
     /// Returns calls and what they return, for the document: every param is in one of them.
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>>;
+    fn examples() -> Vec<Example<Self::Params, Self::Output>>;
 
     /// Runs one call.
     fn call(
         services: &Services,
-        who: Self::Who,
+        caller: Self::Caller,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
 }
 
 /// A call and what it returns.
@@ -70,26 +70,26 @@ impl<P: Serialize, O: Serialize> Example<P, O> {
 }
 
 /// A caller that a method may take.
-pub(super) trait Admission: Sized + Send {
+pub(super) trait FromCaller: Sized + Send {
     /// True if the request has to be signed.
     const SIGNED: bool;
 
     /// Returns the caller as the method takes it; `None` if it takes none who signed nothing.
-    fn admit(caller: Option<&Caller>) -> Option<Self>;
+    fn from_caller(caller: Option<&Caller>) -> Option<Self>;
 }
 
-impl Admission for () {
+impl FromCaller for () {
     const SIGNED: bool = false;
 
-    fn admit(_: Option<&Caller>) -> Option<Self> {
+    fn from_caller(_: Option<&Caller>) -> Option<Self> {
         Some(())
     }
 }
 
-impl Admission for Caller {
+impl FromCaller for Caller {
     const SIGNED: bool = true;
 
-    fn admit(caller: Option<&Caller>) -> Option<Self> {
+    fn from_caller(caller: Option<&Caller>) -> Option<Self> {
         caller.cloned()
     }
 }

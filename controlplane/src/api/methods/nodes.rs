@@ -10,7 +10,7 @@ use webgateway_proto::api::{
 use super::method::{Example, Method, Services};
 use super::samples;
 use super::system::NoParams;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
     Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
@@ -25,17 +25,17 @@ impl Method for List {
     const NAME: &'static str = method::NODES_LIST;
     const SUMMARY: &'static str = "Lists the nodes, what they hold and what they could not use";
     const DESCRIPTION: &'static str = "For the admin. A node that is not connected stays in the list.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly];
-    type Who = Caller;
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly];
+    type Caller = Caller;
     type Params = NoParams;
-    type Outcome = NodeList;
+    type Output = NodeList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example { name: "Two nodes", params: NoParams {}, result: samples::nodes() }]
     }
 
-    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
-        let (version, nodes) = services.domain.list_nodes(&who).await?;
+    async fn call(services: &Services, caller: Caller, _: NoParams) -> Result<NodeList, Refusal> {
+        let (version, nodes) = services.domain.list_nodes(&caller).await?;
         Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }
 }
@@ -44,32 +44,36 @@ impl Method for Invite {
     const NAME: &'static str = method::NODES_INVITE;
     const SUMMARY: &'static str = "Makes a token by which one new node joins, once";
     const DESCRIPTION: &'static str = "For the admin. The token is a secret, shown once; the node that joins with it gets a certificate of its own.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::AdminOnly,
-        Kind::InvalidNode,
-        Kind::InvalidAddress,
-        Kind::AddressMissing,
-        Kind::InvalidTtl,
-        Kind::NodeTaken,
-        Kind::NoRemoteNodes,
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::AdminOnly,
+        ErrorKind::InvalidNode,
+        ErrorKind::InvalidAddress,
+        ErrorKind::AddressMissing,
+        ErrorKind::InvalidTtl,
+        ErrorKind::NodeTaken,
+        ErrorKind::NoRemoteNodes,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeInvite;
-    type Outcome = NodeInvitation;
+    type Output = NodeInvitation;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::invite()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeInvite) -> Result<NodeInvitation, Refusal> {
-        who.require_admin()?;
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: NodeInvite,
+    ) -> Result<NodeInvitation, Refusal> {
+        caller.require_admin()?;
         let command = InviteNode {
             name: params.node.parse().map_err(NodeRefusal::Name)?,
             address: params.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?,
             ttl: params.ttl.map(Duration::from_secs),
         };
-        let Invitation { node, token, expires_at } = services.domain.invite_node(&who, command).await?;
+        let Invitation { node, token, expires_at } = services.domain.invite_node(&caller, command).await?;
         Ok(NodeInvitation {
             node: node.to_string(),
             token: token.to_text().to_string(),
@@ -83,18 +87,18 @@ impl Method for Drain {
     const NAME: &'static str = method::NODES_DRAIN;
     const SUMMARY: &'static str = "Has a node drained, or not any more";
     const DESCRIPTION: &'static str = "For the admin. A drained node takes no new visitors and keeps those it has; it stays drained when it starts again.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::NodeNotFound];
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeDrain;
-    type Outcome = NodeState;
+    type Output = NodeState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::drain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
-        services.domain.drain_node(&who, params.node, params.drain).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
+        services.domain.drain_node(&caller, params.node, params.drain).await.map(state)
     }
 }
 
@@ -102,18 +106,18 @@ impl Method for Remove {
     const NAME: &'static str = method::NODES_REMOVE;
     const SUMMARY: &'static str = "Removes a node that joined: its stream is cut, its certificate refused";
     const DESCRIPTION: &'static str = "For the admin. To come back it has to be invited again.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::NodeNotFound];
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeRef;
-    type Outcome = NodeState;
+    type Output = NodeState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::remove()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
-        services.domain.remove_node(&who, params.node).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
+        services.domain.remove_node(&caller, params.node).await.map(state)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The examples of the document: one user with a few routes on a gateway with two nodes.
 
+mod constants;
 mod gateway;
-mod subjects;
 mod users;
 
 use webgateway_proto::api::{
@@ -10,10 +10,10 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, RouteOptionsPatch};
 
+use self::constants::{BACKEND, CREATED, NOT_AFTER, OTHER, ROUTE, UPDATED, USER};
 pub(super) use self::gateway::{
     audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
 };
-use self::subjects::{BACKEND, CREATED, NOT_AFTER, OTHER, ROUTE, UPDATED, USER};
 pub(super) use self::users::{quotas, suspend, unsuspended, user_ref, users};
 use super::method::Example;
 

@@ -8,10 +8,10 @@ use webgateway_proto::api::{BuildInfo, Health, method};
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::domain::Refusal;
 
-pub(super) struct Healthy;
+pub(super) struct HealthStatus;
 pub(super) struct Version;
 pub(super) struct Discover;
 
@@ -20,16 +20,16 @@ pub(super) struct Discover;
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
 
-impl Method for Healthy {
+impl Method for HealthStatus {
     const NAME: &'static str = method::HEALTH;
     const SUMMARY: &'static str = "Says whether the controlplane works";
     const DESCRIPTION: &'static str = "For everybody, unsigned.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
     type Params = NoParams;
-    type Outcome = Health;
+    type Output = Health;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "All is well",
             params: NoParams {},
@@ -54,12 +54,12 @@ impl Method for Version {
     const NAME: &'static str = method::VERSION;
     const SUMMARY: &'static str = "Says which build this is, and of which domain";
     const DESCRIPTION: &'static str = "For everybody, unsigned.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
     type Params = NoParams;
-    type Outcome = BuildInfo;
+    type Output = BuildInfo;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
     }
 
@@ -74,12 +74,12 @@ impl Method for Discover {
     const SUMMARY: &'static str = "Returns this document";
     const DESCRIPTION: &'static str =
         "For everybody, unsigned. It is an OpenRPC 1.3 document, the same as at `/openrpc.json`.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
     type Params = NoParams;
-    type Outcome = Value;
+    type Output = Value;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example { name: "The head of it", params: NoParams {}, result: samples::document() }]
     }
 

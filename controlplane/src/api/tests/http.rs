@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn the_methods_paths_and_types_of_http() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     for (method, path, status, allow) in [
         ("GET", "/rpc", 405, Some("POST")),
         ("PUT", "/rpc", 405, Some("POST")),
@@ -30,19 +30,19 @@ async fn the_methods_paths_and_types_of_http() {
         ("GET", "/etc/passwd", 404, None),
     ] {
         let request = Request::builder().method(method).uri(path).body(Bytes::new()).unwrap();
-        let response = scene.send(request).await;
+        let response = fixture.send(request).await;
         assert_eq!(response.status(), status, "{method} {path}");
         let said = response.headers().get("allow").map(|value| value.to_str().unwrap());
         assert_eq!(said, allow, "{method} {path}");
     }
-    let page = scene.send(Request::get("/").body(Bytes::new()).unwrap()).await;
+    let page = fixture.send(Request::get("/").body(Bytes::new()).unwrap()).await;
     let page = String::from_utf8(page.body().to_vec()).unwrap();
     assert!(page.contains("https://gw.example/rpc") && page.contains("gwctl") && !page.contains("{base}"));
 }
 
 #[tokio::test]
 async fn a_body_is_json_and_bounded() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     for (content_type, status) in [
         ("application/json", 200),
         ("Application/JSON; charset=utf-8", 200),
@@ -51,19 +51,19 @@ async fn a_body_is_json_and_bounded() {
     ] {
         let mut request = unsigned(URL, HEALTH);
         request.headers_mut().insert("content-type", content_type.parse().unwrap());
-        assert_eq!(scene.send(request).await.status(), status, "{content_type}");
+        assert_eq!(fixture.send(request).await.status(), status, "{content_type}");
     }
-    let (status, answer) = read(scene.send(unsigned(URL, &" ".repeat(MAX_BODY + 1))).await);
+    let (status, answer) = read(fixture.send(unsigned(URL, &" ".repeat(MAX_BODY + 1))).await);
     assert_eq!((status.as_u16(), &answer["error"]["code"]), (413, &json!(-32013)));
     let full = format!("{HEALTH}{}", " ".repeat(MAX_BODY - HEALTH.len()));
-    assert_eq!(scene.send(unsigned(URL, &full)).await.status(), 200);
+    assert_eq!(fixture.send(unsigned(URL, &full)).await.status(), 200);
 }
 
-/// A listener over `scene`, until the tasks stop.
-async fn listen(scene: &Scene) -> (SocketAddr, Tasks) {
+/// A listener over `fixture`, until the tasks stop.
+async fn listen(fixture: &ApiFixture) -> (SocketAddr, Tasks) {
     let server = RpcServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (address, tasks) = (server.local_addr(), Tasks::new(Stop::new()));
-    tasks.essential("rpc", server.serve(scene.api.clone(), scene.metrics.clone(), tasks.clone()));
+    tasks.essential("rpc", server.serve(fixture.api.clone(), fixture.metrics.clone(), tasks.clone()));
     (address, tasks)
 }
 
@@ -85,13 +85,13 @@ fn post(address: SocketAddr, body: &str) -> String {
 
 #[tokio::test]
 async fn calls_are_answered_over_a_connection() {
-    let scene = Scene::new();
-    let (address, _tasks) = listen(&scene).await;
+    let fixture = ApiFixture::new();
+    let (address, _tasks) = listen(&fixture).await;
     let answer = exchange(address, post(address, HEALTH).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""status":"ok""#), "{answer}");
 
     let body = r#"{"jsonrpc":"2.0","method":"routes.list","id":1}"#;
-    let signed = scene.signed("user1.pub", &format!("http://{address}/rpc"), body);
+    let signed = fixture.signed("user1.pub", &format!("http://{address}/rpc"), body);
     let mut head = post(address, "")
         .replace("content-length: 0\r\n\r\n", &format!("content-length: {}\r\n", body.len()));
     for (name, value) in signed.headers() {
@@ -103,8 +103,8 @@ async fn calls_are_answered_over_a_connection() {
 
 #[tokio::test]
 async fn garbage_is_cut_and_counted() {
-    let scene = Scene::new();
-    let (address, _tasks) = listen(&scene).await;
+    let fixture = ApiFixture::new();
+    let (address, _tasks) = listen(&fixture).await;
     for garbage in [
         &b"SSH-2.0-OpenSSH_9.9\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -115,7 +115,7 @@ async fn garbage_is_cut_and_counted() {
     }
     // It is counted once the connection has ended, which its client need not wait for.
     let counted = async {
-        while scene.refused("garbage") < 3 {
+        while fixture.refused("garbage") < 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -128,8 +128,8 @@ async fn garbage_is_cut_and_counted() {
 
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_stop() {
-    let scene = Scene::new();
-    let (address, tasks) = listen(&scene).await;
+    let fixture = ApiFixture::new();
+    let (address, tasks) = listen(&fixture).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
     let request = post(address, HEALTH).replace("connection: close\r\n", "");
     idle.write_all(request.as_bytes()).await.unwrap();

@@ -62,10 +62,10 @@ impl ByHand<'_> {
 
 #[tokio::test]
 async fn the_predecessors_form_reads_and_changes() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let rsa = PrivateKey::parse(include_str!("../../../../proto/src/httpsig/samples/rsa.priv")).unwrap();
     for (at, key) in [key("user1.pub"), rsa].into_iter().enumerate() {
-        fs::write(scene.dir.path().join("keys/user1.pub"), key.public().to_pem()).unwrap();
+        fs::write(fixture.dir.path().join("keys/user1.pub"), key.public().to_pem()).unwrap();
         for (n, covered) in [
             PREDECESSOR,
             &["content-digest", "date", "@request-target"],
@@ -76,7 +76,7 @@ async fn the_predecessors_form_reads_and_changes() {
         {
             let form = ByHand { covered, key: key.clone(), ..ByHand::predecessor() };
             for body in [LIST.to_owned(), create(&format!("a{at}{n}"))] {
-                let (status, answer) = read(scene.send(form.request(&body)).await);
+                let (status, answer) = read(fixture.send(form.request(&body)).await);
                 assert_eq!(
                     (status, &answer["error"]),
                     (StatusCode::OK, &Value::Null),
@@ -87,7 +87,7 @@ async fn the_predecessors_form_reads_and_changes() {
     }
     // With the key that the file has now.
     let key = PrivateKey::parse(include_str!("../../../../proto/src/httpsig/samples/rsa.priv")).unwrap();
-    let (_, answer) = read(scene.send(ByHand { key, ..ByHand::predecessor() }.request(LIST)).await);
+    let (_, answer) = read(fixture.send(ByHand { key, ..ByHand::predecessor() }.request(LIST)).await);
     assert_eq!(answer["result"]["routes"].as_array().unwrap().len(), 6);
 }
 
@@ -96,20 +96,24 @@ async fn the_predecessors_form_reads_and_changes() {
 async fn the_authority_counts_where_it_is_signed_or_required() {
     let elsewhere = Uri::from_static("http://tunnel.example:9000/rpc");
     let with_authority = ["@request-target", "@authority", "date", "content-digest"];
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let mut request = ByHand::predecessor().request(LIST);
     *request.uri_mut() = elsewhere.clone();
-    assert_eq!(scene.send(request).await.status(), StatusCode::OK);
-    let scene = Scene::requiring(&["@authority"]);
-    assert_eq!(refusal(scene.send(ByHand::predecessor().request(LIST)).await), "not_covered");
+    assert_eq!(fixture.send(request).await.status(), StatusCode::OK);
+    let fixture = ApiFixture::requiring(&["@authority"]);
+    assert_eq!(refusal(fixture.send(ByHand::predecessor().request(LIST)).await), "not_covered");
     let form = ByHand { covered: &with_authority, ..ByHand::predecessor() };
-    assert_eq!(scene.send(form.request(LIST)).await.status(), StatusCode::OK);
+    assert_eq!(fixture.send(form.request(LIST)).await.status(), StatusCode::OK);
     let mut request = form.request(LIST);
     *request.uri_mut() = elsewhere;
-    assert_eq!(refusal(scene.send(request).await), "wrong_authority");
-    assert_eq!(scene.send(scene.signed("user1.pub", URL, LIST)).await.status(), StatusCode::OK, "as gwctl");
-    let scene = Scene::requiring(&["@authority", "date"]);
-    let response = scene.send(scene.signed("user1.pub", URL, LIST)).await;
+    assert_eq!(refusal(fixture.send(request).await), "wrong_authority");
+    assert_eq!(
+        fixture.send(fixture.signed("user1.pub", URL, LIST)).await.status(),
+        StatusCode::OK,
+        "as gwctl"
+    );
+    let fixture = ApiFixture::requiring(&["@authority", "date"]);
+    let response = fixture.send(fixture.signed("user1.pub", URL, LIST)).await;
     let accept = response.headers()["accept-signature"].clone();
     assert_eq!(refusal(response), "not_covered");
     assert_eq!(accept, r#"sig1=("@method" "@target-uri" "content-digest" "date");created;keyid;nonce"#);
@@ -117,7 +121,7 @@ async fn the_authority_counts_where_it_is_signed_or_required() {
 
 #[tokio::test]
 async fn the_predecessors_form_fails_each_requirement_alone() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let good = ByHand::predecessor;
     let dated = |seconds| ByHand { date: Some(seconds), ..good() }.request(LIST);
     let with = |name: &'static str, value: &str| {
@@ -152,9 +156,9 @@ async fn the_predecessors_form_fails_each_requirement_alone() {
         (ByHand { key: key("user2.pub"), ..good() }.request(LIST), "forged"),
     ] {
         let text = format!("{:?}", request.headers());
-        assert_eq!(refusal(scene.send(request).await), kind, "{text}");
+        assert_eq!(refusal(fixture.send(request).await), kind, "{text}");
     }
-    let (_, answer) = read(scene.send(dated(-3600)).await);
+    let (_, answer) = read(fixture.send(dated(-3600)).await);
     let error = &answer["error"];
     assert_eq!(error["data"]["field"], "date");
     let message = error["message"].as_str().unwrap();
@@ -162,7 +166,7 @@ async fn the_predecessors_form_fails_each_requirement_alone() {
         message.contains("360") && message.contains("s ago") && message.contains("check the clock"),
         "{message}"
     );
-    assert_eq!(scene.send(created(0)).await.status(), StatusCode::OK, "both");
+    assert_eq!(fixture.send(created(0)).await.status(), StatusCode::OK, "both");
 }
 
 #[tokio::test]
@@ -173,22 +177,22 @@ async fn the_signature_is_the_one_time_token_of_what_changes_something() {
     let delete = json!({ "jsonrpc": "2.0", "method": "routes.delete", "params": { "id": id }, "id": 1 });
     let list: Value = serde_json::from_str(LIST).unwrap();
     for body in [delete.clone(), json!([list, delete])] {
-        let scene = Scene::new();
-        scene.post("user1.pub", &create.to_string()).await;
+        let fixture = ApiFixture::new();
+        fixture.post("user1.pub", &create.to_string()).await;
         let request = ByHand::predecessor().request(&body.to_string());
-        let (status, answer) = read(scene.send(request.clone()).await);
+        let (status, answer) = read(fixture.send(request.clone()).await);
         assert_eq!(status, StatusCode::OK, "{answer}");
-        scene.post("user1.pub", &create.to_string()).await;
-        assert_eq!(refusal(scene.send(request.clone()).await), "replayed");
+        fixture.post("user1.pub", &create.to_string()).await;
+        assert_eq!(refusal(fixture.send(request.clone()).await), "replayed");
         let mut relabelled = request.clone();
         for name in ["signature", "signature-input"] {
             let value = relabelled.headers()[name].to_str().unwrap().replace("sig1=", "other=");
             relabelled.headers_mut().insert(name, value.parse().unwrap());
         }
-        assert_eq!(refusal(scene.send(relabelled).await), "replayed");
-        let scene = scene.restarted();
-        assert_eq!(refusal(scene.send(request).await), "replayed");
-        let routes = scene.call("user1.pub", "routes.list", json!({})).await.unwrap();
+        assert_eq!(refusal(fixture.send(relabelled).await), "replayed");
+        let fixture = fixture.restarted();
+        assert_eq!(refusal(fixture.send(request).await), "replayed");
+        let routes = fixture.call("user1.pub", "routes.list", json!({})).await.unwrap();
         assert_eq!(routes["routes"].as_array().unwrap().len(), 1);
     }
 }
@@ -196,10 +200,10 @@ async fn the_signature_is_the_one_time_token_of_what_changes_something() {
 /// Two equal reads within a second have one signature: that is no replay.
 #[tokio::test]
 async fn a_read_without_a_nonce_may_be_repeated() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let request = ByHand::predecessor().request(LIST);
     for _ in 0..2 {
-        assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
+        assert_eq!(fixture.send(request.clone()).await.status(), StatusCode::OK);
     }
 }
 
@@ -210,14 +214,14 @@ async fn of_several_signatures_the_first_good_one_counts() {
         let form = ByHand { covered: &["@authority"], params: created, ..ByHand::predecessor() };
         form.sign(request, id.trim_end_matches(".pub"), id);
     };
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     for id in ["proxy.pub", "user2.pub", "user1.pub"] {
-        let mut after = scene.signed("user1.pub", URL, LIST);
+        let mut after = fixture.signed("user1.pub", URL, LIST);
         proxy(id, &mut after);
-        assert_eq!(scene.send(after).await.status(), StatusCode::OK, "{id} added its own after it");
+        assert_eq!(fixture.send(after).await.status(), StatusCode::OK, "{id} added its own after it");
         let mut before = unsigned(URL, LIST);
         proxy(id, &mut before);
-        let theirs = scene.signed("user1.pub", URL, LIST);
+        let theirs = fixture.signed("user1.pub", URL, LIST);
         for name in ["signature-input", "signature"] {
             let joined = format!(
                 "{}, {}",
@@ -227,13 +231,13 @@ async fn of_several_signatures_the_first_good_one_counts() {
             before.headers_mut().insert(name, joined.parse().unwrap());
         }
         before.headers_mut().insert("content-digest", theirs.headers()["content-digest"].clone());
-        assert_eq!(scene.send(before).await.status(), StatusCode::OK, "{id} put its own before it");
+        assert_eq!(fixture.send(before).await.status(), StatusCode::OK, "{id} put its own before it");
     }
 }
 
 #[tokio::test]
 async fn where_none_of_several_counts_the_nearest_is_told() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let two = |second: &ByHand<'_>, id: &str| {
         let mut request = ByHand { key: key("other"), ..ByHand::predecessor() }.request(LIST);
         second.sign(&mut request, "sig2", id);
@@ -245,7 +249,7 @@ async fn where_none_of_several_counts_the_nearest_is_told() {
         (two(&uncovered, "user2.pub"), "`sig1`: the signature does not verify"),
         (two(&good(), "nobody.pub"), "`sig1`: the signature does not verify"),
     ] {
-        let (status, answer) = read(scene.send(request).await);
+        let (status, answer) = read(fixture.send(request).await);
         let error = &answer["error"];
         assert_eq!(
             (status, &error["data"]["kind"]),
@@ -257,16 +261,16 @@ async fn where_none_of_several_counts_the_nearest_is_told() {
     let created = format!(";created={}", Clock::system().now().unix_timestamp());
     let proxy = ByHand { covered: &["@method", "@path", "content-digest"], params: created, ..good() };
     proxy.sign(&mut stale, "proxy", "proxy.pub");
-    let (_, answer) = read(scene.send(stale).await);
+    let (_, answer) = read(fixture.send(stale).await);
     assert!(answer["error"]["message"].as_str().unwrap().contains("check the clock"), "{answer}");
 }
 
 #[tokio::test]
 async fn the_audit_proves_what_was_signed_in_the_predecessors_form() {
-    let scene = Scene::new();
-    let (status, answer) = read(scene.send(ByHand::predecessor().request(&create("a"))).await);
+    let fixture = ApiFixture::new();
+    let (status, answer) = read(fixture.send(ByHand::predecessor().request(&create("a"))).await);
     assert_eq!((status, &answer["error"]), (StatusCode::OK, &Value::Null), "{answer}");
-    let audit = scene.call("admin.pub", "audit.export", json!({ "after": 0 })).await.unwrap();
+    let audit = fixture.call("admin.pub", "audit.export", json!({ "after": 0 })).await.unwrap();
     let evidence = audit["requests"].as_object().unwrap().values().next().unwrap();
     let evidence: webgateway_proto::httpsig::Evidence = serde_json::from_value(evidence.clone()).unwrap();
     assert_eq!(evidence.check().unwrap().as_str(), "user1.pub");

@@ -6,17 +6,17 @@ const GET: &str = r#""method": "routes.get""#;
 const ID: &str = r#""id": "018f0000-0000-7000-8000-000000000001""#;
 
 /// A route of user1's with the id that the examples have.
-async fn scene() -> Scene {
-    let scene = Scene::new();
+async fn fixture_with_routes() -> ApiFixture {
+    let fixture = ApiFixture::new();
     let create = format!(
         r#"{{"jsonrpc": "2.0", "method": "routes.create", "params": {{{ID}, "subdomain": "a", "backends": ["[400::1]:80"]}}}}"#
     );
-    assert_eq!(answer(&scene, &create).await, "");
-    scene
+    assert_eq!(answer(&fixture, &create).await, "");
+    fixture
 }
 
-async fn answer(scene: &Scene, body: &str) -> String {
-    let response = scene.send(scene.signed("user1.pub", URL, body)).await;
+async fn answer(fixture: &ApiFixture, body: &str) -> String {
+    let response = fixture.send(fixture.signed("user1.pub", URL, body)).await;
     let text = String::from_utf8(response.body().to_vec()).unwrap();
     let expected = if text.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
     assert_eq!(response.status(), expected, "{body}: {text}");
@@ -37,7 +37,7 @@ fn outcome(answer: &Value) -> String {
 
 #[tokio::test]
 async fn the_examples_of_section_7() {
-    let scene = scene().await;
+    let fixture = fixture_with_routes().await;
     let named = |id: u8| format!(r#"{{"jsonrpc": "2.0", {GET}, "params": {{{ID}}}, "id": {id}}}"#);
     for (body, expected) in [
         // rpc call with positional parameters: they are taken by name here
@@ -56,7 +56,7 @@ async fn the_examples_of_section_7() {
         // rpc call with invalid Request object
         (r#"{"jsonrpc": "2.0", "method": 1, "params": "bar"}"#, "-32600 null"),
     ] {
-        let answer = answer(&scene, body).await;
+        let answer = answer(&fixture, body).await;
         let said = if answer.is_empty() { answer } else { outcome(&serde_json::from_str(&answer).unwrap()) };
         assert_eq!(said, expected, "{body}");
     }
@@ -64,11 +64,11 @@ async fn the_examples_of_section_7() {
 
 #[tokio::test]
 async fn the_batches_of_section_7() {
-    let scene = scene().await;
+    let fixture = fixture_with_routes().await;
     let parse_error =
         r#"[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"},{"jsonrpc": "2.0", "method""#;
     for (body, expected) in [(parse_error, "-32700 null"), ("[]", "-32600 null")] {
-        let alone: Value = serde_json::from_str(&answer(&scene, body).await).unwrap();
+        let alone: Value = serde_json::from_str(&answer(&fixture, body).await).unwrap();
         assert_eq!(outcome(&alone), expected, "an answer that is no batch");
     }
     let mixed = format!(
@@ -86,17 +86,17 @@ async fn the_batches_of_section_7() {
         (r#"[[], "x", null, {}]"#, &["-32600 null"; 4]),
         (&mixed, &expected),
     ] {
-        let answers: Vec<Value> = serde_json::from_str(&answer(&scene, body).await).unwrap();
+        let answers: Vec<Value> = serde_json::from_str(&answer(&fixture, body).await).unwrap();
         assert_eq!(answers.iter().map(outcome).collect::<Vec<_>>(), expected, "{body}");
     }
     let quiet = r#"[{"jsonrpc": "2.0", "method": "notify_sum", "params": [1,2,4]},
         {"jsonrpc": "2.0", "method": "notify_hello", "params": [7]}]"#;
-    assert_eq!(answer(&scene, quiet).await, "", "nothing is returned for all notification batches");
+    assert_eq!(answer(&fixture, quiet).await, "", "nothing is returned for all notification batches");
 }
 
 #[tokio::test]
 async fn ids_come_back_as_they_were_written() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let longest = format!("\"{}\"", "9".repeat(5000));
     for id in [
         "0",
@@ -119,21 +119,21 @@ async fn ids_come_back_as_they_were_written() {
     ] {
         for (method, member) in [("version", "result"), ("nothing", "error")] {
             let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","id":{id}}}"#);
-            let single = answer(&scene, &body).await;
+            let single = answer(&fixture, &body).await;
             assert!(single.ends_with(&format!(r#","id":{id}}}"#)), "{single}");
             assert!(single.contains(&format!(r#""{member}":"#)), "{single}");
-            assert_eq!(answer(&scene, &format!("[{body}]")).await, format!("[{single}]"));
+            assert_eq!(answer(&fixture, &format!("[{body}]")).await, format!("[{single}]"));
         }
     }
     for id in ["true", "[1]", "{}", "{\"a\":1}"] {
         let body = format!(r#"{{"jsonrpc":"2.0","method":"version","id":{id}}}"#);
-        assert_eq!(outcome(&serde_json::from_str(&answer(&scene, &body).await).unwrap()), "-32600 null");
+        assert_eq!(outcome(&serde_json::from_str(&answer(&fixture, &body).await).unwrap()), "-32600 null");
     }
 }
 
 #[tokio::test]
 async fn params_are_structured_or_left_out() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     for (params, expected) in [
         ("{}", "ok 1"),
         ("null", "ok 1"),
@@ -145,7 +145,7 @@ async fn params_are_structured_or_left_out() {
     ] {
         let body = format!(r#"{{"jsonrpc":"2.0","method":"routes.list","params":{params},"id":1}}"#);
         assert_eq!(
-            outcome(&serde_json::from_str(&answer(&scene, &body).await).unwrap()),
+            outcome(&serde_json::from_str(&answer(&fixture, &body).await).unwrap()),
             expected,
             "{params}"
         );

@@ -11,7 +11,7 @@ use webgateway_proto::api::{
 use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
 
-use super::subjects::{BACKEND, CREATED, NOT_AFTER, ROUTE, USER};
+use super::constants::{BACKEND, CREATED, NOT_AFTER, ROUTE, USER};
 use crate::api::methods::method::Example;
 
 const REQUEST: &str = "5d41402abc4b2a76b9719d911017c592ae2f1a0e6b3c8d7f4e5a9b0c1d2e3f40";

@@ -5,7 +5,7 @@ use webgateway_proto::api::{
     UserView,
 };
 
-use super::subjects::{CREATED, UPDATED, USER};
+use super::constants::{CREATED, UPDATED, USER};
 use crate::api::methods::method::Example;
 
 const UNTIL: &str = "2026-04-01T00:00:00Z";

@@ -1,4 +1,4 @@
-//! The subjects of the examples: a route, its owner, its backends and some times.
+//! The constants of the examples: a route, its owner, its backends and some times.
 
 use uuid::Uuid;
 
