@@ -1,4 +1,4 @@
-//! The API: JSON-RPC 2.0 over HTTP, every call signed but for three.
+//! The API: JSON-RPC 2.0 over HTTP with signed requests. Three methods need no signature.
 
 pub(crate) mod auth;
 mod docs;

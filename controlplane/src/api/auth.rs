@@ -233,7 +233,7 @@ impl Authenticator {
         }
     }
 
-    /// Starts to write the nonce of a mutation to the store. Transactions that are started after this call run after it.
+    /// Starts to write the nonce of a mutation to the store. Later transactions run after this one.
     pub(crate) fn reserve_nonce(&self, signed: &VerifiedRequest) -> Result<NonceReservation, AuthError> {
         let used = self.nonce_use(signed, &signed.one_time_token).ok_or(AuthError::MissingNonce)?;
         let nonce_check = NonceCheck::default();

@@ -102,15 +102,16 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::NoCertificate(_) => ErrorBuilder::new(ErrorKind::CertificateNotFound)
             .field("id")
             .hint("`certificates.list` lists your certificates"),
-        Refusal::NoRoot => ErrorBuilder::new(ErrorKind::NoInternalCa)
-            .hint("the root of a public CA is in every trust store; ask the operator for the root of another CA"),
+        Refusal::NoRoot => ErrorBuilder::new(ErrorKind::NoInternalCa).hint(
+            "the root of a public CA is in every trust store; ask the operator for the root of another CA",
+        ),
         Refusal::AdminOnly => ErrorBuilder::new(ErrorKind::AdminOnly),
         Refusal::User(refusal) => user(refusal),
         Refusal::Node(refusal) => node(refusal),
         Refusal::Limit(_) => ErrorBuilder::new(ErrorKind::InvalidLimit).field("limit"),
-        Refusal::Cursor => ErrorBuilder::new(ErrorKind::InvalidCursor)
-            .field("cursor")
-            .hint("use the `next_cursor` of the previous page unchanged, or leave `cursor` out for the first page"),
+        Refusal::Cursor => ErrorBuilder::new(ErrorKind::InvalidCursor).field("cursor").hint(
+            "use the `next_cursor` of the previous page unchanged, or leave `cursor` out for the first page",
+        ),
         Refusal::Wait(_) => ErrorBuilder::new(ErrorKind::InvalidWait).field("wait"),
         Refusal::Crowded => ErrorBuilder::new(ErrorKind::RateLimited)
             .field("wait")
@@ -331,7 +332,7 @@ fn auth_error(error: &AuthError) -> HttpError {
             .field("keyid")
             .hint("ask the operator to add your public key under this name"),
         AuthError::UnusableKey(..) => {
-            ErrorBuilder::new(ErrorKind::UnusableKey).field("keyid").hint("ask the operator to check this public key; the log has the reason")
+            ErrorBuilder::new(ErrorKind::UnusableKey).field("keyid").hint("ask the operator to check this public key")
         }
         AuthError::KeyServerUnavailable(..) => {
             let builder = ErrorBuilder::new(ErrorKind::KeysUnavailable).field("keyid");

@@ -147,8 +147,7 @@ impl Api {
         Ok(response)
     }
 
-    /// Authenticates a request and parses its body. A request without a signature is accepted if all of its methods allow
-    /// that.
+    /// Authenticates a request and parses its body. Without a signature it is accepted if all of its methods need none.
     async fn authenticate(
         &self,
         request: &Request<Bytes>,

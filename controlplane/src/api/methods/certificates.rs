@@ -1,4 +1,4 @@
-//! `certificates.*`
+//! The methods `certificates.*`.
 
 use webgateway_proto::api::{
     self, CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord,
@@ -12,7 +12,7 @@ use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
 
-const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "what clients are told must hold");
+const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "the documented limit must be the real one");
 
 pub(super) struct List;
 pub(super) struct Get;
@@ -22,8 +22,11 @@ pub(super) struct Root;
 impl Method for List {
     const NAME: &'static str = method::CERTIFICATES_LIST;
     const SUMMARY: &'static str =
-        "Lists the certificates that the caller's routes need; the admin's list has all";
-    const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees. A page may have fewer than `limit`, or none: the last one is that without `next_cursor`.";
+        "Lists the certificates of the caller's routes in pages; for the admin, all certificates";
+    const DESCRIPTION: &'static str = "\
+        There is one certificate for each host of a user's own whose TLS the gateway terminates. \
+        Subdomains use the gateway's own certificate, which only the admin sees. A page may have fewer \
+        entries than `limit`, even none; the last page has no `next_cursor`.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidLimit, ErrorKind::InvalidCursor];
     type Caller = Caller;
     type Params = CertificateListParams;
@@ -40,7 +43,7 @@ impl Method for List {
                 result: result(vec![samples::certificate()], Some(cursor.clone())),
             },
             Example {
-                name: "The page after it",
+                name: "The next page",
                 params: CertificateListParams { limit: Some(1), cursor: Some(cursor) },
                 result: result(Vec::new(), None),
             },
@@ -62,8 +65,8 @@ impl Method for List {
 impl Method for Get {
     const NAME: &'static str = method::CERTIFICATES_GET;
     const SUMMARY: &'static str =
-        "Shows one certificate: its state, the next attempt, why the last one failed";
-    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin.";
+        "Returns one certificate with its state, its next attempt and its last error";
+    const DESCRIPTION: &'static str = "For the owner of the route that needs the certificate, and the admin.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::CertificateNotFound];
     type Caller = Caller;
     type Params = CertificateRef;
@@ -88,8 +91,10 @@ impl Method for Get {
 
 impl Method for Renew {
     const NAME: &'static str = method::CERTIFICATES_RENEW;
-    const SUMMARY: &'static str = "Has one certificate renewed, as soon as the CA's limits allow";
-    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin. It returns at once; `certificates.get` shows how it goes.";
+    const SUMMARY: &'static str = "Renews one certificate as soon as the limits of the CA allow it";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route that needs the certificate, and the admin. The call returns at once; \
+        `certificates.get` shows the progress.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::Suspended, ErrorKind::CertificateNotFound];
     const MUTATES: bool = true;
     type Caller = Caller;
@@ -115,8 +120,10 @@ impl Method for Renew {
 
 impl Method for Root {
     const NAME: &'static str = method::CERTIFICATES_ROOT;
-    const SUMMARY: &'static str = "Returns the root of the internal CA, for development";
-    const DESCRIPTION: &'static str = "For everybody whose request is signed, where certificates are the gateway's own. Public CAs are trusted without.";
+    const SUMMARY: &'static str = "Returns the root certificate of the internal CA, for development";
+    const DESCRIPTION: &'static str = "\
+        For all users, on gateways whose certificates are from their internal CA. The roots of public CAs \
+        are already trusted.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::NoInternalCa];
     type Caller = Caller;
     type Params = NoParams;
@@ -131,8 +138,8 @@ impl Method for Root {
     }
 }
 
-fn view(certified: CertificateStatus) -> CertificateView {
-    let CertificateStatus { id, names, state, held, issuance } = certified;
+fn view(status: CertificateStatus) -> CertificateView {
+    let CertificateStatus { id, names, state, held, issuance } = status;
     let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
     CertificateView {
         id: id.to_string(),

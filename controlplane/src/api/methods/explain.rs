@@ -1,4 +1,4 @@
-//! `routes.explain` and `nodes.wait`: what the nodes say, for owners too.
+//! The methods `routes.explain` and `nodes.wait`, by which users see the state of the nodes.
 
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ pub(super) struct Wait;
 
 impl Method for Explain {
     const NAME: &'static str = method::ROUTES_EXPLAIN;
-    const SUMMARY: &'static str = "Tells how a host looks from every node, and the first thing that is wrong";
-    const DESCRIPTION: &'static str = "Every connected node is asked at once, and tries the route's backends. A host that is not the caller's looks like one that has no route.";
+    const SUMMARY: &'static str = "Returns the state of a host on every node, and the first problem";
+    const DESCRIPTION: &'static str = "\
+        The gateway asks every connected node, and each node connects to the backends of the route. If the \
+        host belongs to another user, the result is the same as for a host without a route.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidHost];
     type Caller = Caller;
     type Params = ExplainParams;
@@ -72,7 +74,10 @@ fn node(report: NodeReport) -> NodeExplained {
 impl Method for Wait {
     const NAME: &'static str = method::NODES_WAIT;
     const SUMMARY: &'static str = "Waits until every connected node has acknowledged a version";
-    const DESCRIPTION: &'static str = "Any user may: they get numbers, the admin names too. It answers as soon as there is news, at the latest after `timeout`. A caller may have 16 calls that wait at once.";
+    const DESCRIPTION: &'static str = "\
+        For all users. The result has numbers of nodes; only the admin also gets their names, in the \
+        rejects. The call returns as soon as something has changed, at the latest after `timeout`. A \
+        caller may have 16 calls waiting at once.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::RateLimited];
     type Caller = Caller;
     type Params = WaitParams;
@@ -84,7 +89,7 @@ impl Method for Wait {
 
     async fn call(services: &Services, caller: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
         let route = match &params.route {
-            // A route that was deleted, or is somebody else's, is rejected by nobody.
+            // There are no rejects of a route that was deleted or belongs to another user.
             Some(id) => match id.parse() {
                 Ok(id) => services.domain.route(&caller, id).await.ok().map(|status| status.route.id),
                 Err(_) => None,

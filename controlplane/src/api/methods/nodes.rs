@@ -1,4 +1,4 @@
-//! `nodes.*`: for the admin alone.
+//! The methods `nodes.*` that only the admin may call.
 
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ pub(super) struct Remove;
 
 impl Method for List {
     const NAME: &'static str = method::NODES_LIST;
-    const SUMMARY: &'static str = "Lists the nodes, what they hold and what they could not use";
-    const DESCRIPTION: &'static str = "For the admin. A node that is not connected stays in the list.";
+    const SUMMARY: &'static str =
+        "Lists the nodes with their version, their load and the resources that they rejected";
+    const DESCRIPTION: &'static str = "For the admin. Nodes that are not connected are listed too.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly];
     type Caller = Caller;
     type Params = NoParams;
@@ -42,8 +43,10 @@ impl Method for List {
 
 impl Method for Invite {
     const NAME: &'static str = method::NODES_INVITE;
-    const SUMMARY: &'static str = "Makes a token by which one new node joins, once";
-    const DESCRIPTION: &'static str = "For the admin. The token is a secret, shown once; the node that joins with it gets a certificate of its own.";
+    const SUMMARY: &'static str = "Creates a token with which one new node can join, once";
+    const DESCRIPTION: &'static str = "\
+        For the admin. The token is a secret and is returned only by this call. The node that joins with \
+        it gets its own certificate.";
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::AdminOnly,
         ErrorKind::InvalidNode,
@@ -78,15 +81,17 @@ impl Method for Invite {
             node: node.to_string(),
             token: token.to_text().to_string(),
             address: token.address.to_string(),
-            expires_at: seconds(expires_at),
+            expires_at: rfc3339_seconds(expires_at),
         })
     }
 }
 
 impl Method for Drain {
     const NAME: &'static str = method::NODES_DRAIN;
-    const SUMMARY: &'static str = "Has a node drained, or not any more";
-    const DESCRIPTION: &'static str = "For the admin. A drained node takes no new visitors and keeps those it has; it stays drained when it starts again.";
+    const SUMMARY: &'static str = "Starts or ends the drain of a node";
+    const DESCRIPTION: &'static str = "\
+        For the admin. A drained node accepts no new clients and keeps serving the connected ones. It \
+        stays drained after a restart.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
     type Caller = Caller;
@@ -104,8 +109,8 @@ impl Method for Drain {
 
 impl Method for Remove {
     const NAME: &'static str = method::NODES_REMOVE;
-    const SUMMARY: &'static str = "Removes a node that joined: its stream is cut, its certificate refused";
-    const DESCRIPTION: &'static str = "For the admin. To come back it has to be invited again.";
+    const SUMMARY: &'static str = "Removes a node: closes its stream and refuses its certificate from now on";
+    const DESCRIPTION: &'static str = "For the admin. The node needs a new invitation to join again.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
     type Caller = Caller;
@@ -127,9 +132,9 @@ fn state(NodeChange { name, drained, removed, version }: NodeChange) -> NodeStat
 
 fn view(known: KnownNode) -> NodeView {
     let KnownNode { name, status, lag, drained, removed, certificate_not_after } = known;
-    let certificate_not_after = certificate_not_after.map(seconds);
-    let said = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
-    let Some(status) = status else { return said };
+    let certificate_not_after = certificate_not_after.map(rfc3339_seconds);
+    let view = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
+    let Some(status) = status else { return view };
     let reject = |RejectedResource { resource, reason }| Reject { resource, reason };
     NodeView {
         build: status.build,
@@ -142,11 +147,11 @@ fn view(known: KnownNode) -> NodeView {
         requests: status.requests,
         backends_down: status.backends_down,
         draining: status.draining,
-        ..said
+        ..view
     }
 }
 
-/// A time in whole seconds.
-fn seconds(at: OffsetDateTime) -> String {
+/// Formats a time without fractions of a second.
+fn rfc3339_seconds(at: OffsetDateTime) -> String {
     rfc3339(at.replace_nanosecond(0).unwrap_or(at))
 }

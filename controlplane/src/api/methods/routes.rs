@@ -1,4 +1,4 @@
-//! `routes.*`
+//! The methods `routes.*`, without `routes.explain`.
 
 use std::time::Duration;
 
@@ -23,8 +23,11 @@ pub(super) struct Delete;
 
 impl Method for Create {
     const NAME: &'static str = method::ROUTES_CREATE;
-    const SUMMARY: &'static str = "Creates a route: one host and where it goes";
-    const DESCRIPTION: &'static str = "A subdomain is served at once, under the gateway's own certificate. A host of one's own is terminated as soon as it has a certificate, or passed through as it is. With an `id` made by the client the call can be repeated: it returns the same route.";
+    const SUMMARY: &'static str = "Creates a route from one host to its backends";
+    const DESCRIPTION: &'static str = "\
+        A subdomain is served at once, with the gateway's own certificate. A host of your own is served as \
+        soon as it has a certificate, or at once if its TLS is passed through. If the client chooses the \
+        `id`, the call can be repeated: it returns the same route.";
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::InvalidId,
         ErrorKind::HostMissing,
@@ -68,8 +71,12 @@ impl Method for Create {
 impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
     const SUMMARY: &'static str =
-        "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
-    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them. To follow changes, call it again with the answer's `version` as `newer_than` and a `wait`: it answers as soon as anything is newer. A caller may have 16 calls that wait at once.";
+        "Lists the routes of the caller in pages, ordered by host; for the admin, the routes of all users";
+    const DESCRIPTION: &'static str = "\
+        For the next page, repeat the call with the same params and the `next_cursor` of the result as \
+        `cursor`. To follow changes, repeat the call with the `version` of the result as `newer_than` and \
+        with `wait`: the call returns as soon as the gateway has a newer version. A caller may have 16 \
+        such calls waiting at once.";
     const ERRORS: &'static [ErrorKind] =
         &[ErrorKind::InvalidLimit, ErrorKind::InvalidCursor, ErrorKind::InvalidWait, ErrorKind::RateLimited];
     type Caller = Caller;
@@ -91,9 +98,9 @@ impl Method for List {
                 return Err(Refusal::Wait(LONGEST_WAIT));
             }
             let (mut revision, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
-            // Fails if the store is gone: whoever reads it next is told.
-            let risen = async { revision.wait_for(|now| *now > known).await.is_ok() };
-            services.long_polls.wait(caller.key_id(), limit, risen).await?;
+            // Fails only if the store is closed; the read below reports that.
+            let change = async { revision.wait_for(|now| *now > known).await.is_ok() };
+            services.long_polls.wait(caller.key_id(), limit, change).await?;
         }
         let RouteListParams { host, owner, mode, limit, cursor, .. } = params;
         let query = ListRoutes { host, owner, mode, page: PageRequest { limit, cursor } };
@@ -105,9 +112,9 @@ impl Method for List {
 
 impl Method for Get {
     const NAME: &'static str = method::ROUTES_GET;
-    const SUMMARY: &'static str = "Shows one route";
+    const SUMMARY: &'static str = "Returns one route";
     const DESCRIPTION: &'static str =
-        "For its owner and the admin. To everybody else there is no such route.";
+        "For the owner of the route and the admin. Other users get `route_not_found`.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidId, ErrorKind::RouteNotFound];
     type Caller = Caller;
     type Params = RouteRef;
@@ -124,8 +131,10 @@ impl Method for Get {
 
 impl Method for Update {
     const NAME: &'static str = method::ROUTES_UPDATE;
-    const SUMMARY: &'static str = "Changes what is given of one route; the rest stays";
-    const DESCRIPTION: &'static str = "For its owner and the admin. With `expected_version` nothing that somebody else changed meanwhile is overwritten.";
+    const SUMMARY: &'static str = "Changes the given properties of one route";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route and the admin. Properties that are not given stay as they are. With \
+        `expected_version`, the call fails if the route was changed since that version.";
     const ERRORS: &'static [ErrorKind] = &[
         ErrorKind::InvalidId,
         ErrorKind::TwoHosts,
@@ -170,8 +179,10 @@ impl Method for Update {
 
 impl Method for Delete {
     const NAME: &'static str = method::ROUTES_DELETE;
-    const SUMMARY: &'static str = "Deletes one route and returns what it was";
-    const DESCRIPTION: &'static str = "For its owner and the admin. The version returned is that of the deletion: what `nodes.wait` waits for. With `expected_version` nothing that somebody else made of it meanwhile is deleted.";
+    const SUMMARY: &'static str = "Deletes one route and returns its last state";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route and the admin. The returned `version` is that of the deletion, for \
+        `nodes.wait`. With `expected_version`, the call fails if the route was changed since that version.";
     const ERRORS: &'static [ErrorKind] =
         &[ErrorKind::InvalidId, ErrorKind::Suspended, ErrorKind::RouteNotFound, ErrorKind::StaleVersion];
     const MUTATES: bool = true;
@@ -181,7 +192,7 @@ impl Method for Delete {
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
-            name: "A route that is not needed any more",
+            name: "A route that is no longer needed",
             params: samples::delete(),
             result: samples::deleted(),
         }]

@@ -1,4 +1,4 @@
-//! `health`, `version` and `rpc.discover`: for everybody, unsigned.
+//! The methods `health`, `version` and `rpc.discover`, which need no signature.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,15 +15,15 @@ pub(super) struct HealthStatus;
 pub(super) struct Version;
 pub(super) struct Discover;
 
-/// No params.
+/// The params of a method that has none.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
 
 impl Method for HealthStatus {
     const NAME: &'static str = method::HEALTH;
-    const SUMMARY: &'static str = "Says whether the controlplane works";
-    const DESCRIPTION: &'static str = "For everybody, unsigned.";
+    const SUMMARY: &'static str = "Returns the state of the controlplane";
+    const DESCRIPTION: &'static str = "For everybody, without a signature.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
     type Params = NoParams;
@@ -31,7 +31,7 @@ impl Method for HealthStatus {
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
-            name: "All is well",
+            name: "A working controlplane",
             params: NoParams {},
             result: Health { status: "ok".to_owned(), nodes: 2 },
         }]
@@ -40,8 +40,8 @@ impl Method for HealthStatus {
     async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
         let status = match services.domain.revision().await {
             Ok(_) => "ok",
-            Err(failure) => {
-                error!(%failure, "the store failed");
+            Err(error) => {
+                error!(%error, "store failed");
                 "the store does not answer"
             }
         };
@@ -52,8 +52,8 @@ impl Method for HealthStatus {
 
 impl Method for Version {
     const NAME: &'static str = method::VERSION;
-    const SUMMARY: &'static str = "Says which build this is, and of which domain";
-    const DESCRIPTION: &'static str = "For everybody, unsigned.";
+    const SUMMARY: &'static str = "Returns the version and the base domain of the gateway";
+    const DESCRIPTION: &'static str = "For everybody, without a signature.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
     type Params = NoParams;
@@ -72,15 +72,16 @@ impl Method for Version {
 impl Method for Discover {
     const NAME: &'static str = method::DISCOVER;
     const SUMMARY: &'static str = "Returns this document";
-    const DESCRIPTION: &'static str =
-        "For everybody, unsigned. It is an OpenRPC 1.3 document, the same as at `/openrpc.json`.";
+    const DESCRIPTION: &'static str = "\
+        For everybody, without a signature. The result is an OpenRPC 1.3 document, the same as at \
+        `/openrpc.json`.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
     type Params = NoParams;
     type Output = Value;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
-        vec![Example { name: "The head of it", params: NoParams {}, result: samples::document() }]
+        vec![Example { name: "The start of the document", params: NoParams {}, result: samples::document() }]
     }
 
     async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
