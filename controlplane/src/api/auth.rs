@@ -45,13 +45,13 @@ pub(crate) struct VerifiedRequest {
     /// The signature base, the signature and the key.
     pub signed: Signed,
     nonce: Option<String>,
-    /// The nonce or, if there is none, the token that replaces it for a mutation.
+    /// The text that is remembered for a mutation: the nonce or, with a covered `date`, the hash of the signature.
     one_time_token: Option<String>,
 }
 
 /// A nonce whose write to the store has been started.
 pub(crate) struct NonceReservation {
-    /// Tells later transactions whether the nonce is new.
+    /// The result of the write, which later transactions read: whether the nonce is new.
     pub nonce_check: NonceCheck,
     /// The pending write.
     pub nonce_write: NonceWrite,

@@ -174,7 +174,7 @@ fn node(refusal: &NodeRefusal) -> ErrorBuilder {
         }
         NodeRefusal::NoMember(_) => ErrorBuilder::new(ErrorKind::NodeNotFound)
             .field("node")
-            .hint("a node on the controlplane's machine has not joined: stop it there"),
+            .hint("to remove a node that runs on the controlplane's machine, stop it there"),
         NodeRefusal::NoRandomness => {
             error!(error = %refusal, "internal error");
             ErrorBuilder::new(ErrorKind::Internal)

@@ -123,7 +123,7 @@ async fn run<M: Method>(
     to_raw_value(&outcome).map_err(|error| errors::internal("a result cannot be serialized", &error))
 }
 
-/// Deserializes params. The error names the invalid field: serde does not report it, so it is found by leaving out one
+/// Deserializes params. The error names the invalid field. Serde does not report it, so it is found by leaving out one
 /// field after the other.
 fn parse_params<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, ParamsError> {
     let text_error = match serde_json::from_str(text) {

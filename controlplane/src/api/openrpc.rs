@@ -126,11 +126,11 @@ fn errors_by_code(kinds: impl Iterator<Item = ErrorKind>) -> Vec<Value> {
 
 /// Returns an example pairing object, with the params in the order of the method's.
 fn example_pairing(example: &Example, params: &[Value]) -> Value {
-    let given = |param: &Value| {
+    let pair_value = |param: &Value| {
         let value = example.params.get(param["name"].as_str()?)?;
         Some(json!({ "name": param["name"], "value": value }))
     };
-    let params: Vec<Value> = params.iter().filter_map(given).collect();
+    let params: Vec<Value> = params.iter().filter_map(pair_value).collect();
     json!({ "name": example.name, "params": params, "result": { "name": "result", "value": example.result } })
 }
 

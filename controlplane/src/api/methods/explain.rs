@@ -41,19 +41,19 @@ impl Method for Explain {
         Ok(Explained {
             host: host.to_string(),
             route: report.route.map(view),
-            problem: report.problem.map(problem),
-            nodes: report.nodes.into_iter().map(node).collect(),
+            problem: report.problem.map(to_problem),
+            nodes: report.nodes.into_iter().map(node_explained).collect(),
         })
     }
 }
 
-fn problem(problem: domain::Problem) -> Problem {
+fn to_problem(problem: domain::Problem) -> Problem {
     Problem { message: problem.message, hint: Some(problem.hint.to_owned()) }
 }
 
-fn node(report: NodeReport) -> NodeExplained {
-    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem: found } = report;
-    let problem = found.map(problem);
+fn node_explained(report: NodeReport) -> NodeExplained {
+    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem } = report;
+    let problem = problem.map(to_problem);
     let Some(answer) = answer else {
         return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
     };

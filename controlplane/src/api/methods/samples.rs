@@ -166,7 +166,7 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
 
 pub(super) fn explain() -> Example<ExplainParams, Explained> {
     let problem = Problem {
-        message: format!("{OTHER_BACKEND} does not answer: connection refused"),
+        message: format!("{OTHER_BACKEND} is not reachable: connection refused"),
         hint: Some("start the service on this backend, or remove the backend from the route".to_owned()),
     };
     let seen = |backend: &str, reason: Option<&str>| BackendSeen {

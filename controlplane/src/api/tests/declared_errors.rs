@@ -1,4 +1,4 @@
-//! Every error that a method declares can really be come to; what it comes to is declared (`ApiFixture::call` looks).
+//! Tests that every error that a method declares occurs. [`ApiFixture::call`] checks that every error is declared.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,34 +8,35 @@ use crate::api::errors::ErrorKind;
 use crate::domain::Invitations;
 use crate::store::nodes::{self, NodeCertificateRecord};
 
-/// Whoever asks for what, and the kind of error that it comes to.
-type Row = (&'static str, &'static str, Value, ErrorKind);
+/// A failing call: the user, the method, the params and the kind of the error.
+type FailingCall = (&'static str, &'static str, Value, ErrorKind);
 
 const MINE: &str = "018f0000-0000-7000-8000-000000000001";
 const THEIRS: &str = "018f0000-0000-7000-8000-000000000002";
 const NONE: &str = "018f0000-0000-7000-8000-000000000003";
 
-/// A gateway with a route of user1's, one of user2's, who is suspended, and a node `edge1` that has joined.
+/// Creates an API with a route of user1, a route of user2, who is suspended, and a node `edge1` that has joined.
 async fn fixture_with_routes() -> ApiFixture {
-    let fixture = ApiFixture::with(Some(Invitations { authority: [0; 32], address: None }));
-    for (who, host, id) in
+    let fixture = ApiFixture::with_invitations(Some(Invitations { authority: [0; 32], address: None }));
+    for (user, host, id) in
         [("user1.pub", "mine.example.org", MINE), ("user2.pub", "theirs.example.org", THEIRS)]
     {
         let route = json!({ "fqdn": host, "backends": ["[400::1]:80"], "id": id });
-        fixture.call(who, "routes.create", route).await.unwrap();
+        fixture.call(user, "routes.create", route).await.unwrap();
     }
     fixture.call("admin.pub", "admin.suspend", json!({ "user": "user2.pub" })).await.unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
-    let given = NodeCertificateRecord { member: Uuid::from_u128(1), fingerprint: [0; 32], not_after: now };
-    fixture.store.write("test", move |tx| nodes::join(tx, "edge1", &given, now)).await.unwrap();
+    let certificate =
+        NodeCertificateRecord { member: Uuid::from_u128(1), fingerprint: [0; 32], not_after: now };
+    fixture.store.write("test", move |tx| nodes::join(tx, "edge1", &certificate, now)).await.unwrap();
     fixture
 }
 
-/// What a host and its backends may be refused for, with other params `besides`.
-fn destinations(method: &'static str, besides: &Value) -> Vec<Row> {
+/// Returns the calls that fail because of the host or the backends. They also have the params `common`.
+fn destination_errors(method: &'static str, common: &Value) -> Vec<FailingCall> {
     let many: Vec<String> = (1..=33).map(|port| format!("[400::1]:{port}")).collect();
     let with = |more: Value| {
-        let mut params = besides.as_object().unwrap().clone();
+        let mut params = common.as_object().unwrap().clone();
         params.extend(more.as_object().unwrap().clone());
         Value::from(params)
     };
@@ -67,14 +68,14 @@ fn destinations(method: &'static str, besides: &Value) -> Vec<Row> {
     .collect()
 }
 
-fn of_routes() -> Vec<Row> {
+fn user_errors() -> Vec<FailingCall> {
     let id = |id: &str| json!({ "id": id });
     let create = json!({ "backends": ["[400::1]:80"] });
     let named = |host: &str| json!({ "fqdn": host, "backends": ["[400::1]:80"], "id": MINE });
-    let mut rows = destinations("routes.create", &create);
-    rows.extend(destinations("routes.update", &id(MINE)));
+    let mut calls = destination_errors("routes.create", &create);
+    calls.extend(destination_errors("routes.update", &id(MINE)));
     let nil = json!({ "subdomain": "a", "backends": ["[400::1]:80"], "id": uuid::Uuid::nil() });
-    rows.extend([
+    calls.extend([
         ("user1.pub", "routes.create", nil, ErrorKind::InvalidId),
         ("user1.pub", "routes.create", create.clone(), ErrorKind::HostMissing),
         ("user1.pub", "routes.create", named("other.example.org"), ErrorKind::IdTaken),
@@ -93,21 +94,21 @@ fn of_routes() -> Vec<Row> {
         ("user1.pub", "certificates.root", json!({}), ErrorKind::NoInternalCa),
     ]);
     for method in ["routes.get", "routes.update", "routes.delete"] {
-        rows.push(("user1.pub", method, id("mine"), ErrorKind::InvalidId));
-        rows.push(("user1.pub", method, id(NONE), ErrorKind::RouteNotFound));
-        rows.push(("user1.pub", method, id(THEIRS), ErrorKind::RouteNotFound));
+        calls.push(("user1.pub", method, id("mine"), ErrorKind::InvalidId));
+        calls.push(("user1.pub", method, id(NONE), ErrorKind::RouteNotFound));
+        calls.push(("user1.pub", method, id(THEIRS), ErrorKind::RouteNotFound));
     }
     for method in ["routes.update", "routes.delete"] {
-        rows.push(("user2.pub", method, id(THEIRS), ErrorKind::Suspended));
+        calls.push(("user2.pub", method, id(THEIRS), ErrorKind::Suspended));
     }
-    rows
+    calls
 }
 
-fn of_the_admin() -> Vec<Row> {
+fn admin_errors() -> Vec<FailingCall> {
     let user = |user: &str| json!({ "user": user });
     let until = json!({ "user": "user1.pub", "until": "2001-01-01T00:00:00Z" });
     let invite = |address: &str| json!({ "node": "edge2", "address": address });
-    let mut rows = vec![
+    let mut calls = vec![
         ("admin.pub", "admin.suspend", user("admin.pub"), ErrorKind::SuspendAdmin),
         (
             "admin.pub",
@@ -135,46 +136,47 @@ fn of_the_admin() -> Vec<Row> {
         ("admin.pub", "nodes.remove", json!({ "node": "edge9" }), ErrorKind::NodeNotFound),
     ];
     for method in ["admin.suspend", "admin.unsuspend", "admin.quota"] {
-        rows.push(("admin.pub", method, user("../x"), ErrorKind::InvalidUser));
-        rows.push(("admin.pub", method, user("nobody.pub"), ErrorKind::UserNotFound));
+        calls.push(("admin.pub", method, user("../x"), ErrorKind::InvalidUser));
+        calls.push(("admin.pub", method, user("nobody.pub"), ErrorKind::UserNotFound));
     }
     for entry in methods::TABLE.iter().filter(|entry| entry.errors().any(|kind| kind == ErrorKind::AdminOnly))
     {
-        rows.push(("user1.pub", entry.name, (entry.examples)().remove(0).params, ErrorKind::AdminOnly));
+        calls.push(("user1.pub", entry.name, (entry.examples)().remove(0).params, ErrorKind::AdminOnly));
     }
-    rows
+    calls
 }
 
-/// What cannot be had without breaking something, and what every method does alike.
-fn is_apart(kind: ErrorKind) -> bool {
-    let alike = [
+/// Returns true for errors of all methods alike, and for those that need a broken gateway. Other tests cover them.
+fn is_tested_elsewhere(kind: ErrorKind) -> bool {
+    let common = [
         ErrorKind::InvalidParams,
         ErrorKind::Internal,
         ErrorKind::Unavailable,
         ErrorKind::QuotaExceeded,
         ErrorKind::RateLimited,
     ];
-    alike.contains(&kind)
+    common.contains(&kind)
 }
 
 #[tokio::test]
-async fn every_declared_error_can_be_come_to() {
+async fn every_declared_error_occurs() {
     let fixture = fixture_with_routes().await;
     let mut found = BTreeSet::new();
-    for (who, method, params, kind) in of_routes().into_iter().chain(of_the_admin()) {
-        let error = fixture.call(who, method, params.clone()).await.unwrap_err();
+    for (user, method, params, kind) in user_errors().into_iter().chain(admin_errors()) {
+        let error = fixture.call(user, method, params.clone()).await.unwrap_err();
         assert_eq!(error["data"]["kind"], kind.as_str(), "{method} {params}: {error}");
         found.insert((method, kind.as_str()));
     }
-    let alone = ApiFixture::new();
-    let refused = alone.call("admin.pub", "nodes.invite", json!({ "node": "edge2" })).await.unwrap_err();
+    let without_invitations = ApiFixture::new();
+    let refused =
+        without_invitations.call("admin.pub", "nodes.invite", json!({ "node": "edge2" })).await.unwrap_err();
     assert_eq!(refused["data"]["kind"], "no_remote_nodes");
     found.insert(("nodes.invite", "no_remote_nodes"));
     for entry in &methods::TABLE {
-        for kind in entry.errors().filter(|kind| !is_apart(*kind)) {
+        for kind in entry.errors().filter(|kind| !is_tested_elsewhere(*kind)) {
             assert!(
                 found.contains(&(entry.name, kind.as_str())),
-                "no row here has {} come to {kind:?}",
+                "no call in this file has {} fail with {kind:?}",
                 entry.name
             );
         }
@@ -182,17 +184,17 @@ async fn every_declared_error_can_be_come_to() {
 }
 
 #[tokio::test]
-async fn whatever_changes_something_is_limited_and_nothing_else() {
+async fn mutations_are_rate_limited_and_reads_are_not() {
     let fixture = fixture_with_routes().await;
     for (most, kind) in [(0, ErrorKind::QuotaExceeded), (1, ErrorKind::RateLimited)] {
         let quota = json!({ "user": "user1.pub", "mutations_per_minute": most });
         fixture.call("admin.pub", "admin.quota", quota).await.unwrap();
-        let the_first = fixture.call("user1.pub", "routes.delete", json!({ "id": NONE })).await;
-        assert!(the_first.is_err());
+        let first = fixture.call("user1.pub", "routes.delete", json!({ "id": NONE })).await;
+        assert!(first.is_err());
         for entry in &methods::TABLE {
             let declared = entry.errors().any(|one| one == kind);
-            let answer = fixture.call("user1.pub", entry.name, (entry.examples)().remove(0).params).await;
-            let limited = answer.is_err_and(|error| error["data"]["kind"] == kind.as_str());
+            let outcome = fixture.call("user1.pub", entry.name, (entry.examples)().remove(0).params).await;
+            let limited = outcome.is_err_and(|error| error["data"]["kind"] == kind.as_str());
             assert_eq!(limited, entry.mutates, "{} {kind:?}", entry.name);
             assert!(declared || !limited, "{} does not declare {kind:?}", entry.name);
         }
@@ -200,7 +202,7 @@ async fn whatever_changes_something_is_limited_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn more_than_the_quota_is_refused() {
+async fn routes_and_backends_above_the_quota_are_refused() {
     let fixture = fixture_with_routes().await;
     let quota = json!({ "user": "user1.pub", "routes": 1, "backends": 1 });
     fixture.call("admin.pub", "admin.quota", quota).await.unwrap();

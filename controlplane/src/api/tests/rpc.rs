@@ -1,9 +1,9 @@
-//! What the methods do and refuse, alone and in batches.
+//! Tests of the methods and their errors, in single calls and in batches.
 
 use super::*;
 
 #[tokio::test]
-async fn a_mixed_batch_is_answered_call_by_call() {
+async fn every_call_of_a_batch_has_its_own_response() {
     let fixture = ApiFixture::new();
     let batch = json!([
         { "jsonrpc": "2.0", "method": "routes.create", "params": route("a"), "id": "first" },
@@ -13,49 +13,52 @@ async fn a_mixed_batch_is_answered_call_by_call() {
         { "jsonrpc": "2.0", "method": "routes.list", "id": 1.5 },
         { "jsonrpc": "2.0", "method": "routes.list", "params": [], "id": null },
     ]);
-    let (_, answer) = fixture.post("user1.pub", &batch.to_string()).await;
-    let answers = answer.as_array().unwrap();
-    assert_eq!(answers.len(), 5);
-    assert_eq!(answers[0]["result"]["host"], "a.gw.example");
-    assert_eq!(answers[0]["id"], "first");
-    assert_eq!((&answers[1]["error"]["code"], &answers[1]["id"]), (&json!(-32600), &Value::Null));
-    assert_eq!((&answers[2]["error"]["code"], &answers[2]["id"]), (&json!(-32601), &json!(-1)));
+    let (_, response) = fixture.post("user1.pub", &batch.to_string()).await;
+    let responses = response.as_array().unwrap();
+    assert_eq!(responses.len(), 5);
+    assert_eq!(responses[0]["result"]["host"], "a.gw.example");
+    assert_eq!(responses[0]["id"], "first");
+    assert_eq!((&responses[1]["error"]["code"], &responses[1]["id"]), (&json!(-32600), &Value::Null));
+    assert_eq!((&responses[2]["error"]["code"], &responses[2]["id"]), (&json!(-32601), &json!(-1)));
     let hosts: Vec<_> =
-        answers[3]["result"]["routes"].as_array().unwrap().iter().map(|r| &r["host"]).collect();
-    assert_eq!(hosts, ["a.gw.example", "quiet.gw.example"], "a notification is executed");
-    assert_eq!(answers[3]["id"], 1.5);
-    assert_eq!(answers[4]["error"]["code"], -32602);
-    assert!(answers[4].as_object().unwrap().contains_key("id"));
+        responses[3]["result"]["routes"].as_array().unwrap().iter().map(|r| &r["host"]).collect();
+    assert_eq!(hosts, ["a.gw.example", "quiet.gw.example"], "notifications are executed too");
+    assert_eq!(responses[3]["id"], 1.5);
+    assert_eq!(responses[4]["error"]["code"], -32602);
+    assert!(responses[4].as_object().unwrap().contains_key("id"));
 }
 
 #[tokio::test]
-async fn notifications_alone_get_no_content() {
+async fn a_request_of_notifications_has_no_content() {
     let fixture = ApiFixture::new();
     let one = json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route("a") });
     let broken = json!({ "jsonrpc": "2.0", "method": "routes.create", "params": [1] });
     for body in [one.to_string(), json!([one, broken]).to_string()] {
-        let (status, answer) = fixture.post("user1.pub", &body).await;
-        assert_eq!((status, answer), (StatusCode::NO_CONTENT, Value::Null));
+        let (status, response) = fixture.post("user1.pub", &body).await;
+        assert_eq!((status, response), (StatusCode::NO_CONTENT, Value::Null));
     }
     let routes = fixture.call("user1.pub", "routes.list", json!({})).await.unwrap();
     assert_eq!(routes["routes"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn routes_come_and_go() {
+async fn routes_are_created_updated_and_deleted() {
     let fixture = ApiFixture::new();
-    let made = fixture.call("user1.pub", "routes.create", route("app")).await.unwrap();
-    assert_eq!(made["owner"], "user1.pub");
-    assert_eq!((&made["mode"], &made["balance"]), (&json!("terminate"), &json!("round_robin")));
-    let id = json!({ "id": made["id"] });
-    assert_eq!(fixture.call("user1.pub", "routes.get", id.clone()).await.unwrap(), made);
-    let update = json!({ "id": made["id"], "balance": "random", "expected_version": made["version"] });
+    let created = fixture.call("user1.pub", "routes.create", route("app")).await.unwrap();
+    assert_eq!(created["owner"], "user1.pub");
+    assert_eq!((&created["mode"], &created["balance"]), (&json!("terminate"), &json!("round_robin")));
+    let id = json!({ "id": created["id"] });
+    assert_eq!(fixture.call("user1.pub", "routes.get", id.clone()).await.unwrap(), created);
+    let update = json!({ "id": created["id"], "balance": "random", "expected_version": created["version"] });
     let updated = fixture.call("user1.pub", "routes.update", update.clone()).await.unwrap();
     assert_eq!(updated["balance"], "random");
     let stale = fixture.call("user1.pub", "routes.update", update).await.unwrap_err();
     assert_eq!((&stale["code"], &stale["data"]["kind"]), (&json!(-32009), &json!("stale_version")));
     let mut deleted = fixture.call("user1.pub", "routes.delete", id.clone()).await.unwrap();
-    assert!(deleted["version"].as_u64() > updated["version"].as_u64(), "the one to wait for: {deleted}");
+    assert!(
+        deleted["version"].as_u64() > updated["version"].as_u64(),
+        "the version of the deletion: {deleted}"
+    );
     deleted["version"] = updated["version"].clone();
     assert_eq!(deleted, updated);
     let gone = fixture.call("user1.pub", "routes.get", id).await.unwrap_err();
@@ -63,7 +66,7 @@ async fn routes_come_and_go() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_code_kind_and_field() {
+async fn errors_have_their_code_kind_and_field() {
     let fixture = ApiFixture::new();
     fixture.call("user2.pub", "routes.create", route("taken")).await.unwrap();
     let backend = |text: &str| json!({ "subdomain": "a", "backends": [text] });
@@ -106,14 +109,14 @@ async fn every_refusal_has_its_code_kind_and_field() {
 }
 
 #[tokio::test]
-async fn only_the_admin_administers() {
+async fn admin_methods_are_for_the_admin() {
     let fixture = ApiFixture::new();
     let user = json!({ "user": "user1.pub" });
     for (method, params) in [("admin.suspend", &user), ("admin.unsuspend", &user), ("nodes.list", &json!({}))]
     {
-        let refused = fixture.call("user1.pub", method, params.clone()).await.unwrap_err();
+        let error = fixture.call("user1.pub", method, params.clone()).await.unwrap_err();
         assert_eq!(
-            (&refused["code"], &refused["data"]["kind"]),
+            (&error["code"], &error["data"]["kind"]),
             (&json!(-32003), &json!("admin_only")),
             "{method}"
         );
@@ -122,8 +125,8 @@ async fn only_the_admin_administers() {
     assert_eq!(nodes["nodes"][0]["node"], "n1");
     let state = fixture.call("admin.pub", "admin.suspend", user).await.unwrap();
     assert_eq!((&state["suspended"], &state["routes"]), (&json!(true), &json!(0)));
-    let refused = fixture.call("user1.pub", "routes.create", route("a")).await.unwrap_err();
-    assert_eq!((&refused["code"], &refused["data"]["kind"]), (&json!(-32003), &json!("suspended")));
+    let error = fixture.call("user1.pub", "routes.create", route("a")).await.unwrap_err();
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32003), &json!("suspended")));
     let unknown =
         fixture.call("admin.pub", "admin.suspend", json!({ "user": "usr1.pub" })).await.unwrap_err();
     assert_eq!((&unknown["code"], &unknown["data"]["kind"]), (&json!(-32004), &json!("user_not_found")));
@@ -132,7 +135,7 @@ async fn only_the_admin_administers() {
 }
 
 #[tokio::test]
-async fn three_methods_answer_unsigned() {
+async fn three_methods_need_no_signature() {
     let fixture = ApiFixture::new();
     for (method, pointer, expected) in [
         ("health", "/result/status", json!("ok")),
@@ -140,41 +143,41 @@ async fn three_methods_answer_unsigned() {
         ("rpc.discover", "/result/openrpc", json!("1.3.2")),
     ] {
         let body = json!({ "jsonrpc": "2.0", "method": method, "params": null, "id": 1 }).to_string();
-        let (status, answer) = read(fixture.send(unsigned(URL, &body)).await);
-        assert_eq!((status, answer.pointer(pointer)), (StatusCode::OK, Some(&expected)));
+        let (status, response) = status_and_body(fixture.send(unsigned(URL, &body)).await);
+        assert_eq!((status, response.pointer(pointer)), (StatusCode::OK, Some(&expected)));
     }
     let body = json!([{ "jsonrpc": "2.0", "method": "health", "id": 1 }, { "jsonrpc": "2.0", "method": "version", "id": 2 }]);
-    let (_, answer) = read(fixture.send(unsigned(URL, &body.to_string())).await);
-    assert_eq!(answer.as_array().unwrap().len(), 2);
-    assert_eq!(answer[0]["result"]["nodes"], 1);
+    let (_, response) = status_and_body(fixture.send(unsigned(URL, &body.to_string())).await);
+    assert_eq!(response.as_array().unwrap().len(), 2);
+    assert_eq!(response[0]["result"]["nodes"], 1);
 }
 
 #[tokio::test]
-async fn a_stranger_gets_few_answers_at_a_time() {
+async fn unsigned_batches_are_small() {
     let fixture = ApiFixture::new();
     let batch = |calls: usize| {
         let call = json!({ "jsonrpc": "2.0", "method": "rpc.discover", "id": 1 });
         serde_json::to_string(&vec![call; calls]).unwrap()
     };
-    let (status, answer) = read(fixture.send(unsigned(URL, &batch(10))).await);
-    assert_eq!((status, answer.as_array().map(Vec::len)), (StatusCode::OK, Some(10)));
-    let (status, answer) = read(fixture.send(unsigned(URL, &batch(11))).await);
-    assert_eq!((status, &answer["error"]["data"]["kind"]), (StatusCode::UNAUTHORIZED, &json!("unsigned")));
+    let (status, response) = status_and_body(fixture.send(unsigned(URL, &batch(10))).await);
+    assert_eq!((status, response.as_array().map(Vec::len)), (StatusCode::OK, Some(10)));
+    let (status, response) = status_and_body(fixture.send(unsigned(URL, &batch(11))).await);
+    assert_eq!((status, &response["error"]["data"]["kind"]), (StatusCode::UNAUTHORIZED, &json!("unsigned")));
     let (status, _) = fixture.post("user1.pub", &batch(100)).await;
     assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn owners_wait_for_numbers_of_nodes_and_the_admin_reads_their_names() {
+async fn only_the_admin_sees_names_of_nodes() {
     let fixture = ApiFixture::new();
-    let made = fixture.call("user1.pub", "routes.create", route("app")).await.unwrap();
-    let wait = json!({ "version": 1, "route": made["id"] });
-    let owners = json!({ "nodes": 1, "acked": 1, "rejects": ["too odd"] });
+    let created = fixture.call("user1.pub", "routes.create", route("app")).await.unwrap();
+    let wait = json!({ "version": 1, "route": created["id"] });
+    let owners = json!({ "nodes": 1, "acked": 1, "rejects": ["unknown option"] });
     assert_eq!(fixture.call("user1.pub", "nodes.wait", wait.clone()).await.unwrap(), owners);
     let others = fixture.call("user2.pub", "nodes.wait", wait.clone()).await.unwrap();
-    assert_eq!(others["rejects"], json!([]), "nothing of somebody else's route");
+    assert_eq!(others["rejects"], json!([]), "no rejects of another user's route");
     let admins = fixture.call("admin.pub", "nodes.wait", wait).await.unwrap();
-    assert_eq!(admins["rejects"], json!(["n1: too odd"]));
+    assert_eq!(admins["rejects"], json!(["n1: unknown option"]));
     let explain = json!({ "host": "app.gw.example" });
     let owners = fixture.call("user1.pub", "routes.explain", explain.clone()).await.unwrap();
     assert_eq!(owners["nodes"][0]["problem"]["message"], "it did not answer in time");
@@ -185,23 +188,24 @@ async fn owners_wait_for_numbers_of_nodes_and_the_admin_reads_their_names() {
 }
 
 #[tokio::test]
-async fn changes_that_come_too_fast_are_told_when_to_go_on() {
+async fn the_error_of_a_rate_limited_call_has_retry_after() {
     let fixture = ApiFixture::new();
     let quota = json!({ "user": "user1.pub", "mutations_per_minute": 2 });
     let set = fixture.call("admin.pub", "admin.quota", quota).await.unwrap();
     assert_eq!(set["quota"], json!({ "routes": null, "backends": null, "mutations_per_minute": 2 }));
     let call = |id: u32| json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route(&format!("a{id}")), "id": id });
     let list = json!({ "jsonrpc": "2.0", "method": "routes.list", "id": "list" });
-    let (_, answer) = fixture.post("user1.pub", &json!([call(1), list, call(2), call(3)]).to_string()).await;
-    assert_eq!(answer[0]["result"]["host"], "a1.gw.example");
-    assert_eq!(answer[2]["result"]["host"], "a2.gw.example");
-    let error = &answer[3]["error"];
+    let (_, response) =
+        fixture.post("user1.pub", &json!([call(1), list, call(2), call(3)]).to_string()).await;
+    assert_eq!(response[0]["result"]["host"], "a1.gw.example");
+    assert_eq!(response[2]["result"]["host"], "a2.gw.example");
+    let error = &response[3]["error"];
     assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32050), &json!("rate_limited")));
     assert_eq!(error["message"], "you have made 2 of 2 changes in this minute");
     assert!((1..=60).contains(&error["data"]["retry_after"].as_u64().unwrap()), "{error}");
 
-    // Without a transaction; what changes nothing is still done, and a replay is still one.
-    let kept = |fixture: &ApiFixture| {
+    // A limited request needs no transaction. Its reads are still run, and it cannot be replayed.
+    let nonce_writes = |fixture: &ApiFixture| {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &fixture.registry).unwrap();
         text.lines()
@@ -209,21 +213,24 @@ async fn changes_that_come_too_fast_are_told_when_to_go_on() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let before = kept(&fixture);
+    let before = nonce_writes(&fixture);
     assert!(!before.is_empty());
     let body = json!([call(4), json!({ "jsonrpc": "2.0", "method": "routes.list", "id": 5 })]).to_string();
     let request = fixture.signed("user1.pub", URL, &body);
     let again = request.clone();
-    let (_, answer) = read(fixture.send(request).await);
-    assert_eq!(answer[0]["error"]["data"]["kind"], "rate_limited");
-    assert_eq!(answer[1]["result"]["routes"].as_array().unwrap().len(), 2);
-    assert_eq!(kept(&fixture), before);
+    let (_, response) = status_and_body(fixture.send(request).await);
+    assert_eq!(response[0]["error"]["data"]["kind"], "rate_limited");
+    assert_eq!(response[1]["result"]["routes"].as_array().unwrap().len(), 2);
+    assert_eq!(nonce_writes(&fixture), before);
     assert_eq!(fixture.send(again).await.status(), StatusCode::UNAUTHORIZED);
-    assert!(fixture.call("user2.pub", "routes.create", route("b")).await.is_ok(), "everybody for themselves");
+    assert!(
+        fixture.call("user2.pub", "routes.create", route("b")).await.is_ok(),
+        "other users are not limited"
+    );
 }
 
 #[tokio::test]
-async fn params_about_users_are_refused_by_name() {
+async fn errors_about_users_name_the_param() {
     let fixture = ApiFixture::new();
     for (method, params, code, kind, field) in [
         ("admin.suspend", json!({ "user": "user1.pub", "reason": "" }), -32602, "invalid_reason", "reason"),
@@ -249,8 +256,8 @@ async fn params_about_users_are_refused_by_name() {
         ("admin.users", json!({ "limit": 0 }), -32602, "invalid_limit", "limit"),
     ] {
         let error = fixture.call("admin.pub", method, params.clone()).await.unwrap_err();
-        let (told, at) = (&error["data"]["kind"], &error["data"]["field"]);
-        assert_eq!((&error["code"], told, at), (&json!(code), &json!(kind), &json!(field)), "{params}");
+        let (error_kind, at) = (&error["data"]["kind"], &error["data"]["field"]);
+        assert_eq!((&error["code"], error_kind, at), (&json!(code), &json!(kind), &json!(field)), "{params}");
     }
     let quota = json!({ "user": "user1.pub", "routes": 0 });
     fixture.call("admin.pub", "admin.quota", quota).await.unwrap();
