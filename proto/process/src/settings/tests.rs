@@ -22,10 +22,10 @@ struct Dns {
 }
 
 const KEYS: &[Key] = &[
-    Key { path: "name", kind: Kind::Text, help: "A name" },
-    Key { path: "listen", kind: Kind::List, help: "Addresses" },
-    Key { path: "dns.port", kind: Kind::Integer, help: "A port" },
-    Key { path: "dns.on", kind: Kind::Bool, help: "A switch" },
+    Key::text("name", "A name"),
+    Key::list("listen", "Addresses"),
+    Key::number("dns.port", "A port"),
+    Key::bool("dns.on", "A switch"),
 ];
 const VERBS: &[Verb] = &[Verb { name: "greet", about: "Greets", argument: "WHOM", help: "Who it is" }];
 const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS, verbs: VERBS };
