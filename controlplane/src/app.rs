@@ -32,7 +32,7 @@ use crate::certs::preflight::Inspector;
 use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, PROGRAM, RELOADED};
+use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::answers::Answers;
 use crate::dns::resolver::{Resolver, ResolverError};
 use crate::dns::txt::TxtSet;
@@ -132,7 +132,6 @@ pub struct App {
 impl Application for App {
     const PROGRAM: Program = PROGRAM;
     const SOCKETS: &'static [&'static str] = SOCKETS;
-    const RELOADED: &'static [&'static str] = RELOADED;
     type Settings = config::Settings;
     type Config = Config;
     type ConfigError = ConfigError;

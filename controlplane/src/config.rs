@@ -18,8 +18,8 @@ use webgateway_proto::model::{Host, InvalidHost, KeyId, Prefixes, Quota};
 pub(crate) use self::acme::{AcmeConfigError, CaConfig};
 pub(crate) use self::feed::{FeedAddress, FeedConfig, FeedConfigError};
 pub(crate) use self::keys::{KeySource, KeyUri, KeyUriError};
+pub(crate) use self::settings::Settings;
 use self::settings::{CertificateModule, KEYS, KeyModule, PubKeyStore, StorageModule};
-pub(crate) use self::settings::{RELOADED, Settings};
 
 /// The program and its keys.
 pub(crate) const PROGRAM: Program = Program {

@@ -30,7 +30,7 @@ use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
-use crate::config::{Config, ConfigError, Endpoint, PROGRAM, RELOADED, Settings};
+use crate::config::{Config, ConfigError, Endpoint, PROGRAM, Settings};
 use crate::connections::{Connections, RouteClosed};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
@@ -109,7 +109,6 @@ pub struct App {
 impl Application for App {
     const PROGRAM: Program = PROGRAM;
     const SOCKETS: &'static [&'static str] = &["https", "http"];
-    const RELOADED: &'static [&'static str] = RELOADED;
     type Settings = Settings;
     type Config = Config;
     type ConfigError = ConfigError;

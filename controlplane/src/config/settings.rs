@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text(
         "log_level",
         "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_controlplane=debug [default: info]",
-    ),
+    ).live(),
     Key::duration(
         "load_delay",
         "How long changes are gathered before they are sent to the dataplanes together, at most 10s [default: 20ms]",
@@ -96,15 +96,15 @@ pub(super) const KEYS: &[Key] = &[
     Key::number(
         "quotas.routes",
         "How many routes each user may have, unless `gwctl admin quota` sets another number [default: no limit]",
-    ),
+    ).live(),
     Key::number(
         "quotas.backends",
         "How many backends each user may have in all routes together, unless `gwctl admin quota` sets another number [default: no limit]",
-    ),
+    ).live(),
     Key::number(
         "quotas.mutations_per_minute",
         "How many changes each user may make per minute, unless `gwctl admin quota` sets another number [default: no limit]",
-    ),
+    ).live(),
     Key::address(
         "dns.listen",
         "The address of the DNS server, which answers for _acme-challenge.BASE_DOMAIN alone [default: [::]:53]",
@@ -139,9 +139,6 @@ pub(super) const KEYS: &[Key] = &[
         "Directory URLs of CAs to use when the first one fails. In the file it may be tables instead, [[acme.fallback]] with directory, root, email, profile, eab_kid and eab_hmac_key [default: none]",
     ),
 ];
-
-/// The keys that a SIGHUP reloads, besides `log_level`.
-pub(crate) const RELOADED: &[&str] = &["quotas.routes", "quotas.backends", "quotas.mutations_per_minute"];
 
 /// The keys as they are given; [`Config`] is what they mean.
 #[derive(Debug, Deserialize)]

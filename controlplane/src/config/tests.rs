@@ -57,7 +57,7 @@ fn the_defaults_are_what_the_help_says() {
 fn the_reference_is_what_the_code_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let renewed = renew_reference(&page, &PROGRAM, |key| key == "log_level" || RELOADED.contains(&key));
+    let renewed = renew_reference(&page, &PROGRAM);
     let renewed = renewed.expect("a part about this program");
     if std::env::var_os("UPDATE").is_some() {
         return std::fs::write(path, renewed).unwrap();

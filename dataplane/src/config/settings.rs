@@ -31,7 +31,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text(
         "log_level",
         "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_dataplane=debug [default: info]",
-    ),
+    ).live(),
     Key::bool("access_log", "Whether every request is logged [default: false]"),
     Key::file(
         "cache_dir",
@@ -90,9 +90,6 @@ pub(super) const KEYS: &[Key] = &[
         "The time for connections to finish when their route is deleted or the process stops [default: 30s]",
     ),
 ];
-
-/// The keys that a SIGHUP reloads, besides `log_level`.
-pub(crate) const RELOADED: &[&str] = &[];
 
 /// The keys as they are given; [`Config`](super::Config) is what they mean.
 #[derive(Debug, Clone, Deserialize)]

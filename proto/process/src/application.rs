@@ -25,8 +25,6 @@ pub trait Application: Sized {
     const PROGRAM: Program;
     /// The names of the sockets that it takes from the service manager.
     const SOCKETS: &'static [&'static str];
-    /// The keys that hold anew after a SIGHUP, besides `log_level`.
-    const RELOADED: &'static [&'static str] = &[];
     /// The keys as they are given.
     type Settings: DeserializeOwned;
     /// A configuration that can be run.

@@ -11,10 +11,7 @@ use crate::application::Application;
 use crate::log;
 use crate::settings::{self, Values};
 
-/// The key that both processes can change while they run.
-const LOG_LEVEL: &str = "log_level";
-
-/// Reads the configuration on every SIGHUP and hands it to `apply`, which takes what is in [`Application::RELOADED`]
+/// Reads the configuration on every SIGHUP and hands it to `apply`, which takes what its live keys say
 /// from it. The log says which keys changed and which need a restart; one that cannot be run changes nothing.
 pub fn watch<A: Application>(
     tasks: &Tasks,
@@ -42,8 +39,7 @@ fn reload<A: Application>(values: &mut Values, apply: &mut impl FnMut(&A::Config
     let config = A::configure(read.settings).map_err(|error| error.to_string())?;
     log::set_level(A::log_level(&config)).map_err(|error| error.to_string())?;
     apply(&config);
-    let is_reloaded = |key: &str| key == LOG_LEVEL || A::RELOADED.contains(&key);
-    let (changed, others) = values.update(&read.values, is_reloaded);
+    let (changed, others) = values.update(&read.values, A::PROGRAM.keys);
     info!(changed = changed.join(", "), "configuration reloaded");
     if !others.is_empty() {
         warn!(keys = others.join(", "), "these keys changed and hold only after a restart");

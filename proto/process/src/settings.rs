@@ -37,16 +37,13 @@ pub struct Invocation<T> {
 pub struct Values(BTreeMap<&'static str, Value>);
 
 impl Values {
-    /// Takes the values of the keys that `wanted` names from `newer`; returns the keys that changed, and among the
-    /// others those that differ.
-    pub(crate) fn update(
-        &mut self,
-        newer: &Self,
-        wanted: impl Fn(&str) -> bool,
-    ) -> (Vec<&'static str>, Vec<&'static str>) {
-        let keys: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
-        let differs = keys.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
-        let (changed, others): (Vec<_>, Vec<_>) = differs.partition(|key| wanted(key));
+    /// Takes the values of the live ones of `keys` from `newer`; returns the keys that changed, and among the others
+    /// those that differ.
+    pub(crate) fn update(&mut self, newer: &Self, keys: &[Key]) -> (Vec<&'static str>, Vec<&'static str>) {
+        let both: BTreeSet<&'static str> = self.0.keys().chain(newer.0.keys()).copied().collect();
+        let differs = both.into_iter().filter(|key| self.0.get(key) != newer.0.get(key));
+        let is_live = |path: &str| keys.iter().any(|key| key.is_live && key.path == path);
+        let (changed, others): (Vec<_>, Vec<_>) = differs.partition(|key| is_live(key));
         for &key in &changed {
             match newer.0.get(key) {
                 Some(value) => self.0.insert(key, value.clone()),
@@ -188,7 +185,10 @@ fn command(program: &Program) -> Command {
         .args(keys)
         .subcommands(program.verbs.iter().map(subcommand))
         .disable_help_subcommand(true)
-        .after_help("A flag wins over a variable, a variable over the file, the file over the default.")
+        .after_help(
+            "A flag wins over a variable, a variable over the file, the file over the default. \
+             After a change in the file, send SIGHUP for the keys marked so, and restart for the others.",
+        )
 }
 
 fn subcommand(verb: &Verb) -> Command {
@@ -197,7 +197,8 @@ fn subcommand(verb: &Verb) -> Command {
 }
 
 fn argument(key: &Key) -> Arg {
-    let help = format!("{} [env: {}]", key.help, key.variable());
+    let reloaded = if key.is_live { ", SIGHUP" } else { "" };
+    let help = format!("{} [env: {}{reloaded}]", key.help, key.variable());
     let long = key.flag().split_off(2);
     let arg =
         Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys").global(true);

@@ -308,6 +308,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "pebble",
             "ca",
             "gateway",
+            "document",
             "controller",
             "gwctl",
             "signer",

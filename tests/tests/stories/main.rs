@@ -15,6 +15,7 @@ mod configuration;
 mod coverage;
 mod declarative;
 mod dns;
+mod documents;
 mod early_data;
 mod ended_routes;
 mod endings;
@@ -110,6 +111,7 @@ fn main() -> anyhow::Result<()> {
         shared::stories(),
         endurance::stories(),
         remote::stories(),
+        documents::stories(),
         tour::stories(),
         speed::stories(),
     ];

@@ -10,6 +10,8 @@ pub struct Key {
     pub kind: Kind,
     /// The help text. It ends with `[default: …]`, or with `[required]`.
     pub help: &'static str,
+    /// True if a change of it holds after a SIGHUP, false if it needs a restart.
+    pub is_live: bool,
 }
 
 /// The kind of value that a flag or variable gives for a key.
@@ -32,46 +34,58 @@ pub enum Kind {
 }
 
 impl Key {
+    /// Returns a key a change of which needs a restart.
+    #[must_use]
+    pub const fn new(path: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { path, kind, help, is_live: false }
+    }
+
+    /// Returns the same key, a change of which holds after a SIGHUP.
+    #[must_use]
+    pub const fn live(self) -> Self {
+        Self { is_live: true, ..self }
+    }
+
     /// Returns a key of text.
     #[must_use]
     pub const fn text(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Text, help }
+        Self::new(path, Kind::Text, help)
     }
 
     /// Returns a key of a duration.
     #[must_use]
     pub const fn duration(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Duration, help }
+        Self::new(path, Kind::Duration, help)
     }
 
     /// Returns a key of an address and port.
     #[must_use]
     pub const fn address(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Address, help }
+        Self::new(path, Kind::Address, help)
     }
 
     /// Returns a key of the path of a file or directory.
     #[must_use]
     pub const fn file(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Path, help }
+        Self::new(path, Kind::Path, help)
     }
 
     /// Returns a key of a whole number.
     #[must_use]
     pub const fn number(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Integer, help }
+        Self::new(path, Kind::Integer, help)
     }
 
     /// Returns a key that is true or false.
     #[must_use]
     pub const fn bool(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::Bool, help }
+        Self::new(path, Kind::Bool, help)
     }
 
     /// Returns a key of a list of texts.
     #[must_use]
     pub const fn list(path: &'static str, help: &'static str) -> Self {
-        Self { path, kind: Kind::List, help }
+        Self::new(path, Kind::List, help)
     }
 
     /// Returns its flag, such as `--rpc-listen`.

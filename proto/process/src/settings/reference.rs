@@ -5,15 +5,15 @@ use super::key::{Key, Kind, Program};
 /// Returns the page with the part about `program` made anew from its keys; the part stands between the comments
 /// `<!-- begin NAME -->` and `<!-- end NAME -->`. `None` if the page has no such part.
 #[must_use]
-pub fn renew(page: &str, program: &Program, is_reloaded: impl Fn(&str) -> bool) -> Option<String> {
+pub fn renew(page: &str, program: &Program) -> Option<String> {
     let [begin, end] = ["begin", "end"].map(|word| format!("<!-- {word} {} -->", program.name));
     let (before, rest) = page.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
-    let entries: String = program.keys.iter().map(|key| entry(key, is_reloaded(key.path))).collect();
+    let entries: String = program.keys.iter().map(entry).collect();
     Some(format!("{before}{begin}\n{entries}\n{end}{after}"))
 }
 
-fn entry(key: &Key, is_reloaded: bool) -> String {
+fn entry(key: &Key) -> String {
     let (meaning, default) = key.meaning_and_default();
     let default = match (key.default_value(), default) {
         (Some(value), _) => format!("default `{value}`"),
@@ -21,7 +21,7 @@ fn entry(key: &Key, is_reloaded: bool) -> String {
         (None, None) => "required".to_owned(),
     };
     let (kind, flag, variable) = (key.kind.describe(), key.flag(), key.variable());
-    let reload = if is_reloaded { "reloaded by SIGHUP" } else { "needs a restart" };
+    let reload = if key.is_live { "reloaded by SIGHUP" } else { "needs a restart" };
     let path = key.path;
     format!("\n### `{path}`\n\n{meaning}.\n\n{kind} · {default} · `{flag}` · `{variable}` · {reload}\n")
 }
@@ -46,7 +46,7 @@ mod tests {
 
     const KEYS: &[Key] = &[
         Key::duration("a.b_c", "The time for it [default: 5s]"),
-        Key::list("d", "The names [default: none]"),
+        Key::list("d", "The names [default: none]").live(),
         Key::text("e", "The domain. It has a name [required]"),
     ];
 
@@ -54,7 +54,7 @@ mod tests {
     fn the_part_of_a_program_is_made_of_its_keys() {
         let program = Program { name: "x", about: "", keys: KEYS, verbs: &[] };
         let page = "# Before\n<!-- begin x -->\nold\n<!-- end x -->\nafter\n";
-        let page = renew(page, &program, |key| key == "d").unwrap();
+        let page = renew(page, &program).unwrap();
         let entries = [
             "### `a.b_c`\n\nThe time for it.\n\nDuration, such as `30s` or `1h` · default `5s` · `--a-b-c` · `WEBGATEWAY_A_B_C` · needs a restart",
             "### `d`\n\nThe names.\n\nList of texts · default: none · `--d` · `WEBGATEWAY_D` · reloaded by SIGHUP",
@@ -63,7 +63,7 @@ mod tests {
         .join("\n\n");
         let expected = format!("# Before\n<!-- begin x -->\n\n{entries}\n\n<!-- end x -->\nafter\n");
         assert_eq!(page, expected);
-        assert_eq!(renew(&page, &program, |key| key == "d"), Some(page), "twice is once");
-        assert_eq!(renew("# Nothing", &program, |_| true), None);
+        assert_eq!(renew(&page, &program), Some(page), "twice is once");
+        assert_eq!(renew("# Nothing", &program), None);
     }
 }

@@ -57,15 +57,17 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
 }
 
 #[test]
-fn keys_that_differ_are_told_apart_and_only_those_wanted_are_taken() {
+fn keys_that_differ_are_told_apart_and_only_live_ones_are_taken() {
     let values = |pairs: &[(&'static str, i64)]| {
         Values(pairs.iter().map(|(key, value)| (*key, Value::Integer(*value))).collect())
     };
     let mut old = values(&[("same", 1), ("quota", 1), ("gone", 1), ("port", 1)]);
     let new = values(&[("same", 1), ("quota", 2), ("level", 1), ("port", 2)]);
-    let wanted = |key: &str| key != "port";
-    assert_eq!(old.update(&new, wanted), (vec!["gone", "level", "quota"], vec!["port"]));
-    assert_eq!(old.update(&new, wanted), (vec![], vec!["port"]), "named until the restart");
+    let key = |path| Key::new(path, Kind::Integer, "");
+    let keys = ["same", "quota", "gone", "level"].map(|path| key(path).live());
+    let keys = [&keys[..], &[key("port")]].concat();
+    assert_eq!(old.update(&new, &keys), (vec!["gone", "level", "quota"], vec!["port"]));
+    assert_eq!(old.update(&new, &keys), (vec![], vec!["port"]), "named until the restart");
 }
 
 #[test]
