@@ -1,7 +1,9 @@
 //! Code blocks: a tag after the language says how each is tested.
 
+use std::fs;
 use std::process::Command;
 
+use anyhow::Result;
 use webgateway_tests::document::{Block, Document, root};
 
 /// The tags of blocks of commands, and what each means.
@@ -17,34 +19,42 @@ const COMMANDS: &[(&str, &str)] = &[
 /// The tags of configurations; the story checks them with `--check`.
 const CONFIGURATIONS: &[&str] = &["controlplane", "dataplane"];
 
-/// Returns what is wrong with the blocks of a document.
-pub(crate) fn findings(document: &Document) -> Vec<String> {
-    let blocks = match document.blocks() {
-        Ok(blocks) => blocks,
-        Err(error) => return vec![error.to_string()],
-    };
-    let wrong = blocks.iter().filter_map(|block| Some(format!("line {}: {}", block.line, wrong(block)?)));
-    let spans = document.spans();
-    let unknown = spans.iter().skip(1).step_by(2).filter_map(|span| unknown_command(span));
-    wrong.chain(unknown).collect()
+/// Returns what is wrong with the blocks and commands of a document.
+pub(crate) fn findings(document: &Document) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for block in document.blocks()? {
+        findings.extend(wrong(&block)?.map(|wrong| format!("line {}: {wrong}", block.line)));
+    }
+    for span in document.spans().iter().skip(1).step_by(2) {
+        findings.extend(unknown_command(span)?);
+    }
+    Ok(findings)
 }
 
-fn wrong(block: &Block) -> Option<String> {
-    match block.language.as_str() {
+fn wrong(block: &Block) -> Result<Option<String>> {
+    let is_plain = block.language.is_empty();
+    Ok(match block.language.as_str() {
         "sh" if !COMMANDS.iter().any(|(tag, _)| *tag == block.tag) => {
             let tags = COMMANDS.iter().map(|(tag, meaning)| format!("`sh {tag}`: {meaning}"));
             Some(format!("`sh {}` does not say how it is tested; write\n{}", block.tag, join(tags)))
         }
-        "sh" => syntax(&block.text).or_else(|| block.text.lines().find_map(unknown_command)),
+        "sh" => match syntax(&block.text)? {
+            Some(wrong) => Some(wrong),
+            None => first(block.text.lines().map(unknown_command))?,
+        },
         "bash" | "shell" | "console" => Some("commands are in `sh` blocks".to_owned()),
         "toml" if !CONFIGURATIONS.contains(&block.tag.as_str()) => {
             Some(format!("`toml` needs one of the tags {}", CONFIGURATIONS.join(", ")))
         }
-        "" if block.text.contains("gwctl ") && !block.text.contains('▶') => {
+        _ if is_plain && block.text.lines().any(|line| line.starts_with("gwctl ")) => {
             Some("commands are in `sh` blocks".to_owned())
         }
         _ => None,
-    }
+    })
+}
+
+fn first(found: impl Iterator<Item = Result<Option<String>>>) -> Result<Option<String>> {
+    found.filter_map(Result::transpose).next().transpose()
 }
 
 fn join(lines: impl Iterator<Item = String>) -> String {
@@ -52,39 +62,44 @@ fn join(lines: impl Iterator<Item = String>) -> String {
 }
 
 /// Returns what bash says about a script that it cannot parse.
-fn syntax(script: &str) -> Option<String> {
-    let checked = Command::new("bash").args(["-n", "-c", script]).output().unwrap();
-    (!checked.status.success()).then(|| String::from_utf8_lossy(&checked.stderr).into_owned())
+fn syntax(script: &str) -> Result<Option<String>> {
+    complaint(Command::new("bash").args(["-n", "-c", script]))
+}
+
+/// Returns what a command says if it fails.
+fn complaint(command: &mut Command) -> Result<Option<String>> {
+    let output = command.current_dir(root()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((!output.status.success()).then_some(said))
 }
 
 /// Returns a complaint about a `make` or `cargo` command that names what does not exist.
-fn unknown_command(command: &str) -> Option<String> {
+fn unknown_command(command: &str) -> Result<Option<String>> {
     let command = command.split(" #").next().unwrap_or_default().trim();
-    if command.starts_with("make ") {
-        let script = format!("make -n --no-print-directory {}", command.trim_start_matches("make "));
-        let checked = Command::new("bash").args(["-c", &script]).current_dir(root()).output().unwrap();
-        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-        return (!checked.status.success()).then(|| format!("`{command}`: {said}"));
+    if let Some(targets) = command.strip_prefix("make ") {
+        let said = complaint(Command::new("bash").args(["-c", &format!("make -n {targets}")]))?;
+        return Ok(said.map(|said| format!("`{command}`: {said}")));
     }
     let words: Vec<&str> = command.split_whitespace().collect();
     if !words.contains(&"cargo") || !words.contains(&"-p") {
-        return None;
+        return Ok(None);
     }
+    let packages = packages()?;
     let unknown = words.windows(2).find(|pair| match pair[0] {
-        "-p" => !packages().iter().any(|package| package == pair[1]),
+        "-p" => !packages.iter().any(|package| package == pair[1]),
         "--test" => !root().join("tests/tests").join(pair[1]).join("main.rs").is_file(),
         "--example" => !root().join("gwctl/examples").join(pair[1]).with_extension("rs").is_file(),
         _ => false,
     });
-    unknown.map(|pair| format!("`{command}`: there is no {}", pair[1]))
+    Ok(unknown.map(|pair| format!("`{command}`: there is no {}", pair[1])))
 }
 
-fn packages() -> Vec<String> {
-    let workspace = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
-    let own = workspace.split("[[package]]").filter(|package| !package.contains("\nsource = "));
-    let name =
-        |package: &str| package.lines().find_map(|line| line.strip_prefix("name = ")).map(str::to_owned);
-    own.filter_map(name).map(|name| name.trim_matches('"').to_owned()).collect()
+/// Returns the names of the workspace's packages.
+fn packages() -> Result<Vec<String>> {
+    let locked = fs::read_to_string(root().join("Cargo.lock"))?;
+    let own = locked.split("[[package]]").filter(|package| !package.contains("\nsource = "));
+    let names = own.filter_map(|package| package.lines().find_map(|line| line.strip_prefix("name = ")));
+    Ok(names.map(|name| name.trim_matches('"').to_owned()).collect())
 }
 
 #[cfg(test)]
@@ -92,7 +107,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> usize {
-        findings(&Document::of(text)).len()
+        findings(&Document::of(text)).map_or(1, |findings| findings.len())
     }
 
     #[test]
