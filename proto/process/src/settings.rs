@@ -209,7 +209,7 @@ fn argument(key: &Key) -> Arg {
         Kind::Path => arg.value_name("PATH"),
         Kind::Integer => arg.value_name("N"),
         Kind::List => arg.value_name("VALUE,…"),
-        Kind::Bool => arg.value_parser(PossibleValuesParser::new(["true", "false"])),
+        Kind::Bool => arg.value_name("BOOL").value_parser(PossibleValuesParser::new(["true", "false"])),
     }
 }
 
