@@ -43,6 +43,7 @@ use crate::feed::client::FeedClient;
 use crate::feed::directive::Drain;
 use crate::feed::link::Link;
 use crate::feed::{Publisher, file, renewal};
+use crate::http::refused::RefusedAnswers;
 use crate::identity::{Current, StateFailed};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
@@ -357,12 +358,13 @@ fn start_workers(
     tasks: &Tasks,
     watchdog: &mut Watchdog,
 ) -> Result<(), AppError> {
+    let refused = RefusedAnswers::default();
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
         let (limits, access_log) = (config.limits.clone(), config.access_log);
         let https_port = shared.ports.https;
         let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
-        let timeout = limits.connect_timeout;
+        let (timeout, refused) = (limits.connect_timeout, refused.clone());
         let context = Box::new(move |tasks| WorkerContext {
             snapshot,
             tasks,
@@ -372,6 +374,7 @@ fn start_workers(
             passing: Passing::default(),
             connections: Rc::new(Connections::default()),
             controlplane,
+            refused,
             metrics,
             limits,
             access_log,

@@ -17,6 +17,7 @@ use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
+use crate::http::refused::RefusedAnswers;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
@@ -38,6 +39,8 @@ pub(crate) struct WorkerContext {
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
     pub controlplane: ControlplaneClient,
+    /// The warnings about backends' answers, shared by all workers.
+    pub refused: RefusedAnswers,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
     /// The bounds on size and time.

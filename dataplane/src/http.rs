@@ -6,4 +6,5 @@ pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod incoming;
+pub(crate) mod refused;
 pub(crate) mod websocket;

@@ -22,4 +22,5 @@ mod socket;
 mod status;
 mod tickets;
 mod tls;
+mod trailers;
 mod tunnel;

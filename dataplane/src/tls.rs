@@ -1,15 +1,19 @@
 //! The TLS handshake after the split, and the alert that refuses one.
 
+mod early_data;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::server::Accepted;
-use rustls::{ServerConfig, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
+pub(crate) use self::early_data::ClientSocket;
+use self::early_data::SKIPPED;
 use crate::socket::Socket;
 
 /// A fatal alert in a record of its own (RFC 8446 §6).
@@ -24,9 +28,9 @@ pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
 /// The bytes of a connection that are encrypted ahead of what the kernel takes: two records.
 const UNSENT: usize = 32 * 1024;
-/// The bytes of early data that are tried in vain. The TLS library keeps what it skips in its buffer, which so bounds it
-/// at 18 KiB on the wire, more than most servers allow clients to send; and it tries all of that again at every read.
-const TRIED_EARLY_DATA: u32 = 16 * 18 * 1024;
+/// The bytes of early data that are tried in vain. The TLS library tries all that it keeps again at every read.
+#[expect(clippy::cast_possible_truncation, reason = "it is 1.5 MB")]
+const TRIED_EARLY_DATA: u32 = 16 * SKIPPED as u32;
 
 /// The bytes behind a ClientHello that were read with it and that the TLS library does not have.
 #[derive(Debug, Clone, Copy)]
@@ -42,41 +46,33 @@ impl<'a> Unread<'a> {
     }
 }
 
-/// Finishes a handshake within `limit`; `None` if it failed. Early data is skipped (RFC 8446 §4.2.10): a client has it
-/// by a ticket of another server with the same name.
+/// Finishes a handshake within `limit`; `None` if it failed. Early data is skipped (RFC 8446 §4.2.10), up to 90 KiB as it
+/// comes in records: a client has it by a ticket of another server with the same name.
 pub(crate) fn finish(
     accepted: Accepted,
     unread: Unread<'_>,
     stream: TcpStream,
     mut config: Arc<ServerConfig>,
     limit: Duration,
-) -> impl Future<Output = Option<Box<TlsStream<Socket>>>> + use<> {
+) -> impl Future<Output = Option<Box<TlsStream<ClientSocket>>>> + use<> {
     if unread.early_data {
         let skipping = Arc::make_mut(&mut config);
         // Tickets that it signed would promise as much; with tickets that keep no state none of it is ever accepted.
         (skipping.max_early_data_size, skipping.send_tls13_tickets) = (TRIED_EARLY_DATA, 0);
     }
-    let start = StartHandshake::from_parts(accepted, Socket(stream));
-    let handshake = start.into_stream_with(config, |connection| {
-        connection.set_buffer_limit(Some(UNSENT));
-        feed(connection, unread.bytes);
-    });
-    async move { timeout(limit, handshake).await.ok()?.ok().map(Box::new) }
-}
-
-/// Feeds what was read already. An error stays in the connection, and the handshake meets it.
-fn feed(connection: &mut ServerConnection, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match connection.read_tls(&mut bytes) {
-            Ok(count) if count > 0 && connection.process_new_packets().is_ok() => {}
-            Ok(_) | Err(_) => return,
-        }
+    let socket = ClientSocket::new(Socket(stream), unread.bytes, unread.early_data);
+    let handshake = StartHandshake::from_parts(accepted, socket)
+        .into_stream_with(config, |connection| connection.set_buffer_limit(Some(UNSENT)));
+    async move {
+        let mut stream = timeout(limit, handshake).await.ok()?.ok()?;
+        stream.get_mut().0.handshake_done();
+        Some(Box::new(stream))
     }
 }
 
 /// Returns whether HTTP/2 was agreed on.
 #[must_use]
-pub(crate) fn is_h2(stream: &TlsStream<Socket>) -> bool {
+pub(crate) fn is_h2(stream: &TlsStream<ClientSocket>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 

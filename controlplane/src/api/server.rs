@@ -110,6 +110,7 @@ impl Connection {
         let peer = self.peer;
         let client = Client { api: self.api, local, peer, state: Arc::default(), tasks: tasks.clone() };
         let io = ClientIo::new(stream, Protocol::Http1, Arc::clone(&client.state));
+        let io = TokioIo::new(StrictHttp::new(io, Arc::clone(&client.state)));
         let service = service_fn(move |request| {
             let client = client.clone();
             async move {
@@ -122,8 +123,7 @@ impl Connection {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-        let mut connection =
-            std::pin::pin!(builder.serve_connection(TokioIo::new(StrictHttp::new(io)), service));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = is_over(tasks.stop()) => {

@@ -12,11 +12,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::trace;
-use webgateway_process::LocalTasks;
+use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
 
 use super::stream::BackendStream;
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
+use crate::trailers::{TrailerIo, TrailerSlot};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -42,6 +43,10 @@ struct Idle<B> {
 pub(crate) struct BackendConnection<B> {
     /// The sender of its requests.
     pub sender: SendRequest<B>,
+    /// The heads of its answers.
+    pub heads: AnswerHeads,
+    /// The trailers of the request that is sent.
+    pub trailers: TrailerSlot,
     /// The time that a request takes to get there and its answer to get back, at most.
     round_trip: Duration,
 }
@@ -140,10 +145,11 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
+    let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
+    let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
     let mut builder = http1::Builder::new();
     builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
-    let (sender, connection) = builder.handshake(io).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",
@@ -153,7 +159,7 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, round_trip })
+    Ok(BackendConnection { sender, heads, trailers, round_trip })
 }
 
 #[cfg(test)]

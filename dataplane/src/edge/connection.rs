@@ -21,8 +21,7 @@ use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
-use crate::socket::Socket;
-use crate::tls::{self, UNRECOGNIZED_NAME, Unread};
+use crate::tls::{self, ClientSocket, UNRECOGNIZED_NAME, Unread};
 
 /// A connection as it was accepted.
 struct Accepted {
@@ -47,7 +46,7 @@ enum Next {
 }
 
 /// A handshake under way.
-type Handshake = Pin<Box<dyn Future<Output = Option<Box<TlsStream<Socket>>>>>>;
+type Handshake = Pin<Box<dyn Future<Output = Option<Box<TlsStream<ClientSocket>>>>>>;
 
 /// A connection whose TLS ends here, once its handshake is done.
 struct Terminate {

@@ -22,7 +22,8 @@ pub(crate) struct Hello {
     pub accepted: Result<Accepted, HelloError>,
     /// All that was read, to be replayed in a passthrough.
     pub raw: Vec<u8>,
-    /// The number of bytes at the end of `raw` that the TLS library does not have: early data, most likely.
+    /// The number of bytes at the end of `raw` that the TLS library does not have, from the beginning of a record: early
+    /// data, most likely.
     pub unfed: usize,
     /// Is true if it says that early data comes behind it (RFC 8446 §4.2.10).
     pub early_data: bool,
@@ -48,19 +49,27 @@ pub(crate) struct Reader {
     acceptor: Acceptor,
     raw: Vec<u8>,
     fed: usize,
+    /// The place in `raw` of the end of the record that is fed.
+    record_end: usize,
 }
 
 impl Reader {
     fn step(&mut self) -> Result<Option<Hello>, HelloError> {
         while self.fed < self.raw.len() {
-            let mut new = self.raw.get(self.fed..).unwrap_or_default();
+            if self.fed == self.record_end {
+                let header = self.raw.get(self.fed..).and_then(<[u8]>::first_chunk);
+                let Some(&[_, _, _, high, low]) = header else { break };
+                self.record_end += 5 + usize::from(u16::from_be_bytes([high, low]));
+            }
+            // Nothing of the next record, which is not for the hello to keep.
+            let end = self.record_end.min(self.raw.len());
+            let mut new = self.raw.get(self.fed..end).unwrap_or_default();
             let before = new.len();
             match self.acceptor.read_tls(&mut new) {
                 Ok(n) if n > 0 => self.fed += before - new.len(),
                 // Its buffer is full: a hello larger than any TLS handshake message.
                 Ok(_) | Err(_) => return Err(HelloError::new(Refusal::HelloTooLarge, &[])),
             }
-            // Asked as it goes: it takes no more than one record ahead.
             match self.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {

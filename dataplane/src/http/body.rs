@@ -15,9 +15,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{CutWait, Exchange};
-use super::framing::{Direction, passing};
+use super::framing::TrailerRules;
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
+use crate::trailers::TrailerSlot;
 
 /// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
 const PIECE: usize = 16 * 1024;
@@ -51,6 +52,7 @@ pub(crate) struct ClientBody {
     incoming: RequestStream,
     exchange: Rc<Exchange>,
     cut: CutWait,
+    trailers: TrailerPath,
 }
 
 /// The body of a response to a client.
@@ -81,6 +83,27 @@ pub(crate) struct BackendBody {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
+    trailers: TrailerPath,
+}
+
+/// The way that the trailers of a body take.
+#[derive(Debug)]
+pub(crate) struct TrailerPath {
+    rules: TrailerRules,
+    output: TrailerOutput,
+    /// They are handed over, and the body ends once they are due.
+    is_ending: bool,
+}
+
+/// The output for the trailers of a body.
+#[derive(Debug)]
+pub(crate) enum TrailerOutput {
+    /// A frame of the body, as HTTP/2 sends them.
+    Frame,
+    /// The end of the chunks on an HTTP/1.1 connection.
+    Chunked(TrailerSlot),
+    /// None: the recipient does not take them, or its content is not chunked.
+    Dropped,
 }
 
 /// A backend's connection while its answer is read.
@@ -101,8 +124,16 @@ pub(crate) struct Lease {
 impl RequestBody {
     /// Returns the body that a client sends.
     #[must_use]
-    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>) -> Self {
-        Self::Client(ClientBody { incoming, exchange, cut: CutWait::default() })
+    pub(crate) fn client(incoming: RequestStream, exchange: Rc<Exchange>, rules: TrailerRules) -> Self {
+        let trailers = TrailerPath::new(rules, TrailerOutput::Dropped);
+        Self::Client(ClientBody { incoming, exchange, cut: CutWait::default(), trailers })
+    }
+
+    /// Takes note of the connection that it is about to be sent by, in chunks.
+    pub(crate) fn send_trailers_by(&mut self, slot: &TrailerSlot) {
+        if let Self::Client(body) = self {
+            body.trailers.output = TrailerOutput::Chunked(slot.clone());
+        }
     }
 }
 
@@ -122,7 +153,13 @@ impl ResponseBody {
 
     /// Returns the body that a backend sends, silent for at most `limit` at a time.
     #[must_use]
-    pub(crate) fn backend(incoming: Incoming, exchange: Rc<Exchange>, lease: Lease, limit: Duration) -> Self {
+    pub(crate) fn backend(
+        incoming: Incoming,
+        exchange: Rc<Exchange>,
+        lease: Lease,
+        limit: Duration,
+        trailers: TrailerPath,
+    ) -> Self {
         exchange.wait_for_backend(false);
         let mut body = BackendBody {
             incoming,
@@ -131,6 +168,7 @@ impl ResponseBody {
             limit,
             timer: None,
             cut: CutWait::default(),
+            trailers,
         };
         body.release_at_end();
         Self::Backend(Box::new(body))
@@ -165,6 +203,9 @@ impl BackendBody {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
+        if let Some(end) = self.trailers.poll_end() {
+            return end.map(|()| None);
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.wait_for_backend(true);
             return if self.silent_too_long(cx) {
@@ -184,18 +225,44 @@ impl BackendBody {
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        Poll::Ready(through(frame, Direction::ToClient))
+        self.trailers.pass(frame)
     }
 }
 
-/// Returns the part of a frame that may pass this way; without one, the body is over.
-fn through(
-    frame: Option<hyper::Result<Frame<Bytes>>>,
-    direction: Direction,
-) -> Option<Result<Frame<Bytes>, BodyError>> {
-    match frame? {
-        Ok(frame) => passing(frame, direction).map(Ok),
-        Err(error) => Some(Err(BodyError::Peer(error))),
+impl TrailerPath {
+    /// Returns the way to `output` of what passes by `rules`.
+    #[must_use]
+    pub(crate) fn new(rules: TrailerRules, output: TrailerOutput) -> Self {
+        Self { rules, output, is_ending: false }
+    }
+
+    /// Returns the part of a frame that may pass; without one, the body is over, once its trailers are due.
+    fn pass(
+        &mut self,
+        frame: Option<hyper::Result<Frame<Bytes>>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Peer(error)))),
+            Some(Ok(frame)) => self.rules.passing(frame),
+        };
+        match (frame.as_ref().and_then(Frame::trailers_ref), &self.output) {
+            (None, _) | (_, TrailerOutput::Frame) => Poll::Ready(frame.map(Ok)),
+            (Some(_), TrailerOutput::Dropped) => Poll::Ready(None),
+            (Some(trailers), TrailerOutput::Chunked(slot)) => {
+                slot.put(trailers);
+                self.is_ending = true;
+                slot.poll_due().map(|()| None)
+            }
+        }
+    }
+
+    /// Resolves when the trailers are due and the body ends; `None` if it goes on.
+    fn poll_end(&self) -> Option<Poll<()>> {
+        match &self.output {
+            TrailerOutput::Chunked(slot) if self.is_ending => Some(slot.poll_due()),
+            TrailerOutput::Chunked(_) | TrailerOutput::Frame | TrailerOutput::Dropped => None,
+        }
     }
 }
 
@@ -222,7 +289,7 @@ impl Body for ResponseBody {
         match self {
             Self::Fixed(bytes) => bytes.is_none(),
             Self::Api(body) => body.rest.is_empty(),
-            Self::Backend(body) => body.incoming.is_end_stream(),
+            Self::Backend(body) => !body.trailers.is_ending && body.incoming.is_end_stream(),
         }
     }
 
@@ -243,11 +310,14 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Client(ClientBody { incoming, exchange, cut }) = self.get_mut() else {
+        let Self::Client(ClientBody { incoming, exchange, cut, trailers }) = self.get_mut() else {
             return Poll::Ready(None);
         };
         if exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
+        }
+        if let Some(end) = trailers.poll_end() {
+            return end.map(|()| None);
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
@@ -257,13 +327,13 @@ impl Body for RequestBody {
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
             exchange.request_done();
         }
-        Poll::Ready(through(frame, Direction::ToBackend))
+        trailers.pass(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(body) => body.incoming.is_end_stream(),
+            Self::Client(body) => !body.trailers.is_ending && body.incoming.is_end_stream(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
+use webgateway_process::HeadError;
 
 use super::body::ResponseBody;
 use super::framing::FramingError;
@@ -42,9 +43,12 @@ pub(crate) enum ProxyError {
     /// The backend closed the connection before it answered.
     #[error("The backend closed the connection without an answer.")]
     HangUp,
-    /// The backend's answer is no HTTP.
-    #[error("The backend's answer is not HTTP.")]
-    InvalidResponse,
+    /// The backend's answer is no HTTP, as the parser says.
+    #[error("The backend's answer is not HTTP: {0}.")]
+    InvalidResponse(Box<str>),
+    /// A line in the head of the backend's answer can be read in two ways, or in none.
+    #[error("The backend's answer cannot be passed on: {0}.")]
+    Head(#[from] HeadError),
     /// The end of the backend's answer is in doubt.
     #[error("The backend's answer cannot be passed on: {0}.")]
     Framing(#[from] FramingError),
@@ -82,7 +86,9 @@ impl ProxyError {
             Self::Loop => of(StatusCode::LOOP_DETECTED, Some("proxy_loop_detected")),
             Self::Dial(error) => of(dial_status(*error), Some(error.proxy_error())),
             Self::HangUp => of(StatusCode::BAD_GATEWAY, Some("connection_terminated")),
-            Self::InvalidResponse => of(StatusCode::BAD_GATEWAY, Some("http_protocol_error")),
+            Self::InvalidResponse(_) | Self::Head(_) => {
+                of(StatusCode::BAD_GATEWAY, Some("http_protocol_error"))
+            }
             Self::Framing(FramingError::Coding) => {
                 of(StatusCode::BAD_GATEWAY, Some("http_response_transfer_coding"))
             }
@@ -116,8 +122,38 @@ impl ProxyError {
     pub(crate) fn is_of_backend(&self) -> bool {
         matches!(
             self,
-            Self::HangUp | Self::InvalidResponse | Self::Framing(_) | Self::LargeHead | Self::ResponseTimeout
+            Self::HangUp
+                | Self::InvalidResponse(_)
+                | Self::Head(_)
+                | Self::Framing(_)
+                | Self::LargeHead
+                | Self::ResponseTimeout
         )
+    }
+
+    /// Returns the label of the reason why a backend's answer is refused, if that is the error.
+    #[must_use]
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidResponse(_) => Some("syntax"),
+            Self::Head(error) => Some(error.fault.label()),
+            Self::Framing(FramingError::Length) => Some("content_length"),
+            Self::Framing(FramingError::Coding | FramingError::OldCoding) => Some("transfer_encoding"),
+            Self::LargeHead => Some("head_size"),
+            Self::Upgrade => Some("upgrade"),
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone
+            | Self::Misdirected
+            | Self::UnknownHost
+            | Self::Loop
+            | Self::Dial(_)
+            | Self::HangUp
+            | Self::ResponseTimeout
+            | Self::Api(_) => None,
+        }
     }
 
     /// Returns the response that says so.
@@ -148,7 +184,8 @@ impl ProxyError {
             | Self::Loop
             | Self::Dial(_)
             | Self::HangUp
-            | Self::InvalidResponse
+            | Self::InvalidResponse(_)
+            | Self::Head(_)
             | Self::Framing(_)
             | Self::LargeHead
             | Self::ResponseTimeout
@@ -177,7 +214,7 @@ impl From<&hyper::Error> for ProxyError {
         } else if error.is_parse_too_large() {
             Self::LargeHead
         } else if error.is_parse() {
-            Self::InvalidResponse
+            Self::InvalidResponse(error.to_string().into())
         } else if error.is_timeout() {
             Self::ResponseTimeout
         } else {

@@ -16,6 +16,7 @@ use webgateway_process::client_io::{ClientState, discard};
 
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
+use crate::trailers::TrailerSlot;
 
 /// The time that a client which has sent its end waits for an answer without a byte of it.
 const HALF_CLOSED: Duration = Duration::from_secs(30);
@@ -38,6 +39,8 @@ pub(crate) struct Progress {
     tasks: LocalTasks,
     /// The same, as far as the connection's input and output need it.
     client: Arc<ClientState>,
+    /// The trailers of the answer that is sent over HTTP/1.1.
+    trailers: TrailerSlot,
     /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
     timer: Cell<Option<Pin<Box<Sleep>>>>,
 }
@@ -82,6 +85,7 @@ impl Progress {
             clock,
             tasks,
             client,
+            trailers: TrailerSlot::default(),
             timer,
         })
     }
@@ -125,6 +129,11 @@ impl Progress {
     /// Returns what is known of the client's input and output.
     pub(crate) fn client(&self) -> &Arc<ClientState> {
         &self.client
+    }
+
+    /// Returns the trailers of the answer that is sent over HTTP/1.1.
+    pub(crate) fn trailers(&self) -> &TrailerSlot {
+        &self.trailers
     }
 
     /// Takes note that the client has taken something.

@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode, Version, request};
 use http_body::{Body, Frame};
 use thiserror::Error;
 
-use super::headers::{content_length, is_for_the_edge, is_hop_by_hop};
+use super::headers::{content_length, is_for_the_edge, is_hop_by_hop, named_by_connection};
 
 /// The content of a message, as its parser found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,14 @@ pub(crate) enum Direction {
     ToClient,
 }
 
+/// The rules for the trailers of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrailerRules {
+    direction: Direction,
+    /// The fields that Connection names in the head.
+    hop_by_hop: Vec<HeaderName>,
+}
+
 impl Content {
     /// Returns the content of a body of which nothing was read yet.
     pub(crate) fn of(body: &impl Body) -> Self {
@@ -54,7 +62,7 @@ impl Content {
 
 /// Frames a request that was stripped of what is hop by hop. Whatever its method, its content is framed, as hyper drops
 /// that of a GET or HEAD which is not.
-pub(crate) fn frame_request(head: &mut request::Parts, content: Content) {
+pub(crate) fn frame_request(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
     let headers = &mut head.headers;
     // HTTP/1.1 has trailers only where the content is chunked; in HTTP/2 they go with a length, too.
     let is_chunked = match content {
@@ -62,7 +70,7 @@ pub(crate) fn frame_request(head: &mut request::Parts, content: Content) {
         Content::Length(_) => head.version == Version::HTTP_2 && headers.contains_key(TRAILER),
         Content::Unknown => true,
     };
-    announce_trailers(headers, is_chunked.then_some(Direction::ToBackend));
+    announce_trailers(headers, is_chunked.then_some(rules));
     match content {
         _ if is_chunked => {
             headers.remove(CONTENT_LENGTH);
@@ -85,7 +93,11 @@ pub(crate) fn frame_request(head: &mut request::Parts, content: Content) {
 /// # Errors
 ///
 /// Fails if the end of the answer can be read in two ways, or in none.
-pub(crate) fn frame_response<B>(response: &mut Response<B>, is_head: bool) -> Result<bool, FramingError> {
+pub(crate) fn frame_response<B>(
+    response: &mut Response<B>,
+    is_head: bool,
+    rules: &TrailerRules,
+) -> Result<bool, FramingError> {
     let (status, is_old) = (response.status(), response.version() < Version::HTTP_11);
     let headers = response.headers_mut();
     let is_coded = is_chunked(headers)?;
@@ -94,7 +106,7 @@ pub(crate) fn frame_response<B>(response: &mut Response<B>, is_head: bool) -> Re
     }
     let length = content_length(headers).map_err(|()| FramingError::Length)?;
     let is_bodiless = status == StatusCode::NO_CONTENT || status.is_informational();
-    announce_trailers(headers, (is_coded && !is_bodiless && !is_head).then_some(Direction::ToClient));
+    announce_trailers(headers, (is_coded && !is_bodiless && !is_head).then_some(rules));
     // What hyper takes for the head of the next answer may be the content of this one.
     let is_doubtful =
         is_coded && (length.is_some() || is_bodiless) || is_bodiless && length.is_some_and(|n| n > 0);
@@ -107,16 +119,29 @@ pub(crate) fn frame_response<B>(response: &mut Response<B>, is_head: bool) -> Re
     Ok(!is_doubtful && !is_old)
 }
 
-/// Returns the part of a frame that may pass: of trailers, what may come as a header as well; `None` if that is nothing.
-pub(crate) fn passing(frame: Frame<Bytes>, direction: Direction) -> Option<Frame<Bytes>> {
-    let mut trailers = match frame.into_trailers() {
-        Ok(trailers) => trailers,
-        Err(data) => return Some(data),
-    };
-    let dropped: Vec<HeaderName> =
-        trailers.keys().filter(|name| !is_trailer(name.as_str(), direction)).cloned().collect();
-    dropped.iter().for_each(|name| drop(trailers.remove(name)));
-    (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+impl TrailerRules {
+    /// Returns the rules for a message that goes this way, by its head as it was received.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap, direction: Direction) -> Self {
+        Self { direction, hop_by_hop: named_by_connection(headers) }
+    }
+
+    /// Returns the part of a frame that may pass: of trailers, what may come as a header as well; `None` if that is
+    /// nothing.
+    pub(crate) fn passing(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let mut trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(data) => return Some(data),
+        };
+        let dropped: Vec<HeaderName> =
+            trailers.keys().filter(|name| !self.admits(name.as_str())).cloned().collect();
+        dropped.iter().for_each(|name| drop(trailers.remove(name)));
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+    }
+
+    fn admits(&self, name: &str) -> bool {
+        is_trailer(name, self.direction) && !self.hop_by_hop.iter().any(|named| named == name)
+    }
 }
 
 /// Returns whether the only coding is `chunked`; false if there is none.
@@ -139,16 +164,16 @@ fn set_length(headers: &mut HeaderMap, length: u64) {
     }
 }
 
-/// Leaves in Trailer the names of those that may pass this way; without a way, none.
-fn announce_trailers(headers: &mut HeaderMap, direction: Option<Direction>) {
+/// Leaves in Trailer the names of those that may pass by these rules; without rules, none.
+fn announce_trailers(headers: &mut HeaderMap, rules: Option<&TrailerRules>) {
     if !headers.contains_key(TRAILER) {
         return;
     }
     let lines = headers.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
     let names = lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase());
     let names = names.filter(|name| !name.is_empty());
-    let passing: Vec<String> = match direction {
-        Some(direction) => names.filter(|name| is_trailer(name, direction)).collect(),
+    let passing: Vec<String> = match rules {
+        Some(rules) => names.filter(|name| rules.admits(name)).collect(),
         None => Vec::new(),
     };
     match HeaderValue::try_from(passing.join(", ")) {

@@ -213,7 +213,7 @@ pub(crate) fn is_loop(headers: &HeaderMap, cdn_id: &str) -> bool {
 
 /// Makes a request's head fit for a backend.
 pub(crate) fn to_backend(headers: &mut HeaderMap, forwarded: Forwarded<'_>) {
-    let trailers = headers.contains_key(TE) && names(headers, TE, "trailers");
+    let trailers = takes_trailers(headers);
     strip(headers, |name| is_hop_by_hop(name) || is_for_the_edge(name));
     join_cookies(headers);
     headers.insert(HOST, forwarded.authority.clone());
@@ -239,6 +239,11 @@ pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: bool) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
+}
+
+/// Returns whether a request says that its client takes trailers (RFC 9110 §10.1.4).
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TE) && names(headers, TE, "trailers")
 }
 
 /// Returns whether a field is hop by hop (RFC 9110 §7.6.1) without being named by Connection.
@@ -268,14 +273,18 @@ pub(super) fn is_for_the_edge(name: &str) -> bool {
 /// Drops the fields that `drops` names, and those that Connection names. That cannot take away what we set, which
 /// is set afterwards; Host and what frames the body are not Connection's to name.
 fn strip(headers: &mut HeaderMap, drops: impl Fn(&str) -> bool) {
-    let mut dropped: Vec<HeaderName> = Vec::new();
-    for line in headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()) {
-        let named = line.split(',').map(str::trim).filter(|token| !matches!(*token, "keep-alive" | "close"));
-        let named = named.filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
-        dropped.extend(named.filter(|name| *name != HOST && *name != CONTENT_LENGTH));
-    }
+    let mut dropped = named_by_connection(headers);
+    dropped.retain(|name| *name != HOST && *name != CONTENT_LENGTH);
     dropped.extend(headers.keys().filter(|name| drops(name.as_str())).cloned());
     dropped.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Returns the fields that Connection names: they are for the next recipient alone (RFC 9110 §7.6.1).
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    let tokens = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let fields = tokens.filter(|token| !matches!(*token, "keep-alive" | "close"));
+    fields.filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
 }
 
 /// HTTP/2 may split Cookie, HTTP/1.1 must not (RFC 9113 §8.2.3).

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 use tracing::debug;
+use webgateway_process::AnswerHeads;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
@@ -23,7 +24,7 @@ use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
-use crate::http::framing::frame_response;
+use crate::http::framing::{Direction, TrailerRules, frame_response};
 
 /// A backend's response, and its connection.
 pub(crate) struct Answer {
@@ -31,6 +32,8 @@ pub(crate) struct Answer {
     pub response: Response<Incoming>,
     /// The connection.
     pub lease: Lease,
+    /// The rules for its trailers.
+    pub rules: TrailerRules,
 }
 
 /// The reason why there is no response.
@@ -83,6 +86,7 @@ pub(crate) async fn forward(
 /// Counts a failure of a backend, but for those of dialling, which the connector counts.
 fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     debug!(%backend, %error, "a backend failed");
+    worker.refused.report(backend.address(), error);
     if !matches!(error, ProxyError::Dial(_)) {
         error.proxy_error().into_iter().for_each(|cause| worker.metrics.backend_failed(cause));
     }
@@ -136,24 +140,28 @@ async fn answer(
     worker: &Rc<WorkerContext>,
     backend: SocketAddr,
     mut connection: BackendConnection<RequestBody>,
-    request: Box<Request<RequestBody>>,
+    mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
 ) -> Result<Answer, SendError> {
     let is_head = request.method() == Method::HEAD;
+    if request.headers().contains_key(TRANSFER_ENCODING) {
+        request.body_mut().send_trailers_by(&connection.trailers);
+    }
+    connection.heads.wait();
     let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(mut response)) => {
             let announced = announced(response.headers());
-            let framed = frame_response(&mut response, is_head);
+            let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+            let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
             let lease = Lease { pool, backend, connection, announced, is_reusable };
-            Ok(Answer { response, lease })
+            Ok(Answer { response, lease, rules })
         }
         Some(Err(error)) => {
-            // It names the field that the parser refused.
             debug!(%backend, error = %error.error(), "no answer from a backend");
-            Err(unanswered(error))
+            Err(unanswered(error, &connection.heads))
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
@@ -184,8 +192,9 @@ async fn in_time<T>(
     .await
 }
 
-fn unanswered(mut failed: TrySendError<Request<RequestBody>>) -> SendError {
-    let error = ProxyError::from(failed.error());
+fn unanswered(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
+    let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
+    let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::Head);
     match failed.take_message() {
         Some(request) => SendError::Unsent(Box::new(request), error),
         None => SendError::Sent(error),

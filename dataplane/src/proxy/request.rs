@@ -13,10 +13,10 @@ use super::span::record_route;
 use super::upgrade::{Upgrade, join};
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
-use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::body::{RequestBody, ResponseBody, TrailerOutput, TrailerPath};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
-use crate::http::framing::{Content, frame_request};
+use crate::http::framing::{Content, Direction, TrailerRules, frame_request};
 use crate::http::headers::{self, BadRequest, Forwarded};
 use crate::http::incoming::RequestStream;
 
@@ -47,8 +47,10 @@ pub(crate) async fn proxy_request(
     }
     forwarded.upgrade = headers::asks_for_websocket(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
+    let output = trailer_output(&request, connection);
+    let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
     headers::to_backend(request.headers_mut(), forwarded);
-    let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange), exchange));
+    let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
     let answered = match exchange.membership() {
         None => answered.await,
         Some(own) => tokio::select! {
@@ -57,16 +59,30 @@ pub(crate) async fn proxy_request(
             answered = &mut answered => answered,
         },
     };
-    let Answer { mut response, lease } = answered?;
+    let Answer { mut response, lease, rules } = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(connection, exchange, response, client);
+        let switched = switch(connection, exchange, response, client);
+        switched.as_ref().err().into_iter().for_each(|error| worker.refused.report(lease.backend, error));
+        return switched;
     }
     headers::to_client(response.headers_mut(), false);
     let (mut head, body) = response.into_parts();
     // The client's connection is none of the backend's: an HTTP/1.0 there would end it, and any content's framing.
     head.version = Version::HTTP_11;
-    let body = ResponseBody::backend(body, Rc::clone(exchange), lease, worker.limits.backend_timeout);
+    let (limit, trailers) = (worker.limits.backend_timeout, TrailerPath::new(rules, output));
+    let body = ResponseBody::backend(body, Rc::clone(exchange), lease, limit, trailers);
     Ok(Response::from_parts(head, body))
+}
+
+/// Returns the output for the trailers of an answer. Over HTTP/1, a client says that it takes them.
+fn trailer_output(request: &Request<RequestStream>, connection: &ConnectionContext) -> TrailerOutput {
+    match request.version() {
+        Version::HTTP_2 => TrailerOutput::Frame,
+        Version::HTTP_11 if headers::takes_trailers(request.headers()) => {
+            TrailerOutput::Chunked(connection.progress.trailers().clone())
+        }
+        _ => TrailerOutput::Dropped,
+    }
 }
 
 /// Returns the client's side of the upgrade that a request asks for.
@@ -93,21 +109,26 @@ fn switch(
         open: Rc::clone(&connection.open),
     };
     join(Rc::clone(&connection.worker), upgrade);
+    connection.progress.client().set_upgraded();
     headers::to_client(response.headers_mut(), true);
     Ok(response.map(|_| ResponseBody::Fixed(None)))
 }
 
 /// Makes the request that the backend gets: HTTP/1.1 in origin form, its path to the byte.
-fn outgoing(request: Request<RequestStream>, exchange: &Rc<Exchange>) -> Box<Request<RequestBody>> {
+fn outgoing(
+    request: Request<RequestStream>,
+    exchange: &Rc<Exchange>,
+    rules: TrailerRules,
+) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
     let content = Content::of(&incoming);
+    frame_request(&mut head, content, &rules);
     let body = if content == Content::Empty {
         exchange.request_done();
         RequestBody::Empty
     } else {
-        RequestBody::client(incoming, Rc::clone(exchange))
+        RequestBody::client(incoming, Rc::clone(exchange), rules)
     };
-    frame_request(&mut head, content);
     head.version = Version::HTTP_11;
     if head.uri.authority().is_some() {
         head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));

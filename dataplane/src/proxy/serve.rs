@@ -24,6 +24,7 @@ use crate::context::ConnectionContext;
 use crate::http::body::ResponseBody;
 use crate::http::exchange::{CANCEL_BURST, Progress};
 use crate::metrics::Refusal;
+use crate::trailers::TrailerIo;
 
 /// Uploads are read that far ahead, per stream. A connection's window covers those of all its streams: uploads that
 /// their backends do not take hold up no other.
@@ -43,8 +44,10 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
 {
-    let io = ClientIo::new(io, Protocol::Http1, Arc::clone(connection.progress.client()));
-    let io = TokioIo::new(StrictHttp::new(io));
+    let client = connection.progress.client();
+    let io = ClientIo::new(io, Protocol::Http1, Arc::clone(client));
+    let io = StrictHttp::new(io, Arc::clone(client));
+    let io = TokioIo::new(TrailerIo::new(io, connection.progress.trailers().clone()));
     let http1 = http1_builder(&connection.worker.limits).serve_connection(io, service);
     ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
 }

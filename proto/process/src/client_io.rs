@@ -57,6 +57,7 @@ pub struct ClientState {
     input_ended: AtomicBool,
     unread: AtomicBool,
     written: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 /// The wait for the client's end, after ours.
@@ -100,6 +101,16 @@ impl ClientState {
             sleep(LOOK).await;
         }
         sleep(END_TIMEOUT).await;
+    }
+
+    /// Takes note that the connection is about to leave HTTP for another protocol.
+    pub fn set_upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    /// Returns whether it has.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
     }
 
     /// Returns whether something was written since this was asked last.

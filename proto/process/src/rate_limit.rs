@@ -1,5 +1,6 @@
-//! A bound on how often one client network may ask for something.
+//! A bound on how often something happens to one of many, as a client network may ask for something.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,37 +8,40 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::Network;
 
-/// After so many requests, networks that have their whole allowance again are forgotten.
+/// After so many requests, keys that have their whole allowance again are forgotten.
 const SWEEP: u32 = 1 << 16;
 
-/// An allowance for each network. Clones share the allowances.
+/// An allowance for each network.
+pub type NetworkRateLimit = RateLimit<Network>;
+
+/// An allowance for each key. Clones share the allowances.
 #[derive(Debug, Clone)]
-pub struct NetworkRateLimit(Arc<Inner>);
+pub struct RateLimit<K: Hash + Eq + Clone>(Arc<Inner<K>>);
 
 #[derive(Debug)]
-struct Inner {
-    allowances: DefaultKeyedRateLimiter<Network>,
+struct Inner<K: Hash + Eq + Clone> {
+    allowances: DefaultKeyedRateLimiter<K>,
     requests: AtomicU32,
 }
 
-impl NetworkRateLimit {
-    /// Gives each network this allowance.
+impl<K: Hash + Eq + Clone> RateLimit<K> {
+    /// Gives each key this allowance.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         let allowances = DefaultKeyedRateLimiter::keyed(quota);
         Self(Arc::new(Inner { allowances, requests: AtomicU32::new(0) }))
     }
 
-    /// Takes one request from a network's allowance; returns whether there was one left. Remembers at most as many
-    /// networks as asked since the last sweep, and those that were over their rate then.
+    /// Takes one request from a key's allowance; returns whether there was one left. Remembers at most as many keys as
+    /// asked since the last sweep, and those that were over their rate then.
     #[must_use]
-    pub fn admits(&self, network: Network) -> bool {
+    pub fn admits(&self, key: K) -> bool {
         let Inner { allowances, requests } = &*self.0;
         if requests.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
             allowances.retain_recent();
             allowances.shrink_to_fit();
         }
-        allowances.check_key(&network).is_ok()
+        allowances.check_key(&key).is_ok()
     }
 }
 

@@ -5,28 +5,36 @@
 //! Such a head is made one that the parser refuses: its LF becomes a NUL, which is allowed nowhere in a head. So the answer
 //! is 400, in its turn among the answers, and the connection ends. Content passes as it is, and is not looked at.
 
+mod answers;
+mod line;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The bytes that are kept of a line that comes in several reads.
-const LINE: usize = 128;
+pub use self::answers::{AnswerHeads, HeadError, HeadFault, StrictAnswers};
+use self::line::{Line, Whole};
+use crate::client_io::ClientState;
 
 /// A stream that a server reads HTTP/1 requests from.
 #[derive(Debug)]
 pub struct StrictHttp<I> {
     io: I,
+    client: Arc<ClientState>,
     scanner: Scanner,
+    /// The bytes behind a head that asks for another protocol: only its answer says what they are.
+    ahead: Vec<u8>,
 }
 
 impl<I> StrictHttp<I> {
-    /// Begins with the head of a request.
+    /// Begins with the head of a request. Whoever serves `client` reads nothing while a request is under way.
     #[must_use]
-    pub fn new(io: I) -> Self {
-        Self { io, scanner: Scanner::default() }
+    pub fn new(io: I, client: Arc<ClientState>) -> Self {
+        Self { io, client, scanner: Scanner::default(), ahead: Vec::new() }
     }
 }
 
@@ -46,7 +54,7 @@ enum Place {
     Chunk(u64),
     /// In the trailer section.
     Trailers,
-    /// Behind all that is HTTP/1, or that hyper goes on with.
+    /// Behind a head or a chunk that is refused: the connection ends.
     Beyond,
 }
 
@@ -56,6 +64,8 @@ struct Scanner {
     place: Place,
     framing: Framing,
     line: Line,
+    /// The last line ended a head that asks for another protocol and has no content.
+    is_upgrade: bool,
 }
 
 /// The fields of a head that matter.
@@ -65,47 +75,41 @@ struct Framing {
     is_coded: bool,
     /// A coding that hyper, or the service, refuses with a reason.
     has_other_coding: bool,
-    is_websocket: bool,
+    has_upgrade: bool,
     is_invalid: bool,
 }
 
-/// The beginning of a line that came in earlier reads.
-#[derive(Debug, Default)]
-struct Line {
-    kept: Vec<u8>,
-    last: Option<u8>,
-    is_cut: bool,
-}
-
-/// A line without its LF.
-struct Whole<'a> {
-    text: &'a [u8],
-    is_cut: bool,
-}
-
 impl Scanner {
-    /// Follows bytes that were read, and spoils the head that is in doubt.
-    fn scan(&mut self, mut bytes: &mut [u8]) {
+    /// Follows bytes that were read, and spoils the head that is in doubt. Returns the number of bytes behind a head that
+    /// asks for another protocol, and that are not looked at yet.
+    fn scan(&mut self, mut bytes: &mut [u8]) -> usize {
         while !bytes.is_empty() {
             match self.place {
-                Place::Beyond => return,
+                Place::Beyond => return 0,
                 Place::Content(left) | Place::Chunk(left) => {
                     let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     self.skip(left - skipped as u64);
                     bytes = bytes.split_at_mut(skipped).1;
                 }
                 Place::Begin | Place::Fields | Place::ChunkSize | Place::Trailers => {
-                    let Some(end) = memchr(b'\n', bytes) else { return self.line.keep(bytes) };
+                    let Some(end) = memchr(b'\n', bytes) else {
+                        self.line.keep(bytes);
+                        return 0;
+                    };
                     let (line, rest) = bytes.split_at_mut(end);
-                    let Some((lf, rest)) = rest.split_first_mut() else { return };
+                    let Some((lf, rest)) = rest.split_first_mut() else { return 0 };
                     if !self.take(line) {
                         *lf = 0;
                         self.place = Place::Beyond;
                     }
                     bytes = rest;
+                    if std::mem::take(&mut self.is_upgrade) {
+                        return bytes.len();
+                    }
                 }
             }
         }
+        0
     }
 
     fn skip(&mut self, left: u64) {
@@ -119,17 +123,12 @@ impl Scanner {
 
     /// Takes the rest of a line; returns whether it can be read in one way only.
     fn take(&mut self, rest: &[u8]) -> bool {
-        let Self { place, framing, line } = self;
-        let last = rest.last().copied().or(line.last);
-        if last != Some(b'\r') {
+        let Self { place, framing, line, is_upgrade } = self;
+        let whole = line.end(rest);
+        if !whole.has_cr {
             return false;
         }
-        let is_whole = line.last.is_none();
-        if !is_whole {
-            line.keep(rest);
-        }
-        let whole = Whole { text: if is_whole { rest } else { &line.kept }, is_cut: line.is_cut };
-        let is_empty = whole.text == b"\r";
+        let is_empty = whole.text.is_empty();
         let mut is_clear = true;
         *place = match *place {
             Place::Begin if is_empty => Place::Begin,
@@ -137,19 +136,18 @@ impl Scanner {
             Place::Fields if is_empty => {
                 let found = std::mem::take(framing);
                 is_clear = !found.is_in_doubt();
+                *is_upgrade = found.has_upgrade && found.content() == Place::Begin;
                 found.content()
             }
             Place::Fields => {
                 framing.field(&whole);
                 Place::Fields
             }
-            Place::ChunkSize => whole.chunk(),
+            Place::ChunkSize => chunk(&whole),
             Place::Trailers if is_empty => Place::Begin,
             other => other,
         };
-        if !is_whole {
-            line.clear();
-        }
+        line.clear();
         is_clear
     }
 }
@@ -172,9 +170,7 @@ impl Framing {
                 self.is_coded = true;
             }
             Some(b'u') => {
-                let Some(value) = line.value_of(b"upgrade:") else { return };
-                let mut parts = value.windows(b"websocket".len());
-                self.is_websocket |= line.is_cut || parts.any(|part| part.eq_ignore_ascii_case(b"websocket"));
+                self.has_upgrade |= line.value_of(b"upgrade:").is_some();
             }
             _ => {}
         }
@@ -186,7 +182,7 @@ impl Framing {
 
     /// Returns the place behind the head.
     fn content(&self) -> Place {
-        if self.is_websocket || self.has_other_coding {
+        if self.has_other_coding {
             return Place::Beyond;
         }
         match self.length {
@@ -197,39 +193,17 @@ impl Framing {
     }
 }
 
-impl Line {
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = LINE.saturating_sub(self.kept.len()).min(bytes.len());
-        self.kept.extend(bytes.iter().take(room));
-        self.is_cut |= bytes.len() > room;
-        self.last = bytes.last().copied().or(self.last);
-    }
-
-    fn clear(&mut self) {
-        self.kept.clear();
-        (self.last, self.is_cut) = (None, false);
-    }
-}
-
-impl<'a> Whole<'a> {
-    /// Returns the value if this is a line of the field `name`, which ends in its colon.
-    fn value_of(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let (begin, value) = self.text.split_at_checked(name.len())?;
-        begin.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-    }
-
-    /// Returns the place behind the line before a chunk (RFC 9112 §7.1).
-    fn chunk(&self) -> Place {
-        let end = self.text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(self.text.len());
-        let size = self.text.get(..end).and_then(|digits| number(digits, 16));
-        match size {
-            // The rest of the number is not there.
-            _ if self.is_cut && end == self.text.len() => Place::Beyond,
-            Some(0) => Place::Trailers,
-            Some(size) => size.checked_add(2).map_or(Place::Beyond, Place::Chunk),
-            // hyper refuses it.
-            None => Place::Beyond,
-        }
+/// Returns the place behind the line before a chunk (RFC 9112 §7.1).
+fn chunk(line: &Whole<'_>) -> Place {
+    let end = line.text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.text.len());
+    let size = line.text.get(..end).and_then(|digits| number(digits, 16));
+    match size {
+        // The rest of the number is not there.
+        _ if line.is_cut && end == line.text.len() => Place::Beyond,
+        Some(0) => Place::Trailers,
+        Some(size) => size.checked_add(2).map_or(Place::Beyond, Place::Chunk),
+        // hyper refuses it.
+        None => Place::Beyond,
     }
 }
 
@@ -246,10 +220,21 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 impl<I: AsyncRead + Unpin> AsyncRead for StrictHttp<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { io, scanner } = self.get_mut();
+        let Self { io, client, scanner, ahead } = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(io).poll_read(cx, buf))?;
-        scanner.scan(buf.filled_mut().split_at_mut(before).1);
+        if ahead.is_empty() {
+            ready!(Pin::new(io).poll_read(cx, buf))?;
+        } else {
+            let count = ahead.len().min(buf.remaining());
+            buf.put_slice(ahead.get(..count).unwrap_or_default());
+            ahead.drain(..count);
+        }
+        if !client.is_upgraded() {
+            let unseen = scanner.scan(buf.filled_mut().split_at_mut(before).1);
+            let seen = buf.filled().len() - unseen;
+            ahead.splice(..0, buf.filled().iter().skip(seen).copied());
+            buf.set_filled(seen);
+        }
         Poll::Ready(Ok(()))
     }
 }

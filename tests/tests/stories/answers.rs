@@ -1,11 +1,14 @@
 //! Backends' answers on their way to a client: framed anew, or refused with the reason.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use http::Method;
 use http_body_util::Full;
 use webgateway_tests::recorder::Recorder;
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
 
 use crate::framing::{answer, recording};
 use crate::standalone::Standalone;
@@ -13,6 +16,7 @@ use crate::standalone::Standalone;
 stories![
     answers_arrive_whole,
     doubtful_answers_are_refused,
+    heads_are_read_as_strictly_as_those_of_requests,
     a_doubtful_connection_is_not_used_again,
     answers_trailers_are_held_to_the_rules_of_fields,
     heads_are_limited_by_their_bytes,
@@ -154,10 +158,16 @@ async fn doubtful_answers_are_refused(scene: &Scene) -> Result<()> {
                 if !refused {
                     wrong.push(format!("{bytes:?}: {got:?}"));
                 }
-                let is_logged = log(scene)?
-                    .lines()
-                    .any(|line| line.contains("backend") && line.to_ascii_lowercase().contains(field));
-                ensure!(is_logged, "{field} is in the log");
+                logged(scene, |log| {
+                    let mut lines = log.lines();
+                    let names = |line: &str| line.to_ascii_lowercase().contains(field);
+                    ensure!(
+                        lines.any(|line| line.contains("backend") && names(line)),
+                        "{field} is not named"
+                    );
+                    Ok(())
+                })
+                .await?;
             }
         }
     }
@@ -165,8 +175,99 @@ async fn doubtful_answers_are_refused(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn log(scene: &Scene) -> Result<String> {
-    Ok(String::from_utf8_lossy(&std::fs::read(scene.path("dataplane.log"))?).into_owned())
+/// Heads that do not pass, the label of the reason, and the words that name it.
+const BROKEN: [(&str, &str, &str); 20] = [
+    ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "line_end", "ends in LF without CR"),
+    ("HTTP/1.1 200 OK\r\nX-One: y\nContent-Length: 0\r\n\r\n", "line_end", "CR (`X-One`)"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 0\n\r\n", "line_end", "CR (`Content-Length`)"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\n", "line_end", "ends in LF without CR"),
+    ("\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "line_end", "ends in LF without CR"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\n\r\n0\r\n\r\n", "line_end", "CR (`Transfer-Encoding`)"),
+    (
+        "HTTP/1.1 103 X\r\nX-Early: y\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "line_end",
+        "CR (`X-Early`)",
+    ),
+    (
+        "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\nX-Late: y\nContent-Length: 0\r\n\r\n",
+        "line_end",
+        "CR (`X-Late`)",
+    ),
+    ("HTTP/1.1 200 OK\r\nX-Fold: a\r\n b\r\nContent-Length: 0\r\n\r\n", "folded_line", "a line is folded"),
+    ("HTTP/1.1 200 OK\r\nX-Fold: a\r\n\tb: c\r\nContent-Length: 0\r\n\r\n", "folded_line", "folded (`\\tb`)"),
+    ("HTTP/1.1 200 OK\r\n X-First: a\r\nContent-Length: 0\r\n\r\n", "folded_line", "folded (` X-First`)"),
+    ("HTTP/1.1 200 OK\r\nX-Space : a\r\nContent-Length: 0\r\n\r\n", "field_name", "malformed (`X-Space `)"),
+    ("HTTP/1.1 200 OK\r\nContent-Length\t: 0\r\n\r\n", "field_name", "malformed (`Content-Length\\t`)"),
+    (
+        "HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n",
+        "field_name",
+        "name of a field is malformed",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n",
+        "control_character",
+        "NUL or a CR (`X-Nul`)",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nX-Cr: a\rb\r\nContent-Length: 0\r\n\r\n",
+        "control_character",
+        "NUL or a CR (`X-Cr`)",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nX-Crs: a\r\r\nContent-Length: 0\r\n\r\n",
+        "control_character",
+        "NUL or a CR (`X-Crs`)",
+    ),
+    ("HTTP/1.1 200 OK\r\nX Y: a\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP header parsed"),
+    ("HTTP/1.1 200 OK\r\nX-Bell: \x07\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP header parsed"),
+    ("HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP status-code parsed"),
+];
+
+async fn heads_are_read_as_strictly_as_those_of_requests(scene: &Scene) -> Result<()> {
+    let (world, backend) = recording(scene).await?;
+    let mut wrong = Vec::new();
+    for (n, (bytes, _, words)) in BROKEN.iter().enumerate() {
+        for (client, over) in [(world.visitor()?, "h1"), (world.visitor()?.h2(), "h2")] {
+            let path = format!("/{over}/{n}");
+            backend.answer(&path, *bytes);
+            let got = client.get(HOST, &path).await;
+            let refused = got.as_ref().is_ok_and(|reply| {
+                reply.status == 502
+                    && reply.header("proxy-status") == format!("webgateway; error={PROTOCOL}")
+                    && reply.text().contains(words)
+            });
+            if !refused || backend.requests(&path).len() != 1 {
+                wrong.push(format!("{over} {bytes:?}: {got:?}"));
+            }
+            client.get(HOST, "/fine").await?.expect(200)?;
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    logged(scene, are_warned_of_once_in_a_while).await
+}
+
+/// Fails unless each reason is a line that an operator sees, and not a line for each answer.
+fn are_warned_of_once_in_a_while(log: &str) -> Result<()> {
+    for (_, reason, _) in BROKEN {
+        let warned = log.lines().filter(|line| {
+            line.contains(" WARN ")
+                && line.contains("backend response refused")
+                && line.contains(&format!("reason=\"{reason}\""))
+        });
+        let refused = 2 * BROKEN.iter().filter(|(_, other, _)| *other == reason).count();
+        let warned = warned.count();
+        ensure!((1..refused).contains(&warned), "{reason}: {warned} lines for {refused} answers");
+    }
+    Ok(())
+}
+
+/// Waits until the log is as `check` says: lines are written by a thread of their own.
+async fn logged(scene: &Scene, check: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let probe = async || {
+        let log = std::fs::read(scene.path("dataplane.log"))?;
+        check(&String::from_utf8_lossy(&log))
+    };
+    eventually("the log", Duration::from_secs(10), probe).await
 }
 
 async fn a_doubtful_connection_is_not_used_again(scene: &Scene) -> Result<()> {
@@ -225,8 +326,11 @@ async fn heads_are_limited_by_their_bytes(scene: &Scene) -> Result<()> {
         let error = "webgateway; error=http_response_header_section_size";
         ensure!(reply.header("proxy-status") == error, "{reply:?}");
     }
-    ensure!(log(scene)?.contains("too large"), "the reason is in the log");
-    Ok(())
+    logged(scene, |log| {
+        ensure!(log.contains("too large"), "the reason is not in the log");
+        Ok(())
+    })
+    .await
 }
 
 async fn many_fields_pass(

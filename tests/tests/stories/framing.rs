@@ -38,7 +38,7 @@ stories![
 const HOST: &str = "app.gw.example";
 const METHODS: [&str; 9] = ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "QUERY", "PROPFIND"];
 
-type Frames = Vec<Frame<Bytes>>;
+pub(crate) type Frames = Vec<Frame<Bytes>>;
 type Body = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
 /// A gateway with one route, to a backend that records.
@@ -60,13 +60,13 @@ pub(crate) async fn answer(world: &Standalone, request: &str) -> Result<String> 
 }
 
 /// An HTTP/2 connection whose bodies are sent frame by frame, of no known length.
-struct H2 {
+pub(crate) struct H2 {
     sender: SendRequest<Body>,
     _driver: JoinSet<()>,
 }
 
 impl H2 {
-    async fn connect(world: &Standalone) -> Result<Self> {
+    pub(crate) async fn connect(world: &Standalone) -> Result<Self> {
         let stream = world.visitor()?.h2().tls(HOST).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
@@ -74,7 +74,11 @@ impl H2 {
         Ok(Self { sender, _driver: driver })
     }
 
-    async fn send(&mut self, request: http::request::Builder, frames: Frames) -> Result<StatusCode> {
+    pub(crate) async fn send(
+        &mut self,
+        request: http::request::Builder,
+        frames: Frames,
+    ) -> Result<StatusCode> {
         let frames: Vec<Result<Frame<Bytes>, Infallible>> = frames.into_iter().map(Ok).collect();
         let response = self.sender.send_request(request.body(StreamBody::new(stream::iter(frames)))?).await?;
         let (head, body) = response.into_parts();
@@ -83,7 +87,7 @@ impl H2 {
     }
 }
 
-fn data(text: &'static str) -> Frame<Bytes> {
+pub(crate) fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 

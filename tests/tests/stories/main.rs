@@ -53,6 +53,7 @@ mod stopping;
 mod strict_heads;
 mod terminated;
 mod tour;
+mod trailers;
 mod upgrade;
 mod users;
 mod watching;
@@ -76,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         framing::stories(),
         answers::stories(),
         strict_heads::stories(),
+        trailers::stories(),
         slow::stories(),
         changes::stories(),
         stopping::stories(),

@@ -32,7 +32,7 @@ const DOUBTFUL: [&str; 14] = [
 ];
 
 /// Requests that may stand before one in doubt, and do not hide it.
-const BEFORE: [&str; 7] = [
+const BEFORE: [&str; 9] = [
     "",
     "\r\n",
     "GET /good HTTP/1.1\r\nHost: HOST\r\n\r\n",
@@ -40,6 +40,8 @@ const BEFORE: [&str; 7] = [
     "POST /good HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\na\nb\r\n1\r\n\n\r\n0\r\n\r\n",
     "POST /good HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nA: b\r\n\r\n",
     "GET /good HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: WebSocket, h2c\r\n\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n\r\n",
 ];
 
 const AFTER: &str = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n";

@@ -58,16 +58,16 @@ async fn a_websocket_echoes(scene: &Scene) -> Result<()> {
 async fn bytes_right_behind_the_upgrade_arrive(scene: &Scene) -> Result<()> {
     let (world, _backend) = with_app(scene).await?;
     let mut stream = world.visitor()?.tls(HOST).await?;
-    // A masked text frame `hi`, sent before the 101 is there.
+    // A masked text frame of two line ends that no head may have, sent before the 101 is there.
     let mut early = format!(
         "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes();
-    early.extend([0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
+    early.extend([0x81, 0x82, 0, 0, 0, 0, b'\n', b'\n']);
     stream.write_all(&early).await?;
     let mut seen = Vec::new();
-    while !seen.ends_with(b"\x81\x02hi") {
+    while !seen.ends_with(b"\x81\x02\n\n") {
         let mut buffer = [0; 1024];
         let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer));
         let read = read.await.with_context(|| format!("{}", String::from_utf8_lossy(&seen)))??;

@@ -15,8 +15,15 @@ fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) ->
         builder = builder.header(*name, *value);
     }
     let (mut head, ()) = builder.body(()).unwrap().into_parts();
-    frame_request(&mut head, content);
+    frame_request(&mut head, content, &rules(Direction::ToBackend));
     listed(&head.headers)
+}
+
+/// The rules of a head whose Connection names a field.
+fn rules(direction: Direction) -> TrailerRules {
+    let mut head = HeaderMap::new();
+    head.insert("connection", HeaderValue::from_static("close, X-Hop"));
+    TrailerRules::of(&head, direction)
 }
 
 fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -52,7 +59,7 @@ fn a_request_is_framed_by_its_content() {
         (&get, h1, &[], Unknown, &[CHUNKED]),
         (&Method::HEAD, h2, &[], Unknown, &[CHUNKED]),
         (&post, h2, &[FIVE], Unknown, &[CHUNKED]),
-        (&post, h1, &[("trailer", "X-A, Host")], Unknown, &[("trailer", "x-a"), CHUNKED]),
+        (&post, h1, &[("trailer", "X-A, Host, x-hop")], Unknown, &[("trailer", "x-a"), CHUNKED]),
         (&post, h1, &[("trailer", "host")], Unknown, &[CHUNKED]),
         (&post, h1, &[FIVE, ("trailer", "x-a")], Length(5), &[FIVE]),
         (&post, h2, &[FIVE, ("trailer", "x-a")], Length(5), &[CHUNKED, ("trailer", "x-a")]),
@@ -80,7 +87,7 @@ fn an_answer_is_framed_by_one_field() {
         (ok, &[("content-length", "5 ,5")], Ok((true, &[FIVE]))),
         (ok, &[CHUNKED], Ok((true, &[CHUNKED]))),
         (ok, &[CHUNKED, FIVE], Ok((false, &[CHUNKED]))),
-        (ok, &[CHUNKED, ("trailer", "X-A,set-cookie")], Ok((true, &[("trailer", "x-a"), CHUNKED]))),
+        (ok, &[CHUNKED, ("trailer", "X-A,set-cookie,X-HOP")], Ok((true, &[("trailer", "x-a"), CHUNKED]))),
         (ok, &[FIVE, ("trailer", "x-a")], Ok((true, &[FIVE]))),
         (head, &[FIVE], Ok((true, &[FIVE]))),
         (head, &[CHUNKED], Ok((true, &[CHUNKED]))),
@@ -107,7 +114,7 @@ fn an_answer_is_framed_by_one_field() {
             builder = builder.header(*name, *value);
         }
         let mut response = builder.body(()).unwrap();
-        let reusable = frame_response(&mut response, *is_head);
+        let reusable = frame_response(&mut response, *is_head, &rules(Direction::ToClient));
         let mut got = listed(response.headers());
         got.sort();
         match expected {
@@ -124,20 +131,23 @@ fn an_answer_is_framed_by_one_field() {
 #[test]
 fn trailers_are_what_may_be_a_header() {
     let mut given = HeaderMap::new();
-    for name in ["x-sum", "x-forwarded-for", "x_sum", "content-length", "te", "if-match", "grpc-status"] {
+    for name in
+        ["x-sum", "x-hop", "x-forwarded-for", "x_sum", "content-length", "te", "if-match", "grpc-status"]
+    {
         given.insert(name, HeaderValue::from_static("1"));
     }
     let passed = |direction| {
-        let passed = passing(Frame::trailers(given.clone()), direction).unwrap().into_trailers().unwrap();
+        let passed =
+            rules(direction).passing(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
         let mut names: Vec<String> = passed.keys().map(ToString::to_string).collect();
         names.sort();
         names
     };
     assert_eq!(passed(Direction::ToBackend), ["grpc-status", "x-sum"]);
     assert_eq!(passed(Direction::ToClient), ["grpc-status", "x-forwarded-for", "x-sum", "x_sum"]);
-    let data = passing(Frame::data(Bytes::from_static(b"x")), Direction::ToBackend).unwrap();
+    let data = rules(Direction::ToBackend).passing(Frame::data(Bytes::from_static(b"x"))).unwrap();
     assert_eq!(data.into_data().unwrap(), "x");
     let mut alone = HeaderMap::new();
     alone.insert("host", HeaderValue::from_static("1"));
-    assert!(passing(Frame::trailers(alone), Direction::ToClient).is_none());
+    assert!(rules(Direction::ToClient).passing(Frame::trailers(alone)).is_none());
 }

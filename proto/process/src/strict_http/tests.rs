@@ -1,11 +1,21 @@
 //! Heads in doubt are spoiled at one byte, wherever reads are cut; nothing else is changed.
 
+use std::io::Cursor;
+
+use tokio::io::AsyncReadExt as _;
+
+use super::line::LINE;
 use super::*;
 
 /// Scans `text` in reads of `size` bytes and returns what a server reads.
 fn scanned(text: &[u8], size: usize) -> Vec<u8> {
     let (mut scanner, mut bytes) = (Scanner::default(), text.to_vec());
-    bytes.chunks_mut(size).for_each(|piece| scanner.scan(piece));
+    for mut piece in bytes.chunks_mut(size) {
+        while !piece.is_empty() {
+            let seen = piece.len() - scanner.scan(piece);
+            piece = piece.split_at_mut(seen).1;
+        }
+    }
     bytes
 }
 
@@ -28,6 +38,9 @@ fn a_head_in_doubt_is_spoiled() {
         format!("{POST}Transfer-Encoding: chunked\r\n\r\n1\nx\r\n"),
         format!("{POST}Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\nC: d\r\n\r\n"),
         format!("{POST}Upgrade: h2c\r\n\r\n{POST}X: y\n\r\n"),
+        format!("{POST}Upgrade: WebSocket\r\n\r\n{POST}X: y\n\r\n"),
+        format!("{POST}Upgrade: {}, websocket\r\n\r\n\nGET / HTTP/1.1\r\n\r\n", "x".repeat(LINE)),
+        format!("{POST}Upgrade: websocket\r\nContent-Length: 1\r\n\r\n\n{POST}X: y\n\r\n"),
     ];
     for text in cases {
         for size in [1, 2, 3, 7, 1024] {
@@ -50,8 +63,6 @@ fn the_rest_passes_as_it_is() {
         format!("{POST}Transfer-Encoding: chunked\r\n\r\nA\r\n\n\n\n\n\n\n\n\n\n\n\r\n0\r\n\r\n{POST}\r\n"),
         format!("{POST}Transfer-Encoding: chunked\r\n\r\n{long}2\r\n\n\n\r\n0\r\n\r\n"),
         format!("{POST}Transfer-Encoding: gzip, chunked\r\n\r\n\n\n"),
-        format!("{POST}Upgrade: h2c, WebSocket\r\n\r\n\n\n\0\n"),
-        format!("{POST}Upgrade: {long}, WebSocket\r\n\r\n\n\n\0\n"),
         format!("{POST}Transfer-Encoding: chunked\r\n\r\nx\r\n\n\n"),
         format!(
             "{POST}X-Content-Length: 1\r\nContent-Lengths: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
@@ -60,6 +71,30 @@ fn the_rest_passes_as_it_is() {
     for text in cases {
         for size in [1, 2, 3, 7, 1024] {
             assert_eq!(scanned(text.as_bytes(), size), text.as_bytes(), "{text:?} in reads of {size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_behind_a_request_to_upgrade_is_what_its_answer_makes_it() {
+    let head = format!("{POST}Upgrade: websocket\r\n\r\n");
+    for is_upgraded in [false, true] {
+        for rest in ["", "\n\0\n", "GET / HTTP/1.1\nHost: a\r\n\r\n"] {
+            let client = Arc::<ClientState>::default();
+            let mut strict =
+                StrictHttp::new(Cursor::new(format!("{POST}\r\n{head}{rest}")), Arc::clone(&client));
+            let mut read = vec![0; 1024];
+            let count = strict.read(&mut read).await.unwrap();
+            assert_eq!(&read[..count], format!("{POST}\r\n{head}").as_bytes(), "no more before the answer");
+            if is_upgraded {
+                client.set_upgraded();
+            }
+            let (mut got, mut buffer) = (Vec::new(), [0; 5]);
+            while let count @ 1.. = strict.read(&mut buffer).await.unwrap() {
+                got.extend_from_slice(&buffer[..count]);
+            }
+            let expected = if is_upgraded { rest.to_owned() } else { rest.replacen('\n', "\0", 1) };
+            assert_eq!(got, expected.as_bytes(), "upgraded: {is_upgraded}");
         }
     }
 }

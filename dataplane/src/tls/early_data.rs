@@ -1,0 +1,263 @@
+//! Early data on its way to the TLS library, which skips what it cannot decrypt (RFC 8446 §4.2.10).
+//!
+//! rustls 0.23.46 forgets the records it skips only once it has read one that it does not skip
+//! (`ConnectionCore::process_more_input`, whose `continue` discards nothing), and fails when they fill its buffer of 18 KiB
+//! (`DeframerVecBuffer::prepare_read`). So before they do it is given a record that it takes, and that says nothing: the
+//! warning `user_canceled`, which any client may send in the clear by then.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::socket::Socket;
+
+/// The bytes of records that the TLS library keeps: the largest record there is (RFC 5246 §6.2.3).
+const KEPT: usize = 5 + 16 * 1024 + 2048;
+/// The warning `user_canceled` (RFC 8446 §6.1).
+const NOTHING: [u8; 7] = [21, 3, 3, 0, 2, 1, 90];
+/// The number of warnings that the TLS library takes.
+const WARNINGS: u8 = 4;
+/// The type of records with early data, and with all else that is encrypted.
+const APPLICATION_DATA: u8 = 23;
+/// The largest read.
+const READ: usize = 4096;
+
+/// The bytes of early data, as they come in records, that are skipped: those that are kept before each warning and after
+/// the last one.
+pub(super) const SKIPPED: usize = KEPT * (WARNINGS as usize + 1);
+
+/// A client's connection whose TLS ends here.
+#[derive(Debug)]
+pub(crate) struct ClientSocket {
+    socket: Socket,
+    ahead: Option<Box<Ahead>>,
+}
+
+/// Bytes that were read, and that the TLS library has not got yet.
+#[derive(Debug)]
+struct Ahead {
+    unread: Vec<u8>,
+    records: Option<Records>,
+}
+
+/// The records of a client that sends early data, up to the end of its handshake.
+#[derive(Debug)]
+struct Records {
+    /// The bytes of the current record that are still to pass.
+    left: usize,
+    /// The bytes that the TLS library keeps, if it has skipped all that it can.
+    kept: usize,
+    warnings: u8,
+    is_full: bool,
+    has_yielded: bool,
+}
+
+impl ClientSocket {
+    /// Reads `unread` first, which begins with a record. With `early_data` that is awaited, and skipped.
+    #[must_use]
+    pub(super) fn new(socket: Socket, unread: &[u8], early_data: bool) -> Self {
+        let ahead = Ahead { unread: unread.to_vec(), records: early_data.then(Records::new) };
+        let is_needed = early_data || !unread.is_empty();
+        Self { socket, ahead: is_needed.then(|| Box::new(ahead)) }
+    }
+
+    /// Takes note of the end of the handshake: nothing is skipped any more.
+    pub(super) fn handshake_done(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.records = None;
+        }
+    }
+}
+
+impl Records {
+    fn new() -> Self {
+        Self { left: 0, kept: 0, warnings: WARNINGS, is_full: false, has_yielded: false }
+    }
+
+    /// Returns the number of bytes at the start of `unread` that may pass now, and follows them.
+    fn pass(&mut self, unread: &[u8], room: usize) -> usize {
+        let (mut at, end) = (0, unread.len().min(room));
+        self.is_full = false;
+        loop {
+            let step = self.left.min(end - at);
+            (at, self.left) = (at + step, self.left - step);
+            let header = unread.get(at..).and_then(<[u8]>::first_chunk);
+            let Some(&[kind, _, _, high, low]) = header.filter(|_| self.left == 0 && at < end) else {
+                return at;
+            };
+            let length = 5 + usize::from(u16::from_be_bytes([high, low]));
+            self.is_full = self.kept > 0 && self.warnings > 0 && self.kept + length + NOTHING.len() > KEPT;
+            if self.is_full {
+                return at;
+            }
+            self.kept = if kind == APPLICATION_DATA { self.kept + length } else { 0 };
+            self.left = length;
+        }
+    }
+
+    /// Returns a record that makes the TLS library forget what it has skipped. A record before may have ended the
+    /// handshake, after which there is no place for it: whoever reads is given the time to see that.
+    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
+        self.has_yielded = !self.has_yielded;
+        if self.has_yielded {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.warnings -= 1;
+        self.kept = 0;
+        Poll::Ready(&NOTHING)
+    }
+}
+
+impl Ahead {
+    fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let room = buf.remaining();
+            let count = match &mut self.records {
+                Some(records) => records.pass(&self.unread, room),
+                None => self.unread.len().min(room),
+            };
+            if count > 0 {
+                buf.put_slice(self.unread.get(..count).unwrap_or_default());
+                self.unread.drain(..count);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(records) = self.records.as_mut().filter(|records| records.is_full) {
+                let nothing = ready!(records.poll_nothing(cx));
+                if nothing.len() > room {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                buf.put_slice(nothing);
+                return Poll::Ready(Ok(()));
+            }
+            if room == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let mut bytes = [0; READ];
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.unread.extend_from_slice(read.filled());
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.records.is_none() && self.unread.is_empty()
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, ahead } = self.get_mut();
+        if ahead.as_ref().is_some_and(|ahead| ahead.is_done()) {
+            *ahead = None;
+        }
+        match ahead {
+            None => Pin::new(socket).poll_read(cx, buf),
+            Some(ahead) => ahead.poll_read(socket, cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn record(kind: u8, length: usize) -> Vec<u8> {
+        let mut record = vec![kind, 3, 3, (length >> 8) as u8, length as u8];
+        record.resize(5 + length, kind);
+        record
+    }
+
+    /// Passes `stream` in reads of `size` bytes; returns what passes before, between and after the warnings.
+    fn passed(stream: &[u8], size: usize) -> Vec<Vec<u8>> {
+        let mut records = Records::new();
+        let (mut unread, mut out) = (Vec::new(), vec![Vec::new()]);
+        let cx = &mut Context::from_waker(Waker::noop());
+        for piece in stream.chunks(size) {
+            unread.extend_from_slice(piece);
+            loop {
+                let count = records.pass(&unread, READ);
+                if count > 0 {
+                    out.last_mut().unwrap().extend(unread.drain(..count));
+                } else if records.is_full {
+                    assert!(records.poll_nothing(cx).is_pending(), "it yields first");
+                    assert!(records.poll_nothing(cx).is_ready());
+                    out.push(Vec::new());
+                } else {
+                    break;
+                }
+            }
+        }
+        assert!(unread.is_empty(), "{} bytes do not pass", unread.len());
+        out
+    }
+
+    #[test]
+    fn records_pass_whole_and_never_more_than_is_kept() {
+        for length in [1, 17, 100, 1000, 8000, 16_401, 18_432] {
+            let stream: Vec<u8> =
+                (0..(64 * 1024 / length).max(4)).flat_map(|_| record(APPLICATION_DATA, length)).collect();
+            for size in [1, 4, 700, READ] {
+                let out = passed(&stream, size);
+                assert_eq!(out.concat(), stream);
+                let (last, before) = out.split_last().unwrap();
+                assert!(
+                    before.len() <= usize::from(WARNINGS)
+                        && (before.len() == usize::from(WARNINGS) || last.len() <= KEPT)
+                );
+                for kept in before {
+                    assert!(kept.len() <= KEPT && kept.len() % (5 + length) == 0, "{} bytes", kept.len());
+                    assert!(kept.len() + 5 + length + NOTHING.len() > KEPT, "no warning is wasted");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_skipped_makes_room() {
+        let mut stream = Vec::new();
+        for _ in 0..20 {
+            stream.extend(record(APPLICATION_DATA, 10_000));
+            stream.extend(record(20, 1));
+        }
+        assert_eq!(passed(&stream, READ), [stream]);
+    }
+}
