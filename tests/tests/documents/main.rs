@@ -10,6 +10,10 @@ use webgateway_tests::document::Document;
 /// The longest that documents may be which are to be read in one go, in lines.
 const LONGEST: [(&str, usize); 3] = [("README.md", 200), ("ARCHITECTURE.md", 150), ("SECURITY.md", 100)];
 
+const INDEX: &str = "docs/README.md";
+/// The documents that the index does not name: the one that leads to it, and itself.
+const NOT_INDEXED: [&str; 2] = ["README.md", INDEX];
+
 /// Returns what is found in all documents.
 fn found(find: impl Fn(&Document) -> Result<Vec<String>>) -> Result<String> {
     let mut findings = String::new();
@@ -39,6 +43,17 @@ fn links_lead_somewhere() {
 #[test]
 fn paths_and_names_exist() {
     assert_eq!(found(|document| Ok(names::findings(document))).unwrap(), "");
+}
+
+#[test]
+fn the_index_has_every_document() {
+    let links = Document::read(INDEX).unwrap().links();
+    for document in Document::all().unwrap().iter().filter(|document| !NOT_INDEXED.contains(&&*document.path))
+    {
+        let path = &document.path;
+        let link = path.strip_prefix("docs/").map_or_else(|| format!("../{path}"), str::to_owned);
+        assert!(links.contains(&link), "{INDEX} has no link to {link}");
+    }
 }
 
 #[test]
