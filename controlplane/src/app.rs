@@ -1,7 +1,6 @@
 //! The composition: bind everything, then build, then run. Nobody imports this.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,45 +12,46 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport};
+use webgateway_dns::{DnsMetrics, QuestionFilter};
 use webgateway_process::settings::Program;
 use webgateway_process::{
     Application, Inherited, ProcessMetrics, Readiness, Stop, TaskError, Tasks, Watchdog, notify, signals,
     watch_reload,
 };
-use webgateway_proto::feed::{ApiCall, Question, Settings};
+use webgateway_proto::feed::Settings;
 
-use crate::api::{Api, Origin, Parts};
+use crate::api::{Api, Parts};
 use crate::certs::account::Accounts;
 use crate::certs::acme::Ca;
 use crate::certs::https::HttpsError;
 use crate::certs::internal::{InternalCa, InternalCaError};
 use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
 use crate::certs::order::Orders;
-use crate::certs::preflight::Inspector;
 use crate::certs::solver::Solver;
 use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
 use crate::dns::answers::Answers;
-use crate::dns::resolver::{Resolver, ResolverError};
+use crate::dns::resolver::ResolverError;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{Zone, ZoneError};
-use crate::domain::{Domain, HostPolicy, Invitations, Quotas};
+use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
 use crate::feed::enrolment::{Enrolment, attempts};
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{CallHandler, FeedService, QuestionHandler, Remote, Timeouts};
+use crate::feed::server::{FeedService, Remote, Timeouts};
+use crate::handlers::{calls, questions};
 use crate::keys::{KeyStore, KeyStoreError};
+use crate::live::{LiveInspector, LiveParts, ReloadError};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
 use crate::seal::{SecretKey, SecretKeyError};
-use crate::sockets::{ListenError, SOCKETS, Sockets};
+use crate::sockets::{ListenError, SOCKETS, Sockets, follow_addresses, listeners_at};
 use crate::store::{OpenError, Store, StoreError};
 use crate::suspensions::Suspensions;
 use crate::tickets::{Rotation, RotationError};
@@ -98,6 +98,9 @@ pub enum AppError {
     /// The public keys cannot be had.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    /// A configuration cannot be taken while the process runs.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     /// The system refuses signals.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -113,9 +116,10 @@ pub enum AppError {
 pub struct App {
     sockets: Sockets,
     api: Api,
-    quotas: Quotas,
+    live: LiveParts,
     answers: Answers,
     nodes: Nodes,
+    listeners: GatewayListeners,
     members: Members,
     remote: Option<Remote>,
     catalog: Catalog,
@@ -159,41 +163,45 @@ impl Application for App {
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
-        let keys = KeyStore::open(&config.keys)?;
+        let keys = KeyStore::open(&config.live.keys)?;
         let challenges = Challenges::new(store.clone());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
         let values = TxtSet::new();
         let base = config.base_domain.clone();
         let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
-        let issuer = issuer(&config, context, &zone, solver).await?;
+        let inspector = inspector(&config, &zone)?;
+        let issuer = issuer(&config, context, inspector.as_ref(), solver).await?;
         let mut certificates = certificates(&config, context, issuer);
         certificates.pass().await?;
         let mut tickets =
             Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
-        let domain = domain(&config, store.clone(), keys, &nodes, &authority);
+        let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
+        let known = Known { nodes: &nodes, listeners: &listeners, authority: &authority };
+        let domain = domain(&config, store.clone(), keys.clone(), known);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = Suspensions::new(domain.clone());
         // Before the catalog is read: who comes back is in it.
         suspensions.pass().await?;
-        let loader = loader(&config, &store, &key, challenges);
+        let loader = loader(&config, context, &listeners, challenges);
         let catalog = loader.load().await?;
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let (stop, quotas) = (tasks.stop().clone(), domain.quotas.clone());
-        let required = config.rpc_require.clone();
+        let live = LiveParts { quotas: domain.quotas.clone(), keys, inspector };
+        let (stop, required) = (tasks.stop().clone(), config.rpc_require);
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
         let answers = Answers::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
-            quotas,
+            live,
             answers,
             nodes,
+            listeners,
             members,
             remote,
             catalog,
@@ -214,9 +222,11 @@ impl Application for App {
         let tasks = self.tasks;
         let stop = || tasks.stop().clone();
         signals::watch(&tasks).map_err(AppError::Signals)?;
-        let quotas = self.quotas;
-        watch_reload::<Self>(&tasks, move |config| quotas.set_defaults(config.quotas))
+        let live = self.live;
+        watch_reload::<Self>(&tasks, move |config| Ok(live.apply(&config.live)?))
             .map_err(AppError::Signals)?;
+        let follow = follow_addresses(self.sockets.addresses(), self.listeners.clone(), stop());
+        tasks.essential("addresses", follow);
         self.sockets.admin.serve(&tasks, Arc::new(self.registry), Readiness::new());
         let (published, catalog) = watch::channel(self.catalog);
         let changed = self.loader.store.changed();
@@ -227,6 +237,7 @@ impl Application for App {
         let feed = FeedService {
             catalog,
             nodes: self.nodes,
+            listeners: self.listeners,
             members: self.members,
             calls: calls(self.api.clone()),
             questions: questions(self.answers.clone()),
@@ -261,24 +272,6 @@ fn status(catalog: watch::Receiver<Catalog>, nodes: Gauge, stop: Stop) -> impl F
     }
 }
 
-/// Returns the API's handler of calls that come through a node.
-fn calls(api: Api) -> CallHandler {
-    Arc::new(move |call: ApiCall| {
-        let api = api.clone();
-        Box::pin(async move { api.handle(call.request, Origin::Node, call.client).await })
-    })
-}
-
-/// Returns the name server's handler of questions that come through a node.
-fn questions(answers: Answers) -> QuestionHandler {
-    Arc::new(move |question: Question| {
-        let answers = answers.clone();
-        let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };
-        let from = SocketAddr::new(question.client, 0);
-        Box::pin(async move { answers.respond(&question.message, from, transport).await })
-    })
-}
-
 /// The store, and what is needed to use it.
 #[derive(Clone, Copy)]
 struct StoreContext<'a> {
@@ -287,21 +280,25 @@ struct StoreContext<'a> {
     metrics: &'a Metrics,
 }
 
+/// Makes the inspector that CAs over ACME need; the internal one needs none.
+fn inspector(config: &Config, zone: &Zone) -> Result<Option<LiveInspector>, AppError> {
+    let make = || LiveInspector::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
+    Ok((!config.cas.is_empty()).then(make).transpose()?)
+}
+
 async fn issuer(
     config: &Config,
     context: StoreContext<'_>,
-    zone: &Zone,
+    inspector: Option<&LiveInspector>,
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    if config.cas.is_empty() {
+    let Some(inspector) = inspector.map(LiveInspector::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
-    }
-    let (store, key, base) = (store.clone(), Arc::clone(key), config.base_domain.clone());
+    };
+    let (store, key) = (store.clone(), Arc::clone(key));
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
-    let resolver = Resolver::new(&config.resolvers)?;
-    let inspector = Inspector::new(resolver, zone.clone(), base, &config.public_ip).decides(config.preflight);
     let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
     Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))
@@ -319,15 +316,22 @@ fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> C
     })
 }
 
-fn loader(config: &Config, store: &Store, key: &Arc<SecretKey>, challenges: Challenges) -> Loader {
+fn loader(
+    config: &Config,
+    StoreContext { store, key, .. }: StoreContext<'_>,
+    listeners: &GatewayListeners,
+    challenges: Challenges,
+) -> Loader {
     let settings = Settings {
         base_domain: config.base_domain.clone(),
         allowed_backends: config.allowed_backends.clone(),
+        listeners: Vec::new(),
     };
     Loader {
         store: store.clone(),
         key: Arc::clone(key),
         settings,
+        listeners: listeners.clone(),
         challenges,
         clock: Clock::system(),
         delay: config.load_delay,
@@ -356,17 +360,26 @@ fn remote(
     Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
 }
 
-fn domain(config: &Config, store: Store, keys: KeyStore, nodes: &Nodes, authority: &NodeAuthority) -> Domain {
+/// The facts about nodes that the rules need.
+struct Known<'a> {
+    nodes: &'a Nodes,
+    listeners: &'a GatewayListeners,
+    authority: &'a NodeAuthority,
+}
+
+fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Domain {
+    let Known { nodes, listeners, authority } = known;
     let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
         keys,
         nodes: Arc::new(nodes.clone()),
+        listeners: listeners.clone(),
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
         invitations: config.feed.is_remote().then(told),
-        quotas: Quotas::new(config.quotas),
+        quotas: Quotas::new(config.live.quotas),
         suspensions: watch::Sender::new(0),
         clock: Clock::system(),
     }

@@ -34,8 +34,6 @@ pub(crate) const PROGRAM: Program = Program {
 pub struct Config {
     /// The operator's domain.
     pub base_domain: Host,
-    /// The gateway's public addresses; may be none.
-    pub public_ip: Vec<IpAddr>,
     /// The key that may do everything.
     pub admin_id: KeyId,
     /// The log level, or directives.
@@ -50,28 +48,44 @@ pub struct Config {
     pub db_path: PathBuf,
     /// The key that seals private keys.
     pub secret_key_file: PathBuf,
-    /// The source of public keys.
-    pub keys: KeySource,
     /// The address of the API.
     pub rpc_listen: SocketAddr,
     /// The components that every signature must cover besides.
     pub rpc_require: Vec<RequiredComponent>,
     /// The interval at which the nodes' session ticket keys change.
     pub ticket_rotation: Duration,
-    /// The default quota of each user; an absent limit is none.
-    pub quotas: Quota,
     /// The listeners for dataplanes.
     pub feed: FeedConfig,
     /// The address of the DNS server.
     pub dns_listen: SocketAddr,
-    /// Name servers to ask about hosts; with none, those of the system.
-    pub resolvers: Vec<SocketAddr>,
     /// The address of metrics and probes.
     pub admin_listen: SocketAddr,
-    /// False if a CA is asked wherever a host leads.
-    pub preflight: bool,
     /// The CAs, the first one first; none means the internal one.
     pub cas: Vec<CaConfig>,
+    /// The part that a reload changes, besides the log level.
+    pub live: Live,
+}
+
+/// The part of a configuration that a reload changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    /// The source of public keys.
+    pub keys: KeySource,
+    /// The default quota of each user; an absent limit is none.
+    pub quotas: Quota,
+    /// The facts that hosts are looked up by before a CA is asked.
+    pub lookup: Lookup,
+}
+
+/// The facts that hosts are looked up by before a CA is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// Name servers to ask about hosts; with none, those of the system.
+    pub resolvers: Vec<SocketAddr>,
+    /// The gateway's public addresses; may be none.
+    pub public_ip: Vec<IpAddr>,
+    /// False if a CA is asked wherever a host leads.
+    pub preflight: bool,
 }
 
 /// Keys that are well-formed and yet cannot be run.
@@ -154,29 +168,40 @@ impl Settings {
         Ok(Config {
             reserved_subdomains: reserved(&base_domain, &self.reserved_subdomains)?,
             base_domain,
-            public_ip: self.public_ip,
             admin_id: self.admin_id,
             log_level: self.log_level,
             load_delay: self.load_delay,
             allowed_backends: self.allowed_backends,
             secret_key_file: present("secret_key_file", self.secret_key_file.unwrap_or(beside))?,
             db_path,
-            keys: keys(self.pub_key_store)?,
             rpc_listen: self.rpc.listen,
             rpc_require: self.rpc.require,
             ticket_rotation: self.feed.ticket_rotation,
-            quotas: Quota {
-                routes: self.quotas.routes,
-                backends: self.quotas.backends,
-                mutations_per_minute: self.quotas.mutations_per_minute,
-            },
             feed: self.feed.resolve()?,
             dns_listen: self.dns.listen,
-            resolvers: self.dns.resolver.iter().map(|text| resolver(text)).collect::<Result<_, _>>()?,
             admin_listen: self.admin_listen,
-            preflight: self.certificates.preflight,
             cas,
+            live: Live {
+                keys: keys(self.pub_key_store)?,
+                quotas: self.quotas.into(),
+                lookup: Lookup {
+                    resolvers: self
+                        .dns
+                        .resolver
+                        .iter()
+                        .map(|text| resolver(text))
+                        .collect::<Result<_, _>>()?,
+                    public_ip: self.public_ip,
+                    preflight: self.certificates.preflight,
+                },
+            },
         })
+    }
+}
+
+impl From<settings::Quotas> for Quota {
+    fn from(settings::Quotas { routes, backends, mutations_per_minute }: settings::Quotas) -> Self {
+        Self { routes, backends, mutations_per_minute }
     }
 }
 

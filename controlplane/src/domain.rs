@@ -6,6 +6,7 @@ mod certificates;
 mod directory;
 mod explain;
 mod host;
+mod listeners;
 mod lists;
 mod nodes;
 mod page;
@@ -25,6 +26,7 @@ pub(crate) use self::directory::{
 };
 pub(crate) use self::explain::{NodeReport, Problem};
 pub(crate) use self::host::HostPolicy;
+pub(crate) use self::listeners::{GatewayListeners, KnownListeners};
 pub(crate) use self::lists::ListRoutes;
 pub(crate) use self::nodes::{Invitation, InviteNode, KnownNode, NodeChange};
 pub(crate) use self::page::{MAX_PAGE, PageRequest};

@@ -6,7 +6,9 @@ mod http;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use webgateway_proto::httpsig::PublicKeys;
 use webgateway_proto::model::KeyId;
@@ -19,9 +21,16 @@ use crate::config::KeySource;
 
 /// A key store. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyStore(Kind);
+pub(crate) struct KeyStore(Arc<ArcSwap<Opened>>);
 
-#[derive(Debug, Clone)]
+/// A key store that is opened and not in use yet.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    source: KeySource,
+    kind: Kind,
+}
+
+#[derive(Debug)]
 enum Kind {
     Directory(Directory),
     Http(Box<KeyServer>),
@@ -46,23 +55,22 @@ pub enum KeyStoreError {
 impl KeyStore {
     /// Opens what the configuration names.
     pub(crate) fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
-        match source {
-            KeySource::Directory(path) => {
-                let opened = Directory::open(path.clone());
-                let directory =
-                    opened.map_err(|source| KeyStoreError::Directory { path: path.clone(), source })?;
-                Ok(Self(Kind::Directory(directory)))
-            }
-            KeySource::Http { uri, ttl } => {
-                let server = KeyServer::new(uri.clone(), *ttl, Clock::system())?;
-                Ok(Self(Kind::Http(Box::new(server))))
-            }
-        }
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Opened::open(source)?))))
+    }
+
+    /// Opens what the configuration names now; `None` if it is the source in use, whose answers are kept.
+    pub(crate) fn open_other(&self, source: &KeySource) -> Result<Option<Opened>, KeyStoreError> {
+        if self.0.load().source == *source { Ok(None) } else { Opened::open(source).map(Some) }
+    }
+
+    /// Looks for keys there from now on.
+    pub(crate) fn replace(&self, opened: Opened) {
+        self.0.store(Arc::new(opened));
     }
 
     /// The keys of this name; `None` if there are none.
     pub(crate) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
-        match &self.0 {
+        match &self.0.load_full().kind {
             Kind::Directory(directory) => directory.find(id).await,
             Kind::Http(server) => server.find(id).await,
         }
@@ -70,10 +78,27 @@ impl KeyStore {
 
     /// The keys of this name, if they may be other ones by now than [`KeyStore::find`] said a moment ago.
     pub(crate) async fn find_again(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
-        match &self.0 {
+        match &self.0.load_full().kind {
             // It was read anew.
             Kind::Directory(_) => Ok(None),
             Kind::Http(server) => server.find_again(id).await,
         }
+    }
+}
+
+impl Opened {
+    fn open(source: &KeySource) -> Result<Self, KeyStoreError> {
+        let kind = match source {
+            KeySource::Directory(path) => {
+                let opened = Directory::open(path.clone());
+                let opened =
+                    opened.map_err(|source| KeyStoreError::Directory { path: path.clone(), source })?;
+                Kind::Directory(opened)
+            }
+            KeySource::Http { uri, ttl } => {
+                Kind::Http(Box::new(KeyServer::new(uri.clone(), *ttl, Clock::system())?))
+            }
+        };
+        Ok(Self { source: source.clone(), kind })
     }
 }

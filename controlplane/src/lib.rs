@@ -29,4 +29,8 @@ mod suspensions;
 
 mod certs;
 
+mod live;
+
+mod handlers;
+
 pub mod app;

@@ -1,20 +1,30 @@
 //! Every socket the process listens on: those that systemd passes, and for the rest its own.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::interval;
+use tracing::debug;
 use webgateway_dns::{DnsListenError, DnsSockets};
 use webgateway_process::admin::{self, AdminServer};
 use webgateway_process::listen::ListenOptions;
-use webgateway_process::{BindError, Inherited, InheritedError, at_most_one};
+use webgateway_process::{BindError, Inherited, InheritedError, Stop, at_most_one, network_stack, reachable};
+use webgateway_proto::model::ProcessListeners;
 
 use crate::api::server::RpcServer;
 use crate::config::Config;
+use crate::domain::GatewayListeners;
 use crate::feed::listeners::{ListenerError, Listeners};
 use crate::feed::socket::FeedSocket;
 
 /// The names of the sockets it takes from systemd.
 pub(crate) const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
+
+/// The interval at which the addresses of this machine are looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Every listening socket.
 #[derive(Debug)]
@@ -53,6 +63,13 @@ pub enum ListenError {
 }
 
 impl Sockets {
+    /// Returns the addresses of all TCP listeners.
+    #[must_use]
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let own = [self.rpc.local_addr(), self.dns.local_addr(), self.admin.local_addr()];
+        own.into_iter().chain(self.feed.addresses()).collect()
+    }
+
     /// Opens every socket: those that systemd passes, and for the rest its own.
     pub(crate) async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
@@ -65,6 +82,32 @@ impl Sockets {
         inherited.none_left("feed", "a unix stream listener (ListenStream=/…)")?;
         inherited.none_left("dns", "a UDP socket or a TCP listener")?;
         Ok(sockets)
+    }
+}
+
+/// Returns the listeners that are bound to these addresses, as they are seen from elsewhere. Where the system does not
+/// tell its addresses, those of unspecified listeners are not known.
+#[must_use]
+pub(crate) fn listeners_at(bound: &[SocketAddr]) -> ProcessListeners {
+    let addresses = reachable(bound).unwrap_or_else(|error| {
+        debug!(%error, "the addresses of this machine are not known");
+        bound.to_vec()
+    });
+    ProcessListeners { stack: network_stack().to_owned(), addresses }
+}
+
+/// Follows the addresses of this machine until the process stops: an overlay's may come after the start.
+pub(crate) async fn follow_addresses(
+    bound: Vec<SocketAddr>,
+    listeners: GatewayListeners,
+    stop: Stop,
+) -> Result<(), Infallible> {
+    let mut look = interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = look.tick() => listeners.set_controlplane(listeners_at(&bound)),
+            () = stop.begun() => return Ok(()),
+        }
     }
 }
 

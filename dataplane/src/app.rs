@@ -1,8 +1,6 @@
 //! Puts the dataplane together: binds everything, then builds, then runs.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use prometheus_client::registry::Registry;
 use rustls::server::ProducesTickets;
 use thiserror::Error;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use webgateway_dns::{DnsListenError, DnsMetrics, DnsSockets, QuestionFilter};
@@ -22,28 +20,22 @@ use webgateway_process::{
     most_clients, notify, signals, watch_reload,
 };
 
-use crate::backend::connector::{Connector, Observation};
+use crate::backend::connector::Observation;
 use crate::backend::dial::{Dialer, Ourselves};
 use crate::backend::down::Down;
 use crate::backend::monitor::Monitor;
-use crate::backend::passing::Passing;
-use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
-use crate::config::{Config, ConfigError, Endpoint, PROGRAM, Settings};
-use crate::connections::{Connections, RouteClosed};
-use crate::context::WorkerContext;
+use crate::config::{Config, ConfigError, Endpoint, Live, PROGRAM, Settings};
 use crate::controlplane::ControlplaneClient;
 use crate::dns::{self, Relay};
-use crate::edge::listener::Purpose;
-use crate::edge::socket_activation::{ListenError, listen};
-use crate::edge::worker::{self, Sockets, Worker};
+use crate::edge::socket_activation::ListenError;
+use crate::edge::worker::{Sockets, wait_for_first_sync};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::FeedClient;
 use crate::feed::directive::Drain;
 use crate::feed::link::Link;
 use crate::feed::{Publisher, file, renewal};
-use crate::http::refused::RefusedAnswers;
 use crate::identity::{Current, StateFailed};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
@@ -51,6 +43,7 @@ use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
+use crate::workers::{Ports, Shared, ThreadError, listen_all, start_thread, start_workers, worker_parts};
 
 /// The time for the process to end after the workers' drain.
 const GRACE: Duration = Duration::from_secs(2);
@@ -73,13 +66,8 @@ pub enum AppError {
     #[error(transparent)]
     Dns(#[from] DnsListenError),
     /// A thread cannot be started.
-    #[error("cannot start the thread `{name}`: {source}")]
-    Thread {
-        /// The thread's name.
-        name: String,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
     /// There are no session ticket keys.
     #[error("cannot make session ticket keys: {0}")]
     Tickets(#[from] rustls::Error),
@@ -140,10 +128,9 @@ impl Application for App {
     }
 
     async fn run(self) -> Result<(), AppError> {
-        let Self { mut config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
+        let Self { config, tasks, registry, metrics, admin, sockets, ports, dns, filter } = self;
         signals::watch(&tasks).map_err(AppError::Signals)?;
-        watch_reload::<Self>(&tasks, |_| {}).map_err(AppError::Signals)?;
-        fit_connections(&mut config);
+        let live = watch_live(&config, &tasks).map_err(AppError::Signals)?;
         let readiness = Readiness::new();
         let gate = ReadyGate::new(readiness.clone());
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -152,8 +139,8 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = Drain::new(readiness.clone());
-        let ourselves = ours(&ports, &admin, &dns);
-        let dialer = Dialer { ourselves, ack_timeout: config.limits.ack_timeout };
+        let ourselves = ours(&ports, &admin, &dns, &snapshot);
+        let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
         let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
         let shared = Shared {
             snapshot: Arc::clone(&snapshot),
@@ -162,8 +149,9 @@ impl Application for App {
             draining: drain.asked(),
             view: view.clone(),
             observations,
+            live: live.clone(),
         };
-        start_workers(&config, &shared, parts, &tasks, &mut watchdog)?;
+        start_workers(&shared, parts, &tasks, &mut watchdog)?;
         let (draining, stop) = (drain.asked(), tasks.stop().clone());
         let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
         watchdog.run(&tasks, move || status.line());
@@ -185,7 +173,9 @@ impl Application for App {
         admin.serve(&tasks, Arc::new(registry), readiness.clone());
         tasks.spawn("readiness", gate.run(Arc::clone(&snapshot), tasks.stop().clone()));
         tasks.spawn("ready", notify_ready(snapshot, tasks.stop().clone()));
-        tasks.run_until_stopped(config.limits.drain + GRACE).await?;
+        tasks.stop().begun().await;
+        let drain = live.borrow().limits.drain;
+        tasks.run_until_stopped(drain + GRACE).await?;
         info!("stopped");
         Ok(())
     }
@@ -197,19 +187,32 @@ impl Application for App {
     }
 }
 
+/// Returns the part of the configuration that a reload changes, as it is from then on.
+fn watch_live(config: &Config, tasks: &Tasks) -> io::Result<watch::Receiver<Live>> {
+    let workers = config.workers;
+    let (sender, live) = watch::channel(fitted(&config.live, workers));
+    watch_reload::<App>(tasks, move |config| {
+        sender.send_replace(fitted(&config.live, workers));
+        Ok(())
+    })?;
+    Ok(live)
+}
+
 /// Lowers the bound on connections to what the limit on open files allows, with a descriptor for each one's backend.
-fn fit_connections(config: &mut Config) {
-    let (fit, configured) = ((most_clients() / config.workers).max(1), config.limits.connections);
+fn fitted(live: &Live, workers: usize) -> Live {
+    let (fit, configured) = ((most_clients() / workers).max(1), live.limits.connections);
+    let mut live = live.clone();
     if fit < configured {
         warn!(connections = fit, configured, "the limit on open files allows fewer connections per worker");
-        config.limits.connections = fit;
+        live.limits.connections = fit;
     }
+    live
 }
 
 /// Tells the service manager that the process does its job, with the first sync.
 async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
     tokio::select! {
-        () = worker::wait_for_first_sync(&snapshot) => notify::ready(),
+        () = wait_for_first_sync(&snapshot) => notify::ready(),
         () = stop.begun() => {}
     }
 }
@@ -244,27 +247,16 @@ fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> 
     Ok(())
 }
 
-#[derive(Debug, Clone)]
-struct Ports {
-    listeners: Vec<SocketAddr>,
-    https: u16,
-    http: u16,
-}
-
-/// The parts that every worker shares.
-struct Shared {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    controlplane: ControlplaneClient,
-    ports: Ports,
-    draining: watch::Receiver<bool>,
-    view: BackendView,
-    observations: mpsc::Sender<Observation>,
-}
-
-/// Returns all TCP listeners of this process.
-fn ours(ports: &Ports, admin: &AdminServer, dns: &[DnsSockets]) -> Ourselves {
+/// Returns all TCP listeners of this process, and the others' of this gateway.
+fn ours(
+    ports: &Ports,
+    admin: &AdminServer,
+    dns: &[DnsSockets],
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> Ourselves {
     let dns = dns.iter().map(DnsSockets::local_addr);
-    Ourselves::new(ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns))
+    let own = ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns);
+    Ourselves::new(own, Arc::clone(snapshot))
 }
 
 /// Starts the monitor of the backends.
@@ -283,26 +275,6 @@ fn look_after(
     (view, observing)
 }
 
-/// The parts that one worker has to itself.
-struct WorkerParts {
-    sockets: Sockets,
-    closed: UnboundedReceiver<RouteClosed>,
-    metrics: WorkerMetrics,
-}
-
-fn listen_all(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Sockets>, Ports), ListenError> {
-    let https = Purpose { what: "https", key: "https_port", port: config.https_port };
-    let http = Purpose { what: "http", key: "http_port", port: config.http_port };
-    let https = listen(inherited, https, &config.listen, config.workers)?;
-    let http = listen(inherited, http, &config.listen, config.workers)?;
-    let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
-    let listeners = at(https.addresses, https.port).chain(at(http.addresses, http.port)).collect();
-    let ports = Ports { listeners, https: https.port, http: http.port };
-    let wait_for_first_sync = https.socket_activation || http.socket_activation;
-    let by_worker = https.by_worker.into_iter().zip(http.by_worker);
-    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
-}
-
 /// Opens the cache; a feed from a file needs none. Traffic goes on without one that cannot be had.
 fn open_cache(
     config: &Config,
@@ -316,7 +288,7 @@ fn open_cache(
     match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
         Ok(Opened { restored, cache, write }) => {
             publisher.continue_from(cache, restored);
-            start_thread(tasks, "cache".to_owned(), write)
+            Ok(start_thread(tasks, "cache".to_owned(), write)?)
         }
         Err(reason) => {
             metrics.cache_failures.inc();
@@ -332,67 +304,8 @@ fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<()
         return Ok(());
     }
     let stop = tasks.stop().clone();
-    start_thread(tasks, "dns".to_owned(), move || {
+    Ok(start_thread(tasks, "dns".to_owned(), move || {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(dns::serve(sockets, relay, stop))
-    })
-}
-
-/// Makes what each worker has to itself, and what tells it of closed routes.
-fn worker_parts(
-    sockets: Vec<Sockets>,
-    metrics: &Metrics,
-) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
-    let numbered = (0u32..).zip(sockets);
-    let parts = numbered.map(|(number, sockets)| {
-        let (sender, closed) = unbounded_channel();
-        (sender, WorkerParts { sockets, closed, metrics: metrics.worker(number) })
-    });
-    parts.unzip()
-}
-
-fn start_workers(
-    config: &Config,
-    shared: &Shared,
-    workers: Vec<WorkerParts>,
-    tasks: &Tasks,
-    watchdog: &mut Watchdog,
-) -> Result<(), AppError> {
-    let refused = RefusedAnswers::default();
-    for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
-        let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
-        let (limits, access_log) = (config.limits.clone(), config.access_log);
-        let https_port = shared.ports.https;
-        let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
-        let (timeout, refused) = (limits.connect_timeout, refused.clone());
-        let context = Box::new(move |tasks| WorkerContext {
-            snapshot,
-            tasks,
-            clock: Rc::default(),
-            connector: Connector::new(down, observations, dialer, metrics.clone(), timeout),
-            pool: Rc::new(Pool::new(limits.backend_idle)),
-            passing: Passing::default(),
-            connections: Rc::new(Connections::default()),
-            controlplane,
-            refused,
-            metrics,
-            limits,
-            access_log,
-            https_port,
-        });
-        let name = format!("worker {number}");
-        let (leave, pulse) = (shared.draining.clone(), watchdog.part(name.clone()));
-        let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
-        let worker = Worker { sockets, closed, leave, pulse, stop, metrics, context };
-        start_thread(tasks, name, move || worker::run(worker))?;
-    }
-    Ok(())
-}
-
-fn start_thread<E: std::fmt::Display>(
-    tasks: &Tasks,
-    name: String,
-    body: impl FnOnce() -> Result<(), E> + Send + 'static,
-) -> Result<(), AppError> {
-    tasks.thread(name.clone(), body).map_err(|source| AppError::Thread { name, source })
+    })?)
 }

@@ -16,8 +16,8 @@ pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
-    API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_RECEIVED, API_TIMEOUT, HELLO_BYTES, Limits,
-    POOL_PER_BACKEND,
+    API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
+    HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;
@@ -57,14 +57,21 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The log level, or directives.
     pub log_level: String,
-    /// Is true if every request is logged.
-    pub access_log: bool,
     /// The addresses on which DNS questions are taken.
     pub dns_listen: Vec<SocketAddr>,
     /// The folder of the cache, if there is to be one.
     pub cache_dir: Option<PathBuf>,
     /// The folder of this node's own keys.
     pub state_dir: PathBuf,
+    /// The part that a reload changes, besides the log level.
+    pub live: Live,
+}
+
+/// The part of a configuration that a reload changes: it holds for the connections that come after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    /// Is true if every request is logged.
+    pub access_log: bool,
     /// Every bound on size and time.
     pub limits: Limits,
 }
@@ -95,11 +102,10 @@ impl Settings {
             workers,
             admin_listen: self.admin_listen,
             log_level: self.log_level,
-            access_log: self.access_log,
             dns_listen: self.dns.listen,
             cache_dir: self.cache_dir,
             state_dir: self.state_dir,
-            limits: self.limits,
+            live: Live { access_log: self.access_log, limits: self.limits },
         })
     }
 }
@@ -140,7 +146,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use webgateway_process::settings::{Kind, from_sources, renew_reference};
+    use webgateway_process::settings::{Key, Kind, from_sources, renew_reference};
 
     use super::*;
 
@@ -187,20 +193,31 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_known_to_the_structure() {
+    fn every_key_is_known_to_the_structure_and_holds_after_a_reload_or_a_restart() {
+        let running = resolve(&[]).unwrap();
         for key in KEYS {
             let flag = key.flag();
-            let value = match (key.kind, key.path) {
-                (Kind::Integer, _) => "7",
-                (Kind::Bool, _) => "true",
-                (Kind::List, "dns.listen") => "[::1]:53",
-                (Kind::List, "feed.endpoint") => "unix:/x,https://x:1",
-                (Kind::List, _) => "::1",
-                (Kind::Address, _) => "127.0.0.1:1",
-                (Kind::Duration, _) => "7s",
-                (Kind::Text | Kind::Path, _) => "text",
-            };
-            assert!(read(&[&flag, value]).is_ok(), "{flag} {value}");
+            let changed = resolve(&[&flag, sample(key)]).unwrap();
+            assert_ne!(changed, running, "{flag}");
+            let Config { log_level, live, .. } = changed.clone();
+            let reloaded = Config { log_level, live, ..running.clone() };
+            assert_eq!(reloaded == changed, key.is_live, "{flag} is live, or needs a restart");
+        }
+    }
+
+    /// Returns a value that is not the default one.
+    fn sample(key: &Key) -> &'static str {
+        match (key.kind, key.path) {
+            (Kind::Integer, "workers") => "777",
+            (Kind::Integer, _) => "7777",
+            (Kind::Bool, _) => "true",
+            (Kind::List, "dns.listen") => "[::1]:53",
+            (Kind::List, "feed.endpoint") => "unix:/x,https://x:1",
+            (Kind::List, _) => "::1",
+            (Kind::Address, _) => "127.0.0.1:1",
+            (Kind::Duration, _) => "7s",
+            (Kind::Text, "log_level") => "debug",
+            (Kind::Text | Kind::Path, _) => "text",
         }
     }
 

@@ -1,5 +1,6 @@
 //! The state that the connections of one worker share, and that the requests of one connection share.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::backend::connector::Connector;
 use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
 use crate::clock::Coarse;
-use crate::config::Limits;
+use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
 use crate::http::body::RequestBody;
@@ -34,7 +35,7 @@ pub(crate) struct WorkerContext {
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
     /// The connections that are passed through.
-    pub passing: Passing,
+    pub passing: Rc<Passing>,
     /// The clients' connections.
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
@@ -51,6 +52,10 @@ pub(crate) struct WorkerContext {
     pub https_port: u16,
 }
 
+/// The state of a worker as it is now. A reload puts another in its place, for the connections that come after it: those
+/// that are there keep theirs, and nothing is looked up while requests are served.
+pub(crate) struct CurrentContext(RefCell<Rc<WorkerContext>>);
+
 /// The state that all requests of one connection share.
 pub(crate) struct ConnectionContext {
     /// The worker that the connection is on.
@@ -63,6 +68,49 @@ pub(crate) struct ConnectionContext {
     pub membership: Rc<Membership>,
     /// Its place within the limit of connections, which a tunnel that it becomes keeps.
     pub open: Rc<OpenConnection>,
+}
+
+impl WorkerContext {
+    /// Returns the same state as a reload changes it. Connections, pooled or not, are shared.
+    #[must_use]
+    fn with(&self, Live { access_log, limits }: Live) -> Self {
+        self.pool.set_keep(limits.backend_idle);
+        Self {
+            snapshot: Arc::clone(&self.snapshot),
+            tasks: self.tasks.clone(),
+            clock: Rc::clone(&self.clock),
+            connector: self.connector.with_timeouts(limits.connect_timeout, limits.ack_timeout),
+            pool: Rc::clone(&self.pool),
+            passing: Rc::clone(&self.passing),
+            connections: Rc::clone(&self.connections),
+            controlplane: self.controlplane.clone(),
+            refused: self.refused.clone(),
+            metrics: self.metrics.clone(),
+            limits,
+            access_log,
+            https_port: self.https_port,
+        }
+    }
+}
+
+impl CurrentContext {
+    /// Begins with `context`.
+    #[must_use]
+    pub(crate) fn new(context: WorkerContext) -> Self {
+        Self(RefCell::new(Rc::new(context)))
+    }
+
+    /// Returns the state that connections which begin now share.
+    #[must_use]
+    pub(crate) fn get(&self) -> Rc<WorkerContext> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Takes what a reload changes.
+    pub(crate) fn reload(&self, live: Live) {
+        let next = self.get().with(live);
+        self.0.replace(Rc::new(next));
+    }
 }
 
 /// Returns the gateway's name in CDN-Loop (RFC 8586): its base domain.

@@ -1,7 +1,6 @@
 //! The client of the controlplane's unary calls: API requests for the base domain, and DNS questions.
 
-mod received;
-
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,12 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tracing::{debug, warn};
+use webgateway_process::{AnswerBody, HeldMemory, NetworkMemory};
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::{ApiCall, ApiReply, Question};
 
-use self::received::ReceiveMemory;
-pub(crate) use self::received::ReceivedBody;
-use crate::config::{API_ANSWER, API_BODIES, API_TIMEOUT};
+use crate::config::{API_ANSWER, API_ANSWERS, API_BODIES, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT};
 
 type Client = wire::feed_client::FeedClient<Channel>;
 
@@ -43,17 +41,20 @@ pub(crate) enum ControlplaneError {
 pub(crate) struct ControlplaneClient {
     connection: Arc<ArcSwapOption<Client>>,
     /// The memory of bodies that are being received: anybody may send them, signed or not.
-    receive_memory: ReceiveMemory,
-    /// Bytes that requests that have come whole, and answers, may still take.
+    receive_memory: NetworkMemory,
+    /// Bytes that requests that have come whole may still take.
     body_budget: Arc<Semaphore>,
+    /// The memory of answers that are being read: anybody may read slowly.
+    answer_memory: NetworkMemory,
 }
 
 impl Default for ControlplaneClient {
     fn default() -> Self {
         Self {
             connection: Arc::default(),
-            receive_memory: ReceiveMemory::default(),
+            receive_memory: NetworkMemory::new(API_RECEIVED),
             body_budget: Arc::new(Semaphore::new(API_BODIES)),
+            answer_memory: NetworkMemory::new(API_ANSWERS),
         }
     }
 }
@@ -72,11 +73,20 @@ impl ControlplaneClient {
     }
 
     /// Begins to receive a body from the client at `address`.
-    pub(crate) fn receive(&self, address: IpAddr) -> ReceivedBody {
-        self.receive_memory.body_of(address)
+    pub(crate) fn receive(&self, address: IpAddr) -> HeldMemory {
+        self.receive_memory.of(address)
     }
 
-    /// Reserves memory for `bytes` of a body, given back when dropped.
+    /// Returns the body of an answer to the client at `address`, and its guard, to be run beside it.
+    pub(crate) fn answer(
+        &self,
+        bytes: Bytes,
+        address: IpAddr,
+    ) -> (AnswerBody, impl Future<Output = ()> + Send + use<>) {
+        AnswerBody::new(bytes, self.answer_memory.of(address), API_READ_TIMEOUT)
+    }
+
+    /// Reserves memory for `bytes` of a request that has come whole, given back when dropped.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ControlplaneError> {
         let bytes = u32::try_from(bytes).map_err(|_| ControlplaneError::Busy)?;
         let budget = Arc::clone(&self.body_budget);

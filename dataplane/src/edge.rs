@@ -6,6 +6,7 @@ pub(crate) mod hello;
 pub(crate) mod listener;
 pub(crate) mod passthrough;
 pub(crate) mod plain;
+pub(crate) mod room;
 pub(crate) mod socket_activation;
 pub(crate) mod split;
 pub(crate) mod worker;

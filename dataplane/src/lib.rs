@@ -24,3 +24,4 @@ mod tickets;
 mod tls;
 mod trailers;
 mod tunnel;
+mod workers;

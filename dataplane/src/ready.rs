@@ -83,7 +83,11 @@ mod tests {
 
     fn snapshot(names: &[&str]) -> Snapshot {
         let base_domain = Host::parse("gw.example").unwrap();
-        let settings = Some(Arc::new(Settings { base_domain, allowed_backends: Prefixes::default() }));
+        let settings = Some(Arc::new(Settings {
+            base_domain,
+            allowed_backends: Prefixes::default(),
+            listeners: vec![],
+        }));
         let mut snapshot = Snapshot { settings, ..Snapshot::default() };
         let cert = certificate(names, 100, 200);
         snapshot.certs.insert(ServedCert::load(&cert, &tickets()).unwrap(), 0);

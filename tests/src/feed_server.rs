@@ -210,8 +210,11 @@ pub fn requiring(option: &str, mut route: wire::feed_message::Message) -> wire::
 
 /// The settings of every story, and a certificate for the base domain and its wildcard.
 pub fn foundation(base: &Issued) -> Result<[wire::feed_message::Message; 2]> {
-    let settings =
-        wire::Settings { base_domain: BASE_DOMAIN.into(), allowed_backends: vec!["400::/7".into()] };
+    let settings = wire::Settings {
+        base_domain: BASE_DOMAIN.into(),
+        allowed_backends: vec!["400::/7".into()],
+        listeners: vec![],
+    };
     Ok([
         put("settings", Some(wire::resource::Kind::Settings(settings))),
         certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base)?,

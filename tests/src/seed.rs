@@ -41,6 +41,23 @@ pub fn routes(database: &Path, count: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// Adds one terminated route, whatever the rules say.
+pub fn route(database: &Path, host: &str, backend: &str) -> Result<()> {
+    let mut conn = SqliteConnection::establish(database.to_str().context("a path that is text")?)?;
+    let sql = format!(
+        "BEGIN;
+         UPDATE revision SET value = value + 1;
+         INSERT OR IGNORE INTO users (key_id, suspended, version, first_seen)
+         SELECT 'owner0.pub', 0, value, 0 FROM revision;
+         INSERT INTO routes (id, owner, host, mode, backends, version, created_at, updated_at)
+         SELECT printf('00000000-0000-7000-8000-%012x', value), 'owner0.pub', '{host}', 'terminate',
+                '[\"{backend}\"]', value, 0, 0 FROM revision;
+         COMMIT;"
+    );
+    conn.batch_execute(&sql)?;
+    Ok(())
+}
+
 /// The id of the `n`th route.
 #[must_use]
 pub fn id(n: u64, seed: u64) -> String {

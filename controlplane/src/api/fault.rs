@@ -2,6 +2,7 @@
 
 mod examples;
 mod kind;
+pub(super) mod unread;
 
 use std::borrow::Cow;
 
@@ -77,6 +78,9 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
         Refusal::Reserved(field, _) => Row::new(Kind::HostReserved).field(field).hint("choose another name"),
         Refusal::PassthroughSubdomain => Row::new(Kind::PassthroughNeedsFqdn).field("mode"),
         Refusal::Backends(invalid) => backends(invalid),
+        Refusal::OwnListener(_) => Row::new(Kind::InvalidBackend)
+            .field("backends")
+            .hint("name the address and port where the service itself listens"),
         Refusal::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
         Refusal::RouteId(_) => Row::new(Kind::InvalidId).field("id"),
         Refusal::KeyId(_) => Row::new(Kind::InvalidUser).field("user"),
@@ -275,35 +279,6 @@ pub(super) struct HttpError {
     pub(super) status: StatusCode,
     /// The error in the body.
     pub(super) error: ErrorObject,
-}
-
-/// A body over the limit.
-pub(super) fn too_large(limit: usize) -> HttpError {
-    let row = Row::new(Kind::BodyTooLarge).hint("send less at a time");
-    HttpError {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        error: row.say(format!("the body is over {limit} bytes")),
-    }
-}
-
-/// A body of another type.
-pub(super) fn not_json() -> HttpError {
-    let row = Row::new(Kind::MediaType).hint("send `Content-Type: application/json`");
-    let error = row.say("the body is said to be something else than JSON");
-    HttpError { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, error }
-}
-
-/// A body that did not come in time.
-pub(super) fn too_slow() -> HttpError {
-    let row = Row::new(Kind::Timeout);
-    HttpError { status: StatusCode::REQUEST_TIMEOUT, error: row.say("the body did not arrive in time") }
-}
-
-/// A client that has sent its end and is waited for no longer.
-pub(super) fn gone() -> HttpError {
-    let row = Row::new(Kind::Timeout);
-    let error = row.say("the connection was half closed before the answer came");
-    HttpError { status: StatusCode::REQUEST_TIMEOUT, error }
 }
 
 /// Returns the answer to a request that failed authentication. The operator is told of what is theirs.

@@ -14,7 +14,7 @@ use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
 
 use super::auth::{AuthError, Authenticator, NonceReservation, Origin, Persisted};
-use super::fault::{self, HttpError};
+use super::fault::{self, HttpError, unread};
 use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
 use super::methods::{self, Services};
 use super::waiting::Waiting;
@@ -113,10 +113,10 @@ impl Api {
 
     async fn rpc(&self, request: Request<Bytes>, origin: Origin, client: IpAddr) -> Response<Bytes> {
         if request.body().len() > MAX_BODY {
-            return self.refuse(fault::too_large(MAX_BODY));
+            return self.refuse(unread::too_large(MAX_BODY));
         }
         if !is_json(request.headers()) {
-            return self.refuse(fault::not_json());
+            return self.refuse(unread::not_json());
         }
         match self.answer(&request, origin, client).await {
             Ok(answer) => answer,

@@ -31,8 +31,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
-    AckProgress, AckTarget, Domain, HostPolicy, Invitations, NodeAnswer, NodeDirectory, NodeReject,
-    NodeStatus, Quotas,
+    AckProgress, AckTarget, Domain, GatewayListeners, HostPolicy, Invitations, NodeAnswer, NodeDirectory,
+    NodeReject, NodeStatus, Quotas,
 };
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
@@ -185,6 +185,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
         store: Store::open(&dir.join("x.db"), metrics.clone()).unwrap(),
         keys: KeyStore::open(&KeySource::Directory(dir.join("keys"))).unwrap(),
         nodes: Arc::new(OneNode),
+        listeners: GatewayListeners::default(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
         admin: "admin.pub".parse().unwrap(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -57,8 +58,8 @@ pub(crate) struct Parts {
     pub cas: Vec<Ca>,
     /// Places the orders.
     pub orders: Orders,
-    /// Looks before an order is placed.
-    pub inspector: Inspector,
+    /// Looks before an order is placed; a reload puts another in its place.
+    pub inspector: Arc<ArcSwap<Inspector>>,
     /// Where outcomes are counted.
     pub metrics: Metrics,
 }
@@ -152,7 +153,7 @@ impl AcmeIssuer {
     /// How the names can be proven. After a failure another way comes first.
     async fn ways(&self, ca: &Ca, wanted: &Wanted, failures: u32) -> Result<Vec<ChallengeKind>, Failed> {
         let Some(CertName::Exact(host)) = wanted.names.first() else { return Ok(vec![ChallengeKind::Dns01]) };
-        match self.0.inspector.preflight(host, ca.identities().await).await {
+        match self.0.inspector.load_full().preflight(host, ca.identities().await).await {
             Preflight::Ready(mut ways) => {
                 let first = usize::try_from(failures).unwrap_or_default() % ways.len().max(1);
                 ways.rotate_left(first);

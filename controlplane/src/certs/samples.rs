@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -53,6 +54,7 @@ impl World {
         let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
         let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
         let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
+        let inspector = Arc::new(ArcSwap::from_pointee(inspector));
         let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
         let orders = Orders { store: store.clone(), key: Arc::clone(&key), accounts, solver, clock };
         let issuer = AcmeIssuer::new(Parts { cas, orders, inspector, metrics: metrics.clone() });

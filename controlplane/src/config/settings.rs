@@ -20,7 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::list(
         "public_ip",
         "The gateway's public IPv4 and IPv6 addresses. Before a certificate is requested for a host, its DNS is compared with them [default: none]",
-    ),
+    ).live(),
     Key::text("admin_id", "The key id of the admin, who may call every method [default: admin.pub]"),
     Key::text(
         "log_level",
@@ -56,19 +56,19 @@ pub(super) const KEYS: &[Key] = &[
     Key::text(
         "pub_key_store.module",
         "Where the users' public keys are: directory, or http for a key server [default: directory]",
-    ),
+    ).live(),
     Key::file(
         "pub_key_store.path",
         "For module directory: the directory of public keys, ed25519 or RSA, in PEM, OpenSSH or raw base64. A file's name is the key id [default: /etc/webgateway/keys]",
-    ),
+    ).live(),
     Key::text(
         "pub_key_store.uri",
         "For module http: the URL of a public key, with {id} in place of the key id. It must be https, or http on loopback; redirects are not followed [default: none]",
-    ),
+    ).live(),
     Key::duration(
         "pub_key_store.ttl",
         "For module http: how long a fetched key is used before it is fetched again, from 1s to 24h. While the key server cannot be reached, the last answer is used for up to a day [default: 5m]",
-    ),
+    ).live(),
     Key::address(
         "rpc.listen",
         "The address of the API on this machine; from outside, the API is reached through a dataplane [default: 127.0.0.1:8080]",
@@ -112,7 +112,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::list(
         "dns.resolver",
         "Name servers that are asked where hosts lead, each ADDRESS or ADDRESS:PORT [default: those of the system]",
-    ),
+    ).live(),
     Key::text(
         "certificates.module",
         "Who issues certificates: acme, or internal for a development CA inside the controlplane [default: acme]",
@@ -120,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::bool(
         "certificates.preflight",
         "Whether a host's DNS is checked before the CA is asked. With false the CA is asked in any case; it may refuse, and limits how often it can be asked [default: true]",
-    ),
+    ).live(),
     Key::text("acme.email", "An e-mail address that the CA may write to [default: none]"),
     Key::text(
         "acme.profile",

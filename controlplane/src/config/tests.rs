@@ -28,7 +28,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.feed.listen, [FeedAddress::Unix("/run/webgateway/feed.sock".into())]);
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
-    assert_eq!(config.quotas, Quota::default(), "no limits");
+    assert_eq!(config.live.quotas, Quota::default(), "no limits");
 }
 
 #[test]
@@ -92,21 +92,24 @@ fn every_key_is_taken() {
         "--admin-listen=127.0.0.1:0",
     ])
     .unwrap();
-    assert_eq!(config.public_ip.len(), 2);
+    assert_eq!(config.live.lookup.public_ip.len(), 2);
     assert_eq!(config.rpc_require, ["@authority", "date"].map(|name| name.parse().unwrap()));
-    let quotas = config.quotas;
+    let quotas = config.live.quotas;
     assert_eq!((quotas.routes, quotas.backends, quotas.mutations_per_minute), (Some(10), Some(20), Some(30)));
-    assert_eq!(config.resolvers, ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap()));
+    assert_eq!(
+        config.live.lookup.resolvers,
+        ["9.9.9.9:53", "127.0.0.1:8053", "[::1]:53"].map(|a| a.parse().unwrap())
+    );
     assert_eq!(config.reserved_subdomains.iter().collect::<Vec<_>>(), ["api", "www"]);
     assert_eq!(config.secret_key_file.to_str(), Some("x/secret.key"));
     let tcp = FeedAddress::Tcp("[::]:7443".parse().unwrap());
     assert_eq!(config.feed.listen, [FeedAddress::Unix("feed.sock".into()), tcp]);
     assert_eq!(config.feed.address.unwrap().to_string(), "control.example.com:7443");
-    assert_eq!(config.keys, KeySource::Directory("keys".into()));
+    assert_eq!(config.live.keys, KeySource::Directory("keys".into()));
     let uri = "--pub-key-store-uri=https://k.example/{id}";
     let config = resolve(&["--pub-key-store-module=http", uri, "--pub-key-store-ttl=1m"]).unwrap();
     let uri = "https://k.example/{id}".parse().unwrap();
-    assert_eq!(config.keys, KeySource::Http { uri, ttl: Duration::from_secs(60) });
+    assert_eq!(config.live.keys, KeySource::Http { uri, ttl: Duration::from_secs(60) });
 }
 
 #[test]
@@ -201,5 +204,90 @@ fn what_does_not_parse_is_refused() {
         "--certificates-module=none",
     ] {
         assert!(matches!(read(&[flag]), Err(SettingsError::Value(_))), "{flag}");
+    }
+}
+
+#[test]
+fn every_key_holds_after_a_reload_or_a_restart() {
+    for key in KEYS {
+        let (before, after) = changed(key.path);
+        let [running, changed] = [before, after].map(|flags| {
+            let base = if flags.iter().any(|flag| flag.contains("base-domain")) {
+                ""
+            } else {
+                "--base-domain=gw.example"
+            };
+            let flags: Vec<&str> =
+                flags.iter().copied().chain([base]).filter(|flag| !flag.is_empty()).collect();
+            read(&flags).unwrap().resolve().unwrap()
+        });
+        // The one module there is.
+        assert_eq!(running == changed, key.path == "services_storage.module", "{}", key.path);
+        let Config { log_level, live, .. } = changed.clone();
+        let reloaded = Config { log_level, live, ..running };
+        let says = format!("`{}` is live, or needs a restart", key.path);
+        assert_eq!(reloaded == changed, key.is_live || key.path == "services_storage.module", "{says}");
+    }
+}
+
+/// Returns flags that differ in the value of a key; a key without a sample here fails.
+fn changed(key: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match key {
+        "base_domain" => (&["--base-domain=a.example"], &["--base-domain=b.example"]),
+        "public_ip" => (&[], &["--public-ip=192.0.2.1"]),
+        "admin_id" => (&[], &["--admin-id=root.pub"]),
+        "log_level" => (&[], &["--log-level=debug"]),
+        "load_delay" => (&[], &["--load-delay=1s"]),
+        "allowed_backends" => (&[], &["--allowed-backends=500::/16"]),
+        "reserved_subdomains" => (&[], &["--reserved-subdomains=www"]),
+        "secret_key_file" => (&[], &["--secret-key-file=key"]),
+        "admin_listen" => (&[], &["--admin-listen=127.0.0.1:1"]),
+        "local_acme" => (&[], &["--local-acme=https://ca.example/dir"]),
+        "local_acme_root" => (&[], &["--local-acme-root=root.pem"]),
+        "services_storage.module" => (&[], &["--services-storage-module=sqlite"]),
+        "services_storage.db_path" => {
+            (&["--secret-key-file=key"], &["--secret-key-file=key", "--services-storage-db-path=x.db"])
+        }
+        "pub_key_store.module" => {
+            (&[], &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"])
+        }
+        "pub_key_store.path" => (&[], &["--pub-key-store-path=keys"]),
+        "pub_key_store.uri" => (
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://l.example/{id}"],
+        ),
+        "pub_key_store.ttl" => (
+            &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"],
+            &[
+                "--pub-key-store-module=http",
+                "--pub-key-store-uri=https://k.example/{id}",
+                "--pub-key-store-ttl=1m",
+            ],
+        ),
+        "rpc.listen" => (&[], &["--rpc-listen=127.0.0.1:1"]),
+        "rpc.require" => (&[], &["--rpc-require=date"]),
+        "feed.listen" => (&[], &["--feed-listen=unix:feed.sock"]),
+        "feed.address" => (&[], &["--feed-address=control.example.com:7443"]),
+        "feed.node_lifetime" => (&[], &["--feed-node-lifetime=7days"]),
+        "feed.ticket_rotation" => (&[], &["--feed-ticket-rotation=1h"]),
+        "quotas.routes" => (&[], &["--quotas-routes=1"]),
+        "quotas.backends" => (&[], &["--quotas-backends=1"]),
+        "quotas.mutations_per_minute" => (&[], &["--quotas-mutations-per-minute=1"]),
+        "dns.listen" => (&[], &["--dns-listen=127.0.0.1:1"]),
+        "dns.resolver" => (&[], &["--dns-resolver=9.9.9.9"]),
+        "certificates.module" => (&[], &["--certificates-module=internal"]),
+        "certificates.preflight" => (&[], &["--certificates-preflight=false"]),
+        "acme.email" => (&[], &["--acme-email=ops@gw.example"]),
+        "acme.profile" => (&[], &["--acme-profile=shortlived"]),
+        "acme.eab_kid" => (
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
+            &["--acme-eab-kid=b", "--acme-eab-hmac-key=c2VzYW1l"],
+        ),
+        "acme.eab_hmac_key" => (
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=c2VzYW1l"],
+            &["--acme-eab-kid=a", "--acme-eab-hmac-key=AAAA"],
+        ),
+        "acme.fallback" => (&[], &["--acme-fallback=https://two.example/dir"]),
+        other => panic!("`{other}` has no sample"),
     }
 }

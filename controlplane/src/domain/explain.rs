@@ -69,11 +69,11 @@ impl Domain {
 
     /// The route of a host, if it exists for the caller.
     async fn route_of(&self, caller: &Caller, host: &Host) -> Result<Option<RouteStatus>, Refusal> {
-        let (caller, host, base) = (caller.clone(), host.clone(), self.hosts.base().clone());
+        let (caller, host, gateway) = (caller.clone(), host.clone(), self.gateway());
         self.store
             .read("routes.explain", move |tx| {
                 let found = routes::find_by_host(tx, &host)?.filter(|route| caller.sees(&route.owner));
-                Ok(found.map(|route| status_of(tx, route, &base)).transpose()?)
+                Ok(found.map(|route| status_of(tx, route, &gateway)).transpose()?)
             })
             .await
     }
@@ -104,7 +104,12 @@ fn of_route(host: &Host, shown: Option<&RouteStatus>, nodes: usize) -> Option<Pr
         RouteState::Active if nodes == 0 => {
             Some(problem("no dataplane is connected: nothing is served", "the operator must start one"))
         }
-        RouteState::Active => None,
+        RouteState::Active => shown.obstacle.as_ref().map(|obstacle| {
+            problem(
+                &obstacle.reason,
+                "update the route: name the address and port where the service itself listens",
+            )
+        }),
     }
 }
 

@@ -36,12 +36,12 @@ impl Domain {
             host: query.host.map(|start| start.to_ascii_lowercase()),
             mode: query.mode,
         };
-        let base = self.hosts.base().clone();
+        let gateway = self.gateway();
         self.store
             .read("routes.list", move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
                 let Paged { entries, next } = page.cut(found, |route| route.host.as_str());
-                let entries = statuses_of(tx, entries, &base)?;
+                let entries = statuses_of(tx, entries, &gateway)?;
                 Ok((tx.revision()?, Paged { entries, next }))
             })
             .await

@@ -3,8 +3,8 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 use webgateway_proto::model::{
-    Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason, InvalidRemoteAddress,
-    InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
+    Backend, Host, InvalidBackends, InvalidHost, InvalidKeyId, InvalidNodeName, InvalidReason,
+    InvalidRemoteAddress, InvalidRouteId, KeyId, NodeName, RouteId, Suspension, UnsuitableOptionError,
 };
 
 use crate::clock::rfc3339;
@@ -40,6 +40,9 @@ pub(crate) enum Refusal {
     /// Backends that are none, or not allowed.
     #[error(transparent)]
     Backends(#[from] InvalidBackends),
+    /// A backend that is the gateway itself.
+    #[error("`{0}` is a listener of this gateway itself: a route cannot lead back to it")]
+    OwnListener(Backend),
     /// An option that a route of this mode cannot have.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use webgateway_proto::model::{DnsRecord, Host, KeyId, Mode, Route, Suspension};
 
 use super::certificates::awaited;
+use super::listeners::GatewayListeners;
 use crate::store::{StoreError, Tx, coverage, users};
 
 /// A route and its status.
@@ -38,17 +39,26 @@ pub(crate) struct Obstacle {
     pub records: Vec<DnsRecord>,
 }
 
+/// The facts about the gateway that decide how a route stands.
+#[derive(Debug, Clone)]
+pub(super) struct Gateway {
+    /// The base domain.
+    pub(super) base: Host,
+    /// The listeners, where no backend may be.
+    pub(super) listeners: GatewayListeners,
+}
+
 /// A route as it is served, or what stands in its way.
-pub(super) fn status_of(tx: &mut Tx<'_>, route: Route, base: &Host) -> Result<RouteStatus, StoreError> {
+pub(super) fn status_of(tx: &mut Tx<'_>, route: Route, gateway: &Gateway) -> Result<RouteStatus, StoreError> {
     let suspension = users::suspension(tx, &route.owner)?;
-    status_under(tx, route, suspension.as_ref(), base)
+    status_under(tx, route, suspension.as_ref(), gateway)
 }
 
 /// The same for many, whose owners are few.
 pub(super) fn statuses_of(
     tx: &mut Tx<'_>,
     routes: Vec<Route>,
-    base: &Host,
+    gateway: &Gateway,
 ) -> Result<Vec<RouteStatus>, StoreError> {
     let mut suspensions: HashMap<KeyId, Option<Suspension>> = HashMap::new();
     let mut statuses = Vec::with_capacity(routes.len());
@@ -57,7 +67,7 @@ pub(super) fn statuses_of(
             suspensions.insert(route.owner.clone(), users::suspension(tx, &route.owner)?);
         }
         let suspension = suspensions.get(&route.owner).and_then(Option::as_ref);
-        statuses.push(status_under(tx, route, suspension, base)?);
+        statuses.push(status_under(tx, route, suspension, gateway)?);
     }
     Ok(statuses)
 }
@@ -66,7 +76,7 @@ fn status_under(
     tx: &mut Tx<'_>,
     route: Route,
     suspension: Option<&Suspension>,
-    base: &Host,
+    gateway: &Gateway,
 ) -> Result<RouteStatus, StoreError> {
     if let Some(suspension) = suspension {
         let terms = suspension.terms();
@@ -75,10 +85,18 @@ fn status_under(
         return Ok(RouteStatus { route, state: RouteState::Suspended, obstacle });
     }
     if route.destination.mode == Mode::Passthrough || coverage::covers(tx, &route.host)? {
-        return Ok(RouteStatus { route, state: RouteState::Active, obstacle: None });
+        let obstacle = leads_back(&route, gateway);
+        return Ok(RouteStatus { route, state: RouteState::Active, obstacle });
     }
-    let obstacle = Some(obstacle(tx, &route.host, base)?);
+    let obstacle = Some(obstacle(tx, &route.host, &gateway.base)?);
     Ok(RouteStatus { route, state: RouteState::WaitingForCertificate, obstacle })
+}
+
+/// Returns that a backend is the gateway itself, if one is: the route may be from before that listener.
+fn leads_back(route: &Route, gateway: &Gateway) -> Option<Obstacle> {
+    let backend = gateway.listeners.first_among(&route.destination.backends)?;
+    let reason = format!("its backend {backend} is a listener of this gateway itself, and never used");
+    Some(Obstacle { reason, records: Vec::new() })
 }
 
 /// Why a host has no certificate yet. The records of the base domain's are the operator's to create.

@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::host::AdmittedHost;
 use super::quotas::{More, Quotas};
 use super::refusal::Refusal;
-use super::route_status::{RouteStatus, status_of};
+use super::route_status::{Gateway, RouteStatus, status_of};
 use super::rules::Domain;
 use crate::store::audit::{self, Entry};
 use crate::store::{StoreError, Tx, WriteTx, routes, users};
@@ -84,13 +84,26 @@ struct Change {
 /// The facts that hold while something is done.
 struct Given {
     now: OffsetDateTime,
-    base: Host,
+    gateway: Gateway,
     quotas: Quotas,
 }
 
 impl Domain {
     fn given(&self) -> Given {
-        Given { now: self.clock.now(), base: self.hosts.base().clone(), quotas: self.quotas.clone() }
+        Given { now: self.clock.now(), gateway: self.gateway(), quotas: self.quotas.clone() }
+    }
+
+    /// Returns the facts about the gateway that decide how a route stands.
+    pub(super) fn gateway(&self) -> Gateway {
+        Gateway { base: self.hosts.base().clone(), listeners: self.listeners.clone() }
+    }
+
+    fn admit_backends(&self, texts: &[String]) -> Result<Backends, Refusal> {
+        let backends = Backends::parse(texts, &self.allowed_backends)?;
+        match self.listeners.first_among(&backends) {
+            Some(own) => Err(Refusal::OwnListener(own)),
+            None => Ok(backends),
+        }
     }
 
     /// Does it, or only what it would be.
@@ -110,7 +123,7 @@ impl Domain {
         let CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run } = command;
         let host = self.hosts.admit(fqdn.as_deref(), subdomain.as_deref())?;
         let host = host.ok_or(Refusal::NoHost)?.in_mode(mode)?;
-        let backends = Backends::parse(&backends, &self.allowed_backends)?;
+        let backends = self.admit_backends(&backends)?;
         let destination = Destination::new(mode, backends, options)?;
         let (by, given, wanted) = (caller.clone(), self.given(), Wanted { id, host, destination });
         let write = move |tx: &mut WriteTx<'_>| create(tx, &by, wanted, &given);
@@ -119,11 +132,11 @@ impl Domain {
 
     /// Returns one route.
     pub(crate) async fn route(&self, caller: &Caller, id: RouteId) -> Result<RouteStatus, Refusal> {
-        let (caller, base) = (caller.clone(), self.hosts.base().clone());
+        let (caller, gateway) = (caller.clone(), self.gateway());
         self.store
             .read("routes.get", move |tx| {
                 let route = owned(tx, &caller, id)?;
-                Ok(status_of(tx, route, &base)?)
+                Ok(status_of(tx, route, &gateway)?)
             })
             .await
     }
@@ -135,7 +148,7 @@ impl Domain {
         command: UpdateRoute,
     ) -> Result<RouteStatus, Refusal> {
         let host = self.hosts.admit(command.fqdn.as_deref(), command.subdomain.as_deref())?;
-        let backends = command.backends.as_ref().map(|texts| Backends::parse(texts, &self.allowed_backends));
+        let backends = command.backends.as_ref().map(|texts| self.admit_backends(texts));
         let change = Change { host, backends: backends.transpose()?, command };
         let (by, given, dry_run) = (caller.clone(), self.given(), change.command.dry_run);
         let write = move |tx: &mut WriteTx<'_>| update(tx, &by, change, &given);
@@ -150,12 +163,12 @@ impl Domain {
         command: DeleteRoute,
     ) -> Result<RouteStatus, Refusal> {
         let DeleteRoute { id, expected_version } = command;
-        let (by, now, base) = (caller.clone(), self.clock.now(), self.hosts.base().clone());
+        let (by, now, gateway) = (caller.clone(), self.clock.now(), self.gateway());
         self.store
             .write(action::ROUTES_DELETE, move |tx| {
                 by.require_active(tx)?;
                 let route = expect(owned(tx, &by, id)?, expected_version)?;
-                let mut last = status_of(tx, route, &base)?;
+                let mut last = status_of(tx, route, &gateway)?;
                 let version = tx.revise()?;
                 routes::delete(tx, id, version, now)?;
                 let done = Done { at: now, method: action::ROUTES_DELETE };
@@ -178,7 +191,7 @@ fn create(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     wanted: Wanted,
-    Given { now, base, quotas }: &Given,
+    Given { now, gateway, quotas }: &Given,
 ) -> Result<RouteStatus, Refusal> {
     caller.require_active(tx)?;
     if let Some(id) = wanted.id
@@ -187,7 +200,7 @@ fn create(
         let same = route.owner == *caller.key_id()
             && route.host == wanted.host
             && route.destination == wanted.destination;
-        return if same { Ok(status_of(tx, route, base)?) } else { Err(Refusal::IdTaken(id)) };
+        return if same { Ok(status_of(tx, route, gateway)?) } else { Err(Refusal::IdTaken(id)) };
     }
     refuse_taken(tx, caller, &wanted.host)?;
     let backends = wanted.destination.backends.as_slice().len() as u64;
@@ -205,20 +218,20 @@ fn create(
     routes::insert(tx, &route)?;
     record(tx, caller, Done { at: *now, method: action::ROUTES_CREATE }, None, Some(&route))?;
     announce(tx, "route created", caller, &route);
-    Ok(status_of(tx, route, base)?)
+    Ok(status_of(tx, route, gateway)?)
 }
 
 fn update(
     tx: &mut WriteTx<'_>,
     caller: &Caller,
     change: Change,
-    Given { now, base, quotas }: &Given,
+    Given { now, gateway, quotas }: &Given,
 ) -> Result<RouteStatus, Refusal> {
     caller.require_active(tx)?;
     let before = expect(owned(tx, caller, change.command.id)?, change.command.expected_version)?;
-    let mut route = changed(&before, change, base)?;
+    let mut route = changed(&before, change, &gateway.base)?;
     if route == before {
-        return Ok(status_of(tx, before, base)?);
+        return Ok(status_of(tx, before, gateway)?);
     }
     if route.host != before.host {
         refuse_taken(tx, caller, &route.host)?;
@@ -231,7 +244,7 @@ fn update(
     routes::update(tx, &route)?;
     record(tx, caller, Done { at: *now, method: action::ROUTES_UPDATE }, Some(&before), Some(&route))?;
     announce(tx, "route updated", caller, &route);
-    Ok(status_of(tx, route, base)?)
+    Ok(status_of(tx, route, gateway)?)
 }
 
 /// The route after the change, its version and time aside.

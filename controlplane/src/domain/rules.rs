@@ -9,6 +9,7 @@ use webgateway_proto::model::{KeyId, Prefixes, RemoteAddress};
 use super::caller::Caller;
 use super::directory::NodeDirectory;
 use super::host::HostPolicy;
+use super::listeners::GatewayListeners;
 use super::quotas::Quotas;
 use crate::clock::Clock;
 use crate::keys::KeyStore;
@@ -23,6 +24,8 @@ pub(crate) struct Domain {
     pub keys: KeyStore,
     /// The nodes that are, or were, connected.
     pub nodes: Arc<dyn NodeDirectory>,
+    /// The listeners of the gateway, where no backend may be.
+    pub listeners: GatewayListeners,
     /// The hosts that a route may have.
     pub hosts: HostPolicy,
     /// The addresses that a backend may have.

@@ -84,6 +84,7 @@ impl Scene {
             store,
             keys: KeyStore::open(&KeySource::Directory(keys)).unwrap(),
             nodes: Arc::new(NoNodes),
+            listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(base, BTreeSet::from(["www".to_owned()])),
             allowed_backends: Prefixes::default(),
             admin: "admin.pub".parse().unwrap(),

@@ -85,6 +85,11 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// Returns the addresses for remote nodes.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.remote.iter().filter_map(|listener| listener.local_addr().ok())
+    }
+
     /// Returns the connections of all listeners; none any more when the process stops.
     pub(super) fn incoming(self, acceptor: &FeedAcceptor) -> impl Stream<Item = io::Result<Guarded>> + use<> {
         let (queue, connections) = mpsc::channel(QUEUE);

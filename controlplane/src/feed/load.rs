@@ -1,5 +1,6 @@
 //! Brings the catalog to what the store says, at start and after each change, gathered for a moment.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,15 @@ use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::{Resource, ResourceName, Settings};
+use webgateway_proto::model::ProcessListeners;
 
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
+use crate::domain::{GatewayListeners, KnownListeners};
 use crate::seal::SecretKey;
 use crate::store::change::{Change, Changed, Changes};
-use crate::store::feed::{changes_since, record_settings};
+use crate::store::feed::{self, changes_since, record};
 use crate::store::{Store, StoreError, challenges, tombstones};
 
 /// How long to wait when the store cannot be read.
@@ -33,13 +36,15 @@ pub(crate) struct StoreGoneError;
 /// Reads the store for the catalog.
 #[derive(Clone)]
 pub(crate) struct Loader {
-    /// What the nodes hold comes from here,
+    /// The store of routes and certificates.
     pub store: Store,
-    /// its private keys opened with this,
+    /// The key that opens private keys.
     pub key: Arc<SecretKey>,
-    /// from the configuration,
+    /// The settings of the configuration, without listeners.
     pub settings: Settings,
-    /// and from who has something shown for a while.
+    /// The listeners of the gateway, which complete the settings.
+    pub listeners: GatewayListeners,
+    /// The challenges that nodes show for a while.
     pub challenges: Challenges,
     /// How old a deletion is, is seen from here.
     pub clock: Clock,
@@ -47,14 +52,26 @@ pub(crate) struct Loader {
     pub delay: Duration,
 }
 
+/// The reason why the loader looks again.
+enum Woken {
+    /// The store has a newer revision.
+    Revision,
+    /// Other listeners of the gateway are known.
+    Listeners,
+    /// Old deletions are to be forgotten.
+    Compaction,
+}
+
 impl Loader {
     /// Everything, as it is now.
     pub(crate) async fn load(&self) -> Result<Catalog, StoreError> {
         let text = settings_text(&self.settings);
         let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
-            Ok((record_settings(tx, &text)?, challenges::clear(tx)?))
+            Ok((record(tx, feed::SETTINGS, &text)?, challenges::clear(tx)?))
         });
         let (version, left) = write.await?;
+        let known = self.listeners.subscribe().borrow().clone();
+        let settings = self.settings(&known).await?;
         let forgotten = self.compact().await?;
         // What the settings forbid now, and which challenges have come and gone, the catalog leaves out without a
         // trace; a node that stands before that is therefore told everything anew.
@@ -62,12 +79,7 @@ impl Loader {
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
         changes.changed.extend(left.changed);
-        let settings = Arc::new(Resource::Settings(self.settings.clone()));
-        changes.changed.push(Changed {
-            name: ResourceName::Settings,
-            version,
-            change: Change::Put(settings),
-        });
+        changes.changed.push(Changed { version: settings.version.max(version), ..settings });
         catalog.apply(changes);
         Ok(catalog)
     }
@@ -78,22 +90,35 @@ impl Loader {
         catalog: watch::Sender<Catalog>,
         stop: Stop,
     ) -> Result<(), StoreGoneError> {
-        let mut revision = self.store.changed();
+        let (mut revision, mut listeners) = (self.store.changed(), self.listeners.subscribe());
+        // The catalog may have been read some time ago.
+        listeners.mark_changed();
+        let mut settings = None;
         let mut compaction = interval(COMPACTION);
         loop {
             let version = catalog.borrow().version();
-            let newer = tokio::select! {
-                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| true),
-                _ = compaction.tick() => Ok(false),
+            let woken = tokio::select! {
+                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| Woken::Revision),
+                Ok(()) = listeners.changed() => Ok(Woken::Listeners),
+                _ = compaction.tick() => Ok(Woken::Compaction),
                 () = stop.begun() => return Ok(()),
             };
-            if !newer.map_err(|_| StoreGoneError)? {
-                self.forget(&catalog).await;
-                continue;
+            match woken.map_err(|_| StoreGoneError)? {
+                Woken::Revision => {}
+                Woken::Listeners => {
+                    let known = listeners.borrow_and_update().clone();
+                    settings = self.renewed_settings(&known).await.or(settings);
+                    continue;
+                }
+                Woken::Compaction => {
+                    self.forget(&catalog).await;
+                    continue;
+                }
             }
             sleep(self.delay).await;
             match self.read(version).await {
-                Ok(changes) => {
+                Ok(mut changes) => {
+                    changes.changed.extend(settings.take_if(|changed| changed.version > version));
                     let mut next = catalog.borrow().clone();
                     next.apply(changes);
                     catalog.send_replace(next);
@@ -104,6 +129,29 @@ impl Loader {
                 }
             }
         }
+    }
+
+    /// Returns the settings as they are with these listeners, and the version at which they came to be so.
+    async fn settings(&self, known: &KnownListeners) -> Result<Changed, StoreError> {
+        let mut settings = self.settings.clone();
+        let is_backend = |ip: IpAddr| ip.is_unspecified() || settings.allowed_backends.contain(ip);
+        let listeners = known.all().cloned().map(|mut listeners| {
+            listeners.addresses.retain(|address| is_backend(address.ip()));
+            listeners
+        });
+        let listeners: Vec<ProcessListeners> = listeners.filter(|of| !of.addresses.is_empty()).collect();
+        let text = format!("{listeners:?}");
+        settings.listeners = listeners;
+        let write = self.store.write("feed listeners", move |tx| record(tx, feed::LISTENERS, &text));
+        let change = Change::Put(Arc::new(Resource::Settings(settings)));
+        Ok(Changed { name: ResourceName::Settings, version: write.await?, change })
+    }
+
+    async fn renewed_settings(&self, known: &KnownListeners) -> Option<Changed> {
+        let settings = self.settings(known).await;
+        settings
+            .inspect_err(|error| error!(%error, "the nodes cannot be told of the gateway's listeners"))
+            .ok()
     }
 
     /// Nobody is told: what is forgotten is no news.

@@ -44,8 +44,11 @@ pub(crate) fn suspend(n: u64, version: u64) -> Changed {
 }
 
 pub(crate) fn settings(version: u64) -> Changed {
-    let settings =
-        Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
+    let settings = Settings {
+        base_domain: Host::parse("gw.example").unwrap(),
+        allowed_backends: Prefixes::default(),
+        listeners: vec![],
+    };
     let change = Change::Put(Arc::new(Resource::Settings(settings)));
     Changed { name: ResourceName::Settings, version, change }
 }

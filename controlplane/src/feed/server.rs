@@ -27,6 +27,7 @@ use super::nodes::{Connected, Nodes};
 use super::peer::Peer;
 use super::questions::{Questions, questions};
 use super::session::Session;
+use crate::domain::GatewayListeners;
 use crate::store::history::Standing;
 
 /// The largest message taken from a node: an API call with its body and head.
@@ -73,6 +74,8 @@ pub(crate) struct FeedService {
     pub catalog: watch::Receiver<Catalog>,
     /// The list of connected nodes.
     pub nodes: Nodes,
+    /// The listeners of the gateway; nodes say theirs.
+    pub listeners: GatewayListeners,
     /// The list of those that may be a node.
     pub members: Members,
     /// Answers API calls.
@@ -211,7 +214,10 @@ impl FeedService {
                 sending = batch.map(|batch| send(batch, outbound.clone()));
             }
             tokio::select! {
-                message = stream.next() => handle_message(message?, &mut session, connected, &mut questions)?,
+                message = stream.next() => match message? {
+                    FromNode::Listeners(listeners) => self.listeners.learn(connected.name(), listeners),
+                    message => handle_message(message, &mut session, connected, &mut questions)?,
+                },
                 // A node that reads so slowly does not answer in time.
                 question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
                 () = finish(&mut sending) => sending = None,
@@ -264,7 +270,7 @@ fn handle_message(
         }
         FromNode::Health(changed) => connected.sees(changed),
         FromNode::Explanation(explanation) => questions.answered(*explanation),
-        FromNode::Heartbeat | FromNode::Unknown => {}
+        FromNode::Heartbeat | FromNode::Listeners(_) | FromNode::Unknown => {}
     }
     Ok(())
 }

@@ -15,8 +15,17 @@ use super::schema::{meta, routes, tombstones, users};
 use super::{StoreError, Tx, WriteTx, tickets};
 use crate::seal::SecretKey;
 
-const SETTINGS: &str = "feed_settings";
-const SETTINGS_VERSION: &str = "feed_settings_version";
+/// A text about the gateway, and the version at which it came to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fact {
+    text: &'static str,
+    version: &'static str,
+}
+
+/// The settings that decide which routes are served.
+pub(crate) const SETTINGS: Fact = Fact { text: "feed_settings", version: "feed_settings_version" };
+/// The listeners where no backend may be.
+pub(crate) const LISTENERS: Fact = Fact { text: "feed_listeners", version: "feed_listeners_version" };
 
 /// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
 /// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
@@ -30,18 +39,18 @@ pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> R
     Ok(Changes { version: tx.revision()?, changed })
 }
 
-/// The version at which the settings came to be this text, one of them now if they were another.
-pub(crate) fn record_settings(tx: &mut WriteTx<'_>, text: &str) -> Result<u64, StoreError> {
+/// Returns the version at which a fact came to be this text, a new one if it was another.
+pub(crate) fn record(tx: &mut WriteTx<'_>, fact: Fact, text: &str) -> Result<u64, StoreError> {
     let known = |tx: &mut WriteTx<'_>, key: &str| -> Result<Option<String>, StoreError> {
         Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
     };
-    if known(tx, SETTINGS)?.as_deref() == Some(text)
-        && let Some(version) = known(tx, SETTINGS_VERSION)?
+    if known(tx, fact.text)?.as_deref() == Some(text)
+        && let Some(version) = known(tx, fact.version)?
     {
-        return version.parse().map_err(|e| StoreError::damaged("meta", SETTINGS_VERSION, e));
+        return version.parse().map_err(|e| StoreError::damaged("meta", fact.version, e));
     }
     let version = tx.revise()?;
-    for (key, value) in [(SETTINGS, text), (SETTINGS_VERSION, &version.to_string())] {
+    for (key, value) in [(fact.text, text), (fact.version, &version.to_string())] {
         let row = (meta::key.eq(key), meta::value.eq(value));
         diesel::replace_into(meta::table).values(row).execute(tx.conn)?;
     }

@@ -58,6 +58,20 @@ impl Connector {
         Self { down, unanswered: RefCell::default(), turns, observations, dialer, metrics, timeout }
     }
 
+    /// Returns one that connects within `timeout`, to backends whose hosts acknowledge within `ack_timeout`.
+    #[must_use]
+    pub(crate) fn with_timeouts(&self, timeout: Duration, ack_timeout: Duration) -> Self {
+        Self {
+            down: RefCell::new(self.down.borrow().clone()),
+            unanswered: RefCell::default(),
+            turns: Turns::default(),
+            observations: self.observations.clone(),
+            dialer: Dialer { ack_timeout, ..self.dialer.clone() },
+            metrics: self.metrics.clone(),
+            timeout,
+        }
+    }
+
     /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
     pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
@@ -140,7 +154,7 @@ mod tests {
 
     fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
-        let ourselves = Ourselves::new([]);
+        let ourselves = Ourselves::new([], Arc::default());
         let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);

@@ -1,14 +1,20 @@
 //! Connecting to a backend, and naming what went wrong.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tracing::debug;
+use webgateway_process::{network_stack, reachable};
+use webgateway_proto::model::{ProcessListeners, SeenAddress};
 
 use super::stream::BackendStream;
+use crate::snapshot::Snapshot;
 
 /// The reason why a backend cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -33,13 +39,17 @@ pub(crate) enum DialError {
     Other(io::ErrorKind),
 }
 
-/// The listeners of this gateway: a backend there would bring a connection back for ever, and bytes that pass through
-/// cannot be marked as HTTP requests are; or it would show the public what is meant for the operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ourselves(Vec<SocketAddr>);
+/// The listeners of this gateway, this node's and, as the controlplane says, its own and those of other nodes: a backend
+/// there would bring a connection back for ever, and bytes that pass through cannot be marked as HTTP requests are; or it
+/// would show the public what is meant for the operator.
+#[derive(Clone)]
+pub(crate) struct Ourselves {
+    own: Arc<ProcessListeners>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
 
 /// The terms on which backends are connected to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     /// The gateway's own listeners, where no backend may be.
     pub ourselves: Ourselves,
@@ -48,24 +58,43 @@ pub(crate) struct Dialer {
 }
 
 impl Ourselves {
-    /// Returns those at `listeners`, unspecified addresses among them.
+    /// Returns this node's at `addresses`, unspecified ones among them, and those in the settings of `snapshot`.
     #[must_use]
-    pub(crate) fn new(listeners: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self(listeners.into_iter().collect())
+    pub(crate) fn new(
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+    ) -> Self {
+        let (stack, addresses) = (network_stack().to_owned(), addresses.into_iter().collect());
+        Self { own: Arc::new(ProcessListeners { stack, addresses }), snapshot }
+    }
+
+    /// Returns this node's listeners as they are seen from elsewhere now. Where the system does not tell its addresses,
+    /// those of unspecified listeners are not known.
+    #[must_use]
+    pub(crate) fn seen_from_elsewhere(&self) -> ProcessListeners {
+        let ProcessListeners { stack, addresses } = &*self.own;
+        let addresses = reachable(addresses).unwrap_or_else(|error| {
+            debug!(%error, "the addresses of this machine are not known");
+            addresses.clone()
+        });
+        ProcessListeners { stack: stack.clone(), addresses }
     }
 
     /// Returns whether a connection from `local` to `peer` ends at a listener of ours. An address that dials itself is
-    /// this machine's. IPv6's unspecified address stands for those of IPv4 too, as listening on it most often does.
+    /// this machine's.
     fn is_at(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
         let is_local = from == to || to.is_loopback() || to.is_unspecified();
-        self.0.iter().filter(|listener| listener.port() == peer.port()).any(|listener| {
-            match listener.ip().to_canonical() {
-                IpAddr::V4(ip) if ip.is_unspecified() => is_local && to.is_ipv4(),
-                IpAddr::V6(ip) if ip.is_unspecified() => is_local,
-                ip => ip == to,
-            }
-        })
+        let seen = SeenAddress { stack: &self.own.stack, address: peer, is_local };
+        let snapshot = self.snapshot.load();
+        let others = snapshot.settings.iter().flat_map(|settings| &settings.listeners);
+        std::iter::once(&*self.own).chain(others).any(|listeners| listeners.are_at(seen))
+    }
+}
+
+impl fmt::Debug for Ourselves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ourselves").field(&self.own).finish()
     }
 }
 
@@ -124,7 +153,7 @@ mod tests {
         let at = |listener: &str, local: &str, peer: &str| {
             // Another listener is never in the way.
             let listeners = ["192.0.2.1:9180", listener].map(|address| address.parse().unwrap());
-            Ourselves::new(listeners).is_at(local.parse().unwrap(), peer.parse().unwrap())
+            Ourselves::new(listeners, Arc::default()).is_at(local.parse().unwrap(), peer.parse().unwrap())
         };
         for (listener, local, peer) in [
             ("[::]:443", "[400::1]:5000", "[400::1]:443"),

@@ -1,6 +1,6 @@
 //! The idle connections of one worker to its backends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const READ_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
     idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
-    keep: Duration,
+    keep: Cell<Duration>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,12 @@ where
     /// Keeps an idle connection for `keep`.
     #[must_use]
     pub(crate) fn new(keep: Duration) -> Self {
-        Self { idle: RefCell::default(), keep }
+        Self { idle: RefCell::default(), keep: Cell::new(keep) }
+    }
+
+    /// Keeps a connection that becomes idle from now on for `keep`.
+    pub(crate) fn set_keep(&self, keep: Duration) {
+        self.keep.set(keep);
     }
 
     /// Takes the newest idle connection that can take a request.
@@ -86,7 +91,7 @@ where
         now: Instant,
         announced: Option<Duration>,
     ) {
-        let keep = time_to_keep(self.keep, announced, connection.round_trip);
+        let keep = time_to_keep(self.keep.get(), announced, connection.round_trip);
         let Some(until) = keep.filter(|_| !connection.sender.is_closed()).map(|keep| now + keep) else {
             return;
         };

@@ -65,8 +65,12 @@ pub(crate) const HELLO_BYTES: usize = 64 * 1024;
 pub(crate) const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum size of the bodies of all API requests that are being received, in bytes.
 pub(crate) const API_RECEIVED: usize = 32 * 1024 * 1024;
-/// The maximum size of the bodies of all API requests that have come whole, and of the answers, together, in bytes.
-pub(crate) const API_BODIES: usize = 64 * 1024 * 1024;
+/// The maximum size of the bodies of all API requests that have come whole, in bytes.
+pub(crate) const API_BODIES: usize = 32 * 1024 * 1024;
+/// The maximum size of all answers of the API that are being read, in bytes.
+pub(crate) const API_ANSWERS: usize = 64 * 1024 * 1024;
+/// The time to read an answer of the API.
+pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// The maximum size of an answer of the API, in bytes: what gwctl takes, and a head.
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.

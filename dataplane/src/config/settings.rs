@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
         "log_level",
         "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_dataplane=debug [default: info]",
     ).live(),
-    Key::bool("access_log", "Whether every request is logged [default: false]"),
+    Key::bool("access_log", "Whether every request is logged [default: false]").live(),
     Key::file(
         "cache_dir",
         "A directory for a sealed copy of what is served, so that the node can start while the controlplane is away [default: none]",
@@ -48,47 +48,47 @@ pub(super) const KEYS: &[Key] = &[
     Key::number(
         "limits.connections",
         "Open connections per worker, WebSockets and passthrough included. There are fewer if the limit on open files leaves no descriptor for the backend connection of each [default: 20000]",
-    ),
+    ).live(),
     Key::duration(
         "limits.hello_timeout",
         "The time for a client to send its whole ClientHello [default: 5s]",
-    ),
-    Key::duration("limits.handshake_timeout", "The time for the rest of the TLS handshake [default: 10s]"),
+    ).live(),
+    Key::duration("limits.handshake_timeout", "The time for the rest of the TLS handshake [default: 10s]").live(),
     Key::duration(
         "limits.header_timeout",
         "The time for a client to send a request head, and the longest pause between two requests [default: 60s]",
-    ),
+    ).live(),
     Key::number(
         "limits.header_bytes",
         "The maximum size of a request head in bytes, with at most one field for each 32 of them. The head of a backend's answer has the same limit, and may have at most 32768 bytes [default: 65536]",
-    ),
+    ).live(),
     Key::duration(
         "limits.stall_timeout",
         "The longest time without progress while the gateway waits for the client [default: 60s]",
-    ),
-    Key::number("limits.streams", "Concurrent HTTP/2 requests per connection [default: 128]"),
-    Key::duration("limits.connect_timeout", "The time to connect to a backend [default: 10s]"),
+    ).live(),
+    Key::number("limits.streams", "Concurrent HTTP/2 requests per connection [default: 128]").live(),
+    Key::duration("limits.connect_timeout", "The time to connect to a backend [default: 10s]").live(),
     Key::duration(
         "limits.ack_timeout",
         "The time for a backend's host to acknowledge data, also in passthrough and WebSocket connections. An upload that a slow backend does not read yet may wait longer [default: 15s]",
-    ),
-    Key::duration("limits.response_timeout", "The time for a backend to begin its answer [default: 120s]"),
+    ).live(),
+    Key::duration("limits.response_timeout", "The time for a backend to begin its answer [default: 120s]").live(),
     Key::duration(
         "limits.backend_timeout",
         "The longest time without a byte from a backend that is answering [default: 1h]",
-    ),
+    ).live(),
     Key::duration(
         "limits.backend_idle",
         "How long an idle connection to a backend is kept; a shorter time in the backend's Keep-Alive field wins [default: 4s]",
-    ),
+    ).live(),
     Key::duration(
         "limits.tunnel_timeout",
         "The longest time without a byte in either direction of a passthrough or WebSocket connection [default: 1h]",
-    ),
+    ).live(),
     Key::duration(
         "limits.drain",
         "The time for connections to finish when their route is deleted or the process stops [default: 30s]",
-    ),
+    ).live(),
 ];
 
 /// The keys as they are given; [`Config`](super::Config) is what they mean.

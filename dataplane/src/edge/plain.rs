@@ -122,7 +122,11 @@ mod tests {
     fn only_known_hosts_are_redirected() {
         let mut snapshot = Snapshot::default();
         let base_domain = Host::parse("gw.example").unwrap();
-        snapshot.settings = Some(Arc::new(Settings { base_domain, allowed_backends: Prefixes::default() }));
+        snapshot.settings = Some(Arc::new(Settings {
+            base_domain,
+            allowed_backends: Prefixes::default(),
+            listeners: vec![],
+        }));
         let location = |host: &str, uri: &str, port| {
             let response = redirect(&snapshot, host, &uri.parse().unwrap(), port)?;
             assert_eq!(response.status(), 308);

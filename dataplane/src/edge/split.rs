@@ -76,7 +76,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         let mut snapshot = Snapshot::default();
         let base_domain = Host::parse("gw.example").unwrap();
-        let settings = Settings { base_domain, allowed_backends: Prefixes::default() };
+        let settings = Settings { base_domain, allowed_backends: Prefixes::default(), listeners: vec![] };
         snapshot.settings = Some(Arc::new(settings));
         for names in [&["*.gw.example", "gw.example"][..], &["own.example"]] {
             let cert = certificate(names, 0, 100);

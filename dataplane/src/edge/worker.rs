@@ -16,10 +16,12 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use webgateway_process::accept::Acceptor;
 use webgateway_process::{LocalTasks, ProcessMetrics, Pulse, Stop};
 
+use super::room::Room;
 use super::{connection, plain};
 use crate::clock::TICK;
+use crate::config::Live;
 use crate::connections::{OpenConnection, Phase, RouteClosed};
-use crate::context::WorkerContext;
+use crate::context::{CurrentContext, WorkerContext};
 use crate::snapshot::Snapshot;
 use crate::socket;
 
@@ -42,6 +44,9 @@ pub(crate) struct Sockets {
     pub wait_for_first_sync: bool,
 }
 
+/// Makes the state of a worker, on its own thread.
+pub(crate) type MakeContext = Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>;
+
 /// The parts of a worker, for its thread.
 pub(crate) struct Worker {
     /// Its listening sockets.
@@ -50,6 +55,8 @@ pub(crate) struct Worker {
     pub closed: UnboundedReceiver<RouteClosed>,
     /// Is true while clients are asked to go.
     pub leave: watch::Receiver<bool>,
+    /// The part of the configuration that a reload changes.
+    pub live: watch::Receiver<Live>,
     /// The sign that it moves.
     pub pulse: Pulse,
     /// The signal to stop.
@@ -57,7 +64,7 @@ pub(crate) struct Worker {
     /// The metrics of accepts and tasks.
     pub metrics: ProcessMetrics,
     /// Makes what its connections share, on its own thread.
-    pub context: Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>,
+    pub context: MakeContext,
 }
 
 /// A worker ended before it was told to.
@@ -78,10 +85,13 @@ pub(crate) enum WorkerError {
 pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
-        let Worker { sockets, closed, leave, pulse, stop, metrics, context } = worker;
-        let context = Rc::new(context(LocalTasks::new(metrics.clone())));
-        let mut accepting = accept_all(sockets, &context, metrics)?;
-        let mut control = Control { context: &context, closed, leave, stop: &stop, pulse: &pulse };
+        let Worker { sockets, closed, leave, live, pulse, stop, metrics, context } = worker;
+        let context = context(LocalTasks::new(metrics.clone()));
+        let room = Room::new(context.limits.connections);
+        let context = Rc::new(CurrentContext::new(context));
+        let mut accepting = accept_all(sockets, &context, room.semaphore(), metrics)?;
+        let (stop, pulse) = (&stop, &pulse);
+        let mut control = Control { context: &context, room, closed, leave, live, stop, pulse };
         let ended = control.run(&mut accepting).await;
         if ended.is_err() {
             // The process cannot go on without this worker, and says so when it has drained.
@@ -96,11 +106,11 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
 
 fn accept_all(
     sockets: Sockets,
-    context: &Rc<WorkerContext>,
+    context: &Rc<CurrentContext>,
+    room: Arc<Semaphore>,
     metrics: ProcessMetrics,
 ) -> io::Result<JoinSet<()>> {
     let Sockets { https, http, wait_for_first_sync } = sockets;
-    let room = Arc::new(Semaphore::new(context.limits.connections));
     let acceptors = Acceptors { context: Rc::clone(context), room, metrics, wait_for_first_sync };
     let mut accepting = JoinSet::new();
     for socket in https {
@@ -115,7 +125,7 @@ fn accept_all(
 /// The accept loops of a worker.
 #[derive(Clone)]
 struct Acceptors {
-    context: Rc<WorkerContext>,
+    context: Rc<CurrentContext>,
     room: Arc<Semaphore>,
     metrics: ProcessMetrics,
     wait_for_first_sync: bool,
@@ -123,8 +133,9 @@ struct Acceptors {
 
 impl Acceptors {
     async fn https(self, listener: TcpListener) {
-        let context = Rc::clone(&self.context);
+        let current = Rc::clone(&self.context);
         self.accept("https", listener, |stream, peer, permit| {
+            let context = current.get();
             context.metrics.accepted_https.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
             let connection = connection::connection(Rc::clone(&context), open, stream, peer);
@@ -134,8 +145,9 @@ impl Acceptors {
     }
 
     async fn http(self, listener: TcpListener) {
-        let context = Rc::clone(&self.context);
+        let current = Rc::clone(&self.context);
         self.accept("http", listener, |stream, peer, permit| {
+            let context = current.get();
             context.metrics.accepted_http.inc();
             let open = OpenConnection::new(context.metrics.open.clone(), permit);
             let connection = plain::connection(Rc::clone(&context), open, stream, peer);
@@ -151,7 +163,7 @@ impl Acceptors {
         mut serve: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
     ) {
         if self.wait_for_first_sync {
-            wait_for_first_sync(&self.context.snapshot).await;
+            wait_for_first_sync(&self.context.get().snapshot).await;
         }
         let errors = self.metrics.accept_errors(name);
         let acceptor = Acceptor { name, listener, admission: self.room, errors };
@@ -176,26 +188,35 @@ pub(crate) async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
 
 /// The control loop of a worker, beside its connections.
 struct Control<'a> {
-    context: &'a Rc<WorkerContext>,
+    context: &'a CurrentContext,
+    room: Room,
     closed: UnboundedReceiver<RouteClosed>,
     leave: watch::Receiver<bool>,
+    live: watch::Receiver<Live>,
     stop: &'a Stop,
     pulse: &'a Pulse,
 }
 
 impl Control<'_> {
-    /// Ends the connections of routes that are gone, and sweeps, until the stop begins.
+    /// Ends the connections of routes that are gone, takes what a reload changes, and sweeps, until the stop begins.
     async fn run(&mut self, accepting: &mut JoinSet<()>) -> Result<(), WorkerError> {
         let (mut sweep, mut tick) = (interval(SWEEP), interval(TICK));
         loop {
             tokio::select! {
-                Some(closed) = self.closed.recv() => end_route(self.context, closed),
-                Ok(()) = self.leave.changed() => self.context.connections.leave(*self.leave.borrow_and_update()),
+                Some(closed) = self.closed.recv() => end_route(&self.context.get(), closed),
+                Ok(()) = self.leave.changed() => {
+                    self.context.get().connections.leave(*self.leave.borrow_and_update());
+                }
+                Ok(()) = self.live.changed() => {
+                    let live = self.live.borrow_and_update().clone();
+                    self.room.resize(live.limits.connections, &self.context.get().tasks);
+                    self.context.reload(live);
+                }
                 _ = tick.tick() => {
-                    self.context.clock.tick();
+                    self.context.get().clock.tick();
                     self.pulse.beat();
                 }
-                _ = sweep.tick() => self.context.pool.sweep(Instant::now()),
+                _ = sweep.tick() => self.context.get().pool.sweep(Instant::now()),
                 Some(ended) = accepting.join_next() => {
                     ended?;
                     return Err(WorkerError::AcceptLoopEnded);
@@ -208,6 +229,7 @@ impl Control<'_> {
     /// Waits for what is under way; what does not finish within the drain is cut.
     async fn drain(&self) {
         let Self { context, stop, pulse, .. } = self;
+        let context = context.get();
         context.connections.end_all(Phase::Draining);
         let all_gone = async {
             while !context.connections.is_empty() {

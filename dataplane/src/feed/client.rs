@@ -115,6 +115,8 @@ impl FeedClient {
         let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.send(&outgoing, self.hello()).await?;
+        let listeners = self.view.dialer.ourselves.seen_from_elsewhere();
+        self.send(&outgoing, FromNode::Listeners(listeners)).await?;
         let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamError::Silent)?.map_err(Box::new)?.into_inner();
         self.controlplane.connect(channel);

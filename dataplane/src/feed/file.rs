@@ -131,7 +131,11 @@ pub(crate) fn load(path: &Path) -> Result<Complete, InvalidFile> {
         .map_err(|source| InvalidFile::Syntax { path: path.to_owned(), source })?;
     let mut messages = Vec::with_capacity(contents.certificates.len() + contents.routes.len() + 1);
     let allowed = contents.settings.allowed_backends.clone();
-    let settings = Settings { base_domain: contents.settings.base_domain, allowed_backends: allowed.clone() };
+    let settings = Settings {
+        base_domain: contents.settings.base_domain,
+        allowed_backends: allowed.clone(),
+        listeners: vec![],
+    };
     messages.push(put(Resource::Settings(settings)));
     for cert in contents.certificates {
         messages.push(put(Resource::Certificate(read_certificate(cert)?)));

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
+use webgateway_process::{AnswerBody, AnswerLostError};
 
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
@@ -20,15 +20,15 @@ use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
 use crate::trailers::TrailerSlot;
 
-/// The bytes of the API's answer that are handed over at a time: what is handed over is not counted any more.
-const PIECE: usize = 16 * 1024;
-
 /// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
     /// The side that sends it failed.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
+    /// The client did not read the API's answer in time.
+    #[error(transparent)]
+    Lost(#[from] AnswerLostError),
     /// The backend sent nothing for too long.
     #[error("the backend fell silent")]
     Timeout,
@@ -61,16 +61,9 @@ pub(crate) enum ResponseBody {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The API's.
-    Api(ApiBody),
+    Api(AnswerBody),
     /// The backend's.
     Backend(Box<BackendBody>),
-}
-
-/// The API's answer, sent piece by piece, and the memory reserved for it until then.
-#[derive(Debug)]
-pub(crate) struct ApiBody {
-    rest: Bytes,
-    _reserved: OwnedSemaphorePermit,
 }
 
 /// A response's body as the backend sends it; it ends early with the route. When it was read to its end, the connection
@@ -143,12 +136,6 @@ impl ResponseBody {
     pub(crate) fn fixed(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self::Fixed((!text.is_empty()).then_some(text))
-    }
-
-    /// Returns the body of the API's answer, for which memory is `reserved` until it is sent.
-    #[must_use]
-    pub(crate) fn api(rest: Bytes, reserved: OwnedSemaphorePermit) -> Self {
-        Self::Api(ApiBody { rest, _reserved: reserved })
     }
 
     /// Returns the body that a backend sends, silent for at most `limit` at a time.
@@ -276,11 +263,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Api(ApiBody { rest, .. }) if rest.is_empty() => Poll::Ready(None),
-            Self::Api(ApiBody { rest, .. }) => {
-                let piece = rest.split_to(rest.len().min(PIECE));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+            Self::Api(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
             Self::Backend(body) => body.poll(cx),
         }
     }
@@ -288,7 +271,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Fixed(bytes) => bytes.is_none(),
-            Self::Api(body) => body.rest.is_empty(),
+            Self::Api(body) => body.is_end_stream(),
             Self::Backend(body) => !body.trailers.is_ending && body.incoming.is_end_stream(),
         }
     }
@@ -296,7 +279,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Fixed(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Api(body) => SizeHint::with_exact(body.rest.len() as u64),
+            Self::Api(body) => body.size_hint(),
             Self::Backend(body) => body.incoming.size_hint(),
         }
     }
@@ -342,27 +325,5 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Client(body) => body.incoming.size_hint(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-
-    use super::*;
-    use crate::controlplane::ControlplaneClient;
-
-    #[tokio::test]
-    async fn the_apis_answer_goes_out_piece_by_piece_and_keeps_its_memory_until_then() {
-        let controlplane = ControlplaneClient::default();
-        let whole = controlplane.reserve(crate::config::API_BODIES).unwrap();
-        let mut body = ResponseBody::api(vec![7; PIECE + 1].into(), whole);
-        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
-        assert!(!body.is_end_stream() && controlplane.reserve(1).is_err());
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
-        assert!(body.is_end_stream() && body.frame().await.is_none());
-        drop(body);
-        assert!(controlplane.reserve(1).is_ok());
     }
 }

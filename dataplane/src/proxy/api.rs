@@ -39,8 +39,11 @@ pub(crate) async fn call(
         reply = call.instrument(info_span!("api_call", %client)) => reply?,
         () = connection.progress.client().gone() => return Err(ProxyError::ClientGone),
     };
-    let reserved = controlplane.reserve(reply.body().len())?;
-    Ok(reply.map(|body| ResponseBody::api(body, reserved)))
+    Ok(reply.map(|body| {
+        let (body, guard) = controlplane.answer(body, client);
+        connection.worker.tasks.spawn("api answer", guard);
+        ResponseBody::Api(body)
+    }))
 }
 
 /// Reads a whole body; returns it with the memory reserved for it.

@@ -56,6 +56,11 @@ pub(crate) fn init(level: &str) -> Result<(), LogLevelError> {
     Ok(())
 }
 
+/// Refuses a level that [`set_level`] would.
+pub(crate) fn check_level(level: &str) -> Result<(), LogLevelError> {
+    filter(level).map(drop)
+}
+
 /// Changes what is logged to `level`.
 pub(crate) fn set_level(level: &str) -> Result<(), LogLevelError> {
     let filter = filter(level)?;

@@ -11,11 +11,11 @@ use crate::application::Application;
 use crate::log;
 use crate::settings::{self, Values};
 
-/// Reads the configuration on every SIGHUP and hands it to `apply`, which takes what its live keys say
-/// from it. The log says which keys changed and which need a restart; one that cannot be run changes nothing.
+/// Reads the configuration on every SIGHUP and hands it to `apply`, which takes what its live keys say, or nothing. The
+/// log says which keys changed and which need a restart; a configuration that cannot be used changes nothing.
 pub fn watch<A: Application>(
     tasks: &Tasks,
-    mut apply: impl FnMut(&A::Config) + Send + 'static,
+    mut apply: impl FnMut(&A::Config) -> Result<(), A::Error> + Send + 'static,
 ) -> io::Result<()> {
     let (mut hangup, stop) = (signal(SignalKind::hangup())?, tasks.stop().clone());
     let mut values = settings::read::<A::Settings>(&A::PROGRAM).map(|read| read.values).unwrap_or_default();
@@ -34,11 +34,17 @@ pub fn watch<A: Application>(
     Ok(())
 }
 
-fn reload<A: Application>(values: &mut Values, apply: &mut impl FnMut(&A::Config)) -> Result<(), String> {
+fn reload<A: Application>(
+    values: &mut Values,
+    apply: &mut impl FnMut(&A::Config) -> Result<(), A::Error>,
+) -> Result<(), String> {
     let read = settings::read::<A::Settings>(&A::PROGRAM).map_err(|error| error.to_string())?;
     let config = A::configure(read.settings).map_err(|error| error.to_string())?;
-    log::set_level(A::log_level(&config)).map_err(|error| error.to_string())?;
-    apply(&config);
+    let level = A::log_level(&config);
+    // All that can fail comes before anything changes.
+    log::check_level(level).map_err(|error| error.to_string())?;
+    apply(&config).map_err(|error| error.to_string())?;
+    log::set_level(level).map_err(|error| error.to_string())?;
     let (changed, others) = values.update(&read.values, A::PROGRAM.keys);
     info!(changed = changed.join(", "), "configuration reloaded");
     if !others.is_empty() {

@@ -10,7 +10,7 @@ pub use self::error::InvalidMessage;
 use super::report::{BackendHealth, Explanation};
 use super::resource::{Held, Resource, ResourceName};
 use super::wire;
-use crate::model::{Host, Prefixes};
+use crate::model::{Host, Prefixes, ProcessListeners};
 
 /// A message that a node got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,8 @@ pub enum FromNode {
     Health(Vec<BackendHealth>),
     /// The answer to an Explain. Boxed: it is rare.
     Explanation(Box<Explanation>),
+    /// The listeners of the node.
+    Listeners(ProcessListeners),
     /// Something a newer node says.
     Unknown,
 }
@@ -170,6 +172,7 @@ impl From<wire::NodeMessage> for FromNode {
                 Self::Status { connections: s.connections, requests: s.requests, draining: s.draining }
             }
             Some(Message::Health(health)) => Self::Health(report::read_health(health.changed)),
+            Some(Message::Listeners(listeners)) => Self::Listeners(report::read_listeners(listeners)),
             Some(Message::Explanation(explanation)) => match report::read_explanation(explanation) {
                 Some(explanation) => Self::Explanation(Box::new(explanation)),
                 None => Self::Unknown,
@@ -202,6 +205,7 @@ impl From<FromNode> for wire::NodeMessage {
             FromNode::Explanation(explanation) => {
                 Some(Message::Explanation(report::write_explanation(&explanation)))
             }
+            FromNode::Listeners(listeners) => Some(Message::Listeners(report::write_listeners(&listeners))),
             FromNode::Unknown => None,
         };
         Self { message }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::model::{Certificate, CertificateId, Destination, Host, Prefixes, RouteId};
+use crate::model::{Certificate, CertificateId, Destination, Host, Prefixes, ProcessListeners, RouteId};
 
 /// One thing on the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Settings {
     pub base_domain: Host,
     /// Where backends may be.
     pub allowed_backends: Prefixes,
+    /// The listeners of the controlplane and of the nodes, as far as they are known: no backend is there.
+    pub listeners: Vec<ProcessListeners>,
 }
 
 /// What TLS session tickets are sealed with on every node: the first key makes them, each opens them.

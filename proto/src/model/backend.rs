@@ -113,10 +113,16 @@ impl Prefixes {
 
     /// Refuses a backend outside every prefix.
     pub fn admit(&self, backend: Backend) -> Result<Backend, InvalidBackend> {
-        if self.0.iter().any(|prefix| prefix.contains(&backend.0.ip())) {
+        if self.contain(backend.0.ip()) {
             return Ok(backend);
         }
         Err(InvalidBackend::Prohibited(backend, self.to_string()))
+    }
+
+    /// Returns whether an address is inside one of them.
+    #[must_use]
+    pub fn contain(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|prefix| prefix.contains(&ip.to_canonical()))
     }
 
     /// The prefixes, as given.

@@ -45,18 +45,18 @@ async fn gwctl_refuses_wrong_flags(scene: &Scene) -> Result<()> {
         (&["-s", "x", "-b", "example.org:80"], "-b"),
         (&["-s", "x", "-b", ""], "-b"),
         (&["-s", "x"], "backend"),
-        (&["-b", "[400::1]:80"], "fqdn"),
-        (&["-s", "x", "-f", "a.example.org", "-b", "[400::1]:80"], "fqdn"),
-        (&["-s", "a..b", "-b", "[400::1]:80"], "-s"),
-        (&["-s", "*", "-b", "[400::1]:80"], "-s"),
-        (&["-s", "-x", "-b", "[400::1]:80"], "-x"),
-        (&["-s", "x", "-t", "-b", "[400::1]:80"], "-t"),
-        (&["-s", "x", "-m", "fastest", "-b", "[400::1]:80"], "fastest"),
-        (&["-f", "a..b", "-b", "[400::1]:80"], "-f"),
-        (&["-f", "*.example.org", "-b", "[400::1]:80"], "-f"),
-        (&["-f", "192.0.2.1", "-b", "[400::1]:80"], "-f"),
-        (&["-f", &long, "-b", "[400::1]:80"], "-f"),
-        (&["-s", "x", "-b", "[400::1]:80", "-b", "[400:0::1]:80"], "twice"),
+        (&["-b", "[400::1]:81"], "fqdn"),
+        (&["-s", "x", "-f", "a.example.org", "-b", "[400::1]:81"], "fqdn"),
+        (&["-s", "a..b", "-b", "[400::1]:81"], "-s"),
+        (&["-s", "*", "-b", "[400::1]:81"], "-s"),
+        (&["-s", "-x", "-b", "[400::1]:81"], "-x"),
+        (&["-s", "x", "-t", "-b", "[400::1]:81"], "-t"),
+        (&["-s", "x", "-m", "fastest", "-b", "[400::1]:81"], "fastest"),
+        (&["-f", "a..b", "-b", "[400::1]:81"], "-f"),
+        (&["-f", "*.example.org", "-b", "[400::1]:81"], "-f"),
+        (&["-f", "192.0.2.1", "-b", "[400::1]:81"], "-f"),
+        (&["-f", &long, "-b", "[400::1]:81"], "-f"),
+        (&["-s", "x", "-b", "[400::1]:81", "-b", "[400:0::1]:81"], "twice"),
     ];
     for (flags, word) in cases {
         let refused = alice.gwctl([&["routes", "create"], flags].concat()).await?;
@@ -70,7 +70,7 @@ async fn gwctl_refuses_wrong_flags(scene: &Scene) -> Result<()> {
         (["-f", "x._acme-challenge.gw.example"], "-f"),
         (["-s", "www"], "www"),
     ] {
-        let refused = alice.gwctl(["routes", "create", flags[0], flags[1], "-b", "[400::1]:80"]).await?;
+        let refused = alice.gwctl(["routes", "create", flags[0], flags[1], "-b", "[400::1]:81"]).await?;
         ensure!(refused.code != Some(0) && refused.stderr.contains(word), "{flags:?}: {refused:?}");
     }
     for args in [
@@ -140,7 +140,7 @@ async fn keys_are_not_overwritten(scene: &Scene) -> Result<()> {
 async fn the_api_refuses_wrong_params(scene: &Scene) -> Result<()> {
     let (controller, alice) = alice(scene).await?;
     let signer = Signer::of(&alice)?;
-    let good = json!(["[400::1]:80"]);
+    let good = json!(["[400::1]:81"]);
     let many: Vec<String> = (1..=33).map(|n| format!("[400::{n:x}]:80")).collect();
     let cases: [(Value, &str); 16] = [
         (json!({"subdomain": "x", "backends": ["[2001:db8::1]:80"]}), "backends"),
@@ -148,7 +148,7 @@ async fn the_api_refuses_wrong_params(scene: &Scene) -> Result<()> {
         (json!({"subdomain": "x", "backends": ["[400::1]:0"]}), "backends"),
         (json!({"subdomain": "x", "backends": []}), "backends"),
         (json!({"subdomain": "x", "backends": many}), "backends"),
-        (json!({"subdomain": "x", "backends": "[400::1]:80"}), "backends"),
+        (json!({"subdomain": "x", "backends": "[400::1]:81"}), "backends"),
         (json!({"subdomain": "a..b", "backends": good}), "subdomain"),
         (json!({"subdomain": "www", "backends": good}), "subdomain"),
         (json!({"subdomain": "_acme-challenge", "backends": good}), "subdomain"),

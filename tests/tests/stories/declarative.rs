@@ -19,10 +19,10 @@ stories![
     a_file_that_is_wrong_changes_nothing,
 ];
 
-const TWO: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:80']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
-                   backends: ['[400::1]:443', '[400::2]:443']\n";
+const TWO: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:81']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
+                   backends: ['[400::1]:444', '[400::2]:444']\n";
 const OTHER: &str =
-    "routes:\n- subdomain: shop\n  balance: random\n  backends: ['[400::9]:80']\n  health: {path: /up}\n";
+    "routes:\n- subdomain: shop\n  balance: random\n  backends: ['[400::9]:81']\n  health: {path: /up}\n";
 
 async fn alice(scene: &Scene) -> Result<(Controller, User)> {
     let controller = Controller::start(scene).await?;
@@ -45,8 +45,8 @@ async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(scene: &Scene
     let (_controller, alice) = alice(scene).await?;
     let file = scene.write("routes.yaml", TWO)?.display().to_string();
     let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
-    let plan = "+ create shop.gw.example → [400::1]:80\n\
-                + create mail.example.org → [400::1]:443, [400::2]:443\n= 0 unchanged\n";
+    let plan = "+ create shop.gw.example → [400::1]:81\n\
+                + create mail.example.org → [400::1]:444, [400::2]:444\n= 0 unchanged\n";
     ensure!(shown.code == Some(0) && shown.stdout == plan, "{shown:?}");
     let refused = alice.gwctl(["routes", "apply", "-f", &file]).await?;
     ensure!(refused.code == Some(2) && refused.stderr.contains("--yes"), "nobody can be asked: {refused:?}");
@@ -63,7 +63,7 @@ async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(scene: &Scene
     ensure!(kept["plan"].as_array().map(Vec::len) == Some(1), "without --prune nothing goes: {kept}");
     let change = &kept["plan"][0]["changes"];
     ensure!(
-        change["backends"]["to"] == "[400::9]:80" && change["balance"]["from"] == "round_robin",
+        change["backends"]["to"] == "[400::9]:81" && change["balance"]["from"] == "round_robin",
         "{kept}"
     );
     ensure!(kept["results"][0]["route"]["health"]["path"] == "/up", "{kept}");
@@ -76,8 +76,8 @@ async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(scene: &Scene
 async fn one_that_fails_keeps_nobody_back(scene: &Scene) -> Result<()> {
     let (controller, alice) = alice(scene).await?;
     let bob = User::create(&controller, scene.dir(), "bob").await?;
-    bob.create_route("-s taken -b [400::1]:80").await?;
-    let file = "{routes: [{subdomain: taken, backends: ['[400::1]:80']}, {subdomain: free, backends: ['[400::1]:80']}]}";
+    bob.create_route("-s taken -b [400::1]:81").await?;
+    let file = "{routes: [{subdomain: taken, backends: ['[400::1]:81']}, {subdomain: free, backends: ['[400::1]:81']}]}";
     let file = scene.write("routes.yaml", file)?.display().to_string();
     let some = alice.gwctl(["routes", "apply", "-f", &file, "-y"]).await?;
     ensure!(some.code == Some(7) && some.stderr.contains("1 of 2 changes failed"), "{some:?}");
@@ -111,9 +111,9 @@ async fn on_a_terminal_it_asks(scene: &Scene) -> Result<()> {
 async fn nothing_is_deleted_where_what_comes_in_its_place_failed(scene: &Scene) -> Result<()> {
     let (controller, alice) = alice(scene).await?;
     let bob = User::create(&controller, scene.dir(), "bob").await?;
-    bob.create_route("-s new -b [400::1]:80").await?;
-    alice.create_route("-s old -b [400::1]:80").await?;
-    let file = scene.write("routes.yaml", "routes: [{subdomain: new, backends: ['[400::1]:80']}]")?;
+    bob.create_route("-s new -b [400::1]:81").await?;
+    alice.create_route("-s old -b [400::1]:81").await?;
+    let file = scene.write("routes.yaml", "routes: [{subdomain: new, backends: ['[400::1]:81']}]")?;
     let file = file.display().to_string();
     let failed = alice.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
     let told = failed.stderr.contains("1 of 2 changes failed, 1 were not tried");
@@ -132,8 +132,8 @@ async fn bob_route(bob: &User) -> Result<String> {
 
 async fn a_list_is_a_file(scene: &Scene) -> Result<()> {
     let (_controller, alice) = alice(scene).await?;
-    alice.create_route("-s shop -b [400::1]:80 --health /up").await?;
-    alice.create_route("-f mail.example.org -t -b [400::1]:443 -m random").await?;
+    alice.create_route("-s shop -b [400::1]:81 --health /up").await?;
+    alice.create_route("-f mail.example.org -t -b [400::1]:444 -m random").await?;
     let list = alice.gwctl(["routes", "list", "-o", "yaml"]).await?;
     let same = apply(&alice, scene, &list.stdout, "--prune").await?;
     ensure!(same["unchanged"] == 2 && same["plan"] == serde_json::json!([]), "{same}");
@@ -147,10 +147,10 @@ async fn a_list_is_a_file(scene: &Scene) -> Result<()> {
 async fn a_file_that_is_wrong_changes_nothing(scene: &Scene) -> Result<()> {
     let (_controller, alice) = alice(scene).await?;
     for (file, word) in [
-        ("routes:\n- subdomain: shop\n  backend: '[400::1]:80'\n", "line 3"),
+        ("routes:\n- subdomain: shop\n  backend: '[400::1]:81'\n", "line 3"),
         ("routes:\n- subdomain: shop\n  backends: ['nowhere']\n", "route 1 (shop)"),
         (
-            "routes:\n- {subdomain: a, backends: ['[400::1]:80']}\n- {host: a.gw.example, backends: ['[400::1]:80']}\n",
+            "routes:\n- {subdomain: a, backends: ['[400::1]:81']}\n- {host: a.gw.example, backends: ['[400::1]:81']}\n",
             "twice",
         ),
         ("", "routes"),
@@ -159,10 +159,10 @@ async fn a_file_that_is_wrong_changes_nothing(scene: &Scene) -> Result<()> {
         let refused = alice.gwctl(["routes", "apply", "-f", &path, "--yes"]).await?;
         ensure!(refused.code == Some(2) && refused.stderr.contains(word), "{file}: {refused:?}");
     }
-    let kept = alice.create_route("-s kept -b [400::1]:80").await?;
-    let one = "- subdomain: shop\n  backends: ['[400::1]:80']\n";
+    let kept = alice.create_route("-s kept -b [400::1]:81").await?;
+    let one = "- subdomain: shop\n  backends: ['[400::1]:81']\n";
     let long = format!(
-        "routes:\n{one}{}- subdomain: kept\n  backends: ['[400::1]:80']\n",
+        "routes:\n{one}{}- subdomain: kept\n  backends: ['[400::1]:81']\n",
         "# and so on\n".repeat(350_000)
     );
     let path = scene.write("routes.yaml", &long)?.display().to_string();

@@ -254,7 +254,7 @@ async fn a_host_without_a_route_is_explained_too(scene: &Scene) -> Result<()> {
         Ok(())
     })
     .await?;
-    let waited = world.alice.gwctl(["routes", "create", "-s", "late", "-b", "[400::1]:80", "--wait"]).await?;
+    let waited = world.alice.gwctl(["routes", "create", "-s", "late", "-b", "[400::1]:81", "--wait"]).await?;
     ensure!(waited.code == Some(9) && waited.stderr.contains("no node is connected"), "{waited:?}");
     ensure!(waited.stdout.contains("https://late.gw.example/"), "it was done: {waited:?}");
     Ok(())

@@ -100,7 +100,7 @@ async fn understood(
     let mut created = 0;
     for key in keys.iter().filter(|key| algorithms.contains(&key.algorithm)) {
         for covered in ways {
-            let params = json!({ "subdomain": format!("app{created}"), "backends": ["[400::1]:80"] });
+            let params = json!({ "subdomain": format!("app{created}"), "backends": ["[400::1]:81"] });
             let create = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.create", "params": params });
             let reply = foreign.post(&controller.url(), key, covered, &create)?;
             let owner = reply.pointer("/answer/result/owner").and_then(Value::as_str);

@@ -1,24 +1,33 @@
 //! Routes that lead back to a gateway: to any of its own listeners, or round over another gateway.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controller::{Controller, Terms};
 use webgateway_tests::feed_file::FeedFile;
 use webgateway_tests::gateway::{Gateway, HTTP, HTTPS, Setup};
-use webgateway_tests::netns::overlay;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::{self, overlay};
 use webgateway_tests::scene::Scene;
-use webgateway_tests::stories;
+use webgateway_tests::wait::eventually;
+use webgateway_tests::{seed, stories};
 
 use crate::standalone::Standalone;
 
 stories![
     every_listener_of_the_gateway_is_refused,
+    a_listener_of_the_controlplane_is_no_backend,
+    a_route_from_before_a_listener_says_why_it_is_not_served,
+    the_loopback_of_another_machine_is_another_one,
     two_gateways_that_lead_to_each_other,
     a_chain_of_gateways_is_no_loop
 ];
 
 const ROUND: &str = "round.example";
+const WITHIN: Duration = Duration::from_secs(20);
 
 async fn accepted(gateway: &Gateway) -> Result<u64> {
     let metrics = gateway.metrics().await?;
@@ -60,6 +69,111 @@ async fn every_listener_of_the_gateway_is_refused(scene: &Scene) -> Result<()> {
         ensure!(more <= 2, "{what}: one visitor became {more} connections");
     }
     Ok(())
+}
+
+/// A controlplane whose feed is for remote nodes too, on every address; backends may be on the loopback.
+fn terms(remote: &str) -> Terms {
+    let top = "allowed_backends = [\"400::/7\", \"127.0.0.0/8\"]";
+    Terms { top: top.to_owned(), remote: remote.to_owned(), ..Terms::default() }
+}
+
+async fn a_listener_of_the_controlplane_is_no_backend(scene: &Scene) -> Result<()> {
+    let controller = Controller::start_on(scene, &terms("[::]:7443")).await?;
+    let gateway = Gateway::start(scene, &controller.setup().await?).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let id = alice.create_route("-f app.gw.example -b [400::1]:8080").await?;
+    for (what, address) in [
+        ("the API", "127.0.0.1:8080"),
+        ("DNS", "127.0.0.1:53"),
+        ("metrics", "127.0.0.1:9181"),
+        ("the feed, at an overlay address", "[400::2]:7443"),
+        ("the feed, at the loopback", "127.0.0.1:7443"),
+        ("the feed, at the loopback of IPv6's mapping", "[::ffff:127.0.0.1]:7443"),
+        ("https of the node", "[400::3]:443"),
+        ("http of the node", "127.0.0.1:80"),
+        ("metrics of the node", "127.0.0.1:9180"),
+    ] {
+        for command in
+            [format!("create -f back.example -b {address}"), format!("update --route {id} -b {address}")]
+        {
+            eventually(what, WITHIN, async || {
+                let refused = alice.gwctl(format!("routes {command}").split_whitespace()).await?;
+                let says = refused.stderr.contains("is a listener of this gateway itself");
+                ensure!(refused.code != Some(0) && says, "{what}: {command}: {refused:?}");
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    gateway.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
+    alice.create_route("-f other.gw.example -b [400::2]:8080").await?;
+    Ok(())
+}
+
+async fn a_route_from_before_a_listener_says_why_it_is_not_served(scene: &Scene) -> Result<()> {
+    const BACKENDS: [&str; 3] = ["[400::1]:7443", "127.0.0.1:7443", "127.0.0.1:9181"];
+    // The port of metrics is another one at first.
+    let mut before = terms("");
+    before.top += "\nadmin_listen = \"127.0.0.1:9182\"";
+    let controller = Controller::start_on(scene, &before).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    for (n, backend) in BACKENDS.iter().enumerate() {
+        alice.create_route(&format!("-f h{n}.gw.example -b {backend}")).await?;
+    }
+    let gateway = Gateway::start(scene, &controller.setup().await?).await?;
+    for n in 0..BACKENDS.len() {
+        gateway.visitor()?.get(&format!("h{n}.gw.example"), "/").await?.expect(502)?;
+    }
+    drop(controller);
+    let controller = Controller::start_on(scene, &terms("[::]:7443")).await?;
+    for (n, backend) in BACKENDS.iter().enumerate() {
+        let host = format!("h{n}.gw.example");
+        eventually("the node is told", WITHIN, async || {
+            let reply = gateway.visitor()?.get(&host, "/metrics").await?.expect(508)?;
+            ensure!(reply.header("proxy-status").contains("proxy_loop_detected"), "{backend}: {reply:?}");
+            Ok(())
+        })
+        .await?;
+        let says = format!("its backend {backend} is a listener of this gateway itself");
+        for command in [format!("routes explain {host}"), "routes list -o json".to_owned()] {
+            let told = alice.gwctl(command.split_whitespace()).await?;
+            ensure!(told.stdout.contains(&says) || told.stderr.contains(&says), "{command}: {told:?}");
+        }
+    }
+    drop(controller);
+    Ok(())
+}
+
+/// A node in a network of its own, fed by a socket: its loopback is not the controlplane's, but the overlay is one.
+async fn the_loopback_of_another_machine_is_another_one(scene: &Scene) -> Result<()> {
+    let controller = Controller::start_on(scene, &terms("[400::1]:7443")).await?;
+    let alice = User::create(&controller, scene.dir(), "alice").await?;
+    let setup = controller.setup().await?;
+    let elsewhere = async || -> Result<()> {
+        let gateway = Gateway::start(scene, &setup).await?;
+        let _api = Backend::http("127.0.0.1:8080".parse()?).await?;
+        let _feed = Backend::http(overlay(1, 7443)).await?;
+        for (host, status) in [("loopback.gw.example", 200), ("overlay.gw.example", 508)] {
+            let visitor = gateway.visitor()?;
+            eventually(host, WITHIN, async || visitor.get(host, "/").await?.expect(status)).await?;
+        }
+        Ok(())
+    };
+    // Before a node has said where it is, one of this machine is thought of.
+    let refused = alice.gwctl("routes create -f loopback.gw.example -b 127.0.0.1:8080".split(' ')).await?;
+    ensure!(refused.code != Some(0), "{refused:?}");
+    seed::route(&controller.database(), "overlay.gw.example", "[400::1]:7443")?;
+    seed::route(&controller.database(), "loopback.gw.example", "127.0.0.1:8080")?;
+    drop(controller);
+    let _controller = Controller::start_on(scene, &terms("[400::1]:7443")).await?;
+    std::thread::scope(|threads| {
+        let other = threads.spawn(|| {
+            netns::enter()?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(elsewhere())
+        });
+        other.join().map_err(|_| anyhow::anyhow!("it panicked"))?
+    })
 }
 
 /// Two gateways with two workers each; the second one's routes lead to `second`, the first one's to the second gateway.

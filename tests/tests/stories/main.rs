@@ -46,6 +46,7 @@ mod resume;
 mod shared;
 mod signatures;
 mod slow;
+mod slow_answers;
 mod smuggling;
 mod speed;
 mod standalone;
@@ -79,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         strict_heads::stories(),
         trailers::stories(),
         slow::stories(),
+        slow_answers::stories(),
         changes::stories(),
         stopping::stories(),
         logs::stories(),

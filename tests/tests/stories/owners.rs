@@ -86,7 +86,7 @@ async fn several_backends_take_turns(scene: &Scene) -> Result<()> {
 async fn routes_are_listed_and_shown(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     let id = world.alice.create_route("-s one -b [400::1]:8080 -m random").await?;
-    world.alice.create_route("-f two.example.org -t -b [400:0:0::2]:443").await?;
+    world.alice.create_route("-f two.example.org -t -b [400:0:0::2]:444").await?;
     let list = world.alice.json(["routes", "list"]).await?;
     let hosts: Vec<_> = list["routes"].as_array().into_iter().flatten().map(|r| r["host"].clone()).collect();
     ensure!(hosts == ["one.gw.example", "two.example.org"], "{list}");
@@ -95,7 +95,7 @@ async fn routes_are_listed_and_shown(scene: &Scene) -> Result<()> {
     ensure!(route["balance"] == "random" && route["mode"] == "terminate", "{route}");
     ensure!(route["backends"][0] == "[400::1]:8080" && route["state"] == "active", "{route}");
     ensure!(list["routes"][1]["mode"] == "passthrough", "{list}");
-    ensure!(list["routes"][1]["backends"][0] == "[400::2]:443", "one spelling: {list}");
+    ensure!(list["routes"][1]["backends"][0] == "[400::2]:444", "one spelling: {list}");
     Ok(())
 }
 
@@ -190,7 +190,7 @@ async fn one_owner_does_not_see_anothers(scene: &Scene) -> Result<()> {
         let refused = bob.gwctl(args).await?;
         ensure!(refused.code == Some(6), "like one that is not there: {refused:?}");
     }
-    let refused = bob.gwctl(["routes", "update", "-r", &id, "-b", "[400::9]:80"]).await?;
+    let refused = bob.gwctl(["routes", "update", "-r", &id, "-b", "[400::9]:81"]).await?;
     ensure!(refused.code == Some(6), "{refused:?}");
     let all = world.admin.json(["routes", "list"]).await?;
     ensure!(all["routes"][0]["id"] == id.as_str(), "the admin sees it: {all}");
@@ -207,7 +207,7 @@ async fn a_host_is_taken_once(scene: &Scene) -> Result<()> {
     world.alice.create_route("-s hello -b [400::1]:8080").await?;
     let flags = [["-s", "hello"], ["-s", "HELLO"], ["-f", "hello.gw.example"], ["-f", "Hello.GW.example."]];
     for [flag, host] in flags {
-        let refused = bob.gwctl(["routes", "create", flag, host, "-b", "[400::2]:80"]).await?;
+        let refused = bob.gwctl(["routes", "create", flag, host, "-b", "[400::2]:81"]).await?;
         ensure!(refused.code == Some(7), "{host}: {refused:?}");
         ensure!(!refused.stderr.contains("alice"), "whose it is stays private: {refused:?}");
     }
@@ -244,7 +244,7 @@ async fn a_list_is_cut_and_filtered(scene: &Scene) -> Result<()> {
     for label in ["blog", "shop", "shopping"] {
         world.alice.create_route(&format!("-s {label} -b [400::1]:8080")).await?;
     }
-    world.alice.create_route("-f shop.example.org -t -b [400::1]:443").await?;
+    world.alice.create_route("-f shop.example.org -t -b [400::1]:444").await?;
     let all = ["blog.gw.example", "shop.example.org", "shop.gw.example", "shopping.gw.example"];
     for (flags, expected) in [
         ("", &all[..]),

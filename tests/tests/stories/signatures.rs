@@ -78,7 +78,7 @@ impl Api {
 }
 
 fn create(subdomain: &str) -> Value {
-    call("routes.create", json!({"subdomain": subdomain, "backends": ["[400::1]:80"]}))
+    call("routes.create", json!({"subdomain": subdomain, "backends": ["[400::1]:81"]}))
 }
 
 /// A refusal says which requirement failed, and how to sign.
@@ -222,8 +222,8 @@ async fn another_authority_is_refused(scene: &Scene) -> Result<()> {
 async fn a_batch_is_signed_whole(scene: &Scene) -> Result<()> {
     let api = Api::start(scene).await?;
     let batch = json!([
-        {"jsonrpc": "2.0", "method": "routes.create", "id": "a", "params": {"subdomain": "one", "backends": ["[400::1]:80"]}},
-        {"jsonrpc": "2.0", "method": "routes.create", "params": {"subdomain": "two", "backends": ["[400::1]:80"]}},
+        {"jsonrpc": "2.0", "method": "routes.create", "id": "a", "params": {"subdomain": "one", "backends": ["[400::1]:81"]}},
+        {"jsonrpc": "2.0", "method": "routes.create", "params": {"subdomain": "two", "backends": ["[400::1]:81"]}},
         {"jsonrpc": "2.0", "method": "no.such", "id": -1},
         {"jsonrpc": "2.0", "method": "version", "id": 1.5},
         1,
@@ -358,14 +358,14 @@ async fn the_api_describes_itself(scene: &Scene) -> Result<()> {
 async fn a_retry_returns_the_same_route(scene: &Scene) -> Result<()> {
     let api = Api::start(scene).await?;
     let id = uuid::Uuid::now_v7();
-    let params = json!({"subdomain": "retry", "backends": ["[400::1]:80"], "id": id});
+    let params = json!({"subdomain": "retry", "backends": ["[400::1]:81"], "id": id});
     let first = api.call("routes.create", params.clone()).await?.expect(200)?.json()?;
     let second = api.call("routes.create", params).await?.expect(200)?.json()?;
     ensure!(
         first["result"]["id"] == id.to_string() && first["result"] == second["result"],
         "{first} {second}"
     );
-    let other = json!({"subdomain": "other", "backends": ["[400::1]:80"], "id": id});
+    let other = json!({"subdomain": "other", "backends": ["[400::1]:81"], "id": id});
     let refused = api.call("routes.create", other).await?.json()?;
     ensure!(refused["error"]["code"] == -32009, "{refused}");
     ensure!(api.hosts().await? == ["retry.gw.example"]);
@@ -377,11 +377,11 @@ async fn a_stale_update_is_refused(scene: &Scene) -> Result<()> {
     let made = api.call("routes.create", create("stale")["params"].clone()).await?.expect(200)?.json()?;
     let (id, version) = (made["result"]["id"].clone(), made["result"]["version"].clone());
     let update = |backend: &str| json!({"id": id, "backends": [backend], "expected_version": version});
-    let fresh = api.call("routes.update", update("[400::2]:80")).await?.expect(200)?.json()?;
-    ensure!(fresh["result"]["backends"][0] == "[400::2]:80", "{fresh}");
-    let stale = api.call("routes.update", update("[400::3]:80")).await?.json()?;
+    let fresh = api.call("routes.update", update("[400::2]:81")).await?.expect(200)?.json()?;
+    ensure!(fresh["result"]["backends"][0] == "[400::2]:81", "{fresh}");
+    let stale = api.call("routes.update", update("[400::3]:81")).await?.json()?;
     ensure!(stale["error"]["code"] == -32009, "{stale}");
     let now = api.call("routes.get", json!({"id": id})).await?.expect(200)?.json()?;
-    ensure!(now["result"]["backends"][0] == "[400::2]:80", "{now}");
+    ensure!(now["result"]["backends"][0] == "[400::2]:81", "{now}");
     Ok(())
 }

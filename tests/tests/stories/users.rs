@@ -97,11 +97,11 @@ async fn defaults_hold_for_everybody_but_the_admin(scene: &Scene) -> Result<()> 
     let controller = Controller::start_with(scene, "[quotas]\nroutes = 1\nbackends = 2").await?;
     let admin = User::create(&controller, scene.dir(), "admin").await?;
     let alice = User::create(&controller, scene.dir(), "alice").await?;
-    let id = alice.create_route("-s one -b [400::1]:80").await?;
-    let two = ["routes", "create", "-s", "two", "-b", "[400::1]:80"];
+    let id = alice.create_route("-s one -b [400::1]:81").await?;
+    let two = ["routes", "create", "-s", "two", "-b", "[400::1]:81"];
     ensure!(alice.gwctl(two).await?.code == Some(5), "one is all");
     let three =
-        ["routes", "update", "-r", &id, "-b", "[400::1]:80", "-b", "[400::2]:80", "-b", "[400::3]:80"];
+        ["routes", "update", "-r", &id, "-b", "[400::1]:81", "-b", "[400::2]:81", "-b", "[400::3]:81"];
     let refused = alice.gwctl(three).await?;
     ensure!(refused.code == Some(5) && refused.stderr.contains("you have 1 of 2 backends"), "{refused:?}");
     let quota = admin.json(["admin", "quota", "alice.pub", "--routes", "none"]).await?["quota"].clone();
@@ -110,11 +110,11 @@ async fn defaults_hold_for_everybody_but_the_admin(scene: &Scene) -> Result<()> 
     admin.json(["admin", "quota", "alice.pub", "--routes", "default"]).await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
     ensure!(
-        alice.gwctl(["routes", "create", "-s", "x", "-b", "[400::1]:80"]).await?.code == Some(5),
+        alice.gwctl(["routes", "create", "-s", "x", "-b", "[400::1]:81"]).await?.code == Some(5),
         "one again"
     );
     for host in ["a", "b", "c"] {
-        admin.create_route(&format!("-s {host} -b [400::1]:80")).await?;
+        admin.create_route(&format!("-s {host} -b [400::1]:81")).await?;
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ async fn changes_come_only_so_fast(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     world.admin.json(["admin", "quota", "alice.pub", "--mutations", "2"]).await?;
     let create =
-        |label: &str| call("routes.create", json!({ "subdomain": label, "backends": ["[400::1]:80"] }));
+        |label: &str| call("routes.create", json!({ "subdomain": label, "backends": ["[400::1]:81"] }));
     let batch = json!([create("a"), create("b"), create("c"), call("routes.list", json!({}))]).to_string();
     let mut api = Connection::plain(world.controller.rpc()?).await?;
     let signer = Signer::of(&world.alice)?;
@@ -139,18 +139,18 @@ async fn changes_come_only_so_fast(scene: &Scene) -> Result<()> {
 
 async fn what_is_tried_is_not_done(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
-    let tried = world.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:80", "--dry-run"]).await?;
+    let tried = world.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     let told =
         tried.stdout.starts_with("Nothing was done.") && tried.stdout.contains("https://a.gw.example/");
     ensure!(tried.code == Some(0) && told, "{tried:?}");
     let list = world.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"] == json!([]), "{list}");
-    let id = world.alice.create_route("-s a -b [400::1]:80").await?;
+    let id = world.alice.create_route("-s a -b [400::1]:81").await?;
     let tried = world.alice.json(["routes", "update", "-r", &id, "-s", "b", "--dry-run"]).await?;
     ensure!(tried["host"] == "b.gw.example", "{tried}");
     let stays = world.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(stays["host"] == "a.gw.example", "{stays}");
-    let taken = world.admin.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:80", "--dry-run"]).await?;
+    let taken = world.admin.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     ensure!(taken.code == Some(7), "{taken:?}");
     let nothing = world.alice.gwctl(["routes", "update", "-r", &id, "--dry-run"]).await?;
     ensure!(nothing.code == Some(2), "{nothing:?}");
@@ -160,8 +160,8 @@ async fn what_is_tried_is_not_done(scene: &Scene) -> Result<()> {
 async fn users_are_listed_for_the_admin(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     let bob = User::create(&world.controller, scene.dir(), "bob").await?;
-    world.alice.create_route("-s a -b [400::1]:80 -b [400::2]:80").await?;
-    bob.create_route("-s b -b [400::1]:80").await?;
+    world.alice.create_route("-s a -b [400::1]:81 -b [400::2]:81").await?;
+    bob.create_route("-s b -b [400::1]:81").await?;
     world.admin.json(["admin", "quota", "bob.pub", "--routes", "9"]).await?;
     world.admin.json(SUSPEND).await?;
     let list = world.admin.gwctl(["admin", "users"]).await?;

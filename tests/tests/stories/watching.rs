@@ -61,13 +61,13 @@ impl Watch {
 async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     let (alice, admin) = (&world.alice, &world.admin);
-    alice.create_route("-s first -b [400::1]:80").await?;
+    alice.create_route("-s first -b [400::1]:81").await?;
     let mut json = Watch::start(scene, alice, &["-o", "json"])?;
     json.says(&[r#""event":"listed""#, "first.gw.example"]).await?;
-    let id = alice.create_route("-s second -b [400::1]:80").await?;
+    let id = alice.create_route("-s second -b [400::1]:81").await?;
     json.says(&[r#""event":"created""#, "second.gw.example"]).await?;
-    alice.json(["routes", "update", "-r", &id, "-b", "[400::9]:80"]).await?;
-    json.says(&[r#""event":"changed""#, "[400::9]:80"]).await?;
+    alice.json(["routes", "update", "-r", &id, "-b", "[400::9]:81"]).await?;
+    json.says(&[r#""event":"changed""#, "[400::9]:81"]).await?;
     admin.json(["admin", "suspend", "alice.pub"]).await?;
     json.says(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
     admin.json(["admin", "unsuspend", "alice.pub"]).await?;
@@ -90,7 +90,7 @@ async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
 
     let mut table = Watch::start(scene, admin, &[])?;
     table.says(&["   ID  ", "HOST", "STATE"]).await?;
-    let id = alice.create_route("-f own.example.org -b [400::1]:80").await?;
+    let id = alice.create_route("-f own.example.org -b [400::1]:81").await?;
     table.says(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
     table.says(&[&id, "active"]).await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
@@ -100,14 +100,14 @@ async fn every_change_is_a_line(scene: &Scene) -> Result<()> {
 async fn a_gateway_that_restarts_is_waited_for(scene: &Scene) -> Result<()> {
     let mut controller = Controller::start(scene).await?;
     let alice = User::create(&controller, scene.dir(), "alice").await?;
-    alice.create_route("-s kept -b [400::1]:80").await?;
+    alice.create_route("-s kept -b [400::1]:81").await?;
     let mut watch = Watch::start(scene, &alice, &[])?;
     watch.says(&["kept.gw.example"]).await?;
     controller.process().kill()?;
     watch.says(&["warning:", "still trying"]).await?;
     let mut controller = Controller::start(scene).await?;
     watch.says(&["warning:", "answers again"]).await?;
-    alice.create_route("-s new -b [400::1]:80").await?;
+    alice.create_route("-s new -b [400::1]:81").await?;
     watch.says(&["+  ", "new.gw.example"]).await?;
     let told = watch.0.logged()?;
     let times = |word: &str| told.matches(word).count();
@@ -116,7 +116,7 @@ async fn a_gateway_that_restarts_is_waited_for(scene: &Scene) -> Result<()> {
     controller.process().signal(Signal::SIGTERM)?;
     controller.process().end(SOON).await?;
     let _controller = Controller::start(scene).await?;
-    alice.create_route("-s newer -b [400::1]:80").await?;
+    alice.create_route("-s newer -b [400::1]:81").await?;
     watch.says(&["+  ", "newer.gw.example"]).await
 }
 
@@ -219,7 +219,7 @@ async fn what_will_not_pass_ends_it(scene: &Scene) -> Result<()> {
     let mut watch = Watch::start(scene, &alice, &[])?;
     watch.says(&["   ID "]).await?;
     fs::remove_file(controller.keys().join("alice.pub"))?;
-    bob.create_route("-s news -b [400::1]:80").await?;
+    bob.create_route("-s news -b [400::1]:81").await?;
     let status = watch.0.end(SOON).await?;
     let told = watch.0.logged()?;
     ensure!(status.code() == Some(4) && told.contains("error:"), "{status}: {told}");

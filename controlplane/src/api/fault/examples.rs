@@ -14,9 +14,9 @@ use webgateway_proto::model::{
     UnsuitableOptionError,
 };
 
+use super::unread::{not_json, too_large, too_slow};
 use super::{
-    Kind, ParamsError, invalid_params, malformed, no_method, not_json, of_our_own, refused, rejection,
-    too_large, too_slow, without_store,
+    Kind, ParamsError, invalid_params, malformed, no_method, of_our_own, refused, rejection, without_store,
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::Malformed;

@@ -14,6 +14,7 @@ use webgateway_proto::model::Prefixes;
 use super::*;
 use crate::clock::Clock;
 use crate::config::FeedAddress;
+use crate::domain::GatewayListeners;
 use crate::feed::listeners::Listeners;
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
@@ -45,7 +46,12 @@ impl Controlplane {
         let loader = Loader {
             store,
             key: Arc::new(SecretKey::new(&[1; 32]).unwrap()),
-            settings: Settings { base_domain: base.clone(), allowed_backends: Prefixes::default() },
+            settings: Settings {
+                base_domain: base.clone(),
+                allowed_backends: Prefixes::default(),
+                listeners: vec![],
+            },
+            listeners: GatewayListeners::default(),
             challenges: challenges.clone(),
             clock: crate::clock::Clock::system(),
             delay: Duration::from_millis(1),
@@ -59,6 +65,7 @@ impl Controlplane {
         let service = FeedService {
             catalog,
             nodes: nodes.clone(),
+            listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
             calls,
             questions: Arc::new(|_| Box::pin(async { None })),

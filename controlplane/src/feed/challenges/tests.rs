@@ -10,6 +10,7 @@ use webgateway_proto::feed::{ChallengeResponse, Settings};
 use webgateway_proto::model::Prefixes;
 
 use super::*;
+use crate::domain::GatewayListeners;
 use crate::feed::catalog::Catalog;
 use crate::feed::diff::diff;
 use crate::feed::load::Loader;
@@ -43,7 +44,9 @@ impl Feed {
             settings: Settings {
                 base_domain: Host::parse("gw.example").unwrap(),
                 allowed_backends: Prefixes::default(),
+                listeners: vec![],
             },
+            listeners: GatewayListeners::default(),
             challenges: challenges.clone(),
             clock: crate::clock::Clock::system(),
             delay: Duration::from_millis(1),

@@ -24,7 +24,9 @@ fn loader(store: &Store, allowed: &str) -> Loader {
         settings: Settings {
             base_domain: Host::parse("gw.example").unwrap(),
             allowed_backends: Prefixes::new(vec![allowed.parse().unwrap()]),
+            listeners: vec![],
         },
+        listeners: GatewayListeners::default(),
         challenges: Challenges::new(store.clone()),
         clock: Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH + time::Duration::days(100)),
         delay: Duration::from_millis(5),
@@ -110,4 +112,33 @@ async fn a_deletion_is_forgotten_in_time_and_a_node_that_missed_it_is_told_every
     let catalog = loader(&store, "400::/7").load().await.unwrap();
     assert!(!catalog.knows(&before));
     assert!(catalog.knows(&Held { version: old, ..before }));
+}
+
+#[tokio::test]
+async fn other_listeners_are_told_as_a_difference_and_cost_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    create(&store, "a.example".into()).await;
+    let loader = loader(&store, "400::/7");
+    let listeners = loader.listeners.clone();
+    let catalog = loader.load().await.unwrap();
+    let (before, tasks) = (catalog.held(), Tasks::new(Stop::new()));
+    let (sender, mut receiver) = watch::channel(catalog);
+    tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
+    let addresses = ["[400::1]:443", "[::]:443", "127.0.0.1:9180", "192.0.2.1:443"];
+    let addresses = addresses.map(|address| address.parse().unwrap()).to_vec();
+    listeners.learn("n", ProcessListeners { stack: "s".into(), addresses });
+    let catalog = receiver.wait_for(|catalog| catalog.version() > before.version).await.unwrap().clone();
+    let told: Vec<_> = catalog.since(before.version).collect();
+    let [(ResourceName::Settings, Change::Put(settings))] = told[..] else { panic!("{}", told.len()) };
+    let Resource::Settings(settings) = settings.as_ref() else { panic!("no settings") };
+    let at: Vec<_> =
+        settings.listeners.iter().flat_map(|of| &of.addresses).map(ToString::to_string).collect();
+    assert_eq!(at, ["[400::1]:443", "[::]:443"], "where a backend may be");
+    tasks.stop().begin();
+    tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();
+    // After a restart no node has said anything yet.
+    let again = self::loader(&store, "400::/7").load().await.unwrap();
+    assert!(again.knows(&before) && again.knows(&catalog.held()));
+    assert_eq!(again.since(catalog.version()).count(), 1, "the settings alone");
 }

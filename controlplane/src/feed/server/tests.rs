@@ -13,6 +13,7 @@ use super::sample_node::{LIMIT, Node, client};
 use super::*;
 use crate::clock::Clock;
 use crate::config::FeedAddress;
+use crate::domain::GatewayListeners;
 use crate::feed::samples::{history, put, remove, route_name};
 use crate::store::change::{Changed, Changes};
 
@@ -48,6 +49,7 @@ impl Controlplane {
         let service = FeedService {
             catalog: receiver,
             nodes: nodes.clone(),
+            listeners: GatewayListeners::default(),
             members: Members::new(Clock::system()),
             calls: echo,
             questions: Arc::new(|_| Box::pin(async { None })),

@@ -117,11 +117,11 @@ async fn a_suspended_owners_routes_are_gone_at_once_and_stay_so_after_a_restart(
 async fn settings_get_a_version_when_they_change() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
-    let first = write(&store, |tx| record_settings(tx, "a")).await;
-    assert_eq!(write(&store, |tx| record_settings(tx, "a")).await, first);
+    let first = write(&store, |tx| record(tx, SETTINGS, "a")).await;
+    assert_eq!(write(&store, |tx| record(tx, SETTINGS, "a")).await, first);
     create(&store, "u1.pub", "a.example").await;
-    let second = write(&store, |tx| record_settings(tx, "b")).await;
+    let second = write(&store, |tx| record(tx, SETTINGS, "b")).await;
     assert_eq!(second, first + 2);
     drop(store);
-    assert_eq!(write(&open(dir.path()), |tx| record_settings(tx, "b")).await, second);
+    assert_eq!(write(&open(dir.path()), |tx| record(tx, SETTINGS, "b")).await, second);
 }

@@ -18,7 +18,7 @@ fn route(id: u8) -> Resource {
 
 fn settings(base: &str) -> Resource {
     let base_domain = Host::parse(base).unwrap();
-    Resource::Settings(Settings { base_domain, allowed_backends: Prefixes::default() })
+    Resource::Settings(Settings { base_domain, allowed_backends: Prefixes::default(), listeners: vec![] })
 }
 
 fn put(resource: Resource) -> ToNode {
@@ -180,7 +180,7 @@ fn prefixes_of_the_batch_at_hand_count() {
     assert_eq!(collector.allowed_backends(&Snapshot::default()), Prefixes::default());
     let base_domain = Host::parse("gw.example").unwrap();
     collector.take(
-        put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone() })),
+        put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone(), listeners: vec![] })),
         &Snapshot::default(),
     );
     assert_eq!(collector.allowed_backends(&Snapshot::default()), wide);

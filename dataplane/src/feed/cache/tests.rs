@@ -114,7 +114,7 @@ fn put(resource: Resource) -> ToNode {
 
 fn settings() -> ToNode {
     let base_domain = Host::parse("gw.example").unwrap();
-    put(Resource::Settings(Settings { base_domain, allowed_backends: everywhere() }))
+    put(Resource::Settings(Settings { base_domain, allowed_backends: everywhere(), listeners: vec![] }))
 }
 
 fn suspend(n: u32) -> ToNode {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::feed::report::{BackendHealth, Explanation, ServedCertificate};
 use crate::feed::wire;
-use crate::model::{Backend, CertificateId, RouteId};
+use crate::model::{Backend, CertificateId, MAX_LISTENERS, ProcessListeners, RouteId};
 
 /// The longest reason taken from a node, in characters.
 const MAX_REASON: usize = 300;
@@ -27,6 +27,18 @@ pub(super) fn write_health(changed: &[BackendHealth]) -> Vec<wire::BackendHealth
         reason: health.down.clone().unwrap_or_default(),
     };
     changed.iter().map(one).collect()
+}
+
+/// Reads the listeners of a process; an address that is written in another way is skipped.
+pub(super) fn read_listeners(listeners: wire::Listeners) -> ProcessListeners {
+    let addresses = listeners.addresses.iter().filter_map(|address| address.parse().ok());
+    ProcessListeners { stack: listeners.stack, addresses: addresses.take(MAX_LISTENERS).collect() }
+}
+
+/// Writes the listeners of a process.
+pub(super) fn write_listeners(listeners: &ProcessListeners) -> wire::Listeners {
+    let addresses = listeners.addresses.iter().map(ToString::to_string).collect();
+    wire::Listeners { stack: listeners.stack.clone(), addresses }
 }
 
 /// Reads an answer; `None` if it is none.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::error::InvalidMessage;
-use super::options;
+use super::{options, report};
 use crate::feed::resource::{
     Challenge, ChallengeResponse, FeedRoute, Resource, Settings, TicketKey, TicketKeys,
 };
@@ -82,6 +82,7 @@ fn read_settings(settings: wire::Settings) -> Result<Settings, InvalidMessage> {
     Ok(Settings {
         base_domain: Host::parse(&settings.base_domain)?,
         allowed_backends: Prefixes::new(prefixes?),
+        listeners: settings.listeners.into_iter().map(report::read_listeners).collect(),
     })
 }
 
@@ -130,6 +131,7 @@ pub(super) fn write(resource: &Resource) -> wire::Resource {
         Resource::Settings(settings) => Kind::Settings(wire::Settings {
             base_domain: settings.base_domain.to_string(),
             allowed_backends: settings.allowed_backends.iter().map(ToString::to_string).collect(),
+            listeners: settings.listeners.iter().map(report::write_listeners).collect(),
         }),
     };
     wire::Resource { name: resource.name().to_string(), kind: Some(kind) }

@@ -8,8 +8,8 @@ use super::*;
 use crate::feed::report::ServedCertificate;
 use crate::feed::resource::{Challenge, ChallengeResponse, FeedRoute, Settings, TicketKey, TicketKeys};
 use crate::model::{
-    Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, Mode, RouteId,
-    RouteOptions,
+    Backend, Backends, Balance, Certificate, CertificateId, Destination, HealthCheck, MAX_LISTENERS, Mode,
+    RouteId, RouteOptions,
 };
 
 fn route(host: &str, backend: &str, mode: Mode, options: RouteOptions) -> Resource {
@@ -51,8 +51,11 @@ fn every_message_to_a_node_comes_back() {
         chain: vec![vec![1, 2], vec![3]],
         key: Zeroizing::new(vec![4]),
     };
-    let settings =
-        Settings { base_domain: Host::parse("gw.example").unwrap(), allowed_backends: Prefixes::default() };
+    let settings = Settings {
+        base_domain: Host::parse("gw.example").unwrap(),
+        allowed_backends: Prefixes::default(),
+        listeners: vec![listeners("here"), listeners("")],
+    };
     let health = Some(HealthCheck::new(Some("/up"), Duration::from_secs(5), 1, 2).unwrap());
     let checked = RouteOptions { health, ..RouteOptions::default() };
     let with = |mode, options| route("app.gw.example", "[400::1]:80", mode, options);
@@ -87,9 +90,23 @@ fn every_message_to_a_node_comes_back() {
     }
 }
 
+fn listeners(stack: &str) -> ProcessListeners {
+    let addresses = ["[::]:443", "[400::1]:443", "127.0.0.1:9180"].map(|address| address.parse().unwrap());
+    ProcessListeners { stack: stack.into(), addresses: addresses.to_vec() }
+}
+
+#[test]
+fn listeners_that_are_written_in_another_way_are_skipped_and_their_number_is_bounded() {
+    let addresses = ["unix:/x", "[::]:443", ""].map(str::to_owned).to_vec();
+    let read = |addresses| report::read_listeners(wire::Listeners { stack: "s".into(), addresses }).addresses;
+    assert_eq!(read(addresses), ["[::]:443".parse().unwrap()]);
+    assert_eq!(read(vec!["[::]:443".to_owned(); 10_000]).len(), MAX_LISTENERS);
+}
+
 #[test]
 fn every_message_of_a_node_comes_back() {
     for message in [
+        FromNode::Listeners(listeners("here")),
         FromNode::Hello { node: "n".into(), build: "1".into(), held: None },
         FromNode::Hello {
             node: "n".into(),

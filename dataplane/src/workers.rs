@@ -1,0 +1,155 @@
+//! The workers: their listeners, what they share and what each has to itself, and the threads that they run on.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use webgateway_process::{Inherited, Tasks, Watchdog};
+
+use crate::backend::connector::{Connector, Observation};
+use crate::backend::pool::Pool;
+use crate::backend::view::BackendView;
+use crate::config::{Config, Live};
+use crate::connections::{Connections, RouteClosed};
+use crate::context::WorkerContext;
+use crate::controlplane::ControlplaneClient;
+use crate::edge::listener::Purpose;
+use crate::edge::socket_activation::{ListenError, listen};
+use crate::edge::worker::{self, Sockets, Worker};
+use crate::http::refused::RefusedAnswers;
+use crate::metrics::{Metrics, WorkerMetrics};
+use crate::snapshot::Snapshot;
+
+/// A thread cannot be started.
+#[derive(Debug, Error)]
+#[error("cannot start the thread `{name}`: {source}")]
+pub struct ThreadError {
+    /// The thread's name.
+    name: String,
+    /// The system's error.
+    source: io::Error,
+}
+
+/// The listeners of the public side.
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
+    /// The addresses of all of them.
+    pub listeners: Vec<SocketAddr>,
+    /// The port of the split.
+    pub https: u16,
+    /// The port of the redirect.
+    pub http: u16,
+}
+
+/// The parts that every worker shares.
+pub(crate) struct Shared {
+    /// The snapshot in use.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The client of the controlplane.
+    pub controlplane: ControlplaneClient,
+    /// The listeners of the public side.
+    pub ports: Ports,
+    /// Is true while clients are asked to go.
+    pub draining: watch::Receiver<bool>,
+    /// The view of the backends.
+    pub view: BackendView,
+    /// Takes what the traffic observes of backends.
+    pub observations: mpsc::Sender<Observation>,
+    /// The part of the configuration that a reload changes.
+    pub live: watch::Receiver<Live>,
+}
+
+/// The parts that one worker has to itself.
+pub(crate) struct WorkerParts {
+    sockets: Sockets,
+    closed: UnboundedReceiver<RouteClosed>,
+    /// The worker's counters.
+    pub metrics: WorkerMetrics,
+}
+
+/// Binds the listeners of the public side, a set for each worker.
+pub(crate) fn listen_all(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<(Vec<Sockets>, Ports), ListenError> {
+    let https = Purpose { what: "https", key: "https_port", port: config.https_port };
+    let http = Purpose { what: "http", key: "http_port", port: config.http_port };
+    let https = listen(inherited, https, &config.listen, config.workers)?;
+    let http = listen(inherited, http, &config.listen, config.workers)?;
+    let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
+    let listeners = at(https.addresses, https.port).chain(at(http.addresses, http.port)).collect();
+    let ports = Ports { listeners, https: https.port, http: http.port };
+    let wait_for_first_sync = https.socket_activation || http.socket_activation;
+    let by_worker = https.by_worker.into_iter().zip(http.by_worker);
+    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
+}
+
+/// Makes what each worker has to itself, and what tells it of closed routes.
+pub(crate) fn worker_parts(
+    sockets: Vec<Sockets>,
+    metrics: &Metrics,
+) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+    let numbered = (0u32..).zip(sockets);
+    let parts = numbered.map(|(number, sockets)| {
+        let (sender, closed) = unbounded_channel();
+        (sender, WorkerParts { sockets, closed, metrics: metrics.worker(number) })
+    });
+    parts.unzip()
+}
+
+/// Starts each worker on a thread of its own.
+pub(crate) fn start_workers(
+    shared: &Shared,
+    workers: Vec<WorkerParts>,
+    tasks: &Tasks,
+    watchdog: &mut Watchdog,
+) -> Result<(), ThreadError> {
+    let refused = RefusedAnswers::default();
+    for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
+        let name = format!("worker {number}");
+        let (leave, live, pulse) =
+            (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
+        let context = context(shared, refused.clone(), metrics);
+        let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
+        let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
+        start_thread(tasks, name, move || worker::run(worker))?;
+    }
+    Ok(())
+}
+
+/// Returns what makes the state of a worker, on its own thread.
+fn context(shared: &Shared, refused: RefusedAnswers, metrics: WorkerMetrics) -> worker::MakeContext {
+    let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
+    let Live { access_log, limits } = shared.live.borrow().clone();
+    let https_port = shared.ports.https;
+    let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
+    Box::new(move |tasks| WorkerContext {
+        snapshot,
+        tasks,
+        clock: Rc::default(),
+        connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
+        pool: Rc::new(Pool::new(limits.backend_idle)),
+        passing: Rc::default(),
+        connections: Rc::new(Connections::default()),
+        controlplane,
+        refused,
+        metrics,
+        limits,
+        access_log,
+        https_port,
+    })
+}
+
+/// Starts a thread of the process.
+pub(crate) fn start_thread<E: std::fmt::Display>(
+    tasks: &Tasks,
+    name: String,
+    body: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Result<(), ThreadError> {
+    tasks.thread(name.clone(), body).map_err(|source| ThreadError { name, source })
+}

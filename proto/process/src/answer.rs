@@ -1,0 +1,142 @@
+//! The body of an answer that is held in memory until its client has taken it: for a bounded time, and only while the
+//! memory is not needed for others. A client that does not read is not asked about: the body is emptied from without.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::memory::HeldMemory;
+
+/// The bytes that are handed over at a time: what is handed over is not counted any more.
+const PIECE: usize = 16 * 1024;
+
+/// The body of an answer, sent piece by piece.
+#[derive(Debug)]
+pub struct AnswerBody {
+    rest: Rest,
+    /// Tells the guard that the memory is free, by being dropped.
+    _ended: oneshot::Sender<Infallible>,
+}
+
+/// The part that is not handed over yet; `None` once it is lost.
+#[derive(Debug, Clone)]
+struct Rest(Arc<Mutex<Option<Bytes>>>);
+
+/// An answer's memory was needed for others, or its client took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the answer was not read in time")]
+pub struct AnswerLostError;
+
+impl AnswerBody {
+    /// Returns the body of an answer that may take `limit` to be read, and its guard, to be run beside it: that holds
+    /// `memory` for it until it ends, or drops the rest of it.
+    pub fn new(
+        bytes: Bytes,
+        mut memory: HeldMemory,
+        limit: Duration,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        memory.grow(bytes.len());
+        let rest = Rest(Arc::new(Mutex::new(Some(bytes))));
+        let (sender, mut ended) = oneshot::channel();
+        let body = Self { rest: rest.clone(), _ended: sender };
+        let guard = async move {
+            tokio::select! {
+                _ = &mut ended => return,
+                () = memory.evicted() => {}
+                () = sleep(limit) => {}
+            }
+            rest.lock().take();
+        };
+        (body, guard)
+    }
+}
+
+impl Rest {
+    fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerLostError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerLostError>>> {
+        let mut rest = self.rest.lock();
+        Poll::Ready(match &mut *rest {
+            None => Some(Err(AnswerLostError)),
+            Some(rest) if rest.is_empty() => None,
+            Some(rest) => {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                Some(Ok(Frame::data(piece)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.lock().as_ref().is_some_and(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.rest
+            .lock()
+            .as_ref()
+            .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::memory::NetworkMemory;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+    const ALL: usize = 1024 * 1024;
+
+    fn held(memory: &NetworkMemory, network: u8) -> HeldMemory {
+        memory.of([192, 0, network, 1].into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_goes_out_piece_by_piece_and_gives_its_memory_back() {
+        let memory = NetworkMemory::new(ALL);
+        let (mut body, guard) = AnswerBody::new(vec![7; PIECE + 1].into(), held(&memory, 1), LIMIT);
+        let mut guard = std::pin::pin!(guard);
+        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 + 1));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE);
+        assert!(!body.is_end_stream() && guard.as_mut().now_or_never().is_none());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        drop(body);
+        assert!(guard.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_read_is_lost_to_others_or_in_time() {
+        let memory = NetworkMemory::new(ALL);
+        let (mut slow, guard) = AnswerBody::new(vec![7; ALL].into(), held(&memory, 1), LIMIT);
+        let (mut fast, _other) = AnswerBody::new(vec![7; ALL / 2].into(), held(&memory, 2), LIMIT);
+        guard.await;
+        assert_eq!(slow.frame().await.unwrap().unwrap_err(), AnswerLostError);
+        assert!(fast.frame().await.unwrap().is_ok());
+        let began = tokio::time::Instant::now();
+        let (mut late, guard) = AnswerBody::new(vec![7; 1].into(), held(&memory, 3), LIMIT);
+        guard.await;
+        assert_eq!((began.elapsed(), late.frame().await.unwrap().unwrap_err()), (LIMIT, AnswerLostError));
+    }
+}
