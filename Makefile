@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev sim bench-api optimised test lint graph baselines audit build release needs interop
+.PHONY: dev sim bench-api soak optimised test lint graph baselines audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -19,6 +19,11 @@ sim: optimised
 # make bench-api ROUTES=1000000 SECONDS=10 BENCH="--reads 4000"
 bench-api: optimised
 	target/sim/release/webgateway-bench --routes $(or $(ROUTES),1000000) --seconds $(or $(SECONDS),10) $(BENCH)
+
+# Puts honest and hostile load and changing routes on both processes, and fails unless they hold as much at its end as
+# at its start, e.g. make soak SOAK="--minutes 20"
+soak: optimised
+	target/sim/release/webgateway-soak $(SOAK)
 
 optimised:
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_STRIP=none \

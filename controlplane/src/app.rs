@@ -159,6 +159,7 @@ impl Application for App {
         let zone = Zone::new(&config.base_domain)?;
         let mut registry = Registry::default();
         let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        tasks.metrics().count_tasks();
         let dns = DnsMetrics::register(&mut registry, tasks.metrics());
         let metrics = Metrics::register(&mut registry);
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;

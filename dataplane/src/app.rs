@@ -119,6 +119,7 @@ impl Application for App {
     async fn bind(config: Config, mut inherited: Inherited) -> Result<Self, AppError> {
         let mut registry = Registry::default();
         let tasks = Tasks::with_metrics(Stop::new(), ProcessMetrics::register(&mut registry));
+        tasks.metrics().count_tasks();
         let metrics = Metrics::register(&mut registry);
         let filter = QuestionFilter::new(DnsMetrics::register(&mut registry, tasks.metrics()));
         let admin = admin::bind(config.admin_listen).await?;

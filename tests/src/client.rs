@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -200,6 +201,20 @@ impl Connection {
         let mut sender = sender.clone();
         self.driver.spawn(async move { drop(sender.send_request(request).await) });
         Ok(())
+    }
+
+    /// Sends requests over HTTP/2 at once and reads every response, in the order of the requests; who does not wait for
+    /// that cancels those that are left.
+    pub async fn send_together(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
+        let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
+        let sent = requests.into_iter().map(|request| {
+            let mut sender = sender.clone();
+            async move {
+                sender.ready().await?;
+                Reply::read(sender.send_request(request).await?).await
+            }
+        });
+        timeout(PATIENCE, try_join_all(sent)).await.context("no response")?
     }
 
     /// Sends a request and reads the whole response.

@@ -16,6 +16,7 @@ use crate::scene::Scene;
 use crate::systemd::Systemd;
 use crate::wait::eventually;
 
+const BINARY: &str = "webgateway-controlplane";
 const START: Duration = Duration::from_secs(30);
 const RPC: &str = "127.0.0.1:8080";
 
@@ -24,6 +25,8 @@ const RPC: &str = "127.0.0.1:8080";
 pub struct Terms {
     /// `public_ip`, as TOML.
     pub public_ip: String,
+    /// Its log level.
+    pub log_level: &'static str,
     /// More top-level keys.
     pub top: String,
     /// More keys of `[feed]`.
@@ -34,6 +37,8 @@ pub struct Terms {
     pub remote: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
+    /// Lines of shell before it, in its own process.
+    pub shell: Option<String>,
     /// More variables of its environment.
     pub environment: Vec<(&'static str, String)>,
     /// Who holds its sockets and starts it, if it is not the story itself.
@@ -51,11 +56,13 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             public_ip: "\"127.0.0.1\"".to_owned(),
+            log_level: "debug",
             top: String::new(),
             feed: String::new(),
             dns: String::new(),
             remote: String::new(),
             certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+            shell: None,
             environment: Vec::new(),
             service: None,
         }
@@ -92,13 +99,14 @@ impl Controller {
 
     /// The same on these terms.
     pub fn start_unready_on(scene: &Scene, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, top, dns, remote, feed, certificates, environment, service } = terms;
+        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, shell, environment, service } =
+            terms;
         let state = scene.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
         let remote = if remote.is_empty() { String::new() } else { format!(", \"{remote}\"") };
         let config = format!(
-            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"debug\"\n{top}\n\
+            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"{log_level}\"\n{top}\n\
              [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
              [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
              [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = [\"unix:{dir}/feed.sock\"{remote}]\n{feed}\n\
@@ -107,9 +115,10 @@ impl Controller {
         let config = scene.write("controlplane.toml", &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
         let log = scene.path("controlplane.log");
-        let process = match service {
-            Some(service) => service.start("webgateway-controlplane", &args, &log)?,
-            None => Process::start_with("webgateway-controlplane", &args, environment, &log)?,
+        let process = match (service, shell) {
+            (Some(service), _) => service.start(BINARY, &args, &log)?,
+            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), environment, &log)?,
+            (None, None) => Process::start_with(BINARY, &args, environment, &log)?,
         };
         Ok(Self { process, state })
     }

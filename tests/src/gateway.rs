@@ -20,6 +20,7 @@ pub const HTTPS: u16 = 443;
 pub const HTTP: u16 = 80;
 /// 9181 is the controlplane's: several gateways count from 9190.
 const ADMIN: u16 = 9180;
+const BINARY: &str = "webgateway-dataplane";
 const START: Duration = Duration::from_secs(20);
 
 /// A dataplane on ports 443 and 80 of the story's namespace.
@@ -46,8 +47,10 @@ pub struct Setup {
     pub name: Option<String>,
     /// Who holds its sockets and starts it, if it is not the story itself.
     pub service: Option<Arc<Systemd>>,
-    /// The most files it may have open, if not as many as the tests.
-    pub files: Option<u32>,
+    /// Lines of shell before it, in its own process.
+    pub shell: Option<String>,
+    /// Its log level.
+    pub log_level: &'static str,
     /// More top-level TOML keys.
     pub top: String,
     /// TOML that follows the rest, such as a `[limits]` table.
@@ -82,7 +85,8 @@ impl Setup {
             number: 0,
             name: None,
             service: None,
-            files: None,
+            shell: None,
+            log_level: "debug",
             top: String::new(),
             more: String::new(),
         }
@@ -109,10 +113,16 @@ impl Setup {
         self
     }
 
-    /// With at most this many files open.
+    /// With at most this many files open, if not as many as the tests.
     #[must_use]
-    pub fn files(mut self, most: u32) -> Self {
-        self.files = Some(most);
+    pub fn files(self, most: u32) -> Self {
+        self.shell(&format!("ulimit -n {most}"))
+    }
+
+    /// With these lines of shell before it.
+    #[must_use]
+    pub fn shell(mut self, lines: &str) -> Self {
+        self.shell = Some(lines.to_owned());
         self
     }
 
@@ -120,6 +130,13 @@ impl Setup {
     #[must_use]
     pub fn number(mut self, number: u8) -> Self {
         self.number = number;
+        self
+    }
+
+    /// With this log level.
+    #[must_use]
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
         self
     }
 
@@ -160,7 +177,7 @@ impl Gateway {
 
     /// Starts one without waiting.
     pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, files, top, more } = setup;
+        let Setup { feed, workers, root, number, name: named, service, shell, log_level, top, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
@@ -173,15 +190,15 @@ impl Gateway {
         let file = format!("dataplane{}", if *number == 0 { String::new() } else { number.to_string() });
         let config = format!(
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
-             admin_listen = \"{admin}\"\nlog_level = \"debug\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
+             admin_listen = \"{admin}\"\nlog_level = \"{log_level}\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
         );
         let config = scene.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
         let log = scene.path(&format!("{file}.log"));
-        let process = match (service, files) {
-            (Some(service), _) => service.start("webgateway-dataplane", &args, &log)?,
-            (None, Some(most)) => Process::start_limited("webgateway-dataplane", &args, *most, &log)?,
-            (None, None) => Process::start("webgateway-dataplane", &args, &log)?,
+        let process = match (service, shell) {
+            (Some(service), _) => service.start(BINARY, &args, &log)?,
+            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), &[], &log)?,
+            (None, None) => Process::start(BINARY, &args, &log)?,
         };
         Ok(Self { process, address, admin, root: root.clone() })
     }

@@ -1,5 +1,6 @@
 //! Visitors who never stop: every one of their requests has to succeed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +9,9 @@ use anyhow::{Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use crate::wait::eventually;
+
+/// The most different failures that are shown.
+const SHOWN: usize = 10;
 
 /// A load; dropping it ends it.
 #[derive(Debug, Default)]
@@ -73,8 +77,10 @@ impl Load {
         }
         let answered = self.tally.answered.load(Ordering::Relaxed);
         let failed = self.tally.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = failed.first() {
-            bail!("{} of {} requests failed, the first: {first}", failed.len(), answered);
+        if !failed.is_empty() {
+            let kinds = failed.iter().collect::<BTreeSet<_>>().into_iter().take(SHOWN);
+            let kinds: Vec<_> = kinds.map(String::as_str).collect();
+            bail!("{} of {answered} requests failed: {}", failed.len(), kinds.join("; "));
         }
         Ok((answered, self.tally.slowest_ms.load(Ordering::Relaxed)))
     }

@@ -47,11 +47,16 @@ impl Process {
         Self::spawn((binary, args), env, streams, log)
     }
 
-    /// The same with a limit on open files that it cannot raise.
-    pub fn start_limited(binary: &str, args: &[&str], files: u32, log: &Path) -> Result<Self> {
-        let (program, limit) = (find(binary)?, format!("ulimit -n {files}; exec \"$0\" \"$@\""));
-        let args = [&["-c", &limit, program.to_str().context("a path that is text")?], args].concat();
-        Self::start("sh", &args, log)
+    /// The same after some lines of shell, whose process it takes over: they can limit it, or redirect its streams.
+    pub fn start_after(
+        shell: &str,
+        (binary, args): (&str, &[&str]),
+        env: &[(&str, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let (program, script) = (find(binary)?, format!("{shell}\nexec \"$0\" \"$@\""));
+        let args = [&["-c", &script, program.to_str().context("a path that is text")?], args].concat();
+        Self::start_with("sh", &args, env, log)
     }
 
     /// The same as systemd starts a service: with sockets from descriptor 3 on, and `LISTEN_PID`.
@@ -163,6 +168,11 @@ impl Process {
             Ok(kib * 1024)
         };
         Ok(Memory { now: value("VmRSS")?, most: value("VmHWM")? })
+    }
+
+    /// The number of its open files.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Lets it have at most this many files open (prlimit(1)).

@@ -12,8 +12,9 @@ pub use libtest_mimic::Trial;
 use crate::scene::Scene;
 use crate::{netns, process};
 
-/// No story takes longer.
-const LIMIT: Duration = Duration::from_secs(120);
+/// No story takes longer, in seconds, unless the variable says so.
+const LIMIT: u64 = 120;
+const LIMIT_VARIABLE: &str = "WEBGATEWAY_STORY_LIMIT";
 
 /// Lists stories, `async fn(Scene) -> anyhow::Result<()>`, as `pub(crate) fn stories()`; rustc finds those forgotten.
 #[macro_export]
@@ -63,10 +64,12 @@ where
 {
     netns::enter()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let limit = std::env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+    let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
     runtime.block_on(async {
-        match tokio::time::timeout(LIMIT, tokio::task::LocalSet::new().run_until(story(scene))).await {
+        match tokio::time::timeout(limit, tokio::task::LocalSet::new().run_until(story(scene))).await {
             Ok(told) => told.and_then(|()| scene.must_be_clean()),
-            Err(_) => bail!("not over after {LIMIT:?}"),
+            Err(_) => bail!("not over after {limit:?}"),
         }
     })
 }

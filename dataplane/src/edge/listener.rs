@@ -1,5 +1,6 @@
 //! Listening sockets, one per worker and address.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use webgateway_process::BindError;
@@ -31,16 +32,26 @@ pub(crate) fn bind(
     let shared = ListenOptions { shared: true, ..alone };
     for &ip in addresses {
         let asked = SocketAddr::new(ip, port);
-        let failed =
-            |source| BindError { what: purpose.what, address: asked.to_string(), key: purpose.key, source };
+        let failed = |source| failure(asked, purpose, source);
         let first = listen::tcp(asked, alone).map_err(failed)?;
-        port = first.local_addr().map_err(failed)?.port();
+        // Without IPv6 it is another address than was asked for.
+        let bound = first.local_addr().map_err(failed)?;
+        port = bound.port();
         drop(first);
         for sockets in &mut by_worker {
-            sockets.push(listen::tcp(SocketAddr::new(ip, port), shared).map_err(failed)?);
+            sockets.push(listen::tcp(bound, shared).map_err(failed)?);
         }
     }
     Ok((by_worker, port))
+}
+
+/// Names the key that is at fault: that of the address, or that of the port.
+fn failure(asked: SocketAddr, purpose: Purpose, source: io::Error) -> BindError {
+    let key = match source.kind() {
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => "listen",
+        _ => purpose.key,
+    };
+    BindError { what: purpose.what, address: asked.to_string(), key, source }
 }
 
 #[cfg(test)]
@@ -55,5 +66,8 @@ mod tests {
         assert_eq!(sockets.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
         let error = bind(&[ip], Purpose { port, ..free }, 1).unwrap_err().to_string();
         assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("`https_port`"), "{error}");
+        // An address for documentation (RFC 5737), which no machine has.
+        let error = bind(&[IpAddr::from([192, 0, 2, 1])], free, 1).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.1:0") && error.contains("`listen`"), "{error}");
     }
 }

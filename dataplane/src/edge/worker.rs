@@ -86,6 +86,7 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::LocalRuntime::new()?;
     runtime.block_on(async move {
         let Worker { sockets, closed, leave, live, pulse, stop, metrics, context } = worker;
+        metrics.count_tasks();
         let context = context(LocalTasks::new(metrics.clone()));
         let room = Room::new(context.limits.connections);
         let context = Rc::new(CurrentContext::new(context));

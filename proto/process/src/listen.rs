@@ -53,7 +53,7 @@ fn fall_back<T>(
     bind: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
     match bind(address) {
-        Err(error) if error.raw_os_error() == Some(NO_IPV6) => {
+        Err(error) if is_without_ipv6(&error, address.ip()) => {
             if address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, NO_IPV6_HERE));
             }
@@ -69,6 +69,12 @@ fn fall_back<T>(
         }
         other => other,
     }
+}
+
+/// Returns true if there is no IPv6 at all, or none in use (`net.ipv6.conf.all.disable_ipv6`): then loopback has no address.
+fn is_without_ipv6(error: &io::Error, ip: IpAddr) -> bool {
+    error.raw_os_error() == Some(NO_IPV6)
+        || error.kind() == io::ErrorKind::AddrNotAvailable && ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
 }
 
 const NO_IPV6_HERE: &str = "this machine has no IPv6: write an IPv4 address, such as 127.0.0.1 or 0.0.0.0";
@@ -133,5 +139,12 @@ mod tests {
         let local = "[::1]:53".parse().unwrap();
         let error = fall_back(local, BOTH, without_ipv6).unwrap_err().to_string();
         assert!(error.contains("write an IPv4 address"), "{error}");
+        let disabled =
+            |_| -> io::Result<SocketAddr> { Err(io::Error::from(io::ErrorKind::AddrNotAvailable)) };
+        let error = fall_back(local, BOTH, disabled).unwrap_err().to_string();
+        assert!(error.contains("write an IPv4 address"), "{error}");
+        let elsewhere = "[400::1]:53".parse().unwrap();
+        let error = fall_back(elsewhere, BOTH, disabled).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable, "IPv6 is there, and the address is not");
     }
 }

@@ -1,11 +1,15 @@
-//! The metrics that both processes have: failed accepts and panicked tasks.
+//! The metrics that both processes have: failed accepts, panicked tasks, and the tasks there are.
 
 use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tokio::runtime::{Handle, RuntimeMetrics};
 use tracing::error;
 
 use crate::log;
@@ -18,7 +22,12 @@ pub const PREFIX: &str = "webgateway";
 pub struct ProcessMetrics {
     accept_errors: Family<ListenerLabel, Counter>,
     task_panics: Family<TaskLabel, Counter>,
+    runtimes: Runtimes,
 }
+
+/// The runtimes of the process, whose tasks are counted when somebody asks.
+#[derive(Debug, Clone, Default)]
+struct Runtimes(Arc<Mutex<Vec<RuntimeMetrics>>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ListenerLabel {
@@ -41,7 +50,15 @@ impl ProcessMetrics {
         r.register("task_panics", "Tasks that panicked, by name", metrics.task_panics.clone());
         let lines = "Log lines lost: nobody reads them, or not fast enough";
         r.register("log_lines_dropped", lines, log::lines_dropped());
+        r.register_collector(Box::new(metrics.runtimes.clone()));
         metrics
+    }
+
+    /// Counts the tasks of the runtime this is called in, from now on. Outside of one it does nothing.
+    pub fn count_tasks(&self) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.runtimes.0.lock().unwrap_or_else(PoisonError::into_inner).push(runtime.metrics());
+        }
     }
 
     /// Returns the counter of a listener's failed accepts.
@@ -65,14 +82,27 @@ impl ProcessMetrics {
     }
 }
 
+impl Collector for Runtimes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks =
+            ConstGauge::new(runtimes.iter().map(|runtime| runtime.num_alive_tasks() as u64).sum::<u64>());
+        let help = "Tasks there are, of all runtimes";
+        tasks.encode(encoder.encode_descriptor("tasks", help, None, tasks.metric_type())?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_metric_is_documented() {
+    #[tokio::test]
+    async fn every_metric_is_documented() {
         let mut registry = Registry::default();
         let metrics = ProcessMetrics::register(&mut registry);
+        metrics.count_tasks();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(std::future::pending::<()>());
         metrics.accept_errors("https").inc();
         metrics.panicked("connection", &"ouch");
         let mut text = String::new();
@@ -81,6 +111,7 @@ mod tests {
             "webgateway_accept_errors_total{listener=\"https\"} 1",
             "webgateway_task_panics_total{task=\"connection\"} 1",
             "webgateway_log_lines_dropped_total 0",
+            "webgateway_tasks 1",
         ] {
             assert!(text.contains(metric), "{text}");
             let name = metric.split(['{', ' ']).next().unwrap();

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 pub use self::algorithm::{Algorithm, InvalidKey};
 use self::encoding::{TypedKey, has_public_half};
-use self::form::{Form, foreign_label, openssh_type};
+use self::form::{Form, foreign_label, foreign_openssh, openssh_type};
 use self::rsa::{RsaPrivate, RsaPublic};
 pub use self::several::{InvalidKeysError, PublicKeys, SkippedKey};
 
@@ -30,8 +30,8 @@ enum Public {
 }
 
 impl PublicKey {
-    /// Parses SPKI or PKCS#1 PEM, an OpenSSH line (`ssh-ed25519 AAAA… comment`, `ssh-rsa …`), or raw base64 of an
-    /// ed25519 key.
+    /// Parses SPKI or PKCS#1 PEM, an OpenSSH line (`ssh-ed25519 AAAA… comment`, `ssh-rsa …`), a block of RFC 4716, or raw
+    /// base64 of an ed25519 key.
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
         match Form::of(text)? {
@@ -41,17 +41,34 @@ impl PublicKey {
             }
             Form::Pem("PUBLIC KEY") => Self::from_spki(&encoding::from_pem(text)?),
             Form::Pem(label) => Err(foreign_label(label).map_or(InvalidKey::Form, InvalidKey::Algorithm)),
+            Form::Rfc4716(label) if label.contains("PRIVATE") => Err(InvalidKey::Private),
+            Form::Rfc4716(_) => {
+                let parsed = ssh_key::PublicKey::from_bytes(&encoding::from_rfc4716(text)?);
+                Self::from_openssh(&parsed.map_err(|_| InvalidKey::Damaged)?)
+            }
             Form::OpenSsh => {
-                let parsed = ssh_key::PublicKey::from_openssh(text).map_err(|_| InvalidKey::Damaged)?;
-                if let Some(key) = parsed.key_data().rsa() {
-                    return RsaPublic::from_openssh(key).map(Self::from);
-                }
-                let foreign = || InvalidKey::Algorithm(openssh_type(&parsed.algorithm()));
-                Self::ed25519(&parsed.key_data().ed25519().ok_or_else(foreign)?.0)
+                let failure = |_| foreign_openssh(text).map_or(InvalidKey::Damaged, InvalidKey::Algorithm);
+                Self::from_openssh(&ssh_key::PublicKey::from_openssh(text).map_err(failure)?)
             }
             Form::Base64(bytes) if bytes.len() == 32 => Self::ed25519(&bytes),
             Form::Base64(bytes) => Err(InvalidKey::Length(bytes.len(), "32")),
         }
+    }
+
+    fn from_openssh(parsed: &ssh_key::PublicKey) -> Result<Self, InvalidKey> {
+        if let Some(key) = parsed.key_data().rsa() {
+            return RsaPublic::from_openssh(key).map(Self::from);
+        }
+        let foreign = || InvalidKey::Algorithm(openssh_type(&parsed.algorithm()));
+        Self::ed25519(&parsed.key_data().ed25519().ok_or_else(foreign)?.0)
+    }
+
+    /// Reads SPKI or PKCS#1.
+    fn from_der(der: &[u8]) -> Result<Self, InvalidKey> {
+        Self::from_spki(der).or_else(|failure| match failure {
+            InvalidKey::Damaged => RsaPublic::from_der(der, false).map(Self::from),
+            other => Err(other),
+        })
     }
 
     /// Reads SPKI.
@@ -129,13 +146,17 @@ impl PrivateKey {
         Self(Private::Ed25519(Box::new(SigningKey::from_bytes(seed))))
     }
 
-    /// Reads the contents of a key file: a text for [`PrivateKey::parse`], or PKCS#8 in DER.
+    /// Reads the contents of a key file: a text for [`PrivateKey::parse`], or PKCS#8 or PKCS#1 in DER.
     pub fn read(file: &[u8]) -> Result<Self, InvalidKey> {
         match std::str::from_utf8(file) {
             Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
-            Err(_) => Self::from_pkcs8(file).map_err(|failure| match failure {
-                InvalidKey::Damaged => InvalidKey::Binary,
-                other => other,
+            Err(_) => Self::from_pkcs8(file).or_else(|failure| match failure {
+                // As OpenSSL writes an RSA key in DER.
+                InvalidKey::Damaged => match RsaPrivate::from_der(file, false) {
+                    Ok(key) => Ok(Self(Private::Rsa(key))),
+                    Err(_) => Err(InvalidKey::Binary),
+                },
+                other => Err(other),
             }),
         }
     }
@@ -146,6 +167,8 @@ impl PrivateKey {
         let text = text.trim();
         match Form::of(text)? {
             Form::Pem("OPENSSH PRIVATE KEY") => Self::from_openssh(&encoding::from_pem(text)?),
+            Form::Rfc4716(label) if label.contains("PRIVATE") => Err(InvalidKey::SshCom),
+            Form::Rfc4716(_) => Err(InvalidKey::Public),
             Form::Pem(label) if label.contains("ENCRYPTED") => Err(InvalidKey::Encrypted),
             Form::Pem(label) if label.contains("PUBLIC") => Err(InvalidKey::Public),
             Form::Pem("RSA PRIVATE KEY") => {

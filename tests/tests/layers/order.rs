@@ -299,6 +299,7 @@ pub(crate) const CRATES: &[Layers] = &[
         modules: &[
             "clock",
             "connect_proxy",
+            "delay",
             "wait",
             "quantiles",
             "recorder",

@@ -36,7 +36,7 @@ stories![
 const HOST: &str = "app.gw.example";
 
 /// A figure of the issue, or the smaller one that a run of all stories has time for.
-fn figure(variable: &str, usual: usize) -> usize {
+pub(crate) fn figure(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 

@@ -11,12 +11,19 @@ use webgateway_tests::client::{Connection, tcp};
 use webgateway_tests::controller::{Controller, Terms};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::netns::overlay;
+use webgateway_tests::process::Process;
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
 
-stories![every_address_is_every_address, dns_answers_come_from_where_they_were_asked];
+stories![
+    every_address_is_every_address,
+    without_ipv6_every_address_is_ipv4,
+    an_address_that_is_not_there_is_named,
+    dns_answers_come_from_where_they_were_asked,
+];
 
 const BINDV6ONLY: &str = "/proc/sys/net/ipv6/bindv6only";
+const DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 const DNS: u16 = 5353;
 const FEED: u16 = 7443;
 const ADMIN: u16 = 9180;
@@ -44,6 +51,46 @@ async fn every_address_is_every_address(scene: &Scene) -> Result<()> {
     let mut admin = Connection::plain(SocketAddr::new([127, 0, 0, 1].into(), ADMIN)).await?;
     admin.get("localhost", "/readyz").await?.expect(200)?;
     drop(gateway);
+    Ok(())
+}
+
+/// As `net.ipv6.conf.all.disable_ipv6=1` leaves a machine: sockets of IPv6 can be made, and no address is there.
+async fn without_ipv6_every_address_is_ipv4(scene: &Scene) -> Result<()> {
+    fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
+    let terms = Terms { remote: format!("[::]:{FEED}"), ..Terms::default() };
+    let controller = Controller::start_on(scene, &terms).await?;
+    let setup = controller.setup().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
+    let _gateway = Gateway::start(scene, &setup).await?;
+    for port in [443, 80, DNS, FEED] {
+        tcp(format!("127.0.0.1:{port}").parse()?).await.with_context(|| format!("port {port}"))?;
+    }
+    ask("127.0.0.1:0", format!("127.0.0.1:{DNS}").parse()?).await
+}
+
+/// Every key of a listener, with an address of IPv6 where there is none.
+async fn an_address_that_is_not_there_is_named(scene: &Scene) -> Result<()> {
+    fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
+    let default = Terms::default;
+    for (key, terms) in [
+        ("feed.listen", Terms { remote: "[::1]:7443".to_owned(), ..default() }),
+        ("admin_listen", Terms { top: "admin_listen = \"[::1]:9181\"".to_owned(), ..default() }),
+    ] {
+        let mut controller = Controller::start_unready_on(scene, &terms)?;
+        says(controller.process(), key).await?;
+    }
+    let controller = Controller::start(scene).await?;
+    let setup = controller.setup().await?;
+    let dns = setup.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
+    says(Gateway::start_unready(scene, &dns)?.process(), "[dns] listen").await
+}
+
+/// Waits for the process to end because of what it was told to listen on, and for the key, address and advice in its log.
+async fn says(process: &mut Process, key: &str) -> Result<()> {
+    let status = process.end(Duration::from_secs(20)).await?;
+    let logged = process.logged()?;
+    let last = logged.lines().last().unwrap_or_default();
+    let is_told = [key, "[::1]:", "IPv4 address"].iter().all(|word| last.contains(word));
+    ensure!(!status.success() && is_told, "{key}: {status}: {logged}");
     Ok(())
 }
 

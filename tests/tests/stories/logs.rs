@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
 use webgateway_tests::backend::Backend;
-use webgateway_tests::controller::Controller;
+use webgateway_tests::controller::{Controller, Terms};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
@@ -24,6 +24,8 @@ stories![
     a_log_whose_reader_is_gone_harms_nobody,
     a_log_whose_reader_stalls_delays_nobody,
     a_log_without_room_harms_nobody,
+    a_log_that_is_closed_harms_nobody,
+    a_log_that_never_had_a_reader_harms_nobody,
     a_reader_of_gwctl_that_is_gone_is_no_failure,
 ];
 
@@ -49,6 +51,21 @@ async fn a_log_without_room_harms_nobody(scene: &Scene) -> Result<()> {
     let logs = Logs::new(scene);
     logs.0.iter().try_for_each(|log| symlink("/dev/full", log))?;
     goes_on(start(scene).await?, true).await
+}
+
+/// As `webgateway-dataplane 2>&-` starts it.
+async fn a_log_that_is_closed_harms_nobody(scene: &Scene) -> Result<()> {
+    goes_on(start_after(scene, ["exec 2>&-"; 2]).await?, false).await
+}
+
+async fn a_log_that_never_had_a_reader_harms_nobody(scene: &Scene) -> Result<()> {
+    let without_reader = |name| {
+        let pipe = scene.path(name).display().to_string();
+        // Opening the pipe waits for the reader, and the next line for its end.
+        format!("mkfifo '{pipe}'; : <'{pipe}' &\nexec 2>'{pipe}'\nwait")
+    };
+    let [controller, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
+    goes_on(start_after(scene, [&controller, &gateway]).await?, true).await
 }
 
 /// `gwctl … | head -0`, with as much to print as a pipe does not hold.
@@ -88,8 +105,14 @@ impl Logs {
 }
 
 async fn start(scene: &Scene) -> Result<Complete> {
-    let controller = Controller::start(scene).await?;
-    let setup = controller.setup().await?.top("access_log = true");
+    start_after(scene, ["true"; 2]).await
+}
+
+/// Starts the controlplane and the gateway, each after these lines of shell.
+async fn start_after(scene: &Scene, [controller, gateway]: [&str; 2]) -> Result<Complete> {
+    let terms = Terms { shell: Some(controller.to_owned()), ..Terms::default() };
+    let controller = Controller::start_on(scene, &terms).await?;
+    let setup = controller.setup().await?.top("access_log = true").shell(gateway);
     let gateway = Gateway::start(scene, &setup).await?;
     let admin = User::create(&controller, scene.dir(), "admin").await?;
     let alice = User::create(&controller, scene.dir(), "alice").await?;

@@ -28,6 +28,8 @@ mod harness;
 mod health;
 mod http_challenges;
 mod interop;
+mod keep_alive;
+mod key_files;
 mod links;
 mod listeners;
 mod logs;
@@ -36,6 +38,7 @@ mod misdirected;
 mod operators;
 mod outages;
 mod owners;
+mod paces;
 mod passthrough;
 mod plain;
 mod proxied;
@@ -56,6 +59,7 @@ mod terminated;
 mod tour;
 mod trailers;
 mod upgrade;
+mod uploads;
 mod users;
 mod watching;
 mod websockets;
@@ -91,6 +95,9 @@ fn main() -> anyhow::Result<()> {
         ended_routes::stories(),
         endings::stories(),
         readers::stories(),
+        paces::stories(),
+        keep_alive::stories(),
+        uploads::stories(),
         http_challenges::stories(),
         dns::stories(),
         owners::stories(),
@@ -101,6 +108,7 @@ fn main() -> anyhow::Result<()> {
         users::stories(),
         base_domain::stories(),
         signatures::stories(),
+        key_files::stories(),
         interop::stories(),
         coverage::stories(),
         bad_input::stories(),

@@ -102,7 +102,6 @@ async fn a_certificate_comes_by_dns_through_a_node(scene: &Scene) -> Result<()> 
     );
     ensure!(away.await? == 2, "SERVFAIL");
     let terms = Terms {
-        remote: String::new(),
         public_ip: "[\"127.0.0.1\"]".to_owned(),
         top: format!(
             "local_acme = \"{}\"\nlocal_acme_root = \"{}\"\n",
@@ -110,10 +109,8 @@ async fn a_certificate_comes_by_dns_through_a_node(scene: &Scene) -> Result<()> 
             pebble.root_file().display()
         ),
         dns: format!("resolver = [\"{}\"]\n", resolver.address()),
-        feed: String::new(),
-        service: None,
-        environment: Vec::new(),
         certificates: "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@gw.example\"\n".to_owned(),
+        ..Terms::default()
     };
     let controller = Controller::start_on(scene, &terms).await?;
     let admin = User::create(&controller, scene.dir(), "admin").await?;

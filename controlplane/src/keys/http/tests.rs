@@ -186,3 +186,26 @@ async fn what_is_no_key_is_said() {
     })
     .await;
 }
+
+/// The key files that `ssh-keygen -e`, PuTTYgen and `cryptography` made of one key.
+#[tokio::test]
+async fn keys_of_other_tools_are_read() {
+    const TOOLS: [&str; 4] = [
+        include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.rfc4716.pub"),
+        include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.putty.rfc4716.pub"),
+        include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.putty.ssh.pub"),
+        include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.cryptography.pub"),
+    ];
+    let key =
+        PublicKeys::parse(include_str!("../../../../proto/src/httpsig/samples/ed25519.ssh.pub")).unwrap();
+    story(async {
+        for text in TOOLS {
+            let server = Server::start(&ok(text)).await;
+            assert_eq!(server.store(HOUR).find(&id()).await.unwrap(), Some(key.clone()), "{text}");
+        }
+        let putty = include_str!("../../../../proto/src/httpsig/samples/tools/ed25519.putty3.ppk");
+        let told = Server::start(&ok(putty)).await.store(HOUR).find(&id()).await.unwrap_err().to_string();
+        assert!(told.contains("puttygen FILE"), "{told}");
+    })
+    .await;
+}

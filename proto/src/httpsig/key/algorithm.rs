@@ -37,7 +37,9 @@ pub enum InvalidKey {
     )]
     Form,
     /// Bytes that are no text, and no DER either.
-    #[error("not text, and not a key in DER: save it as UTF-8, or as PEM")]
+    #[error(
+        "not text, and not a key in DER: write it as PEM (openssl pkey -in FILE -out NEW), and raw bytes as base64"
+    )]
     Binary,
     /// Base64 of some other length than an ed25519 key.
     #[error("{0} bytes of base64, where an ed25519 key has {1}")]
@@ -45,8 +47,8 @@ pub enum InvalidKey {
     /// A form that is known, with something else in it.
     #[error("the key is damaged: what it says it is cannot be read from it")]
     Damaged,
-    /// A PEM block without its last line.
-    #[error("the key has no `-----END` line: it is cut off")]
+    /// A block without its last line.
+    #[error("the key has no last line, `-----END …` or `---- END …`: it is cut off")]
     Unfinished,
     /// A line of `authorized_keys` with options, which would not be honoured.
     #[error(
@@ -55,9 +57,15 @@ pub enum InvalidKey {
     Options,
     /// The private key of PuTTY's own form.
     #[error(
-        "a key in PuTTY's own form, which is not read here: in PuTTYgen, use Conversions, Export OpenSSH key"
+        "a private key in PuTTY's own form, which is not read here; convert it: puttygen FILE -O private-openssh -o NEW, or \
+         -O public-openssh for the public half (in PuTTYgen: Conversions, Export OpenSSH key)"
     )]
     Putty,
+    /// The private key of the form of ssh.com, which its label calls encrypted in any case.
+    #[error(
+        "a private key in the form of ssh.com, which is not read here; convert it: puttygen FILE -O private-openssh -o NEW"
+    )]
+    SshCom,
     /// Neither ed25519 nor RSA, but this.
     #[error("{0}, ed25519 or RSA is needed")]
     Algorithm(&'static str),
@@ -69,7 +77,8 @@ pub enum InvalidKey {
     RsaSize,
     /// An OpenSSH key with a passphrase.
     #[error(
-        "the key is encrypted with a passphrase; remove it (ssh-keygen -p) or make one with `gwctl keys generate`"
+        "the key is encrypted with a passphrase; remove it (ssh-keygen -p -f FILE, or openssl pkey -in FILE -out NEW), or make \
+         a key with `gwctl keys generate`"
     )]
     Encrypted,
     /// An RSA key in OpenSSH's own form: it lacks two of the numbers that signing needs.

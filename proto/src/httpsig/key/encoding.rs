@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::algorithm::InvalidKey;
+use super::form::{PEM_BEGIN, PEM_END, RFC4716_BEGIN, RFC4716_END};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -33,15 +34,28 @@ const OTHERS: &[(&[u8], &str)] = &[
 
 /// Decodes the one PEM block in `text`: lines of any width, with any ends, and spaces around them.
 pub(super) fn from_pem(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+    from_block(text, PEM_BEGIN, PEM_END)
+}
+
+/// Decodes the one block of RFC 4716 in `text`, as loosely.
+pub(super) fn from_rfc4716(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
+    from_block(text, RFC4716_BEGIN, RFC4716_END)
+}
+
+fn from_block(text: &str, begin: &str, end: &str) -> Result<Zeroizing<Vec<u8>>, InvalidKey> {
     let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
-    let mut lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("-----BEGIN ")).skip(1);
-    let mut has_end = false;
+    let mut lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with(begin)).skip(1);
+    let (mut has_end, mut is_header) = (false, false);
     for line in lines.by_ref() {
+        let goes_on = is_header;
+        is_header = (goes_on || line.contains(':')) && line.ends_with('\\');
         match line {
-            _ if line.starts_with("-----END ") => {
+            _ if line.starts_with(end) => {
                 has_end = true;
                 break;
             }
+            // A header of RFC 4716 may have several lines.
+            _ if goes_on => {}
             // The headers of RFC 1421, as older tools write them.
             _ if line.starts_with("Proc-Type:") && line.contains("ENCRYPTED") => {
                 return Err(InvalidKey::Encrypted);

@@ -6,10 +6,30 @@ use zeroize::Zeroizing;
 
 use super::algorithm::InvalidKey;
 
+/// The beginnings and ends of the lines around a key, in each form that has several lines.
+pub(super) const PEM_BEGIN: &str = "-----BEGIN ";
+pub(super) const PEM_END: &str = "-----END ";
+pub(super) const RFC4716_BEGIN: &str = "---- BEGIN ";
+pub(super) const RFC4716_END: &str = "---- END ";
+const PUTTY_BEGIN: &str = "PuTTY-User-Key-File-";
+const PUTTY_END: &str = "Private-MAC:";
+
+/// Returns true if a key of several lines begins with this one.
+pub(super) fn begins_block(line: &str) -> bool {
+    [PEM_BEGIN, RFC4716_BEGIN, PUTTY_BEGIN].iter().any(|begin| line.starts_with(begin))
+}
+
+/// Returns true if a key of several lines ends with this one.
+pub(super) fn ends_block(line: &str) -> bool {
+    [PEM_END, RFC4716_END, PUTTY_END].iter().any(|end| line.starts_with(end))
+}
+
 /// The form of a key, as its first characters say.
 pub(super) enum Form<'a> {
     /// PEM with this label (RFC 7468).
     Pem(&'a str),
+    /// A block of `ssh-keygen -e` and PuTTYgen, with this label (RFC 4716).
+    Rfc4716(&'a str),
     /// A line of an OpenSSH public key.
     OpenSsh,
     /// Bytes.
@@ -22,10 +42,13 @@ impl<'a> Form<'a> {
         if text.is_empty() {
             return Err(InvalidKey::Empty);
         }
-        if let Some((_, block)) = text.split_once("-----BEGIN ") {
+        if let Some((_, block)) = text.split_once(PEM_BEGIN) {
             return block.split_once("-----").map(|(label, _)| Self::Pem(label)).ok_or(InvalidKey::Form);
         }
-        if text.starts_with("PuTTY-User-Key-File-") {
+        if let Some((_, block)) = text.split_once(RFC4716_BEGIN) {
+            return block.split_once(" ----").map(|(label, _)| Self::Rfc4716(label)).ok_or(InvalidKey::Form);
+        }
+        if text.starts_with(PUTTY_BEGIN) {
             return Err(InvalidKey::Putty);
         }
         let is_openssh =
@@ -40,6 +63,17 @@ impl<'a> Form<'a> {
         let decoders = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD];
         let decoded = decoders.iter().find_map(|engine| engine.decode(text).ok());
         decoded.map(|bytes| Self::Base64(Zeroizing::new(bytes))).ok_or(InvalidKey::Form)
+    }
+}
+
+/// The type of key that a line of OpenSSH names, if it is none that can be parsed.
+pub(super) fn foreign_openssh(line: &str) -> Option<&'static str> {
+    let name = line.split_whitespace().next()?;
+    match name {
+        _ if name.ends_with("-cert-v01@openssh.com") => Some("an OpenSSH certificate"),
+        _ if name.starts_with("sk-") => Some("a key of a security token"),
+        "ssh-dss" => Some("a DSA key"),
+        _ => None,
     }
 }
 
@@ -59,12 +93,13 @@ pub(super) fn openssh_type(algorithm: &ssh_key::Algorithm) -> &'static str {
 /// The type of key that a PEM label stands for, if it is none that is used here.
 pub(super) fn foreign_label(label: &str) -> Option<&'static str> {
     match label {
-        "EC PRIVATE KEY" => Some("an elliptic-curve key"),
+        // OpenSSL writes the parameters of a curve before the key.
+        "EC PRIVATE KEY" | "EC PARAMETERS" => Some("an elliptic-curve key"),
         "DSA PRIVATE KEY" | "DSA PUBLIC KEY" => Some("a DSA key"),
         "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Some("a certificate"),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Some("a certificate request"),
         "PGP PUBLIC KEY BLOCK" | "PGP PRIVATE KEY BLOCK" => Some("a PGP key"),
-        "EC PARAMETERS" | "DH PARAMETERS" => Some("parameters without a key"),
+        "DH PARAMETERS" => Some("parameters without a key"),
         _ => None,
     }
 }

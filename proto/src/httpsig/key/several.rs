@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::form::{begins_block, ends_block};
 use super::{InvalidKey, PublicKey};
 
 /// How many keys one name may stand for.
@@ -32,7 +33,7 @@ pub enum InvalidKeysError {
     #[error("the key is empty")]
     Empty,
     /// Bytes that are no text.
-    #[error("not UTF-8 text: save it as UTF-8")]
+    #[error("not UTF-8 text, and not a key in DER: save it as UTF-8, or as PEM")]
     Binary,
     /// Entries, none of which can be used.
     #[error("{}", List(.0))]
@@ -40,13 +41,18 @@ pub enum InvalidKeysError {
 }
 
 impl PublicKeys {
-    /// Reads the contents of a key file: a text for [`PublicKeys::parse`].
+    /// Reads the contents of a key file: a text for [`PublicKeys::parse`], or one key in DER, SPKI or PKCS#1.
     pub fn read(file: &[u8]) -> Result<Self, InvalidKeysError> {
-        let text = std::str::from_utf8(file).map_err(|_| InvalidKeysError::Binary)?;
-        Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text))
+        match std::str::from_utf8(file) {
+            Ok(text) => Self::parse(text.strip_prefix('\u{feff}').unwrap_or(text)),
+            Err(_) => PublicKey::from_der(file).map(Self::from).map_err(|failure| match failure {
+                InvalidKey::Damaged => InvalidKeysError::Binary,
+                reason => InvalidKeysError::Unusable(vec![SkippedKey { line: 1, reason }]),
+            }),
+        }
     }
 
-    /// Parses one key in any form, or several: PEM blocks one after the other, or one key a line as in
+    /// Parses one key in any form, or several: blocks of PEM or RFC 4716 one after the other, or one key a line as in
     /// `authorized_keys`, without options. Lines that are empty or begin with `#` do not count; an entry that cannot be
     /// used is skipped as long as there is another.
     pub fn parse(text: &str) -> Result<Self, InvalidKeysError> {
@@ -62,7 +68,7 @@ impl PublicKeys {
         let numbered = text.lines().map(str::trim).zip(1..);
         for (line, at) in numbered.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')) {
             // A block that does not end is over where the next begins.
-            if line.starts_with("-----BEGIN ")
+            if begins_block(line)
                 && let Some((begun, unfinished)) = block.replace((at, String::new()))
             {
                 add(begun, &unfinished);
@@ -71,7 +77,7 @@ impl PublicKeys {
                 Some((begun, within)) => {
                     within.push_str(line);
                     within.push('\n');
-                    if line.starts_with("-----END ") {
+                    if ends_block(line) {
                         add(*begun, within);
                         block = None;
                     }

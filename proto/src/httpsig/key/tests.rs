@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 
 mod layouts;
+mod tools;
 
 const RSA: &str = include_str!("../samples/rsa.priv");
 

@@ -1,0 +1,103 @@
+//! `make soak`: mixed honest and hostile load with changing routes; fails unless all that is honest succeeds, and both
+//! processes hold as much at the end as at the start.
+
+mod changes;
+mod honest;
+mod hostile;
+mod hostile_http;
+mod interruptions;
+mod report;
+mod sample;
+mod targets;
+mod world;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use tokio::task::LocalSet;
+use webgateway_tests::{netns, process};
+
+use crate::report::table;
+use crate::world::{Load, World};
+
+/// Loads a real controlplane and a real dataplane, and compares what they hold before and after.
+#[derive(Debug, Clone, Copy, Parser)]
+#[command(name = "webgateway-soak")]
+struct Args {
+    /// The length of the load, in minutes.
+    #[arg(long, default_value_t = 20.0)]
+    minutes: f64,
+    /// The length of the same load before it, whose end is the start of the comparison, in seconds.
+    #[arg(long, default_value_t = 60)]
+    warm_up: u64,
+    /// The number of times that the controlplane is killed and started anew in the load.
+    #[arg(long, default_value_t = 2)]
+    kills: u32,
+}
+
+fn main() -> ExitCode {
+    let done = process::trampoline().and_then(|()| {
+        let args = Args::parse();
+        netns::prepare()?;
+        netns::enter()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(LocalSet::new().run_until(soak(args)))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webgateway-soak: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn soak(args: Args) -> Result<()> {
+    let mut world = World::prepare().await?;
+    eprintln!("warming up for {} s", args.warm_up);
+    let warmed_up = run(&mut world, Duration::from_secs(args.warm_up), 1).await;
+    warmed_up.map_err(|error| world.explain(error))?;
+    let start = world.settled().await?;
+    eprintln!("loading for {} min", args.minutes);
+    let load = run(&mut world, Duration::from_secs_f64(args.minutes * 60.0), args.kills).await;
+    let done = load.map_err(|error| world.explain(error))?;
+    let end = world.settled_as(&start).await?;
+    let (text, differences) = table(&start, &done.most, &end);
+    println!("{text}{}", done.summary);
+    ensure!(differences.is_empty(), "{}", differences.join("; "));
+    Ok(())
+}
+
+/// The outcome of a load.
+struct Done {
+    /// The most of everything that was seen.
+    most: sample::Figures,
+    /// The number of requests and attacks, in words.
+    summary: String,
+}
+
+/// Loads for as long as told, with `kills` of the controlplane in it, and reloads of both processes.
+async fn run(world: &mut World, length: Duration, kills: u32) -> Result<Done> {
+    const SAMPLE: Duration = Duration::from_secs(5);
+    const RELOAD: u32 = 4;
+    let load = Load::start(world).await?;
+    let (begun, mut most, mut killed, mut sampled) = (Instant::now(), sample::Figures::default(), 0, 0);
+    while begun.elapsed() < length {
+        tokio::time::sleep(SAMPLE.min(length.saturating_sub(begun.elapsed()))).await;
+        let figures = world.sample().await?;
+        eprintln!("{:>5} s  {figures}", begun.elapsed().as_secs());
+        most.raise(&figures);
+        sampled += 1;
+        if sampled % RELOAD == 0 {
+            world.reload()?;
+        }
+        if killed < kills && begun.elapsed() >= length * (killed + 1) / (kills + 1) {
+            killed += 1;
+            world.interrupt().await?;
+        }
+    }
+    let summary = load.end().await?;
+    Ok(Done { most, summary })
+}

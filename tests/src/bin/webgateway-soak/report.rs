@@ -1,0 +1,48 @@
+//! The table of a run, and the judgement.
+
+use std::fmt::Write as _;
+
+use crate::sample::{Figures, Held};
+
+/// The factor that memory may have grown by, and what it may have grown by besides, in bytes: an allocator gives pages
+/// back when it likes.
+const FACTOR: f64 = 1.25;
+const SLACK: u64 = 8 << 20;
+
+type Column = (&'static str, fn(&Held) -> u64);
+const COUNTED: [Column; 3] = [
+    ("descriptors", |held| held.descriptors),
+    ("tasks", |held| held.tasks),
+    ("connections", |held| held.connections),
+];
+
+/// Returns the table, and a line for each figure that is not as it was.
+pub(crate) fn table(start: &Figures, most: &Figures, end: &Figures) -> (String, Vec<String>) {
+    let mut text = format!("| {:<26} | {:>9} | {:>9} | {:>9} |\n", "", "start", "at most", "end");
+    let mut differences = Vec::new();
+    let none = Held::default();
+    for (who, of) in [
+        ("dataplane", &(|f: &Figures| f.dataplane) as &dyn Fn(&Figures) -> Held),
+        ("controlplane", &|f: &Figures| f.controlplane.unwrap_or(none)),
+    ] {
+        let [start, most, end] = [of(start), of(most), of(end)];
+        let mebibytes =
+            [start, most, end].map(|held| format!("{:.1} MiB", held.memory as f64 / f64::from(1 << 20)));
+        let mut row = |what: &str, [a, b, c]: [String; 3]| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "| {:<26} | {a:>9} | {b:>9} | {c:>9} |", format!("{who}: {what}"));
+        };
+        row("memory", mebibytes);
+        for (what, count) in COUNTED {
+            row(what, [start, most, end].map(|held| count(&held).to_string()));
+            if count(&start) != count(&end) {
+                differences.push(format!("{who}: {} {what}, and {} before", count(&end), count(&start)));
+            }
+        }
+        if end.memory as f64 > start.memory as f64 * FACTOR + SLACK as f64 {
+            differences
+                .push(format!("{who}: memory has grown by {} KiB", (end.memory - start.memory) / 1024));
+        }
+    }
+    (text, differences)
+}

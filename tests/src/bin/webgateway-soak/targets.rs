@@ -1,0 +1,45 @@
+//! The addresses and hosts that clients go to, and what they find there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use tokio::net::{TcpSocket, TcpStream};
+use webgateway_tests::backend::number_at;
+use webgateway_tests::client::Client;
+
+/// The host of a terminated route that stays.
+pub(crate) const HOST: &str = "app.gw.example";
+/// The host of a passthrough route that stays.
+pub(crate) const PASSTHROUGH: &str = "pass.example.org";
+/// The address that the dataplane takes DNS questions on.
+pub(crate) const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 53);
+
+/// Everything a client needs to know.
+#[derive(Clone)]
+pub(crate) struct Targets {
+    /// A client that trusts the gateway.
+    pub(crate) visitor: Client,
+    /// A client that trusts the backend of the passthrough route.
+    pub(crate) insider: Client,
+    /// Port 443.
+    pub(crate) https: SocketAddr,
+    /// Port 80.
+    pub(crate) http: SocketAddr,
+    /// The API.
+    pub(crate) rpc: SocketAddr,
+}
+
+/// Fails unless these are the first `count` numbers.
+pub(crate) fn check_numbers(bytes: &[u8], count: usize) -> Result<()> {
+    ensure!(bytes.len() == count, "{} of {count} bytes", bytes.len());
+    let wrong = (0..).zip(bytes).find(|(at, byte)| **byte != number_at(*at));
+    ensure!(wrong.is_none(), "the wrong byte at {wrong:?}");
+    Ok(())
+}
+
+/// Connects from an address of loopback that no honest client has, so that limits by network are its own.
+pub(crate) async fn from_elsewhere(address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 77, 0, 1], 0)))?;
+    Ok(socket.connect(address).await?)
+}
