@@ -19,20 +19,21 @@ use webgateway_process::{
     watch_reload,
 };
 use webgateway_proto::feed::Settings;
+use webgateway_seal::{SecretKey, SecretKeyError};
 
 use crate::api::{Api, Parts};
-use crate::certs::account::Accounts;
+use crate::certs::account::AcmeAccounts;
 use crate::certs::acme::Ca;
 use crate::certs::https::HttpsError;
 use crate::certs::internal::{InternalCa, InternalCaError};
-use crate::certs::issuer::{AcmeIssuer, Issuer, Parts as AcmeParts};
+use crate::certs::issuer::{AcmeIssuer, AcmeIssuerParts, Issuer};
 use crate::certs::order::Orders;
+use crate::certs::reconciler::{CertificateReconciler, CertificateReconcilerParts, PassError};
 use crate::certs::solver::Solver;
-use crate::certs::task::{Certificates, Parts as CertificateParts, PassError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PROGRAM};
-use crate::dns::answers::Answers;
 use crate::dns::resolver::ResolverError;
+use crate::dns::responder::ZoneResponder;
 use crate::dns::txt::TxtSet;
 use crate::dns::zone::{Zone, ZoneError};
 use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
@@ -45,16 +46,15 @@ use crate::feed::nodes::Nodes;
 use crate::feed::server::{FeedService, Remote, Timeouts};
 use crate::handlers::{calls, questions};
 use crate::keys::{KeyStore, KeyStoreError};
-use crate::live::{LiveInspector, LiveParts, ReloadError};
+use crate::live::{LiveParts, LivePreflight, ReloadError};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
 use crate::reconcile::{self, Reconciler};
-use crate::seal::{SecretKey, SecretKeyError};
 use crate::sockets::{ListenError, SOCKETS, Sockets, follow_addresses, listeners_at};
 use crate::store::{OpenError, Store, StoreError};
-use crate::suspensions::Suspensions;
-use crate::tickets::{Rotation, RotationError};
+use crate::suspensions::SuspensionReconciler;
+use crate::tickets::{TicketKeyError, TicketKeyRotation};
 
 /// The time for open connections to end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ pub enum AppError {
     Certificates(#[from] PassError),
     /// There are no session ticket keys.
     #[error(transparent)]
-    Tickets(#[from] RotationError),
+    Tickets(#[from] TicketKeyError),
     /// The database cannot be read.
     #[error("cannot read what the nodes are to hold: {0}")]
     Catalog(#[from] StoreError),
@@ -117,16 +117,16 @@ pub struct App {
     sockets: Sockets,
     api: Api,
     live: LiveParts,
-    answers: Answers,
+    answers: ZoneResponder,
     nodes: Nodes,
     listeners: GatewayListeners,
     members: Members,
     remote: Option<Remote>,
     catalog: Catalog,
     loader: Loader,
-    certificates: Certificates,
-    tickets: Rotation,
-    suspensions: Suspensions,
+    certificates: CertificateReconciler,
+    tickets: TicketKeyRotation,
+    suspensions: SuspensionReconciler,
     suspended: watch::Receiver<u64>,
     registry: Registry,
     metrics: Metrics,
@@ -171,12 +171,12 @@ impl Application for App {
         let base = config.base_domain.clone();
         let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
-        let inspector = inspector(&config, &zone)?;
-        let issuer = issuer(&config, context, inspector.as_ref(), solver).await?;
+        let preflight = preflight(&config, &zone)?;
+        let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
         let mut certificates = certificates(&config, context, issuer);
         certificates.pass().await?;
         let mut tickets =
-            Rotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
+            TicketKeyRotation::new(store.clone(), Arc::clone(&key), Clock::system(), config.ticket_rotation);
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
@@ -184,7 +184,7 @@ impl Application for App {
         let domain = domain(&config, store.clone(), keys.clone(), known);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
-        let mut suspensions = Suspensions::new(domain.clone());
+        let mut suspensions = SuspensionReconciler::new(domain.clone());
         // Before the catalog is read: who comes back is in it.
         suspensions.pass().await?;
         let loader = loader(&config, context, &listeners, challenges);
@@ -192,10 +192,10 @@ impl Application for App {
         let members = Members::new(Clock::system());
         members.load(&store).await?;
         let remote = remote(&config, &store, &members, &authority)?;
-        let live = LiveParts { quotas: domain.quotas.clone(), keys, inspector };
+        let live = LiveParts { quotas: domain.quotas.clone(), keys, preflight };
         let (stop, required) = (tasks.stop().clone(), config.rpc_require);
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
-        let answers = Answers::new(zone, values, QuestionFilter::new(dns));
+        let answers = ZoneResponder::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
@@ -281,33 +281,33 @@ struct StoreContext<'a> {
     metrics: &'a Metrics,
 }
 
-/// Makes the inspector that CAs over ACME need; the internal one needs none.
-fn inspector(config: &Config, zone: &Zone) -> Result<Option<LiveInspector>, AppError> {
-    let make = || LiveInspector::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
+/// Makes the preflight that CAs over ACME need; the internal one needs none.
+fn preflight(config: &Config, zone: &Zone) -> Result<Option<LivePreflight>, AppError> {
+    let make = || LivePreflight::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
     Ok((!config.cas.is_empty()).then(make).transpose()?)
 }
 
 async fn issuer(
     config: &Config,
     context: StoreContext<'_>,
-    inspector: Option<&LiveInspector>,
+    preflight: Option<&LivePreflight>,
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    let Some(inspector) = inspector.map(LiveInspector::current) else {
+    let Some(preflight) = preflight.map(LivePreflight::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
     };
     let (store, key) = (store.clone(), Arc::clone(key));
     let cas = config.cas.iter().map(|ca| Ca::new(ca.clone(), clock)).collect::<Result<_, _>>()?;
-    let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+    let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
     let orders = Orders { store, key, accounts, solver, clock };
-    Ok(Issuer::Acme(AcmeIssuer::new(AcmeParts { cas, orders, inspector, metrics: metrics.clone() })))
+    Ok(Issuer::Acme(AcmeIssuer::new(AcmeIssuerParts { cas, orders, preflight, metrics: metrics.clone() })))
 }
 
-fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> Certificates {
+fn certificates(config: &Config, context: StoreContext<'_>, issuer: Issuer) -> CertificateReconciler {
     let StoreContext { store, key, metrics } = context;
-    Certificates::new(CertificateParts {
+    CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key: Arc::clone(key),
         issuer,

@@ -1,9 +1,9 @@
-//! Certificates: which are needed, who issues them, and the reconciler that sees to it.
+//! Certificates: the schedule of issuance and renewal, the issuers, and the reconciler that runs them.
 
 pub(crate) mod internal;
 pub(crate) mod schedule;
 
-pub(crate) mod tokens;
+pub(crate) mod challenge;
 
 pub(crate) mod solver;
 
@@ -24,7 +24,7 @@ pub(crate) mod order;
 
 pub(crate) mod issuer;
 
-pub(crate) mod task;
+pub(crate) mod reconciler;
 
 #[cfg(test)]
 mod samples;

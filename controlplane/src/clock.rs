@@ -1,26 +1,26 @@
-//! Calendar time. Nothing else in this crate asks for it.
+//! Calendar time. No other module of this crate reads the system's clock.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A source of the time; copied freely.
+/// A source of the current time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(fn() -> OffsetDateTime);
 
 impl Clock {
-    /// Returns the machine's clock.
+    /// Returns the system's clock.
     #[must_use]
     pub(crate) fn system() -> Self {
         Self(OffsetDateTime::now_utc)
     }
 
-    /// Makes a clock of a function.
+    /// Creates a clock from a function.
     #[cfg(test)]
     pub(crate) fn from_fn(now: fn() -> OffsetDateTime) -> Self {
         Self(now)
     }
 
-    /// Returns the time now, in UTC and whole milliseconds: what the store keeps.
+    /// Returns the current time in UTC, in whole milliseconds, which is the resolution of the store.
     #[must_use]
     pub(crate) fn now(&self) -> OffsetDateTime {
         let now = (self.0)();
@@ -34,7 +34,7 @@ impl Default for Clock {
     }
 }
 
-/// Formats a time as RFC 3339 has it; empty for a year that it cannot write, which is none of this era.
+/// Formats a time as in RFC 3339. Empty for a year that RFC 3339 cannot represent.
 #[must_use]
 pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()

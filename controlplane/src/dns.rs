@@ -1,4 +1,4 @@
-//! The name server of `_acme-challenge.<base domain>` and of nothing else, and what others' name servers say.
+//! DNS: the authoritative server for `_acme-challenge.<base domain>`, and a resolver for other names.
 
 pub(crate) mod resolver;
 #[cfg(test)]
@@ -7,7 +7,7 @@ pub(crate) mod sample;
 pub(crate) mod txt;
 pub(crate) mod zone;
 
-pub(crate) mod answers;
+pub(crate) mod responder;
 
 #[cfg(test)]
 mod tests;

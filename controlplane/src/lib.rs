@@ -6,7 +6,6 @@ mod config;
 mod metrics;
 
 mod clock;
-mod seal;
 
 mod sockets;
 mod store;

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use webgateway_proto::model::Host;
 
-use crate::certs::preflight::Inspector;
+use crate::certs::preflight::PreflightChecker;
 use crate::config::{Live, Lookup};
 use crate::dns::resolver::{Resolver, ResolverError};
 use crate::dns::zone::Zone;
@@ -19,16 +19,16 @@ pub(crate) struct LiveParts {
     pub quotas: Quotas,
     /// The store of public keys.
     pub keys: KeyStore,
-    /// The inspector of hosts; the internal CA needs none.
-    pub inspector: Option<LiveInspector>,
+    /// The preflight of hosts; the internal CA needs none.
+    pub preflight: Option<LivePreflight>,
 }
 
-/// The inspector of hosts, of which there may be another after a reload.
+/// The preflight of hosts, of which there may be another after a reload.
 #[derive(Clone)]
-pub(crate) struct LiveInspector {
+pub(crate) struct LivePreflight {
     zone: Zone,
     base: Host,
-    current: Arc<ArcSwap<Inspector>>,
+    current: Arc<ArcSwap<PreflightChecker>>,
 }
 
 /// A configuration cannot be taken while the process runs.
@@ -46,39 +46,39 @@ impl LiveParts {
     /// Takes all that a configuration says, or nothing of it.
     pub(crate) fn apply(&self, live: &Live) -> Result<(), ReloadError> {
         let keys = self.keys.open_other(&live.keys)?;
-        let inspector = self.inspector.as_ref().map(|inspector| inspector.other(&live.lookup)).transpose()?;
+        let preflight = self.preflight.as_ref().map(|preflight| preflight.other(&live.lookup)).transpose()?;
         if let Some(keys) = keys {
             self.keys.replace(keys);
         }
-        if let (Some(held), Some(inspector)) = (&self.inspector, inspector) {
-            held.current.store(Arc::new(inspector));
+        if let (Some(held), Some(preflight)) = (&self.preflight, preflight) {
+            held.current.store(Arc::new(preflight));
         }
         self.quotas.set_defaults(live.quotas);
         Ok(())
     }
 }
 
-impl LiveInspector {
-    /// Makes the inspector of hosts that are not in `zone`, the one of `base`.
+impl LivePreflight {
+    /// Makes the preflight of hosts that are not in `zone`, the one of `base`.
     pub(crate) fn new(lookup: &Lookup, zone: Zone, base: Host) -> Result<Self, ResolverError> {
-        let current = Arc::new(ArcSwap::from_pointee(inspector(lookup, &zone, &base)?));
+        let current = Arc::new(ArcSwap::from_pointee(preflight(lookup, &zone, &base)?));
         Ok(Self { zone, base, current })
     }
 
-    /// Returns the inspector in use, by reference: it may be another one later.
-    pub(crate) fn current(&self) -> Arc<ArcSwap<Inspector>> {
+    /// Returns the preflight in use, by reference: it may be another one later.
+    pub(crate) fn current(&self) -> Arc<ArcSwap<PreflightChecker>> {
         Arc::clone(&self.current)
     }
 
-    fn other(&self, lookup: &Lookup) -> Result<Inspector, ResolverError> {
-        inspector(lookup, &self.zone, &self.base)
+    fn other(&self, lookup: &Lookup) -> Result<PreflightChecker, ResolverError> {
+        preflight(lookup, &self.zone, &self.base)
     }
 }
 
-fn inspector(lookup: &Lookup, zone: &Zone, base: &Host) -> Result<Inspector, ResolverError> {
+fn preflight(lookup: &Lookup, zone: &Zone, base: &Host) -> Result<PreflightChecker, ResolverError> {
     let resolver = Resolver::new(&lookup.resolvers)?;
-    let inspector = Inspector::new(resolver, zone.clone(), base.clone(), &lookup.public_ip);
-    Ok(inspector.decides(lookup.preflight))
+    let preflight = PreflightChecker::new(resolver, zone.clone(), base.clone(), &lookup.public_ip);
+    Ok(preflight.with_enforcement(lookup.preflight))
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::certs::preflight::Preflight;
     use crate::config::KeySource;
-    use crate::dns::sample::{Entry, serve};
+    use crate::dns::sample::{ZoneEntry, serve};
 
     const APP: &str = "app.example.org";
 
@@ -101,8 +101,8 @@ mod tests {
     }
 
     async fn leads_here(parts: &LiveParts) -> bool {
-        let inspector = parts.inspector.as_ref().unwrap().current().load_full();
-        matches!(inspector.preflight(&Host::parse(APP).unwrap(), &[]).await, Preflight::Ready(_))
+        let preflight = parts.preflight.as_ref().unwrap().current().load_full();
+        matches!(preflight.preflight(&Host::parse(APP).unwrap(), &[]).await, Preflight::Ready(_))
     }
 
     fn folder(dir: &Path, name: &str) -> KeySource {
@@ -117,7 +117,7 @@ mod tests {
     async fn all_of_a_configuration_is_taken_or_nothing() {
         let dir = TempDir::new().unwrap();
         let base = Host::parse("gw.example").unwrap();
-        let addresses: [&[Entry]; 2] = [&[(APP, "A", "192.0.2.1")], &[(APP, "A", "192.0.2.2")]];
+        let addresses: [&[ZoneEntry]; 2] = [&[(APP, "A", "192.0.2.1")], &[(APP, "A", "192.0.2.2")]];
         let names =
             [serve(&[("example.org", addresses[0])]).await, serve(&[("example.org", addresses[1])]).await];
         let lookup = |server: usize, public_ip: &str, preflight| Lookup {
@@ -130,8 +130,8 @@ mod tests {
         let parts = LiveParts {
             quotas: Quotas::default(),
             keys: KeyStore::open(&one).unwrap(),
-            inspector: Some(
-                LiveInspector::new(&lookup(0, "192.0.2.1", true), Zone::new(&base).unwrap(), base).unwrap(),
+            preflight: Some(
+                LivePreflight::new(&lookup(0, "192.0.2.1", true), Zone::new(&base).unwrap(), base).unwrap(),
             ),
         };
         assert!(leads_here(&parts).await && has_key(&parts, "one.pub").await);

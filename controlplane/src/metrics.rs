@@ -13,67 +13,67 @@ use webgateway_process::PREFIX;
 
 type Timings<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// A store transaction's name.
+/// The labels of a store transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Transaction {
+struct TransactionLabels {
     name: &'static str,
     kind: &'static str,
 }
 
-/// An API call: its method (`unknown` for others) and the kind of its outcome.
+/// The labels of an API call: its method (`unknown` for others) and the kind of its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
+struct CallLabels {
     method: &'static str,
     outcome: String,
 }
 
-/// The reason why an HTTP request or a connection to the API was refused.
+/// The labels of a refused HTTP request or API connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct RefusalLabels {
     reason: String,
 }
 
-/// The state of a certificate.
+/// The labels of certificates in one state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct CertificateLabels {
     state: &'static str,
 }
 
-/// The outcome of an attempt to get a certificate.
+/// The labels of attempts to get a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct AttemptLabels {
     outcome: &'static str,
 }
 
-/// The certificates by state.
+/// The numbers of certificates by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct CertificateCounts {
-    /// The certificates that are good now.
+    /// The number of valid certificates.
     pub valid: usize,
-    /// The certificates that have expired.
+    /// The number of expired certificates.
     pub expired: usize,
-    /// The certificates that are not there yet.
+    /// The number of certificates that have never been issued.
     pub waiting: usize,
-    /// The certificates whose last attempt failed.
+    /// The number of certificates whose last attempt failed.
     pub failing: usize,
-    /// Seconds until the one that expires first does; negative if it has.
+    /// The time until the first certificate expires, in seconds; negative if it has.
     pub expiry_seconds: Option<f64>,
 }
 
-/// Handles to every metric of this process. Clones count the same.
+/// Handles to all metrics of this process. Clones share the metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    transactions: Timings<Transaction>,
+    transactions: Timings<TransactionLabels>,
     revision: Gauge,
-    calls: Family<Call, Counter>,
-    refused: Family<Reason, Counter>,
+    calls: Family<CallLabels, Counter>,
+    refused: Family<RefusalLabels, Counter>,
     connections: Gauge,
-    certificates: Family<State, Gauge>,
+    certificates: Family<CertificateLabels, Gauge>,
     certificate_expiry: Gauge<f64, AtomicU64>,
-    attempts: Family<Outcome, Counter>,
-    /// The nodes that are connected.
+    attempts: Family<AttemptLabels, Counter>,
+    /// The number of connected nodes.
     pub nodes_connected: Gauge,
-    /// The connections, streams and calls on the feed that no node makes.
+    /// The number of connections, streams and calls on the feed that violate its protocol.
     pub feed_protocol_errors: Counter,
 }
 
@@ -91,7 +91,7 @@ impl Metrics {
         r.register("nodes_connected", "Nodes connected now", metrics.nodes_connected.clone());
         r.register(
             "feed_protocol_errors",
-            "Connections, streams and calls on the feed that no node makes",
+            "Connections, streams and calls on the feed that violate its protocol",
             metrics.feed_protocol_errors.clone(),
         );
         r.register("certificates_managed", "Certificates by state", metrics.certificates.clone());
@@ -123,13 +123,13 @@ impl Metrics {
         }
     }
 
-    /// Sets the certificates by state.
+    /// Sets the numbers of certificates by state.
     pub(crate) fn certificates(&self, counts: CertificateCounts) {
         let CertificateCounts { valid, expired, waiting, failing, expiry_seconds } = counts;
         for (state, count) in
             [("valid", valid), ("expired", expired), ("waiting", waiting), ("failing", failing)]
         {
-            let gauge = self.certificates.get_or_create(&State { state });
+            let gauge = self.certificates.get_or_create(&CertificateLabels { state });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         if let Some(seconds) = expiry_seconds {
@@ -139,12 +139,12 @@ impl Metrics {
 
     /// Counts an attempt to get a certificate: `issued`, `failed`, `missing` (DNS records) or `held_back` (by a limit).
     pub(crate) fn attempt(&self, outcome: &'static str) {
-        self.attempts.get_or_create(&Outcome { outcome }).inc();
+        self.attempts.get_or_create(&AttemptLabels { outcome }).inc();
     }
 
     /// Records how long a store transaction took.
     pub(crate) fn transaction(&self, kind: &'static str, name: &'static str, took: Duration) {
-        self.transactions.get_or_create(&Transaction { name, kind }).observe(took.as_secs_f64());
+        self.transactions.get_or_create(&TransactionLabels { name, kind }).observe(took.as_secs_f64());
     }
 
     /// Sets the store's revision.
@@ -154,12 +154,12 @@ impl Metrics {
 
     /// Counts an API call; `outcome` is `ok` or the kind of the error.
     pub(crate) fn call(&self, method: &'static str, outcome: &str) {
-        self.calls.get_or_create(&Call { method, outcome: outcome.to_owned() }).inc();
+        self.calls.get_or_create(&CallLabels { method, outcome: outcome.to_owned() }).inc();
     }
 
     /// Counts a request or connection that was refused before it became a call.
     pub(crate) fn refused(&self, reason: &str) {
-        self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+        self.refused.get_or_create(&RefusalLabels { reason: reason.to_owned() }).inc();
     }
 
     /// Counts a connection to the API as open until the guard is dropped.
@@ -170,7 +170,7 @@ impl Metrics {
     }
 }
 
-/// Counts as one open connection.
+/// A guard that counts one open connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection(Gauge);
 
@@ -192,7 +192,7 @@ mod tests {
     fn every_metric_is_documented() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        // A family without members is not written.
+        // A family without members is not encoded.
         metrics.transaction("read", "test", Duration::ZERO);
         metrics.call("version", "ok");
         metrics.refused("accept");

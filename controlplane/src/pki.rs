@@ -1,4 +1,4 @@
-//! The nodes' own PKI: a CA that knows nobody else, the certificates it signs, and the controlplane's own one.
+//! The private PKI of the nodes: its CA, and the controlplane's certificate for TLS with nodes.
 
 pub(crate) mod authority;
 pub(crate) mod server;

@@ -1,4 +1,4 @@
-//! A reconciler: brings the world to what it should be, again and again; woken by pokes and by time.
+//! The loop that runs reconcilers: after changes, at due times, and with backoff after failures.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -10,65 +10,66 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use webgateway_process::Stop;
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
-/// Between the beginnings of two passes at least: pokes that come one after another are seen to together.
-const APART: Duration = Duration::from_millis(50);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// The minimum interval between the starts of two passes, so that changes in quick succession share one pass.
+const MIN_PASS_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Something that can be brought to what it should be. Doing it twice does it once.
+/// A task that brings a part of the system to its desired state. Its passes are idempotent.
 pub(crate) trait Reconciler: Send {
-    /// Why a pass failed.
+    /// The error of a failed pass.
     type Error: Display + Send;
 
-    /// Does all there is to do now; says how long until there may be more.
+    /// Does everything that is due now. Returns the time until more may be due.
     fn pass(&mut self) -> impl Future<Output = Result<Duration, Self::Error>> + Send;
 
-    /// Does what takes its time, between passes; ends when another pass may have something to do. Dropped whenever
-    /// there is another reason for a pass, and called again after it.
-    fn woken(&mut self) -> impl Future<Output = ()> + Send {
+    /// Runs longer work between passes. Returns when another pass may have something to do. The future is dropped when
+    /// another event starts a pass, and is created anew after that pass.
+    fn run_background_work(&mut self) -> impl Future<Output = ()> + Send {
         pending()
     }
 }
 
-/// Runs passes until the process stops: at once, after every change of `pokes`, when the time a pass named is over,
-/// when the reconciler itself wakes, and, after a failure, again with growing pauses.
+/// Runs passes until the process stops: immediately, after every change of `changes`, when the time that a pass
+/// returned has elapsed, when [`Reconciler::run_background_work`] returns, and after a failure with exponential
+/// backoff.
 pub(crate) async fn run<R: Reconciler>(
     name: &'static str,
     mut reconciler: R,
-    mut pokes: watch::Receiver<u64>,
+    mut changes: watch::Receiver<u64>,
     stop: Stop,
 ) -> Result<(), Infallible> {
-    let mut retry = FIRST_RETRY;
+    let mut backoff = MIN_BACKOFF;
     loop {
-        pokes.mark_unchanged();
+        changes.mark_unchanged();
         let began = Instant::now();
         let pause = match reconciler.pass().await {
             Ok(pause) => {
-                if retry != FIRST_RETRY {
-                    info!(reconciler = name, "works again");
+                if backoff != MIN_BACKOFF {
+                    info!(reconciler = name, "reconciler recovered");
                 }
-                retry = FIRST_RETRY;
+                backoff = MIN_BACKOFF;
                 pause
             }
             Err(error) => {
-                warn!(reconciler = name, %error, retry = ?retry, "failed, trying again");
-                let pause = retry;
-                retry = (retry * 2).min(LAST_RETRY);
+                warn!(reconciler = name, %error, retry = ?backoff, "reconciler failed, retrying");
+                let pause = backoff;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
                 pause
             }
         };
         tokio::select! {
-            changed = poked(&mut pokes, began + APART) => if changed.is_err() { return Ok(()) },
+            changed = wait_for_change(&mut changes, began + MIN_PASS_INTERVAL) => if changed.is_err() { return Ok(()) },
             () = sleep_until(Instant::now() + pause) => {}
-            () = reconciler.woken() => {}
+            () = reconciler.run_background_work() => {}
             () = stop.begun() => return Ok(()),
         }
     }
 }
 
-/// Waits for a poke, and not less than until `earliest`.
-async fn poked(pokes: &mut watch::Receiver<u64>, earliest: Instant) -> Result<(), RecvError> {
-    pokes.changed().await?;
+/// Waits for a change, and at least until `earliest`.
+async fn wait_for_change(changes: &mut watch::Receiver<u64>, earliest: Instant) -> Result<(), RecvError> {
+    changes.changed().await?;
     sleep_until(earliest).await;
     Ok(())
 }
@@ -94,18 +95,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn wakes_by_time_after_failures_and_by_poke() {
-        let (passes, mut passed) = mpsc::unbounded_channel();
+    async fn passes_run_when_due_after_failures_and_after_changes() {
+        let (passes, mut pass_times) = mpsc::unbounded_channel();
         let results = vec![Err("no"), Ok(Duration::from_millis(20))];
-        let (poke, pokes) = watch::channel(0);
+        let (change, changes) = watch::channel(0);
         let tasks = webgateway_process::Tasks::new(Stop::new());
-        let run = run("probe", Probe { passes, results }, pokes, tasks.stop().clone());
+        let run = run("probe", Probe { passes, results }, changes, tasks.stop().clone());
         tasks.essential("probe", run);
-        let mut at = async || passed.recv().await.unwrap();
+        let mut at = async || pass_times.recv().await.unwrap();
         let (first, by_time, after_failure) = (at().await, at().await, at().await);
         assert!(by_time - first >= Duration::from_millis(20));
-        assert!(after_failure - by_time >= FIRST_RETRY);
-        poke.send_replace(1);
+        assert!(after_failure - by_time >= MIN_BACKOFF);
+        change.send_replace(1);
         assert!(at().await - after_failure < Duration::from_secs(3600));
         tasks.stop().begin();
         tasks.run_until_stopped(Duration::from_secs(10)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The store: SQLite behind named, measured transactions. Diesel is used here and nowhere else.
+//! The store: an SQLite database behind named and measured transactions. No other module uses Diesel.
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
@@ -38,78 +38,79 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub(crate) use self::error::{OpenError, StoreError};
-use self::history::History;
+use self::history::EpochHistory;
 pub(crate) use self::transaction::{Tx, WriteTx};
 use self::writer::Writer;
 use crate::metrics::Metrics;
 
-/// How many transactions read at once.
+/// The maximum number of concurrent read transactions.
 const READERS: u32 = 4;
-/// How long a reader waits for its connection.
-const READER_WAIT: Duration = Duration::from_secs(5);
+/// The time limit for a reader to get its connection.
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a route is terminated. The sign keeps SQLite from taking the index of the modes, which is nearly all routes.
-const TERMINATED: &str = "+routes.mode = 'terminate'";
-/// Whether a route has not changed after a version. The sign keeps SQLite from taking the index of the versions, which
-/// is nearly all routes here, instead of the owners'.
-const OLDER: &str = "+routes.version <= ";
+/// A condition for terminated routes. The unary plus keeps SQLite from using the index of modes, which nearly all
+/// routes match.
+const IS_TERMINATED: &str = "+routes.mode = 'terminate'";
+/// A condition for routes that have not changed since a version. The unary plus keeps SQLite from using the index of
+/// versions, which nearly all routes match here, instead of the index of owners.
+const UNCHANGED_SINCE: &str = "+routes.version <= ";
 
 type Readers = Pool<ConnectionManager<SqliteConnection>>;
 
-/// The database: one writer, a few readers. Cheap to clone.
+/// The database, with one writer and a few readers. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Inner>);
+pub(crate) struct Store(Arc<StoreInner>);
 
-struct Inner {
-    history: Arc<History>,
+struct StoreInner {
+    history: Arc<EpochHistory>,
     writer: Arc<Writer>,
     readers: Readers,
-    /// One permit for each of them, so that who waits for one holds no thread.
-    reading: Arc<Semaphore>,
+    /// One permit per reader. A task waits for a permit, not for a connection, so that it occupies no thread.
+    reader_permits: Arc<Semaphore>,
     metrics: Metrics,
     _lock: File,
 }
 
 impl Store {
-    /// Opens the database at `path`, making it (mode 0600) if there is none, and brings its schema up to date.
-    /// Blocks.
+    /// Opens the database at `path`, creates it (mode 0600) if it does not exist, and migrates its schema. Blocks.
     pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
-        let mut opened = open::open(path)?;
-        let begun = transaction::write(&mut opened.writer, |tx| Ok((History::begin(tx)?, tx.revision()?)));
-        let ((history, revision), _) = begun.map_err(|e: StoreError| failed(e.to_string()))?;
+        let mut database = open::open(path)?;
+        let begin =
+            transaction::write(&mut database.writer, |tx| Ok((EpochHistory::begin(tx)?, tx.revision()?)));
+        let ((history, revision), _) = begin.map_err(|e: StoreError| failed(e.to_string()))?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
-            .connection_timeout(READER_WAIT)
+            .connection_timeout(READER_TIMEOUT)
             .test_on_check_out(false)
             .connection_customizer(Box::new(ReadOnly))
-            .build(ConnectionManager::new(&opened.path))
+            .build(ConnectionManager::new(&database.path))
             .map_err(|e| failed(e.to_string()))?;
         metrics.revision(revision);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(StoreInner {
             history: Arc::new(history),
-            writer: Arc::new(Writer::new(&opened.path, opened.writer, revision, metrics.clone())),
+            writer: Arc::new(Writer::new(&database.path, database.writer, revision, metrics.clone())),
             readers,
-            reading: Arc::new(Semaphore::new(READERS as usize)),
+            reader_permits: Arc::new(Semaphore::new(READERS as usize)),
             metrics,
-            _lock: opened.lock,
+            _lock: database.lock,
         })))
     }
 
-    /// Its past, up to the epoch that began when it was opened.
+    /// Returns the history of the database, which ends with the epoch that began when it was database.
     #[must_use]
-    pub(crate) fn history(&self) -> &Arc<History> {
+    pub(crate) fn history(&self) -> &Arc<EpochHistory> {
         &self.0.history
     }
 
-    /// The revision after each commit that made one, beginning with the one now.
+    /// Returns the current revision and a notification of each new one.
     #[must_use]
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.0.writer.changed()
     }
 
-    /// Runs `work` over one consistent state of the database.
+    /// Runs `work` in a read transaction, which sees one consistent state of the database.
     pub(crate) async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -118,7 +119,7 @@ impl Store {
     {
         let inner = Arc::clone(&self.0);
         let started = Instant::now();
-        let permit = timeout(READER_WAIT, Arc::clone(&inner.reading).acquire_owned()).await;
+        let permit = timeout(READER_TIMEOUT, Arc::clone(&inner.reader_permits).acquire_owned()).await;
         let busy = || StoreError::Connection("all readers are busy".to_owned());
         let permit = permit.map_err(|_| busy())?.map_err(|_| StoreError::Interrupted)?;
         let run = move || {
@@ -131,8 +132,8 @@ impl Store {
         spawn_blocking(run).await.map_err(|_| StoreError::Interrupted)?
     }
 
-    /// Runs `work` with nobody else writing, after the writes that were asked for before this call. When this gives
-    /// `Ok`, what it wrote is on the disk; else nothing of it is kept. Runs to its end even if the future is dropped.
+    /// Runs `work` in a write transaction, after the writes that were requested before. On `Ok` the changes are on the
+    /// disk; on an error none of them is kept. The transaction completes even if the future is dropped.
     pub(crate) fn write<T, E, F>(
         &self,
         name: &'static str,
@@ -146,22 +147,22 @@ impl Store {
         self.0.writer.write(name, work)
     }
 
-    /// Returns what [`write`](Self::write) would return; nothing of it is kept.
+    /// Runs `work` as [`write`](Self::write) does and returns its result, but keeps none of the changes.
     pub(crate) async fn dry_run<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
-        let rolled_back = self.write(name, |tx| Err::<(), _>(RolledBack(work(tx)))).await;
-        rolled_back.map_or_else(|RolledBack(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
+        let rolled_back = self.write(name, |tx| Err::<(), _>(DryRunResult(work(tx)))).await;
+        rolled_back.map_or_else(|DryRunResult(outcome)| outcome, |()| Err(StoreError::Interrupted.into()))
     }
 }
 
-/// An outcome that a transaction fails with, so that it is rolled back.
-struct RolledBack<T, E>(Result<T, E>);
+/// The result of a transaction, as an error that rolls it back.
+struct DryRunResult<T, E>(Result<T, E>);
 
-impl<T, E: From<StoreError>> From<StoreError> for RolledBack<T, E> {
+impl<T, E: From<StoreError>> From<StoreError> for DryRunResult<T, E> {
     fn from(error: StoreError) -> Self {
         Self(Err(error.into()))
     }

@@ -19,7 +19,7 @@ use webgateway_proto::model::{Host, KeyId};
 use super::nonces::SeenNonces;
 use crate::clock::Clock;
 use crate::keys::{KeyServerError, KeyStore, UnusableKeyError};
-use crate::store::nonces::{self, FirstUse, NonceUse};
+use crate::store::nonces::{self, NonceCheck, NonceUse};
 use crate::store::{Store, StoreError, WriteTx};
 
 /// The time for which a nonce is remembered, in seconds: `created` may be that far off, both ways.
@@ -52,7 +52,7 @@ pub(crate) struct Verified {
 /// A nonce on its way to the disk.
 pub(crate) struct NonceReservation {
     /// Tells whoever writes after it whether it is new.
-    pub first_use: FirstUse,
+    pub nonce_check: NonceCheck,
     /// Resolves when it is on the disk.
     pub persisted: Persisted,
 }
@@ -234,10 +234,10 @@ impl Authenticator {
     /// Has the nonce of what changes something remembered on the disk, before whatever is written after this call.
     pub(crate) fn reserve_nonce(&self, signed: &Verified) -> Result<NonceReservation, AuthError> {
         let used = self.nonce_use(signed, &signed.one_time_token).ok_or(AuthError::NonceNeeded)?;
-        let first_use = FirstUse::default();
-        let outcome = first_use.clone();
+        let nonce_check = NonceCheck::default();
+        let outcome = nonce_check.clone();
         let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &outcome).map_err(AuthError::from);
-        Ok(NonceReservation { first_use, persisted: Box::pin(self.store.write("nonce", spend)) })
+        Ok(NonceReservation { nonce_check, persisted: Box::pin(self.store.write("nonce", spend)) })
     }
 
     fn nonce_use(&self, signed: &Verified, token: &Option<String>) -> Option<NonceUse> {

@@ -187,8 +187,8 @@ impl Api {
         }
         // For the audit; what changes nothing has no record there.
         let evidence = Evidence::new(&verified.signed, request.body());
-        let NonceReservation { first_use, persisted } = self.0.auth.reserve_nonce(&verified)?;
-        let caller = caller.asking(SignedRequest { evidence, first_use });
+        let NonceReservation { nonce_check, persisted } = self.0.auth.reserve_nonce(&verified)?;
+        let caller = caller.asking(SignedRequest { evidence, nonce_check });
         Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: Some(persisted) })
     }
 

@@ -1,6 +1,6 @@
-//! One CA over ACME (RFC 8555): the only place that knows the protocol's library.
+//! An ACME client for one CA (RFC 8555), on top of instant-acme, which no other module uses.
 
-mod refused;
+mod error;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,99 +19,99 @@ use tokio::sync::OnceCell;
 use webgateway_proto::model::{CertName, Host};
 use zeroize::Zeroizing;
 
-pub(crate) use self::refused::{Refusal, Refused};
-use self::refused::{is_bad_nonce, refused, said, self_refused};
+pub(crate) use self::error::{AcmeError, AcmeErrorKind};
+use self::error::{describe_problem, is_bad_nonce};
 use super::directory::caa_identities;
-use super::https::{Https, HttpsError};
+use super::https::{HttpsClient, HttpsError};
 use super::solver::{ChallengeKind, ChallengeRequest};
 use crate::clock::Clock;
 use crate::config::CaConfig;
 
-/// How often a request is repeated of which only the nonce was refused; the library itself tries thrice each time.
-const TRIES: usize = 20;
+/// The number of attempts at a request whose nonce the CA rejects. The library makes three requests in each attempt.
+const MAX_ATTEMPTS: usize = 20;
 
-/// Makes a request until something else is wrong with it than its nonce.
-macro_rules! ask {
+/// Repeats a request until it succeeds or fails for another reason than its nonce (RFC 8555 §6.5).
+macro_rules! retry_bad_nonce {
     ($https:expr, $request:expr) => {{
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
             match $request.await {
-                Err(error) if tries < TRIES && is_bad_nonce(&error) => tries += 1,
-                answer => break answer.map_err(|error| refused(error, $https)),
+                Err(error) if attempts < MAX_ATTEMPTS && is_bad_nonce(&error) => attempts += 1,
+                outcome => break outcome.map_err(|error| AcmeError::new(error, $https)),
             }
         }
     }};
 }
 
-/// A CA, to which we may have an account.
+/// A CA and the configuration of the account there.
 #[derive(Debug, Clone)]
 pub(crate) struct Ca {
     config: CaConfig,
-    https: Https,
+    https: HttpsClient,
     identities: Arc<OnceCell<Vec<String>>>,
 }
 
-/// Our account, for the time of one order.
-pub(crate) struct Session {
+/// An open account at a CA, for the duration of one order.
+pub(crate) struct AcmeSession {
     account: Account,
-    https: Https,
+    https: HttpsClient,
     profile: Option<String>,
 }
 
-/// An order that the CA has.
-pub(crate) struct PlacedOrder {
+/// An order at the CA.
+pub(crate) struct AcmeOrder {
     order: Order,
-    https: Https,
+    https: HttpsClient,
 }
 
-/// How an order stands (RFC 8555 §7.1.6).
+/// The state of an order (RFC 8555 §7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Names are still to be proven.
+pub(crate) enum OrderState {
+    /// Some names are not validated yet.
     Pending,
-    /// All are; the request for the certificate is due.
+    /// All names are validated. The CA waits for the certificate request.
     Ready,
-    /// The CA makes the certificate.
+    /// The CA is issuing the certificate.
     Processing,
-    /// There it is.
+    /// The certificate is issued.
     Valid,
-    /// It will never be.
+    /// The order failed and cannot be continued.
     Invalid,
 }
 
-/// When a CA wants a certificate renewed (RFC 9773 §4.2).
+/// The window in which a CA wants a certificate to be renewed (RFC 9773 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RenewalWindow {
-    /// Not before.
+    /// The earliest time for the renewal.
     pub start: OffsetDateTime,
-    /// Not after.
+    /// The latest time for the renewal.
     pub end: OffsetDateTime,
-    /// When to ask again.
+    /// The time at which the window is to be requested again.
     pub ask_at: OffsetDateTime,
 }
 
 impl Ca {
-    /// Makes no connection yet. Blocks.
+    /// Creates the client; connects to nothing yet. Blocks while it reads the root certificates.
     pub(crate) fn new(config: CaConfig, clock: Clock) -> Result<Self, HttpsError> {
-        let https = Https::new(config.root.as_deref(), clock)?;
+        let https = HttpsClient::new(config.root.as_deref(), clock)?;
         Ok(Self { config, https, identities: Arc::default() })
     }
 
-    /// The URL of its directory.
+    /// Returns the URL of the CA's directory.
     #[must_use]
     pub(crate) fn directory(&self) -> &str {
         &self.config.directory
     }
 
-    /// The domains by which it goes in CAA records; none if it does not say, or cannot now.
+    /// Returns the domains that identify the CA in CAA records. Empty if the directory names none or cannot be fetched.
     pub(crate) async fn identities(&self) -> &[String] {
-        let ask = || caa_identities(&self.https, &self.config.directory);
-        self.identities.get_or_try_init(ask).await.map_or(&[], Vec::as_slice)
+        let retry_bad_nonce = || caa_identities(&self.https, &self.config.directory);
+        self.identities.get_or_try_init(retry_bad_nonce).await.map_or(&[], Vec::as_slice)
     }
 
-    /// Makes an account; gives its credentials, the private key among them.
-    pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, Refused> {
-        let https = self.https.apart();
+    /// Creates an account and returns its credentials as JSON, which include the private key.
+    pub(crate) async fn register(&self) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
+        let https = self.https.with_own_retry_after();
         let contact = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let new =
@@ -119,29 +119,30 @@ impl Ca {
         let eab = self.config.eab.as_ref();
         let eab = eab.map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
         let builder = || Account::builder_with_http(Box::new(https.clone()));
-        let created = ask!(&https, builder().create(&new, self.config.directory.clone(), eab.as_ref()));
+        let created =
+            retry_bad_nonce!(&https, builder().create(&new, self.config.directory.clone(), eab.as_ref()));
         let (_, credentials) = created?;
-        serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| refused(e.into(), &https))
+        serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(|e| AcmeError::new(e.into(), &https))
     }
 
-    /// Our account, by its credentials.
-    pub(crate) async fn session(&self, credentials: &[u8]) -> Result<Session, Refused> {
-        let https = self.https.apart();
+    /// Opens the account with these credentials.
+    pub(crate) async fn session(&self, credentials: &[u8]) -> Result<AcmeSession, AcmeError> {
+        let https = self.https.with_own_retry_after();
         let credentials: AccountCredentials =
-            serde_json::from_slice(credentials).map_err(|e| refused(e.into(), &https))?;
+            serde_json::from_slice(credentials).map_err(|e| AcmeError::new(e.into(), &https))?;
         let builder = Account::builder_with_http(Box::new(https.clone()));
-        let account = builder.from_credentials(credentials).await.map_err(|e| refused(e, &https))?;
-        Ok(Session { account, https, profile: self.config.profile.clone() })
+        let account = builder.from_credentials(credentials).await.map_err(|e| AcmeError::new(e, &https))?;
+        Ok(AcmeSession { account, https, profile: self.config.profile.clone() })
     }
 }
 
-impl Session {
-    /// Orders a certificate; `replaced` is the leaf it is to replace.
+impl AcmeSession {
+    /// Creates an order. `replaced` is the leaf certificate that the new one replaces (RFC 9773 §5).
     pub(crate) async fn order(
         &self,
         names: &[CertName],
         replaced: Option<&CertificateDer<'_>>,
-    ) -> Result<PlacedOrder, Refused> {
+    ) -> Result<AcmeOrder, AcmeError> {
         let identifiers: Vec<Identifier> =
             names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let mut new = NewOrder::new(&identifiers);
@@ -152,148 +153,157 @@ impl Session {
         if let Some(replaced) = replaced {
             new = new.replaces(replaced);
         }
-        let order = ask!(&self.https, self.account.new_order(&new))?;
-        Ok(PlacedOrder { order, https: self.https.clone() })
+        let order = retry_bad_nonce!(&self.https, self.account.new_order(&new))?;
+        Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
-    /// An order placed before.
-    pub(crate) async fn find(&self, url: &str) -> Result<PlacedOrder, Refused> {
-        let order = ask!(&self.https, self.account.order(url.to_owned()))?;
-        Ok(PlacedOrder { order, https: self.https.clone() })
+    /// Fetches an existing order.
+    pub(crate) async fn find(&self, url: &str) -> Result<AcmeOrder, AcmeError> {
+        let order = retry_bad_nonce!(&self.https, self.account.order(url.to_owned()))?;
+        Ok(AcmeOrder { order, https: self.https.clone() })
     }
 
-    /// When the CA wants this certificate renewed.
-    pub(crate) async fn renewal(
+    /// Returns the window in which the CA wants the certificate to be renewed.
+    pub(crate) async fn renewal_window(
         &self,
         leaf: &CertificateDer<'_>,
         now: OffsetDateTime,
-    ) -> Result<RenewalWindow, Refused> {
-        let other = |words: String| Refused { refusal: Refusal::Unsupported, words, retry_after: None };
+    ) -> Result<RenewalWindow, AcmeError> {
+        let other =
+            |message: String| AcmeError { kind: AcmeErrorKind::Unsupported, message, retry_after: None };
         let id = CertificateIdentifier::try_from(leaf).map_err(other)?;
-        let (info, pause) = self.account.renewal_info(&id).await.map_err(|e| refused(e, &self.https))?;
+        let (info, pause) =
+            self.account.renewal_info(&id).await.map_err(|e| AcmeError::new(e, &self.https))?;
         let window = info.suggested_window;
         Ok(RenewalWindow { start: window.start, end: window.end, ask_at: now + pause })
     }
 }
 
-impl PlacedOrder {
-    /// Where it is.
+impl AcmeOrder {
+    /// Returns the order's URL.
     #[must_use]
     pub(crate) fn url(&self) -> &str {
         self.order.url()
     }
 
-    /// How it stood when the CA last spoke of it.
-    pub(crate) fn progress(&mut self) -> Progress {
+    /// Returns the state in the CA's last response.
+    pub(crate) fn state(&mut self) -> OrderState {
         match self.order.state().status {
-            OrderStatus::Pending => Progress::Pending,
-            OrderStatus::Ready => Progress::Ready,
-            OrderStatus::Processing => Progress::Processing,
-            OrderStatus::Valid => Progress::Valid,
-            OrderStatus::Invalid => Progress::Invalid,
+            OrderStatus::Pending => OrderState::Pending,
+            OrderStatus::Ready => OrderState::Ready,
+            OrderStatus::Processing => OrderState::Processing,
+            OrderStatus::Valid => OrderState::Valid,
+            OrderStatus::Invalid => OrderState::Invalid,
         }
     }
 
-    /// Asks how it stands, and when to ask again.
-    pub(crate) async fn refresh(&mut self) -> Result<(Progress, Option<OffsetDateTime>), Refused> {
-        ask!(&self.https, self.order.refresh())?;
-        Ok((self.progress(), self.https.retry_after()))
+    /// Fetches the state, and the time for the next request if the CA named one.
+    pub(crate) async fn refresh(&mut self) -> Result<(OrderState, Option<OffsetDateTime>), AcmeError> {
+        retry_bad_nonce!(&self.https, self.order.refresh())?;
+        Ok((self.state(), self.https.retry_after()))
     }
 
-    /// What is to be shown for the names not proven yet, in the first of these ways that the CA offers.
-    pub(crate) async fn asked(&mut self, ways: &[ChallengeKind]) -> Result<Vec<ChallengeRequest>, Refused> {
+    /// Returns one challenge for each name that is not validated yet: the first of `kinds` that the CA offers.
+    pub(crate) async fn challenges(
+        &mut self,
+        kinds: &[ChallengeKind],
+    ) -> Result<Vec<ChallengeRequest>, AcmeError> {
         let https = &self.https;
-        ask!(https, fetch(&mut self.order))?;
-        let mut asked = Vec::new();
+        retry_bad_nonce!(https, fetch_authorizations(&mut self.order))?;
+        let mut challenges = Vec::new();
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|e| refused(e, https))?;
+            let mut authorization = authorization.map_err(|e| AcmeError::new(e, https))?;
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
             let name = host_of(authorization.identifier().identifier, https)?;
-            let offered =
-                |kind: &&ChallengeKind| authorization.challenges.iter().any(|c| c.r#type == word(**kind));
-            let Some(&kind) = ways.iter().find(offered) else {
-                let words = format!("for {name} the CA offers none of the ways that can work: {ways:?}");
-                return Err(self_refused(&words));
+            let offered = |kind: &&ChallengeKind| {
+                authorization.challenges.iter().any(|c| c.r#type == challenge_type(**kind))
             };
-            let Some(challenge) = authorization.challenge(word(kind)) else { continue };
-            let answer = challenge.key_authorization();
+            let Some(&kind) = kinds.iter().find(offered) else {
+                let message = format!("the CA offers none of the usable challenges for {name}: {kinds:?}");
+                return Err(AcmeError::local(&message));
+            };
+            let Some(challenge) = authorization.challenge(challenge_type(kind)) else { continue };
+            let response = challenge.key_authorization();
             let mut digest = [0; 32];
-            digest.copy_from_slice(answer.digest().as_ref());
-            asked.push(ChallengeRequest {
+            digest.copy_from_slice(response.digest().as_ref());
+            challenges.push(ChallengeRequest {
                 host: name,
                 kind,
                 token: challenge.token.clone(),
-                key_authorization: answer.as_str().to_owned(),
-                dns_value: answer.dns_value(),
+                key_authorization: response.as_str().to_owned(),
+                dns_value: response.dns_value(),
                 digest,
             });
         }
-        Ok(asked)
+        Ok(challenges)
     }
 
-    /// Tells the CA that it may look at what it asked for.
-    pub(crate) async fn shown(&mut self, asked: &[ChallengeRequest]) -> Result<(), Refused> {
+    /// Tells the CA that the challenges are ready to be validated (RFC 8555 §7.5.1).
+    pub(crate) async fn set_ready(&mut self, challenges: &[ChallengeRequest]) -> Result<(), AcmeError> {
         let https = &self.https;
         let mut authorizations = self.order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|e| refused(e, https))?;
-            let is_shown =
-                |asked: &&ChallengeRequest| authorization.challenges.iter().any(|c| c.token == asked.token);
-            let Some(asked) = asked.iter().find(is_shown) else { continue };
-            let Some(mut challenge) = authorization.challenge(word(asked.kind)) else { continue };
-            // After a restart it may have been told already.
+            let mut authorization = authorization.map_err(|e| AcmeError::new(e, https))?;
+            let is_offered = |request: &&ChallengeRequest| {
+                authorization.challenges.iter().any(|c| c.token == request.token)
+            };
+            let Some(request) = challenges.iter().find(is_offered) else { continue };
+            let Some(mut challenge) = authorization.challenge(challenge_type(request.kind)) else {
+                continue;
+            };
+            // After a restart the CA may have been told already.
             if challenge.status == ChallengeStatus::Pending {
-                ask!(https, challenge.set_ready())?;
+                retry_bad_nonce!(https, challenge.set_ready())?;
             }
         }
         Ok(())
     }
 
-    /// Sends the request for the certificate (PKCS#10 DER).
-    pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), Refused> {
-        ask!(&self.https, self.order.finalize_csr(request))
+    /// Sends the certificate request (PKCS#10 DER).
+    pub(crate) async fn finalize(&mut self, request: &[u8]) -> Result<(), AcmeError> {
+        retry_bad_nonce!(&self.https, self.order.finalize_csr(request))
     }
 
-    /// The chain of a valid order: PEM, leaf first.
-    pub(crate) async fn certificate(&mut self) -> Result<String, Refused> {
-        let missing = || self_refused("the CA says the order is valid but has no certificate");
-        ask!(&self.https, self.order.certificate())?.ok_or_else(missing)
+    /// Downloads the certificate chain of a valid order: PEM, leaf first.
+    pub(crate) async fn certificate(&mut self) -> Result<String, AcmeError> {
+        let missing = || AcmeError::local("the order is valid, but the CA returned no certificate");
+        retry_bad_nonce!(&self.https, self.order.certificate())?.ok_or_else(missing)
     }
 
-    /// Why it is invalid, name by name, in the CA's own words; also the names that were not proven.
-    pub(crate) async fn complaint(&mut self) -> (String, Vec<Host>) {
-        let of_order = self.order.state().error.as_ref().map(said);
-        let (mut words, mut unproven) = (Vec::new(), Vec::new());
+    /// Returns the CA's reasons for an invalid order, name by name, and the hosts that were not validated.
+    pub(crate) async fn failure(&mut self) -> (String, Vec<Host>) {
+        let order_error = self.order.state().error.as_ref().map(describe_problem);
+        let (mut messages, mut unvalidated) = (Vec::new(), Vec::new());
         let https = &self.https;
-        let fetched: Result<(), Refused> = ask!(https, fetch(&mut self.order));
-        if fetched.is_err() {
-            words.extend(of_order.clone());
+        let fetch: Result<(), AcmeError> = retry_bad_nonce!(https, fetch_authorizations(&mut self.order));
+        if fetch.is_err() {
+            messages.extend(order_error.clone());
         }
         let mut authorizations = self.order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
-            let refreshed: Result<(), Refused> = ask!(https, authorization.refresh()).map(drop);
-            if refreshed.is_err() || authorization.status == AuthorizationStatus::Valid {
+            let refresh: Result<(), AcmeError> = retry_bad_nonce!(https, authorization.refresh()).map(drop);
+            if refresh.is_err() || authorization.status == AuthorizationStatus::Valid {
                 continue;
             }
             let Ok(host) = host_of(authorization.identifier().identifier, https) else { continue };
             for problem in authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref()) {
-                words.push(format!("{}: {}", authorization.identifier(), said(problem)));
-                unproven.push(host.clone());
+                messages.push(format!("{}: {}", authorization.identifier(), describe_problem(problem)));
+                unvalidated.push(host.clone());
             }
         }
-        if words.is_empty() {
-            let silent = || "the CA calls the order invalid and does not say why".to_owned();
-            words.push(of_order.unwrap_or_else(silent));
+        if messages.is_empty() {
+            let no_reason = || "the CA marked the order as invalid without a reason".to_owned();
+            messages.push(order_error.unwrap_or_else(no_reason));
         }
-        (words.join("; "), unproven)
+        (messages.join("; "), unvalidated)
     }
 }
 
-/// Fetches what the order's authorizations say; what was fetched stays.
-async fn fetch(order: &mut Order) -> Result<(), Error> {
+/// Fetches the order's authorizations, which the library caches in `order`.
+async fn fetch_authorizations(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         authorization?;
@@ -301,7 +311,7 @@ async fn fetch(order: &mut Order) -> Result<(), Error> {
     Ok(())
 }
 
-fn word(kind: ChallengeKind) -> ChallengeType {
+fn challenge_type(kind: ChallengeKind) -> ChallengeType {
     match kind {
         ChallengeKind::Dns01 => ChallengeType::Dns01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
@@ -309,14 +319,16 @@ fn word(kind: ChallengeKind) -> ChallengeType {
     }
 }
 
-fn host_of(identifier: &Identifier, https: &Https) -> Result<Host, Refused> {
+fn host_of(identifier: &Identifier, https: &HttpsClient) -> Result<Host, AcmeError> {
     let Identifier::Dns(name) = identifier else {
-        return Err(self_refused("the CA speaks of something that is no host"));
+        return Err(AcmeError::local(
+            "the CA returned an authorization for something that is not a DNS name",
+        ));
     };
-    Host::parse(name).map_err(|e| refused(Error::Other(Box::new(e)), https))
+    Host::parse(name).map_err(|e| AcmeError::new(Error::Other(Box::new(e)), https))
 }
 
-impl HttpClient for Https {
+impl HttpClient for HttpsClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,

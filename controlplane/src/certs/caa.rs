@@ -1,49 +1,49 @@
-//! The permission of CAA records to issue (RFC 8659), and by which challenges (RFC 8657).
+//! The evaluation of CAA records (RFC 8659) and of their `validationmethods` parameter (RFC 8657).
 //!
-//! hickory reads the records, but refuses values with white space around `=` or before `;`, which the grammar allows
-//! (hickory-proto 0.26.3): a name whose CA may well issue would get no certificate.
+//! hickory parses the values too, but it rejects white space around `=` and before `;`, which the grammar allows
+//! (hickory-proto 0.26.3). A host whose CA may issue would then get no certificate.
 
 use super::solver::ChallengeKind;
-use crate::dns::resolver::Caa;
+use crate::dns::resolver::CaaRecord;
 
-/// Tags that bind us or that we know not to.
-const KNOWN: [&str; 7] =
+/// The known tags: those evaluated here, and those that do not concern web certificates.
+const KNOWN_TAGS: [&str; 7] =
     ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
 
-/// What is wanted of a CA.
+/// A request for permission to issue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
-    /// The domains that the CA goes by.
+pub(super) struct CaaRequest<'a> {
+    /// The domains that identify the CA in CAA records.
     pub(super) ca: &'a [String],
-    /// Whether a wildcard is among the names.
+    /// True if a wildcard is among the names.
     pub(super) wildcard: bool,
-    /// How the name could be proven.
+    /// The challenge that would validate the name.
     pub(super) kind: ChallengeKind,
 }
 
-/// Whether the CA may issue by this challenge, by the records of the name itself or of the nearest name above it
-/// that has any.
-pub(super) fn allows(records: &[Caa], request: Request<'_>) -> bool {
-    if records.iter().any(|record| record.critical && !KNOWN.contains(&record.tag.as_str())) {
+/// Returns true if the records permit the CA to issue with this challenge. `records` are those of the nearest name at
+/// or above the host that has any.
+pub(super) fn allows(records: &[CaaRecord], request: CaaRequest<'_>) -> bool {
+    if records.iter().any(|record| record.critical && !KNOWN_TAGS.contains(&record.tag.as_str())) {
         return false;
     }
     let tagged = |tag: &str| records.iter().filter(|record| record.tag == tag).collect::<Vec<_>>();
     let plain = permits(&tagged("issue"), request);
     let wild = tagged("issuewild");
-    // A wildcard's own records bind instead of the others (RFC 8659 §4.3); its order also has the plain name.
+    // `issuewild` replaces `issue` for a wildcard (RFC 8659 §4.3); the order contains the plain name too.
     plain && (!request.wildcard || wild.is_empty() || permits(&wild, request))
 }
 
-fn permits(records: &[&Caa], request: Request<'_>) -> bool {
+fn permits(records: &[&CaaRecord], request: CaaRequest<'_>) -> bool {
     records.is_empty() || records.iter().any(|record| permits_one(&record.value, request))
 }
 
-fn permits_one(value: &str, request: Request<'_>) -> bool {
+fn permits_one(value: &str, request: CaaRequest<'_>) -> bool {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default();
     let parameters: Option<Vec<(&str, &str)>> =
         parts.filter(|part| !part.is_empty()).map(|part| part.split_once('=')).collect();
-    // What is malformed names no issuer (RFC 8659 §4.2).
+    // A malformed value names no issuer (RFC 8659 §4.2).
     let Some(parameters) = parameters else { return false };
     let methods = parameters.iter().find(|(tag, _)| tag.trim_end().eq_ignore_ascii_case("validationmethods"));
     let kind = request.kind.as_str();
@@ -56,19 +56,19 @@ fn permits_one(value: &str, request: Request<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn record(tag: &str, value: &str) -> Caa {
-        Caa { critical: false, tag: tag.into(), value: value.into() }
+    fn record(tag: &str, value: &str) -> CaaRecord {
+        CaaRecord { critical: false, tag: tag.into(), value: value.into() }
     }
 
-    fn allowed(records: &[Caa], wildcard: bool, kind: ChallengeKind) -> bool {
-        allows(records, Request { ca: &["ca.example".into()], wildcard, kind })
+    fn allowed(records: &[CaaRecord], wildcard: bool, kind: ChallengeKind) -> bool {
+        allows(records, CaaRequest { ca: &["ca.example".into()], wildcard, kind })
     }
 
     #[test]
-    fn who_is_named_may_issue_and_nobody_else() {
+    fn only_the_named_cas_and_challenges_are_permitted() {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         let issue = |value| record("issue", value);
-        let cases: [(&[Caa], bool, bool); 10] = [
+        let cases: [(&[CaaRecord], bool, bool); 10] = [
             (&[], true, true),
             (&[issue("ca.example")], true, true),
             (&[issue("other.example"), issue("CA.Example; x=y")], true, true),
@@ -78,7 +78,7 @@ mod tests {
             (&[issue("ca.example"), record("issuewild", ";")], true, false),
             (&[issue("other.example"), record("issuewild", "ca.example")], false, false),
             (&[record("iodef", "mailto:x@example.org")], true, true),
-            (&[Caa { critical: true, ..record("tbs", "x") }], false, false),
+            (&[CaaRecord { critical: true, ..record("tbs", "x") }], false, false),
         ];
         for (records, plain, wildcard) in cases {
             assert_eq!(allowed(records, false, TlsAlpn01), plain, "{records:?}");

@@ -1,34 +1,34 @@
-//! What a CA's directory says that the protocol's library does not pass on (RFC 8555 §7.1.1).
+//! The fields of a CA's directory that instant-acme does not expose (RFC 8555 §7.1.1).
 
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde::Deserialize;
 
-use super::https::{ExchangeError, Https};
+use super::https::{ExchangeError, HttpsClient};
 
 #[derive(Deserialize)]
-struct Directory {
+struct AcmeDirectory {
     #[serde(default)]
-    meta: Meta,
+    meta: DirectoryMeta,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Meta {
+struct DirectoryMeta {
     caa_identities: Vec<String>,
 }
 
-/// The domains by which the CA goes in CAA records; none if it does not say.
-pub(super) async fn caa_identities(https: &Https, url: &str) -> Result<Vec<String>, ExchangeError> {
+/// Fetches the domains that identify the CA in CAA records. Empty if the directory names none.
+pub(super) async fn caa_identities(https: &HttpsClient, url: &str) -> Result<Vec<String>, ExchangeError> {
     let unreadable = |reason: String| ExchangeError::Unreadable(reason);
     let request = Request::get(url).body(Empty::new()).map_err(|e| unreadable(e.to_string()))?;
-    let answer = https.exchange(request).await?;
-    let body = answer.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?.to_bytes();
+    let response = https.exchange(request).await?;
+    let body = response.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?.to_bytes();
     read(&body).map_err(|e| unreadable(e.to_string()))
 }
 
 fn read(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
-    serde_json::from_slice::<Directory>(body).map(|directory| directory.meta.caa_identities)
+    serde_json::from_slice::<AcmeDirectory>(body).map(|directory| directory.meta.caa_identities)
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_are_read_where_there_are_some() {
+    fn caa_identities_are_optional() {
         let full = br#"{"newOrder":"https://ca/o","meta":{"website":"x","caaIdentities":["ca.example"]}}"#;
         assert_eq!(read(full).unwrap(), ["ca.example"]);
         assert!(read(br#"{"newOrder":"https://ca/o"}"#).unwrap().is_empty());

@@ -1,7 +1,8 @@
-//! HTTPS to a CA, through a proxy where the environment names one: every exchange bounded in size and time, its
-//! `Retry-After` kept.
+//! An HTTPS client for requests to a CA: bounded in time and size, through a proxy if the environment names one, with
+//! access to `Retry-After`.
 //!
-//! The exchange is hyper-util's client; instant-acme's own bounds neither time nor size, and hides the `Retry-After` of errors.
+//! It runs on hyper-util's client because instant-acme's own client has no timeout and no size limit, and hides the
+//! `Retry-After` of error responses.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,68 +28,68 @@ use webgateway_proto::describe_error;
 
 use crate::clock::Clock;
 
-/// How long one request may take, connecting and reading its answer included.
+/// The time limit for one request, including the connection and the response body.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer, in bytes; a chain has a few thousand.
-const MAX_ANSWER: usize = 1 << 20;
-/// How much of an answer that is not ACME's is repeated.
-const MAX_WORDS: usize = 200;
-/// When renewal information comes without saying when to ask again; RFC 9773 §4.3.3 wants some such time. In seconds.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("21600");
+/// The maximum size of a response body, in bytes. A certificate chain has a few thousand.
+const MAX_RESPONSE_SIZE: usize = 1 << 20;
+/// The number of characters of an unexpected response that an error message repeats.
+const MAX_EXCERPT_CHARS: usize = 200;
+/// The default `Retry-After` of renewal information, in seconds (RFC 9773 §4.3.3).
+const DEFAULT_RETRY_AFTER: HeaderValue = HeaderValue::from_static("21600");
 
-/// Makes requests. Clones share their connections and the last `Retry-After`.
+/// An HTTPS client. Clones share the connections and the last `Retry-After`.
 #[derive(Clone)]
-pub(crate) struct Https {
+pub(crate) struct HttpsClient {
     client: Client<HttpsConnector<ProxyConnector<HttpConnector>>, Full<Bytes>>,
     retry_after: Arc<Mutex<Option<OffsetDateTime>>>,
     clock: Clock,
 }
 
-/// No client can be made.
+/// An error while creating an [`HttpsClient`].
 #[derive(Debug, Error)]
 pub enum HttpsError {
-    /// The file of roots.
+    /// The file of root certificates cannot be used.
     #[error("cannot read the CA's root from {path}: {reason}")]
     Root {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The system's roots.
+    /// The system's root certificates cannot be used.
     #[error("the system's root certificates cannot be used: {0}")]
     SystemRoots(#[from] rustls::Error),
 }
 
-/// Why there is no answer.
+/// An error while exchanging a request and its response.
 #[derive(Debug, Error)]
 pub(crate) enum ExchangeError {
-    /// Connecting or the exchange failed.
+    /// The connection or the exchange failed.
     #[error("the CA cannot be reached: {0}")]
     Unreachable(String),
-    /// It took too long.
+    /// The time limit expired.
     #[error("the CA did not answer within {} s", EXCHANGE_TIMEOUT.as_secs())]
-    Late,
-    /// The answer is too large, or broke off.
-    #[error("the CA's answer cannot be read: {0}")]
+    Timeout,
+    /// The request or response body is too large or incomplete.
+    #[error("the CA's response cannot be read: {0}")]
     Unreadable(String),
-    /// An error without ACME's words.
-    #[error("the CA answered {status}: {words}")]
-    Refused {
-        /// The status.
+    /// The response is an error without an ACME problem document.
+    #[error("the CA answered {status}: {excerpt}")]
+    Status {
+        /// The status code.
         status: StatusCode,
-        /// The beginning of the body.
-        words: String,
+        /// The beginning of the response body.
+        excerpt: String,
     },
 }
 
-impl Https {
-    /// Trusts the roots in this file, or the system's. Blocks.
+impl HttpsClient {
+    /// Creates a client that trusts the root certificates in the file `root`, or the system's. Blocks.
     pub(crate) fn new(root: Option<&Path>, clock: Clock) -> Result<Self, HttpsError> {
         let builder = HttpsConnectorBuilder::new();
         let builder = match root {
             Some(path) => {
-                let roots = roots(path)?;
+                let roots = read_roots(path)?;
                 builder.with_tls_config(
                     ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
                 )
@@ -103,19 +104,20 @@ impl Https {
         Ok(Self { client, retry_after: Arc::default(), clock })
     }
 
-    /// The same connections, with a `Retry-After` of its own.
+    /// Returns a client that shares the connections but keeps its own `Retry-After`.
     #[must_use]
-    pub(crate) fn apart(&self) -> Self {
+    pub(crate) fn with_own_retry_after(&self) -> Self {
         Self { retry_after: Arc::default(), ..self.clone() }
     }
 
-    /// What the last answer said of when to come back.
+    /// Returns the time given by `Retry-After` in the last response.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<OffsetDateTime> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One exchange. Answers of 400 and above come through only with a problem document (RFC 7807).
+    /// Sends one request and reads its response. A response with a status of 400 or more is an error unless it carries
+    /// a problem document (RFC 7807).
     pub(crate) async fn exchange<B>(
         &self,
         request: Request<B>,
@@ -129,17 +131,20 @@ impl Https {
         let body = body.collect().await.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes();
         let request = Request::from_parts(parts, Full::new(body));
         let (mut parts, body) =
-            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| ExchangeError::Late)??;
+            timeout(EXCHANGE_TIMEOUT, self.receive(request)).await.map_err(|_| ExchangeError::Timeout)??;
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| self.parse_retry_after(value));
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = retry_after;
         if is_get && retry_after.is_none() {
-            parts.headers.insert(RETRY_AFTER, ASK_AGAIN);
+            parts.headers.insert(RETRY_AFTER, DEFAULT_RETRY_AFTER);
         }
         let failed = parts.status.is_client_error() || parts.status.is_server_error();
         if failed && (is_get || !is_problem(&body)) {
-            let words =
-                String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
-            return Err(ExchangeError::Refused { status: parts.status, words });
+            let excerpt = String::from_utf8_lossy(&body)
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(MAX_EXCERPT_CHARS)
+                .collect();
+            return Err(ExchangeError::Status { status: parts.status, excerpt });
         }
         Ok(Response::from_parts(parts, Full::new(body)))
     }
@@ -148,14 +153,14 @@ impl Https {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(http::response::Parts, Bytes), ExchangeError> {
-        let answer =
+        let response =
             self.client.request(request).await.map_err(|e| ExchangeError::Unreachable(describe_error(&e)))?;
-        let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE_SIZE).collect().await;
         Ok((parts, body.map_err(|e| ExchangeError::Unreadable(e.to_string()))?.to_bytes()))
     }
 
-    /// RFC 9110 §10.2.3: seconds, or a date.
+    /// Parses `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3).
     fn parse_retry_after(&self, value: &HeaderValue) -> Option<OffsetDateTime> {
         let text = value.to_str().ok()?.trim();
         match text.parse::<u32>() {
@@ -165,7 +170,7 @@ impl Https {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, HttpsError> {
+fn read_roots(path: &Path) -> Result<RootCertStore, HttpsError> {
     let unreadable = |reason: String| HttpsError::Root { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
@@ -181,9 +186,9 @@ fn is_problem(body: &[u8]) -> bool {
         .is_ok_and(|problem| problem.contains_key("type") || problem.contains_key("detail"))
 }
 
-impl std::fmt::Debug for Https {
+impl std::fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Https")
+        f.write_str("HttpsClient")
     }
 }
 
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let clock = Clock::from_fn(|| OffsetDateTime::UNIX_EPOCH);
-        let https = Https::new(None, clock).unwrap();
+        let https = HttpsClient::new(None, clock).unwrap();
         let read = |text| {
             https.parse_retry_after(&HeaderValue::from_static(text)).map(OffsetDateTime::unix_timestamp)
         };
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_none_is_said_with_its_path() {
+    fn an_unusable_root_file_is_reported_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.pem");
         for content in
@@ -213,7 +218,7 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
-            let error = Https::new(Some(&path), Clock::system()).unwrap_err().to_string();
+            let error = HttpsClient::new(Some(&path), Clock::system()).unwrap_err().to_string();
             assert!(error.contains("root.pem"), "{error}");
         }
     }

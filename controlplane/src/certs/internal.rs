@@ -1,4 +1,4 @@
-//! A local CA for development: its key is sealed in the store, its root stands beside the database.
+//! The internal CA for development. Its key is sealed in the store; its root certificate is a file beside the database.
 
 use std::fs;
 use std::io;
@@ -13,50 +13,50 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
-use super::schedule::Wanted;
-use crate::seal::SecretKey;
-use crate::store::certificates::{Authority, Issued, authority, put_authority};
+use super::schedule::CertificateSpec;
+use crate::store::certificates::{InternalAuthority, IssuedCertificate, authority, put_authority};
 use crate::store::{Store, StoreError};
 
-/// The word for this issuer in the store.
+/// The issuer's name in the store.
 pub(crate) const NAME: &str = "internal";
-/// The root's file, beside the database.
+/// The name of the root certificate's file, beside the database.
 pub(crate) const ROOT_FILE: &str = "internal-ca.pem";
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
 const LEAF_LIFETIME: Duration = Duration::days(90);
-/// Clocks differ.
-const BACKDATED: Duration = Duration::minutes(5);
-/// The longest common name (RFC 5280, upper bound `ub-common-name`).
+/// The time by which `notBefore` lies in the past, because clocks differ.
+const BACKDATE: Duration = Duration::minutes(5);
+/// The maximum length of a common name (RFC 5280, upper bound `ub-common-name`).
 const MAX_COMMON_NAME: usize = 64;
 
-/// The local CA. Clones are the same one.
+/// The internal CA. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct InternalCa(Arc<Issuer<'static, KeyPair>>);
 
-/// Why there is no local CA.
+/// An error while opening the internal CA.
 #[derive(Debug, Error)]
 pub enum InternalCaError {
     /// The store cannot be read or written.
     #[error("the internal CA: {0}")]
     Store(#[from] StoreError),
-    /// It cannot be made, or what the store has is damaged.
+    /// The key or certificate cannot be generated, or is damaged in the store.
     #[error("the internal CA cannot be used: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// Its root cannot be written.
+    /// The root certificate's file cannot be written.
     #[error("cannot write the internal CA's root to {}: {source}", path.display())]
     Root {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
 impl InternalCa {
-    /// Takes the CA from the store, making it on the first start, and writes its root into `folder`.
+    /// Loads the CA from the store, creates it on the first start, and writes its root certificate into `folder`.
     pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
@@ -82,13 +82,17 @@ impl InternalCa {
         Ok(Self(Arc::new(issuer)))
     }
 
-    /// Issues one certificate, good for 90 days from shortly before `now`.
-    pub(crate) fn issue(&self, wanted: &Wanted, now: OffsetDateTime) -> Result<Issued, rcgen::Error> {
-        let names: Vec<String> = wanted.names.iter().map(ToString::to_string).collect();
+    /// Issues one certificate that is valid for 90 days from shortly before `now`.
+    pub(crate) fn issue(
+        &self,
+        spec: &CertificateSpec,
+        now: OffsetDateTime,
+    ) -> Result<IssuedCertificate, rcgen::Error> {
+        let names: Vec<String> = spec.names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = named(wanted.id.as_str());
+        params.distinguished_name = distinguished_name(spec.id.as_str());
         params.serial_number = Some(serial());
-        params.not_before = whole_seconds(now) - BACKDATED;
+        params.not_before = whole_seconds(now) - BACKDATE;
         params.not_after = params.not_before + LEAF_LIFETIME;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -96,9 +100,9 @@ impl InternalCa {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &*self.0)?;
-        Ok(Issued {
-            id: wanted.id.clone(),
-            names: wanted.names.clone(),
+        Ok(IssuedCertificate {
+            id: spec.id.clone(),
+            names: spec.names.clone(),
             chain: certificate.pem(),
             key: Zeroizing::new(key.serialize_der()),
             issuer: NAME.to_owned(),
@@ -108,31 +112,31 @@ impl InternalCa {
     }
 }
 
-fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+fn create(now: OffsetDateTime) -> Result<InternalAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
-    // Part of the key's fingerprint, so that two roots in one trust store can be told apart.
+    // The name contains a part of the key's fingerprint, so that two roots in one trust store can be told apart.
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.der_bytes());
     let short: String = fingerprint.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    params.distinguished_name = named(&format!("webgateway internal CA {short}"));
+    params.distinguished_name = distinguished_name(&format!("webgateway internal CA {short}"));
     params.serial_number = Some(serial());
-    params.not_before = whole_seconds(now) - BACKDATED;
+    params.not_before = whole_seconds(now) - BACKDATE;
     params.not_after = params.not_before + ROOT_LIFETIME;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?;
-    Ok(Authority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
+    Ok(InternalAuthority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_der()) })
 }
 
-fn named(name: &str) -> DistinguishedName {
-    let mut named = DistinguishedName::new();
+fn distinguished_name(name: &str) -> DistinguishedName {
+    let mut distinguished_name = DistinguishedName::new();
     if name.len() <= MAX_COMMON_NAME {
-        named.push(DnType::CommonName, name);
+        distinguished_name.push(DnType::CommonName, name);
     }
-    named
+    distinguished_name
 }
 
-/// 122 random bits; positive (RFC 5280 §4.1.2.2).
+/// Returns a positive serial number with 122 random bits (RFC 5280 §4.1.2.2).
 fn serial() -> SerialNumber {
     let mut bytes = Uuid::new_v4().into_bytes();
     bytes[0] &= 0x7f;
@@ -143,7 +147,7 @@ fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
 }
 
-/// Writes beside and renames: nobody reads half a root.
+/// Writes a new file and renames it, so that no reader sees an incomplete root.
 fn write_root(path: &Path, pem: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == pem) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! One certificate from one CA: its order is placed once, kept, and finished, also after a restart.
+//! Orders of certificates at a CA. An order is placed once, stored, and finished even after a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,72 +11,72 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use webgateway_proto::model::{CertName, Host};
+use webgateway_seal::SecretKey;
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-use super::account::{AccountError, Accounts};
-use super::acme::{Ca, PlacedOrder, Progress, Refusal, Refused, Session};
+use super::account::{AccountError, AcmeAccounts};
+use super::acme::{AcmeError, AcmeErrorKind, AcmeOrder, AcmeSession, Ca, OrderState};
 use super::budget::{Budget, BudgetError};
-use super::schedule::Wanted;
+use super::schedule::CertificateSpec;
 use super::solver::{ChallengeKind, PresentError, Solver};
 use crate::clock::Clock;
-use crate::seal::SecretKey;
-use crate::store::certificates::{Issued, find, leaf};
-use crate::store::orders::{self, Placed};
+use crate::store::certificates::{IssuedCertificate, find, leaf};
+use crate::store::orders::{self, StoredOrder};
 use crate::store::{Store, StoreError};
 
-/// How long a CA may take to look at our proofs, or to make a certificate, before we come back later.
+/// The time limit for the CA to validate the challenges or to issue the certificate, before the order is resumed later.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(180);
-/// The pauses between questions how an order stands, unless the CA names one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// The bounds of the interval between two requests for an order's state, unless the CA names one.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Places orders and finishes them.
+/// An executor of orders.
 #[derive(Debug, Clone)]
 pub(crate) struct Orders {
-    /// Where they are kept,
+    /// The store of the orders.
     pub store: Store,
-    /// and their keys sealed with this.
+    /// The key that seals the private keys of the certificates.
     pub key: Arc<SecretKey>,
-    /// With whom they are placed.
-    pub accounts: Accounts,
-    /// What shows the proofs.
+    /// The accounts at the CAs.
+    pub accounts: AcmeAccounts,
+    /// The publisher of challenge responses.
     pub solver: Solver,
-    /// What time it is.
+    /// The source of the time.
     pub clock: Clock,
 }
 
-/// Why there is no certificate yet.
+/// An error of an order.
 #[derive(Debug, Error)]
 pub(crate) enum OrderError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The CA refused something.
+    /// The CA rejected a request or could not be reached.
     #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The CA did not find what proves that the names are ours.
-    #[error("{words}")]
-    Unproven {
-        /// The CA's words.
-        words: String,
-        /// The names.
+    Acme(#[from] AcmeError),
+    /// The CA could not validate all names.
+    #[error("{message}")]
+    ValidationFailed {
+        /// The CA's description.
+        message: String,
+        /// The hosts that were not validated.
         hosts: Vec<Host>,
     },
-    /// A limit of the CA's would be passed.
+    /// One of the CA's rate limits would be exceeded.
     #[error(transparent)]
     Budget(#[from] BudgetError),
-    /// Not every node shows the proof.
-    #[error("the CA was not told to look: {0}")]
-    PresentError(#[from] PresentError),
-    /// The CA takes its time; the order goes on.
-    #[error("the CA has not finished within {} s; the order goes on", ORDER_TIMEOUT.as_secs())]
-    Slow,
-    /// The library cannot make a key or a request.
-    #[error("no request for a certificate can be made: {0}")]
+    /// Not every node has the challenge response.
+    #[error("the challenge could not be published: {0}")]
+    Present(#[from] PresentError),
+    /// The CA did not finish within the time limit. The order will be resumed.
+    #[error("the CA has not finished within {} s; the order will be resumed", ORDER_TIMEOUT.as_secs())]
+    Timeout,
+    /// The key or the certificate request cannot be generated.
+    #[error("the certificate request cannot be created: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// The CA sent something else than was ordered.
-    #[error("what the CA issued cannot be used: {0}")]
+    /// The issued certificate does not match the order.
+    #[error("the issued certificate cannot be used: {0}")]
     Unusable(String),
 }
 
@@ -84,214 +84,219 @@ impl From<AccountError> for OrderError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Store(error) => Self::Store(error),
-            AccountError::Refused(refused) => Self::Refused(refused),
+            AccountError::Acme(error) => Self::Acme(error),
         }
     }
 }
 
 impl Orders {
-    /// Gets one certificate, proving its names in one of these ways, the best first.
+    /// Gets one certificate; its names are validated with the first of `kinds` that the CA offers.
     pub(crate) async fn issue(
         &self,
         ca: &Ca,
-        wanted: &Wanted,
-        ways: &[ChallengeKind],
-    ) -> Result<Issued, OrderError> {
+        spec: &CertificateSpec,
+        kinds: &[ChallengeKind],
+    ) -> Result<IssuedCertificate, OrderError> {
         let session = self.accounts.session(ca).await?;
-        let (mut order, placed) = match self.resume(&session, ca, wanted).await? {
+        let (mut order, stored) = match self.resume(&session, ca, spec).await? {
             Some(resumed) => resumed,
-            None => self.place(&session, ca, wanted).await?,
+            None => self.place(&session, ca, spec).await?,
         };
-        let issued = match self.finish(&mut order, &placed, ways).await {
-            Ok(chain) => read_issued(&placed, chain),
+        let issued = match self.finish(&mut order, &stored, kinds).await {
+            Ok(chain) => read_issued(&stored, chain),
             Err(error) => Err(error),
         };
-        // An order that can still be finished is; one that cannot is not asked for again.
-        if matches!(issued, Err(OrderError::Unproven { .. } | OrderError::Unusable(_))) {
-            self.forget(ca, wanted).await?;
+        // An order that failed for good is forgotten; any other is resumed by the next attempt.
+        if matches!(issued, Err(OrderError::ValidationFailed { .. } | OrderError::Unusable(_))) {
+            self.forget(ca, spec).await?;
         }
         issued
     }
 
-    /// The order under way, if the CA still has it.
+    /// Returns the stored order, if the CA still has it.
     async fn resume(
         &self,
-        session: &Session,
+        session: &AcmeSession,
         ca: &Ca,
-        wanted: &Wanted,
-    ) -> Result<Option<(PlacedOrder, Placed)>, OrderError> {
-        let (id, directory, key) = (wanted.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
+        spec: &CertificateSpec,
+    ) -> Result<Option<(AcmeOrder, StoredOrder)>, OrderError> {
+        let (id, directory, key) = (spec.id.clone(), ca.directory().to_owned(), Arc::clone(&self.key));
         let read = self.store.read("acme order", move |tx| orders::find(tx, &id, &directory, &key));
-        let Some(placed) = read.await?.filter(|placed| placed.names == wanted.names) else { return Ok(None) };
-        match session.find(&placed.url).await {
+        let Some(stored) = read.await?.filter(|stored| stored.names == spec.names) else { return Ok(None) };
+        match session.find(&stored.url).await {
             Ok(order) => {
-                info!(id = %wanted.id, order = placed.url, "an order is taken up again");
-                Ok(Some((order, placed)))
+                info!(id = %spec.id, order = stored.url, "order resumed");
+                Ok(Some((order, stored)))
             }
-            Err(refused) if refused.refusal == Refusal::NoOrder => {
-                warn!(id = %wanted.id, order = placed.url, %refused, "the CA has lost an order");
-                self.forget(ca, wanted).await?;
+            Err(error) if error.kind == AcmeErrorKind::UnknownOrder => {
+                warn!(id = %spec.id, order = stored.url, %error, "order unknown to the CA, placing another");
+                self.forget(ca, spec).await?;
                 Ok(None)
             }
-            Err(refused) => Err(refused.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     async fn place(
         &self,
-        session: &Session,
+        session: &AcmeSession,
         ca: &Ca,
-        wanted: &Wanted,
-    ) -> Result<(PlacedOrder, Placed), OrderError> {
-        let replaced = self.reserve(ca, wanted).await?;
+        spec: &CertificateSpec,
+    ) -> Result<(AcmeOrder, StoredOrder), OrderError> {
+        let replaced = self.reserve(ca, spec).await?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let order = match session.order(&wanted.names, replaced.as_ref()).await {
-            Err(refused) if replaced.is_some() && is_about_replacing(refused.refusal) => {
-                session.order(&wanted.names, None).await?
+        let order = match session.order(&spec.names, replaced.as_ref()).await {
+            Err(error) if replaced.is_some() && can_retry_without_replaces(error.kind) => {
+                session.order(&spec.names, None).await?
             }
             other => other?,
         };
-        let placed = Placed {
-            id: wanted.id.clone(),
+        let stored = StoredOrder {
+            id: spec.id.clone(),
             directory: ca.directory().to_owned(),
             url: order.url().to_owned(),
-            names: wanted.names.clone(),
+            names: spec.names.clone(),
             key: Zeroizing::new(key.serialize_der()),
         };
-        let kept = placed.clone();
+        let copy = stored.clone();
         let (key, now) = (Arc::clone(&self.key), self.clock.now());
-        self.store.write("acme order placed", move |tx| orders::put(tx, &kept, now, &key)).await?;
-        info!(id = %wanted.id, ca = placed.directory, order = placed.url, "an order was placed");
-        Ok((order, placed))
+        self.store.write("acme order placed", move |tx| orders::put(tx, &copy, now, &key)).await?;
+        info!(id = %spec.id, ca = stored.directory, order = stored.url, "order placed");
+        Ok((order, stored))
     }
 
-    /// Counts the order before it is placed; gives the certificate it will replace.
-    async fn reserve(&self, ca: &Ca, wanted: &Wanted) -> Result<Option<CertificateDer<'static>>, OrderError> {
-        let (directory, wanted, now) = (ca.directory().to_owned(), wanted.clone(), self.clock.now());
-        let budget = Budget::at(&directory);
+    /// Counts the order against the CA's limits before it is placed. Returns the certificate that it will replace.
+    async fn reserve(
+        &self,
+        ca: &Ca,
+        spec: &CertificateSpec,
+    ) -> Result<Option<CertificateDer<'static>>, OrderError> {
+        let (directory, spec, now) = (ca.directory().to_owned(), spec.clone(), self.clock.now());
+        let budget = Budget::for_ca(&directory);
         let write = self.store.write("acme budget", move |tx| -> Result<_, OrderError> {
-            let held = find(tx, wanted.id.as_str())?.filter(|held| held.issuer == directory);
-            let life = held.as_ref().map(|held| held.not_after - held.not_before);
-            budget.admits(tx, &wanted.names, now, life)??;
-            budget.ordered(tx, now)?;
-            Ok(if held.is_some() { leaf(tx, &wanted.id)? } else { None })
+            let current = find(tx, spec.id.as_str())?.filter(|current| current.issuer == directory);
+            let life = current.as_ref().map(|current| current.not_after - current.not_before);
+            budget.check(tx, &spec.names, now, life)??;
+            budget.record_order(tx, now)?;
+            Ok(if current.is_some() { leaf(tx, &spec.id)? } else { None })
         });
         write.await
     }
 
-    async fn forget(&self, ca: &Ca, wanted: &Wanted) -> Result<(), StoreError> {
-        let (id, directory) = (wanted.id.clone(), ca.directory().to_owned());
-        self.store.write("acme order over", move |tx| orders::forget(tx, &id, &directory)).await
+    async fn forget(&self, ca: &Ca, spec: &CertificateSpec) -> Result<(), StoreError> {
+        let (id, directory) = (spec.id.clone(), ca.directory().to_owned());
+        self.store.write("acme order over", move |tx| orders::delete(tx, &id, &directory)).await
     }
 
-    /// Brings an order from wherever it stands to its certificate.
+    /// Advances an order from its current state to its certificate chain (PEM).
     async fn finish(
         &self,
-        order: &mut PlacedOrder,
-        placed: &Placed,
-        ways: &[ChallengeKind],
+        order: &mut AcmeOrder,
+        stored: &StoredOrder,
+        kinds: &[ChallengeKind],
     ) -> Result<String, OrderError> {
-        let id = &placed.id;
-        if order.progress() == Progress::Pending {
-            let asked = order.asked(ways).await?;
-            let mut shown = Vec::with_capacity(asked.len());
-            for asked in &asked {
-                shown.push(self.solver.present(asked).await?);
+        let id = &stored.id;
+        if order.state() == OrderState::Pending {
+            let challenges = order.challenges(kinds).await?;
+            let mut published = Vec::with_capacity(challenges.len());
+            for challenge in &challenges {
+                published.push(self.solver.present(challenge).await?);
             }
-            info!(%id, names = asked.len(), "the CA is told to look");
-            if let Err(refused) = order.shown(&asked).await
-                && order.refresh().await?.0 == Progress::Pending
+            info!(%id, names = challenges.len(), "challenges ready, waiting for validation");
+            if let Err(error) = order.set_ready(&challenges).await
+                && order.refresh().await?.0 == OrderState::Pending
             {
-                return Err(refused.into());
+                return Err(error.into());
             }
-            self.wait(order, |progress| progress != Progress::Pending).await?;
+            self.wait(order, |state| state != OrderState::Pending).await?;
         }
-        if order.progress() == Progress::Ready {
-            info!(%id, "every name is proven, the certificate is asked for");
-            order.finalize(&request(placed)?).await?;
+        if order.state() == OrderState::Ready {
+            info!(%id, "all names validated, requesting the certificate");
+            order.finalize(&request(stored)?).await?;
         }
-        if matches!(order.progress(), Progress::Ready | Progress::Processing) {
-            self.wait(order, |progress| matches!(progress, Progress::Valid | Progress::Invalid)).await?;
+        if matches!(order.state(), OrderState::Ready | OrderState::Processing) {
+            self.wait(order, |state| matches!(state, OrderState::Valid | OrderState::Invalid)).await?;
         }
-        if order.progress() == Progress::Valid {
+        if order.state() == OrderState::Valid {
             return Ok(order.certificate().await?);
         }
-        let (words, hosts) = order.complaint().await;
-        Err(OrderError::Unproven { words, hosts })
+        let (message, hosts) = order.failure().await;
+        Err(OrderError::ValidationFailed { message, hosts })
     }
 
-    async fn wait(&self, order: &mut PlacedOrder, is_over: fn(Progress) -> bool) -> Result<(), OrderError> {
+    async fn wait(&self, order: &mut AcmeOrder, is_over: fn(OrderState) -> bool) -> Result<(), OrderError> {
         let deadline = Instant::now() + ORDER_TIMEOUT;
-        let mut pause = FIRST_PAUSE;
+        let mut interval = MIN_POLL_INTERVAL;
         loop {
-            let (progress, retry_after) = order.refresh().await?;
-            if is_over(progress) {
+            let (state, retry_after) = order.refresh().await?;
+            if is_over(state) {
                 return Ok(());
             }
-            let asked_for =
+            let requested =
                 retry_after.map(|at| Duration::try_from(at - self.clock.now()).unwrap_or_default());
-            let this = asked_for.unwrap_or(pause).clamp(FIRST_PAUSE, ORDER_TIMEOUT);
-            if Instant::now() + this > deadline {
-                return Err(OrderError::Slow);
+            let delay = requested.unwrap_or(interval).clamp(MIN_POLL_INTERVAL, ORDER_TIMEOUT);
+            if Instant::now() + delay > deadline {
+                return Err(OrderError::Timeout);
             }
-            sleep(this).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            sleep(delay).await;
+            interval = (interval * 2).min(MAX_POLL_INTERVAL);
         }
     }
 }
 
-fn is_about_replacing(refusal: Refusal) -> bool {
-    match refusal {
-        Refusal::Replaced | Refusal::Unsupported | Refusal::NoOrder => true,
-        Refusal::Later | Refusal::NoAccount => false,
+fn can_retry_without_replaces(kind: AcmeErrorKind) -> bool {
+    match kind {
+        AcmeErrorKind::ReplacesRejected | AcmeErrorKind::Unsupported | AcmeErrorKind::UnknownOrder => true,
+        AcmeErrorKind::Retryable | AcmeErrorKind::UnknownAccount => false,
     }
 }
 
-/// The request for the certificate: PKCS#10 DER, without a subject.
-fn request(placed: &Placed) -> Result<Vec<u8>, OrderError> {
+/// Returns the certificate request: PKCS#10 DER, without a subject.
+fn request(stored: &StoredOrder) -> Result<Vec<u8>, OrderError> {
     let mut params =
-        CertificateParams::new(placed.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
+        CertificateParams::new(stored.names.iter().map(CertName::to_string).collect::<Vec<_>>())?;
     params.distinguished_name = DistinguishedName::new();
-    let request = params.serialize_request(&key_pair(placed)?)?;
+    let request = params.serialize_request(&key_pair(stored)?)?;
     Ok(request.der().to_vec())
 }
 
-fn key_pair(placed: &Placed) -> Result<KeyPair, rcgen::Error> {
-    let pkcs8 = PrivatePkcs8KeyDer::from(placed.key.as_slice());
+fn key_pair(stored: &StoredOrder) -> Result<KeyPair, rcgen::Error> {
+    let pkcs8 = PrivatePkcs8KeyDer::from(stored.key.as_slice());
     KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
 }
 
-/// Takes what was issued only if its leaf has our key and all the names.
-fn read_issued(placed: &Placed, chain: String) -> Result<Issued, OrderError> {
+/// Parses the issued chain. Fails unless the leaf has our key and all names of the order.
+fn read_issued(stored: &StoredOrder, chain: String) -> Result<IssuedCertificate, OrderError> {
     let unusable = |reason: &str| OrderError::Unusable(reason.to_owned());
     let leaf =
-        CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is no PEM chain"))?;
-    let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable("its leaf is no certificate"))?;
-    if parsed.public_key().raw != key_pair(placed)?.subject_public_key_info() {
+        CertificateDer::from_pem_slice(chain.as_bytes()).map_err(|_| unusable("it is not a PEM chain"))?;
+    let (_, parsed) = parse_x509_certificate(&leaf).map_err(|_| unusable("its leaf is not a certificate"))?;
+    if parsed.public_key().raw != key_pair(stored)?.subject_public_key_info() {
         return Err(unusable("it is for another key"));
     }
     let alternatives = parsed.subject_alternative_name().ok().flatten();
     let names: Vec<String> =
-        alternatives.iter().flat_map(|san| &san.value.general_names).filter_map(dns).collect();
-    if let Some(missing) = placed.names.iter().find(|name| !names.contains(&name.to_string())) {
+        alternatives.iter().flat_map(|san| &san.value.general_names).filter_map(dns_name).collect();
+    if let Some(missing) = stored.names.iter().find(|name| !names.contains(&name.to_string())) {
         return Err(unusable(&format!("it does not name {missing}")));
     }
-    let time = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_err(|_| unusable("it has no validity"));
+    let out_of_range = || unusable("its validity is out of range");
+    let time = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_err(|_| out_of_range());
     let validity = parsed.validity();
     let (not_before, not_after) =
         (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
-    Ok(Issued {
-        id: placed.id.clone(),
-        names: placed.names.clone(),
-        key: placed.key.clone(),
-        issuer: placed.directory.clone(),
+    Ok(IssuedCertificate {
+        id: stored.id.clone(),
+        names: stored.names.clone(),
+        key: stored.key.clone(),
+        issuer: stored.directory.clone(),
         not_before,
         not_after,
         chain,
     })
 }
 
-fn dns(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
+fn dns_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
         x509_parser::extensions::GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         _ => None,

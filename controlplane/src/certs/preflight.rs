@@ -1,90 +1,92 @@
-//! Whether a CA would find us behind a host: asked of the DNS before any order, so that none is wasted.
+//! A check of the DNS before an order is placed, so that no order is wasted on a host that the CA cannot validate.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use webgateway_proto::model::{DnsRecord, Host};
 
-use super::caa;
+use super::caa::{self, CaaRequest};
 use super::solver::ChallengeKind;
-use crate::dns::resolver::{Caa, ResolveError, Resolver};
+use crate::dns::resolver::{CaaRecord, ResolveError, Resolver};
 use crate::dns::zone::Zone;
 
-/// What the DNS says of a host.
+/// The result of a preflight check of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Preflight {
-    /// These ways can work, the best first.
+    /// The challenges that can succeed, in order of preference.
     Ready(Vec<ChallengeKind>),
-    /// None can yet.
+    /// No challenge can succeed yet.
     Missing {
-        /// What was found instead, for the owner.
+        /// A description of the obstacle for the owner.
         reason: String,
-        /// What to create; none if the DNS could not be asked.
+        /// The DNS records that the owner has to create. Empty if the DNS did not answer.
         records: Vec<DnsRecord>,
     },
 }
 
-/// Asks the DNS about hosts. Clones are the same one.
+/// A preflight checker. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Inspector {
+pub(crate) struct PreflightChecker {
     resolver: Resolver,
     zone: Zone,
     base: Host,
     public_ip: BTreeSet<IpAddr>,
-    /// False if the operator knows better than the DNS as it is seen from here.
-    decides: bool,
+    /// False if the operator has turned the check off (`certificates.preflight`).
+    enforced: bool,
 }
 
-/// The answers about one host. One that did not come matters only where the decision needs it.
+/// The DNS answers about one host. A failed lookup matters only if the decision depends on it.
 #[derive(Debug, Clone)]
-struct Found {
-    /// Tells whether its `_acme-challenge` is an alias of its place in our zone.
+struct HostRecords {
+    /// True if `_acme-challenge.<host>` is an alias of the host's name in our zone.
     delegated: Result<bool, ResolveError>,
-    /// The addresses it leads to.
+    /// The addresses of the host.
     addresses: Result<BTreeSet<IpAddr>, ResolveError>,
     /// The addresses of the base domain.
     base: Result<BTreeSet<IpAddr>, ResolveError>,
-    /// The nearest name with CAA records, and these. A CA that cannot look them up either says so itself.
-    caa: Option<(String, Vec<Caa>)>,
+    /// The nearest name with CAA records, and those records. A CA that cannot look them up reports that itself.
+    caa: Option<(String, Vec<CaaRecord>)>,
 }
 
-impl Inspector {
-    /// Asks `resolver`; a host is ours if it leads to `public_ip`, or to where the base domain leads.
+impl PreflightChecker {
+    /// Creates a checker that asks `resolver`. A host leads to this gateway if its addresses are among `public_ip` or
+    /// those of the base domain.
     #[must_use]
     pub(crate) fn new(resolver: Resolver, zone: Zone, base: Host, public_ip: &[IpAddr]) -> Self {
-        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), decides: true }
+        Self { resolver, zone, base, public_ip: public_ip.iter().copied().collect(), enforced: true }
     }
 
-    /// Makes it say, for `false`, that every way can work, whatever the DNS says.
+    /// Turns the check on or off. When it is off, every challenge is considered usable, whatever the DNS says.
     #[must_use]
-    pub(crate) fn decides(self, decides: bool) -> Self {
-        Self { decides, ..self }
+    pub(crate) fn with_enforcement(self, enforced: bool) -> Self {
+        Self { enforced, ..self }
     }
 
-    /// Looks a host up. `ca` are the domains by which the CA goes in CAA records (`caaIdentities` of its directory);
-    /// with none, CAA is not looked at. The base domain, with its wildcard, is proven in our own zone: only CAA can
-    /// stand against it. Never fails: an answer that did not come is a reason if nothing can be decided without it.
+    /// Checks one host. `ca` holds the domains that identify the CA in CAA records (`caaIdentities` of its directory);
+    /// if it is empty, CAA records are ignored. The base domain and its wildcard are validated in our own zone, so that
+    /// only CAA records can prevent that. Never fails: a failed lookup becomes the reason if the decision depends on
+    /// it.
     pub(crate) async fn preflight(&self, host: &Host, ca: &[String]) -> Preflight {
         let is_base = *host == self.base;
-        if !self.decides {
-            return Preflight::Ready(self.every_way(host, is_base).await);
+        if !self.enforced {
+            return Preflight::Ready(self.all_challenges(host, is_base).await);
         }
         if is_base {
             let caa = self.relevant_caa(host, ca).await.unwrap_or_default();
-            return by_caa(vec![ChallengeKind::Dns01], true, ca, caa.as_ref());
+            return filter_by_caa(vec![ChallengeKind::Dns01], true, ca, caa.as_ref());
         }
         let found = self.look_up(host, ca).await;
         let ours = found.base.iter().flatten().chain(&self.public_ip).copied().collect();
-        let kinds = found.kinds(&ours);
-        if kinds.is_empty() {
+        let challenges = found.usable_challenges(&ours);
+        if challenges.is_empty() {
             self.missing(host, &found, &ours).await
         } else {
-            by_caa(kinds, false, ca, found.caa.as_ref())
+            filter_by_caa(challenges, false, ca, found.caa.as_ref())
         }
     }
 
-    /// Returns every way, the best first: after a failure, the next one is tried.
-    async fn every_way(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
+    /// Returns all challenges in order of preference. After a failure the next one is tried.
+    async fn all_challenges(&self, host: &Host, is_base: bool) -> Vec<ChallengeKind> {
         use ChallengeKind::{Dns01, Http01, TlsAlpn01};
         if is_base {
             return vec![Dns01];
@@ -95,26 +97,26 @@ impl Inspector {
         }
     }
 
-    async fn look_up(&self, host: &Host, ca: &[String]) -> Found {
+    async fn look_up(&self, host: &Host, ca: &[String]) -> HostRecords {
         let (delegated, addresses, base, caa) = tokio::join!(
             self.is_delegated(host),
             self.resolver.addresses(host.as_str()),
             self.resolver.addresses(self.base.as_str()),
             self.relevant_caa(host, ca),
         );
-        Found { delegated, addresses, base, caa: caa.unwrap_or_default() }
+        HostRecords { delegated, addresses, base, caa: caa.unwrap_or_default() }
     }
 
     async fn is_delegated(&self, host: &Host) -> Result<bool, ResolveError> {
-        self.resolver.leads_to(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
+        self.resolver.is_alias_of(&format!("_acme-challenge.{host}"), &self.zone.target(host)).await
     }
 
-    /// Climbs to the nearest name that has CAA records (RFC 8659 §3).
+    /// Finds the relevant CAA records: those of the nearest name at or above `host` that has any (RFC 8659 §3).
     async fn relevant_caa(
         &self,
         host: &Host,
         ca: &[String],
-    ) -> Result<Option<(String, Vec<Caa>)>, ResolveError> {
+    ) -> Result<Option<(String, Vec<CaaRecord>)>, ResolveError> {
         let mut name = Some(host.as_str()).filter(|_| !ca.is_empty());
         while let Some(at) = name {
             let records = self.resolver.caa(at).await?;
@@ -126,8 +128,8 @@ impl Inspector {
         Ok(None)
     }
 
-    /// Says why no way can work: what was found instead, or what could not be looked up.
-    async fn missing(&self, host: &Host, found: &Found, ours: &BTreeSet<IpAddr>) -> Preflight {
+    /// Describes why no challenge can succeed: the unexpected records, or the failed lookup.
+    async fn missing(&self, host: &Host, found: &HostRecords, ours: &BTreeSet<IpAddr>) -> Preflight {
         let unknown =
             |error: &ResolveError| Preflight::Missing { reason: error.to_string(), records: Vec::new() };
         let addresses = match (&found.addresses, &found.base) {
@@ -135,7 +137,7 @@ impl Inspector {
             (Ok(addresses), Err(error)) if !addresses.is_empty() => return unknown(error),
             (Ok(addresses), _) => addresses,
         };
-        let mut reason = self.astray(host, addresses, ours);
+        let mut reason = self.describe_mismatch(host, addresses, ours);
         if let Err(error) = &found.delegated {
             reason = format!("{reason}; {error}");
         }
@@ -144,24 +146,29 @@ impl Inspector {
             reason: format!(
                 "{reason}; if it is to lead elsewhere, make _acme-challenge.{host} a CNAME of {target}"
             ),
-            records: self.wanted(host, ours).await,
+            records: self.required_records(host, ours).await,
         }
     }
 
-    fn astray(&self, host: &Host, addresses: &BTreeSet<IpAddr>, ours: &BTreeSet<IpAddr>) -> String {
+    fn describe_mismatch(
+        &self,
+        host: &Host,
+        addresses: &BTreeSet<IpAddr>,
+        ours: &BTreeSet<IpAddr>,
+    ) -> String {
         if addresses.is_empty() {
             return format!("{host} has no address in the DNS: it must lead to {}", self.base);
         }
         if ours.is_empty() {
             return format!("{} itself has no address in the DNS, and `public_ip` is not set", self.base);
         }
-        let strange = list(addresses.difference(ours));
-        format!("{host} leads to {strange}, which is not this gateway ({})", list(ours))
+        let foreign = list(addresses.difference(ours));
+        format!("{host} leads to {foreign}, which is not this gateway ({})", list(ours))
     }
 
-    /// Returns the records to create. There can be no CNAME at an apex; addresses are right wherever that cannot be looked
-    /// up.
-    async fn wanted(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
+    /// Returns the address or CNAME records that the owner has to create. An apex cannot have a CNAME (RFC 1034
+    /// §3.6.2); address records are the answer whenever that lookup fails, because they are valid for every name.
+    async fn required_records(&self, host: &Host, ours: &BTreeSet<IpAddr>) -> Vec<DnsRecord> {
         let ours = if self.public_ip.is_empty() { ours } else { &self.public_ip };
         let apex = self.resolver.is_apex(host.as_str()).await;
         if !apex.unwrap_or(!ours.is_empty()) {
@@ -172,37 +179,39 @@ impl Inspector {
     }
 }
 
-impl Found {
-    /// Returns the ways that can work by what is known, the best first; `ours` is where the gateway is.
-    fn kinds(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
-        let mut kinds = Vec::new();
-        kinds.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
+impl HostRecords {
+    /// Returns the challenges that can succeed, in order of preference; `ours` are the gateway's addresses.
+    fn usable_challenges(&self, ours: &BTreeSet<IpAddr>) -> Vec<ChallengeKind> {
+        let mut challenges = Vec::new();
+        challenges.extend(matches!(self.delegated, Ok(true)).then_some(ChallengeKind::Dns01));
         let leads_here = |addresses: &BTreeSet<IpAddr>| !addresses.is_empty() && addresses.is_subset(ours);
         if self.addresses.as_ref().is_ok_and(leads_here) {
-            kinds.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+            challenges.extend([ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
         }
-        kinds
+        challenges
     }
 }
 
-/// Keeps the ways that CAA allows.
-fn by_caa(
-    mut kinds: Vec<ChallengeKind>,
+/// Keeps the challenges that the CAA records permit.
+fn filter_by_caa(
+    mut challenges: Vec<ChallengeKind>,
     wildcard: bool,
     ca: &[String],
-    relevant: Option<&(String, Vec<Caa>)>,
+    relevant: Option<&(String, Vec<CaaRecord>)>,
 ) -> Preflight {
-    let (Some((name, records)), [identity, ..]) = (relevant, ca) else { return Preflight::Ready(kinds) };
-    kinds.retain(|kind| caa::allows(records, caa::Request { ca, wildcard, kind: *kind }));
-    if !kinds.is_empty() {
-        return Preflight::Ready(kinds);
+    let (Some((name, records)), [identity, ..]) = (relevant, ca) else {
+        return Preflight::Ready(challenges);
+    };
+    challenges.retain(|kind| caa::allows(records, CaaRequest { ca, wildcard, kind: *kind }));
+    if !challenges.is_empty() {
+        return Preflight::Ready(challenges);
     }
     let reason = format!("the CAA records of {name} do not let {} issue", ca.join(" or "));
-    let mut wanted = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
+    let mut missing = vec![record(name, "CAA", &format!("0 issue \"{identity}\""))];
     if wildcard && records.iter().any(|record| record.tag == "issuewild") {
-        wanted.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
+        missing.push(record(name, "CAA", &format!("0 issuewild \"{identity}\"")));
     }
-    Preflight::Missing { reason, records: wanted }
+    Preflight::Missing { reason, records: missing }
 }
 
 fn record(name: &str, kind: &str, value: &str) -> DnsRecord {

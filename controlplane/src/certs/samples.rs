@@ -1,4 +1,4 @@
-//! A small world around an issuer, for tests.
+//! An issuer over a real store, for tests.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use webgateway_proto::model::Host;
+use webgateway_seal::SecretKey;
 
-use super::account::Accounts;
+use super::account::AcmeAccounts;
 use super::acme::Ca;
-use super::issuer::{AcmeIssuer, Parts};
+use super::issuer::{AcmeIssuer, AcmeIssuerParts};
 use super::order::Orders;
-use super::preflight::Inspector;
+use super::preflight::PreflightChecker;
 use super::solver::Solver;
 use crate::clock::Clock;
 use crate::config::CaConfig;
@@ -23,11 +24,10 @@ use crate::dns::zone::Zone;
 use crate::feed::challenges::Challenges;
 use crate::feed::nodes::Nodes;
 use crate::metrics::Metrics;
-use crate::seal::SecretKey;
 use crate::store::Store;
 
-/// A store, and an issuer over it.
-pub(super) struct World {
+/// A store and an issuer that uses it.
+pub(super) struct IssuerFixture {
     pub(super) _dir: TempDir,
     pub(super) store: Store,
     pub(super) key: Arc<SecretKey>,
@@ -39,8 +39,8 @@ pub(super) fn base() -> Host {
     Host::parse("gw.example").unwrap()
 }
 
-impl World {
-    /// Nobody is where its CA should be.
+impl IssuerFixture {
+    /// Creates an issuer whose CA cannot be reached.
     pub(super) fn without_a_ca(clock: Clock) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
@@ -53,11 +53,11 @@ impl World {
         let nodes = Nodes::new(clock, Gauge::default());
         let solver = Solver::new(base(), TxtSet::new(), Challenges::new(store.clone()), nodes);
         let resolver = Resolver::new(&["127.0.0.1:1".parse().unwrap()]).unwrap();
-        let inspector = Inspector::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
-        let inspector = Arc::new(ArcSwap::from_pointee(inspector));
-        let accounts = Accounts::new(store.clone(), Arc::clone(&key), clock);
+        let preflight = PreflightChecker::new(resolver, Zone::new(&base()).unwrap(), base(), &[]);
+        let preflight = Arc::new(ArcSwap::from_pointee(preflight));
+        let accounts = AcmeAccounts::new(store.clone(), Arc::clone(&key), clock);
         let orders = Orders { store: store.clone(), key: Arc::clone(&key), accounts, solver, clock };
-        let issuer = AcmeIssuer::new(Parts { cas, orders, inspector, metrics: metrics.clone() });
+        let issuer = AcmeIssuer::new(AcmeIssuerParts { cas, orders, preflight, metrics: metrics.clone() });
         Self { _dir: dir, store, key, metrics, issuer }
     }
 }

@@ -1,79 +1,79 @@
-//! Which certificates are to be issued, renewed or dropped now, and when to look again.
+//! The schedule of certificates: a pure decision on issuance, renewal and removal, and the time of the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use time::{Duration, OffsetDateTime};
 use webgateway_proto::model::{CertName, CertificateId, Host};
 
-use crate::store::certificates::Validity;
-use crate::store::issuance::Issuance;
+use crate::store::certificates::CertificateInfo;
+use crate::store::issuance::IssuanceState;
 
-/// A certificate with less life than this is renewed at one half of it, others at one third.
-const SHORT_LIFE: Duration = Duration::days(10);
-/// The pauses after the first failures; later ones are a day long.
+/// The lifetime below which a certificate is renewed with one half of it left. Others are renewed with one third left.
+const SHORT_LIFETIME: Duration = Duration::days(10);
+/// The delays after the first failures.
 const BACKOFF: [Duration; 3] = [Duration::minutes(1), Duration::minutes(10), Duration::minutes(100)];
-const LONGEST_BACKOFF: Duration = Duration::days(1);
-/// The pauses between looks at DNS records that are missing.
-const FIRST_LOOK: Duration = Duration::seconds(15);
-const LAST_LOOK: Duration = Duration::hours(1);
+const MAX_BACKOFF: Duration = Duration::days(1);
+/// The bounds of the interval between two checks for missing DNS records.
+const MIN_RECHECK_INTERVAL: Duration = Duration::seconds(15);
+const MAX_RECHECK_INTERVAL: Duration = Duration::hours(1);
 
 /// A certificate that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wanted {
-    /// What it is called.
+pub(crate) struct CertificateSpec {
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it must be good for.
+    /// The names that the certificate must cover.
     pub names: Vec<CertName>,
 }
 
-/// What is known of the certificates, each sorted by its id or not.
+/// The current certificates and the state of their issuance, in any order.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Known<'a> {
-    /// Those there are.
-    pub held: &'a [Validity],
-    /// How issuance stands.
-    pub issuance: &'a [Issuance],
-    /// Who may have issued them; the first issues now.
+pub(crate) struct Inventory<'a> {
+    /// The certificates in use.
+    pub certificates: &'a [CertificateInfo],
+    /// The states of issuance.
+    pub issuance: &'a [IssuanceState],
+    /// The acceptable issuers. The first one issues new certificates.
     pub issuers: &'a [String],
-    /// Whether they are CAs over ACME, with limits, and opinions on when to renew (RFC 9773).
-    pub acme: bool,
+    /// True if the issuers are CAs over ACME, which have rate limits and renewal information (RFC 9773).
+    pub is_acme: bool,
 }
 
-/// What is to be done.
+/// The actions that are due, and the time of the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// To be issued, or issued anew; those without any first.
-    pub issue: Vec<Wanted>,
-    /// Their CA is to be asked when it wants them renewed.
-    pub ask: Vec<CertificateId>,
-    /// No longer needed.
+pub(crate) struct CertificatePlan {
+    /// The certificates to issue or renew; those without a usable certificate come first.
+    pub issue: Vec<CertificateSpec>,
+    /// The certificates whose renewal window is to be requested from the CA.
+    pub query: Vec<CertificateId>,
+    /// The certificates that are no longer needed.
     pub drop: Vec<CertificateId>,
-    /// When the next of those that stay is due.
-    pub wake: Option<OffsetDateTime>,
+    /// The earliest time at which another certificate needs an action.
+    pub next_due: Option<OffsetDateTime>,
 }
 
-/// What is to be done with one certificate.
+/// The action that is due for one certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// To issue the first, or one for other names or of another issuer.
+pub(crate) enum CertificateAction {
+    /// Issues the first certificate, or one that replaces another issuer's or one for other names.
     Issue,
-    /// To issue it anew.
+    /// Issues a successor.
     Renew,
-    /// To ask its CA when it is to be renewed.
-    Ask,
-    /// Nothing until then.
+    /// Requests the renewal window from the CA.
+    QueryRenewalInfo,
+    /// Does nothing until this time.
     Wait(OffsetDateTime),
 }
 
-impl Wanted {
-    /// The certificate of the base domain and everything one label below it.
+impl CertificateSpec {
+    /// Returns the certificate of the base domain and its wildcard.
     #[must_use]
     pub(crate) fn base(base: &Host) -> Self {
         let names = vec![CertName::Exact(base.clone()), CertName::Wildcard(base.clone())];
         Self { id: CertificateId::from(base), names }
     }
 
-    /// The certificate of one host of its own; `None` if the base domain's covers it.
+    /// Returns the certificate of one host; `None` if the base domain's certificate covers the host.
     #[must_use]
     pub(crate) fn host(host: &Host, base: &Host) -> Option<Self> {
         let own = host != base && !host.is_child_of(base);
@@ -81,83 +81,91 @@ impl Wanted {
     }
 }
 
-/// Decides over all certificates: `hosts` are those of all terminated routes.
+/// Plans the actions for all certificates; `hosts` are the hosts of all terminated routes.
 #[must_use]
 pub(crate) fn plan(
     now: OffsetDateTime,
     base: &Host,
     hosts: impl IntoIterator<Item = Host>,
-    known: Known<'_>,
-) -> Plan {
-    let own = hosts.into_iter().filter_map(|host| Wanted::host(&host, base));
-    let wanted: BTreeSet<Wanted> = own.chain([Wanted::base(base)]).collect();
-    let held: BTreeMap<&CertificateId, &Validity> = known.held.iter().map(|held| (&held.id, held)).collect();
-    let issuance: BTreeMap<&CertificateId, &Issuance> = known.issuance.iter().map(|i| (&i.id, i)).collect();
-    let mut plan = Plan::default();
+    inventory: Inventory<'_>,
+) -> CertificatePlan {
+    let own = hosts.into_iter().filter_map(|host| CertificateSpec::host(&host, base));
+    let specs: BTreeSet<CertificateSpec> = own.chain([CertificateSpec::base(base)]).collect();
+    let certificates: BTreeMap<&CertificateId, &CertificateInfo> =
+        inventory.certificates.iter().map(|one| (&one.id, one)).collect();
+    let states: BTreeMap<&CertificateId, &IssuanceState> =
+        inventory.issuance.iter().map(|state| (&state.id, state)).collect();
+    let mut plan = CertificatePlan::default();
     let (mut missing, mut due) = (Vec::new(), Vec::new());
-    for wanted in &wanted {
-        let stands = issuance.get(&wanted.id).copied();
-        match decide(now, wanted, held.get(&wanted.id).copied(), stands, known) {
-            Action::Issue => missing.push(wanted.clone()),
-            Action::Renew => due.push(wanted.clone()),
-            Action::Ask => plan.ask.push(wanted.id.clone()),
-            Action::Wait(until) => plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until))),
+    for spec in &specs {
+        let state = states.get(&spec.id).copied();
+        match decide(now, spec, certificates.get(&spec.id).copied(), state, inventory) {
+            CertificateAction::Issue => missing.push(spec.clone()),
+            CertificateAction::Renew => due.push(spec.clone()),
+            CertificateAction::QueryRenewalInfo => plan.query.push(spec.id.clone()),
+            CertificateAction::Wait(until) => {
+                plan.next_due = Some(plan.next_due.map_or(until, |due| due.min(until)))
+            }
         }
     }
-    let ids: BTreeSet<&CertificateId> = wanted.iter().map(|wanted| &wanted.id).collect();
-    let all: BTreeSet<&CertificateId> = held.keys().chain(issuance.keys()).copied().collect();
-    let is_over = |id: &&&CertificateId| !is_kept(now, held.get(**id).copied(), known);
-    plan.drop = all.difference(&ids).filter(is_over).map(|&id| id.clone()).collect();
+    let ids: BTreeSet<&CertificateId> = specs.iter().map(|spec| &spec.id).collect();
+    let all: BTreeSet<&CertificateId> = certificates.keys().chain(states.keys()).copied().collect();
+    let is_droppable = |id: &&&CertificateId| !is_retained(now, certificates.get(**id).copied(), inventory);
+    plan.drop = all.difference(&ids).filter(is_droppable).map(|&id| id.clone()).collect();
     plan.issue = [missing, due].concat();
     plan
 }
 
-/// Whether a certificate that nobody needs stays: one that cost an order is not thrown away while it is good, because
-/// its route may come back; it is not renewed.
-fn is_kept(now: OffsetDateTime, held: Option<&Validity>, known: Known<'_>) -> bool {
-    known.acme && held.is_some_and(|held| known.issuers.contains(&held.issuer) && renew_at(held, None) > now)
+/// Returns true if an unneeded certificate is kept. One that cost an order at a CA is kept until its renewal is due,
+/// because its route may come back. It is not renewed.
+fn is_retained(now: OffsetDateTime, current: Option<&CertificateInfo>, inventory: Inventory<'_>) -> bool {
+    inventory.is_acme
+        && current.is_some_and(|current| {
+            inventory.issuers.contains(&current.issuer) && renew_at(current, None) > now
+        })
 }
 
-/// Decides over one certificate.
+/// Decides on one certificate.
 #[must_use]
 pub(crate) fn decide(
     now: OffsetDateTime,
-    wanted: &Wanted,
-    held: Option<&Validity>,
-    stands: Option<&Issuance>,
-    known: Known<'_>,
-) -> Action {
-    let is_good = |held: &&Validity| held.names == wanted.names && known.issuers.contains(&held.issuer);
-    let held = held.filter(is_good);
-    let act = if held.is_some() { Action::Renew } else { Action::Issue };
-    if stands.is_some_and(|stands| stands.renew_requested) {
-        return act;
+    spec: &CertificateSpec,
+    current: Option<&CertificateInfo>,
+    state: Option<&IssuanceState>,
+    inventory: Inventory<'_>,
+) -> CertificateAction {
+    let is_usable = |current: &&CertificateInfo| {
+        current.names == spec.names && inventory.issuers.contains(&current.issuer)
+    };
+    let current = current.filter(is_usable);
+    let action = if current.is_some() { CertificateAction::Renew } else { CertificateAction::Issue };
+    if state.is_some_and(|state| state.renew_requested) {
+        return action;
     }
-    let due = held.map_or(now, |held| renew_at(held, stands.and_then(|stands| stands.renew_at)));
-    // After a success `next_attempt` only repeats when it is due.
-    let held_back =
-        stands.filter(|stands| stands.last_error.is_some()).and_then(|stands| stands.next_attempt);
+    let due = current.map_or(now, |current| renew_at(current, state.and_then(|state| state.renew_at)));
+    // After a success, `next_attempt` only repeats the due time.
+    let held_back = state.filter(|state| state.last_error.is_some()).and_then(|state| state.next_attempt);
     let at = held_back.map_or(due, |held_back| held_back.max(due));
     if at <= now {
-        return act;
+        return action;
     }
-    match stands.and_then(|stands| stands.ask_at) {
-        _ if !known.acme || held.is_none() => Action::Wait(at),
-        Some(ask_at) if ask_at > now => Action::Wait(at.min(ask_at)),
-        Some(_) | None => Action::Ask,
+    match state.and_then(|state| state.ask_at) {
+        _ if !inventory.is_acme || current.is_none() => CertificateAction::Wait(at),
+        Some(ask_at) if ask_at > now => CertificateAction::Wait(at.min(ask_at)),
+        Some(_) | None => CertificateAction::QueryRenewalInfo,
     }
 }
 
-/// When a certificate is to be renewed: when its CA wants it, `asked`, but never in the last sixth of its life; else
-/// at one third of its life before the end, or one half if that is under 10 days.
+/// Returns the time at which a certificate is to be renewed: the time that its CA asked for, but not within the last
+/// sixth of its lifetime; otherwise with one third of its lifetime left, or one half if that lifetime is under 10 days.
 #[must_use]
-pub(crate) fn renew_at(held: &Validity, asked: Option<OffsetDateTime>) -> OffsetDateTime {
-    let life = held.not_after - held.not_before;
-    let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
-    asked.map_or(held.not_after - left, |asked| asked.min(held.not_after - life / 6))
+pub(crate) fn renew_at(current: &CertificateInfo, requested: Option<OffsetDateTime>) -> OffsetDateTime {
+    let life = current.not_after - current.not_before;
+    let left = if life < SHORT_LIFETIME { life / 2 } else { life / 3 };
+    requested.map_or(current.not_after - left, |requested| requested.min(current.not_after - life / 6))
 }
 
-/// When to try again after so many failures; never before the CA wants it.
+/// Returns the time of the next attempt after this number of failures, not before the CA's `Retry-After`.
 #[must_use]
 pub(crate) fn retry_at(
     now: OffsetDateTime,
@@ -165,22 +173,22 @@ pub(crate) fn retry_at(
     retry_after: Option<OffsetDateTime>,
 ) -> OffsetDateTime {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    let ours = now + BACKOFF.get(index).copied().unwrap_or(LONGEST_BACKOFF);
-    // A CA that names a day far off is not taken at its word for ever.
-    let theirs = retry_after.map_or(ours, |theirs| theirs.min(now + LONGEST_BACKOFF * 7));
+    let ours = now + BACKOFF.get(index).copied().unwrap_or(MAX_BACKOFF);
+    // A CA cannot delay the next attempt by more than a week.
+    let theirs = retry_after.map_or(ours, |theirs| theirs.min(now + MAX_BACKOFF * 7));
     ours.max(theirs)
 }
 
-/// When to look again at DNS records that are missing since then: soon at first, later less often.
+/// Returns the time of the next check for missing DNS records. The interval grows with the time they have been missing.
 #[must_use]
-pub(crate) fn look_again_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn recheck_at(now: OffsetDateTime, missing_since: OffsetDateTime) -> OffsetDateTime {
     let waited: Duration = (now - missing_since) / 4;
-    now + waited.clamp(FIRST_LOOK, LAST_LOOK)
+    now + waited.clamp(MIN_RECHECK_INTERVAL, MAX_RECHECK_INTERVAL)
 }
 
-/// Which of so many CAs is asked after so many failures: each in turn.
+/// Returns the index of the CA for the next attempt. Each failure moves on to the next CA.
 #[must_use]
-pub(crate) fn turn(failures: u32, cas: usize) -> usize {
+pub(crate) fn ca_index(failures: u32, cas: usize) -> usize {
     let failures = usize::try_from(failures).unwrap_or(usize::MAX);
     failures % cas.max(1)
 }

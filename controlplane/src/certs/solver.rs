@@ -1,4 +1,4 @@
-//! Shows the world what a CA asks to see, and takes it back.
+//! The publisher of challenge responses: in our DNS zone, or on all nodes through the feed.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,44 +9,44 @@ use tracing::info;
 use webgateway_proto::feed::{Challenge, ResourceName};
 use webgateway_proto::model::Host;
 
-use super::tokens;
-use crate::dns::txt::{Place, TxtGuard, TxtSet};
+use super::challenge;
+use crate::dns::txt::{TxtGuard, TxtName, TxtSet};
 use crate::domain::{AckProgress, AckTarget};
 use crate::feed::challenges::{ChallengeGuard, Challenges, SupersededError};
 use crate::feed::nodes::Nodes;
 
-/// The time that nodes have to acknowledge a challenge. One that is silent for longer is dropped from the feed.
+/// The time limit for nodes to acknowledge a challenge. The feed drops a node that is silent for longer.
 const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The ways of proving that we hold a name.
+/// The kinds of challenges that prove control of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum ChallengeKind {
     /// A TXT record (RFC 8555 §8.4).
     Dns01,
-    /// A handshake on :443 (RFC 8737).
+    /// A TLS handshake on port 443 (RFC 8737).
     TlsAlpn01,
-    /// A file on :80 (RFC 8555 §8.3).
+    /// A resource on port 80 (RFC 8555 §8.3).
     Http01,
 }
 
-/// A challenge that the CA asks to be answered for one name.
+/// One challenge for one name.
 #[derive(Clone)]
 pub(crate) struct ChallengeRequest {
     /// The name, without `*.`.
     pub host: Host,
-    /// How it is to be shown.
+    /// The kind of the challenge.
     pub kind: ChallengeKind,
-    /// The challenge's token: base64url.
+    /// The challenge's token, in base64url.
     pub token: String,
-    /// The token and our account key's thumbprint.
+    /// The token and the thumbprint of our account key, joined by a dot (RFC 8555 §8.1).
     pub key_authorization: String,
     /// The value of the TXT record, for DNS-01.
     pub dns_value: String,
-    /// SHA-256 of `key_authorization`, for TLS-ALPN-01.
+    /// The SHA-256 digest of `key_authorization`, for TLS-ALPN-01.
     pub digest: [u8; 32],
 }
 
-/// Shows answers to the world. Clones show in the same places.
+/// A publisher of challenge responses. Clones share what is published.
 #[derive(Debug, Clone)]
 pub(crate) struct Solver {
     base: Host,
@@ -56,57 +56,57 @@ pub(crate) struct Solver {
     timeout: Duration,
 }
 
-/// An answer that is presented until this is dropped.
+/// A challenge response that is published until this is dropped.
 #[derive(Debug)]
-#[must_use = "the answer is taken back when this is dropped"]
-pub(crate) struct PresentedChallenge {
-    _guard: Guard,
+#[must_use = "the response is withdrawn when this is dropped"]
+pub(crate) struct PublishedChallenge {
+    _guard: ResponseGuard,
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for what their drop does")]
-enum Guard {
+#[expect(dead_code, reason = "held for the effect of the drop")]
+enum ResponseGuard {
     Txt(TxtGuard),
     Challenge(ChallengeGuard),
 }
 
-/// The reason why an answer is not to be seen everywhere.
+/// The reason why a challenge response is not published everywhere.
 #[derive(Debug, Error)]
 pub(crate) enum PresentError {
-    /// The certificate for the handshake cannot be made.
-    #[error("the certificate for the challenge cannot be made: {0}")]
+    /// The certificate for TLS-ALPN-01 cannot be generated.
+    #[error("the certificate for the challenge cannot be generated: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// Somebody else answers for the same host.
+    /// A newer challenge for the same host took the place of this one.
     #[error(transparent)]
-    SupersededError(#[from] SupersededError),
-    /// The store cannot be written.
-    #[error("the challenge could not be noted in the store in time")]
-    Late,
-    /// The CA would find a node that cannot answer, or none.
-    #[error("the CA would not be answered: {0}")]
-    NotAcked(#[from] NotAckedError),
+    Superseded(#[from] SupersededError),
+    /// The store was not written within the time limit.
+    #[error("the challenge was not recorded in the store in time")]
+    Timeout,
+    /// Some connected node has no response, or no node is connected.
+    #[error("a node cannot answer the challenge: {0}")]
+    NotAcked(#[from] AckError),
 }
 
 /// The reason why a challenge is not on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum NotAckedError {
+pub(crate) enum AckError {
     /// No node is connected.
     #[error("no dataplane is connected")]
     NoNode,
-    /// A node cannot use it.
+    /// A node rejected the challenge.
     #[error("the dataplane {node} cannot use {resource}: {reason}")]
     Rejected {
-        /// The node.
+        /// The node's name.
         node: String,
         /// The challenge's name on the feed.
         resource: ResourceName,
-        /// The reason, in the node's words.
+        /// The node's reason.
         reason: String,
     },
-    /// Nodes that are connected did not answer in time.
+    /// Some connected nodes did not acknowledge the challenge in time.
     #[error("these dataplanes did not acknowledge {resource} in time: {}", nodes.join(", "))]
     Late {
-        /// The nodes.
+        /// The nodes' names.
         nodes: Vec<String>,
         /// The challenge's name on the feed.
         resource: ResourceName,
@@ -114,55 +114,59 @@ pub(crate) enum NotAckedError {
 }
 
 impl Solver {
-    /// Shows DNS-01 in `values`, the others on the feed.
+    /// Creates a publisher that puts DNS-01 values into `values` and other challenges on the feed.
     #[must_use]
     pub(crate) fn new(base: Host, values: TxtSet, challenges: Challenges, nodes: Nodes) -> Self {
         Self { base, values, challenges, nodes, timeout: ACK_TIMEOUT }
     }
 
-    /// Presents one answer. Returns when the CA may look: for DNS-01 when our name server has it, for the others when
-    /// every connected node has acknowledged it. An older answer on the feed for the same host is replaced.
-    pub(crate) async fn present(&self, asked: &ChallengeRequest) -> Result<PresentedChallenge, PresentError> {
-        let host = &asked.host;
-        let guard = match asked.kind {
-            ChallengeKind::Dns01 => {
-                Guard::Txt(self.values.show(Place::of(host, &self.base), &asked.dns_value))
-            }
+    /// Publishes one response. Returns when the CA may validate it: for DNS-01 when our name server has the value, for
+    /// the others when every connected node has acknowledged it. Replaces an older response for the same host on the
+    /// feed.
+    pub(crate) async fn present(
+        &self,
+        request: &ChallengeRequest,
+    ) -> Result<PublishedChallenge, PresentError> {
+        let host = &request.host;
+        let guard = match request.kind {
+            ChallengeKind::Dns01 => ResponseGuard::Txt(
+                self.values.publish(TxtName::for_host(host, &self.base), &request.dns_value),
+            ),
             ChallengeKind::TlsAlpn01 => {
-                Guard::Challenge(self.spread(tokens::tls_alpn(host, &asked.digest)?).await?)
+                ResponseGuard::Challenge(self.publish(challenge::tls_alpn(host, &request.digest)?).await?)
             }
             ChallengeKind::Http01 => {
-                let challenge = tokens::http(host, &asked.token, &asked.key_authorization);
-                Guard::Challenge(self.spread(challenge).await?)
+                let challenge = challenge::http(host, &request.token, &request.key_authorization);
+                ResponseGuard::Challenge(self.publish(challenge).await?)
             }
         };
-        info!(%host, kind = %asked.kind, "a challenge is shown");
-        Ok(PresentedChallenge { _guard: guard })
+        info!(%host, kind = %request.kind, "challenge published");
+        Ok(PublishedChallenge { _guard: guard })
     }
 
-    async fn spread(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
+    async fn publish(&self, challenge: Challenge) -> Result<ChallengeGuard, PresentError> {
         let guard = self.challenges.show(challenge);
-        let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Late)??;
+        let version = timeout(self.timeout, guard.version()).await.map_err(|_| PresentError::Timeout)??;
         let target = AckTarget { version, resource: Some(guard.name()), known: None, min_nodes: 1 };
         require_acked(self.nodes.wait_acked(&target, self.timeout).await, guard.name())?;
         Ok(guard)
     }
 }
 
-/// Refuses a challenge that a CA would not find on every node.
-fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), NotAckedError> {
+/// Returns an error unless every connected node has acknowledged the challenge and there is at least one.
+fn require_acked(progress: AckProgress, resource: ResourceName) -> Result<(), AckError> {
     if let Some(reject) = progress.rejects.into_iter().next() {
-        return Err(NotAckedError::Rejected { node: reject.node, resource, reason: reject.reason });
+        return Err(AckError::Rejected { node: reject.node, resource, reason: reject.reason });
     }
     match (progress.acked, progress.pending) {
-        (0, pending) if pending.is_empty() => Err(NotAckedError::NoNode),
+        (0, pending) if pending.is_empty() => Err(AckError::NoNode),
         (_, pending) if pending.is_empty() => Ok(()),
-        (_, nodes) => Err(NotAckedError::Late { nodes, resource }),
+        (_, nodes) => Err(AckError::Late { nodes, resource }),
     }
 }
 
 impl ChallengeKind {
-    /// The word for it in ACME.
+    /// Returns the challenge's type in ACME (RFC 8555 §9.7.8).
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What others' name servers say: a small face on hickory's resolver, which remembers nothing between questions.
+//! A DNS resolver for names outside our zone, on top of hickory's, without a cache.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,52 +13,52 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use thiserror::Error;
 use tokio::time::timeout;
 
-/// How long one server may take for one question.
-const ATTEMPT: Duration = Duration::from_secs(3);
-/// How long a question may take with all attempts and servers.
+/// The time limit for one query to one server.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time limit for a lookup with all its retries and servers.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many CNAMEs are followed, one after the other.
+/// The maximum length of a chain of CNAME records.
 const MAX_ALIASES: usize = 8;
 
-/// Asks name servers. Clones are the same one.
+/// A DNS resolver. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Resolver(TokioResolver);
 
-/// No name servers to ask.
+/// The resolver cannot be created.
 #[derive(Debug, Error)]
 #[error("`[dns] resolver`: cannot ask the system's name servers ({0}): name some, such as 9.9.9.9")]
 pub struct ResolverError(String);
 
-/// A question that got no answer. An answer that says "nothing there" is one.
+/// A failed lookup. An answer without records is not a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the {kind} records of {name} could not be looked up: {reason}")]
 pub(crate) struct ResolveError {
-    /// What was asked about.
+    /// The name in the query.
     pub name: String,
-    /// What was asked for.
+    /// The record type in the query.
     pub kind: &'static str,
-    /// What went wrong.
+    /// The reason.
     pub reason: String,
 }
 
 /// One CAA record (RFC 8659 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caa {
-    /// Whether who does not know the tag may not issue.
+pub(crate) struct CaaRecord {
+    /// True if an issuer must not issue unless it understands the tag.
     pub critical: bool,
-    /// What it says, lower case.
+    /// The tag, in lower case.
     pub tag: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 impl Resolver {
-    /// Asks these servers; with none, those of the system (`/etc/resolv.conf`).
+    /// Creates a resolver that asks these servers, or the system's (`/etc/resolv.conf`) if there are none.
     pub(crate) fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
-        Self::with_attempt_timeout(servers, ATTEMPT)
+        Self::with_attempt_timeout(servers, ATTEMPT_TIMEOUT)
     }
 
-    /// As [`Resolver::new`], for servers that answer within `attempt` or not at all.
+    /// Creates a resolver like [`Resolver::new`] with `attempt` as the time limit for one query.
     pub(crate) fn with_attempt_timeout(
         servers: &[SocketAddr],
         attempt: Duration,
@@ -72,15 +72,15 @@ impl Resolver {
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         let options = builder.options_mut();
-        // An owner who has just made a record is not to wait for a cache.
+        // A cache would make an owner wait who has just created a record.
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
         options.timeout = attempt;
         builder.build().map(Self).map_err(failed)
     }
 
-    /// Returns the addresses of a name, through all aliases. Those of one family are enough if the other one cannot be
-    /// looked up, as they are to a CA: some name servers know nothing of AAAA.
+    /// Returns the addresses of a name after its CNAME records. The addresses of one family suffice if the lookup of
+    /// the other fails, as they do for a CA: some name servers do not support AAAA queries.
     pub(crate) async fn addresses(&self, name: &str) -> Result<BTreeSet<IpAddr>, ResolveError> {
         let families =
             tokio::join!(self.lookup(name, RecordType::A, "A"), self.lookup(name, RecordType::AAAA, "AAAA"));
@@ -95,33 +95,33 @@ impl Resolver {
         }
     }
 
-    /// Whether a name is an alias of `wanted`, be it through others.
-    pub(crate) async fn leads_to(&self, name: &str, wanted: &str) -> Result<bool, ResolveError> {
+    /// Returns true if a name is an alias of `target`, directly or through other aliases.
+    pub(crate) async fn is_alias_of(&self, name: &str, target: &str) -> Result<bool, ResolveError> {
         let mut name = name.to_owned();
         for _ in 0..MAX_ALIASES {
-            let Some(target) = self.alias(&name).await? else { return Ok(false) };
-            if target == wanted {
+            let Some(alias) = self.alias(&name).await? else { return Ok(false) };
+            if alias == target {
                 return Ok(true);
             }
-            name = target;
+            name = alias;
         }
         Ok(false)
     }
 
-    /// The name a name is an alias of, lower case and without a trailing dot.
+    /// Returns the target of a name's CNAME record, in lower case and without a trailing dot.
     pub(crate) async fn alias(&self, name: &str) -> Result<Option<String>, ResolveError> {
         let found = self.lookup(name, RecordType::CNAME, "CNAME").await?;
         Ok(found.into_iter().find_map(|data| match data {
-            RData::CNAME(target) => Some(plain(&target.0)),
+            RData::CNAME(target) => Some(normalize(&target.0)),
             _ => None,
         }))
     }
 
-    /// The CAA records at a name; none above it are looked for.
-    pub(crate) async fn caa(&self, name: &str) -> Result<Vec<Caa>, ResolveError> {
+    /// Returns the CAA records at a name, without those of its parents.
+    pub(crate) async fn caa(&self, name: &str) -> Result<Vec<CaaRecord>, ResolveError> {
         let found = self.lookup(name, RecordType::CAA, "CAA").await?;
         let caa = |data| match data {
-            RData::CAA(caa) => Some(Caa {
+            RData::CAA(caa) => Some(CaaRecord {
                 critical: caa.issuer_critical,
                 tag: caa.tag.to_ascii_lowercase(),
                 value: String::from_utf8_lossy(&caa.value).into_owned(),
@@ -131,7 +131,7 @@ impl Resolver {
         Ok(found.into_iter().filter_map(caa).collect())
     }
 
-    /// Whether a name is a zone's own: there can be no CNAME at it (RFC 1034 §3.6.2).
+    /// Returns true if a name is the apex of a zone, which cannot have a CNAME record (RFC 1034 §3.6.2).
     pub(crate) async fn is_apex(&self, name: &str) -> Result<bool, ResolveError> {
         let found = self.lookup(name, RecordType::SOA, "SOA").await?;
         Ok(found.iter().any(|data| matches!(data, RData::SOA(_))))
@@ -168,7 +168,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-fn plain(name: &Name) -> String {
+fn normalize(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 

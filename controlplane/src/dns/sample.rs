@@ -1,4 +1,4 @@
-//! Others' name server for the tests: some zones, over a real socket.
+//! Name servers for foreign zones, on real sockets, for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-/// A name, the type of its record and its value.
-pub(crate) type Entry = (&'static str, &'static str, &'static str);
+/// A name, a record type and a value.
+pub(crate) type ZoneEntry = (&'static str, &'static str, &'static str);
 
-/// The server; it ends when it is dropped.
-pub(crate) struct Names {
+/// A name server that stops when it is dropped.
+pub(crate) struct TestNameServer {
     pub(crate) address: SocketAddr,
     _server: Server<Catalog>,
 }
 
-/// Serves zones, by their names and what is in them, and an empty root.
-pub(crate) async fn serve(zones: &[(&'static str, &[Entry])]) -> Names {
+/// Serves the zones, given by their names and entries, and an empty root zone.
+pub(crate) async fn serve(zones: &[(&'static str, &[ZoneEntry])]) -> TestNameServer {
     let mut catalog = Catalog::new();
     for (zone, entries) in zones.iter().copied().chain([(".", &[][..])]) {
         let origin = name(zone);
@@ -45,35 +45,35 @@ pub(crate) async fn serve(zones: &[(&'static str, &[Entry])]) -> Names {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     server.register_socket(socket);
-    Names { address, _server: server }
+    TestNameServer { address, _server: server }
 }
 
-/// A name server that knows no better with some questions; it ends when it is dropped.
-pub(crate) struct Failing {
+/// A name server that fails for some queries and stops when it is dropped.
+pub(crate) struct FailingNameServer {
     pub(crate) address: SocketAddr,
     _task: JoinSet<()>,
 }
 
-/// Stands before `names` and answers questions of these names and types with `code`, or not at all.
+/// Starts a server in front of `names` that answers queries for these names and types with `code`, or not at all.
 pub(crate) async fn failing(
-    names: &Names,
+    names: &TestNameServer,
     code: Option<ResponseCode>,
     questions: &'static [(&'static str, RecordType)],
-) -> Failing {
+) -> FailingNameServer {
     let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (address, behind, mut task) = (front.local_addr().unwrap(), names.address, JoinSet::new());
     task.spawn(async move {
         let mut packet = [0; 4096];
         while let Ok((length, from)) = front.recv_from(&mut packet).await {
             let question = Message::from_vec(&packet[..length]).unwrap();
-            let asked = question.queries[0].clone();
+            let query = question.queries[0].clone();
             let fails =
-                |(at, kind): &(&str, RecordType)| asked.name() == &name(at) && asked.query_type() == *kind;
+                |(at, kind): &(&str, RecordType)| query.name() == &name(at) && query.query_type() == *kind;
             if questions.iter().any(fails) {
                 let Some(code) = code else { continue };
                 let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
                 answer.metadata.response_code = code;
-                answer.add_query(asked);
+                answer.add_query(query);
                 front.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
                 continue;
             }
@@ -83,7 +83,7 @@ pub(crate) async fn failing(
             front.send_to(&packet[..length], from).await.unwrap();
         }
     });
-    Failing { address, _task: task }
+    FailingNameServer { address, _task: task }
 }
 
 fn name(text: &str) -> Name {

@@ -1,4 +1,4 @@
-//! Questions over real sockets.
+//! Queries over real sockets.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -12,40 +12,40 @@ use webgateway_process::listen::ListenOptions;
 use webgateway_process::{Quota, Stop, Tasks};
 use webgateway_proto::model::Host;
 
-use super::answers::Answers;
-use crate::dns::txt::{Place, TxtSet};
+use super::responder::ZoneResponder;
+use crate::dns::txt::{TxtName, TxtSet};
 use crate::dns::zone::Zone;
 
-struct Dns {
+struct DnsFixture {
     address: SocketAddr,
     values: TxtSet,
     metrics: DnsMetrics,
     tasks: Tasks,
 }
 
-impl Drop for Dns {
+impl Drop for DnsFixture {
     fn drop(&mut self) {
         self.tasks.stop().cut();
     }
 }
 
-fn serve() -> Dns {
+fn serve() -> DnsFixture {
     let metrics = DnsMetrics::default();
     serve_filtered(QuestionFilter::new(metrics.clone()), metrics)
 }
 
-fn serve_within(quota: Quota) -> Dns {
+fn serve_within(quota: Quota) -> DnsFixture {
     let metrics = DnsMetrics::default();
     serve_filtered(QuestionFilter::with_quota(quota, metrics.clone()), metrics)
 }
 
-fn serve_filtered(filter: QuestionFilter, metrics: DnsMetrics) -> Dns {
+fn serve_filtered(filter: QuestionFilter, metrics: DnsMetrics) -> DnsFixture {
     let sockets = DnsSockets::bind("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
     let (address, values, tasks) = (sockets.local_addr(), TxtSet::new(), Tasks::new(Stop::new()));
     let zone = Zone::new(&Host::parse("gw.example").unwrap()).unwrap();
-    let answers = Answers::new(zone, values.clone(), filter);
+    let answers = ZoneResponder::new(zone, values.clone(), filter);
     tasks.essential("dns", sockets.serve(answers, tasks.stop().clone()));
-    Dns { address, values, metrics, tasks }
+    DnsFixture { address, values, metrics, tasks }
 }
 
 fn question(name: &str, kind: RecordType) -> Message {
@@ -70,7 +70,7 @@ fn tcp(address: SocketAddr, question: &Message) -> Message {
     tcp_over(TcpStream::connect(address).unwrap(), question)
 }
 
-/// A connection from another address of this machine.
+/// Connects from another loopback address.
 fn socket(from: SocketAddr, to: SocketAddr) -> TcpStream {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
@@ -104,13 +104,13 @@ fn kinds(records: &[Record]) -> Vec<RecordType> {
 const APEX: &str = "_acme-challenge.gw.example.";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
+async fn the_current_values_are_served_over_udp_and_tcp() {
     let dns = serve();
     let ask = question(APEX, RecordType::TXT);
     let (none, _) = udp(dns.address, &ask);
     assert_eq!((none.metadata.response_code, none.answers.len()), (ResponseCode::NoError, 0));
     assert_eq!(kinds(&none.authorities), [RecordType::SOA]);
-    let (a, b) = (dns.values.show(Place::Apex, "apex"), dns.values.show(Place::Apex, "wildcard"));
+    let (a, b) = (dns.values.publish(TxtName::Apex, "apex"), dns.values.publish(TxtName::Apex, "wildcard"));
     for answer in [udp(dns.address, &ask).0, tcp(dns.address, &ask)] {
         assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
         let mut texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
@@ -122,9 +122,9 @@ async fn the_values_of_the_moment_are_seen_over_udp_and_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_apex_has_soa_and_ns_and_nothing_else() {
+async fn the_apex_has_only_soa_and_ns_records() {
     let dns = serve();
-    let _shown = dns.values.show(Place::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     for kind in [RecordType::SOA, RecordType::NS] {
         assert_eq!(kinds(&udp(dns.address, &question(APEX, kind)).0.answers), [kind]);
     }
@@ -140,7 +140,7 @@ async fn the_apex_has_soa_and_ns_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_else_is_refused() {
+async fn other_zones_transfers_and_updates_are_refused() {
     let dns = serve();
     for name in ["gw.example.", "example.", ".", "www.gw.example.", "_acme-challenge.example."] {
         let (answer, _) = udp(dns.address, &question(name, RecordType::A));
@@ -156,20 +156,20 @@ async fn everything_else_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_case_of_the_question_comes_back() {
+async fn the_case_of_the_query_name_is_preserved() {
     let dns = serve();
-    let _shown = dns.values.show(Place::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     let mixed = "_AcMe-ChAlLeNgE.gW.eXaMpLe.";
     let (answer, bytes) = udp(dns.address, &question(mixed, RecordType::TXT));
     assert_eq!(answer.answers.len(), 1);
     let label = b"_AcMe-ChAlLeNgE";
-    assert!(bytes.windows(label.len()).any(|window| window == label), "the question is echoed as asked");
+    assert!(bytes.windows(label.len()).any(|window| window == label), "the query name is echoed unchanged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_over_udp_are_bounded_and_whole_over_tcp() {
+async fn responses_over_udp_are_bounded_and_complete_over_tcp() {
     let dns = serve();
-    let _shown: Vec<_> = (0..40).map(|i| dns.values.show(Place::Apex, &format!("{i:043}"))).collect();
+    let _shown: Vec<_> = (0..40).map(|i| dns.values.publish(TxtName::Apex, &format!("{i:043}"))).collect();
     let mut ask = question(APEX, RecordType::TXT);
     let (plain, bytes) = udp(dns.address, &ask);
     assert!(plain.metadata.truncation && bytes.len() <= 512, "{}", bytes.len());
@@ -180,13 +180,13 @@ async fn answers_over_udp_are_bounded_and_whole_over_tcp() {
     assert_eq!(large.edns.unwrap().max_payload(), 1232);
     assert_eq!(tcp(dns.address, &ask).answers.len(), 40);
     ask.edns.as_mut().unwrap().set_version(7);
-    // TSIG's BADSIG has the same number.
+    // BADSIG of TSIG has the same number as BADVERS.
     let newer = udp(dns.address, &ask).0.metadata.response_code;
     assert_eq!(u16::from(newer), u16::from(ResponseCode::BADVERS));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_changes_nothing() {
+async fn malformed_packets_have_no_effect() {
     let dns = serve();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for bytes in [&b"x"[..], &[0xff; 600], &[0; 12]] {
@@ -198,11 +198,14 @@ async fn garbage_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delegated_host_has_values_of_its_own() {
+async fn a_delegated_host_has_its_own_values() {
     let dns = serve();
     let (base, host) = (Host::parse("gw.example").unwrap(), Host::parse("app.example.org").unwrap());
-    let _apex = dns.values.show(Place::Apex, "apex");
-    let _own = (dns.values.show(Place::of(&host, &base), "a"), dns.values.show(Place::of(&host, &base), "b"));
+    let _apex = dns.values.publish(TxtName::Apex, "apex");
+    let _own = (
+        dns.values.publish(TxtName::for_host(&host, &base), "a"),
+        dns.values.publish(TxtName::for_host(&host, &base), "b"),
+    );
     let target = Zone::new(&base).unwrap().target(&host);
     let (answer, _) = udp(dns.address, &question(&format!("{target}."), RecordType::TXT));
     let texts: Vec<String> = answer.answers.iter().map(|r| r.data.to_string()).collect();
@@ -211,10 +214,10 @@ async fn a_delegated_host_has_values_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_the_limit_udp_says_less_and_tcp_everything() {
+async fn over_the_limit_udp_responses_are_truncated_and_tcp_still_answers() {
     let burst = NonZeroU32::new(4).unwrap();
     let dns = serve_within(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst));
-    let _shown = dns.values.show(Place::Apex, "x");
+    let _shown = dns.values.publish(TxtName::Apex, "x");
     let ask = question(APEX, RecordType::TXT);
     for _ in 0..burst.get() {
         assert_eq!(udp(dns.address, &ask).0.answers.len(), 1);
@@ -228,14 +231,14 @@ async fn over_the_limit_udp_says_less_and_tcp_everything() {
     let mut buffer = [0; 1500];
     let length = socket.recv(&mut buffer).unwrap();
     let answer = Message::from_vec(&buffer[..length]).unwrap();
-    assert!(answer.metadata.truncation && answer.answers.is_empty(), "one of two");
+    assert!(answer.metadata.truncation && answer.answers.is_empty(), "one of two queries is answered");
     assert_eq!((answer.metadata.id, answer.queries, length), (4711, ask.queries.clone(), bytes.len()));
     assert_eq!(tcp(dns.address, &ask).answers.len(), 1);
     assert_eq!(dns.metrics.limited.get(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_of_one_network_keep_no_other_away() {
+async fn idle_connections_of_one_network_do_not_block_another() {
     let dns = serve();
     let mut idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(dns.address).unwrap()).collect();
     let mut last = idle.pop().unwrap();

@@ -1,4 +1,4 @@
-//! The TXT values that are to be seen now: each stays as long as its guard lives.
+//! The published TXT values. Each value stays as long as its guard lives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,78 +7,80 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use webgateway_proto::model::Host;
 
-/// How much of a host's SHA-256 names its place, in bytes.
-const DIGEST: usize = 10;
+/// The number of bytes of a host's SHA-256 digest in its label.
+const LABEL_DIGEST_SIZE: usize = 10;
 
-/// Where in our zone the values for one host stand.
+/// The name in our zone that holds the TXT values for one host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// At the zone's own name: those of the base domain and its wildcard.
+pub(crate) enum TxtName {
+    /// The apex of the zone, with the values for the base domain and its wildcard.
     Apex,
-    /// One label below it: those of a host whose `_acme-challenge` is a CNAME to there. The label is told by the
-    /// host alone, so that the owner can make the CNAME once, and no two hosts share one.
+    /// The name one label below the apex, with the values for a host whose `_acme-challenge` is a CNAME to it. The
+    /// label depends only on the host, so that the owner creates the CNAME once and no two hosts share a label.
     Below(String),
 }
 
-/// The pending values. Clones are the same set.
+/// The set of published TXT values. Clones share the set.
 #[derive(Debug, Clone)]
-pub(crate) struct TxtSet(Arc<watch::Sender<Values>>);
+pub(crate) struct TxtSet(Arc<watch::Sender<TxtValues>>);
 
 #[derive(Debug, Default)]
-struct Values {
-    /// Counts the changes.
+struct TxtValues {
+    /// The number of changes so far.
     generation: u64,
-    shown: BTreeMap<(Place, String), usize>,
+    counts: BTreeMap<(TxtName, String), usize>,
 }
 
-/// One value, seen until this is dropped.
+/// A guard that keeps one value published until it is dropped.
 #[derive(Debug)]
-#[must_use = "the value is taken back when this is dropped"]
+#[must_use = "the value is withdrawn when this is dropped"]
 pub(crate) struct TxtGuard {
     set: TxtSet,
-    key: (Place, String),
+    key: (TxtName, String),
 }
 
-impl Place {
-    /// Where the values for a host stand.
+impl TxtName {
+    /// Returns the name for a host's values.
     #[must_use]
-    pub(crate) fn of(host: &Host, base: &Host) -> Self {
+    pub(crate) fn for_host(host: &Host, base: &Host) -> Self {
         if host == base {
             return Self::Apex;
         }
         let digest = digest(&SHA256, host.as_str().as_bytes());
-        Self::Below(digest.as_ref().iter().take(DIGEST).map(|byte| format!("{byte:02x}")).collect())
+        Self::Below(
+            digest.as_ref().iter().take(LABEL_DIGEST_SIZE).map(|byte| format!("{byte:02x}")).collect(),
+        )
     }
 }
 
 impl TxtSet {
-    /// None yet.
+    /// Creates an empty set.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Values::default())))
+        Self(Arc::new(watch::Sender::new(TxtValues::default())))
     }
 
-    /// Shows a value. Shown twice, it stays until both guards are gone.
-    pub(crate) fn show(&self, place: Place, value: &str) -> TxtGuard {
-        let key = (place, value.to_owned());
+    /// Publishes a value. A value that is published twice stays until both guards are dropped.
+    pub(crate) fn publish(&self, name: TxtName, value: &str) -> TxtGuard {
+        let key = (name, value.to_owned());
         self.0.send_modify(|values| {
             values.generation += 1;
-            *values.shown.entry(key.clone()).or_default() += 1;
+            *values.counts.entry(key.clone()).or_default() += 1;
         });
         TxtGuard { set: self.clone(), key }
     }
 
-    /// Counts the changes: while it stays the same, so do the values.
+    /// Returns the number of changes so far. The values have not changed while this stays the same.
     #[must_use]
     pub(crate) fn generation(&self) -> u64 {
         self.0.borrow().generation
     }
 
-    /// The values in their order, and the generation they are of.
+    /// Returns the generation and its values, ordered by name and value.
     #[must_use]
-    pub(crate) fn values(&self) -> (u64, Vec<(Place, String)>) {
+    pub(crate) fn values(&self) -> (u64, Vec<(TxtName, String)>) {
         let values = self.0.borrow();
-        (values.generation, values.shown.keys().cloned().collect())
+        (values.generation, values.counts.keys().cloned().collect())
     }
 }
 
@@ -92,10 +94,10 @@ impl Drop for TxtGuard {
     fn drop(&mut self) {
         self.set.0.send_modify(|values| {
             values.generation += 1;
-            if let Some(count) = values.shown.get_mut(&self.key) {
+            if let Some(count) = values.counts.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
-                    values.shown.remove(&self.key);
+                    values.counts.remove(&self.key);
                 }
             }
         });
@@ -111,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn a_value_lives_as_long_as_its_guards() {
+    fn a_value_is_published_as_long_as_a_guard_lives() {
         let set = TxtSet::new();
         let values = || set.values().1.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
-        let (b, a) = (set.show(Place::Apex, "b"), set.show(Place::Apex, "a"));
-        let again = set.show(Place::Apex, "a");
+        let (b, a) = (set.publish(TxtName::Apex, "b"), set.publish(TxtName::Apex, "a"));
+        let again = set.publish(TxtName::Apex, "a");
         assert_eq!(values(), ["a", "b"]);
         drop(a);
         assert_eq!(values(), ["a", "b"]);
@@ -127,11 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn each_host_has_a_place_of_its_own() {
+    fn each_host_has_its_own_name() {
         let base = host("gw.example");
-        assert_eq!(Place::of(&base, &base), Place::Apex);
-        let Place::Below(label) = Place::of(&host("app.example.org"), &base) else { panic!("apex") };
-        assert_eq!(label, "b0bf13b620397f0e7a46", "owners have made CNAMEs to it: it may never change");
-        assert_ne!(Place::of(&host("app2.example.org"), &base), Place::Below(label));
+        assert_eq!(TxtName::for_host(&base, &base), TxtName::Apex);
+        let TxtName::Below(label) = TxtName::for_host(&host("app.example.org"), &base) else {
+            panic!("apex")
+        };
+        assert_eq!(label, "b0bf13b620397f0e7a46", "owners have created CNAMEs to it: it must never change");
+        assert_ne!(TxtName::for_host(&host("app2.example.org"), &base), TxtName::Below(label));
     }
 }

@@ -1,4 +1,4 @@
-//! The zone `_acme-challenge.<base domain>`: SOA and NS at its apex, and the TXT values of the moment.
+//! The zone `_acme-challenge.<base domain>`: SOA and NS records at its apex, and the current TXT values.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use thiserror::Error;
 use webgateway_proto::model::Host;
 
-use super::txt::Place;
+use super::txt::TxtName;
 
-/// Short, because the values of one order are of no use to the next; in seconds.
+/// The time to live of all records, in seconds. It is short because the values of one order are useless to the next.
 const TTL: u32 = 5;
-/// What a secondary would keep to, if there were one; in seconds.
+/// The refresh, retry and expire intervals in the SOA record, in seconds. There is no secondary server to use them.
 const REFRESH: i32 = 3600;
 const SERIAL: u32 = 1;
 
-/// The base domain is too long to have a zone below it.
+/// The base domain is too long for a zone below it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`base_domain`: `_acme-challenge.{0}` is longer than a domain name may be: choose a shorter one")]
 pub struct ZoneError(Host);
 
-/// The zone's names.
+/// The names of the zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     base: Host,
@@ -33,7 +33,7 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    /// The zone below this base domain. Its name server is the base domain itself, to which it is delegated.
+    /// Creates the zone below the base domain. The base domain is also its name server, to which it is delegated.
     pub(crate) fn new(base: &Host) -> Result<Self, ZoneError> {
         let name = |text: String| Name::from_ascii(text).map_err(|_| ZoneError(base.clone()));
         let zone = Self {
@@ -42,24 +42,24 @@ impl Zone {
             server: name(format!("{base}."))?,
             contact: name(format!("hostmaster.{base}."))?,
         };
-        // All labels are equally long: if one fits, all do.
-        let below = base.child("x").map(|host| Place::of(&host, base));
-        below.ok().and_then(|place| zone.name(&place)).ok_or_else(|| ZoneError(base.clone()))?;
+        // All labels have the same length: if one fits, all do.
+        let below = base.child("x").map(|host| TxtName::for_host(&host, base));
+        below.ok().and_then(|name| zone.fqdn(&name)).ok_or_else(|| ZoneError(base.clone()))?;
         Ok(zone)
     }
 
-    /// The name of the place for a host, without a trailing dot: where its `_acme-challenge` CNAME leads to.
+    /// Returns the target for the CNAME record at `_acme-challenge.<host>`, without a trailing dot.
     #[must_use]
     pub(crate) fn target(&self, host: &Host) -> String {
-        match Place::of(host, &self.base) {
-            Place::Apex => format!("_acme-challenge.{}", self.base),
-            Place::Below(label) => format!("{label}._acme-challenge.{}", self.base),
+        match TxtName::for_host(host, &self.base) {
+            TxtName::Apex => format!("_acme-challenge.{}", self.base),
+            TxtName::Below(label) => format!("{label}._acme-challenge.{}", self.base),
         }
     }
 
-    /// The zone with these TXT values, and nothing beside it: other names are refused.
+    /// Returns the zone with these TXT values. Queries for names outside the zone are refused.
     #[must_use]
-    pub(crate) fn catalog(&self, values: Vec<(Place, String)>) -> Catalog {
+    pub(crate) fn catalog(&self, values: Vec<(TxtName, String)>) -> Catalog {
         let soa = SOA::new(self.server.clone(), self.contact.clone(), SERIAL, REFRESH, REFRESH, REFRESH, TTL);
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             self.origin.clone(),
@@ -70,7 +70,7 @@ impl Zone {
         let apex = apex.into_iter().map(|data| (self.origin.clone(), data));
         let texts = values
             .into_iter()
-            .filter_map(|(place, value)| Some((self.name(&place)?, RData::TXT(TXT::new(vec![value])))));
+            .filter_map(|(name, value)| Some((self.fqdn(&name)?, RData::TXT(TXT::new(vec![value])))));
         for (name, data) in apex.chain(texts) {
             zone.upsert_mut(Record::from_rdata(name, TTL, data), SERIAL);
         }
@@ -79,10 +79,10 @@ impl Zone {
         catalog
     }
 
-    fn name(&self, place: &Place) -> Option<Name> {
-        match place {
-            Place::Apex => Some(self.origin.clone()),
-            Place::Below(label) => self.origin.prepend_label(label.as_str()).ok(),
+    fn fqdn(&self, name: &TxtName) -> Option<Name> {
+        match name {
+            TxtName::Apex => Some(self.origin.clone()),
+            TxtName::Below(label) => self.origin.prepend_label(label.as_str()).ok(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::rules::Domain;
 use crate::store::Tx;
-use crate::store::audit::{self, Filter};
+use crate::store::audit::{self, AuditFilter};
 
 /// The most records in one answer.
 pub(crate) const MAX_RECORDS: u32 = 500;
@@ -41,8 +41,8 @@ impl Domain {
     ) -> Result<Vec<AuditRecord>, Refusal> {
         let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
         let filter = match caller.own() {
-            Some(own) => Filter { caller: Some(own.to_string()), target: query.target },
-            None => Filter { caller: query.caller, target: query.target },
+            Some(own) => AuditFilter { caller: Some(own.to_string()), target: query.target },
+            None => AuditFilter { caller: query.caller, target: query.target },
         };
         let read = move |tx: &mut Tx<'_>| audit::newest(tx, &filter, query.before, limit);
         Ok(self.store.read("audit.list", read).await?)

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use webgateway_proto::model::KeyId;
 
 use super::refusal::{Refusal, UserRefusal};
-use crate::store::audit::{Entry, SignedRequest};
+use crate::store::audit::{AuditEntry, SignedRequest};
 use crate::store::{Tx, users};
 
 /// Somebody whose signature was verified.
@@ -39,8 +39,8 @@ impl Caller {
 
     /// The audit's entry of something this caller does now, without what was before and after.
     #[must_use]
-    pub(crate) fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> Entry {
-        Entry {
+    pub(crate) fn entry(&self, at: OffsetDateTime, method: &'static str, target: String) -> AuditEntry {
+        AuditEntry {
             at,
             caller: self.key_id.to_string(),
             client: self.client.to_string(),

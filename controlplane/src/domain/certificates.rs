@@ -11,8 +11,8 @@ use super::page::{Page, PageRequest, Paged};
 use super::refusal::Refusal;
 use super::rules::Domain;
 use crate::store::audit;
-use crate::store::certificates::{self, Validity};
-use crate::store::issuance::{self, Issuance};
+use crate::store::certificates::{self, CertificateInfo};
+use crate::store::issuance::{self, IssuanceState};
 use crate::store::{StoreError, Tx, routes};
 
 /// A certificate that is needed, and how it is with it.
@@ -25,9 +25,9 @@ pub(crate) struct CertificateStatus {
     /// How it is with it.
     pub state: CertificateState,
     /// The certificate that was issued, if one was.
-    pub held: Option<Validity>,
+    pub held: Option<CertificateInfo>,
     /// How issuing it goes.
-    pub issuance: Issuance,
+    pub issuance: IssuanceState,
 }
 
 /// The state of a certificate.
@@ -112,7 +112,7 @@ const SEEN: u32 = 20_000;
 const INTERNAL: &str = "internal";
 
 /// Returns the state of the certificate that a route waits for.
-pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issuance, StoreError> {
+pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<IssuanceState, StoreError> {
     let id = if host.is_child_of(base) { base } else { host };
     issuance::find(tx, &id.into())
 }
@@ -120,7 +120,7 @@ pub(super) fn awaited(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Issua
 /// A page of their ids. Most routes need none of their own: a page ends early after some that do not.
 fn ids(tx: &mut Tx<'_>, caller: &Caller, base: &Host, page: &Page) -> Result<Paged<Host>, StoreError> {
     let (mut ids, after) = (Vec::new(), page.after.as_deref());
-    let seen = routes::visit(tx, caller.own(), after, SEEN, |host, mode| {
+    let seen = routes::scan(tx, caller.own(), after, SEEN, |host, mode| {
         ids.extend(needs_own(&host, mode, base).then_some(host));
         if ids.len() > page.limit as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;

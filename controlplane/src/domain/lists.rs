@@ -7,7 +7,7 @@ use super::page::{Page, PageRequest, Paged};
 use super::refusal::Refusal;
 use super::route_status::{RouteStatus, statuses_of};
 use super::rules::Domain;
-use crate::store::routes::{self, Filter};
+use crate::store::routes::{self, RouteFilter};
 
 /// The routes that are asked for; what is `None` selects nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,8 +30,8 @@ impl Domain {
         query: ListRoutes,
     ) -> Result<(u64, Paged<RouteStatus>), Refusal> {
         let page = Page::parse(&query.page)?;
-        let filter = Filter {
-            seen_by: caller.own().cloned(),
+        let filter = RouteFilter {
+            visible_to: caller.own().cloned(),
             owner: query.owner,
             host: query.host.map(|start| start.to_ascii_lowercase()),
             mode: query.mode,

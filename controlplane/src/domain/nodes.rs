@@ -14,8 +14,8 @@ use super::caller::Caller;
 use super::directory::NodeStatus;
 use super::refusal::{NodeRefusal, Refusal};
 use super::rules::Domain;
-use crate::store::audit::{self, Entry};
-use crate::store::invites::{self, Invite};
+use crate::store::audit::{self, AuditEntry};
+use crate::store::invites::{self, InviteRecord};
 use crate::store::nodes::{self, NodeRecord};
 use crate::store::{StoreError, Tx};
 
@@ -97,7 +97,7 @@ impl Domain {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &*secret).as_ref());
         let entry = caller.entry(now, action::NODES_INVITE, target(name.as_str()));
-        let invite = Invite { name: name.clone(), expires_at, used: false };
+        let invite = InviteRecord { name: name.clone(), expires_at, used: false };
         self.store
             .write(action::NODES_INVITE, move |tx| {
                 let known = nodes::find(tx, invite.name.as_str())?;
@@ -133,7 +133,7 @@ impl Domain {
     ) -> Result<NodeChange, Refusal> {
         caller.require_admin()?;
         let has_connected = self.nodes.nodes().iter().any(|node| node.name == name);
-        let entry = Entry {
+        let entry = AuditEntry {
             before: Some(serde_json::json!({ "drained": !drain }).to_string()),
             after: Some(serde_json::json!({ "drained": drain }).to_string()),
             ..caller.entry(self.clock.now(), action::NODES_DRAIN, target(&name))

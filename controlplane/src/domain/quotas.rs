@@ -68,7 +68,7 @@ impl Quotas {
 
     /// Reads the limits that hold before the store is asked.
     pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
-        let limited = store.read("quotas", users::limited_by_time).await?;
+        let limited = store.read("quotas", users::own_mutation_limits).await?;
         limited.into_iter().for_each(|(user, limit)| self.set_rate(user, Some(limit)));
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::quotas::{More, Quotas};
 use super::refusal::Refusal;
 use super::route_status::{Gateway, RouteStatus, status_of};
 use super::rules::Domain;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, WriteTx, routes, users};
 
 /// Creates a route: exactly one of `fqdn` and `subdomain` names its host.
@@ -303,7 +303,7 @@ fn record(
     after: Option<&Route>,
 ) -> Result<(), StoreError> {
     let Some(id) = after.or(before).map(|route| route.id) else { return Ok(()) };
-    let entry = Entry {
+    let entry = AuditEntry {
         before: before.map(written),
         after: after.map(written),
         ..caller.entry(done.at, done.method, format!("route/{id}"))

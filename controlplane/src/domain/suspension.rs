@@ -11,7 +11,7 @@ use super::refusal::{Refusal, UserRefusal};
 use super::rules::Domain;
 use super::users::{require_known, target};
 use crate::clock::rfc3339;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, AuditEntry};
 use crate::store::{StoreError, Tx, WriteTx, users};
 
 /// Suspends a user, or changes the reason and the end of a suspension.
@@ -101,7 +101,7 @@ impl Domain {
     /// Lifts the suspensions that are over; returns the end of the next one.
     pub(crate) async fn end_suspensions(&self) -> Result<Option<OffsetDateTime>, StoreError> {
         loop {
-            let first = self.store.read("next suspension to end", users::first_to_end).await?;
+            let first = self.store.read("next suspension to end", users::next_suspension_end).await?;
             let until = first.and_then(|user| user.suspension).and_then(|suspension| suspension.until);
             let now = self.clock.now();
             if until.is_none_or(|until| until > now) {
@@ -117,12 +117,12 @@ impl Domain {
 
 /// Looks again: the admin may have been faster.
 fn end_one(tx: &mut WriteTx<'_>, now: OffsetDateTime) -> Result<Option<KeyId>, StoreError> {
-    let Some(user) = users::first_to_end(tx)? else { return Ok(None) };
+    let Some(user) = users::next_suspension_end(tx)? else { return Ok(None) };
     let is_over = |suspension: &Suspension| suspension.until.is_some_and(|until| until <= now);
     if !user.suspension.as_ref().is_some_and(is_over) {
         return Ok(None);
     }
-    let entry = Entry {
+    let entry = AuditEntry {
         at: now,
         caller: GATEWAY.to_owned(),
         client: "-".to_owned(),
@@ -141,13 +141,13 @@ fn set(
     user: &KeyId,
     before: Option<Suspension>,
     after: Option<Suspension>,
-    entry: Entry,
+    entry: AuditEntry,
 ) -> Result<(), StoreError> {
     match &after {
         Some(suspension) => users::suspend(tx, user, suspension)?,
         None => users::unsuspend(tx, user)?,
     }
-    let entry = Entry { before: Some(written(before)), after: Some(written(after)), ..entry };
+    let entry = AuditEntry { before: Some(written(before)), after: Some(written(after)), ..entry };
     audit::insert(tx, &entry)
 }
 

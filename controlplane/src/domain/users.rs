@@ -10,7 +10,7 @@ use super::page::{Page, PageRequest, Paged};
 use super::quotas::Quotas;
 use super::refusal::{Refusal, UserRefusal};
 use super::rules::Domain;
-use crate::store::audit::{self, Entry};
+use crate::store::audit::{self, AuditEntry};
 use crate::store::users::{self, User};
 use crate::store::{Tx, WriteTx};
 
@@ -62,7 +62,7 @@ impl Domain {
             if before != after {
                 users::set_quota(tx, &user, &after)?;
                 let (before, after_text) = (Some(written(before)), Some(written(after)));
-                audit::insert(tx, &Entry { before, after: after_text, ..entry })?;
+                audit::insert(tx, &AuditEntry { before, after: after_text, ..entry })?;
                 tx.on_commit(move || {
                     info!(user = %command.user, %by, "user quota set");
                     quotas.set_rate(command.user, after.mutations_per_minute);

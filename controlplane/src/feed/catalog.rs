@@ -6,8 +6,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use webgateway_proto::feed::{Held, ResourceName};
 
-use crate::store::change::{Change, Changes};
-use crate::store::history::{History, Standing};
+use crate::store::change::{Change, ChangeSet};
+use crate::store::history::{EpochHistory, NodePosition};
 
 /// How many removals are remembered; a node that missed older ones gets everything anew.
 pub(crate) const MAX_TOMBSTONES: u32 = 100_000;
@@ -17,7 +17,7 @@ pub(crate) const MAX_TOMBSTONES: u32 = 100_000;
 /// Cloning is cheap and the clone never changes: the tables are persistent maps that share their structure.
 #[derive(Clone)]
 pub(crate) struct Catalog {
-    history: Arc<History>,
+    history: Arc<EpochHistory>,
     version: u64,
     floor: u64,
     log: OrdMap<(u64, ResourceName), Change>,
@@ -28,7 +28,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// An empty catalog of the database with this past. A difference from before `floor` cannot be told.
     #[must_use]
-    pub(crate) fn new(history: Arc<History>, floor: u64) -> Self {
+    pub(crate) fn new(history: Arc<EpochHistory>, floor: u64) -> Self {
         Self {
             history,
             version: 0,
@@ -67,13 +67,13 @@ impl Catalog {
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
     pub(crate) fn knows(&self, held: &Held) -> bool {
-        held.version >= self.floor && self.standing(held) == Standing::Within
+        held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
     /// Where in the database's past a node stands that holds this.
     #[must_use]
-    pub(crate) fn standing(&self, held: &Held) -> Standing {
-        self.history.judge(held, self.version)
+    pub(crate) fn position(&self, held: &Held) -> NodePosition {
+        self.history.locate(held, self.version)
     }
 
     /// What changed after `version`, oldest first; costs what changed, not what there is.
@@ -85,7 +85,7 @@ impl Catalog {
     }
 
     /// Moves on by what the store says has changed.
-    pub(crate) fn apply(&mut self, changes: Changes) {
+    pub(crate) fn apply(&mut self, changes: ChangeSet) {
         for changed in changes.changed {
             self.forget(&changed.name);
             self.versions.insert(changed.name.clone(), changed.version);
@@ -133,11 +133,11 @@ mod tests {
     #[test]
     fn tells_what_changed_since_a_version() {
         let mut catalog = Catalog::new(history("e"), 0);
-        catalog.apply(Changes { version: 2, changed: vec![put(1, 1), put(2, 2)] });
+        catalog.apply(ChangeSet { version: 2, changed: vec![put(1, 1), put(2, 2)] });
         assert_eq!(catalog.since(0).count(), 2);
         assert_eq!(catalog.since(1).map(|(name, _)| name.clone()).collect::<Vec<_>>(), [route_name(2)]);
         let before = catalog.clone();
-        catalog.apply(Changes { version: 4, changed: vec![put(1, 3), remove(2, 4)] });
+        catalog.apply(ChangeSet { version: 4, changed: vec![put(1, 3), remove(2, 4)] });
         assert_eq!(catalog.since(2).count(), 2);
         assert_eq!(catalog.since(3).map(|(name, _)| name.clone()).collect::<Vec<_>>(), [route_name(2)]);
         assert_eq!(catalog.since(4).count() + catalog.since(u64::MAX).count(), 0);
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_difference_is_told_only_from_a_version_of_its_own() {
         let mut catalog = Catalog::new(history("e"), 3);
-        catalog.apply(Changes { version: 5, changed: vec![] });
+        catalog.apply(ChangeSet { version: 5, changed: vec![] });
         let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
         assert!(catalog.knows(&held("e", 3)) && catalog.knows(&held("e", 5)));
         assert!(!catalog.knows(&held("e", 2)), "before the floor");
@@ -160,7 +160,7 @@ mod tests {
         let mut catalog = Catalog::new(history("e"), 0);
         let many = u64::from(MAX_TOMBSTONES) + 10;
         let changed = (1..=many).map(|i| remove(i, i)).collect();
-        catalog.apply(Changes { version: many, changed });
+        catalog.apply(ChangeSet { version: many, changed });
         assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
         assert!(!catalog.knows(&Held { epoch: "e".into(), version: 9 }));
         assert!(catalog.knows(&Held { epoch: "e".into(), version: 10 }));

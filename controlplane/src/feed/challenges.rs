@@ -13,7 +13,7 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::{Challenge, Resource, ResourceName};
 use webgateway_proto::model::Host;
 
-use crate::store::change::{Change, Changed};
+use crate::store::change::{Change, ResourceChange};
 use crate::store::{Store, StoreError, challenges};
 
 /// How long to wait when the store cannot be written.
@@ -103,7 +103,7 @@ impl Challenges {
 
     /// What changed after `after` and up to `until`, a revision that was read from the store just now. What the
     /// catalog has, because it is not after `after`, need not be remembered.
-    pub(super) fn changed(&self, after: u64, until: u64) -> Vec<Changed> {
+    pub(super) fn changed(&self, after: u64, until: u64) -> Vec<ResourceChange> {
         let mut changed = Vec::new();
         self.state.send_if_modified(|state| {
             changed = state.changed(after, until);
@@ -177,7 +177,7 @@ impl State {
         !shown.eq(self.wanted.iter().map(|(host, wanted)| (host, wanted.serial)))
     }
 
-    fn changed(&mut self, after: u64, until: u64) -> Vec<Changed> {
+    fn changed(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
         self.told.retain(|_, told| told.serial.is_some() || told.version > after);
         let news = self.told.iter().filter(|(_, told)| told.version > after && told.version <= until);
         news.map(|(host, told)| told.changed(host)).collect()
@@ -200,9 +200,9 @@ impl State {
 }
 
 impl Told {
-    fn changed(&self, host: &Host) -> Changed {
+    fn changed(&self, host: &Host) -> ResourceChange {
         let name = ResourceName::Challenge(host.clone());
-        Changed { name, version: self.version, change: self.change.clone() }
+        ResourceChange { name, version: self.version, change: self.change.clone() }
     }
 }
 

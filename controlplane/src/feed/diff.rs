@@ -67,11 +67,11 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::feed::samples::{history, put, remove, route_name, settings, suspend};
-    use crate::store::change::Changes;
+    use crate::store::change::ChangeSet;
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::new(history("e"), 0);
-        catalog.apply(Changes { version: 3, changed: vec![put(1, 1), put(2, 2), remove(3, 3)] });
+        catalog.apply(ChangeSet { version: 3, changed: vec![put(1, 1), put(2, 2), remove(3, 3)] });
         catalog
     }
 
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_full_batch_says_what_is_cut_at_once() {
         let mut catalog = catalog();
-        catalog.apply(Changes { version: 4, changed: vec![suspend(1, 4)] });
+        catalog.apply(ChangeSet { version: 4, changed: vec![suspend(1, 4)] });
         let messages: Vec<_> = diff(&catalog, Some(&held("other", 3))).messages().collect();
         let removals: Vec<_> = messages.iter().filter(|m| matches!(m, ToNode::Remove { .. })).collect();
         assert_eq!(removals, [&ToNode::Remove { name: route_name(1), at_once: true }]);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_settings_come_first_and_only_when_they_are_news() {
         let mut catalog = catalog();
-        catalog.apply(Changes { version: 4, changed: vec![settings(4)] });
+        catalog.apply(ChangeSet { version: 4, changed: vec![settings(4)] });
         for from in [None, Some(held("e", 1))] {
             let messages: Vec<_> = diff(&catalog, from.as_ref()).messages().collect();
             let Some(ToNode::Put(first)) = messages.get(1) else { panic!("{messages:?}") };

@@ -17,9 +17,9 @@ use webgateway_proto::model::NodeName;
 use super::members::{AdmissionError, Members};
 use super::peer::Peer;
 use crate::clock::Clock;
-use crate::pki::authority::{NodeAuthority, NodeIdentity, SignError, Signed};
-use crate::store::audit::{self, Entry};
-use crate::store::nodes::{self, Given};
+use crate::pki::authority::{NodeAuthority, NodeCertificate, NodeIdentity, SignError};
+use crate::store::audit::{self, AuditEntry};
+use crate::store::nodes::{self, NodeCertificateRecord};
 use crate::store::{Store, StoreError, WriteTx, invites};
 
 /// The largest message taken: a secret, or a certificate request.
@@ -84,7 +84,7 @@ struct Attempt {
 /// A node with a new certificate, and the revision of that.
 struct Enrolled {
     name: NodeName,
-    signed: Signed,
+    signed: NodeCertificate,
     version: u64,
 }
 
@@ -120,7 +120,7 @@ impl Enrolment {
         let NodeIdentity { name, member } = node;
         invites::mark_used(tx, secret_hash, now)?;
         nodes::join(tx, name.as_str(), &given(member, &signed), now)?;
-        let entry = Entry {
+        let entry = AuditEntry {
             at: now,
             caller: format!("node/{name}"),
             client: peer.to_string(),
@@ -165,8 +165,8 @@ impl Enrolment {
     }
 }
 
-fn given(member: Uuid, signed: &Signed) -> Given {
-    Given { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
+fn given(member: Uuid, signed: &NodeCertificate) -> NodeCertificateRecord {
+    NodeCertificateRecord { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
 }
 
 /// Returns the peer of a request; a connection that does not say is refused.

@@ -11,13 +11,13 @@ use tracing::{error, warn};
 use webgateway_process::Stop;
 use webgateway_proto::feed::{Resource, ResourceName, Settings};
 use webgateway_proto::model::ProcessListeners;
+use webgateway_seal::SecretKey;
 
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
 use crate::domain::{GatewayListeners, KnownListeners};
-use crate::seal::SecretKey;
-use crate::store::change::{Change, Changed, Changes};
+use crate::store::change::{Change, ChangeSet, ResourceChange};
 use crate::store::feed::{self, changes_since, record};
 use crate::store::{Store, StoreError, challenges, tombstones};
 
@@ -78,8 +78,8 @@ impl Loader {
         let floor = version.max(left.since).max(forgotten);
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
-        changes.changed.extend(left.changed);
-        changes.changed.push(Changed { version: settings.version.max(version), ..settings });
+        changes.changed.extend(left.removals);
+        changes.changed.push(ResourceChange { version: settings.version.max(version), ..settings });
         catalog.apply(changes);
         Ok(catalog)
     }
@@ -132,7 +132,7 @@ impl Loader {
     }
 
     /// Returns the settings as they are with these listeners, and the version at which they came to be so.
-    async fn settings(&self, known: &KnownListeners) -> Result<Changed, StoreError> {
+    async fn settings(&self, known: &KnownListeners) -> Result<ResourceChange, StoreError> {
         let mut settings = self.settings.clone();
         let is_backend = |ip: IpAddr| ip.is_unspecified() || settings.allowed_backends.contain(ip);
         let listeners = known.all().cloned().map(|mut listeners| {
@@ -144,10 +144,10 @@ impl Loader {
         settings.listeners = listeners;
         let write = self.store.write("feed listeners", move |tx| record(tx, feed::LISTENERS, &text));
         let change = Change::Put(Arc::new(Resource::Settings(settings)));
-        Ok(Changed { name: ResourceName::Settings, version: write.await?, change })
+        Ok(ResourceChange { name: ResourceName::Settings, version: write.await?, change })
     }
 
-    async fn renewed_settings(&self, known: &KnownListeners) -> Option<Changed> {
+    async fn renewed_settings(&self, known: &KnownListeners) -> Option<ResourceChange> {
         let settings = self.settings(known).await;
         settings
             .inspect_err(|error| error!(%error, "the nodes cannot be told of the gateway's listeners"))
@@ -170,7 +170,7 @@ impl Loader {
         self.store.write("compaction", move |tx| tombstones::compact(tx, MAX_TOMBSTONES, before)).await
     }
 
-    async fn read(&self, version: u64) -> Result<Changes, StoreError> {
+    async fn read(&self, version: u64) -> Result<ChangeSet, StoreError> {
         let key = Arc::clone(&self.key);
         let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
         for changed in &mut changes.changed {
@@ -181,7 +181,7 @@ impl Loader {
     }
 
     /// Takes out a route to where no backend may be any more.
-    fn admit(&self, changed: &mut Changed) {
+    fn admit(&self, changed: &mut ResourceChange) {
         let Change::Put(resource) = &changed.change else { return };
         let Resource::Route(route) = resource.as_ref() else { return };
         let backends = route.destination.backends.as_slice();

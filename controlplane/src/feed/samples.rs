@@ -5,8 +5,8 @@ use std::sync::Arc;
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName, Settings};
 use webgateway_proto::model::{Backend, Backends, Host, Prefixes, RouteId};
 
-use crate::store::change::{Change, Changed};
-use crate::store::history::History;
+use crate::store::change::{Change, ResourceChange};
+use crate::store::history::EpochHistory;
 
 pub(crate) fn route_name(n: u64) -> ResourceName {
     ResourceName::Route(route_id(n))
@@ -17,7 +17,7 @@ fn route_id(n: u64) -> RouteId {
 }
 
 /// The past of a database that has this epoch alone.
-pub(crate) fn history(epoch: &str) -> Arc<History> {
+pub(crate) fn history(epoch: &str) -> Arc<EpochHistory> {
     Arc::new(epoch.into())
 }
 
@@ -31,24 +31,24 @@ pub(crate) fn route(n: u64, version: u64) -> Resource {
     })
 }
 
-pub(crate) fn put(n: u64, version: u64) -> Changed {
-    Changed { name: route_name(n), version, change: Change::Put(Arc::new(route(n, version))) }
+pub(crate) fn put(n: u64, version: u64) -> ResourceChange {
+    ResourceChange { name: route_name(n), version, change: Change::Put(Arc::new(route(n, version))) }
 }
 
-pub(crate) fn remove(n: u64, version: u64) -> Changed {
-    Changed { name: route_name(n), version, change: Change::Remove { at_once: false } }
+pub(crate) fn remove(n: u64, version: u64) -> ResourceChange {
+    ResourceChange { name: route_name(n), version, change: Change::Remove { at_once: false } }
 }
 
-pub(crate) fn suspend(n: u64, version: u64) -> Changed {
-    Changed { name: route_name(n), version, change: Change::Remove { at_once: true } }
+pub(crate) fn suspend(n: u64, version: u64) -> ResourceChange {
+    ResourceChange { name: route_name(n), version, change: Change::Remove { at_once: true } }
 }
 
-pub(crate) fn settings(version: u64) -> Changed {
+pub(crate) fn settings(version: u64) -> ResourceChange {
     let settings = Settings {
         base_domain: Host::parse("gw.example").unwrap(),
         allowed_backends: Prefixes::default(),
         listeners: vec![],
     };
     let change = Change::Put(Arc::new(Resource::Settings(settings)));
-    Changed { name: ResourceName::Settings, version, change }
+    ResourceChange { name: ResourceName::Settings, version, change }
 }

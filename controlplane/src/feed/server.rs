@@ -28,7 +28,7 @@ use super::peer::Peer;
 use super::questions::{Questions, questions};
 use super::session::Session;
 use crate::domain::GatewayListeners;
-use crate::store::history::Standing;
+use crate::store::history::NodePosition;
 
 /// The largest message taken from a node: an API call with its body and head.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
@@ -236,7 +236,7 @@ impl FeedService {
 /// Warns the operator of a node that holds more than the database has.
 fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
     let Some(held) = held else { return };
-    if let Standing::Beyond { last } = catalog.standing(held) {
+    if let NodePosition::Ahead { last } = catalog.position(held) {
         let knows = held.version;
         warn!(
             node,

@@ -1,4 +1,4 @@
-//! The CA of the nodes: its key is sealed in the store, and it signs for nodes and for the controlplane alone.
+//! The nodes' CA. Its key is sealed in the store; it signs certificates only for nodes and for the controlplane.
 
 use std::sync::Arc;
 
@@ -16,59 +16,59 @@ use uuid::Uuid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::seal::SecretKey;
-use crate::store::node_authority::{self, Authority};
+use crate::store::node_authority::{self, StoredNodeAuthority};
 use crate::store::{Store, StoreError};
 use webgateway_proto::feed::CONTROLPLANE_NAME;
 use webgateway_proto::model::NodeName;
+use webgateway_seal::SecretKey;
 
 const ROOT_LIFETIME: Duration = Duration::days(3650);
-/// Clocks differ.
-const BACKDATED: Duration = Duration::hours(1);
-/// The largest request that is looked at, in bytes; one for a P-256 key has about 250.
-const MAX_CSR: usize = 4096;
-/// Stands before a node's id in its certificate (RFC 9562 §4).
-const MEMBER: &str = "urn:uuid:";
+/// The time by which `notBefore` lies in the past, because clocks differ.
+const BACKDATE: Duration = Duration::hours(1);
+/// The maximum size of a certificate request, in bytes. One for a P-256 key has about 250.
+const MAX_CSR_SIZE: usize = 4096;
+/// The prefix of a node's id in the URI of its certificate (RFC 9562 §4).
+const MEMBER_URI_PREFIX: &str = "urn:uuid:";
 
-/// The CA. Clones are the same one.
+/// The nodes' CA. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct NodeAuthority(Arc<Inner>);
+pub(crate) struct NodeAuthority(Arc<AuthorityInner>);
 
-struct Inner {
+struct AuthorityInner {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
 
-/// Why there is no CA.
+/// An error while opening the CA or configuring TLS with it.
 #[derive(Debug, Error)]
 pub enum NodeAuthorityError {
     /// The store cannot be read or written.
     #[error("the nodes' CA: {0}")]
     Store(#[from] StoreError),
-    /// It cannot be made, or what the store has is damaged.
+    /// The key or certificate cannot be generated, or is damaged in the store.
     #[error("the nodes' CA cannot be used: {0}")]
     Crypto(#[from] rcgen::Error),
-    /// TLS cannot be done with it.
+    /// The CA cannot be used for TLS.
     #[error("the nodes' CA cannot be used for TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// No client can be verified with it.
+    /// The CA cannot be used to verify client certificates.
     #[error("the nodes' CA cannot be used to verify nodes: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Why a request is not signed.
+/// The reason why a certificate request is rejected.
 #[derive(Debug, Error)]
 pub(crate) enum SignError {
-    /// It is none, or not signed with its own key.
+    /// The request is malformed, or its signature does not match its key.
     #[error("the certificate request cannot be used: {0}")]
     Request(rcgen::Error),
-    /// Too large.
-    #[error("the certificate request is over {MAX_CSR} bytes")]
+    /// The request exceeds the maximum size.
+    #[error("the certificate request is over {MAX_CSR_SIZE} bytes")]
     Size,
-    /// Another kind of key.
+    /// The key is of another type than ECDSA P-256.
     #[error("the key in the certificate request is not an ECDSA P-256 key")]
     Key,
-    /// The signature failed here.
+    /// The signing failed.
     #[error("the certificate cannot be signed: {0}")]
     Crypto(rcgen::Error),
 }
@@ -78,22 +78,22 @@ pub(crate) enum SignError {
 pub(crate) struct NodeIdentity {
     /// The node's name.
     pub name: NodeName,
-    /// The id by which it is on the list of nodes.
+    /// The id under which the node is registered.
     pub member: Uuid,
 }
 
-/// A node's certificate.
+/// A certificate issued to a node.
 #[derive(Debug, Clone)]
-pub(crate) struct Signed {
-    /// DER.
+pub(crate) struct NodeCertificate {
+    /// The certificate, DER.
     pub certificate: CertificateDer<'static>,
-    /// SHA-256 of it.
+    /// The SHA-256 digest of the certificate.
     pub fingerprint: [u8; 32],
-    /// Until when it is good.
+    /// The end of its validity.
     pub not_after: OffsetDateTime,
 }
 
-/// A certificate of the controlplane with its key.
+/// A certificate of the controlplane and its key.
 pub(super) struct ServerPair {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
@@ -101,7 +101,7 @@ pub(super) struct ServerPair {
 }
 
 impl NodeAuthority {
-    /// Takes the CA from the store, making it on the first start.
+    /// Loads the CA from the store and creates it on the first start.
     pub(crate) async fn open(
         store: &Store,
         key: &Arc<SecretKey>,
@@ -122,30 +122,30 @@ impl NodeAuthority {
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)?;
         let root = CertificateDer::from(authority.certificate);
         let issuer = Issuer::from_ca_cert_der(&root, key)?;
-        Ok(Self(Arc::new(Inner { issuer, root })))
+        Ok(Self(Arc::new(AuthorityInner { issuer, root })))
     }
 
-    /// Its own certificate.
+    /// Returns the root certificate.
     #[must_use]
     pub(crate) fn root(&self) -> &CertificateDer<'static> {
         &self.0.root
     }
 
-    /// SHA-256 of its own certificate.
+    /// Returns the SHA-256 digest of the root certificate.
     #[must_use]
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.0.root)
     }
 
-    /// Signs a node's request (PKCS#10 DER): its key is taken from it, everything else is ours.
+    /// Signs a node's certificate request (PKCS#10 DER). Only the public key is taken from the request.
     pub(crate) fn sign(
         &self,
         csr: &[u8],
         node: &NodeIdentity,
         now: OffsetDateTime,
         lifetime: Duration,
-    ) -> Result<Signed, SignError> {
-        if csr.len() > MAX_CSR {
+    ) -> Result<NodeCertificate, SignError> {
+        if csr.len() > MAX_CSR_SIZE {
             return Err(SignError::Size);
         }
         let csr = CertificateSigningRequestDer::from(csr);
@@ -153,18 +153,23 @@ impl NodeAuthority {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(SignError::Key);
         }
-        let mut params = leaf(node.name.as_str(), now, lifetime);
-        let uri = Ia5String::try_from(format!("{MEMBER}{}", node.member)).map_err(SignError::Crypto)?;
+        let mut params = leaf_params(node.name.as_str(), now, lifetime);
+        let uri =
+            Ia5String::try_from(format!("{MEMBER_URI_PREFIX}{}", node.member)).map_err(SignError::Crypto)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&request.public_key, &self.0.issuer).map_err(SignError::Crypto)?;
         let certificate = signed.der().clone();
-        Ok(Signed { fingerprint: fingerprint(&certificate), certificate, not_after: params.not_after })
+        Ok(NodeCertificate {
+            fingerprint: fingerprint(&certificate),
+            certificate,
+            not_after: params.not_after,
+        })
     }
 
-    /// Makes a certificate for the controlplane itself.
+    /// Issues a certificate for the controlplane itself.
     pub(super) fn server(&self, now: OffsetDateTime, lifetime: Duration) -> Result<ServerPair, rcgen::Error> {
-        let mut params = leaf(CONTROLPLANE_NAME, now, lifetime);
+        let mut params = leaf_params(CONTROLPLANE_NAME, now, lifetime);
         params.subject_alt_names = vec![SanType::DnsName(CONTROLPLANE_NAME.try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -180,44 +185,44 @@ impl std::fmt::Debug for NodeAuthority {
     }
 }
 
-/// The id in a node's certificate. Says nothing of whether the certificate is good.
+/// Returns the node's id in a certificate. Does not verify the certificate.
 #[must_use]
 pub(crate) fn member(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => Uuid::try_parse(uri.strip_prefix(MEMBER)?).ok(),
+        GeneralName::URI(uri) => Uuid::try_parse(uri.strip_prefix(MEMBER_URI_PREFIX)?).ok(),
         _ => None,
     })
 }
 
-fn create(now: OffsetDateTime) -> Result<Authority, rcgen::Error> {
+fn create(now: OffsetDateTime) -> Result<StoredNodeAuthority, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params = dated("webgateway node CA", now, ROOT_LIFETIME);
+    let mut params = base_params("webgateway node CA", now, ROOT_LIFETIME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?.der().to_vec();
-    Ok(Authority { certificate, key: Zeroizing::new(key.serialize_der()) })
+    Ok(StoredNodeAuthority { certificate, key: Zeroizing::new(key.serialize_der()) })
 }
 
-fn leaf(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
-    let mut params = dated(name, now, lifetime);
+fn leaf_params(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+    let mut params = base_params(name, now, lifetime);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
     params
 }
 
-fn dated(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
+fn base_params(name: &str, now: OffsetDateTime, lifetime: Duration) -> CertificateParams {
     let now = now.replace_nanosecond(0).unwrap_or(now);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    // 122 random bits; positive (RFC 5280 §4.1.2.2).
+    // A positive number with 122 random bits (RFC 5280 §4.1.2.2).
     let mut serial = Uuid::new_v4().into_bytes();
     serial[0] &= 0x7f;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = now - BACKDATED;
+    params.not_before = now - BACKDATE;
     params.not_after = now + lifetime;
     params
 }

@@ -1,4 +1,4 @@
-//! TLS towards the nodes: TLS 1.3 alone, a certificate of our own that is replaced as it ages, theirs verified.
+//! TLS for connections from nodes: TLS 1.3 only, with a renewed server certificate and verified client certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tracing::{error, info};
 use super::authority::{NodeAuthority, NodeAuthorityError};
 use crate::clock::Clock;
 
-/// Short: nobody has to revoke it.
+/// The lifetime of the server certificate. It is short because the certificate cannot be revoked.
 const LIFETIME: Duration = Duration::days(7);
 
-/// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is let in as nobody; one
-/// with a certificate that is not good is not.
+/// Returns the TLS configuration of the listeners for remote nodes. A node without a certificate is accepted as
+/// unauthenticated; an invalid certificate fails the handshake.
 pub(crate) fn config(
     authority: &NodeAuthority,
     clock: Clock,
@@ -26,59 +26,62 @@ pub(crate) fn config(
     let mut roots = RootCertStore::empty();
     roots.add(authority.root().clone())?;
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
-    let own = Own { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
-    // Fails here rather than at the first handshake.
-    own.current()?;
+    let resolver =
+        ServerCertResolver { authority: authority.clone(), clock, current: ArcSwapOption::empty() };
+    // An error is reported here, at the start, rather than at the first handshake.
+    resolver.current()?;
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(own));
+        .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // A resumed session would keep a certificate that has ended since.
+    // A resumed session would keep a client certificate that has expired since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-/// Our certificate, made anew by the first handshake after two thirds of its life.
-struct Own {
+/// A resolver of the server certificate, which the first handshake after two thirds of its lifetime renews.
+struct ServerCertResolver {
     authority: NodeAuthority,
     clock: Clock,
-    current: ArcSwapOption<Current>,
+    current: ArcSwapOption<CachedCert>,
 }
 
-struct Current {
+struct CachedCert {
     pair: Arc<CertifiedKey>,
     replace_at: OffsetDateTime,
 }
 
-impl Own {
+impl ServerCertResolver {
     fn current(&self) -> Result<Arc<CertifiedKey>, NodeAuthorityError> {
         let now = self.clock.now();
-        let held = self.current.load_full();
-        if let Some(held) = held.filter(|held| now < held.replace_at && now >= held.replace_at - LIFETIME) {
-            return Ok(Arc::clone(&held.pair));
+        let cached = self.current.load_full();
+        if let Some(cached) =
+            cached.filter(|cached| now < cached.replace_at && now >= cached.replace_at - LIFETIME)
+        {
+            return Ok(Arc::clone(&cached.pair));
         }
-        let made = self.authority.server(now, LIFETIME)?;
-        // With the root: a node that joins knows it by its fingerprint alone.
-        let chain = vec![made.certificate, self.authority.root().clone()];
-        let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&made.key)?));
-        info!(until = %made.not_after, "a new certificate towards the nodes");
-        let current = Current { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
+        let issued = self.authority.server(now, LIFETIME)?;
+        // The chain contains the root because a node that joins knows only the root's fingerprint.
+        let chain = vec![issued.certificate, self.authority.root().clone()];
+        let pair = Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&issued.key)?));
+        info!(until = %issued.not_after, "server certificate for nodes issued");
+        let current = CachedCert { pair: Arc::clone(&pair), replace_at: now + LIFETIME * 2 / 3 };
         self.current.store(Some(Arc::new(current)));
         Ok(pair)
     }
 }
 
-impl ResolvesServerCert for Own {
+impl ResolvesServerCert for ServerCertResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current();
-        current.inspect_err(|error| error!(%error, "no certificate towards the nodes")).ok()
+        current.inspect_err(|error| error!(%error, "no server certificate for nodes")).ok()
     }
 }
 
-impl fmt::Debug for Own {
+impl fmt::Debug for ServerCertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Own")
+        f.write_str("ServerCertResolver")
     }
 }
 
@@ -96,18 +99,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_certificate_is_kept_while_it_is_fresh_and_replaced_without_a_restart() {
+    async fn the_certificate_is_cached_and_renewed_without_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let (_, authority) = sample(dir.path(), today()).await;
-        let own = Own { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
-        let first = own.current().unwrap();
+        let resolver =
+            ServerCertResolver { authority, clock: Clock::from_fn(today), current: ArcSwapOption::empty() };
+        let first = resolver.current().unwrap();
         DAY.fetch_add(4, Ordering::Relaxed);
-        assert_eq!(own.current().unwrap().cert, first.cert);
+        assert_eq!(resolver.current().unwrap().cert, first.cert);
         DAY.fetch_add(1, Ordering::Relaxed);
-        let second = own.current().unwrap();
+        let second = resolver.current().unwrap();
         assert_ne!(second.cert[0], first.cert[0]);
-        assert_eq!(second.cert[1], first.cert[1], "of the same CA");
+        assert_eq!(second.cert[1], first.cert[1], "the same CA");
         DAY.fetch_sub(10, Ordering::Relaxed);
-        assert_ne!(own.current().unwrap().cert[0], second.cert[0], "a clock that was set back");
+        assert_ne!(
+            resolver.current().unwrap().cert[0],
+            second.cert[0],
+            "renewed after the clock was set back"
+        );
     }
 }

@@ -1,14 +1,14 @@
-//! Our accounts at the CAs: credentials, sealed, by the URL of the CA's directory.
+//! The table of accounts at CAs: sealed credentials by the URL of the CA's directory.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::{acme_accounts, acme_orders};
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
-/// The credentials for this CA, if there is an account.
+/// Returns the credentials for this CA, if there is an account.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     directory: &str,
@@ -19,11 +19,11 @@ pub(crate) fn find(
         .select(acme_accounts::sealed_credentials)
         .first(tx.conn)
         .optional()?;
-    let open = |sealed: Vec<u8>| key.open(&sealed_as(directory), &sealed).map_err(|e| damaged(directory, e));
+    let open = |sealed: Vec<u8>| key.open(&seal_name(directory), &sealed).map_err(|e| damaged(directory, e));
     sealed.map(open).transpose()
 }
 
-/// Keeps the credentials of a new account.
+/// Stores the credentials of a new account.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     directory: &str,
@@ -31,7 +31,7 @@ pub(crate) fn put(
     now: OffsetDateTime,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let sealed = key.seal(&sealed_as(directory), credentials).map_err(|e| damaged(directory, e))?;
+    let sealed = key.seal(&seal_name(directory), credentials).map_err(|e| damaged(directory, e))?;
     diesel::replace_into(acme_accounts::table)
         .values((
             acme_accounts::directory.eq(directory),
@@ -42,14 +42,14 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Forgets an account that the CA does not know any more, and its orders.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
+/// Deletes an account that the CA no longer knows, and its orders.
+pub(crate) fn delete(tx: &mut WriteTx<'_>, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_accounts::table.find(directory)).execute(tx.conn)?;
     diesel::delete(acme_orders::table.filter(acme_orders::directory.eq(directory))).execute(tx.conn)?;
     Ok(())
 }
 
-fn sealed_as(directory: &str) -> String {
+fn seal_name(directory: &str) -> String {
     format!("acme-account {directory}")
 }
 

@@ -1,5 +1,5 @@
-//! The audit: who changed what, from where, when, and what they signed; one row per mutation, in its transaction, each
-//! chained to the one before it.
+//! The audit log: one row per mutation, written in the mutation's transaction and chained to the row before it by its
+//! hash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,54 +10,54 @@ use time::OffsetDateTime;
 use webgateway_proto::audit::{AuditRecord, request_hash};
 use webgateway_proto::httpsig::Evidence;
 
-use super::nonces::FirstUse;
+use super::nonces::NonceCheck;
 use super::routes::{from_millis, to_millis};
 use super::schema::{audit, audit_requests};
 use super::{StoreError, Tx, WriteTx};
 use crate::clock::rfc3339;
 
-/// One mutation.
+/// A mutation to be recorded.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    /// When.
+pub(crate) struct AuditEntry {
+    /// The time of the mutation.
     pub at: OffsetDateTime,
-    /// The key id of who did it.
+    /// The id of the caller's key.
     pub caller: String,
-    /// The address they came from.
+    /// The caller's IP address.
     pub client: String,
     /// The API method.
     pub method: &'static str,
-    /// What was changed, such as `route/<uuid>`.
+    /// The changed object, such as `route/<uuid>`.
     pub target: String,
-    /// How it was, as JSON; `None` if it was not.
+    /// The object before the change, as JSON; `None` if it did not exist.
     pub before: Option<String>,
-    /// How it is, as JSON; `None` if it is no more.
+    /// The object after the change, as JSON; `None` if it no longer exists.
     pub after: Option<String>,
-    /// How they asked for it.
+    /// The signed request; `None` for the gateway's own mutations.
     pub request: Option<Arc<SignedRequest>>,
 }
 
-/// A request that asks for changes.
+/// A signed request for a mutation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SignedRequest {
-    /// What was signed.
+    /// The signed parts of the request.
     pub evidence: Evidence,
-    /// Whether it was made before; then nothing is changed.
-    pub first_use: FirstUse,
+    /// The result of the nonce check. A replayed request changes nothing.
+    pub nonce_check: NonceCheck,
 }
 
-/// Which records are meant; with nothing given, all.
+/// A filter for audit records. Fields that are `None` match all records.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
-    /// Those of this caller.
+pub(crate) struct AuditFilter {
+    /// The id of the caller's key.
     pub caller: Option<String>,
-    /// Those about this target.
+    /// The changed object.
     pub target: Option<String>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit)]
-struct Row {
+struct AuditRow {
     id: i64,
     at: i64,
     caller: String,
@@ -71,14 +71,14 @@ struct Row {
     hash: Option<String>,
 }
 
-/// Adds a row for this change. Fails if the request that asks for it was made before.
-pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreError> {
+/// Appends a record. Returns [`StoreError::Replayed`] if the request is not the first with its nonce.
+pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &AuditEntry) -> Result<(), StoreError> {
     let revision = tx.revise()?;
     let last: Option<(i64, Option<String>)> =
         audit::table.order(audit::id.desc()).select((audit::id, audit::hash)).first(tx.conn).optional()?;
     let (last, previous) = last.map_or((0, None), |(id, hash)| (id, hash));
-    let request = entry.request.as_deref().map(|request| keep(tx, request)).transpose()?;
-    let row = Row {
+    let request = entry.request.as_deref().map(|request| insert_request(tx, request)).transpose()?;
+    let row = AuditRow {
         id: last + 1,
         at: to_millis(entry.at),
         caller: entry.caller.clone(),
@@ -91,16 +91,16 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, entry: &Entry) -> Result<(), StoreErr
         request,
         hash: None,
     };
-    let hash = row.read()?.link(previous.as_deref());
-    let row = Row { hash: Some(hash), ..row };
+    let hash = row.parse()?.link(previous.as_deref());
+    let row = AuditRow { hash: Some(hash), ..row };
     diesel::insert_into(audit::table).values(row).execute(tx.conn)?;
     Ok(())
 }
 
-/// Keeps a request, once however many changes came of it.
-fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
-    let SignedRequest { evidence, first_use } = request;
-    first_use.require()?;
+/// Stores a request once, however many mutations it causes. Returns its hash.
+fn insert_request(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreError> {
+    let SignedRequest { evidence, nonce_check } = request;
+    nonce_check.require()?;
     let hash = request_hash(evidence);
     let text =
         serde_json::to_string(evidence).map_err(|e| StoreError::damaged("audit_requests", &hash, e))?;
@@ -110,15 +110,15 @@ fn keep(tx: &mut WriteTx<'_>, request: &SignedRequest) -> Result<String, StoreEr
     Ok(hash)
 }
 
-/// The newest records before `before`, newest first, at most `limit`.
+/// Returns the newest records before the id `before`, newest first, at most `limit`.
 pub(crate) fn newest(
     tx: &mut Tx<'_>,
-    filter: &Filter,
+    filter: &AuditFilter,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, StoreError> {
     let mut query =
-        audit::table.select(Row::as_select()).order(audit::id.desc()).limit(limit.into()).into_boxed();
+        audit::table.select(AuditRow::as_select()).order(audit::id.desc()).limit(limit.into()).into_boxed();
     if let Some(before) = before {
         query = query.filter(audit::id.lt(before.cast_signed()));
     }
@@ -128,11 +128,11 @@ pub(crate) fn newest(
     if let Some(target) = &filter.target {
         query = query.filter(audit::target.eq(target));
     }
-    query.load::<Row>(tx.conn)?.iter().map(Row::read).collect()
+    query.load::<AuditRow>(tx.conn)?.iter().map(AuditRow::parse).collect()
 }
 
-/// The records after `after`, oldest first, at most `limit`, with the requests they came from. Ends early when the
-/// requests are over `bytes` together, but never before the first record.
+/// Returns the records after the id `after`, oldest first, at most `limit`, with their requests. Stops early when the
+/// requests exceed `bytes` in total, but returns at least one record.
 pub(crate) fn export(
     tx: &mut Tx<'_>,
     after: u64,
@@ -140,10 +140,10 @@ pub(crate) fn export(
     bytes: usize,
 ) -> Result<(Vec<AuditRecord>, BTreeMap<String, Evidence>), StoreError> {
     let query = audit::table.filter(audit::id.gt(after.cast_signed())).order(audit::id.asc());
-    let rows: Vec<Row> = query.select(Row::as_select()).limit(limit.into()).load(tx.conn)?;
-    let (mut records, mut requests, mut taken) = (Vec::new(), BTreeMap::new(), 0);
+    let rows: Vec<AuditRow> = query.select(AuditRow::as_select()).limit(limit.into()).load(tx.conn)?;
+    let (mut records, mut requests, mut bytes_so_far) = (Vec::new(), BTreeMap::new(), 0);
     for row in rows {
-        let record = row.read()?;
+        let record = row.parse()?;
         if let Some(hash) = record.request.clone().filter(|hash| !requests.contains_key(hash)) {
             let text: Option<String> = audit_requests::table
                 .find(&hash)
@@ -151,11 +151,11 @@ pub(crate) fn export(
                 .first(tx.conn)
                 .optional()?;
             let text = text.unwrap_or_default();
-            if !records.is_empty() && taken + text.len() > bytes {
+            if !records.is_empty() && bytes_so_far + text.len() > bytes {
                 break;
             }
-            taken += text.len();
-            // One that is missing is found by whoever verifies.
+            bytes_so_far += text.len();
+            // A missing or damaged request is reported by the verification of the export.
             if let Ok(evidence) = serde_json::from_str(&text) {
                 requests.insert(hash, evidence);
             }
@@ -165,8 +165,8 @@ pub(crate) fn export(
     Ok((records, requests))
 }
 
-impl Row {
-    fn read(&self) -> Result<AuditRecord, StoreError> {
+impl AuditRow {
+    fn parse(&self) -> Result<AuditRecord, StoreError> {
         let json = |text: &Option<String>| match text {
             Some(text) => {
                 serde_json::from_str(text).map_err(|e| StoreError::damaged("audit", &self.target, e))
@@ -192,7 +192,7 @@ impl Row {
     }
 }
 
-/// How many rows there are about `target`.
+/// Returns the number of records about `target`.
 #[cfg(test)]
 pub(crate) fn count(tx: &mut Tx<'_>, target: &str) -> Result<u64, StoreError> {
     let count: i64 = audit::table.filter(audit::target.eq(target)).count().get_result(tx.conn)?;

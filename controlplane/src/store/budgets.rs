@@ -1,4 +1,4 @@
-//! What was spent of the CAs' limits: one row each time, forgotten once no limit looks back so far.
+//! The table of events that count against the rate limits of CAs: one row per event, deleted when no limit counts it.
 
 use diesel::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -6,24 +6,24 @@ use time::{Duration, OffsetDateTime};
 use super::schema::budgets;
 use super::{StoreError, Tx, WriteTx};
 
-/// No limit looks back further.
+/// The longest window of any limit.
 pub(crate) const LONGEST_WINDOW: Duration = Duration::days(7);
 
-/// One thing that is counted: of what kind, for whom, at which CA.
+/// The key under which events are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Counted {
-    /// The CA's directory.
+pub(crate) struct BudgetKey {
+    /// The URL of the CA's directory.
     pub directory: String,
-    /// What is counted.
+    /// The kind of the event.
     pub kind: &'static str,
-    /// Whose it is.
+    /// The subject, such as a host or a set of names.
     pub subject: String,
 }
 
-/// When this was spent since `since`, the oldest first.
-pub(crate) fn spent(
+/// Returns the times of the events after `since`, oldest first.
+pub(crate) fn spent_since(
     tx: &mut Tx<'_>,
-    counted: &Counted,
+    counted: &BudgetKey,
     since: OffsetDateTime,
 ) -> Result<Vec<OffsetDateTime>, StoreError> {
     let times: Vec<i64> = budgets::table
@@ -39,8 +39,12 @@ pub(crate) fn spent(
     times.into_iter().map(read).collect()
 }
 
-/// Counts one, now; forgets what is too old to count.
-pub(crate) fn spend(tx: &mut WriteTx<'_>, counted: &Counted, now: OffsetDateTime) -> Result<(), StoreError> {
+/// Records an event now. Deletes events that no limit counts any more.
+pub(crate) fn record(
+    tx: &mut WriteTx<'_>,
+    counted: &BudgetKey,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let oldest = (now - LONGEST_WINDOW).unix_timestamp();
     diesel::delete(budgets::table.filter(budgets::at.lt(oldest))).execute(tx.conn)?;
     diesel::insert_into(budgets::table)

@@ -1,5 +1,5 @@
-//! Certificates as rows: chains in PEM, keys sealed. A dropped one stays as a row without content, so that the
-//! nodes that hold it are told.
+//! The table of certificates: chains in PEM, keys sealed. A dropped certificate stays as an empty row, so that nodes
+//! that hold it can be told to remove it.
 
 use std::sync::Arc;
 
@@ -11,66 +11,66 @@ use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 use webgateway_proto::feed::{Resource, ResourceName};
 use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
-use super::change::{Change, Changed};
+use super::change::{Change, ResourceChange};
 use super::schema::{certificates, routes, users};
 use super::{StoreError, Tx, WriteTx, coverage};
-use crate::seal::SecretKey;
 
-/// Whether a route's host lies elsewhere than one label below a domain.
-const PARENT: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
-const ACTIVE: &str = "active";
-const DROPPED: &str = "dropped";
-/// A local CA's own certificate, which is nobody's on the feed.
-const AUTHORITY: &str = "authority";
-/// No host is called this: it has no dot.
+/// A condition for routes whose host is not a direct child of a domain.
+const NOT_CHILD_OF: &str = "substr(routes.host, instr(routes.host, '.') + 1) <> ";
+const STATE_ACTIVE: &str = "active";
+const STATE_DROPPED: &str = "dropped";
+/// The state of the internal CA's own certificate, which is not distributed to nodes.
+const STATE_AUTHORITY: &str = "authority";
+/// The id of the internal CA's row. It has no dot, so that no host has the same id.
 const AUTHORITY_ID: &str = "internal-ca";
 
-/// A certificate that was issued.
-pub(crate) struct Issued {
-    /// What it is called.
+/// An issued certificate with its key.
+pub(crate) struct IssuedCertificate {
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The names that the certificate covers.
     pub names: Vec<CertName>,
-    /// PEM, leaf first.
+    /// The chain, PEM, leaf first.
     pub chain: String,
-    /// PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
-    /// Who issued it: `internal`, or the URL of the CA's directory.
+    /// The issuer: `internal`, or the URL of the CA's directory.
     pub issuer: String,
-    /// The time from which it is good, in whole seconds.
+    /// The start of the validity, in whole seconds.
     pub not_before: OffsetDateTime,
-    /// The time until which it is good, in whole seconds.
+    /// The end of the validity, in whole seconds.
     pub not_after: OffsetDateTime,
 }
 
-/// What a decision on a certificate needs to know of it.
+/// A certificate without its chain and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Validity {
-    /// What it is called.
+pub(crate) struct CertificateInfo {
+    /// The certificate's id.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The names that the certificate covers.
     pub names: Vec<CertName>,
-    /// Who issued it.
+    /// The issuer: `internal`, or the URL of the CA's directory.
     pub issuer: String,
-    /// The time from which it is good.
+    /// The start of the validity.
     pub not_before: OffsetDateTime,
-    /// The time until which it is good.
+    /// The end of the validity.
     pub not_after: OffsetDateTime,
 }
 
-/// A local CA: its certificate in PEM and its key in PKCS#8 DER.
-pub(crate) struct Authority {
-    /// PEM.
+/// The certificate and key of the internal CA.
+pub(crate) struct InternalAuthority {
+    /// The certificate, PEM.
     pub certificate: String,
-    /// PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
-struct Row {
+struct CertificateRow {
     id: String,
     names: String,
     chain: String,
@@ -82,10 +82,10 @@ struct Row {
     state: String,
 }
 
-/// A [`Row`] without what is large.
+/// The columns of a [`CertificateRow`] except for the chain and the key.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = certificates, check_for_backend(diesel::sqlite::Sqlite))]
-struct Brief {
+struct CertificateInfoRow {
     id: String,
     names: String,
     issuer: String,
@@ -93,55 +93,57 @@ struct Brief {
     not_after: i64,
 }
 
-/// The certificates in use.
-pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Validity>, StoreError> {
-    let query = certificates::table.filter(certificates::state.eq(ACTIVE)).order(certificates::id);
-    let rows: Vec<Brief> = query.select(Brief::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Brief::validity).collect()
+/// Returns the certificates in use, ordered by id.
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<CertificateInfo>, StoreError> {
+    let query = certificates::table.filter(certificates::state.eq(STATE_ACTIVE)).order(certificates::id);
+    let rows: Vec<CertificateInfoRow> = query.select(CertificateInfoRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(CertificateInfoRow::parse).collect()
 }
 
-/// The certificate of this id, if it is in use.
-pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Validity>, StoreError> {
-    let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(ACTIVE)));
-    let row: Option<Brief> = query.select(Brief::as_select()).first(tx.conn).optional()?;
-    row.map(Brief::validity).transpose()
+/// Returns the certificate with this id, if it is in use.
+pub(crate) fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<CertificateInfo>, StoreError> {
+    let query = certificates::table.filter(certificates::id.eq(id).and(certificates::state.eq(STATE_ACTIVE)));
+    let row: Option<CertificateInfoRow> =
+        query.select(CertificateInfoRow::as_select()).first(tx.conn).optional()?;
+    row.map(CertificateInfoRow::parse).transpose()
 }
 
-/// The local CA's own certificate in PEM, if there is such a CA.
+/// Returns the internal CA's certificate in PEM, if that CA exists.
 pub(crate) fn root(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
     Ok(certificates::table.find(AUTHORITY_ID).select(certificates::chain).first(tx.conn).optional()?)
 }
 
-/// The leaf of a certificate in use.
+/// Returns the leaf of a certificate, if it is in use.
 pub(crate) fn leaf(
     tx: &mut Tx<'_>,
     id: &CertificateId,
 ) -> Result<Option<CertificateDer<'static>>, StoreError> {
-    let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(ACTIVE));
+    let query = certificates::table.find(id.as_str()).filter(certificates::state.eq(STATE_ACTIVE));
     let chain: Option<String> = query.select(certificates::chain).first(tx.conn).optional()?;
     let read = |chain: String| CertificateDer::from_pem_slice(chain.as_bytes());
     chain.map(read).transpose().map_err(|e| damaged(id.as_str(), e))
 }
 
-/// The hosts of terminated routes that changed after `version` (0: all), or whose owner did, by host; without those
-/// that the wildcard of `base` covers and those of suspended owners. Costs what changed, not what there is.
+/// Returns the hosts of terminated routes that changed after `version` (0: all) or whose owner did, in order. Leaves
+/// out hosts that the wildcard of `base` covers and those of suspended owners. The cost depends on the number of
+/// changes only.
 pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let after = version.cast_signed();
-    // Two queries, so that each has its index.
+    // Two queries, because each can use its own index.
     let mut hosts: Vec<String> = routes::table
         .inner_join(users::table)
         .filter(routes::version.gt(after))
-        .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
-        .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
+        .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+        .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
         .select(routes::host)
         .load(tx.conn)?;
     if version > 0 {
         let of_owners: Vec<String> = users::table
             .inner_join(routes::table)
             .filter(users::version.gt(after))
-            .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
-            .filter(sql::<Bool>(super::TERMINATED).and(users::suspended.eq(false)))
-            .filter(sql::<Bool>(PARENT).bind::<Text, _>(base.as_str()))
+            .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
+            .filter(sql::<Bool>(super::IS_TERMINATED).and(users::suspended.eq(false)))
+            .filter(sql::<Bool>(NOT_CHILD_OF).bind::<Text, _>(base.as_str()))
             .select(routes::host)
             .load(tx.conn)?;
         hosts.extend(of_owners);
@@ -151,7 +153,7 @@ pub(crate) fn terminated_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Re
     hosts.into_iter().map(parse).collect()
 }
 
-/// Those of [`terminated_hosts`] that no certificate covers.
+/// Returns those of [`terminated_hosts`] that no certificate covers.
 pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Result<Vec<Host>, StoreError> {
     let mut uncovered = Vec::new();
     for host in terminated_hosts(tx, version, base)? {
@@ -162,10 +164,14 @@ pub(crate) fn uncovered_hosts(tx: &mut Tx<'_>, version: u64, base: &Host) -> Res
     Ok(uncovered)
 }
 
-/// Puts a certificate in the place of the one of the same name.
-pub(crate) fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Result<(), StoreError> {
+/// Stores a certificate, and replaces the one with the same id.
+pub(crate) fn put(
+    tx: &mut WriteTx<'_>,
+    issued: &IssuedCertificate,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
     let names: Vec<String> = issued.names.iter().map(ToString::to_string).collect();
-    let row = Row {
+    let row = CertificateRow {
         id: issued.id.to_string(),
         names: serde_json::to_string(&names).map_err(|e| damaged(issued.id.as_str(), e))?,
         chain: issued.chain.clone(),
@@ -174,18 +180,18 @@ pub(crate) fn put(tx: &mut WriteTx<'_>, issued: &Issued, key: &SecretKey) -> Res
         not_before: issued.not_before.unix_timestamp(),
         not_after: issued.not_after.unix_timestamp(),
         version: tx.revise()?.cast_signed(),
-        state: ACTIVE.to_owned(),
+        state: STATE_ACTIVE.to_owned(),
     };
     diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
     Ok(())
 }
 
-/// Takes a certificate out of use; its key is gone for good.
-pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+/// Takes a certificate out of use and deletes its chain and key.
+pub(crate) fn mark_dropped(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(certificates::table.find(id.as_str()))
         .set((
-            certificates::state.eq(DROPPED),
+            certificates::state.eq(STATE_DROPPED),
             certificates::names.eq("[]"),
             certificates::chain.eq(""),
             certificates::sealed_key.eq(Vec::new()),
@@ -195,28 +201,31 @@ pub(crate) fn drop(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), Store
     Ok(())
 }
 
-/// Forgets what was taken out of use up to `version`; who stands before it must not be told a difference.
-pub(super) fn forget_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
-    let dropped = certificates::state.eq(DROPPED).and(certificates::version.le(version));
+/// Deletes the empty rows of certificates dropped up to `version`. Nodes before that version need a full snapshot.
+pub(super) fn purge_dropped(tx: &mut WriteTx<'_>, version: i64) -> Result<(), StoreError> {
+    let dropped = certificates::state.eq(STATE_DROPPED).and(certificates::version.le(version));
     diesel::delete(certificates::table.filter(dropped)).execute(tx.conn)?;
     Ok(())
 }
 
-/// The local CA, if there is one.
-pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
-    let row: Option<Row> =
-        certificates::table.find(AUTHORITY_ID).select(Row::as_select()).first(tx.conn).optional()?;
-    let read = |row: Row| Ok(Authority { key: row.open(key)?, certificate: row.chain });
+/// Returns the internal CA, if it exists.
+pub(crate) fn authority(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<InternalAuthority>, StoreError> {
+    let row: Option<CertificateRow> = certificates::table
+        .find(AUTHORITY_ID)
+        .select(CertificateRow::as_select())
+        .first(tx.conn)
+        .optional()?;
+    let read = |row: CertificateRow| Ok(InternalAuthority { key: row.open(key)?, certificate: row.chain });
     row.map(read).transpose()
 }
 
-/// Keeps a new local CA. What it signs is the nodes' concern, it is not.
+/// Stores a new internal CA. The row's version is 0 because the CA is not distributed to nodes.
 pub(crate) fn put_authority(
     tx: &mut WriteTx<'_>,
-    authority: &Authority,
+    authority: &InternalAuthority,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let row = Row {
+    let row = CertificateRow {
         id: AUTHORITY_ID.to_owned(),
         names: "[]".to_owned(),
         chain: authority.certificate.clone(),
@@ -225,29 +234,29 @@ pub(crate) fn put_authority(
         not_before: 0,
         not_after: 0,
         version: 0,
-        state: AUTHORITY.to_owned(),
+        state: STATE_AUTHORITY.to_owned(),
     };
     diesel::replace_into(certificates::table).values(row).execute(tx.conn)?;
     Ok(())
 }
 
-/// What the nodes are to learn of certificates that changed after `version`.
+/// Returns the changes of certificates after `version`, for the feed.
 pub(super) fn changed_since(
     tx: &mut Tx<'_>,
     version: u64,
     key: &SecretKey,
-) -> Result<Vec<Changed>, StoreError> {
-    let rows: Vec<Row> = certificates::table
-        .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(AUTHORITY)))
-        .select(Row::as_select())
+) -> Result<Vec<ResourceChange>, StoreError> {
+    let rows: Vec<CertificateRow> = certificates::table
+        .filter(certificates::version.gt(version.cast_signed()).and(certificates::state.ne(STATE_AUTHORITY)))
+        .select(CertificateRow::as_select())
         .load(tx.conn)?;
-    rows.into_iter().map(|row| row.changed(key)).collect()
+    rows.into_iter().map(|row| row.into_change(key)).collect()
 }
 
-impl Brief {
-    fn validity(self) -> Result<Validity, StoreError> {
+impl CertificateInfoRow {
+    fn parse(self) -> Result<CertificateInfo, StoreError> {
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| damaged(&self.id, e));
-        Ok(Validity {
+        Ok(CertificateInfo {
             id: certificate_id(&self.id)?,
             names: names(&self.id, &self.names)?,
             not_before: time(self.not_before)?,
@@ -257,19 +266,19 @@ impl Brief {
     }
 }
 
-impl Row {
-    fn changed(self, key: &SecretKey) -> Result<Changed, StoreError> {
+impl CertificateRow {
+    fn into_change(self, key: &SecretKey) -> Result<ResourceChange, StoreError> {
         let id = certificate_id(&self.id)?;
         let (name, version) = (ResourceName::Certificate(id.clone()), self.version.cast_unsigned());
-        if self.state != ACTIVE {
-            return Ok(Changed { name, version, change: Change::Remove { at_once: false } });
+        if self.state != STATE_ACTIVE {
+            return Ok(ResourceChange { name, version, change: Change::Remove { at_once: false } });
         }
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes())
             .map(|der| der.map(|der| der.as_ref().to_vec()))
             .collect();
         let chain = chain.map_err(|e| damaged(&self.id, e))?;
         let cert = Certificate { id, names: names(&self.id, &self.names)?, chain, key: self.open(key)? };
-        Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
+        Ok(ResourceChange { name, version, change: Change::Put(Arc::new(Resource::Certificate(cert))) })
     }
 
     fn open(&self, key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, StoreError> {

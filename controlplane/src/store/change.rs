@@ -1,37 +1,37 @@
-//! What became of the resources on the feed, as the store tells it.
+//! Changes of feed resources, as the store reports them.
 
 use std::sync::Arc;
 
 use webgateway_proto::feed::{Resource, ResourceName};
 
-/// What became of a resource.
+/// The change of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is like this now.
+    /// The resource was created or replaced.
     Put(Arc<Resource>),
-    /// It is gone.
+    /// The resource was removed.
     Remove {
-        /// Whether its connections are cut at once.
+        /// True if its connections are to be closed immediately.
         at_once: bool,
     },
 }
 
-/// One resource that changed.
+/// A resource and its change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changed {
-    /// Its name.
+pub(crate) struct ResourceChange {
+    /// The resource's name.
     pub name: ResourceName,
     /// The revision of its last change.
     pub version: u64,
-    /// What became of it.
+    /// The change.
     pub change: Change,
 }
 
-/// All that changed between two revisions, each resource once.
+/// All changes between two revisions. Contains each resource at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changes {
-    /// The revision they lead to.
+pub(crate) struct ChangeSet {
+    /// The revision after the changes.
     pub version: u64,
-    /// What changed, in no order.
-    pub changed: Vec<Changed>,
+    /// The changed resources, in no particular order.
+    pub changed: Vec<ResourceChange>,
 }

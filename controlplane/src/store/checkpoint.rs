@@ -1,4 +1,4 @@
-//! Carries what was written from the log into the database's file, beside the writer: nobody's change waits for it.
+//! Checkpoints, which move changes from the write-ahead log into the database file. Transactions do not wait for them.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,45 +9,46 @@ use diesel::sql_types::Integer;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-/// After how many pieces of work it is done.
-const EVERY: usize = 100;
-/// A log of so many pages, each 4 KiB, is begun anew, for which the writer and the readers stand back a moment.
-const LONG: i32 = 16_384;
-/// How long that moment is waited for; else next time.
-const PATIENCE: &str = "PRAGMA busy_timeout = 50";
+/// The number of transactions between two checkpoints.
+const TRANSACTIONS_PER_CHECKPOINT: usize = 100;
+/// The size of the log, in pages of 4 KiB, above which a checkpoint restarts it. A restart briefly blocks the writer.
+const MAX_LOG_PAGES: i32 = 16_384;
+/// The time limit for a restart to wait for readers and the writer. After it, the next checkpoint tries again.
+const BUSY_TIMEOUT_PRAGMA: &str = "PRAGMA busy_timeout = 50";
 
-/// Does it every so often.
-pub(super) struct Checkpoints {
+/// A task that makes checkpoints from time to time.
+pub(super) struct Checkpointer {
     path: String,
-    state: Mutex<State>,
+    state: Mutex<CheckpointState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// What was written since the last one.
-    written: usize,
+struct CheckpointState {
+    /// The number of transactions since the last checkpoint.
+    transactions: usize,
     running: bool,
     conn: Option<SqliteConnection>,
 }
 
-/// What `PRAGMA wal_checkpoint` says.
+/// The result row of `PRAGMA wal_checkpoint`.
 #[derive(QueryableByName)]
-struct Log {
+struct WalStatus {
     #[diesel(sql_type = Integer)]
     log: i32,
 }
 
-impl Checkpoints {
+impl Checkpointer {
     pub(super) fn new(path: &str) -> Arc<Self> {
         Arc::new(Self { path: path.to_owned(), state: Mutex::default() })
     }
 
-    /// So much more was written. Called outside of any transaction, on a thread of the runtime.
-    pub(super) fn written(self: &Arc<Self>, more: usize) {
+    /// Counts transactions, and starts a checkpoint if one is due. Called outside of any transaction, on a thread of
+    /// the runtime.
+    pub(super) fn count_transactions(self: &Arc<Self>, count: usize) {
         let is_due = {
             let mut state = self.state();
-            state.written += more;
-            state.written >= EVERY && !mem::replace(&mut state.running, true)
+            state.transactions += count;
+            state.transactions >= TRANSACTIONS_PER_CHECKPOINT && !mem::replace(&mut state.running, true)
         };
         if is_due {
             let this = Arc::clone(self);
@@ -56,47 +57,47 @@ impl Checkpoints {
     }
 
     fn run(&self) {
-        let _over = Over(self);
+        let _guard = RunningGuard(self);
         let conn = {
             let mut state = self.state();
-            state.written = 0;
+            state.transactions = 0;
             state.conn.take()
         };
-        let done = conn.map_or_else(|| self.open(), Ok).and_then(|mut conn| {
+        let outcome = conn.map_or_else(|| self.open(), Ok).and_then(|mut conn| {
             checkpoint(&mut conn).map_err(|error| error.to_string())?;
             Ok(conn)
         });
-        let conn = done.inspect_err(|reason| warn!(reason, "the log is not carried into the database")).ok();
+        let conn = outcome.inspect_err(|reason| warn!(reason, "checkpoint failed")).ok();
         self.state().conn = conn;
     }
 
     fn open(&self) -> Result<SqliteConnection, String> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|error| error.to_string())?;
-        // The log is synced before the database is written, the database before the log is begun anew.
-        let pragmas = format!("{PATIENCE}; PRAGMA synchronous = FULL");
+        // With FULL, SQLite syncs the log before it writes the database, and the database before it restarts the log.
+        let pragmas = format!("{BUSY_TIMEOUT_PRAGMA}; PRAGMA synchronous = FULL");
         conn.batch_execute(&pragmas).map_err(|error| error.to_string())?;
         Ok(conn)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CheckpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets there be another one, also if this one panicked.
-struct Over<'c>(&'c Checkpoints);
+/// A guard that permits the next checkpoint when this one ends, even by a panic.
+struct RunningGuard<'c>(&'c Checkpointer);
 
-impl Drop for Over<'_> {
+impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
         self.0.state().running = false;
     }
 }
 
 fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
-    // Waits for nobody.
-    let Log { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
-    if log > LONG {
-        diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<Log>(conn)?;
+    // A passive checkpoint waits for no one.
+    let WalStatus { log } = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(conn)?;
+    if log > MAX_LOG_PAGES {
+        diesel::sql_query("PRAGMA wal_checkpoint(RESTART)").get_result::<WalStatus>(conn)?;
     }
     Ok(())
 }
@@ -114,9 +115,9 @@ mod tests {
     use crate::store::schema::meta;
     use crate::store::{Store, StoreError, Tx, WriteTx};
 
-    /// With somebody reading at any moment, which keeps SQLite from beginning the log anew by itself.
+    /// Readers at every moment keep SQLite from restarting the log by itself.
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_log_does_not_grow_without_end_while_somebody_always_reads() {
+    async fn the_log_stays_bounded_while_readers_are_always_active() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("a.db");
         let store = Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
@@ -138,7 +139,7 @@ mod tests {
             })
             .collect();
         let writes = async {
-            // 400 MB altogether.
+            // 400 MB in total.
             for n in 0..1000 {
                 let work = move |tx: &mut WriteTx<'_>| {
                     let value = (meta::key.eq(format!("{}", n % 10)), meta::value.eq("x".repeat(400_000)));

@@ -1,4 +1,4 @@
-//! What the nodes are to learn: everything that changed after a revision.
+//! The changes that nodes receive through the feed.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use webgateway_proto::feed::{FeedRoute, Resource, ResourceName};
+use webgateway_seal::SecretKey;
 
 use super::certificates;
-use super::change::{Change, Changed, Changes};
-use super::routes::Row;
+use super::change::{Change, ChangeSet, ResourceChange};
+use super::routes::RouteRow;
 use super::schema::{meta, routes, tombstones, users};
 use super::{StoreError, Tx, WriteTx, tickets};
-use crate::seal::SecretKey;
 
 /// A text about the gateway, and the version at which it came to be.
 #[derive(Debug, Clone, Copy)]
@@ -27,19 +27,20 @@ pub(crate) const SETTINGS: Fact = Fact { text: "feed_settings", version: "feed_s
 /// The listeners where no backend may be.
 pub(crate) const LISTENERS: Fact = Fact { text: "feed_listeners", version: "feed_listeners_version" };
 
-/// Everything on the feed that changed after `version` (0: everything), but for the settings, which are not in the
-/// store. A suspended owner's routes are gone at once. Costs what changed, not what there is.
-pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<Changes, StoreError> {
+/// Returns everything on the feed that changed after `version` (0: everything), except for the settings, which are not
+/// in the store. The routes of suspended owners are reported as removed. The cost depends on the number of changes
+/// only.
+pub(crate) fn changes_since(tx: &mut Tx<'_>, version: u64, key: &SecretKey) -> Result<ChangeSet, StoreError> {
     let after = version.cast_signed();
     let mut changed = changed_routes(tx, after)?;
     changed.extend(routes_of_changed_owners(tx, after)?);
     changed.extend(deleted_routes(tx, after)?);
     changed.extend(certificates::changed_since(tx, version, key)?);
     changed.extend(changed_tickets(tx, version, key)?);
-    Ok(Changes { version: tx.revision()?, changed })
+    Ok(ChangeSet { version: tx.revision()?, changed })
 }
 
-/// Returns the version at which a fact came to be this text, a new one if it was another.
+/// Returns the version at which a fact became `text`. If it was different, that is a new version.
 pub(crate) fn record(tx: &mut WriteTx<'_>, fact: Fact, text: &str) -> Result<u64, StoreError> {
     let known = |tx: &mut WriteTx<'_>, key: &str| -> Result<Option<String>, StoreError> {
         Ok(meta::table.find(key).select(meta::value).first(tx.conn).optional()?)
@@ -57,40 +58,40 @@ pub(crate) fn record(tx: &mut WriteTx<'_>, fact: Fact, text: &str) -> Result<u64
     Ok(version)
 }
 
-type Owned = (Row, bool, i64);
+type RouteWithOwner = (RouteRow, bool, i64);
 
-fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+fn changed_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let query = routes::table.inner_join(users::table).filter(routes::version.gt(after)).select((
-        Row::as_select(),
+        RouteRow::as_select(),
         users::suspended,
         users::version,
     ));
-    // One row at a time: at the start these are all there are.
-    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
+    // Rows are loaded one at a time because the first call at a start returns all routes.
+    query.load_iter::<RouteWithOwner, DefaultLoadingMode>(tx.conn)?.map(|row| route_change(row?)).collect()
 }
 
-/// Apart from the other query, so that each has its index.
-fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
-    // The other query has every route then.
+/// Returns routes that are unchanged while their owner changed. A separate query, because it can use its own index.
+fn routes_of_changed_owners(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
+    // The other query returns every route then.
     if after == 0 {
         return Ok(Vec::new());
     }
     let query = users::table
         .inner_join(routes::table)
         .filter(users::version.gt(after))
-        .filter(sql::<Bool>(super::OLDER).bind::<BigInt, _>(after))
-        .select((Row::as_select(), users::suspended, users::version));
-    query.load_iter::<Owned, DefaultLoadingMode>(tx.conn)?.map(|row| route(row?)).collect()
+        .filter(sql::<Bool>(super::UNCHANGED_SINCE).bind::<BigInt, _>(after))
+        .select((RouteRow::as_select(), users::suspended, users::version));
+    query.load_iter::<RouteWithOwner, DefaultLoadingMode>(tx.conn)?.map(|row| route_change(row?)).collect()
 }
 
-fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreError> {
+fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<ResourceChange>, StoreError> {
     let rows: Vec<(String, i64)> = tombstones::table
         .filter(tombstones::version.gt(after))
         .select((tombstones::route_id, tombstones::version))
         .load(tx.conn)?;
     let read = |(id, version): (String, i64)| {
         let name = id.parse().map(ResourceName::Route);
-        Ok(Changed {
+        Ok(ResourceChange {
             name: name.map_err(|e| StoreError::damaged("tombstones", &id, e))?,
             version: version.cast_unsigned(),
             change: Change::Remove { at_once: false },
@@ -99,24 +100,28 @@ fn deleted_routes(tx: &mut Tx<'_>, after: i64) -> Result<Vec<Changed>, StoreErro
     rows.into_iter().map(read).collect()
 }
 
-fn changed_tickets(tx: &mut Tx<'_>, after: u64, key: &SecretKey) -> Result<Option<Changed>, StoreError> {
-    let news = tickets::find(tx, key)?.filter(|stored| stored.version > after);
-    Ok(news.map(|tickets::Stored { version, keys, .. }| Changed {
+fn changed_tickets(
+    tx: &mut Tx<'_>,
+    after: u64,
+    key: &SecretKey,
+) -> Result<Option<ResourceChange>, StoreError> {
+    let updated = tickets::find(tx, key)?.filter(|stored| stored.version > after);
+    Ok(updated.map(|tickets::StoredTicketKeys { version, keys, .. }| ResourceChange {
         name: ResourceName::TicketKeys,
         version,
         change: Change::Put(Arc::new(Resource::TicketKeys(keys))),
     }))
 }
 
-fn route((row, suspended, owner_version): Owned) -> Result<Changed, StoreError> {
-    let route = row.read()?;
+fn route_change((row, suspended, owner_version): RouteWithOwner) -> Result<ResourceChange, StoreError> {
+    let route = row.parse()?;
     let name = ResourceName::Route(route.id);
     let version = route.version.max(owner_version.cast_unsigned());
     if suspended {
-        return Ok(Changed { name, version, change: Change::Remove { at_once: true } });
+        return Ok(ResourceChange { name, version, change: Change::Remove { at_once: true } });
     }
     let route = FeedRoute { id: route.id, host: route.host, destination: route.destination };
-    Ok(Changed { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
+    Ok(ResourceChange { name, version, change: Change::Put(Arc::new(Resource::Route(route))) })
 }
 
 #[cfg(test)]

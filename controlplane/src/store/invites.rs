@@ -1,4 +1,4 @@
-//! Join tokens: known by the hash of their secret, each good once.
+//! The table of join tokens, identified by the hash of their secret. Each token can be used once.
 
 use diesel::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -7,28 +7,28 @@ use webgateway_proto::model::NodeName;
 use super::schema::node_invites;
 use super::{StoreError, Tx, WriteTx};
 
-/// How long a token that is over is remembered, so that whoever comes with it is told why it is refused.
-const REMEMBERED: Duration = Duration::days(7);
+/// The time for which an expired token is kept, so that its use is refused with the right reason.
+const RETENTION: Duration = Duration::days(7);
 
-/// A token, as far as it is kept.
+/// A join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invite {
-    /// What the node will be called.
+pub(crate) struct InviteRecord {
+    /// The name for the node that joins.
     pub name: NodeName,
-    /// Until when it is good.
+    /// The token's expiry.
     pub expires_at: OffsetDateTime,
-    /// Whether a node has joined with it.
+    /// True if a node has joined with the token.
     pub used: bool,
 }
 
-/// Keeps a new token by the SHA-256 of its secret, and forgets those that were over long ago.
+/// Stores a new token under the SHA-256 digest of its secret, and deletes those that expired long ago.
 pub(crate) fn insert(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],
-    invite: &Invite,
+    invite: &InviteRecord,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let forgotten = (now - REMEMBERED).unix_timestamp();
+    let forgotten = (now - RETENTION).unix_timestamp();
     diesel::delete(node_invites::table.filter(node_invites::expires_at.lt(forgotten))).execute(tx.conn)?;
     diesel::insert_into(node_invites::table)
         .values((
@@ -40,8 +40,8 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// The token of this secret.
-pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Invite>, StoreError> {
+/// Returns the token with this digest of its secret.
+pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<InviteRecord>, StoreError> {
     let row: Option<(String, i64, Option<i64>)> = node_invites::table
         .find(secret_hash.as_slice())
         .select((node_invites::name, node_invites::expires_at, node_invites::used_at))
@@ -49,7 +49,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Inv
         .optional()?;
     let read = |(name, expires_at, used_at): (String, i64, Option<i64>)| {
         let damaged = |e: String| StoreError::damaged("node_invites", &name, e);
-        Ok(Invite {
+        Ok(InviteRecord {
             name: name
                 .parse()
                 .map_err(|e: webgateway_proto::model::InvalidNodeName| damaged(e.to_string()))?,
@@ -61,7 +61,7 @@ pub(crate) fn find(tx: &mut Tx<'_>, secret_hash: &[u8; 32]) -> Result<Option<Inv
     row.map(read).transpose()
 }
 
-/// A node has joined with it.
+/// Marks the token as used.
 pub(crate) fn mark_used(
     tx: &mut WriteTx<'_>,
     secret_hash: &[u8; 32],

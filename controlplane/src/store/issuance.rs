@@ -1,4 +1,4 @@
-//! How the issuance of each certificate stands: failures, the next attempt, what its owner has to do.
+//! The table of the state of issuance of each certificate.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,34 +8,34 @@ use webgateway_proto::model::{CertificateId, DnsRecord};
 use super::schema::issuance;
 use super::{StoreError, Tx, WriteTx};
 
-/// How the issuance of one certificate stands. Times are in whole seconds.
+/// The state of issuance of one certificate. Times are in whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Issuance {
-    /// The certificate.
+pub(crate) struct IssuanceState {
+    /// The certificate's id.
     pub id: CertificateId,
-    /// The number of attempts that failed since the last that did not.
+    /// The number of failed attempts since the last success.
     pub failures: u32,
-    /// When the next attempt is due; after a success, when it is to be renewed.
+    /// The time of the next attempt; after a success, the time of the renewal.
     pub next_attempt: Option<OffsetDateTime>,
-    /// Why there is none yet, or no newer one; `None` after a success.
+    /// The last error; `None` after a success.
     pub last_error: Option<String>,
-    /// The directory of the CA that was asked last.
+    /// The directory URL of the CA that was used last.
     pub last_ca: Option<String>,
-    /// The DNS records its owner has to create.
+    /// The DNS records that the owner has to create.
     pub records: Vec<DnsRecord>,
-    /// Since when such records are missing.
+    /// The time since when DNS records have been missing.
     pub missing_since: Option<OffsetDateTime>,
-    /// True if somebody asked for a new one.
+    /// True if a renewal was requested through the API.
     pub renew_requested: bool,
-    /// When the CA wants it renewed (RFC 9773).
+    /// The time at which the CA wants the certificate to be renewed (RFC 9773).
     pub renew_at: Option<OffsetDateTime>,
-    /// When the CA is to be asked again when it wants it renewed.
+    /// The time of the next request for the CA's renewal window.
     pub ask_at: Option<OffsetDateTime>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = issuance, check_for_backend(diesel::sqlite::Sqlite))]
-struct Row {
+struct IssuanceRow {
     certificate_id: String,
     failures: i64,
     next_attempt: Option<i64>,
@@ -48,7 +48,7 @@ struct Row {
     ask_at: Option<i64>,
 }
 
-/// A DNS record as the column of them has it.
+/// A DNS record as it is stored in the column `records`.
 #[derive(Serialize, Deserialize)]
 struct StoredRecord {
     name: String,
@@ -57,8 +57,8 @@ struct StoredRecord {
     value: String,
 }
 
-impl Issuance {
-    /// Nothing was tried yet.
+impl IssuanceState {
+    /// Returns the state before the first attempt.
     #[must_use]
     pub(crate) fn new(id: CertificateId) -> Self {
         Self {
@@ -76,58 +76,58 @@ impl Issuance {
     }
 }
 
-/// All of them, by certificate.
-pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<Issuance>, StoreError> {
-    let query = issuance::table.order(issuance::certificate_id).select(Row::as_select());
-    let rows: Vec<Row> = query.load(tx.conn)?;
-    rows.into_iter().map(Row::read).collect()
+/// Returns all states, ordered by certificate.
+pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<IssuanceState>, StoreError> {
+    let query = issuance::table.order(issuance::certificate_id).select(IssuanceRow::as_select());
+    let rows: Vec<IssuanceRow> = query.load(tx.conn)?;
+    rows.into_iter().map(IssuanceRow::parse).collect()
 }
 
-/// How it stands with this certificate.
-pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<Issuance, StoreError> {
-    let row: Option<Row> =
-        issuance::table.find(id.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map_or_else(|| Ok(Issuance::new(id.clone())), Row::read)
+/// Returns the state of a certificate, or that before the first attempt.
+pub(crate) fn find(tx: &mut Tx<'_>, id: &CertificateId) -> Result<IssuanceState, StoreError> {
+    let row: Option<IssuanceRow> =
+        issuance::table.find(id.as_str()).select(IssuanceRow::as_select()).first(tx.conn).optional()?;
+    row.map_or_else(|| Ok(IssuanceState::new(id.clone())), IssuanceRow::parse)
 }
 
-/// Keeps how it stands.
-pub(crate) fn put(tx: &mut WriteTx<'_>, stands: &Issuance) -> Result<(), StoreError> {
+/// Stores the state of a certificate.
+pub(crate) fn put(tx: &mut WriteTx<'_>, state: &IssuanceState) -> Result<(), StoreError> {
     let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
-    let records: Vec<StoredRecord> = stands.records.iter().cloned().map(StoredRecord::from).collect();
+    let records: Vec<StoredRecord> = state.records.iter().cloned().map(StoredRecord::from).collect();
     let records = serde_json::to_string(&records);
-    let row = Row {
-        certificate_id: stands.id.to_string(),
-        failures: stands.failures.into(),
-        next_attempt: seconds(stands.next_attempt),
-        last_error: stands.last_error.clone(),
-        last_ca: stands.last_ca.clone(),
-        records: records.map_err(|e| StoreError::damaged("issuance", stands.id.as_str(), e))?,
-        missing_since: seconds(stands.missing_since),
-        renew_requested: stands.renew_requested,
-        renew_at: seconds(stands.renew_at),
-        ask_at: seconds(stands.ask_at),
+    let row = IssuanceRow {
+        certificate_id: state.id.to_string(),
+        failures: state.failures.into(),
+        next_attempt: seconds(state.next_attempt),
+        last_error: state.last_error.clone(),
+        last_ca: state.last_ca.clone(),
+        records: records.map_err(|e| StoreError::damaged("issuance", state.id.as_str(), e))?,
+        missing_since: seconds(state.missing_since),
+        renew_requested: state.renew_requested,
+        renew_at: seconds(state.renew_at),
+        ask_at: seconds(state.ask_at),
     };
     diesel::replace_into(issuance::table).values(row).execute(tx.conn)?;
     Ok(())
 }
 
-/// Asks for a new certificate in the place of this one, at once; wakes whoever sees to it.
+/// Requests a renewal of the certificate and wakes the reconciler.
 pub(crate) fn request_renewal(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
-    let mut stands = find(tx, id)?;
-    stands.renew_requested = true;
-    put(tx, &stands)?;
+    let mut state = find(tx, id)?;
+    state.renew_requested = true;
+    put(tx, &state)?;
     tx.revise()?;
     Ok(())
 }
 
-/// Returns true if somebody asked for a new certificate.
+/// Returns true if a renewal of any certificate was requested.
 pub(crate) fn any_requested(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let query = issuance::table.filter(issuance::renew_requested.eq(true));
     Ok(diesel::select(diesel::dsl::exists(query)).get_result(tx.conn)?)
 }
 
-/// Forgets a certificate that nobody needs.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+/// Deletes the state of an unneeded certificate.
+pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     diesel::delete(issuance::table.find(id.as_str())).execute(tx.conn)?;
     Ok(())
 }
@@ -146,8 +146,8 @@ impl From<StoredRecord> for DnsRecord {
     }
 }
 
-impl Row {
-    fn read(self) -> Result<Issuance, StoreError> {
+impl IssuanceRow {
+    fn parse(self) -> Result<IssuanceState, StoreError> {
         let damaged = |reason: String| StoreError::damaged("issuance", &self.certificate_id, reason);
         let time = |seconds: Option<i64>| {
             let read = seconds.map(OffsetDateTime::from_unix_timestamp).transpose();
@@ -155,7 +155,7 @@ impl Row {
         };
         let records: Vec<StoredRecord> =
             serde_json::from_str(&self.records).map_err(|e| damaged(e.to_string()))?;
-        Ok(Issuance {
+        Ok(IssuanceState {
             id: CertificateId::parse(&self.certificate_id).map_err(|e| damaged(e.to_string()))?,
             failures: u32::try_from(self.failures).map_err(|e| damaged(e.to_string()))?,
             next_attempt: time(self.next_attempt)?,

@@ -1,44 +1,48 @@
-//! The CA of the nodes, its key sealed.
+//! The table of the nodes' CA, with its key sealed.
 
 use diesel::prelude::*;
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::node_authority;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
-/// What the key is sealed as.
-const SEALED_AS: &str = "node-authority";
-const ONLY: i64 = 1;
+/// The name that the key is sealed under.
+const SEAL_NAME: &str = "node-authority";
+const ROW_ID: i64 = 1;
 
-/// The CA.
-pub(crate) struct Authority {
-    /// Its own certificate, DER.
+/// The certificate and key of the nodes' CA.
+pub(crate) struct StoredNodeAuthority {
+    /// The root certificate, DER.
     pub certificate: Vec<u8>,
-    /// Its private key, PKCS#8 DER.
+    /// The private key, PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-/// The CA, if one was made.
-pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Authority>, StoreError> {
+/// Returns the CA, if it was created.
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredNodeAuthority>, StoreError> {
     let row: Option<(Vec<u8>, Vec<u8>)> = node_authority::table
-        .find(ONLY)
+        .find(ROW_ID)
         .select((node_authority::certificate, node_authority::sealed_key))
         .first(tx.conn)
         .optional()?;
     let open = |(certificate, sealed): (Vec<u8>, Vec<u8>)| {
-        let key = key.open(SEALED_AS, &sealed).map_err(damaged)?;
-        Ok(Authority { certificate, key })
+        let key = key.open(SEAL_NAME, &sealed).map_err(damaged)?;
+        Ok(StoredNodeAuthority { certificate, key })
     };
     row.map(open).transpose()
 }
 
-/// Keeps a new CA.
-pub(crate) fn put(tx: &mut WriteTx<'_>, authority: &Authority, key: &SecretKey) -> Result<(), StoreError> {
-    let sealed = key.seal(SEALED_AS, &authority.key).map_err(damaged)?;
+/// Stores a new CA.
+pub(crate) fn put(
+    tx: &mut WriteTx<'_>,
+    authority: &StoredNodeAuthority,
+    key: &SecretKey,
+) -> Result<(), StoreError> {
+    let sealed = key.seal(SEAL_NAME, &authority.key).map_err(damaged)?;
     diesel::insert_into(node_authority::table)
         .values((
-            node_authority::id.eq(ONLY),
+            node_authority::id.eq(ROW_ID),
             node_authority::certificate.eq(&authority.certificate),
             node_authority::sealed_key.eq(sealed),
         ))

@@ -1,4 +1,4 @@
-//! What was said about nodes: who joined, who is to be drained, who was removed.
+//! The table of nodes: their identities, their certificates, and whether they are drained or removed.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
@@ -7,37 +7,37 @@ use uuid::Uuid;
 use super::schema::nodes;
 use super::{StoreError, Tx, WriteTx};
 
-/// A node that joined, or was said something about.
+/// The record of a node that has joined, or for which an operator has made a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeRecord {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// The id in its certificates; `None` if it never joined.
+    /// The id in the node's certificates; `None` if the node never joined.
     pub member: Option<Uuid>,
-    /// Until when its newest certificate is good.
+    /// The expiry of the node's newest certificate.
     pub not_after: Option<OffsetDateTime>,
-    /// Whether it is to be drained.
+    /// True if the node is to be drained.
     pub drained: bool,
-    /// Whether it was removed.
+    /// True if the node was removed.
     pub removed: bool,
-    /// The revision of its last change.
+    /// The revision of the record's last change.
     pub version: u64,
 }
 
-/// A certificate that a node was given.
+/// The record of a certificate that was issued to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Given {
-    /// The id in it.
+pub(crate) struct NodeCertificateRecord {
+    /// The node's id in the certificate.
     pub member: Uuid,
-    /// SHA-256 of its DER.
+    /// The SHA-256 digest of the certificate's DER.
     pub fingerprint: [u8; 32],
-    /// Until when it is good.
+    /// The certificate's expiry.
     pub not_after: OffsetDateTime,
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = nodes)]
-struct Row {
+struct NodeRow {
     name: String,
     member: Option<String>,
     not_after: Option<i64>,
@@ -46,46 +46,47 @@ struct Row {
     version: i64,
 }
 
-/// Every node, by name.
+/// Returns all nodes, ordered by name.
 pub(crate) fn list(tx: &mut Tx<'_>) -> Result<Vec<NodeRecord>, StoreError> {
-    let rows: Vec<Row> = nodes::table.order(nodes::name).select(Row::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Row::record).collect()
+    let rows: Vec<NodeRow> = nodes::table.order(nodes::name).select(NodeRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(NodeRow::parse).collect()
 }
 
-/// The nodes that changed after `version`.
+/// Returns the nodes that changed after `version`.
 pub(crate) fn changed_since(tx: &mut Tx<'_>, version: u64) -> Result<Vec<NodeRecord>, StoreError> {
     let changed = nodes::table.filter(nodes::version.gt(version.cast_signed()));
-    let rows: Vec<Row> = changed.select(Row::as_select()).load(tx.conn)?;
-    rows.into_iter().map(Row::record).collect()
+    let rows: Vec<NodeRow> = changed.select(NodeRow::as_select()).load(tx.conn)?;
+    rows.into_iter().map(NodeRow::parse).collect()
 }
 
-/// The node of this name.
+/// Returns the node with this name.
 pub(crate) fn find(tx: &mut Tx<'_>, name: &str) -> Result<Option<NodeRecord>, StoreError> {
-    let row: Option<Row> = nodes::table.find(name).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::record).transpose()
+    let row: Option<NodeRow> =
+        nodes::table.find(name).select(NodeRow::as_select()).first(tx.conn).optional()?;
+    row.map(NodeRow::parse).transpose()
 }
 
-/// The node whose certificates have this id.
+/// Returns the node whose certificates contain this id.
 pub(crate) fn find_member(tx: &mut Tx<'_>, member: Uuid) -> Result<Option<NodeRecord>, StoreError> {
     let found = nodes::table.filter(nodes::member.eq(member.to_string()));
-    let row: Option<Row> = found.select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::record).transpose()
+    let row: Option<NodeRow> = found.select(NodeRow::as_select()).first(tx.conn).optional()?;
+    row.map(NodeRow::parse).transpose()
 }
 
-/// A node has joined; one of the same name that was removed is forgotten.
+/// Records that a node has joined. Replaces the record of a removed node with the same name.
 pub(crate) fn join(
     tx: &mut WriteTx<'_>,
     name: &str,
-    given: &Given,
+    certificate: &NodeCertificateRecord,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::replace_into(nodes::table)
         .values((
             nodes::name.eq(name),
-            nodes::member.eq(given.member.to_string()),
-            nodes::fingerprint.eq(given.fingerprint.as_slice()),
-            nodes::not_after.eq(given.not_after.unix_timestamp()),
+            nodes::member.eq(certificate.member.to_string()),
+            nodes::fingerprint.eq(certificate.fingerprint.as_slice()),
+            nodes::not_after.eq(certificate.not_after.unix_timestamp()),
             nodes::joined_at.eq(now.unix_timestamp()),
             nodes::version.eq(version),
         ))
@@ -93,20 +94,20 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// A node has another certificate.
-pub(crate) fn renew(tx: &mut WriteTx<'_>, given: &Given) -> Result<(), StoreError> {
+/// Records a node's new certificate.
+pub(crate) fn renew(tx: &mut WriteTx<'_>, certificate: &NodeCertificateRecord) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
-    diesel::update(nodes::table.filter(nodes::member.eq(given.member.to_string())))
+    diesel::update(nodes::table.filter(nodes::member.eq(certificate.member.to_string())))
         .set((
-            nodes::fingerprint.eq(given.fingerprint.as_slice()),
-            nodes::not_after.eq(given.not_after.unix_timestamp()),
+            nodes::fingerprint.eq(certificate.fingerprint.as_slice()),
+            nodes::not_after.eq(certificate.not_after.unix_timestamp()),
             nodes::version.eq(version),
         ))
         .execute(tx.conn)?;
     Ok(())
 }
 
-/// Whether a node is to be drained. One that is not known yet is from now on.
+/// Sets whether a node is to be drained. Creates the record of an unknown node.
 pub(crate) fn set_drained(tx: &mut WriteTx<'_>, name: &str, drained: bool) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::insert_into(nodes::table)
@@ -118,7 +119,7 @@ pub(crate) fn set_drained(tx: &mut WriteTx<'_>, name: &str, drained: bool) -> Re
     Ok(())
 }
 
-/// A node's certificates are refused from now on.
+/// Marks a node as removed. Its certificates are rejected from now on.
 pub(crate) fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::update(nodes::table.find(name))
@@ -131,8 +132,8 @@ pub(crate) fn remove(tx: &mut WriteTx<'_>, name: &str, now: OffsetDateTime) -> R
     Ok(())
 }
 
-impl Row {
-    fn record(self) -> Result<NodeRecord, StoreError> {
+impl NodeRow {
+    fn parse(self) -> Result<NodeRecord, StoreError> {
         let damaged = |e: String| StoreError::damaged("nodes", &self.name, e);
         let member = self.member.as_deref().map(Uuid::try_parse).transpose();
         let not_after = self.not_after.map(OffsetDateTime::from_unix_timestamp).transpose();

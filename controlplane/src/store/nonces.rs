@@ -1,4 +1,4 @@
-//! Nonces of signed mutations: each counts once, also over a restart.
+//! The table of nonces of signed requests. Each nonce is accepted once, even across a restart.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,19 +8,19 @@ use webgateway_proto::model::KeyId;
 use super::schema::nonces;
 use super::{StoreError, WriteTx};
 
-/// Says if a request is the first with its nonce. Whoever asks for the nonce to be remembered need not wait for it: what
-/// the request changes is written after it, and only if it was.
+/// The result of a nonce check, which may still be pending. The writer runs the check before the changes of the same
+/// request, so that the changes can require a success without an extra wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FirstUse(Arc<OnceLock<bool>>);
+pub(crate) struct NonceCheck(Arc<OnceLock<bool>>);
 
-impl FirstUse {
-    /// Says whether it is; once.
-    pub(super) fn tell(&self, is_first: bool) {
-        // Only the work that spends the nonce tells, and it is done once.
+impl NonceCheck {
+    /// Sets the result.
+    pub(super) fn set(&self, is_first: bool) {
+        // Only the check itself sets the result, and it runs once.
         let _ = self.0.set(is_first);
     }
 
-    /// Fails unless it is known to be.
+    /// Returns an error unless the request is known to be the first with its nonce.
     pub(super) fn require(&self) -> Result<(), StoreError> {
         if self.0.get() == Some(&true) { Ok(()) } else { Err(StoreError::Replayed) }
     }
@@ -33,14 +33,18 @@ pub(crate) struct NonceUse {
     pub key_id: KeyId,
     /// The nonce.
     pub nonce: String,
-    /// The time of the use, in Unix seconds.
+    /// The time of the request, in Unix seconds.
     pub now: i64,
-    /// The time until which the nonce is remembered, in Unix seconds.
+    /// The time until which the nonce is stored, in Unix seconds.
     pub expires_at: i64,
 }
 
-/// Remembers a nonce until it expires; fails if it is remembered already. Forgets those that have expired by now.
-pub(crate) fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse) -> Result<(), StoreError> {
+/// Stores a nonce until it expires. Returns an error if it is stored already. Deletes expired nonces.
+pub(crate) fn spend(
+    tx: &mut WriteTx<'_>,
+    used: &NonceUse,
+    nonce_check: &NonceCheck,
+) -> Result<(), StoreError> {
     diesel::delete(nonces::table.filter(nonces::expires_at.lt(used.now))).execute(tx.conn)?;
     let added = diesel::insert_or_ignore_into(nonces::table)
         .values((
@@ -49,6 +53,6 @@ pub(crate) fn spend(tx: &mut WriteTx<'_>, used: &NonceUse, first_use: &FirstUse)
             nonces::expires_at.eq(used.expires_at),
         ))
         .execute(tx.conn)?;
-    first_use.tell(added == 1);
-    first_use.require()
+    nonce_check.set(added == 1);
+    nonce_check.require()
 }

@@ -1,4 +1,4 @@
-//! Opening the database: looks before it touches, and never rewrites what it does not know.
+//! Opening the database. The file is inspected before anything is written; unknown data is never overwritten.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -16,26 +16,28 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use super::OpenError;
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// The first bytes of every SQLite file (its file format §1.2).
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The header of every SQLite database (SQLite's file format §1.2).
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// `busy_timeout` comes first: the ones after it may have to wait. Checkpoints are made elsewhere.
-const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
-/// The file is not mapped: with every change that others make, a mapping is undone and its pages faulted in again.
-const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
+/// The settings of the writer. `busy_timeout` comes first because the others may have to wait. The checkpointer makes
+/// the checkpoints.
+const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;";
+/// The settings of a reader. The file is not memory-mapped: each write by another connection would invalidate the
+/// mapping.
+const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
 
-/// A database that is ours, up to date, and nobody else's while this lives.
-pub(super) struct Opened {
-    /// Its absolute path.
+/// A database that is ours, migrated, and locked against other processes.
+pub(super) struct OpenDatabase {
+    /// The absolute path.
     pub(super) path: String,
-    /// The one connection that writes.
+    /// The writer's connection.
     pub(super) writer: SqliteConnection,
-    /// Held for as long as the store lives.
+    /// The lock, held for as long as the store is open.
     pub(super) lock: File,
 }
 
-/// Opens the database at `path`, making it if there is none, and brings its schema up to date.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+/// Opens the database at `path`, creates it if it does not exist, and migrates its schema.
+pub(super) fn open(path: &Path) -> Result<OpenDatabase, OpenError> {
     let path = std::path::absolute(path).map_err(|_| OpenError::Path(path.to_owned()))?;
     let text = path.to_str().ok_or_else(|| OpenError::Path(path.clone()))?.to_owned();
     let lock = lock(&path)?;
@@ -47,26 +49,26 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     migrate(&mut conn, &path, found)?;
     drop(conn);
     let writer = writer(&text).map_err(failed)?;
-    Ok(Opened { path: text, writer, lock })
+    Ok(OpenDatabase { path: text, writer, lock })
 }
 
-/// Another connection that writes, for a database that was opened.
+/// Opens a writer's connection to a database that [`open`] has prepared.
 pub(super) fn writer(path: &str) -> Result<SqliteConnection, String> {
     let mut conn = SqliteConnection::establish(path).map_err(|e| e.to_string())?;
-    conn.batch_execute(WRITER).map_err(|e| e.to_string())?;
+    conn.batch_execute(WRITER_PRAGMAS).map_err(|e| e.to_string())?;
     Ok(conn)
 }
 
-/// Makes a connection one that only reads.
+/// Configures a connection for reading only.
 pub(super) fn make_reader(conn: &mut SqliteConnection) -> QueryResult<()> {
-    conn.batch_execute(READER)
+    conn.batch_execute(READER_PRAGMAS)
 }
 
-/// Takes the lock file beside the database. (A lock on the database itself would drop SQLite's own.)
+/// Locks a file beside the database. A lock on the database itself would release SQLite's own when it is closed.
 fn lock(database: &Path) -> Result<File, OpenError> {
-    let path = beside(database, ".lock");
+    let path = sibling(database, ".lock");
     let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
-    let file = private().create(true).truncate(false).open(&path).map_err(unwritable)?;
+    let file = private_options().create(true).truncate(false).open(&path).map_err(unwritable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(database.to_owned())),
@@ -74,10 +76,10 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes the file with mode 0600, or looks whether it can be an SQLite file. Closed again before SQLite opens it.
+/// Creates the file with mode 0600, or checks that it may be an SQLite database. Closes it before SQLite opens it.
 fn check_file(path: &Path) -> Result<(), OpenError> {
     let unwritable = |source| OpenError::Unwritable { path: path.to_owned(), source };
-    let mut file = private().create(true).truncate(false).open(path).map_err(unwritable)?;
+    let mut file = private_options().create(true).truncate(false).open(path).map_err(unwritable)?;
     let metadata = file.metadata().map_err(unwritable)?;
     if !metadata.is_file() {
         return Err(OpenError::NotADatabase(path.to_owned()));
@@ -86,17 +88,21 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
         file.set_permissions(Permissions::from_mode(0o600)).map_err(unwritable)?;
     }
     let mut magic = Vec::new();
-    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(unwritable)?;
-    if magic.is_empty() || magic == MAGIC { Ok(()) } else { Err(OpenError::NotADatabase(path.to_owned())) }
+    file.by_ref().take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(unwritable)?;
+    if magic.is_empty() || magic == SQLITE_MAGIC {
+        Ok(())
+    } else {
+        Err(OpenError::NotADatabase(path.to_owned()))
+    }
 }
 
-enum Found {
-    Nothing,
-    Ours,
+enum DatabaseState {
+    Empty,
+    Existing,
 }
 
-/// Refuses what is damaged, somebody else's, or newer than this build; writes nothing.
-fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError> {
+/// Rejects a database that is damaged, of another program, or of a newer build. Writes nothing.
+fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<DatabaseState, OpenError> {
     let failed = |e: diesel::result::Error| classify(path, e.to_string());
     let check: Vec<String> = sql::<Text>("PRAGMA quick_check(1)").load(conn).map_err(failed)?;
     if check != ["ok"] {
@@ -105,7 +111,7 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError>
     let tables: Vec<String> =
         sql::<Text>("SELECT name FROM sqlite_master WHERE type = 'table'").load(conn).map_err(failed)?;
     if tables.is_empty() {
-        return Ok(Found::Nothing);
+        return Ok(DatabaseState::Empty);
     }
     if !tables.iter().any(|name| name == "__diesel_schema_migrations") {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -113,51 +119,51 @@ fn inspect(conn: &mut SqliteConnection, path: &Path) -> Result<Found, OpenError>
     let applied: Vec<String> = sql::<Text>("SELECT version FROM __diesel_schema_migrations ORDER BY version")
         .load(conn)
         .map_err(failed)?;
-    let known = known(path)?;
-    match applied.into_iter().find(|version| !known.contains(version)) {
+    let known_migrations = known_migrations(path)?;
+    match applied.into_iter().find(|version| !known_migrations.contains(version)) {
         Some(migration) => Err(OpenError::Newer { path: path.to_owned(), migration }),
-        None => Ok(Found::Ours),
+        None => Ok(DatabaseState::Existing),
     }
 }
 
-/// Applies what is pending, after a copy of a database that has something to lose.
-fn migrate(conn: &mut SqliteConnection, path: &Path, found: Found) -> Result<(), OpenError> {
+/// Applies the pending migrations, after a backup if the database is not empty.
+fn migrate(conn: &mut SqliteConnection, path: &Path, found: DatabaseState) -> Result<(), OpenError> {
     let failed = |detail: String| OpenError::Failed { path: path.to_owned(), detail };
     let pending = conn.pending_migrations(MIGRATIONS).map_err(|e| failed(e.to_string()))?;
     let Some(first) = pending.first().map(|migration| migration.name().version().to_string()) else {
         return Ok(());
     };
     match found {
-        Found::Nothing => {}
-        Found::Ours => back_up(conn, &beside(path, &format!(".before-{first}")))?,
+        DatabaseState::Empty => {}
+        DatabaseState::Existing => back_up(conn, &sibling(path, &format!(".before-{first}")))?,
     }
     conn.run_migrations(&pending).map_err(|e| classify(path, e.to_string()))?;
     Ok(())
 }
 
-/// Copies the database to `target`, replacing an older copy.
+/// Copies the database to `target`, and replaces an older copy there.
 fn back_up(conn: &mut SqliteConnection, target: &Path) -> Result<(), OpenError> {
     let failed = |detail: String| OpenError::Backup { path: target.to_owned(), detail };
     match fs::remove_file(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error.to_string())),
         Ok(()) | Err(_) => {}
     }
-    // VACUUM INTO takes an empty file; making it first gives it its mode.
-    private().create_new(true).open(target).map_err(|e| failed(e.to_string()))?;
+    // `VACUUM INTO` accepts an empty file. Creating the file first gives it the right mode.
+    private_options().create_new(true).open(target).map_err(|e| failed(e.to_string()))?;
     let text = target.to_str().unwrap_or_default();
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(text).execute(conn);
     copied.map(drop).map_err(|e| failed(e.to_string()))
 }
 
-/// The versions of the migrations in this build.
-fn known(path: &Path) -> Result<Vec<String>, OpenError> {
+/// Returns the versions of the migrations in this build.
+fn known_migrations(path: &Path) -> Result<Vec<String>, OpenError> {
     let migrations: Result<Vec<Box<dyn Migration<Sqlite>>>, _> = MIGRATIONS.migrations();
     let migrations =
         migrations.map_err(|e| OpenError::Failed { path: path.to_owned(), detail: e.to_string() })?;
     Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
-/// Diesel passes on SQLite's words without its code, so the words decide (`sqlite3_errstr`).
+/// Classifies an error by SQLite's message (`sqlite3_errstr`), because Diesel does not expose the error code.
 fn classify(path: &Path, detail: String) -> OpenError {
     let path = path.to_owned();
     match detail.as_str() {
@@ -170,14 +176,14 @@ fn classify(path: &Path, detail: String) -> OpenError {
     }
 }
 
-fn private() -> OpenOptions {
+fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
 }
 
-/// The file of the same name with `suffix` added.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// Returns the path with `suffix` appended to the file name.
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

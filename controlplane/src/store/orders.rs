@@ -1,36 +1,36 @@
-//! Orders under way at the CAs: each is finished, none is placed twice.
+//! The table of pending orders at CAs, so that each is resumed after a restart and none is order twice.
 
 use diesel::prelude::*;
 use time::OffsetDateTime;
 use webgateway_proto::model::{CertName, CertificateId};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::acme_orders;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
-/// An order that a CA has.
+/// A pending order.
 #[derive(Clone)]
-pub(crate) struct Placed {
-    /// The certificate it is for.
+pub(crate) struct StoredOrder {
+    /// The certificate's id.
     pub id: CertificateId,
-    /// The CA's directory.
+    /// The URL of the CA's directory.
     pub directory: String,
-    /// The order's own URL.
+    /// The order's URL.
     pub url: String,
-    /// What it is for.
+    /// The names of the certificate.
     pub names: Vec<CertName>,
-    /// The private key it will be finished with: PKCS#8 DER.
+    /// The private key of the certificate: PKCS#8 DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-/// The order under way for this certificate at this CA, if there is one.
+/// Returns the pending order for this certificate at this CA, if there is one.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     id: &CertificateId,
     directory: &str,
     key: &SecretKey,
-) -> Result<Option<Placed>, StoreError> {
+) -> Result<Option<StoredOrder>, StoreError> {
     let row: Option<(String, String, Vec<u8>)> = acme_orders::table
         .find((id.as_str(), directory))
         .select((acme_orders::url, acme_orders::names, acme_orders::sealed_key))
@@ -39,26 +39,26 @@ pub(crate) fn find(
     let Some((url, names, sealed)) = row else { return Ok(None) };
     let names: Vec<String> = serde_json::from_str(&names).map_err(|e| damaged(id, e))?;
     let names: Result<Vec<CertName>, _> = names.iter().map(|name| name.parse()).collect();
-    let key = key.open(&sealed_as(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
+    let key = key.open(&seal_name(id), &sealed).map_err(|e| damaged(id, format!("its private key: {e}")))?;
     let names = names.map_err(|e| damaged(id, e))?;
-    Ok(Some(Placed { id: id.clone(), directory: directory.to_owned(), url, names, key }))
+    Ok(Some(StoredOrder { id: id.clone(), directory: directory.to_owned(), url, names, key }))
 }
 
-/// Keeps an order just placed.
+/// Stores a pending order.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
-    placed: &Placed,
+    order: &StoredOrder,
     now: OffsetDateTime,
     key: &SecretKey,
 ) -> Result<(), StoreError> {
-    let names: Vec<String> = placed.names.iter().map(ToString::to_string).collect();
-    let sealed = key.seal(&sealed_as(&placed.id), &placed.key).map_err(|e| damaged(&placed.id, e))?;
+    let names: Vec<String> = order.names.iter().map(ToString::to_string).collect();
+    let sealed = key.seal(&seal_name(&order.id), &order.key).map_err(|e| damaged(&order.id, e))?;
     diesel::replace_into(acme_orders::table)
         .values((
-            acme_orders::certificate_id.eq(placed.id.as_str()),
-            acme_orders::directory.eq(&placed.directory),
-            acme_orders::url.eq(&placed.url),
-            acme_orders::names.eq(serde_json::to_string(&names).map_err(|e| damaged(&placed.id, e))?),
+            acme_orders::certificate_id.eq(order.id.as_str()),
+            acme_orders::directory.eq(&order.directory),
+            acme_orders::url.eq(&order.url),
+            acme_orders::names.eq(serde_json::to_string(&names).map_err(|e| damaged(&order.id, e))?),
             acme_orders::sealed_key.eq(sealed),
             acme_orders::created_at.eq(now.unix_timestamp()),
         ))
@@ -66,20 +66,20 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Forgets the order for this certificate at this CA: it is finished, or will never be.
-pub(crate) fn forget(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
+/// Deletes the order for this certificate at this CA, because it is finished or has failed for good.
+pub(crate) fn delete(tx: &mut WriteTx<'_>, id: &CertificateId, directory: &str) -> Result<(), StoreError> {
     diesel::delete(acme_orders::table.find((id.as_str(), directory))).execute(tx.conn)?;
     Ok(())
 }
 
-/// Forgets all orders for a certificate that nobody needs.
-pub(crate) fn forget_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
+/// Deletes all orders for an unneeded certificate.
+pub(crate) fn delete_all(tx: &mut WriteTx<'_>, id: &CertificateId) -> Result<(), StoreError> {
     let rows = acme_orders::table.filter(acme_orders::certificate_id.eq(id.as_str()));
     diesel::delete(rows).execute(tx.conn)?;
     Ok(())
 }
 
-fn sealed_as(id: &CertificateId) -> String {
+fn seal_name(id: &CertificateId) -> String {
     format!("acme-order {id}")
 }
 
@@ -98,24 +98,24 @@ mod tests {
     const CA: &str = "https://ca.example/dir";
 
     #[tokio::test]
-    async fn orders_and_accounts_are_kept_sealed_until_they_are_forgotten() {
+    async fn orders_and_accounts_are_sealed_and_can_be_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let store =
             Store::open(&dir.path().join("c.db"), Metrics::register(&mut Registry::default())).unwrap();
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (key, now) = (SecretKey::new(&[1; 32]).unwrap(), OffsetDateTime::UNIX_EPOCH);
             let id = CertificateId::parse("a.example").unwrap();
-            let placed = Placed {
+            let order = StoredOrder {
                 id: id.clone(),
                 directory: CA.into(),
                 url: "https://ca.example/order/1".into(),
                 names: vec!["a.example".parse().unwrap(), "*.a.example".parse().unwrap()],
                 key: Zeroizing::new(b"order sesame".to_vec()),
             };
-            put(tx, &placed, now, &key)?;
+            put(tx, &order, now, &key)?;
             accounts::put(tx, CA, b"account sesame", now, &key)?;
             let found = find(tx, &id, CA, &key)?.unwrap();
-            assert_eq!((found.url, found.names), (placed.url, placed.names));
+            assert_eq!((found.url, found.names), (order.url, order.names));
             assert_eq!(found.key.as_slice(), b"order sesame");
             assert!(find(tx, &id, "https://other.example/dir", &key)?.is_none());
             assert_eq!(accounts::find(tx, CA, &key)?.unwrap().as_slice(), b"account sesame");
@@ -129,7 +129,7 @@ mod tests {
         }
         let write = store.write("test", |tx| -> Result<(), StoreError> {
             let (key, id) = (SecretKey::new(&[1; 32]).unwrap(), CertificateId::parse("a.example").unwrap());
-            accounts::forget(tx, CA)?;
+            accounts::delete(tx, CA)?;
             assert!(find(tx, &id, CA, &key)?.is_none() && accounts::find(tx, CA, &key)?.is_none());
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! Routes as rows, and what is left of those that were deleted.
+//! The tables of routes and of the tombstones of deleted routes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use super::{StoreError, Tx, WriteTx};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = routes, treat_none_as_null = true, check_for_backend(diesel::sqlite::Sqlite))]
-pub(super) struct Row {
+pub(super) struct RouteRow {
     id: String,
     owner: String,
     host: String,
@@ -29,7 +29,7 @@ pub(super) struct Row {
     options: String,
 }
 
-/// The options as they are stored; one that this build does not know is an error, not lost.
+/// The stored options of a route. An option that this build does not know is an error, so that it is not lost.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredOptions {
@@ -37,73 +37,73 @@ struct StoredOptions {
     options: RouteOptions,
 }
 
-/// The route of this id.
+/// Returns the route with this id.
 pub(crate) fn find(tx: &mut Tx<'_>, id: RouteId) -> Result<Option<Route>, StoreError> {
-    let row = routes::table.find(id.to_string()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row = routes::table.find(id.to_string()).select(RouteRow::as_select()).first(tx.conn).optional()?;
+    row.map(RouteRow::parse).transpose()
 }
 
-/// The route of this host.
+/// Returns the route with this host.
 pub(crate) fn find_by_host(tx: &mut Tx<'_>, host: &Host) -> Result<Option<Route>, StoreError> {
     let query = routes::table.filter(routes::host.eq(host.as_str()));
-    let row = query.select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row = query.select(RouteRow::as_select()).first(tx.conn).optional()?;
+    row.map(RouteRow::parse).transpose()
 }
 
-/// Which routes are meant; with nothing given, all.
+/// A filter for routes. Fields that are `None` match all routes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
-    /// Those that exist for this user.
-    pub seen_by: Option<KeyId>,
-    /// Those of this owner.
+pub(crate) struct RouteFilter {
+    /// The user to whom the routes must be visible.
+    pub visible_to: Option<KeyId>,
+    /// The owner of the routes.
     pub owner: Option<String>,
-    /// Those whose host begins with this.
+    /// The prefix of the routes' hosts.
     pub host: Option<String>,
-    /// Those of this mode.
+    /// The mode of the routes.
     pub mode: Option<Mode>,
 }
 
-/// The first routes by host after the host `after`, at most `limit`.
+/// Returns the first matching routes by host after the host `after`, at most `limit`.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
-    filter: &Filter,
+    filter: &RouteFilter,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Route>, StoreError> {
     let mut query =
-        routes::table.select(Row::as_select()).order(routes::host).limit(limit.into()).into_boxed();
+        routes::table.select(RouteRow::as_select()).order(routes::host).limit(limit.into()).into_boxed();
     if let Some(after) = after {
         query = query.filter(routes::host.gt(after));
     }
-    if let Some(user) = &filter.seen_by {
+    if let Some(user) = &filter.visible_to {
         query = query.filter(routes::owner.eq(user.as_str()));
     }
     if let Some(owner) = &filter.owner {
         query = query.filter(routes::owner.eq(owner));
     }
     if let Some(start) = &filter.host {
-        // A range, which the index has; hosts are ASCII.
+        // A range condition, because it can use the index. Hosts are ASCII.
         query = query.filter(routes::host.ge(start)).filter(routes::host.lt(format!("{start}{}", char::MAX)));
     }
     if let Some(mode) = filter.mode {
         query = query.filter(routes::mode.eq(mode.as_str()));
     }
-    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+    query.load(tx.conn)?.into_iter().map(RouteRow::parse).collect()
 }
 
-/// Looks at the hosts and modes of one owner's routes, or of all, by host after the host `after`, until `visit` has
-/// enough or `most` were seen. Tells the last host seen, if there may be more.
-pub(crate) fn visit(
+/// Calls `visit` with the hosts and modes of one owner's routes, or of all, by host after the host `after`, until
+/// `visit` breaks or `max_rows` were visited. Returns the last host, if there may be more.
+pub(crate) fn scan(
     tx: &mut Tx<'_>,
     owner: Option<&KeyId>,
     after: Option<&str>,
-    most: u32,
+    max_rows: u32,
     mut visit: impl FnMut(Host, Mode) -> ControlFlow<()>,
 ) -> Result<Option<Host>, StoreError> {
     let mut query = routes::table
         .select((routes::host, routes::mode))
         .order(routes::host)
-        .limit(most.into())
+        .limit(max_rows.into())
         .into_boxed();
     if let Some(owner) = owner {
         query = query.filter(routes::owner.eq(owner.as_str()));
@@ -111,34 +111,36 @@ pub(crate) fn visit(
     if let Some(after) = after {
         query = query.filter(routes::host.gt(after));
     }
-    let (mut seen, mut last) = (0, None);
+    let (mut visited, mut last) = (0, None);
     for row in query.load_iter::<(String, String), DefaultLoadingMode>(tx.conn)? {
         let (host, mode) = row?;
         let host = Host::parse(&host).map_err(|e| StoreError::damaged("routes", &host, e))?;
         let mode = parse_mode(&mode, host.as_str())?;
-        seen += 1;
+        visited += 1;
         last = Some(host.clone());
         if visit(host, mode).is_break() {
             return Ok(last);
         }
     }
-    Ok(last.filter(|_| seen == most))
+    Ok(last.filter(|_| visited == max_rows))
 }
 
-/// Adds a route; an id that was deleted before lives again.
+/// Adds a route. Deletes the tombstone of an earlier route with the same id.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
     diesel::delete(tombstones::table.find(route.id.to_string())).execute(tx.conn)?;
-    diesel::insert_into(routes::table).values(Row::write(route)?).execute(tx.conn)?;
+    diesel::insert_into(routes::table).values(RouteRow::from_route(route)?).execute(tx.conn)?;
     Ok(())
 }
 
-/// Replaces the route of the same id.
+/// Replaces the route with the same id.
 pub(crate) fn update(tx: &mut WriteTx<'_>, route: &Route) -> Result<(), StoreError> {
-    diesel::update(routes::table.find(route.id.to_string())).set(Row::write(route)?).execute(tx.conn)?;
+    diesel::update(routes::table.find(route.id.to_string()))
+        .set(RouteRow::from_route(route)?)
+        .execute(tx.conn)?;
     Ok(())
 }
 
-/// Deletes a route and remembers that it was deleted at `version`, which is `now`.
+/// Deletes a route and leaves a tombstone with `version` and `now`.
 pub(crate) fn delete(
     tx: &mut WriteTx<'_>,
     id: RouteId,
@@ -156,13 +158,13 @@ pub(crate) fn delete(
     Ok(())
 }
 
-impl Row {
-    /// Fails on a row that this program cannot have written.
-    pub(super) fn read(self) -> Result<Route, StoreError> {
+impl RouteRow {
+    /// Parses the row. Fails on a row that this program cannot have written.
+    pub(super) fn parse(self) -> Result<Route, StoreError> {
         let damaged = |reason: String| StoreError::damaged("routes", &self.id, reason);
         let texts: Vec<String> = serde_json::from_str(&self.backends).map_err(|e| damaged(e.to_string()))?;
-        // What is allowed may have been narrowed since: the nodes judge that, a row stays readable.
-        let backends = Backends::parse(&texts, &everywhere()).map_err(|e| damaged(e.to_string()))?;
+        // The permitted prefixes may have been narrowed since. Nodes enforce them; the row must stay readable.
+        let backends = Backends::parse(&texts, &all_addresses()).map_err(|e| damaged(e.to_string()))?;
         let options: StoredOptions =
             serde_json::from_str(&self.options).map_err(|e| damaged(e.to_string()))?;
         let mode = parse_mode(&self.mode, &self.id)?;
@@ -178,7 +180,7 @@ impl Row {
         })
     }
 
-    fn write(route: &Route) -> Result<Self, StoreError> {
+    fn from_route(route: &Route) -> Result<Self, StoreError> {
         let backends = route.destination.backends.as_slice();
         let id = route.id.to_string();
         let damaged = |error| StoreError::damaged("routes", &id, error);
@@ -202,18 +204,18 @@ fn parse_mode(text: &str, key: &str) -> Result<Mode, StoreError> {
     Mode::parse(text).map_err(|_| StoreError::damaged("routes", key, format!("mode `{text}`")))
 }
 
-fn everywhere() -> Prefixes {
+fn all_addresses() -> Prefixes {
     let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
     let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
     Prefixes::new(vec![v4, v6])
 }
 
-/// Unix milliseconds.
+/// Converts a time to Unix milliseconds.
 pub(super) fn to_millis(time: OffsetDateTime) -> i64 {
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
-/// From Unix milliseconds; `None` if outside the calendar.
+/// Converts Unix milliseconds to a time; `None` if it is outside the calendar.
 pub(super) fn from_millis(millis: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
 }

@@ -1,4 +1,4 @@
-//! The tables, as the migrations make them.
+//! The tables that the migrations create, for Diesel.
 
 diesel::table! {
     meta (key) {

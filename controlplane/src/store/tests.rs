@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use webgateway_proto::model::{
     Backends, Destination, Host, KeyId, Mode, Prefixes, Route, RouteId, RouteOptions,
 };
+use webgateway_seal::SecretKey;
 
-use super::nonces::{FirstUse, NonceUse};
+use super::nonces::{NonceCheck, NonceUse};
 use super::*;
 use crate::clock::Clock;
-use crate::seal::SecretKey;
 
 fn metrics() -> Metrics {
     Metrics::register(&mut Registry::default())
@@ -61,7 +61,7 @@ async fn add(store: &Store, host: &str) -> Route {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn committed_changes_survive_a_restart() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let changed = store.changed();
@@ -80,7 +80,7 @@ async fn what_was_written_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_fails_leaves_nothing() {
+async fn a_failed_transaction_leaves_no_change() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let before = *store.changed().borrow();
@@ -95,7 +95,7 @@ async fn what_fails_leaves_nothing() {
     assert!(matches!(failed, Err(StoreError::Interrupted)));
     let left: Result<_, StoreError> = store
         .read("test", |tx| {
-            Ok((routes::page(tx, &routes::Filter::default(), None, 1000)?.len(), tx.revision()?))
+            Ok((routes::page(tx, &routes::RouteFilter::default(), None, 1000)?.len(), tx.revision()?))
         })
         .await;
     assert_eq!(left.unwrap(), (0, before));
@@ -103,7 +103,7 @@ async fn what_fails_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_transaction_costs_that_transaction_only() {
+async fn a_panic_affects_only_its_own_transaction() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let panicked: Result<(), StoreError> = store
@@ -117,7 +117,7 @@ async fn a_panic_in_a_transaction_costs_that_transaction_only() {
 }
 
 #[tokio::test]
-async fn what_is_written_together_fails_each_for_itself() {
+async fn transactions_of_a_batch_fail_independently() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let owner = add(&store, "first.example").await.owner;
@@ -146,26 +146,26 @@ async fn what_is_written_together_fails_each_for_itself() {
     let in_order = versions.clone();
     versions.sort_unstable();
     versions.dedup();
-    assert_eq!((versions.len(), &versions), (50, &in_order), "a number each, as they were asked for");
+    assert_eq!((versions.len(), &versions), (50, &in_order), "one version each, in the order of the calls");
     for (n, outcome) in outcomes.iter().enumerate() {
         assert_eq!(outcome.is_ok(), n % 4 == 0, "{n}: {outcome:?}");
     }
     assert_eq!(*store.changed().borrow(), versions[49]);
     drop(store);
     let store = open(&path).unwrap();
-    let kept = store
-        .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::Filter::default(), None, 1000))
+    let found = store
+        .read::<_, StoreError, _>("test", |tx| routes::page(tx, &routes::RouteFilter::default(), None, 1000))
         .await
         .unwrap();
-    assert_eq!(kept.len(), 51);
+    assert_eq!(found.len(), 51);
     assert!(
-        kept.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))
+        found.iter().all(|route| route.host.as_str() == "first.example" || versions.contains(&route.version))
     );
 }
 
-/// Looking at a revision after which nothing changed is compared with reading everything, which is what a walk costs.
+/// Compares the cost of reading changes at the latest revision, when there are none, with that of reading everything.
 #[tokio::test]
-async fn what_changed_is_found_without_walking_what_there_is() {
+async fn changes_are_found_without_a_scan_of_all_rows() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let owner = add(&store, "first.example").await.owner;
@@ -207,7 +207,7 @@ async fn readers_cannot_write() {
 }
 
 #[tokio::test]
-async fn a_deleted_route_leaves_a_tombstone_until_it_lives_again() {
+async fn a_deleted_route_leaves_a_tombstone_until_it_is_created_again() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let route = add(&store, "a.example").await;
@@ -251,7 +251,7 @@ async fn certificate_names_follow_the_certificates() {
         ("DELETE FROM certificates".to_owned(), [false, false, false]),
     ];
     for (statement, expected) in statements {
-        let said: Result<_, StoreError> = store
+        let covered: Result<_, StoreError> = store
             .write("test", move |tx| {
                 tx.conn.batch_execute(&statement)?;
                 let host = |text| Host::parse(text).unwrap();
@@ -262,12 +262,12 @@ async fn certificate_names_follow_the_certificates() {
                 ])
             })
             .await;
-        assert_eq!(said.unwrap(), expected);
+        assert_eq!(covered.unwrap(), expected);
     }
 }
 
 #[tokio::test]
-async fn a_nonce_counts_once() {
+async fn a_nonce_is_accepted_once() {
     let (_dir, path) = fresh();
     let store = Arc::new(open(&path).unwrap());
     let spend = |now: i64| {
@@ -275,7 +275,7 @@ async fn a_nonce_counts_once() {
         async move {
             let key_id: KeyId = "user1.pub".parse().unwrap();
             let used = NonceUse { key_id, nonce: "n".to_owned(), now, expires_at: now + 10 };
-            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &FirstUse::default());
+            let spend = move |tx: &mut WriteTx<'_>| nonces::spend(tx, &used, &NonceCheck::default());
             match store.write("test", spend).await {
                 Ok(()) => true,
                 Err(StoreError::Replayed) => false,
@@ -298,7 +298,7 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn other_files_are_refused_and_left_as_they_are() {
+fn other_files_are_rejected_and_left_unchanged() {
     let (_dir, path) = fresh();
     let text = b"certainly not a database";
     fs::write(&path, text).unwrap();
@@ -315,7 +315,7 @@ fn other_files_are_refused_and_left_as_they_are() {
 }
 
 #[test]
-fn a_damaged_database_is_refused_and_left_as_it_is() {
+fn a_damaged_database_is_rejected_and_left_unchanged() {
     let (_dir, path) = fresh();
     drop(open(&path).unwrap());
     let mut bytes = fs::read(&path).unwrap();
@@ -328,7 +328,7 @@ fn a_damaged_database_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_newer_database_is_refused_and_left_as_it_is() {
+fn a_newer_database_is_rejected_and_left_unchanged() {
     let (_dir, path) = fresh();
     drop(open(&path).unwrap());
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -345,7 +345,7 @@ fn a_newer_database_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn an_unwritable_place_is_said() {
+fn an_unwritable_path_is_reported() {
     let dir = TempDir::new().unwrap();
     for path in [dir.path().join("missing/x.db"), "/proc/x.db".into(), dir.path().to_owned()] {
         let refused = open(&path).unwrap_err();
@@ -353,9 +353,9 @@ fn an_unwritable_place_is_said() {
     }
 }
 
-/// A database from before the first migration of this build stands for any older one.
+/// A database from before the first migration of this build represents any older one.
 #[test]
-fn an_older_database_is_copied_before_it_is_migrated() {
+fn an_older_database_is_backed_up_before_it_is_migrated() {
     let (_dir, path) = fresh();
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     conn.batch_execute(
@@ -368,12 +368,12 @@ fn an_older_database_is_copied_before_it_is_migrated() {
     let copy = path.with_file_name("controlplane.db.before-20261123000000");
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let mut conn = SqliteConnection::establish(copy.to_str().unwrap()).unwrap();
-    let kept: i32 =
+    let found: i32 =
         diesel::dsl::sql::<diesel::sql_types::Integer>("SELECT x FROM old").get_result(&mut conn).unwrap();
-    assert_eq!(kept, 42);
+    assert_eq!(found, 42);
 }
 
-/// See .cargo/config.toml.
+/// The options are set in .cargo/config.toml.
 #[test]
 fn sqlite_is_built_without_shared_locks_and_keeps_statements_prepared() {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();

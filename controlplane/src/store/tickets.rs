@@ -1,4 +1,4 @@
-//! The keys that session tickets are sealed with on every node; their secrets sealed here.
+//! The session ticket keys of all nodes, sealed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,55 +7,55 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::warn;
 use webgateway_proto::feed::{TicketKey, TicketKeys};
+use webgateway_seal::SecretKey;
 use zeroize::Zeroizing;
 
 use super::schema::meta;
 use super::{StoreError, Tx, WriteTx};
-use crate::seal::SecretKey;
 
-const TICKETS: &str = "feed_ticket_keys";
+const META_KEY: &str = "feed_ticket_keys";
 
-/// The keys and when they came to be these.
+/// The stored session ticket keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
-    /// The revision that made them these.
+pub(crate) struct StoredTicketKeys {
+    /// The revision that stored them.
     pub version: u64,
-    /// When that was.
+    /// The time of the last rotation.
     pub rotated_at: OffsetDateTime,
-    /// The keys: the one in use, the next, the last one.
+    /// The keys, in the order current, next, previous.
     pub keys: TicketKeys,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct TicketKeysRow {
     version: u64,
     rotated_at: i64,
-    /// Base64; opened, each key is its name and its secret, 48 bytes.
+    /// The keys, sealed, in base64. Each key is its name and its secret, 48 bytes.
     sealed: String,
 }
 
-/// The keys, if there are some that this secret key opens.
-pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<Stored>, StoreError> {
-    let text: Option<String> = meta::table.find(TICKETS).select(meta::value).first(tx.conn).optional()?;
+/// Returns the keys, if there are any and the secret key opens them.
+pub(crate) fn find(tx: &mut Tx<'_>, key: &SecretKey) -> Result<Option<StoredTicketKeys>, StoreError> {
+    let text: Option<String> = meta::table.find(META_KEY).select(meta::value).first(tx.conn).optional()?;
     let Some(text) = text else { return Ok(None) };
-    let row: Row = serde_json::from_str(&text).map_err(damaged)?;
+    let row: TicketKeysRow = serde_json::from_str(&text).map_err(damaged)?;
     let sealed = STANDARD.decode(&row.sealed).map_err(damaged)?;
-    let opened = match key.open(TICKETS, &sealed) {
+    let opened = match key.open(META_KEY, &sealed) {
         Ok(opened) => opened,
         Err(error) => {
-            warn!(%error, "the session ticket keys are lost, new ones are made");
+            warn!(%error, "session ticket keys cannot be opened, generating new ones");
             return Ok(None);
         }
     };
     let rotated_at = OffsetDateTime::from_unix_timestamp(row.rotated_at).map_err(damaged)?;
-    Ok(Some(Stored {
+    Ok(Some(StoredTicketKeys {
         version: row.version,
         rotated_at,
-        keys: read(&opened).ok_or_else(|| damaged("length"))?,
+        keys: parse_keys(&opened).ok_or_else(|| damaged("length"))?,
     }))
 }
 
-/// Keeps these keys from now on, in place of the others; they are news for the nodes.
+/// Replaces the keys. The new ones are distributed to nodes.
 pub(crate) fn put(
     tx: &mut WriteTx<'_>,
     keys: &TicketKeys,
@@ -67,15 +67,15 @@ pub(crate) fn put(
         plain.extend_from_slice(name);
         plain.extend_from_slice(secret.as_slice());
     }
-    let sealed = STANDARD.encode(key.seal(TICKETS, &plain).map_err(damaged)?);
-    let row = Row { version: tx.revise()?, rotated_at: now.unix_timestamp(), sealed };
+    let sealed = STANDARD.encode(key.seal(META_KEY, &plain).map_err(damaged)?);
+    let row = TicketKeysRow { version: tx.revise()?, rotated_at: now.unix_timestamp(), sealed };
     let text = serde_json::to_string(&row).map_err(damaged)?;
-    let values = (meta::key.eq(TICKETS), meta::value.eq(text));
+    let values = (meta::key.eq(META_KEY), meta::value.eq(text));
     diesel::replace_into(meta::table).values(values).execute(tx.conn)?;
     Ok(())
 }
 
-fn read(plain: &[u8]) -> Option<TicketKeys> {
+fn parse_keys(plain: &[u8]) -> Option<TicketKeys> {
     let one = |key: &[u8]| {
         let (name, secret) = key.split_first_chunk::<16>()?;
         Some(TicketKey { name: *name, secret: Zeroizing::new(secret.try_into().ok()?) })
@@ -84,5 +84,5 @@ fn read(plain: &[u8]) -> Option<TicketKeys> {
 }
 
 fn damaged(reason: impl ToString) -> StoreError {
-    StoreError::damaged("meta", TICKETS, reason)
+    StoreError::damaged("meta", META_KEY, reason)
 }

@@ -1,4 +1,4 @@
-//! Forgets deletions that are long ago or too many; a node that stands before them is told everything anew.
+//! The deletion of old tombstones. Nodes at a version before a deleted tombstone need a full snapshot.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -8,11 +8,15 @@ use super::routes::to_millis;
 use super::schema::{meta, tombstones};
 use super::{StoreError, Tx, WriteTx, certificates};
 
-const FLOOR: &str = "feed_floor";
+const FLOOR_KEY: &str = "feed_floor";
 
-/// Forgets what was deleted before `before`, and all but about `most` of the rest; tells the floor: a difference from
-/// a version before it cannot be told any more.
-pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -> Result<u64, StoreError> {
+/// Deletes the tombstones from before `before` and all but about `max_tombstones` of the rest. Returns the floor: the
+/// version below which the store can no longer compute a difference.
+pub(crate) fn compact(
+    tx: &mut WriteTx<'_>,
+    max_tombstones: u32,
+    before: OffsetDateTime,
+) -> Result<u64, StoreError> {
     let known = floor(tx)?;
     let old: Option<i64> = tombstones::table
         .filter(tombstones::deleted_at.lt(to_millis(before)))
@@ -21,21 +25,21 @@ pub(crate) fn compact(tx: &mut WriteTx<'_>, most: u32, before: OffsetDateTime) -
     let surplus: Option<i64> = tombstones::table
         .select(tombstones::version)
         .order(tombstones::version.desc())
-        .offset(most.into())
+        .offset(max_tombstones.into())
         .first(tx.conn)
         .optional()?;
     let Some(until) = old.max(surplus) else { return Ok(known) };
     diesel::delete(tombstones::table.filter(tombstones::version.le(until))).execute(tx.conn)?;
-    certificates::forget_dropped(tx, until)?;
+    certificates::purge_dropped(tx, until)?;
     let floor = known.max(until.cast_unsigned());
-    let row = (meta::key.eq(FLOOR), meta::value.eq(floor.to_string()));
+    let row = (meta::key.eq(FLOOR_KEY), meta::value.eq(floor.to_string()));
     diesel::replace_into(meta::table).values(row).execute(tx.conn)?;
     Ok(floor)
 }
 
 fn floor(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-    let text: Option<String> = meta::table.find(FLOOR).select(meta::value).first(tx.conn).optional()?;
-    let parse = |text: String| text.parse().map_err(|e| StoreError::damaged("meta", FLOOR, e));
+    let text: Option<String> = meta::table.find(FLOOR_KEY).select(meta::value).first(tx.conn).optional()?;
+    let parse = |text: String| text.parse().map_err(|e| StoreError::damaged("meta", FLOOR_KEY, e));
     text.map_or(Ok(0), parse)
 }
 
@@ -63,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_or_too_much_is_forgotten_and_the_floor_says_so() {
+    async fn old_and_surplus_tombstones_are_deleted_and_raise_the_floor() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("controlplane.db");
         let open = || Store::open(&path, Metrics::register(&mut Registry::default())).unwrap();
@@ -78,7 +82,7 @@ mod tests {
             versions.push(deleted.await);
         }
         let left = |tx: &mut WriteTx<'_>| Ok(tombstones::table.count().get_result::<i64>(tx.conn)?);
-        assert_eq!(write(&store, |tx| compact(tx, 10, at(0))).await, 0, "nothing is too old or too much");
+        assert_eq!(write(&store, |tx| compact(tx, 10, at(0))).await, 0, "nothing is old or surplus");
         assert_eq!(write(&store, left).await, 10);
         assert_eq!(write(&store, |tx| compact(tx, 10, at(3))).await, versions[2]);
         assert_eq!(write(&store, left).await, 7);

@@ -1,4 +1,4 @@
-//! One transaction: what may be done inside it, and how it ends.
+//! Read and write transactions.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,23 +13,23 @@ pub(crate) struct Tx<'c> {
     pub(super) conn: &'c mut SqliteConnection,
 }
 
-/// A transaction that is alone in writing.
+/// A write transaction. Only one runs at a time.
 pub(crate) struct WriteTx<'c> {
     tx: Tx<'c>,
-    written: Written,
+    effects: WriteEffects,
 }
 
-/// The outcome of a transaction, for when it is committed.
+/// The effects of a transaction beyond its own changes, which apply when it is committed.
 #[derive(Default)]
-pub(super) struct Written {
-    /// The revision it made.
-    pub(super) revised: Option<u64>,
-    /// The work that is to be done then.
+pub(super) struct WriteEffects {
+    /// The new revision, if the transaction created one.
+    pub(super) new_revision: Option<u64>,
+    /// The functions to call after the commit.
     pub(super) on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tx<'_> {
-    /// The revision the database stands at.
+    /// Returns the revision of the database.
     pub(crate) fn revision(&mut self) -> Result<u64, StoreError> {
         let value: i64 = revision::table.select(revision::value).first(self.conn)?;
         Ok(value.cast_unsigned())
@@ -37,25 +37,26 @@ impl Tx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// The number of this change: the revision the database stands at once this commits. Everything that the nodes
-    /// are to learn of carries it as its version.
+    /// Returns the revision that this transaction creates. All changes that nodes are to receive carry it as their
+    /// version.
     pub(crate) fn revise(&mut self) -> Result<u64, StoreError> {
-        if let Some(revised) = self.written.revised {
-            return Ok(revised);
+        if let Some(new_revision) = self.effects.new_revision {
+            return Ok(new_revision);
         }
         let next: i64 = diesel::update(revision::table)
             .set(revision::value.eq(revision::value + 1))
             .returning(revision::value)
             .get_result(self.tx.conn)?;
         let next = next.cast_unsigned();
-        self.written.revised = Some(next);
+        self.effects.new_revision = Some(next);
         Ok(next)
     }
 
-    /// Runs `work` once this transaction is on the disk, in the order of the commits, whether or not anybody still
-    /// waits for the answer; never if it is rolled back. For what is held in memory of the store, and for the log.
+    /// Calls `work` after this transaction is on the disk, in the order of the commits, even if the caller no longer
+    /// waits for the result. Does not call it if the transaction is rolled back. Meant for caches of the store and for
+    /// logging.
     pub(crate) fn on_commit(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.written.on_commit.push(Box::new(work));
+        self.effects.on_commit.push(Box::new(work));
     }
 }
 
@@ -77,48 +78,48 @@ pub(super) fn read<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let outcome = conn.transaction(|conn| work(&mut Tx { conn }).map_err(Abort::Work));
-    outcome.map_err(Abort::into_error)
+    let outcome = conn.transaction(|conn| work(&mut Tx { conn }).map_err(TxError::Work));
+    outcome.map_err(TxError::into_error)
 }
 
-/// A transaction of its own. Also gives the new revision, if there is one; does nothing after it.
+/// Runs a transaction of its own and returns the new revision, if there is one. The effects `on_commit` are ignored.
 pub(super) fn write<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
 ) -> Result<(T, Option<u64>), E> {
-    let (value, written) =
-        conn.immediate_transaction(|conn| attempt(conn, work)).map_err(Abort::into_error)?;
-    Ok((value, written.revised))
+    let (value, effects) =
+        conn.immediate_transaction(|conn| run_work(conn, work)).map_err(TxError::into_error)?;
+    Ok((value, effects.new_revision))
 }
 
-/// The same inside a transaction of many: what fails, by a panic too, is undone alone.
-pub(super) fn within<T, E: From<StoreError>>(
+/// Runs a transaction nested in a batch. An error or a panic rolls back this transaction alone.
+pub(super) fn write_nested<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Written), E> {
+) -> Result<(T, WriteEffects), E> {
     let caught = |conn: &mut SqliteConnection| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| attempt(conn, work)));
-        outcome.unwrap_or_else(|_| Err(Abort::Work(StoreError::Interrupted.into())))
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_work(conn, work)));
+        outcome.unwrap_or_else(|_| Err(TxError::Work(StoreError::Interrupted.into())))
     };
-    conn.transaction(caught).map_err(Abort::into_error)
+    conn.transaction(caught).map_err(TxError::into_error)
 }
 
-fn attempt<T, E: From<StoreError>>(
+fn run_work<T, E: From<StoreError>>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
-) -> Result<(T, Written), Abort<E>> {
-    let mut tx = WriteTx { tx: Tx { conn }, written: Written::default() };
-    let value = work(&mut tx).map_err(Abort::Work)?;
-    Ok((value, tx.written))
+) -> Result<(T, WriteEffects), TxError<E>> {
+    let mut tx = WriteTx { tx: Tx { conn }, effects: WriteEffects::default() };
+    let value = work(&mut tx).map_err(TxError::Work)?;
+    Ok((value, tx.effects))
 }
 
-/// Why a transaction is rolled back: Diesel's reason, or the work's own.
-enum Abort<E> {
+/// The reason for a rollback: an error of Diesel or of the work itself.
+enum TxError<E> {
     Database(diesel::result::Error),
     Work(E),
 }
 
-impl<E: From<StoreError>> Abort<E> {
+impl<E: From<StoreError>> TxError<E> {
     fn into_error(self) -> E {
         match self {
             Self::Database(error) => StoreError::from(error).into(),
@@ -127,7 +128,7 @@ impl<E: From<StoreError>> Abort<E> {
     }
 }
 
-impl<E> From<diesel::result::Error> for Abort<E> {
+impl<E> From<diesel::result::Error> for TxError<E> {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error)
     }

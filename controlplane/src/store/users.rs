@@ -1,4 +1,4 @@
-//! The users this gateway has seen: whether they are suspended, what they have and what they may have.
+//! The table of users, with their suspensions, quotas and numbers of routes.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -10,29 +10,29 @@ use super::routes::{from_millis, to_millis};
 use super::schema::users;
 use super::{StoreError, Tx, WriteTx};
 
-/// Stands for no limit.
+/// The value of a quota column for no limit.
 const NO_LIMIT: i64 = -1;
 
-/// A user.
+/// A user that has called the API at least once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
-    /// Their key.
+    /// The id of the user's key.
     pub id: KeyId,
-    /// When they were first seen.
+    /// The time of the user's first call.
     pub first_seen: OffsetDateTime,
-    /// If they are suspended.
+    /// The suspension, if the user is suspended.
     pub suspension: Option<Suspension>,
-    /// The number of their routes.
+    /// The number of the user's routes.
     pub routes: u64,
-    /// The number of backends that these have together.
+    /// The number of backends of all the user's routes.
     pub backends: u64,
-    /// Their own quotas.
+    /// The quotas set for this user, which override the general ones.
     pub quota: OwnQuota,
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-struct Row {
+struct UserRow {
     key_id: String,
     suspended: bool,
     first_seen: i64,
@@ -46,19 +46,19 @@ struct Row {
     backend_count: i64,
 }
 
-/// This user, if they were ever seen.
+/// Returns the user, if known.
 pub(crate) fn find(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<User>, StoreError> {
-    let row: Option<Row> =
-        users::table.find(user.as_str()).select(Row::as_select()).first(tx.conn).optional()?;
-    row.map(Row::read).transpose()
+    let row: Option<UserRow> =
+        users::table.find(user.as_str()).select(UserRow::as_select()).first(tx.conn).optional()?;
+    row.map(UserRow::parse).transpose()
 }
 
-/// The suspension of this user; a user never seen has none.
+/// Returns the suspension of the user, if there is one.
 pub(crate) fn suspension(tx: &mut Tx<'_>, user: &KeyId) -> Result<Option<Suspension>, StoreError> {
     Ok(find(tx, user)?.and_then(|user| user.suspension))
 }
 
-/// The first users by key after the key `after`, at most `limit`: all, the suspended, or the others.
+/// Returns the first users by key after the key `after`, at most `limit`: all, the suspended ones, or the others.
 pub(crate) fn page(
     tx: &mut Tx<'_>,
     suspended: Option<bool>,
@@ -66,20 +66,20 @@ pub(crate) fn page(
     limit: u32,
 ) -> Result<Vec<User>, StoreError> {
     let mut query =
-        users::table.select(Row::as_select()).order(users::key_id).limit(limit.into()).into_boxed();
+        users::table.select(UserRow::as_select()).order(users::key_id).limit(limit.into()).into_boxed();
     if let Some(after) = after {
         query = query.filter(users::key_id.gt(after));
     }
     match suspended {
-        // Written out, so that SQLite takes the index of these few.
+        // A literal, because SQLite does not use the partial index for a bound parameter.
         Some(true) => query = query.filter(sql::<Bool>("users.suspended = 1")),
         Some(false) => query = query.filter(users::suspended.eq(false)),
         None => {}
     }
-    query.load(tx.conn)?.into_iter().map(Row::read).collect()
+    query.load(tx.conn)?.into_iter().map(UserRow::parse).collect()
 }
 
-/// Adds a user on first sight; does nothing for one that is known.
+/// Adds the user unless it is known.
 pub(crate) fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     diesel::insert_or_ignore_into(users::table)
@@ -93,8 +93,8 @@ pub(crate) fn ensure(tx: &mut WriteTx<'_>, user: &KeyId, now: OffsetDateTime) ->
     Ok(())
 }
 
-/// Suspends a known user, or changes why and how long. The user's version becomes this change's if they were served
-/// until now.
+/// Suspends a known user, or updates the reason and end of a suspension. A newly suspended user gets the version of
+/// this change.
 pub(crate) fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspension) -> Result<(), StoreError> {
     set_suspended(tx, user, true)?;
     diesel::update(users::table.find(user.as_str()))
@@ -107,7 +107,7 @@ pub(crate) fn suspend(tx: &mut WriteTx<'_>, user: &KeyId, suspension: &Suspensio
     Ok(())
 }
 
-/// Lifts a suspension; the user's version becomes this change's.
+/// Lifts a suspension. The user gets the version of this change.
 pub(crate) fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreError> {
     set_suspended(tx, user, false)?;
     let nothing = (None::<String>, None::<i64>, None::<i64>);
@@ -121,7 +121,7 @@ pub(crate) fn unsuspend(tx: &mut WriteTx<'_>, user: &KeyId) -> Result<(), StoreE
     Ok(())
 }
 
-/// Says that a known user is suspended, or is not; their version becomes this change's if they were not so.
+/// Sets whether a known user is suspended. The user gets the version of this change if that differs from before.
 pub(crate) fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool) -> Result<(), StoreError> {
     let version = tx.revise()?.cast_signed();
     let other = users::table.find(user.as_str()).filter(users::suspended.ne(suspended));
@@ -131,34 +131,36 @@ pub(crate) fn set_suspended(tx: &mut WriteTx<'_>, user: &KeyId, suspended: bool)
     Ok(())
 }
 
-/// The suspended user whose suspension ends first by itself.
-pub(crate) fn first_to_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
-    let row: Option<Row> = users::table
+/// Returns the suspended user whose suspension ends first.
+pub(crate) fn next_suspension_end(tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+    let row: Option<UserRow> = users::table
         .filter(users::suspended_until.is_not_null())
         .order(users::suspended_until)
-        .select(Row::as_select())
+        .select(UserRow::as_select())
         .first(tx.conn)
         .optional()?;
-    row.map(Row::read).transpose()
+    row.map(UserRow::parse).transpose()
 }
 
-/// Gives a known user other quotas.
+/// Sets the quotas of a known user.
 pub(crate) fn set_quota(tx: &mut WriteTx<'_>, user: &KeyId, quota: &OwnQuota) -> Result<(), StoreError> {
     diesel::update(users::table.find(user.as_str()))
         .set((
-            users::quota_routes.eq(quota.routes.map(written)),
-            users::quota_backends.eq(quota.backends.map(written)),
-            users::quota_mutations.eq(quota.mutations_per_minute.map(written)),
+            users::quota_routes.eq(quota.routes.map(to_column)),
+            users::quota_backends.eq(quota.backends.map(to_column)),
+            users::quota_mutations.eq(quota.mutations_per_minute.map(to_column)),
         ))
         .execute(tx.conn)?;
     Ok(())
 }
 
-/// The users who have a limit of mutations of their own.
-pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
-    let rows: Vec<Row> =
-        users::table.filter(users::quota_mutations.is_not_null()).select(Row::as_select()).load(tx.conn)?;
-    let users = rows.into_iter().map(Row::read);
+/// Returns the users who have their own limit of mutations per minute.
+pub(crate) fn own_mutation_limits(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, StoreError> {
+    let rows: Vec<UserRow> = users::table
+        .filter(users::quota_mutations.is_not_null())
+        .select(UserRow::as_select())
+        .load(tx.conn)?;
+    let users = rows.into_iter().map(UserRow::parse);
     users
         .filter_map(|user| {
             user.map(|user| user.quota.mutations_per_minute.map(|own| (user.id, own))).transpose()
@@ -166,12 +168,12 @@ pub(crate) fn limited_by_time(tx: &mut Tx<'_>) -> Result<Vec<(KeyId, Limit)>, St
         .collect()
 }
 
-fn written(limit: Limit) -> i64 {
+fn to_column(limit: Limit) -> i64 {
     limit.number().map_or(NO_LIMIT, i64::from)
 }
 
-impl Row {
-    fn read(self) -> Result<User, StoreError> {
+impl UserRow {
+    fn parse(self) -> Result<User, StoreError> {
         let damaged = |what: &str| StoreError::damaged("users", &self.key_id, what);
         let time = |millis, what| from_millis(millis).ok_or_else(|| damaged(what));
         let limit = |stored: Option<i64>| match stored {

@@ -1,5 +1,5 @@
-//! The one writer. What waits while it writes is written together next, on the disk at the price of one, and each
-//! piece of work fails for itself.
+//! The writer, which commits the waiting write transactions in batches. A batch costs one sync to disk; a transaction
+//! that fails does not affect the others in its batch.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,43 +12,43 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::error;
 
-use super::checkpoint::Checkpoints;
-use super::transaction::Written;
+use super::checkpoint::Checkpointer;
+use super::transaction::WriteEffects;
 use super::{StoreError, WriteTx, open, transaction};
 use crate::metrics::Metrics;
 
-/// How much is written together at most, so that nobody waits for long behind others.
-const TOGETHER: usize = 64;
+/// The maximum size of a batch, so that no transaction waits for long behind others.
+const MAX_BATCH: usize = 64;
 
-/// Writes, in the order in which it was asked to.
+/// The executor of write transactions, in the order of the calls.
 pub(super) struct Writer {
     path: String,
     metrics: Metrics,
     changed: watch::Sender<u64>,
-    checkpoints: Arc<Checkpoints>,
-    queue: Mutex<Queue>,
-    /// Empty after a transaction that could not be rolled back; the next one opens it anew.
+    checkpoints: Arc<Checkpointer>,
+    queue: Mutex<WriteQueue>,
+    /// The connection. Empty after a transaction that could not be rolled back; the next batch opens another.
     conn: Mutex<Option<SqliteConnection>>,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: Vec<Work>,
-    /// Whether somebody is writing, and will look here again.
+struct WriteQueue {
+    waiting: Vec<WriteJob>,
+    /// True while a thread runs batches. It looks at the queue again before it ends.
     busy: bool,
 }
 
-/// Done inside a transaction of many.
-type Work = Box<dyn FnOnce(&mut SqliteConnection) -> Done + Send>;
+/// A transaction nested in a batch.
+type WriteJob = Box<dyn FnOnce(&mut SqliteConnection) -> JobResult + Send>;
 
-/// What was done, before it is on the disk.
-struct Done {
-    written: Written,
-    /// Tells whoever waits whether it is on the disk.
-    tell: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+/// The result of a nested transaction before the batch is committed.
+struct JobResult {
+    effects: WriteEffects,
+    /// Sends the result to the caller, given the outcome of the commit.
+    reply_with: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
-type Answer = Box<dyn FnOnce() + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
 
 impl Writer {
     pub(super) fn new(path: &str, conn: SqliteConnection, revision: u64, metrics: Metrics) -> Self {
@@ -56,23 +56,23 @@ impl Writer {
             path: path.to_owned(),
             metrics,
             changed: watch::Sender::new(revision),
-            checkpoints: Checkpoints::new(path),
+            checkpoints: Checkpointer::new(path),
             queue: Mutex::default(),
             conn: Mutex::new(Some(conn)),
         }
     }
 
-    /// The database.
+    /// Returns the path of the database.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The revision after each commit that made one, beginning with the one now.
+    /// Returns the current revision and a notification of each new one.
     pub(super) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Runs `work` alone, after what was asked for before; when this gives `Ok`, what it wrote is on the disk.
+    /// Runs `work` in a write transaction, after those of earlier calls. On `Ok` the changes are on the disk.
     pub(super) fn write<T, E, F>(
         self: &Arc<Self>,
         name: &'static str,
@@ -87,16 +87,16 @@ impl Writer {
         let metrics = self.metrics.clone();
         let run = move |conn: &mut SqliteConnection| {
             let started = Instant::now();
-            let (outcome, written) = match transaction::within(conn, work) {
-                Ok((value, written)) => (Ok(value), written),
-                Err(error) => (Err(error), Written::default()),
+            let (outcome, effects) = match transaction::write_nested(conn, work) {
+                Ok((value, effects)) => (Ok(value), effects),
+                Err(error) => (Err(error), WriteEffects::default()),
             };
-            let tell = move |committed: Result<(), StoreError>| {
+            let reply_with = move |committed: Result<(), StoreError>| {
                 metrics.transaction("write", name, started.elapsed());
-                // A refusal too may rest on what was not committed. Whoever asked may be gone: it was done all the same.
+                // An error may depend on changes that were not committed, too. The caller may have stopped waiting.
                 drop(sender.send(committed.map_err(E::from).and(outcome)));
             };
-            Done { written, tell: Box::new(tell) }
+            JobResult { effects, reply_with: Box::new(reply_with) }
         };
         let is_idle = {
             let mut queue = self.queue();
@@ -110,46 +110,46 @@ impl Writer {
         async { receiver.await.map_err(|_| StoreError::Interrupted)? }
     }
 
-    /// Writes until nobody waits.
+    /// Runs batches until the queue is empty.
     fn run(self: Arc<Self>) {
-        let _panicked = Panicked(Arc::downgrade(&self));
+        let _guard = PanicGuard(Arc::downgrade(&self));
         loop {
-            let work: Vec<Work> = {
+            let work: Vec<WriteJob> = {
                 let mut queue = self.queue();
-                let most = queue.waiting.len().min(TOGETHER);
-                queue.waiting.drain(..most).collect()
+                let size = queue.waiting.len().min(MAX_BATCH);
+                queue.waiting.drain(..size).collect()
             };
-            let answers = self.commit(work);
-            self.checkpoints.written(answers.len());
+            let replies = self.commit(work);
+            self.checkpoints.count_transactions(replies.len());
             let is_over = {
                 let mut queue = self.queue();
                 queue.busy = !queue.waiting.is_empty();
                 !queue.busy
             };
             if is_over {
-                // Whoever got the last answer may close the database.
+                // The caller that gets the last reply may close the database.
                 drop(self);
-                return answers.into_iter().for_each(|answer| answer());
+                return replies.into_iter().for_each(|reply| reply());
             }
-            answers.into_iter().for_each(|answer| answer());
+            replies.into_iter().for_each(|reply| reply());
         }
     }
 
-    /// One transaction; gives what is to be said of it. What is dropped unanswered counts as interrupted.
-    fn commit(&self, work: Vec<Work>) -> Vec<Answer> {
+    /// Commits one batch and returns the replies. A transaction whose reply is dropped counts as interrupted.
+    fn commit(&self, work: Vec<WriteJob>) -> Vec<Reply> {
         let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut conn = match slot.take().map_or_else(|| open::writer(&self.path), Ok) {
             Ok(conn) => conn,
             Err(reason) => {
-                error!(reason, "the database cannot be opened again");
+                error!(reason, "cannot reopen the database");
                 return Vec::new();
             }
         };
-        let mut done = Vec::with_capacity(work.len());
+        let mut results = Vec::with_capacity(work.len());
         let committed = conn.immediate_transaction(|conn| {
             for work in work {
-                done.push(work(conn));
-                if !is_within(conn) {
+                results.push(work(conn));
+                if !is_in_transaction(conn) {
                     return Err(Error::NotInTransaction);
                 }
             }
@@ -158,46 +158,48 @@ impl Writer {
         let is_broken = AnsiTransactionManager::is_broken_transaction_manager(&mut conn);
         *slot = (!is_broken).then_some(conn);
         if committed.is_ok() {
-            self.committed(&mut done);
+            self.apply_effects(&mut results);
         }
         let reason = committed.err().map(|error| match error {
-            Error::NotInTransaction => "SQLite undid it; is the disk full?".to_owned(),
+            Error::NotInTransaction => "SQLite rolled it back; is the disk full?".to_owned(),
             other => other.to_string(),
         });
-        let told = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
-        done.into_iter()
-            .map(|Done { tell, .. }| -> Answer {
-                let told = told();
-                Box::new(move || tell(told))
+        let outcome = || reason.clone().map_or(Ok(()), |reason| Err(StoreError::NotCommitted(reason)));
+        results
+            .into_iter()
+            .map(|JobResult { reply_with, .. }| -> Reply {
+                let outcome = outcome();
+                Box::new(move || reply_with(outcome))
             })
             .collect()
     }
 
-    /// Tells of what is on the disk now, before it is answered.
-    fn committed(&self, done: &mut [Done]) {
-        done.iter_mut().flat_map(|done| done.written.on_commit.drain(..)).for_each(|work| work());
-        if let Some(revision) = done.iter().filter_map(|done| done.written.revised).max() {
+    /// Applies the effects of the committed transactions, before the replies are sent.
+    fn apply_effects(&self, results: &mut [JobResult]) {
+        results.iter_mut().flat_map(|result| result.effects.on_commit.drain(..)).for_each(|work| work());
+        if let Some(revision) = results.iter().filter_map(|result| result.effects.new_revision).max() {
             self.changed.send_replace(revision);
             self.metrics.revision(revision);
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, WriteQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the transaction of many is still open. After some errors SQLite rolls it back by itself; each piece of work
-/// would be a transaction of its own then, and done, though the one who asked is told that it is not.
-fn is_within(conn: &mut SqliteConnection) -> bool {
+/// Returns true if the batch's transaction is still open. After some errors SQLite rolls it back by itself. Each
+/// further piece of work would then be committed on its own although its caller gets an error.
+fn is_in_transaction(conn: &mut SqliteConnection) -> bool {
     let depth = AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth();
     depth.is_ok_and(|depth| depth.is_some_and(|depth| depth.get() == 1))
 }
 
-/// Lets the next one write if this one panics. Weak: whoever got the last answer may close the database.
-struct Panicked(Weak<Writer>);
+/// A guard that lets another thread run batches if this one panics. The reference is weak because the caller that gets
+/// the last reply may close the database.
+struct PanicGuard(Weak<Writer>);
 
-impl Drop for Panicked {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if let Some(writer) = self.0.upgrade().filter(|_| std::thread::panicking()) {
             writer.queue().busy = false;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::api::fault::Kind;
 use crate::domain::Invitations;
-use crate::store::nodes::{self, Given};
+use crate::store::nodes::{self, NodeCertificateRecord};
 
 /// Whoever asks for what, and the kind of error that it comes to.
 type Row = (&'static str, &'static str, Value, Kind);
@@ -26,7 +26,7 @@ async fn scene() -> Scene {
     }
     scene.call("admin.pub", "admin.suspend", json!({ "user": "user2.pub" })).await.unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
-    let given = Given { member: Uuid::from_u128(1), fingerprint: [0; 32], not_after: now };
+    let given = NodeCertificateRecord { member: Uuid::from_u128(1), fingerprint: [0; 32], not_after: now };
     scene.store.write("test", move |tx| nodes::join(tx, "edge1", &given, now)).await.unwrap();
     scene
 }

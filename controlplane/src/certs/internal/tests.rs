@@ -1,4 +1,4 @@
-//! The local CA, judged by another library than the one that made it.
+//! The internal CA's certificates, verified by another library than the one that creates them.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,12 @@ fn now() -> OffsetDateTime {
     Clock::system().now()
 }
 
-fn verify(root: &Path, issued: &Issued, name: &str, at: OffsetDateTime) -> Result<(), rustls::Error> {
+fn verify(
+    root: &Path,
+    issued: &IssuedCertificate,
+    name: &str,
+    at: OffsetDateTime,
+) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
@@ -41,11 +46,11 @@ fn verify(root: &Path, issued: &Issued, name: &str, at: OffsetDateTime) -> Resul
 }
 
 #[tokio::test]
-async fn what_it_issues_is_good_for_its_names_and_its_time() {
+async fn certificates_are_valid_for_their_names_and_lifetime_only() {
     let dir = TempDir::new().unwrap();
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
-    let issued = ca.issue(&Wanted::base(&base), now()).unwrap();
+    let issued = ca.issue(&CertificateSpec::base(&base), now()).unwrap();
     let root = dir.path().join(ROOT_FILE);
     for good in ["gw.example", "app.gw.example"] {
         verify(&root, &issued, good, now()).unwrap();
@@ -60,13 +65,13 @@ async fn what_it_issues_is_good_for_its_names_and_its_time() {
 }
 
 #[tokio::test]
-async fn its_key_signs_for_the_chain() {
+async fn the_certificate_matches_its_key() {
     let dir = TempDir::new().unwrap();
     let ca = InternalCa::open(&open_store(dir.path()), &key(), dir.path(), now()).await.unwrap();
-    // A name longer than a common name may be.
+    // This name is longer than a common name may be.
     let host = Host::parse(&format!("{}.{}.example", "a".repeat(60), "b".repeat(60))).unwrap();
-    let wanted = Wanted::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
-    let issued = ca.issue(&wanted, now()).unwrap();
+    let spec = CertificateSpec::host(&host, &Host::parse("gw.example").unwrap()).unwrap();
+    let issued = ca.issue(&spec, now()).unwrap();
     verify(&dir.path().join(ROOT_FILE), &issued, host.as_str(), now()).unwrap();
     let leaf = CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap();
     let pkcs8 = PrivatePkcs8KeyDer::from(issued.key.to_vec());
@@ -79,7 +84,7 @@ async fn its_key_signs_for_the_chain() {
 }
 
 #[tokio::test]
-async fn it_is_made_once_and_every_serial_is_its_own() {
+async fn the_ca_is_created_once_and_every_serial_is_unique() {
     let dir = TempDir::new().unwrap();
     let store = open_store(dir.path());
     let first = InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();
@@ -88,10 +93,10 @@ async fn it_is_made_once_and_every_serial_is_its_own() {
     fs::write(&root, "overwritten").unwrap();
     let second = InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();
     assert_eq!(fs::read_to_string(&root).unwrap(), pem);
-    let wanted = Wanted::base(&Host::parse("gw.example").unwrap());
+    let spec = CertificateSpec::base(&Host::parse("gw.example").unwrap());
     let mut serials = HashSet::new();
     for ca in [&first, &second, &first, &second] {
-        let issued = ca.issue(&wanted, now()).unwrap();
+        let issued = ca.issue(&spec, now()).unwrap();
         verify(&root, &issued, "gw.example", now()).unwrap();
         let der = CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap();
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
@@ -100,7 +105,7 @@ async fn it_is_made_once_and_every_serial_is_its_own() {
 }
 
 #[tokio::test]
-async fn another_secret_key_does_not_make_another_ca() {
+async fn another_secret_key_is_an_error_and_not_another_ca() {
     let dir = TempDir::new().unwrap();
     let store = open_store(dir.path());
     InternalCa::open(&store, &key(), dir.path(), now()).await.unwrap();

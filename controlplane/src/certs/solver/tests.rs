@@ -1,4 +1,4 @@
-//! What a CA would see, at real nodes on a real feed.
+//! Challenge responses as a CA sees them, on nodes that are connected to a real feed.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use webgateway_process::{Stop, Tasks};
 use webgateway_proto::feed::{ChallengeResponse, FromNode, Resource, Settings, ToNode};
 use webgateway_proto::model::Prefixes;
+use webgateway_seal::SecretKey;
 
 use super::*;
 use crate::clock::Clock;
@@ -21,22 +22,21 @@ use crate::feed::members::Members;
 use crate::feed::server::sample_node::{LIMIT, Node};
 use crate::feed::server::{CallHandler, FeedService, Timeouts};
 use crate::metrics::Metrics;
-use crate::seal::SecretKey;
 use crate::store::Store;
 
-struct Controlplane {
+struct SolverFixture {
     dir: TempDir,
     solver: Solver,
     tasks: Tasks,
 }
 
-impl Drop for Controlplane {
+impl Drop for SolverFixture {
     fn drop(&mut self) {
         self.tasks.stop().cut();
     }
 }
 
-impl Controlplane {
+impl SolverFixture {
     async fn start(timeout: Duration) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Metrics::register(&mut Registry::default());
@@ -79,7 +79,7 @@ impl Controlplane {
         Self { dir, solver, tasks }
     }
 
-    /// A node that holds everything there is.
+    /// Connects a node and lets it catch up.
     async fn node(&self, name: &str) -> Node {
         let mut node = Node::connect(&self.dir.path().join("feed.sock"), name, None).await;
         node.take().await;
@@ -87,7 +87,7 @@ impl Controlplane {
     }
 }
 
-fn asked(host: &str, kind: ChallengeKind) -> ChallengeRequest {
+fn request(host: &str, kind: ChallengeKind) -> ChallengeRequest {
     ChallengeRequest {
         host: Host::parse(host).unwrap(),
         kind,
@@ -98,26 +98,26 @@ fn asked(host: &str, kind: ChallengeKind) -> ChallengeRequest {
     }
 }
 
-async fn put(node: &mut Node) -> (ChallengeResponse, u64) {
+async fn receive_challenge(node: &mut Node) -> (ChallengeResponse, u64) {
     let Ok(ToNode::Begin { full: false }) = node.hear().await else { panic!("no difference") };
-    let Ok(ToNode::Put(resource)) = node.hear().await else { panic!("nothing put") };
+    let Ok(ToNode::Put(resource)) = node.hear().await else { panic!("nothing receive_challenge") };
     let Resource::Challenge(challenge) = *resource else { panic!("no challenge") };
     let Ok(ToNode::End(held)) = node.hear().await else { panic!("no end") };
     (challenge.response, held.version)
 }
 
 #[tokio::test]
-async fn dns_values_are_shown_side_by_side_and_taken_back() {
-    let plane = Controlplane::start(LIMIT).await;
-    let values = || plane.solver.values.values().1;
-    let base = asked("gw.example", ChallengeKind::Dns01);
+async fn dns_values_are_published_side_by_side_and_withdrawn() {
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let values = || controlplane.solver.values.values().1;
+    let base = request("gw.example", ChallengeKind::Dns01);
     let wildcard = ChallengeRequest { dns_value: "other".into(), ..base.clone() };
-    let delegated = asked("app.example.org", ChallengeKind::Dns01);
-    let first = plane.solver.present(&base).await.unwrap();
-    let second = plane.solver.present(&wildcard).await.unwrap();
-    let third = plane.solver.present(&delegated).await.unwrap();
-    let own = Place::of(&delegated.host, &base.host);
-    let apex = |value: &str| (Place::Apex, value.to_owned());
+    let delegated = request("app.example.org", ChallengeKind::Dns01);
+    let first = controlplane.solver.present(&base).await.unwrap();
+    let second = controlplane.solver.present(&wildcard).await.unwrap();
+    let third = controlplane.solver.present(&delegated).await.unwrap();
+    let own = TxtName::for_host(&delegated.host, &base.host);
+    let apex = |value: &str| (TxtName::Apex, value.to_owned());
     assert_eq!(values(), [apex("other"), apex("value"), (own.clone(), "value".into())]);
     drop((first, second));
     assert_eq!(values(), [(own, "value".to_owned())]);
@@ -126,74 +126,74 @@ async fn dns_values_are_shown_side_by_side_and_taken_back() {
 }
 
 #[tokio::test]
-async fn the_ca_may_look_once_every_node_holds_the_answer() {
-    let plane = Controlplane::start(LIMIT).await;
-    let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
-    let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let mut show = std::pin::pin!(plane.solver.present(&asked));
-    // Both are heard while the solver works.
+async fn publishing_ends_when_every_node_has_acknowledged() {
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let (mut a, mut b) = (controlplane.node("a").await, controlplane.node("b").await);
+    let request = request("app.example.org", ChallengeKind::TlsAlpn01);
+    let mut publish = std::pin::pin!(controlplane.solver.present(&request));
+    // Both nodes receive the challenge while the solver waits.
     let (first, second) = tokio::select! {
         biased;
-        early = &mut show => panic!("before any node holds it: {early:?}"),
-        both = async { (put(&mut a).await, put(&mut b).await) } => both,
+        early = &mut publish => panic!("before any node has acknowledged: {early:?}"),
+        both = async { (receive_challenge(&mut a).await, receive_challenge(&mut b).await) } => both,
     };
     for (response, _) in [&first, &second] {
         assert!(matches!(response, ChallengeResponse::TlsAlpn { .. }));
     }
     a.say(FromNode::Ack(first.1)).await;
-    let early = timeout(Duration::from_millis(50), &mut show).await;
-    assert!(early.is_err(), "one node does not hold it yet");
+    let early = timeout(Duration::from_millis(50), &mut publish).await;
+    assert!(early.is_err(), "one node has not acknowledged yet");
     b.say(FromNode::Ack(second.1)).await;
-    let shown = show.await.unwrap();
-    let mut late = Node::connect(&plane.dir.path().join("feed.sock"), "c", None).await;
+    let published = publish.await.unwrap();
+    let mut late = Node::connect(&controlplane.dir.path().join("feed.sock"), "c", None).await;
     assert!(
         late.take().await.contains(&"+challenge/app.example.org".to_owned()),
-        "it comes to who comes later"
+        "a node that connects later gets it too"
     );
-    drop(shown);
+    drop(published);
     for node in [&mut a, &mut b, &mut late] {
         assert_eq!(node.take().await, ["-challenge/app.example.org"]);
     }
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_is_not_waited_for_and_one_that_rejects_is_named() {
-    let plane = Controlplane::start(LIMIT).await;
-    let (mut a, mut b) = (plane.node("a").await, plane.node("b").await);
-    let asked = asked("app.example.org", ChallengeKind::Http01);
+async fn a_node_that_disconnects_is_not_awaited_and_one_that_rejects_is_named() {
+    let controlplane = SolverFixture::start(LIMIT).await;
+    let (mut a, mut b) = (controlplane.node("a").await, controlplane.node("b").await);
+    let request = request("app.example.org", ChallengeKind::Http01);
     let leaving = async {
-        let (response, version) = put(&mut a).await;
+        let (response, version) = receive_challenge(&mut a).await;
         let ChallengeResponse::Http { token, key_authorization } = response else { panic!("no file") };
         assert_eq!((token.as_str(), key_authorization.as_str()), ("token", "token.thumbprint"));
         a.say(FromNode::Ack(version)).await;
-        put(&mut b).await;
+        receive_challenge(&mut b).await;
         drop(b);
     };
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), leaving);
-    drop(shown.unwrap());
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), leaving);
+    drop(published.unwrap());
     assert_eq!(a.take().await, ["-challenge/app.example.org"]);
 
     let rejecting = async {
-        let (_, version) = put(&mut a).await;
+        let (_, version) = receive_challenge(&mut a).await;
         let resource = "challenge/app.example.org".to_owned();
         a.say(FromNode::Reject { version, resource, reason: "the key does not fit".into() }).await;
         a.say(FromNode::Ack(version)).await;
     };
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), rejecting);
-    let error = shown.unwrap_err().to_string();
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), rejecting);
+    let error = published.unwrap_err().to_string();
     assert!(error.contains("dataplane a") && error.contains("the key does not fit"), "{error}");
-    assert_eq!(a.take().await, ["-challenge/app.example.org"], "taken back after a failure too");
-    let (shown, ()) = tokio::join!(plane.solver.present(&asked), async { drop(a.take().await) });
-    drop(shown.unwrap());
+    assert_eq!(a.take().await, ["-challenge/app.example.org"], "withdrawn after a failure too");
+    let (published, ()) = tokio::join!(controlplane.solver.present(&request), async { drop(a.take().await) });
+    drop(published.unwrap());
 }
 
 #[tokio::test]
-async fn the_wait_is_bounded_and_says_for_whom() {
-    let plane = Controlplane::start(Duration::from_millis(300)).await;
-    let asked = asked("app.example.org", ChallengeKind::TlsAlpn01);
-    let nobody = plane.solver.present(&asked).await.unwrap_err();
-    assert!(matches!(nobody, PresentError::NotAcked(NotAckedError::NoNode)), "{nobody}");
-    let _slow = plane.node("slow").await;
-    let late = plane.solver.present(&asked).await.unwrap_err();
+async fn the_wait_is_bounded_and_names_the_late_nodes() {
+    let controlplane = SolverFixture::start(Duration::from_millis(300)).await;
+    let request = request("app.example.org", ChallengeKind::TlsAlpn01);
+    let nobody = controlplane.solver.present(&request).await.unwrap_err();
+    assert!(matches!(nobody, PresentError::NotAcked(AckError::NoNode)), "{nobody}");
+    let _slow = controlplane.node("slow").await;
+    let late = controlplane.solver.present(&request).await.unwrap_err();
     assert!(late.to_string().contains("slow"), "{late}");
 }

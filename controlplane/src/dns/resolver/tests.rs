@@ -1,10 +1,10 @@
-//! Against a name server over a real socket.
+//! Lookups at a name server over a real socket.
 
 use super::*;
 use crate::dns::sample::serve;
 
 #[tokio::test]
-async fn aliases_are_followed_and_nothing_there_is_an_answer() {
+async fn aliases_are_followed_and_an_empty_answer_is_not_an_error() {
     let names = serve(&[
         (
             "example.org",
@@ -26,12 +26,12 @@ async fn aliases_are_followed_and_nothing_there_is_an_answer() {
     assert_eq!(resolver.addresses("a.example.org").await.unwrap(), addresses);
     assert_eq!(resolver.addresses("b.example.org").await.unwrap(), addresses);
     assert_eq!(resolver.alias("b.example.org").await.unwrap().as_deref(), Some("c.example.net"));
-    assert!(resolver.leads_to("b.example.org", "a.example.org").await.unwrap());
-    assert!(!resolver.leads_to("b.example.org", "example.org").await.unwrap());
-    assert!(!resolver.leads_to("l.example.net", "a.example.org").await.unwrap(), "a loop ends");
+    assert!(resolver.is_alias_of("b.example.org", "a.example.org").await.unwrap());
+    assert!(!resolver.is_alias_of("b.example.org", "example.org").await.unwrap());
+    assert!(!resolver.is_alias_of("l.example.net", "a.example.org").await.unwrap(), "a loop ends");
     assert_eq!(resolver.addresses("none.example.org").await.unwrap(), BTreeSet::new());
     assert_eq!(resolver.alias("none.example.com").await.unwrap(), None);
-    let caa = Caa { critical: false, tag: "issue".into(), value: "ca.example".into() };
+    let caa = CaaRecord { critical: false, tag: "issue".into(), value: "ca.example".into() };
     assert_eq!(resolver.caa("example.org").await.unwrap(), [caa]);
     assert_eq!(resolver.caa("a.example.org").await.unwrap(), []);
     assert!(resolver.is_apex("example.org").await.unwrap());
@@ -39,7 +39,7 @@ async fn aliases_are_followed_and_nothing_there_is_an_answer() {
 }
 
 #[tokio::test]
-async fn no_answer_is_told_apart_from_nothing_there() {
+async fn a_lookup_without_a_response_is_an_error() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let gone = socket.local_addr().unwrap();
     drop(socket);

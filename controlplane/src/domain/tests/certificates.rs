@@ -2,12 +2,12 @@
 
 use time::OffsetDateTime;
 use webgateway_proto::model::{CertificateId, DnsRecord};
+use webgateway_seal::SecretKey;
 
 use super::*;
-use crate::seal::SecretKey;
 use crate::store::WriteTx;
-use crate::store::certificates::{Authority, Issued, put, put_authority};
-use crate::store::issuance::{self, Issuance};
+use crate::store::certificates::{InternalAuthority, IssuedCertificate, put, put_authority};
+use crate::store::issuance::{self, IssuanceState};
 
 const OWN: &str = "app.example.org";
 
@@ -32,13 +32,13 @@ impl Scene {
         let record = DnsRecord { name: id.into(), kind: "CNAME".into(), value: "gw.example".into() };
         let id = CertificateId::parse(id).unwrap();
         let (last_error, records) = (Some("no such name".to_owned()), vec![record]);
-        let stands = Issuance { failures: 2, last_error, records, ..Issuance::new(id) };
+        let stands = IssuanceState { failures: 2, last_error, records, ..IssuanceState::new(id) };
         self.write(move |tx| issuance::put(tx, &stands)).await;
     }
 
     /// As if the internal CA had issued.
     async fn issued(&self, id: &str, not_after: OffsetDateTime) {
-        let certificate = Issued {
+        let certificate = IssuedCertificate {
             id: CertificateId::parse(id).unwrap(),
             names: vec![id.parse().unwrap()],
             chain: String::new(),
@@ -139,7 +139,7 @@ async fn a_route_that_waits_says_why_and_which_record_is_missing() {
 async fn the_root_is_shown_while_the_internal_ca_issues() {
     let scene = Scene::new();
     assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)));
-    let authority = Authority { certificate: "PEM".to_owned(), key: vec![1].into() };
+    let authority = InternalAuthority { certificate: "PEM".to_owned(), key: vec![1].into() };
     let key = SecretKey::new(&[1; 32]).unwrap();
     scene.write(move |tx| put_authority(tx, &authority, &key)).await;
     assert!(matches!(scene.domain.root().await, Err(Refusal::NoRoot)), "it has issued nothing");
@@ -188,7 +188,7 @@ async fn a_page_ends_early_after_many_routes_that_need_none() {
         .read("test", move |tx| {
             let mut hosts = Vec::new();
             let mut visit = |most| {
-                crate::store::routes::visit(tx, Some(&owner), None, most, |host, _| {
+                crate::store::routes::scan(tx, Some(&owner), None, most, |host, _| {
                     hosts.push(host.to_string());
                     std::ops::ControlFlow::Continue(())
                 })

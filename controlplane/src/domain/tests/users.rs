@@ -32,7 +32,7 @@ fn limited(user: &str) -> SetQuota {
 }
 
 async fn records(scene: &Scene, target: &str) -> Vec<AuditRecord> {
-    let filter = audit::Filter { target: Some(target.into()), ..audit::Filter::default() };
+    let filter = audit::AuditFilter { target: Some(target.into()), ..audit::AuditFilter::default() };
     let found: Result<_, StoreError> =
         scene.domain.store.read("test", move |tx| audit::newest(tx, &filter, None, 100)).await;
     found.unwrap()

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use webgateway_process::Tasks;
 use webgateway_proto::feed::{ChallengeResponse, Settings};
 use webgateway_proto::model::Prefixes;
+use webgateway_seal::SecretKey;
 
 use super::*;
 use crate::domain::GatewayListeners;
@@ -15,7 +16,6 @@ use crate::feed::catalog::Catalog;
 use crate::feed::diff::diff;
 use crate::feed::load::Loader;
 use crate::metrics::Metrics;
-use crate::seal::SecretKey;
 
 fn open(folder: &Path) -> Store {
     Store::open(&folder.join("controlplane.db"), Metrics::register(&mut Registry::default())).unwrap()
@@ -188,7 +188,7 @@ proptest! {
                 }
                 Step::Publish => {}
                 Step::Read => {
-                    for Changed { name, version, change } in state.changed(read, revision) {
+                    for ResourceChange { name, version, change } in state.changed(read, revision) {
                         prop_assert!(version > read && version <= revision);
                         match change {
                             Change::Put(resource) => drop(catalog.insert(name, resource)),

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::pki::authority::member;
 use crate::pki::authority::tests::{request, sample};
-use crate::store::invites::Invite;
+use crate::store::invites::InviteRecord;
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
@@ -33,7 +33,7 @@ impl Scene {
     async fn invite(&self, secret: &[u8], name: &str, ttl: Duration) {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, secret).as_ref());
-        let invite = Invite { name: name.parse().unwrap(), expires_at: now() + ttl, used: false };
+        let invite = InviteRecord { name: name.parse().unwrap(), expires_at: now() + ttl, used: false };
         let insert = move |tx: &mut WriteTx<'_>| invites::insert(tx, &hash, &invite, now());
         self.enrolment.store.write("test", insert).await.unwrap();
     }

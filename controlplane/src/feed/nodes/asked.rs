@@ -86,7 +86,7 @@ mod tests {
     use crate::feed::peer::Peer;
     use crate::feed::samples::history;
     use crate::feed::session::Session;
-    use crate::store::change::Changes;
+    use crate::store::change::ChangeSet;
 
     #[tokio::test]
     async fn a_wait_ends_when_every_connected_node_has_acknowledged() {
@@ -106,7 +106,7 @@ mod tests {
         let acked = |version, reject: Option<&str>| {
             let mut session = Session::new(Some(Held { epoch: "e".into(), version: 1 }));
             let mut catalog = Catalog::new(history("e"), 0);
-            catalog.apply(Changes { version, changed: vec![] });
+            catalog.apply(ChangeSet { version, changed: vec![] });
             session.next(&catalog).unwrap();
             reject.into_iter().for_each(|reason| session.reject(format!("route/{route}"), reason));
             session.ack(version).unwrap();

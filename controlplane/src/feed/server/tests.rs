@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::FeedAddress;
 use crate::domain::GatewayListeners;
 use crate::feed::samples::{history, put, remove, route_name};
-use crate::store::change::{Changed, Changes};
+use crate::store::change::{ChangeSet, ResourceChange};
 
 struct Controlplane {
     path: PathBuf,
@@ -38,7 +38,7 @@ impl Controlplane {
         let path = dir.path().join("feed.sock");
         let (nodes, tasks) = (Nodes::new(Clock::system(), Gauge::default()), Tasks::new(Stop::new()));
         let mut catalog = Catalog::new(history("e"), 0);
-        catalog.apply(Changes { version: 2, changed: vec![put(1, 1), put(2, 2)] });
+        catalog.apply(ChangeSet { version: 2, changed: vec![put(1, 1), put(2, 2)] });
         let (catalog, receiver) = watch::channel(catalog);
         let echo: CallHandler = Arc::new(|call: ApiCall| {
             Box::pin(
@@ -64,9 +64,9 @@ impl Controlplane {
         Self { path, catalog, nodes, garbage, tasks, _dir: dir }
     }
 
-    fn change(&self, changed: Changed) {
+    fn change(&self, changed: ResourceChange) {
         self.catalog.send_modify(|catalog| {
-            catalog.apply(Changes { version: changed.version, changed: vec![changed] });
+            catalog.apply(ChangeSet { version: changed.version, changed: vec![changed] });
         });
     }
 

@@ -7,11 +7,11 @@ use webgateway_proto::feed::{Resource, ResourceName, ToNode};
 
 use super::*;
 use crate::feed::samples::{history, put, remove, route, route_name};
-use crate::store::change::Changes;
+use crate::store::change::ChangeSet;
 
-fn advance(catalog: &mut Catalog, changed: Vec<crate::store::change::Changed>) {
+fn advance(catalog: &mut Catalog, changed: Vec<crate::store::change::ResourceChange>) {
     let version = changed.iter().map(|c| c.version).max().unwrap_or(0);
-    catalog.apply(Changes { version, changed });
+    catalog.apply(ChangeSet { version, changed });
 }
 
 fn catalog() -> Catalog {
@@ -160,12 +160,12 @@ impl World {
                 self.epochs += 1;
                 self.truth.clear();
                 *catalog = Catalog::new(history(&format!("e{}", self.epochs)), 0);
-                catalog.apply(Changes { version, changed: vec![] });
+                catalog.apply(ChangeSet { version, changed: vec![] });
                 return;
             }
             Step::Exchange | Step::Lost { .. } => return,
         };
-        catalog.apply(Changes { version, changed });
+        catalog.apply(ChangeSet { version, changed });
     }
 }
 

@@ -1,4 +1,4 @@
-//! The CA over a real store: kept, sealed, and strict with what it signs.
+//! The nodes' CA over a real store.
 
 use prometheus_client::registry::Registry;
 use rcgen::PKCS_ED25519;
@@ -6,7 +6,7 @@ use rcgen::PKCS_ED25519;
 use super::*;
 use crate::metrics::Metrics;
 
-/// A CA in a store of its own.
+/// Opens a CA in its own store.
 pub(crate) async fn sample(dir: &std::path::Path, now: OffsetDateTime) -> (Store, NodeAuthority) {
     let metrics = Metrics::register(&mut Registry::default());
     let store = Store::open(&dir.join("x.db"), metrics).unwrap();
@@ -15,7 +15,7 @@ pub(crate) async fn sample(dir: &std::path::Path, now: OffsetDateTime) -> (Store
     (store, authority)
 }
 
-/// A new key and a request for it.
+/// Creates a new key and a certificate request for it.
 pub(crate) fn request() -> (KeyPair, Vec<u8>) {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let csr = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
@@ -23,7 +23,7 @@ pub(crate) fn request() -> (KeyPair, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn it_is_made_once_and_its_key_is_sealed() {
+async fn the_ca_is_created_once_and_its_key_is_sealed() {
     let dir = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let (store, first) = sample(dir.path(), now).await;
@@ -35,7 +35,7 @@ async fn it_is_made_once_and_its_key_is_sealed() {
 }
 
 #[tokio::test]
-async fn a_node_gets_a_certificate_for_its_key_and_our_name() {
+async fn a_node_gets_a_certificate_for_its_key_and_its_registered_name() {
     let dir = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let (_, authority) = sample(dir.path(), now).await;
@@ -51,14 +51,14 @@ async fn a_node_gets_a_certificate_for_its_key_and_our_name() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_for_a_p256_key_is_refused() {
+async fn only_valid_requests_for_p256_keys_are_signed() {
     let dir = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let (_, authority) = sample(dir.path(), now).await;
     let node = NodeIdentity { name: "fra-1".parse().unwrap(), member: Uuid::new_v4() };
     let sign = |csr: &[u8]| authority.sign(csr, &node, now, Duration::days(30)).unwrap_err();
     assert!(matches!(sign(b"nonsense"), SignError::Request(_)));
-    assert!(matches!(sign(&[0; MAX_CSR + 1]), SignError::Size));
+    assert!(matches!(sign(&[0; MAX_CSR_SIZE + 1]), SignError::Size));
     let (_, mut forged) = request();
     *forged.last_mut().unwrap() ^= 1;
     assert!(matches!(sign(&forged), SignError::Request(_)));

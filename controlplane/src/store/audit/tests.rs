@@ -1,4 +1,4 @@
-//! Records are chained, and their requests come with them.
+//! Chained audit records and their requests.
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
@@ -18,13 +18,13 @@ fn evidence(body: &str) -> Arc<SignedRequest> {
     let message = Message { method: request.method(), uri: request.uri(), headers: request.headers() };
     let keys = PublicKeys::from(key.public());
     let evidence = Evidence::new(&presented.verify_any(&message, &keys).unwrap(), request.body());
-    let first_use = FirstUse::default();
-    first_use.tell(true);
-    Arc::new(SignedRequest { evidence, first_use })
+    let nonce_check = NonceCheck::default();
+    nonce_check.set(true);
+    Arc::new(SignedRequest { evidence, nonce_check })
 }
 
-fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> Entry {
-    Entry {
+fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> AuditEntry {
+    AuditEntry {
         at: OffsetDateTime::UNIX_EPOCH,
         caller: "user1.pub".into(),
         client: "400::1".into(),
@@ -37,12 +37,12 @@ fn entry(target: &str, request: Option<&Arc<SignedRequest>>) -> Entry {
 }
 
 #[tokio::test]
-async fn a_chain_is_made_kept_and_exported_whole() {
+async fn records_are_chained_stored_and_exported_with_their_requests() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(&dir.path().join("a.db"), Metrics::register(&mut Registry::default())).unwrap();
     let call = r#"{"jsonrpc":"2.0","method":"routes.create","id":1}"#;
     let (one, two) = (evidence(call), evidence(&format!("[{call}]")));
-    let by_itself = Entry {
+    let by_itself = AuditEntry {
         caller: webgateway_proto::audit::GATEWAY.into(),
         method: "admin.unsuspend",
         before: Some(r#"{"until":"2026-01-01T00:00:00Z"}"#.into()),
@@ -54,7 +54,7 @@ async fn a_chain_is_made_kept_and_exported_whole() {
     }
     let exported = store.read("test", |tx| export(tx, 0, 100, 1 << 20)).await;
     let (records, requests): (Vec<AuditRecord>, BTreeMap<_, _>) = exported.unwrap();
-    assert_eq!((records.len(), requests.len()), (4, 2), "a request is kept once");
+    assert_eq!((records.len(), requests.len()), (4, 2), "a request is stored once");
     let mut previous = None;
     for record in &records {
         let request = record.request.as_ref().map(|hash| &requests[hash]);
@@ -78,7 +78,7 @@ async fn a_chain_is_made_kept_and_exported_whole() {
         records[at].check(previous, records[at].request.as_ref().map(|hash| &requests[hash]))
     };
     assert_eq!(check(1), Err(webgateway_proto::audit::Broken::Hash));
-    assert_eq!(check(2), Ok(()), "the link after it goes by what was written");
+    assert_eq!(check(2), Ok(()), "the next link uses the original hash");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn lists_are_filtered_and_paged() {
         entry.caller = format!("user{}.pub", n % 3);
         store.write::<_, StoreError, _>("test", move |tx| insert(tx, &entry)).await.unwrap();
     }
-    let list = |filter: Filter, before, limit| {
+    let list = |filter: AuditFilter, before, limit| {
         let store = store.clone();
         async move {
             let found =
@@ -98,10 +98,10 @@ async fn lists_are_filtered_and_paged() {
             found.unwrap().into_iter().map(|record| record.id).collect::<Vec<_>>()
         }
     };
-    assert_eq!(list(Filter::default(), None, 4).await, [6, 5, 4, 3]);
-    assert_eq!(list(Filter::default(), Some(3), 4).await, [2, 1]);
-    let even = Filter { target: Some("even".into()), ..Filter::default() };
+    assert_eq!(list(AuditFilter::default(), None, 4).await, [6, 5, 4, 3]);
+    assert_eq!(list(AuditFilter::default(), Some(3), 4).await, [2, 1]);
+    let even = AuditFilter { target: Some("even".into()), ..AuditFilter::default() };
     assert_eq!(list(even, None, 9).await, [5, 3, 1]);
-    let zero = Filter { caller: Some("user0.pub".into()), ..Filter::default() };
+    let zero = AuditFilter { caller: Some("user0.pub".into()), ..AuditFilter::default() };
     assert_eq!(list(zero, None, 9).await, [4, 1]);
 }

@@ -20,8 +20,8 @@ fn key(byte: u8) -> SecretKey {
     SecretKey::new(&[byte; 32]).unwrap()
 }
 
-fn issued(id: &str, names: &[&str]) -> Issued {
-    Issued {
+fn issued(id: &str, names: &[&str]) -> IssuedCertificate {
+    IssuedCertificate {
         id: CertificateId::parse(id).unwrap(),
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         chain: PEM.repeat(2),
@@ -39,17 +39,17 @@ async fn write<T: Send + 'static>(
     store.write("test", work).await.unwrap()
 }
 
-async fn told(store: &Store, version: u64, key_byte: u8) -> Result<Vec<Changed>, StoreError> {
+async fn changes_after(store: &Store, version: u64, key_byte: u8) -> Result<Vec<ResourceChange>, StoreError> {
     let read = move |tx: &mut Tx<'_>| Ok(changes_since(tx, version, &key(key_byte))?.changed);
     store.read("test", read).await
 }
 
 #[tokio::test]
-async fn what_is_put_reaches_the_nodes_and_what_is_dropped_leaves_them() {
+async fn stored_certificates_reach_the_nodes_and_dropped_ones_are_removed() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     write(&store, |tx| put(tx, &issued("gw.example", &["gw.example", "*.gw.example"]), &key(1))).await;
-    let changed = told(&store, 0, 1).await.unwrap();
+    let changed = changes_after(&store, 0, 1).await.unwrap();
     let Change::Put(resource) = &changed[0].change else { panic!("{changed:?}") };
     let Resource::Certificate(cert) = resource.as_ref() else { panic!("{resource:?}") };
     assert_eq!((cert.chain.clone(), cert.key.as_slice()), (vec![vec![1, 2, 3]; 2], &b"private key"[..]));
@@ -59,8 +59,8 @@ async fn what_is_put_reaches_the_nodes_and_what_is_dropped_leaves_them() {
 
     let version = changed[0].version;
     let id = cert.id.clone();
-    write(&store, move |tx| drop(tx, &id)).await;
-    let gone = told(&store, version, 1).await.unwrap();
+    write(&store, move |tx| mark_dropped(tx, &id)).await;
+    let gone = changes_after(&store, version, 1).await.unwrap();
     assert_eq!(gone[0].change, Change::Remove { at_once: false });
     assert!(!write(&store, move |tx| coverage::covers(tx, &host)).await);
     assert!(write(&store, |tx| list(tx)).await.is_empty());
@@ -71,9 +71,9 @@ async fn keys_are_sealed_and_another_secret_key_is_a_clear_error() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     write(&store, |tx| put(tx, &issued("gw.example", &["gw.example"]), &key(1))).await;
-    let error = told(&store, 0, 2).await.unwrap_err().to_string();
+    let error = changes_after(&store, 0, 2).await.unwrap_err().to_string();
     assert!(error.contains("gw.example") && error.contains("secret_key_file"), "{error}");
-    std::mem::drop(store);
+    drop(store);
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"private key"));
@@ -81,17 +81,17 @@ async fn keys_are_sealed_and_another_secret_key_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn the_authority_is_nobodys_on_the_feed() {
+async fn the_internal_ca_is_not_on_the_feed() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     write(&store, |tx| {
         assert!(authority(tx, &key(1))?.is_none());
-        let ca = Authority { certificate: PEM.into(), key: Zeroizing::new(vec![9]) };
+        let ca = InternalAuthority { certificate: PEM.into(), key: Zeroizing::new(vec![9]) };
         put_authority(tx, &ca, &key(1))
     })
     .await;
-    let kept = write(&store, |tx| authority(tx, &key(1))).await.unwrap();
-    assert_eq!((kept.certificate.as_str(), kept.key.as_slice()), (PEM, &[9][..]));
-    assert!(told(&store, 0, 1).await.unwrap().is_empty());
+    let loaded = write(&store, |tx| authority(tx, &key(1))).await.unwrap();
+    assert_eq!((loaded.certificate.as_str(), loaded.key.as_slice()), (PEM, &[9][..]));
+    assert!(changes_after(&store, 0, 1).await.unwrap().is_empty());
     assert!(write(&store, |tx| list(tx)).await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What the nodes are told, over a real database.
+//! The changes for nodes, from a real database.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ async fn write<T: Send + 'static>(
     store.write("test", work).await.unwrap()
 }
 
-async fn since(store: &Store, version: u64) -> Changes {
+async fn since(store: &Store, version: u64) -> ChangeSet {
     let read = move |tx: &mut Tx<'_>| changes_since(tx, version, &key());
     store.read::<_, StoreError, _>("test", read).await.unwrap()
 }
@@ -58,21 +58,21 @@ async fn suspend(store: &Store, user: &'static str, suspended: bool) {
     write(store, move |tx| users::set_suspended(tx, &user, suspended)).await;
 }
 
-fn told(changes: &Changes) -> Vec<(ResourceName, u64, Option<bool>)> {
-    let one = |changed: &Changed| match &changed.change {
+fn summary(changes: &ChangeSet) -> Vec<(ResourceName, u64, Option<bool>)> {
+    let one = |changed: &ResourceChange| match &changed.change {
         Change::Put(resource) => {
             assert_eq!(resource.name(), changed.name);
             (changed.name.clone(), changed.version, None)
         }
         Change::Remove { at_once } => (changed.name.clone(), changed.version, Some(*at_once)),
     };
-    let mut told: Vec<_> = changes.changed.iter().map(one).collect();
-    told.sort();
-    told
+    let mut summary: Vec<_> = changes.changed.iter().map(one).collect();
+    summary.sort();
+    summary
 }
 
 #[tokio::test]
-async fn each_change_is_told_once_with_its_version() {
+async fn each_change_is_reported_once_with_its_version() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let start = *store.changed().borrow();
@@ -81,40 +81,40 @@ async fn each_change_is_told_once_with_its_version() {
     let all = since(&store, 0).await;
     assert_eq!(all.version, start + 2);
     let (a_name, b_name) = (ResourceName::Route(a), ResourceName::Route(b));
-    assert_eq!(told(&all), [(a_name.clone(), start + 1, None), (b_name.clone(), start + 2, None)]);
-    assert_eq!(told(&since(&store, start + 1).await), [(b_name, start + 2, None)]);
+    assert_eq!(summary(&all), [(a_name.clone(), start + 1, None), (b_name.clone(), start + 2, None)]);
+    assert_eq!(summary(&since(&store, start + 1).await), [(b_name, start + 2, None)]);
 
     write(&store, move |tx| {
         let version = tx.revise()?;
         routes::delete(tx, a, version, OffsetDateTime::UNIX_EPOCH)
     })
     .await;
-    assert_eq!(told(&since(&store, start + 2).await), [(a_name, start + 3, Some(false))]);
+    assert_eq!(summary(&since(&store, start + 2).await), [(a_name, start + 3, Some(false))]);
     assert!(since(&store, start + 3).await.changed.is_empty());
 }
 
 #[tokio::test]
-async fn a_suspended_owners_routes_are_gone_at_once_and_stay_so_after_a_restart() {
+async fn routes_of_a_suspended_owner_are_removed_and_stay_so_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let mine = ResourceName::Route(create(&store, "u1.pub", "a.example").await);
     let other = ResourceName::Route(create(&store, "u2.pub", "b.example").await);
     let before = *store.changed().borrow();
     suspend(&store, "u1.pub", true).await;
-    assert_eq!(told(&since(&store, before).await), [(mine.clone(), before + 1, Some(true))]);
+    assert_eq!(summary(&since(&store, before).await), [(mine.clone(), before + 1, Some(true))]);
 
     drop(store);
     let store = open(dir.path());
     assert_eq!(
-        told(&since(&store, 0).await),
+        summary(&since(&store, 0).await),
         [(mine.clone(), before + 1, Some(true)), (other, before, None)]
     );
     suspend(&store, "u1.pub", false).await;
-    assert_eq!(told(&since(&store, before + 1).await), [(mine, before + 2, None)]);
+    assert_eq!(summary(&since(&store, before + 1).await), [(mine, before + 2, None)]);
 }
 
 #[tokio::test]
-async fn settings_get_a_version_when_they_change() {
+async fn changed_settings_get_a_new_version() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     let first = write(&store, |tx| record(tx, SETTINGS, "a")).await;

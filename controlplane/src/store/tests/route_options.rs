@@ -1,4 +1,4 @@
-//! The options of stored routes: one JSON object, also for those from before it.
+//! The column of route options and the migration that introduced it.
 
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness as _;
@@ -7,7 +7,7 @@ use webgateway_proto::model::{Balance, HealthCheck, RouteOptions};
 use super::*;
 use crate::store::open::MIGRATIONS;
 
-/// Makes the tables as they were before the migration, with a route of each kind, and migrates them.
+/// Creates the tables as before the migration, with a route of each kind, and migrates them.
 fn migrated() -> SqliteConnection {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     for migration in conn.pending_migrations(MIGRATIONS).unwrap() {
@@ -29,7 +29,7 @@ fn migrated() -> SqliteConnection {
 }
 
 #[test]
-fn balance_and_health_move_into_the_options() {
+fn the_migration_moves_balance_and_health_into_the_options() {
     let mut conn = migrated();
     let options: Vec<String> = crate::store::schema::routes::table
         .order(crate::store::schema::routes::id)
@@ -42,15 +42,15 @@ fn balance_and_health_move_into_the_options() {
     assert_eq!(options.iter().map(read).collect::<Vec<_>>(), [first, RouteOptions::default()]);
 
     conn.revert_last_migration(MIGRATIONS).unwrap();
-    let kept =
+    let query =
         "SELECT count(*) AS n FROM routes WHERE balance = 'random' AND json_extract(health, '$.path') = '/up'
                 OR balance = 'round_robin' AND health IS NULL";
-    let rows: i64 = diesel::dsl::sql::<diesel::sql_types::BigInt>(kept).get_result(&mut conn).unwrap();
+    let rows: i64 = diesel::dsl::sql::<diesel::sql_types::BigInt>(query).get_result(&mut conn).unwrap();
     assert_eq!(rows, 2);
 }
 
 #[tokio::test]
-async fn an_option_that_this_build_does_not_know_is_an_error() {
+async fn an_unknown_option_is_an_error() {
     let (_dir, path) = fresh();
     let store = open(&path).unwrap();
     let id = add(&store, "a.example").await.id;

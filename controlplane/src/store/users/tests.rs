@@ -1,4 +1,4 @@
-//! What is counted, also in a database from before it was; pages; ends.
+//! Counts of routes, also after a migration; pages; ends of suspensions.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::Migration as _;
@@ -38,7 +38,7 @@ const ROUTES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_database_from_before_is_counted() {
+async fn the_routes_in_an_older_database_are_counted() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.db");
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -57,12 +57,12 @@ async fn a_database_from_before_is_counted() {
     );
     assert_eq!((a.suspension, a.quota), (None, OwnQuota::default()));
     let suspension = b.suspension.unwrap();
-    assert_eq!(to_millis(suspension.since), 6000, "when it was said last");
+    assert_eq!(to_millis(suspension.since), 6000, "the time of the last suspension");
     assert_eq!((suspension.reason, suspension.until), (None, None));
 }
 
 #[tokio::test]
-async fn routes_that_come_change_and_go_are_counted() {
+async fn counts_follow_inserted_changed_and_deleted_routes() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir.path().join("x.db"));
     run(&store, ROUTES).await;
@@ -79,7 +79,7 @@ async fn routes_that_come_change_and_go_are_counted() {
 }
 
 #[tokio::test]
-async fn a_page_costs_a_page() {
+async fn pages_use_an_index() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir.path().join("x.db"));
     run(&store, ROUTES).await;

@@ -1,4 +1,4 @@
-//! What is written together, and what becomes of it when SQLite gives up in the middle.
+//! Batches of transactions, also when SQLite rolls a batch back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -19,7 +19,7 @@ fn store() -> (TempDir, Store) {
     (dir, store)
 }
 
-fn note(key: &'static str) -> impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send {
+fn insert_note(key: &'static str) -> impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError> + Send {
     move |tx| {
         let row = (meta::key.eq(key), meta::value.eq("there"));
         diesel::insert_into(meta::table).values(row).execute(tx.conn)?;
@@ -27,26 +27,26 @@ fn note(key: &'static str) -> impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreE
     }
 }
 
-/// As on a full disk: no page more than there are now, and a row that needs many.
-fn fill(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+/// Simulates a full disk: no page more than there are now, and a row that needs many.
+fn exceed_page_limit(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
     tx.conn.batch_execute("PRAGMA max_page_count = 1")?;
     let row =
         (audit_requests::hash.eq("h"), audit_requests::evidence.eq(format!("\"{}\"", "x".repeat(300_000))));
-    // This keeps no journal of its own: SQLite can only undo the whole transaction.
+    // This insert keeps no journal of its own, so that SQLite has to roll back the whole transaction.
     diesel::insert_or_ignore_into(audit_requests::table).values(row).execute(tx.conn)?;
     Ok(())
 }
 
-async fn noted(store: &Store) -> Vec<String> {
+async fn notes(store: &Store) -> Vec<String> {
     let read = |tx: &mut Tx<'_>| {
-        let noted = meta::table.filter(meta::value.eq("there")).select(meta::key).order(meta::key);
-        Ok::<_, StoreError>(noted.load(tx.conn)?)
+        let notes = meta::table.filter(meta::value.eq("there")).select(meta::key).order(meta::key);
+        Ok::<_, StoreError>(notes.load(tx.conn)?)
     };
     store.read("test", read).await.unwrap()
 }
 
-/// Has what `then` queues written together, by keeping the writer busy meanwhile.
-async fn together<T>(store: &Store, then: impl FnOnce() -> T) -> T {
+/// Makes the transactions that `then` queues run in one batch, by keeping the writer busy meanwhile.
+async fn in_one_batch<T>(store: &Store, then: impl FnOnce() -> T) -> T {
     let (go, wait) = mpsc::channel::<()>();
     let (began, begun) = oneshot::channel();
     let busy = store.write("busy", move |_| {
@@ -62,45 +62,45 @@ async fn together<T>(store: &Store, then: impl FnOnce() -> T) -> T {
 }
 
 #[tokio::test]
-async fn nothing_is_done_of_what_sqlite_undid_nor_after_it() {
+async fn a_batch_that_sqlite_rolled_back_has_no_effect() {
     let (_dir, store) = store();
-    let followed = Arc::new(AtomicU64::new(0));
-    let follow = {
-        let followed = Arc::clone(&followed);
+    let on_commit_ran = Arc::new(AtomicU64::new(0));
+    let insert_and_flag = {
+        let on_commit_ran = Arc::clone(&on_commit_ran);
         move |tx: &mut WriteTx<'_>| {
-            tx.on_commit(move || followed.store(1, Ordering::SeqCst));
-            note("a")(tx)
+            tx.on_commit(move || on_commit_ran.store(1, Ordering::SeqCst));
+            insert_note("a")(tx)
         }
     };
     let queue = || {
         [
-            Box::pin(store.write("a", follow)) as Outcome,
-            Box::pin(store.write("b", fill)),
-            Box::pin(store.write("c", note("c"))),
+            Box::pin(store.write("a", insert_and_flag)) as WriteFuture,
+            Box::pin(store.write("b", exceed_page_limit)),
+            Box::pin(store.write("c", insert_note("c"))),
         ]
     };
-    let [a, b, c] = together(&store, queue).await;
+    let [a, b, c] = in_one_batch(&store, queue).await;
     assert!(matches!(a.await, Err(StoreError::NotCommitted(_))));
     assert!(matches!(b.await, Err(StoreError::NotCommitted(_))));
     assert!(matches!(c.await, Err(StoreError::Interrupted)));
-    assert_eq!(noted(&store).await, Vec::<String>::new());
-    assert_eq!(followed.load(Ordering::SeqCst), 0);
+    assert_eq!(notes(&store).await, Vec::<String>::new());
+    assert_eq!(on_commit_ran.load(Ordering::SeqCst), 0);
 
     let again = |tx: &mut WriteTx<'_>| {
         tx.conn.batch_execute("PRAGMA max_page_count = 4294967294")?;
-        note("d")(tx)
+        insert_note("d")(tx)
     };
     store.write("d", again).await.unwrap();
-    assert_eq!(noted(&store).await, ["d"]);
+    assert_eq!(notes(&store).await, ["d"]);
 }
 
-type Outcome = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+type WriteFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 #[tokio::test]
-async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though_nobody_waits() {
+async fn on_commit_runs_in_order_before_the_reply_and_without_a_waiting_caller() {
     let (_dir, store) = store();
     let last = Arc::new(AtomicU64::new(0));
-    let following = |number: u64| {
+    let store_on_commit = |number: u64| {
         let last = Arc::clone(&last);
         move |tx: &mut WriteTx<'_>| {
             tx.on_commit(move || last.store(number, Ordering::SeqCst));
@@ -108,21 +108,21 @@ async fn what_follows_a_commit_is_done_in_order_before_it_is_answered_and_though
         }
     };
     let fails = {
-        let follow = following(99);
-        move |tx: &mut WriteTx<'_>| follow(tx).and(Err::<(), _>(StoreError::Interrupted))
+        let insert_and_flag = store_on_commit(99);
+        move |tx: &mut WriteTx<'_>| insert_and_flag(tx).and(Err::<(), _>(StoreError::Interrupted))
     };
-    let (gone, refused, answered) = together(&store, || {
-        let gone = store.write("one", following(1));
+    let (gone, refused, answered) = in_one_batch(&store, || {
+        let gone = store.write("one", store_on_commit(1));
         drop(gone);
-        (last.load(Ordering::SeqCst), store.write("two", fails), store.write("three", following(3)))
+        (last.load(Ordering::SeqCst), store.write("two", fails), store.write("three", store_on_commit(3)))
     })
     .await;
     assert_eq!(gone, 0, "not before it is written");
     assert!(refused.await.is_err());
     answered.await.unwrap();
     assert_eq!(last.load(Ordering::SeqCst), 3);
-    store.write("four", following(4)).await.unwrap();
+    store.write("four", store_on_commit(4)).await.unwrap();
     assert_eq!(last.load(Ordering::SeqCst), 4);
-    assert!(store.dry_run("five", following(5)).await.is_ok());
-    assert_eq!(last.load(Ordering::SeqCst), 4, "what is only tried has no effect");
+    assert!(store.dry_run("five", store_on_commit(5)).await.is_ok());
+    assert_eq!(last.load(Ordering::SeqCst), 4, "a dry run has no effect");
 }

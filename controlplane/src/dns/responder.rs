@@ -1,4 +1,4 @@
-//! From a question's bytes to the answer's: what the zone says, or, over the limit, that TCP is the way.
+//! The responder for our zone: it turns the bytes of a query into those of the response.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,53 +17,53 @@ use webgateway_dns::{DnsMetrics, QuestionFilter, Responder, Transport, header};
 use super::txt::TxtSet;
 use super::zone::Zone;
 
-/// The largest answer over UDP, in bytes: it crosses every path in one piece (DNS flag day 2020).
-const MAX_UDP: u16 = 1232;
-/// The largest answer over UDP to who does not say how much it takes (RFC 1035 §4.2.1), in bytes.
-const PLAIN_UDP: u16 = 512;
-/// The second byte of a header's flags: "this cannot be read".
+/// The maximum size of a response over UDP, in bytes, which avoids fragmentation (DNS flag day 2020).
+const MAX_UDP_SIZE: u16 = 1232;
+/// The maximum size of a response over UDP to a client without EDNS, in bytes (RFC 1035 §4.2.1).
+const MAX_UDP_WITHOUT_EDNS: u16 = 512;
+/// The second byte of the flags in a header with the response code FORMERR (RFC 1035 §4.1.1).
 const FORMAT_ERROR: u8 = 1;
 
-/// Answers for the zone; the values are those of the moment of the question. Clones are the same one.
+/// A responder for the zone with the current TXT values. Clones share the zone.
 #[derive(Clone)]
-pub(crate) struct Answers(Arc<Inner>);
+pub(crate) struct ZoneResponder(Arc<ResponderInner>);
 
-struct Inner {
+struct ResponderInner {
     zone: Zone,
     values: TxtSet,
     filter: QuestionFilter,
-    /// Made anew when the values have changed.
-    current: ArcSwap<Current>,
+    /// The zone with the values of one generation. Replaced by the first query after a change of the values.
+    current: ArcSwap<ZoneSnapshot>,
 }
 
-struct Current {
+struct ZoneSnapshot {
     generation: u64,
     catalog: Catalog,
 }
 
-impl Answers {
-    /// The zone with these values.
+impl ZoneResponder {
+    /// Creates a responder for the zone with these values.
     #[must_use]
     pub(crate) fn new(zone: Zone, values: TxtSet, filter: QuestionFilter) -> Self {
-        let current = ArcSwap::from_pointee(Current::new(&zone, &values));
-        Self(Arc::new(Inner { zone, values, filter, current }))
+        let current = ArcSwap::from_pointee(ZoneSnapshot::new(&zone, &values));
+        Self(Arc::new(ResponderInner { zone, values, filter, current }))
     }
 
-    fn current(&self) -> Arc<Current> {
+    fn current(&self) -> Arc<ZoneSnapshot> {
         let current = self.0.current.load_full();
         if current.generation == self.0.values.generation() {
             return current;
         }
-        let current = Arc::new(Current::new(&self.0.zone, &self.0.values));
+        let current = Arc::new(ZoneSnapshot::new(&self.0.zone, &self.0.values));
         self.0.current.store(Arc::clone(&current));
         current
     }
 }
 
-impl Responder for Answers {
+impl Responder for ZoneResponder {
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.0.filter.admit(question, from, transport) {
-            return instead;
+        if let Err(response) = self.0.filter.admit(question, from, transport) {
+            return response;
         }
         let protocol = match transport {
             Transport::Udp => Protocol::Udp,
@@ -72,9 +72,9 @@ impl Responder for Answers {
         let Ok(request) = Request::from_bytes(question.to_vec(), from, protocol) else {
             return header(question, 0, FORMAT_ERROR);
         };
-        let reply = Reply { transport, bytes: Arc::default() };
-        self.current().catalog.handle_request::<_, TokioTime>(&request, reply.clone()).await;
-        let bytes = std::mem::take(&mut *reply.bytes.lock().unwrap_or_else(PoisonError::into_inner));
+        let capture = ResponseCapture { transport, bytes: Arc::default() };
+        self.current().catalog.handle_request::<_, TokioTime>(&request, capture.clone()).await;
+        let bytes = std::mem::take(&mut *capture.bytes.lock().unwrap_or_else(PoisonError::into_inner));
         (!bytes.is_empty()).then_some(bytes)
     }
 
@@ -83,22 +83,22 @@ impl Responder for Answers {
     }
 }
 
-impl Current {
+impl ZoneSnapshot {
     fn new(zone: &Zone, values: &TxtSet) -> Self {
         let (generation, values) = values.values();
         Self { generation, catalog: zone.catalog(values) }
     }
 }
 
-/// Keeps an answer's bytes.
+/// A response handler that stores the encoded response.
 #[derive(Clone)]
-struct Reply {
+struct ResponseCapture {
     transport: Transport,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 #[async_trait::async_trait]
-impl ResponseHandler for Reply {
+impl ResponseHandler for ResponseCapture {
     async fn send_response<'a>(
         &mut self,
         response: MessageResponse<
@@ -110,10 +110,10 @@ impl ResponseHandler for Reply {
             impl Iterator<Item = &'a Record> + Send + 'a,
         >,
     ) -> Result<ResponseInfo, NetError> {
-        // Else the asker's own size, up to 65535, would be said and kept to: we would amplify.
+        // A response as large as the client announces, up to 65535 bytes, could be used to amplify an attack.
         let capped: Option<Edns> = response.edns().map(|edns| {
             let mut edns = edns.clone();
-            edns.set_max_payload(edns.max_payload().min(MAX_UDP));
+            edns.set_max_payload(edns.max_payload().min(MAX_UDP_SIZE));
             edns
         });
         let mut response = response;
@@ -121,10 +121,10 @@ impl ResponseHandler for Reply {
             response.set_edns(edns);
         }
         let limit = match self.transport {
-            Transport::Udp => capped.as_ref().map_or(PLAIN_UDP, Edns::max_payload),
+            Transport::Udp => capped.as_ref().map_or(MAX_UDP_WITHOUT_EDNS, Edns::max_payload),
             Transport::Tcp => u16::MAX,
         };
-        let mut bytes = Vec::with_capacity(usize::from(PLAIN_UDP));
+        let mut bytes = Vec::with_capacity(usize::from(MAX_UDP_WITHOUT_EDNS));
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(limit);
         let info = response.destructive_emit(&mut encoder)?;

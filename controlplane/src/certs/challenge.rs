@@ -1,12 +1,12 @@
-//! Challenges in the form that the nodes answer them in.
+//! Construction of the challenge responses that nodes serve.
 
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use webgateway_proto::feed::{Challenge, ChallengeResponse};
 use webgateway_proto::model::Host;
 use zeroize::Zeroizing;
 
-/// The certificate by which a host is proven in a handshake (RFC 8737 §3): self-signed, for this host alone, with
-/// the key authorisation's digest in the critical `acmeIdentifier` extension.
+/// Creates the certificate for TLS-ALPN-01 (RFC 8737 §3): self-signed, for this host alone, with the key
+/// authorization's digest in the critical `acmeIdentifier` extension.
 pub(crate) fn tls_alpn(host: &Host, digest: &[u8; 32]) -> Result<Challenge, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::new([host.to_string()])?;
@@ -17,7 +17,7 @@ pub(crate) fn tls_alpn(host: &Host, digest: &[u8; 32]) -> Result<Challenge, rcge
     Ok(Challenge { host: host.clone(), response })
 }
 
-/// The file by which a host is proven on :80 (RFC 8555 §8.3).
+/// Creates the response for HTTP-01 (RFC 8555 §8.3).
 #[must_use]
 pub(crate) fn http(host: &Host, token: &str, key_authorization: &str) -> Challenge {
     let response =
@@ -35,7 +35,7 @@ mod tests {
     const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
 
     #[test]
-    fn the_handshake_certificate_is_as_rfc_8737_wants_it() {
+    fn the_handshake_certificate_conforms_to_rfc_8737() {
         let host = Host::parse("app.example.org").unwrap();
         let challenge = tls_alpn(&host, &[7; 32]).unwrap();
         let ChallengeResponse::TlsAlpn { certificate, key } = challenge.response else { panic!("http") };
@@ -51,6 +51,6 @@ mod tests {
         let key = rustls_pki_types::PrivateKeyDer::try_from(key.as_slice()).unwrap();
         let key = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(&key).unwrap();
         let spki = rustls::sign::SigningKey::public_key(&*key).unwrap();
-        assert_eq!(spki.as_ref(), cert.public_key().raw, "the key fits");
+        assert_eq!(spki.as_ref(), cert.public_key().raw, "the key matches");
     }
 }

@@ -1,4 +1,4 @@
-//! Routes come and go in a real store; certificates follow.
+//! Certificates in a real store while routes are created and deleted.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -13,13 +13,13 @@ use crate::certs::samples;
 use crate::reconcile;
 use crate::store::{WriteTx, coverage, routes, users};
 
-struct World {
+struct ReconcilerFixture {
     _dir: TempDir,
     store: Store,
-    certificates: Certificates,
+    certificates: CertificateReconciler,
 }
 
-async fn world(clock: Clock) -> World {
+async fn fixture(clock: Clock) -> ReconcilerFixture {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("controlplane.db");
     let metrics = Metrics::register(&mut Registry::default());
@@ -28,8 +28,15 @@ async fn world(clock: Clock) -> World {
     let ca = InternalCa::open(&store, &key, dir.path(), clock.now()).await.unwrap();
     let base = Host::parse("gw.example").unwrap();
     let issuer = Issuer::Internal(ca);
-    let certificates = Certificates::new(Parts { store: store.clone(), key, issuer, base, clock, metrics });
-    World { _dir: dir, store, certificates }
+    let certificates = CertificateReconciler::new(CertificateReconcilerParts {
+        store: store.clone(),
+        key,
+        issuer,
+        base,
+        clock,
+        metrics,
+    });
+    ReconcilerFixture { _dir: dir, store, certificates }
 }
 
 async fn write<T: Send + 'static>(
@@ -61,58 +68,58 @@ async fn create(store: &Store, host: &'static str, mode: Mode) -> RouteId {
     .await
 }
 
-async fn held(store: &Store) -> Vec<String> {
-    write(store, |tx| list(tx)).await.into_iter().map(|held| held.id.to_string()).collect()
+async fn certificate_ids(store: &Store) -> Vec<String> {
+    write(store, |tx| list(tx)).await.into_iter().map(|certificate| certificate.id.to_string()).collect()
 }
 
 #[tokio::test]
-async fn terminated_hosts_get_one_and_others_do_not() {
-    let mut world = world(Clock::system()).await;
-    create(&world.store, "app.gw.example", Mode::Terminate).await;
-    create(&world.store, "own.example", Mode::Passthrough).await;
-    create(&world.store, "shop.example", Mode::Terminate).await;
-    world.certificates.pass().await.unwrap();
-    assert_eq!(held(&world.store).await, ["gw.example", "shop.example"]);
+async fn only_terminated_hosts_get_certificates() {
+    let mut fixture = fixture(Clock::system()).await;
+    create(&fixture.store, "app.gw.example", Mode::Terminate).await;
+    create(&fixture.store, "own.example", Mode::Passthrough).await;
+    create(&fixture.store, "shop.example", Mode::Terminate).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example", "shop.example"]);
 
-    let revision = *world.store.changed().borrow();
-    world.certificates.pass().await.unwrap();
-    assert_eq!(*world.store.changed().borrow(), revision, "a second pass changes nothing");
+    let revision = *fixture.store.changed().borrow();
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(*fixture.store.changed().borrow(), revision, "a second pass changes nothing");
 
-    create(&world.store, "deep.app.gw.example", Mode::Terminate).await;
-    create(&world.store, "own2.example", Mode::Passthrough).await;
-    world.certificates.pass().await.unwrap();
-    assert_eq!(held(&world.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
+    create(&fixture.store, "deep.app.gw.example", Mode::Terminate).await;
+    create(&fixture.store, "own2.example", Mode::Passthrough).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(certificate_ids(&fixture.store).await, ["deep.app.gw.example", "gw.example", "shop.example"]);
 }
 
 static NOW: AtomicI64 = AtomicI64::new(1_900_000_000);
 
 #[tokio::test]
-async fn renews_in_time_and_drops_what_nobody_needs() {
+async fn certificates_are_renewed_in_time_and_dropped_when_unneeded() {
     let clock = Clock::from_fn(|| OffsetDateTime::from_unix_timestamp(NOW.load(Ordering::Relaxed)).unwrap());
-    let mut world = world(clock).await;
-    let shop = create(&world.store, "shop.example", Mode::Terminate).await;
-    let pause = world.certificates.pass().await.unwrap();
-    assert_eq!(pause, FULL_PASS);
-    let first = write(&world.store, |tx| list(tx)).await;
+    let mut fixture = fixture(clock).await;
+    let shop = create(&fixture.store, "shop.example", Mode::Terminate).await;
+    let pause = fixture.certificates.pass().await.unwrap();
+    assert_eq!(pause, FULL_PASS_INTERVAL);
+    let first = write(&fixture.store, |tx| list(tx)).await;
 
-    write(&world.store, move |tx| {
+    write(&fixture.store, move |tx| {
         let version = tx.revise()?;
         routes::delete(tx, shop, version, OffsetDateTime::UNIX_EPOCH)
     })
     .await;
     NOW.fetch_add(59 * 86_400, Ordering::Relaxed);
-    world.certificates.pass().await.unwrap();
-    assert_eq!(write(&world.store, |tx| list(tx)).await, first[..1], "dropped; the other is young");
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(write(&fixture.store, |tx| list(tx)).await, first[..1], "dropped; the other is not due yet");
 
     NOW.fetch_add(86_400, Ordering::Relaxed);
-    world.certificates.pass().await.unwrap();
-    let renewed = write(&world.store, |tx| list(tx)).await;
+    fixture.certificates.pass().await.unwrap();
+    let renewed = write(&fixture.store, |tx| list(tx)).await;
     assert_eq!(renewed[0].not_before - first[0].not_before, time::Duration::days(60));
 }
 
 #[tokio::test]
-async fn a_new_route_has_its_certificate_within_moments() {
-    let World { _dir, store, certificates } = world(Clock::system()).await;
+async fn a_new_route_gets_a_certificate_without_waiting_for_a_full_pass() {
+    let ReconcilerFixture { _dir, store, certificates } = fixture(Clock::system()).await;
     let tasks = Tasks::new(Stop::new());
     let run = reconcile::run("certificates", certificates, store.changed(), tasks.stop().clone());
     tasks.essential("certificates", run);
@@ -121,8 +128,8 @@ async fn a_new_route_has_its_certificate_within_moments() {
     let covered = async {
         let host = Host::parse("shop.example").unwrap();
         loop {
-            let asked = host.clone();
-            if write(&store, move |tx| coverage::covers(tx, &asked)).await {
+            let wanted = host.clone();
+            if write(&store, move |tx| coverage::covers(tx, &wanted)).await {
                 break;
             }
             changed.changed().await.unwrap();
@@ -134,9 +141,10 @@ async fn a_new_route_has_its_certificate_within_moments() {
 }
 
 #[tokio::test]
-async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() {
-    let samples::World { _dir, store, key, metrics, issuer } = samples::World::without_a_ca(Clock::system());
-    let mut certificates = Certificates::new(Parts {
+async fn a_failed_attempt_waits_for_its_backoff_unless_a_renewal_is_requested() {
+    let samples::IssuerFixture { _dir, store, key, metrics, issuer } =
+        samples::IssuerFixture::without_a_ca(Clock::system());
+    let mut certificates = CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key,
         issuer: Issuer::Acme(issuer),
@@ -146,37 +154,37 @@ async fn what_failed_waits_for_its_time_whoever_wakes_us_but_a_request_counts() 
     });
     let base = CertificateId::from(&samples::base());
     certificates.pass().await.unwrap();
-    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "asked for, not waited for");
-    certificates.woken().await;
+    assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "requested, not awaited");
+    certificates.run_background_work().await;
     assert!(certificates.jobs.busy.is_empty());
     let pause = certificates.pass().await.unwrap();
     assert!(pause > Duration::from_secs(50) && pause <= Duration::from_secs(60), "{pause:?}");
 
     create(&store, "app.gw.example", Mode::Terminate).await;
     certificates.pass().await.unwrap();
-    assert!(certificates.jobs.busy.is_empty(), "a change elsewhere is no reason");
+    assert!(certificates.jobs.busy.is_empty(), "an unrelated change triggers no attempt");
 
-    let asked = base.clone();
-    write(&store, move |tx| issuance::request_renewal(tx, &asked)).await;
+    let id = base.clone();
+    write(&store, move |tx| issuance::request_renewal(tx, &id)).await;
     certificates.pass().await.unwrap();
     certificates.pass().await.unwrap();
     assert_eq!(certificates.jobs.busy.iter().collect::<Vec<_>>(), [&base], "once");
-    certificates.woken().await;
-    let stands = write(&store, move |tx| issuance::find(tx, &base)).await;
-    assert_eq!((stands.failures, stands.renew_requested), (2, false));
+    certificates.run_background_work().await;
+    let state = write(&store, move |tx| issuance::find(tx, &base)).await;
+    assert_eq!((state.failures, state.renew_requested), (2, false));
 }
 
 #[tokio::test]
 async fn a_suspended_owners_hosts_wait_until_the_suspension_ends() {
-    let mut world = world(Clock::system()).await;
-    create(&world.store, "shop.example", Mode::Terminate).await;
+    let mut fixture = fixture(Clock::system()).await;
+    create(&fixture.store, "shop.example", Mode::Terminate).await;
     let suspend = |suspended| {
         move |tx: &mut WriteTx<'_>| users::set_suspended(tx, &"u1.pub".parse().unwrap(), suspended)
     };
-    write(&world.store, suspend(true)).await;
-    world.certificates.pass().await.unwrap();
-    assert_eq!(held(&world.store).await, ["gw.example"]);
-    write(&world.store, suspend(false)).await;
-    world.certificates.pass().await.unwrap();
-    assert_eq!(held(&world.store).await, ["gw.example", "shop.example"]);
+    write(&fixture.store, suspend(true)).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example"]);
+    write(&fixture.store, suspend(false)).await;
+    fixture.certificates.pass().await.unwrap();
+    assert_eq!(certificate_ids(&fixture.store).await, ["gw.example", "shop.example"]);
 }
