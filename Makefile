@@ -1,7 +1,7 @@
 # webgateway: build, try, check.
 CARGO ?= cargo
 
-.PHONY: dev sim bench-api soak optimised test lint graph baselines audit build release needs interop
+.PHONY: dev sim bench-api soak optimised fuzz test lint graph baselines audit build release needs interop
 
 # Starts everything on loopback, creates two routes, requests both, and runs until Ctrl-C; ONCE=1 ends there.
 # ACME=1 gets the certificates from a CA, Let's Encrypt's pebble, as they are got in production.
@@ -28,6 +28,25 @@ soak: optimised
 optimised:
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_STRIP=none \
 	    $(CARGO) build --workspace --locked --release --target-dir target/sim
+
+# Runs fuzz targets guided by coverage: each for SECONDS, or TARGET alone, e.g. make fuzz TARGET=hello SECONDS=300. What
+# breaks a property is named and kept in target/fuzz/found. No nightly toolchain and no other tool is needed. The
+# folders of temporary files are the memory's, as the target `envelope` has a database there.
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+fuzz:
+	@if ! command -v c++ >/dev/null; then \
+	    echo "make fuzz needs a C++ compiler: sudo apt-get install g++" >&2; exit 1; fi
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked -p webgateway-fuzz --profile fuzz --target $(FUZZ_HOST) --target-dir target/fuzz
+	@for target in $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpora/*))); do \
+	    mkdir -p target/fuzz/corpora/$$target target/fuzz/found && echo "== $$target" && \
+	    WEBGATEWAY_FUZZ=$$target TMPDIR=$$([ -d /dev/shm ] && echo /dev/shm || echo $${TMPDIR:-/tmp}) \
+	    target/fuzz/$(FUZZ_HOST)/fuzz/webgateway-fuzz -max_total_time=$(or $(SECONDS),60) -timeout=10 -verbosity=1 \
+	        -print_final_stats=1 -artifact_prefix=target/fuzz/found/$$target- $(FUZZ) \
+	        target/fuzz/corpora/$$target tests/fuzz/corpora/$$target || exit 1; \
+	done
 
 # The stories run the binaries, so these are built first.
 test: needs interop build

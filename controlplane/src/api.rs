@@ -3,6 +3,8 @@
 pub(crate) mod auth;
 mod docs;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handle;
 mod jsonrpc;
 mod methods;

@@ -32,4 +32,7 @@ mod live;
 
 mod handlers;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 pub mod app;

@@ -11,6 +11,8 @@ mod controlplane;
 mod dns;
 mod edge;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod identity;
 mod join;

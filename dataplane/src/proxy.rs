@@ -2,6 +2,8 @@
 
 pub(crate) mod api;
 pub(crate) mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod handler;
 pub(crate) mod request;
 pub(crate) mod serve;

@@ -1,4 +1,4 @@
-//! Creates a route, finds it in the list, and deletes it again. While `make dev` runs:
+//! Creates a route, lists it, and deletes it. Run this while `make dev` is running:
 //!
 //! ```sh
 //! cargo run -p gwctl --example create_route -- http://127.0.0.1:8080/rpc target/dev/alice.priv 127.0.0.1:8082
@@ -16,14 +16,14 @@ use uuid::Uuid;
 async fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [url, key_file, backend] = args.as_slice() else {
-        return Err("give the API's URL, the private key's file and a backend".into());
+        return Err("usage: create_route URL PRIVATE_KEY_FILE BACKEND".into());
     };
     let name =
-        Path::new(key_file).file_stem().and_then(|name| name.to_str()).ok_or("a key file has a name")?;
+        Path::new(key_file).file_stem().and_then(|name| name.to_str()).ok_or("the key file has no name")?;
     let signer = Signer::new(format!("{name}.pub").parse()?, keys::load(key_file.as_ref())?.key);
     let client = Client::new(Endpoint::parse(url)?).signed_by(signer);
 
-    // With an id made here, a repeated call returns the same route instead of making another.
+    // With an id that the client chooses, a repeated call returns the same route instead of creating another one.
     let id = Uuid::now_v7();
     let params = RouteCreate {
         id: Some(id),
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let filter = RouteListParams { host: Some(route.host.clone()), ..RouteListParams::default() };
     let list: RouteList = client.call(method::ROUTES_LIST, &filter).await?;
     for route in &list.routes {
-        println!("listed:  {} leads to {}, {}", route.host, route.backends.join(", "), route.state.as_str());
+        println!("listed:  {} -> {}, {}", route.host, route.backends.join(", "), route.state.as_str());
     }
 
     let _: Value =

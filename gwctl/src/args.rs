@@ -1,9 +1,9 @@
-//! The command line's meaning: what is here was parsed and is valid, as far as this side can know.
+//! The conversion of parsed command lines into validated actions and API params.
 
 mod admin;
 mod call;
 mod credentials;
-mod invalid;
+mod error;
 mod nodes;
 mod routes;
 
@@ -19,38 +19,38 @@ use webgateway_proto::model::Host;
 
 pub(crate) use self::call::Call;
 pub(crate) use self::credentials::Credentials;
-pub(crate) use self::invalid::InvalidArg;
-pub(crate) use self::routes::{backends, label};
+pub(crate) use self::error::ArgError;
+pub(crate) use self::routes::{parse_backends, parse_label};
 use crate::cli::{self, Audit, Certificates, Command, Global, Keys, Routes};
 pub(crate) use crate::cli::{Import, Shell};
 use crate::profiles::DEFAULT_NAME;
 
-/// A command with all that it needs.
+/// A command with validated arguments.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Make a key pair.
+    /// Generates a key pair.
     GenerateKey(KeyName),
-    /// Turn the predecessor's configuration into ours.
+    /// Converts the predecessor's configuration.
     Import(Import),
-    /// Print what a shell reads.
+    /// Prints a shell's completion script.
     Completions(Shell),
-    /// Print the manual, or write it.
+    /// Prints the manual page, or writes all pages to a directory.
     Manual(Option<PathBuf>),
-    /// Check an exported audit, and that it holds an earlier head.
+    /// Verifies an exported audit log, and that it contains a record with the hash `head`.
     VerifyAudit { file: PathBuf, head: Option<String> },
-    /// Ask whether the gateway works.
+    /// Checks the gateway's health.
     Health(Endpoint),
-    /// Show the versions.
+    /// Shows the versions of gwctl and the controlplane.
     Version(Endpoint),
-    /// Keep gateway and key under a name.
+    /// Checks gateway and key, and saves them as a profile.
     Login { endpoint: Endpoint, credentials: Credentials, profile: String },
-    /// Call a method that must be signed.
+    /// Calls a method that requires a signature.
     Signed { endpoint: Endpoint, credentials: Credentials, call: Call },
 }
 
 impl Action {
-    /// Reads the command and those of the global flags that it needs.
-    pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, InvalidArg> {
+    /// Validates the command and the global flags that it uses.
+    pub(crate) fn parse(global: &Global, command: Command) -> Result<Self, ArgError> {
         let call = match command {
             Command::Keys(Keys::Generate { name }) => return Ok(Self::GenerateKey(KeyName::parse(&name)?)),
             Command::Import(import) => return Ok(Self::Import(import)),
@@ -63,7 +63,7 @@ impl Action {
             Command::Health => return Ok(Self::Health(Endpoint::parse(global.url())?)),
             Command::Version => return Ok(Self::Version(Endpoint::parse(global.url())?)),
             Command::Login => {
-                let (endpoint, credentials) = signed(global)?;
+                let (endpoint, credentials) = endpoint_and_credentials(global)?;
                 let profile = global.profile.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
                 return Ok(Self::Login { endpoint, credentials, profile });
             }
@@ -72,33 +72,33 @@ impl Action {
             Command::Nodes(command) => nodes::call(command)?,
             Command::Admin(command) => admin::call(command)?,
         };
-        let (endpoint, credentials) = signed(global)?;
+        let (endpoint, credentials) = endpoint_and_credentials(global)?;
         Ok(Self::Signed { endpoint, credentials, call })
     }
 }
 
-fn signed(global: &Global) -> Result<(Endpoint, Credentials), InvalidArg> {
+fn endpoint_and_credentials(global: &Global) -> Result<(Endpoint, Credentials), ArgError> {
     let endpoint = Endpoint::parse(global.url())?;
     Ok((endpoint, Credentials::parse(global.id.as_deref(), global.key.as_deref())?))
 }
 
-fn route_call(command: Routes) -> Result<Call, InvalidArg> {
+fn route_call(command: Routes) -> Result<Call, ArgError> {
     match command {
-        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).awaited(&create.wait)),
+        Routes::Create(create) => Ok(Call::Create(routes::create(&create)?).with_wait(&create.wait)),
         Routes::List(flags) if flags.watch => Ok(Call::Watch(routes::filter(flags))),
         Routes::List(flags) => Ok(Call::List(routes::filter(flags))),
-        Routes::Get(route) => routes::reference(&route).map(Call::Get),
-        Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).awaited(&update.wait)),
-        Routes::Delete(flags) => Ok(Call::Delete(routes::delete(&flags.route)?).awaited(&flags.wait)),
+        Routes::Get(route) => routes::route_ref(&route).map(Call::Get),
+        Routes::Update(update) => Ok(Call::Update(routes::update(&update)?).with_wait(&update.wait)),
+        Routes::Delete(flags) => Ok(Call::Delete(routes::delete(&flags.route)?).with_wait(&flags.wait)),
         Routes::Apply(flags) => Ok(Call::Apply(flags)),
         Routes::Explain { host } => routes::explain(&host).map(Call::Explain),
     }
 }
 
-fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
+fn certificate_call(command: Certificates) -> Result<Call, ArgError> {
     match command {
-        Certificates::List(most) => {
-            Ok(Call::Certificates(CertificateListParams { limit: most.limit, cursor: None }))
+        Certificates::List(flags) => {
+            Ok(Call::Certificates(CertificateListParams { limit: flags.limit, cursor: None }))
         }
         Certificates::Get(certificate) => certificate_ref(&certificate).map(Call::Certificate),
         Certificates::Renew(certificate) => certificate_ref(&certificate).map(Call::Renew),
@@ -106,9 +106,9 @@ fn certificate_call(command: Certificates) -> Result<Call, InvalidArg> {
     }
 }
 
-/// `--certificate`
-fn certificate_ref(flags: &cli::Certificate) -> Result<CertificateRef, InvalidArg> {
-    let id = Host::parse(&flags.certificate).map_err(InvalidArg::Certificate)?;
+/// Parses `--certificate`.
+fn certificate_ref(flags: &cli::CertificateArg) -> Result<CertificateRef, ArgError> {
+    let id = Host::parse(&flags.certificate).map_err(ArgError::Certificate)?;
     Ok(CertificateRef { id: id.to_string() })
 }
 

@@ -1,4 +1,4 @@
-//! The command line's syntax: commands, flags, variables and their help.
+//! The syntax of the command line: commands, flags and environment variables with their help.
 
 mod admin;
 mod audit;
@@ -14,35 +14,35 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::admin::{Admin, Quota, Suspend, User, UserFilter};
+pub(crate) use self::admin::{Admin, Quota, Suspend, UserArg, UserFilter};
 pub(crate) use self::audit::Audit;
 pub(crate) use self::global::{Format, Global};
 pub(crate) use self::lists::{ListLimit, Mode, RouteFilter};
 pub(crate) use self::nodes::{Invite, Nodes};
 pub(crate) use self::options::OptionError;
-pub(crate) use self::routes::{Apply, Create, Route, Routes, Update};
+pub(crate) use self::routes::{Apply, Create, RouteArg, Routes, Update};
 pub(crate) use self::shell::{Completions, Manual, Shell};
-pub(crate) use self::wait::Wait;
+pub(crate) use self::wait::WaitFlag;
 
-/// The text below the help: the first steps, and the exit codes.
+/// The text after the help: first steps and exit codes.
 pub(crate) const AFTER_HELP: &str = "\
-Begin:
-  gwctl keys generate user1          make a key pair; give user1.pub to the operator
+Getting started:
+  gwctl keys generate user1          generate a key pair; give user1.pub to the operator
   gwctl -i user1.pub -k user1.priv routes create -s myapp -b '[54f:1::2]:8080'
 
 Exit codes:
-  0  done
-  1  an unexpected answer, or a fault on this machine
-  2  a wrong flag, value or key file
-  3  the gateway cannot be reached, or is not available now
-  4  not authenticated: the signature or key was not accepted
-  5  forbidden: the key may not do that
+  0  success
+  1  unexpected response from the gateway, or an error on this machine
+  2  invalid flag, value or key file
+  3  the gateway cannot be reached or is unavailable
+  4  not authenticated: the gateway does not accept the signature or the key
+  5  forbidden: the key is not allowed to do this
   6  not found
-  7  conflict: the host is taken, or the file is there already
-  8  invalid params: the gateway refuses a value
-  9  done, but not on every node (--wait)";
+  7  conflict, such as a host that is taken or a file that already exists
+  8  invalid params: the gateway rejects a value
+  9  with --wait: the change is stored, but not applied on every node";
 
-/// The whole command line.
+/// The complete command line.
 #[derive(Debug, Parser)]
 #[command(name = "gwctl", version, about = "Manage a webgateway: routes, certificates, users and keys")]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
@@ -53,78 +53,78 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create, show, change and delete routes
     #[command(subcommand)]
     Routes(Routes),
-    /// Show and renew the certificates that routes need
+    /// Show and renew the TLS certificates of routes
     #[command(subcommand)]
     Certificates(Certificates),
-    /// What only the operator's admin key may do
+    /// Manage users: suspensions and quotas (admin)
     #[command(subcommand)]
     Admin(Admin),
     /// List, invite, drain and remove the gateway's nodes (admin)
     #[command(subcommand)]
     Nodes(Nodes),
-    /// Show, export and check the record of all changes
+    /// Show, export and verify the audit log of all changes
     #[command(subcommand)]
     Audit(Audit),
-    /// Say whether the gateway works
+    /// Check the health of the gateway
     Health,
-    /// Show the version of gwctl, and of the controlplane if it is reachable
+    /// Show the versions of gwctl and, if it is reachable, of the controlplane
     Version,
-    /// Make keys
+    /// Generate keys
     #[command(subcommand)]
     Keys(Keys),
-    /// Check that the gateway takes the key, and keep both as a profile: later commands need no flags
+    /// Check that the gateway accepts the key, and save URL, id and key file as a profile for later commands
     Login,
-    /// Turn the predecessor's caddy.json into controlplane.toml and dataplane.toml
+    /// Convert the caddy.json of webgateway's predecessor, a Caddy module, to webgateway's configuration files
     Import(Import),
-    /// Print what a shell reads to complete commands, flags and route ids
+    /// Print the script with which a shell completes commands, flags and route ids
     Completions(Completions),
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write the pages of all commands to files
     Man(Manual),
 }
 
 /// The flags of `gwctl import`.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The predecessor's configuration, such as caddy.json; `-` reads it from stdin
+    /// The predecessor's configuration, such as caddy.json; `-` reads from stdin
     pub(crate) file: PathBuf,
-    /// Where the two files are written
+    /// The directory in which controlplane.toml and dataplane.toml are created
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
 }
 
-/// `gwctl certificates …`
+/// The commands of `gwctl certificates`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificates {
-    /// List the certificates of one's own routes; the admin's list has all
+    /// List the certificates of your routes (admin: of all routes)
     List(ListLimit),
-    /// Show one certificate: its state, the next attempt, and why the last one failed
-    Get(Certificate),
-    /// Have one certificate renewed now
-    Renew(Certificate),
-    /// Print the root of the gateway's `internal` CA, in PEM
+    /// Show one certificate: its state, the next attempt to issue it, and the last error
+    Get(CertificateArg),
+    /// Renew one certificate now
+    Renew(CertificateArg),
+    /// Print the root certificate of the gateway's `internal` CA, in PEM
     Root,
 }
 
-/// `gwctl keys …`
+/// The commands of `gwctl keys`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Make an ed25519 key pair: NAME.priv and NAME.pub
+    /// Generate an ed25519 key pair: NAME.priv and NAME.pub
     Generate {
-        /// The files' name without its ending, such as user1
+        /// The name of the files without their extension, such as user1
         name: PathBuf,
     },
 }
 
-/// The certificate that is meant.
+/// The argument that selects a certificate.
 #[derive(Debug, Args)]
-pub(crate) struct Certificate {
-    /// The certificate's id, its first host, as `gwctl certificates list` shows it
+pub(crate) struct CertificateArg {
+    /// The certificate's id, which is its first host, as shown by `gwctl certificates list`
     #[arg(short, long, value_name = "HOST")]
     pub(crate) certificate: String,
 }

@@ -1,11 +1,11 @@
-//! The API's client: one signed JSON-RPC call over HTTP.
+//! The API client: signed JSON-RPC calls over HTTP, with retries.
 
-mod answer;
 mod error;
 mod kind;
-mod not_rpc;
+mod response;
 mod retry;
 mod transport;
+mod unexpected_response;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,25 +25,25 @@ use webgateway_proto::model::KeyId;
 
 pub use self::error::CallError;
 pub use self::kind::ErrorKind;
-pub use self::not_rpc::NotRpcError;
-use self::retry::{Outlook, Pauses};
+use self::retry::{Backoff, RetryClass};
 pub use self::transport::TransportError;
+pub use self::unexpected_response::UnexpectedResponseError;
 use crate::clock;
 use crate::endpoint::Endpoint;
 
 const AGENT: &str = concat!("gwctl/", env!("CARGO_PKG_VERSION"));
 
-/// A signing key: the private half, and the name under which the operator has the public half.
+/// A private key and the key id under which the operator registered its public half.
 #[derive(Debug, Clone)]
 pub struct Signer {
     id: KeyId,
     key: PrivateKey,
 }
 
-/// A client of one gateway. Without a signer it can call what needs no signature.
+/// A client of one gateway. Without a [`Signer`] it can only call methods that need no signature.
 ///
-/// Each attempt at a call has a connection of its own, a nonce of its own and 30 s for all of it, and takes an answer of
-/// 16 MiB at most.
+/// Each attempt at a call opens its own connection, uses its own nonce, and fails after 30 s or when the response
+/// exceeds 16 MiB.
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
@@ -52,26 +52,29 @@ pub struct Client {
     retry_for: Duration,
 }
 
-/// A witness of every request and response of a [`Client`], and of every retry. It never sees the private key.
+/// Callbacks for every request, response and retry of a [`Client`]. They never receive the private key.
 pub trait Observer: Debug + Send + Sync {
-    /// A request about to be sent, its URI absolute, and its signature base (RFC 9421 §2.5) if it is signed.
+    /// Called before a request is sent. Its URI is absolute; `base` is the signature base (RFC 9421 §2.5) of a signed
+    /// one.
     fn request(&self, request: &Request<Bytes>, base: Option<&str>) {
         let _ = (request, base);
     }
 
-    /// The whole response, after it was received.
+    /// Called when a response has been received completely.
     fn response(&self, response: &Response<Bytes>) {
         let _ = response;
     }
 
-    /// A failure after which the call is made again once `pause` has passed; `elapsed` is since its first attempt.
+    /// Called after a failed attempt that is retried after `pause`. `elapsed` is the time since the first attempt
+    /// began.
     fn retry(&self, error: &CallError, pause: Duration, elapsed: Duration) {
         let _ = (error, pause, elapsed);
     }
 }
 
 impl Signer {
-    /// Takes the key's id with the operator, such as `user1.pub`, and the private key ([`keys::load`](crate::keys::load)).
+    /// Creates a signer from the key's id, such as `user1.pub`, and its private key
+    /// ([`keys::load`](crate::keys::load)).
     #[must_use]
     pub const fn new(id: KeyId, key: PrivateKey) -> Self {
         Self { id, key }
@@ -79,86 +82,88 @@ impl Signer {
 }
 
 impl Client {
-    /// A client that does not sign.
+    /// Creates a client that sends unsigned requests and never retries.
     #[must_use]
     pub const fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, signer: None, observer: None, retry_for: Duration::ZERO }
     }
 
-    /// The same, and signs every request.
+    /// Signs every request with `signer`.
     #[must_use]
     pub fn signed_by(self, signer: Signer) -> Self {
         Self { signer: Some(signer), ..self }
     }
 
-    /// The same, and tells what it sends and receives.
+    /// Reports requests, responses and retries to `observer`.
     #[must_use]
     pub fn observed_by(self, observer: impl Observer + 'static) -> Self {
         Self { observer: Some(Arc::new(observer)), ..self }
     }
 
-    /// The same, and begins further attempts at a call until this long after its first; without it there is one.
+    /// Retries failed calls until `retry_for` after their first attempt. The default is no retry.
     ///
-    /// Tried again is what may pass: a refused or lost connection, no answer, HTTP 502, 503 and 504, and the kinds of
-    /// error by which the gateway says "not now". The pauses grow from 0.1 s to 5 s, or are as long as the gateway
-    /// asks for. What may have been done already is repeated only where twice is as good as once: never `routes.delete` and
-    /// `certificates.renew`, a `routes.create` with an `id` alone, a `routes.update` without `expected_version` alone
-    /// (which overwrites what somebody else did between the two).
+    /// Transient failures are retried: a refused or lost connection, no response, HTTP 429, 502, 503 and 504, and API
+    /// errors with the code `UNAVAILABLE` (-32050). The pauses grow from 0.1 s to 5 s, or last as long as the gateway
+    /// asks for.
+    ///
+    /// If the gateway may already have applied the failed call, only an idempotent call is retried. `routes.delete`,
+    /// `nodes.invite` and `certificates.renew` are not idempotent; `routes.create` is with an `id`, and `routes.update`
+    /// without `expected_version` (its retry may overwrite a concurrent update of another caller).
     #[must_use]
     pub fn retry_for(self, retry_for: Duration) -> Self {
         Self { retry_for, ..self }
     }
 
-    /// Calls a method of [`api::method`](crate::api::method) and returns its result, typed or as a
-    /// [`serde_json::Value`] with all that a newer gateway may say.
+    /// Calls a method of [`api::method`](crate::api::method) and returns its result: typed, or as a
+    /// [`serde_json::Value`] that keeps the fields of a newer gateway.
     ///
-    /// A failure that may pass is tried again for as long as [`retry_for`](Self::retry_for) says.
+    /// Transient failures are retried as configured with [`retry_for`](Self::retry_for).
     ///
     /// # Errors
-    /// No answer, an answer that is not the API's, the gateway's error, or a result of another shape.
+    /// There is no response, it is not JSON-RPC, it contains an error, or its result does not have the type `R`.
     pub async fn call<P, R>(&self, method: &str, params: &P) -> Result<R, CallError>
     where
         P: Serialize + Sync + ?Sized,
         R: DeserializeOwned,
     {
         let params = serde_json::to_value(params).map_err(CallError::Encode)?;
-        let is_repeatable = retry::is_repeatable(method, &params);
+        let is_idempotent = retry::is_idempotent(method, &params);
         let request = jsonrpc::Request { jsonrpc: "2.0", method, params, id: 1 };
         let body = Bytes::from(serde_json::to_vec(&request).map_err(CallError::Encode)?);
-        let result = self.attempts(body, is_repeatable).await?;
+        let result = self.call_with_retries(body, is_idempotent).await?;
         serde_json::from_value(result).map_err(CallError::Decode)
     }
 
-    async fn attempts(&self, body: Bytes, is_repeatable: bool) -> Result<Value, CallError> {
+    async fn call_with_retries(&self, body: Bytes, is_idempotent: bool) -> Result<Value, CallError> {
         let began = Instant::now();
-        let (mut pauses, mut in_doubt) = (Pauses::new(), None);
+        let (mut backoff, mut maybe_applied) = (Backoff::new(), None);
         loop {
-            let answer = transport::within_limit(self.attempt(body.clone())).await;
-            let error =
-                match answer.map_err(CallError::from).flatten().and_then(|answer| answer::read(&answer)) {
-                    Ok(result) => return Ok(result),
-                    Err(error) => error,
-                };
-            let outlook = Outlook::of(&error);
-            let least = match outlook {
-                Outlook::NotDone(least) => Some(least),
-                Outlook::InDoubt if is_repeatable => Some(Duration::ZERO),
-                Outlook::InDoubt | Outlook::Lasting => None,
+            let response = transport::with_timeout(self.attempt(body.clone())).await;
+            let result = response.map_err(CallError::from).flatten();
+            let error = match result.and_then(|response| response::parse(&response)) {
+                Ok(result) => return Ok(result),
+                Err(error) => error,
             };
-            // The last attempt is made when the time is over, not before.
+            let class = RetryClass::of(&error);
+            let min_pause = match class {
+                RetryClass::NotApplied(min_pause) => Some(min_pause),
+                RetryClass::MaybeApplied if is_idempotent => Some(Duration::ZERO),
+                RetryClass::MaybeApplied | RetryClass::Permanent => None,
+            };
+            // The last pause is cut short, so that the last attempt is made exactly when `retry_for` ends.
             let left = self.retry_for.saturating_sub(began.elapsed());
-            let least = least.filter(|least| !left.is_zero() && *least <= left);
-            let pause = least.map(|least| pauses.next(least).min(left));
+            let min_pause = min_pause.filter(|min_pause| !left.is_zero() && *min_pause <= left);
+            let pause = min_pause.map(|min_pause| backoff.next(min_pause).min(left));
             let Some(pause) = pause else {
-                // An earlier attempt may have been done: that is what the caller must know.
-                let unanswered = matches!(error, CallError::Transport(_));
-                return Err(in_doubt.filter(|_| unanswered).unwrap_or(error));
+                // An earlier error takes precedence if it tells the caller that the call may have been applied.
+                let has_no_response = matches!(error, CallError::Transport(_));
+                return Err(maybe_applied.filter(|_| has_no_response).unwrap_or(error));
             };
             if let Some(observer) = &self.observer {
                 observer.retry(&error, pause, began.elapsed());
             }
-            if outlook == Outlook::InDoubt {
-                in_doubt.get_or_insert(error);
+            if class == RetryClass::MaybeApplied {
+                maybe_applied.get_or_insert(error);
             }
             sleep(pause).await;
         }
@@ -181,7 +186,7 @@ impl Client {
         if let Some(observer) = &self.observer {
             observer.request(&request, base.as_deref());
         }
-        // What was signed is the absolute URL; what goes on the wire is its path (RFC 9112 §3.2.1).
+        // The signature covers the absolute URL; the request line carries only its path (RFC 9112 §3.2.1).
         if let Some(path) = self.endpoint.uri().path_and_query() {
             *request.uri_mut() = Uri::from(path.clone());
         }

@@ -1,8 +1,8 @@
-//! The calendar time, which signatures and the ends of suspensions need; the library and the program each have it.
+//! The wall clock, for signatures and the end of suspensions. Library and program both compile this module.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Returns the time now, in Unix seconds.
+/// Returns the current time, in Unix seconds.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 pub(crate) fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

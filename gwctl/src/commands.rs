@@ -1,4 +1,4 @@
-//! The commands: each makes a report, or fails.
+//! The implementation of the commands. Most return a report of their result.
 
 mod admin;
 mod apply;
@@ -24,35 +24,37 @@ use crate::error::CommandError;
 use crate::output::{self, OutputOptions, Report};
 use crate::trace::{RetryNotice, Trace};
 
-/// Does what was asked for, and prints what came of it.
+/// Runs an action and prints its result.
 pub(crate) async fn run(action: Action, options: OutputOptions) -> Result<(), CommandError> {
     let report = match action {
         Action::GenerateKey(name) => keys::generate(&name),
         Action::VerifyAudit { file, head } => audit::verify_file(&file, head.as_deref()),
         Action::Import(request) => import::run(&request),
-        Action::Completions(name) => shell::completions(name),
+        Action::Completions(shell) => shell::completions(shell),
         Action::Manual(out) => shell::man(out.as_deref()),
-        Action::Health(endpoint) => status::health(&unsigned(endpoint, options)).await,
-        Action::Version(endpoint) => status::version(&unsigned(endpoint, options), options.format).await,
+        Action::Health(endpoint) => status::health(&unsigned_client(endpoint, options)).await,
+        Action::Version(endpoint) => {
+            status::version(&unsigned_client(endpoint, options), options.format).await
+        }
         Action::Login { endpoint, credentials, profile } => {
-            let client = signed(endpoint.clone(), credentials.clone(), options)?;
+            let client = signed_client(endpoint.clone(), credentials.clone(), options)?;
             login::login(&client, &endpoint, &credentials, &profile).await
         }
         Action::Signed { endpoint, credentials, call } => {
             let caller = credentials.id.clone();
-            let client = signed(endpoint, credentials, options)?;
+            let client = signed_client(endpoint, credentials, options)?;
             if let Call::Apply(flags) = &call {
                 return apply::apply(&client, &caller, flags, options.format).await;
             }
             if let Call::Watch(params) = call {
                 return watch::watch(client, &caller, params, options).await;
             }
-            let Call::Awaited(call, limit) = call else {
+            let Call::WithWait(call, limit) = call else {
                 return run_call(&client, &caller, call).await?.print(options.format);
             };
             let report = run_call(&client, &caller, *call).await?;
             let result = report.json().clone();
-            // It is done, whatever becomes of the wait.
+            // The mutation has been made, even if the wait fails: print its result first.
             report.print(options.format)?;
             return wait::wait(&client, &result, limit, options).await;
         }
@@ -83,23 +85,24 @@ async fn run_call(client: &Client, caller: &KeyId, call: Call) -> Result<Report,
         Call::Unsuspend(params) => admin::unsuspend(client, &params).await,
         Call::Users(params) => admin::users(client, &params).await,
         Call::Quota(params) => admin::quota(client, &params).await,
-        // They print in between, and end with what failed: they are begun above.
-        Call::Apply(_) | Call::Watch(_) => Ok(Report::silent()),
-        Call::Awaited(call, _) => Box::pin(run_call(client, caller, *call)).await,
+        // `run` handles these two, because they print while they run.
+        Call::Apply(_) | Call::Watch(_) => Ok(Report::empty()),
+        Call::WithWait(call, _) => Box::pin(run_call(client, caller, *call)).await,
     }
 }
 
-/// Returns a client that signs nothing, and tries nothing again: what it calls says how things are now.
-fn unsigned(endpoint: Endpoint, options: OutputOptions) -> Client {
+/// Returns a client without signatures and retries: health and version report the current state.
+fn unsigned_client(endpoint: Endpoint, options: OutputOptions) -> Client {
     let client = Client::new(endpoint);
     if options.verbose {
         client.observed_by(Trace)
     } else {
-        client.observed_by(RetryNotice::if_long(options.format))
+        client.observed_by(RetryNotice::delayed(options.format))
     }
 }
 
-fn signed(
+/// Returns a client that signs and retries, after warnings about an exposed key file or connection.
+fn signed_client(
     endpoint: Endpoint,
     credentials: Credentials,
     options: OutputOptions,
@@ -107,14 +110,16 @@ fn signed(
     let loaded = gwctl::keys::load(&credentials.key_file)?;
     if let Some(mode) = loaded.exposed {
         let file = credentials.key_file.display();
-        let message = format!("-k/--key: {file} is open to others (mode {mode:04o}): chmod 600 {file}");
+        let message =
+            format!("-k/--key: other users can access {file} (mode {mode:04o}): run chmod 600 {file}");
         output::warn(options.format, &message);
     }
     if endpoint.is_exposed() {
-        let message =
-            format!("-u/--url: {endpoint} is plain http: answers can be read and changed on the way");
+        let message = format!(
+            "-u/--url: {endpoint} is plain http: others on the network can read and change responses"
+        );
         output::warn(options.format, &message);
     }
-    let client = unsigned(endpoint, options).signed_by(Signer::new(credentials.id, loaded.key));
+    let client = unsigned_client(endpoint, options).signed_by(Signer::new(credentials.id, loaded.key));
     Ok(client.retry_for(options.retry_for))
 }

@@ -1,4 +1,4 @@
-//! The API's URL, in the form that is signed.
+//! The API's URL in the normalised form that signatures cover.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +8,7 @@ use http::uri::{Authority, Scheme};
 use thiserror::Error;
 use webgateway_proto::api::RPC_PATH;
 
-/// The URL of the API: absolute, http or https, host in lower case, no default port, with a path.
+/// The URL of the API: absolute, http or https, the host in lower case, without a default port, with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     uri: Uri,
@@ -16,50 +16,50 @@ pub struct Endpoint {
     tls: bool,
 }
 
-/// A text that is not an [`Endpoint`].
+/// A text that is not a valid [`Endpoint`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidUrl {
-    /// The text is no URL at all.
+pub enum UrlError {
+    /// The text is not a URL.
     #[error("`{0}` is not a URL")]
     Malformed(String),
-    /// No `http://` or `https://`.
+    /// The URL does not start with `http://` or `https://`.
     #[error("`{0}` has no scheme: write https://{0}")]
     NoScheme(String),
-    /// `ftp://`
+    /// The scheme is another one, such as `ftp`.
     #[error("the scheme of `{0}` is neither http nor https")]
     Scheme(String),
-    /// `https://user:password@host`; the text is not repeated, for it may hold a password.
-    #[error("the URL has a user name: requests are signed with a key, there is no user name")]
+    /// The URL contains a user name. The message does not quote the URL, which may contain a password.
+    #[error("the URL contains a user name: remove it, requests are authenticated with a key")]
     UserName,
-    /// `:0`, `:99999`, `:`
+    /// The port is missing after the colon, or is out of range.
     #[error("the port of `{0}` is not a number from 1 to 65535")]
     Port(String),
 }
 
 impl Endpoint {
-    /// Parses a URL; without a path it is the API's own, `/rpc`.
+    /// Parses and normalises a URL. The default path is `/rpc`.
     ///
     /// # Errors
-    /// No URL, or one that cannot be the API's.
-    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+    /// The text is not an http or https URL, or contains a user name or an invalid port.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
-        let malformed = || InvalidUrl::Malformed(text.to_owned());
-        // Said first, so that no later error repeats a password.
+        let malformed = || UrlError::Malformed(text.to_owned());
+        // This check comes first, so that no later error message quotes a password.
         if text.split(['/', '?']).any(|part| part.contains('@')) && text.contains("://") {
-            return Err(InvalidUrl::UserName);
+            return Err(UrlError::UserName);
         }
         if !text.contains("://") {
-            return Err(if text.is_empty() { malformed() } else { InvalidUrl::NoScheme(text.to_owned()) });
+            return Err(if text.is_empty() { malformed() } else { UrlError::NoScheme(text.to_owned()) });
         }
         let uri: Uri = text.parse().map_err(|_| malformed())?;
         let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority()) else {
             return Err(malformed());
         };
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(InvalidUrl::Scheme(text.to_owned()));
+            return Err(UrlError::Scheme(text.to_owned()));
         }
         let tls = scheme == Scheme::HTTPS;
-        let authority = normalise(authority, tls).ok_or_else(|| InvalidUrl::Port(text.to_owned()))?;
+        let authority = normalise(authority, tls).ok_or_else(|| UrlError::Port(text.to_owned()))?;
         let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
             "" | "/" => RPC_PATH,
             path => path,
@@ -74,7 +74,7 @@ impl Endpoint {
         &self.uri
     }
 
-    /// Returns host and port, as in the Host field.
+    /// Returns the host and port as in the `Host` header.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.authority.as_str()
@@ -86,13 +86,13 @@ impl Endpoint {
         self.tls
     }
 
-    /// Returns true if others on the way could read the answers and change them: plain http that leaves this machine
-    /// other than through the overlay, which encrypts by itself.
+    /// Returns true if others on the network could read and change requests and responses: plain http to a host that is
+    /// neither this machine nor on the Mycelium overlay, which encrypts by itself.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         let host = self.authority.host();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        !self.tls && !is_localhost(host) && !bare.parse().is_ok_and(is_private_path)
+        !self.tls && !is_localhost(host) && !bare.parse().is_ok_and(is_loopback_or_overlay)
     }
 }
 
@@ -102,13 +102,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Returns true if a name is this machine's by definition (RFC 6761 §6.3).
+/// Returns true if the host name always means this machine (RFC 6761 §6.3).
 pub(crate) fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")
 }
 
-fn is_private_path(address: IpAddr) -> bool {
+fn is_loopback_or_overlay(address: IpAddr) -> bool {
     let is_overlay = |v6: Ipv6Addr| v6.segments()[0] & 0xfe00 == 0x0400;
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_loopback(),
@@ -116,7 +116,8 @@ fn is_private_path(address: IpAddr) -> bool {
     }
 }
 
-/// Returns the authority in lower case, without the default port (RFC 9110 §4.2.3); `None` if its port is not one.
+/// Returns the authority in lower case and without the default port (RFC 9110 §4.2.3), or `None` if the port is
+/// invalid.
 fn normalise(authority: &Authority, tls: bool) -> Option<Authority> {
     let host = authority.host().to_ascii_lowercase();
     let port = match authority.as_str().get(authority.host().len()..)? {
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_one_form() {
+    fn urls_are_normalised() {
         for (text, uri) in [
             ("http://localhost:8080/rpc", "http://localhost:8080/rpc"),
             ("https://Gateway.Example.com", "https://gateway.example.com/rpc"),
@@ -149,29 +150,26 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong() {
+    fn invalid_urls_are_rejected_with_the_cause() {
         let text = |text: &str| text.to_owned();
         for (url, error) in [
-            ("", InvalidUrl::Malformed(text(""))),
-            ("gateway.example.com", InvalidUrl::NoScheme(text("gateway.example.com"))),
-            ("localhost:8080/rpc", InvalidUrl::NoScheme(text("localhost:8080/rpc"))),
-            ("ftp://gateway.example.com", InvalidUrl::Scheme(text("ftp://gateway.example.com"))),
-            ("https://", InvalidUrl::Malformed(text("https://"))),
-            ("https://a b/", InvalidUrl::Malformed(text("https://a b/"))),
-            ("https://me:sesame@gateway.example.com/", InvalidUrl::UserName),
-            ("https://gateway.example.com:0/", InvalidUrl::Port(text("https://gateway.example.com:0/"))),
-            (
-                "https://gateway.example.com:99999",
-                InvalidUrl::Port(text("https://gateway.example.com:99999")),
-            ),
-            ("https://gateway.example.com:/", InvalidUrl::Port(text("https://gateway.example.com:/"))),
+            ("", UrlError::Malformed(text(""))),
+            ("gateway.example.com", UrlError::NoScheme(text("gateway.example.com"))),
+            ("localhost:8080/rpc", UrlError::NoScheme(text("localhost:8080/rpc"))),
+            ("ftp://gateway.example.com", UrlError::Scheme(text("ftp://gateway.example.com"))),
+            ("https://", UrlError::Malformed(text("https://"))),
+            ("https://a b/", UrlError::Malformed(text("https://a b/"))),
+            ("https://me:sesame@gateway.example.com/", UrlError::UserName),
+            ("https://gateway.example.com:0/", UrlError::Port(text("https://gateway.example.com:0/"))),
+            ("https://gateway.example.com:99999", UrlError::Port(text("https://gateway.example.com:99999"))),
+            ("https://gateway.example.com:/", UrlError::Port(text("https://gateway.example.com:/"))),
         ] {
             assert_eq!(Endpoint::parse(url), Err(error), "{url}");
         }
     }
 
     #[test]
-    fn plain_http_is_exposed_unless_it_stays_here_or_on_the_overlay() {
+    fn plain_http_is_exposed_except_to_loopback_and_overlay() {
         for (url, exposed) in [
             ("http://localhost:8080", false),
             ("http://gw.localhost:8080", false),

@@ -1,4 +1,4 @@
-//! Key files: generation and reading.
+//! Key files: generation and loading.
 
 mod name;
 
@@ -12,21 +12,23 @@ use thiserror::Error;
 use webgateway_proto::httpsig::InvalidKey;
 use zeroize::Zeroizing;
 
-pub use self::name::{InvalidKeyName, KeyName};
+pub use self::name::{KeyName, KeyNameError};
 pub use webgateway_proto::httpsig::PrivateKey;
 
-/// The largest key file read, in bytes.
+/// The maximum size of a key file, in bytes.
 const MAX_KEY_FILE: u64 = 64 * 1024;
+/// The mode of private key files.
 const PRIVATE_MODE: u32 = 0o600;
+/// The mode of public key files.
 const PUBLIC_MODE: u32 = 0o644;
-/// The mode bits that let others in.
-const OTHERS: u32 = 0o077;
+/// The mode bits that give other users access.
+const OTHERS_MASK: u32 = 0o077;
 
-/// A key file cannot be made or read.
+/// A key file cannot be created or loaded.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// There is no such file.
-    #[error("there is no key file {}", .0.display())]
+    /// The file does not exist.
+    #[error("the key file {} does not exist", .0.display())]
     NotFound(PathBuf),
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {source}", .path.display())]
@@ -37,18 +39,18 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file is larger than 64 KiB.
-    #[error("{} is larger than any key", .0.display())]
+    #[error("the key file {} is larger than 64 KiB", .0.display())]
     TooLarge(PathBuf),
-    /// The file holds no private key.
+    /// The file does not contain a private key.
     #[error("{}: {source}", .path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The fault of its text.
+        /// The error in its content.
         source: InvalidKey,
     },
-    /// A file is there already.
-    #[error("{} is there already and is not overwritten", .0.display())]
+    /// The file already exists.
+    #[error("{} already exists and is not overwritten", .0.display())]
     Exists(PathBuf),
     /// The file cannot be written.
     #[error("{} cannot be written: {source}", .path.display())]
@@ -58,46 +60,46 @@ pub enum KeyError {
         /// The system's error.
         source: io::Error,
     },
-    /// The system has no randomness.
-    #[error("the system gives no random bytes")]
+    /// The system provides no random bytes.
+    #[error("the system provides no random bytes")]
     Random,
 }
 
-/// A private key and who else may read it.
+/// A private key, and the mode of its file if other users can access it.
 #[derive(Debug)]
 pub struct LoadedKey {
     /// The key.
     pub key: PrivateKey,
-    /// The file's mode, if it lets others in.
+    /// The file's mode, if it gives other users access.
     pub exposed: Option<u32>,
 }
 
-/// Makes a key pair and writes both halves; either both files are new and whole, or none is left. The private half
-/// gets mode 0600.
+/// Generates a key pair and writes its two files: either both are new and complete, or neither is left behind. The private
+/// key file gets mode 0600.
 ///
 /// # Errors
-/// A file is there already, cannot be written, or there is no randomness.
+/// A file already exists or cannot be written, or the system provides no random bytes.
 pub fn generate(name: &KeyName) -> Result<(), KeyError> {
     let mut seed = Zeroizing::new([0; 32]);
     rand::fill(seed.as_mut_slice()).map_err(|_| KeyError::Random)?;
     let key = PrivateKey::from_seed(&seed);
-    // Looked at first, so that the common refusal writes nothing at all.
+    // An existing public key file is detected before anything is written.
     if fs::symlink_metadata(&name.public).is_ok() {
         return Err(KeyError::Exists(name.public.clone()));
     }
     write_new(&name.private, PRIVATE_MODE, &key.to_pem())?;
     let written = write_new(&name.public, PUBLIC_MODE, &key.public().to_pem());
     if written.is_err() {
-        // Ours: it was made a moment ago.
+        // This call has just created the file, and may remove it.
         let _ = fs::remove_file(&name.private);
     }
     written
 }
 
-/// Reads a private key: ed25519 or RSA, PEM, PKCS#8 in DER or OpenSSH, from a file of 64 KiB at most.
+/// Loads a private key from a file of at most 64 KiB: ed25519 or RSA, in PEM, DER or OpenSSH's format.
 ///
 /// # Errors
-/// The file is not there, cannot be read, or holds no private key.
+/// The file does not exist, cannot be read, is larger than 64 KiB, or does not contain a private key.
 pub fn load(path: &Path) -> Result<LoadedKey, KeyError> {
     let unreadable = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => KeyError::NotFound(path.to_owned()),
@@ -113,7 +115,7 @@ pub fn load(path: &Path) -> Result<LoadedKey, KeyError> {
     let key = PrivateKey::read(&content);
     let key = key.map_err(|source| KeyError::Invalid { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
-    let exposed = (metadata.is_file() && mode & OTHERS != 0).then_some(mode);
+    let exposed = (metadata.is_file() && mode & OTHERS_MASK != 0).then_some(mode);
     Ok(LoadedKey { key, exposed })
 }
 
@@ -125,7 +127,7 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failure)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(|source| {
-        // Half a key is of no use.
+        // An incomplete key file is useless.
         let _ = fs::remove_file(path);
         failure(source)
     })

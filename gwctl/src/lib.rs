@@ -1,8 +1,8 @@
-//! A client of webgateway's API: signed JSON-RPC calls with typed params and results, as `gwctl` itself makes them.
+//! A client library for webgateway's API: signed JSON-RPC calls with typed params and results. `gwctl` uses it too.
 //!
-//! A [`Client`] calls one gateway, whose URL is an [`Endpoint`]; a [`Signer`] signs what it sends (RFC 9421).
-//! Method names, params and results stand in [`api`]; a key pair is read and made by [`keys`]. A call that
-//! fails says why ([`CallError`]), and of which kind that is ([`ErrorKind`]). Calls need a tokio runtime.
+//! A [`Client`] calls one gateway at an [`Endpoint`]; a [`Signer`] signs its requests (RFC 9421). [`api`] defines the
+//! method names, params and results; [`keys`] generates and loads key pairs. A failed call returns a [`CallError`],
+//! whose [`ErrorKind`] tells programs what went wrong. Calls need a tokio runtime.
 //!
 //! ```no_run
 //! use gwctl::api::{RouteList, RouteListParams, method};
@@ -14,13 +14,13 @@
 //!     .signed_by(Signer::new("user1.pub".parse()?, key));
 //! let list: RouteList = client.call(method::ROUTES_LIST, &RouteListParams::default()).await?;
 //! for route in list.routes {
-//!     println!("{} leads to {}", route.host, route.backends.join(", "));
+//!     println!("{} -> {}", route.host, route.backends.join(", "));
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A refusal of the gateway has a kind, and a stable word that tells it apart:
+//! The kind of an error decides what a program does next:
 //!
 //! ```no_run
 //! # use gwctl::api::{RouteRef, RouteView, method};
@@ -34,7 +34,7 @@
 //! # }
 //! ```
 //!
-//! Without the feature `cli`, which is on by default, only what this library needs is built.
+//! The feature `cli`, on by default, adds the dependencies of the command line; a library user can disable it.
 
 mod client;
 mod clock;
@@ -43,5 +43,7 @@ pub mod keys;
 
 pub use webgateway_proto::{api, model};
 
-pub use self::client::{CallError, Client, ErrorKind, NotRpcError, Observer, Signer, TransportError};
-pub use self::endpoint::{Endpoint, InvalidUrl};
+pub use self::client::{
+    CallError, Client, ErrorKind, Observer, Signer, TransportError, UnexpectedResponseError,
+};
+pub use self::endpoint::{Endpoint, UrlError};

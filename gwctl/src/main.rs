@@ -1,4 +1,4 @@
-//! `gwctl`: the command line of webgateway's API.
+//! `gwctl`, the command line client of webgateway's API.
 
 mod args;
 mod cli;
@@ -6,7 +6,7 @@ mod clock;
 mod colour;
 mod commands;
 mod completion;
-mod difference;
+mod diff;
 mod error;
 mod import;
 mod manifest;
@@ -15,8 +15,8 @@ mod output;
 mod plan;
 mod printable;
 mod profiles;
-mod syntax;
 mod trace;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -24,20 +24,20 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::args::Action;
 use crate::cli::{Audit, Cli, Command, Format, Global};
-use crate::error::{CommandError, Kind};
+use crate::error::{CommandError, FailureKind};
 use crate::output::OutputOptions;
 
 fn main() -> ExitCode {
-    if let Some(answered) = completion::answer() {
-        return ExitCode::from(u8::from(answered.is_err()));
+    if let Some(completed) = completion::try_complete() {
+        return ExitCode::from(u8::from(completed.is_err()));
     }
-    let color = syntax::asked(std::env::args_os(), "--color", None).unwrap_or(ColorChoice::Auto);
-    colour::choose(color);
+    let color = usage::flag_value(std::env::args_os(), "--color", None).unwrap_or(ColorChoice::Auto);
+    colour::init(color);
     let parsed =
-        Cli::command().color(color).try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+        Cli::command().color(color).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return not_understood(&error),
+        Err(error) => return print_clap_error(&error),
     };
     let Global { output: format, verbose, retry_for, .. } = cli.global;
     let options = OutputOptions { format, verbose, retry_for };
@@ -50,35 +50,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints clap's error. Help and version are such errors too, and go to stdout.
-fn not_understood(error: &clap::Error) -> ExitCode {
-    let format = syntax::asked(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
+/// Prints clap's error. Help and version are such errors too; they go to stdout and succeed.
+fn print_clap_error(error: &clap::Error) -> ExitCode {
+    let format = usage::flag_value(std::env::args_os(), "--output", Some('o')).unwrap_or(Format::Table);
     if error.use_stderr() && format != Format::Table {
-        output::error(format, &syntax::error(error));
+        output::error(format, &usage::error(error));
     } else {
-        // Without anybody who reads, so be it.
+        // A closed pipe is no error.
         let _ = error.print();
     }
-    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+    ExitCode::from(if error.use_stderr() { FailureKind::Usage.exit_code() } else { 0 })
 }
 
 fn run(cli: Cli, options: OutputOptions) -> Result<(), CommandError> {
-    let global = if takes_profile(&cli.command) { profiles::complete(cli.global)? } else { cli.global };
+    let global = if uses_profile(&cli.command) { profiles::apply(cli.global)? } else { cli.global };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| CommandError::new(Kind::Unexpected, format!("gwctl cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| {
+        CommandError::new(FailureKind::Unexpected, format!("gwctl cannot start: {error}"))
+    })?;
     let mut command = cli.command;
-    let done = runtime.block_on(async {
-        mycelium::fill(&mut command).await?;
+    let result = runtime.block_on(async {
+        mycelium::resolve_self_backends(&mut command).await?;
         commands::run(Action::parse(&global, command)?, options).await
     });
-    // A name that is still being looked up shall not hold the process.
+    // A DNS lookup that is still running must not delay the exit.
     runtime.shutdown_background();
-    done
+    result
 }
 
-/// Returns true if a profile may say which gateway and key are meant. The other commands need none, or make one.
-fn takes_profile(command: &Command) -> bool {
+/// Returns true if the command takes its gateway and key from a profile. The other commands need neither, or create
+/// one.
+fn uses_profile(command: &Command) -> bool {
     match command {
         Command::Keys(_)
         | Command::Import(_)

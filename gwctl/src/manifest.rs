@@ -1,4 +1,4 @@
-//! A file of routes: what `gwctl routes apply` shall bring about.
+//! The file of routes for `gwctl routes apply`.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,63 +6,65 @@ use thiserror::Error;
 use webgateway_proto::api::RouteCreate;
 use webgateway_proto::model::{Host, Mode, RouteOptions};
 
-use crate::args::{InvalidArg, backends, label};
+use crate::args::{ArgError, parse_backends, parse_label};
 
-/// Why a file says nothing that could be applied.
+/// The file cannot be applied.
 #[derive(Debug, Error)]
-pub(crate) enum InvalidManifest {
-    /// Not YAML, or of another shape; with line and field.
+pub(crate) enum ManifestError {
+    /// The file is not YAML or JSON of the expected structure. The message has the line and the field.
     #[error("{0}")]
     Yaml(String),
-    /// A route that cannot be.
+    /// A route is invalid.
     #[error("route {number} ({name}): {reason}")]
-    Route { number: usize, name: String, reason: Reason },
+    Route { number: usize, name: String, reason: ManifestRouteError },
 }
 
-/// What is wrong with one route.
+/// A route of the file is invalid.
 #[derive(Debug, Error)]
-pub(crate) enum Reason {
-    /// No host, or several.
-    #[error("a route has one of `subdomain`, `fqdn` and `host`")]
-    OneHost,
-    /// A value that the flags would refuse too.
+pub(crate) enum ManifestRouteError {
+    /// The route has no host or several.
+    #[error("a route needs exactly one of `subdomain`, `fqdn` and `host`")]
+    HostFields,
+    /// A value is invalid, as it would be for a flag.
     #[error("{0}")]
-    Value(#[from] InvalidArg),
-    /// A host that stands twice.
-    #[error("the host stands in the file twice: route {0} has it too")]
-    Twice(usize),
+    Value(#[from] ArgError),
+    /// Two routes have the same host.
+    #[error("duplicate host: route {0} has the same one")]
+    DuplicateHost(usize),
 }
 
-/// A route as the file has it.
+/// A route of the file, validated and normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Desired {
-    pub(crate) place: Place,
+pub(crate) struct DesiredRoute {
+    pub(crate) host: HostSpec,
     pub(crate) backends: Vec<String>,
     pub(crate) mode: Mode,
     pub(crate) options: RouteOptions,
 }
 
-/// Where a route is.
+/// The host of a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// A label below the gateway's base domain.
-    Below(String),
-    /// A whole host.
+pub(crate) enum HostSpec {
+    /// A subdomain of the gateway's base domain.
+    Subdomain(String),
+    /// A full host name.
     Host(String),
 }
 
+/// The file's structure.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    routes: Vec<Entry>,
+struct Manifest {
+    routes: Vec<ManifestRoute>,
     #[serde(default, rename = "version")]
     _version: IgnoredAny,
 }
 
-/// The fields of `routes.create`, and those that `routes.list` shows beyond them, which nobody can set.
+/// A route in the file: the params of `routes.create`, and the other fields that `routes.list` returns, which are
+/// ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct ManifestRoute {
     subdomain: Option<String>,
     fqdn: Option<String>,
     host: Option<String>,
@@ -89,30 +91,30 @@ struct Entry {
     _updated_at: IgnoredAny,
 }
 
-/// Reads a file of routes; `base` is asked for if one has a `subdomain`.
-pub(crate) fn parse(text: &str) -> Result<Vec<Desired>, InvalidManifest> {
-    let file: File =
-        serde_saphyr::from_str(text).map_err(|error| InvalidManifest::Yaml(error.to_string()))?;
-    let read = |(index, entry): (usize, Entry)| {
+/// Parses a file of routes. Subdomains remain to be completed with the base domain.
+pub(crate) fn parse(text: &str) -> Result<Vec<DesiredRoute>, ManifestError> {
+    let manifest: Manifest =
+        serde_saphyr::from_str(text).map_err(|error| ManifestError::Yaml(error.to_string()))?;
+    let parse = |(index, entry): (usize, ManifestRoute)| {
         let name = [&entry.subdomain, &entry.fqdn, &entry.host].into_iter().flatten().next().cloned();
-        let named = |reason| InvalidManifest::Route {
+        let error = |reason| ManifestError::Route {
             number: index + 1,
             name: name.unwrap_or_else(|| "without a host".to_owned()),
             reason,
         };
-        desired(entry).map_err(named)
+        parse_route(entry).map_err(error)
     };
-    file.routes.into_iter().enumerate().map(read).collect()
+    manifest.routes.into_iter().enumerate().map(parse).collect()
 }
 
-/// Refuses hosts that stand there twice, once every place is known by its whole host.
-pub(crate) fn refuse_twins(routes: &[Desired]) -> Result<(), InvalidManifest> {
+/// Rejects duplicate hosts. All hosts must have been completed with the base domain.
+pub(crate) fn check_duplicates(routes: &[DesiredRoute]) -> Result<(), ManifestError> {
     for (index, route) in routes.iter().enumerate() {
-        if let Some(first) = routes[..index].iter().position(|other| other.place == route.place) {
-            let reason = Reason::Twice(first + 1);
-            return Err(InvalidManifest::Route {
+        if let Some(first) = routes[..index].iter().position(|other| other.host == route.host) {
+            let reason = ManifestRouteError::DuplicateHost(first + 1);
+            return Err(ManifestError::Route {
                 number: index + 1,
-                name: route.place.text().to_owned(),
+                name: route.host.as_str().to_owned(),
                 reason,
             });
         }
@@ -120,46 +122,46 @@ pub(crate) fn refuse_twins(routes: &[Desired]) -> Result<(), InvalidManifest> {
     Ok(())
 }
 
-fn desired(entry: Entry) -> Result<Desired, Reason> {
-    let Entry { mode, options, .. } = entry;
-    let place = match (entry.subdomain, entry.fqdn, entry.host) {
-        (Some(name), None, None) => Place::Below(label(&name)?),
+fn parse_route(entry: ManifestRoute) -> Result<DesiredRoute, ManifestRouteError> {
+    let ManifestRoute { mode, options, .. } = entry;
+    let host = match (entry.subdomain, entry.fqdn, entry.host) {
+        (Some(name), None, None) => HostSpec::Subdomain(parse_label(&name)?),
         (None, Some(host), None) | (None, None, Some(host)) => {
-            Place::Host(Host::parse(&host).map_err(InvalidArg::Fqdn)?.into())
+            HostSpec::Host(Host::parse(&host).map_err(ArgError::Fqdn)?.into())
         }
-        _ => return Err(Reason::OneHost),
+        _ => return Err(ManifestRouteError::HostFields),
     };
-    if mode == Mode::Passthrough && matches!(place, Place::Below(_)) {
-        return Err(InvalidArg::PassthroughSubdomain.into());
+    if mode == Mode::Passthrough && matches!(host, HostSpec::Subdomain(_)) {
+        return Err(ArgError::PassthroughSubdomain.into());
     }
-    options.check_fits(mode).map_err(InvalidArg::from)?;
-    let backends = backends(&entry.backends).map_err(InvalidArg::from)?;
-    Ok(Desired { place, backends, mode, options })
+    options.check_fits(mode).map_err(ArgError::from)?;
+    let backends = parse_backends(&entry.backends).map_err(ArgError::from)?;
+    Ok(DesiredRoute { host, backends, mode, options })
 }
 
-impl Place {
-    /// The whole host.
-    pub(crate) fn under(self, base: &str) -> Self {
+impl HostSpec {
+    /// Completes a subdomain with the base domain.
+    pub(crate) fn with_base_domain(self, base: &str) -> Self {
         match self {
-            Self::Below(label) => Self::Host(format!("{label}.{base}")),
+            Self::Subdomain(label) => Self::Host(format!("{label}.{base}")),
             Self::Host(host) => Self::Host(host),
         }
     }
 
-    /// The label or host.
-    pub(crate) fn text(&self) -> &str {
+    /// Returns the subdomain or the full host name.
+    pub(crate) fn as_str(&self) -> &str {
         match self {
-            Self::Below(text) | Self::Host(text) => text,
+            Self::Subdomain(text) | Self::Host(text) => text,
         }
     }
 }
 
-impl Desired {
-    /// What creates it.
-    pub(crate) fn create(&self) -> RouteCreate {
-        let (subdomain, fqdn) = match &self.place {
-            Place::Below(label) => (Some(label.clone()), None),
-            Place::Host(host) => (None, Some(host.clone())),
+impl DesiredRoute {
+    /// Returns the params that create the route.
+    pub(crate) fn create_params(&self) -> RouteCreate {
+        let (subdomain, fqdn) = match &self.host {
+            HostSpec::Subdomain(label) => (Some(label.clone()), None),
+            HostSpec::Host(host) => (None, Some(host.clone())),
         };
         RouteCreate {
             subdomain,
@@ -179,15 +181,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_list_shows_is_a_file_too_and_json_is_yaml() {
+    fn the_output_of_list_and_json_is_accepted() {
         let yaml = "routes:\n- subdomain: Shop\n  backends: ['[400::1]:80']\n- host: a.example.org\n  id: x\n  \
                     owner: user1.pub\n  state: active\n  version: 7\n  created_at: now\n  updated_at: now\n  \
                     mode: passthrough\n  balance: random\n  backends:\n  - '[400:0::2]:443'\n";
         let routes = parse(yaml).unwrap();
-        assert_eq!(routes[0].place, Place::Below("shop".into()));
-        assert_eq!(routes[1].place, Place::Host("a.example.org".into()));
+        assert_eq!(routes[0].host, HostSpec::Subdomain("shop".into()));
+        assert_eq!(routes[1].host, HostSpec::Host("a.example.org".into()));
         assert_eq!((routes[1].mode, routes[1].options.balance), (Mode::Passthrough, Balance::Random));
-        assert_eq!(routes[1].backends, ["[400::2]:443"], "one spelling");
+        assert_eq!(routes[1].backends, ["[400::2]:443"], "normalised");
         let json =
             r#"{"routes":[{"fqdn":"a.example.org","backends":["[400::1]:80"],"health":{"path":"/up"}}]}"#;
         let routes = parse(json).unwrap();
@@ -196,14 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_name_the_line_or_the_route() {
         let backends = "backends: ['[400::1]:80']";
         for (text, words) in [
             ("routes:\n- subdomain: a\n  backend: x\n".to_owned(), &["backend", "line 3"][..]),
             ("route: []".to_owned(), &["route"]),
             (String::new(), &[]),
             (format!("routes:\n- {backends}"), &["route 1", "subdomain"]),
-            (format!("routes:\n- subdomain: a\n  fqdn: b.example\n  {backends}"), &["route 1 (a)", "one of"]),
+            (
+                format!("routes:\n- subdomain: a\n  fqdn: b.example\n  {backends}"),
+                &["route 1 (a)", "exactly one of"],
+            ),
             (format!("routes:\n- subdomain: a.b\n  {backends}"), &["route 1 (a.b)", "label"]),
             ("routes:\n- subdomain: a\n  backends: [nowhere]".to_owned(), &["route 1 (a)", "nowhere"]),
             ("routes:\n- subdomain: a\n  backends: []".to_owned(), &["route 1 (a)", "backend"]),
@@ -217,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_stands_there_once() {
+    fn a_duplicate_host_is_rejected() {
         let text = "routes:\n- {subdomain: a, backends: ['[400::1]:80']}\n- {host: a.gw.example, backends: ['[400::1]:80']}";
         let mut routes = parse(text).unwrap();
         for route in &mut routes {
-            route.place = route.place.clone().under("gw.example");
+            route.host = route.host.clone().with_base_domain("gw.example");
         }
-        let error = refuse_twins(&routes).unwrap_err().to_string();
+        let error = check_duplicates(&routes).unwrap_err().to_string();
         assert!(error.contains("route 2 (a.gw.example)") && error.contains("route 1"), "{error}");
     }
 }

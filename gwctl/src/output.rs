@@ -1,4 +1,4 @@
-//! Printing: answers on stdout, as text, JSON or YAML; errors and warnings on stderr.
+//! Output: results on stdout as text, JSON or YAML; errors and warnings on stderr.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
@@ -9,23 +9,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::cli::Format;
-use crate::colour::{self, Ink};
-use crate::error::{CommandError, Kind};
+use crate::colour::{self, ColourRole};
+use crate::error::{CommandError, FailureKind};
 use crate::printable::printable;
 
-/// The choices for output and retries of a command.
+/// The options for output and retries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OutputOptions {
     pub(crate) format: Format,
     pub(crate) verbose: bool,
-    /// The time for which a call is tried again.
+    /// The time for which failed calls are retried.
     pub(crate) retry_for: Duration,
 }
 
-/// The column, or property, that has colours.
+/// The name of the column or property that is printed in colour.
 const STATE: &str = "STATE";
 
-/// An answer as text and as JSON. The JSON is the gateway's own, so that nothing a newer one says is lost.
+/// A result as text and as JSON. The JSON is the gateway's own, so that it keeps the fields of a newer gateway.
 #[derive(Debug)]
 pub(crate) struct Report {
     json: Value,
@@ -33,85 +33,88 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report of a result, and of the text of its typed form.
-    pub(crate) fn of<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
+    /// Creates a report from the gateway's result. `text` formats its typed form.
+    pub(crate) fn from_result<T: DeserializeOwned>(result: Value, text: impl FnOnce(T) -> String) -> Self {
         let text = serde_json::from_value(result.clone()).map(text);
         Self { json: result, text }
     }
 
-    /// A report of both forms as they are.
+    /// Creates a report from both forms.
     pub(crate) fn new(json: Value, text: String) -> Self {
         Self { json, text: Ok(text) }
     }
 
-    /// Returns the JSON form.
+    /// Returns the result as JSON.
     pub(crate) fn json(&self) -> &Value {
         &self.json
     }
 
-    /// A report that prints nothing, for a command that wrote to stdout already.
-    pub(crate) fn silent() -> Self {
+    /// Creates a report that prints nothing, for a command that has already written to stdout.
+    pub(crate) fn empty() -> Self {
         Self::new(Value::Null, String::new())
     }
 
-    /// Prints it on stdout.
+    /// Prints the report on stdout.
     pub(crate) fn print(self, format: Format) -> Result<(), CommandError> {
         if self.json.is_null() {
             return Ok(());
         }
         let text = match format {
             Format::Table => self.text.map_err(|error| {
-                let message = format!("the gateway's answer is not understood: {error}");
-                CommandError::new(Kind::Unexpected, message)
+                let message = format!("the gateway's response has an unexpected format: {error}");
+                CommandError::new(FailureKind::Unexpected, message)
             })?,
             Format::Json => format!("{:#}", self.json),
             Format::Yaml => yaml(&self.json)?,
         };
-        put(&format!("{}\n", text.trim_end())).map(drop)
+        write_stdout(&format!("{}\n", text.trim_end())).map(drop)
     }
 }
 
-/// Returns an answer as YAML.
-pub(crate) fn yaml(answer: &Value) -> Result<String, CommandError> {
-    serde_saphyr::to_string(answer).map_err(|error| {
-        CommandError::new(Kind::Unexpected, format!("the answer cannot be written as YAML: {error}"))
+/// Converts a result to YAML.
+pub(crate) fn yaml(result: &Value) -> Result<String, CommandError> {
+    serde_saphyr::to_string(result).map_err(|error| {
+        CommandError::new(FailureKind::Unexpected, format!("the result cannot be written as YAML: {error}"))
     })
 }
 
-/// Writes on stdout at once; returns false if nobody reads it any more.
-pub(crate) fn put(text: &str) -> Result<bool, CommandError> {
+/// Writes to stdout without buffering; returns false if the reader has closed the pipe.
+pub(crate) fn write_stdout(text: &str) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // Whoever reads has enough, such as `head`.
+        // A reader such as `head` exits before the end: that is no error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            Err(CommandError::new(Kind::Unexpected, format!("the answer cannot be printed: {error}")))
+            Err(CommandError::new(FailureKind::Unexpected, format!("the result cannot be printed: {error}")))
         }
         Ok(()) => Ok(true),
     }
 }
 
-/// Prints a failure on stderr.
+/// Prints an error on stderr.
 pub(crate) fn error(format: Format, error: &CommandError) {
     let text = match format {
         Format::Table => error_text(error),
         Format::Json | Format::Yaml => json!({ "error": error_json(error) }).to_string(),
     };
-    say(&text);
+    write_stderr(&text);
 }
 
 /// Prints a warning on stderr.
 pub(crate) fn warn(format: Format, message: &str) {
     match format {
         Format::Table => {
-            say(&format!("{} {}", colour::on_stderr(Ink::Warning, "warning:"), printable(message)));
+            write_stderr(&format!(
+                "{} {}",
+                colour::paint_stderr(ColourRole::Warning, "warning:"),
+                printable(message)
+            ));
         }
-        Format::Json | Format::Yaml => say(&json!({ "warning": message }).to_string()),
+        Format::Json | Format::Yaml => write_stderr(&json!({ "warning": message }).to_string()),
     }
 }
 
-/// Returns one line per row, in columns without borders, so that it reads well and is easily cut. The column STATE
-/// has colours.
+/// Formats a table with one line per row, in columns without borders. The column STATE is coloured.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head);
@@ -123,18 +126,18 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = 
     let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     if let Some(at) = head.iter().position(|name| *name == STATE) {
         for (line, row) in lines.iter_mut().skip(1).zip(&rows) {
-            *line = colour::state_in(line, &row[..at], &row[at]);
+            *line = colour::paint_state_in_line(line, &row[..at], &row[at]);
         }
     }
     lines.join("\n")
 }
 
-/// Returns one line per property of one thing.
+/// Formats the properties of an object, one per line.
 pub(crate) fn details(properties: &[(&str, String)]) -> String {
     let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let line = |(name, value): &(&str, String)| {
         let value = printable(value);
-        let value = if *name == STATE { colour::state(&value).into() } else { value };
+        let value = if *name == STATE { colour::paint_state(&value).into() } else { value };
         format!("{name:width$}{value}")
     };
     let lines: Vec<String> = properties.iter().map(line).collect();
@@ -142,14 +145,14 @@ pub(crate) fn details(properties: &[(&str, String)]) -> String {
 }
 
 fn error_text(failure: &CommandError) -> String {
-    let mut text = colour::on_stderr(Ink::Error, "error:") + " ";
+    let mut text = colour::paint_stderr(ColourRole::Error, "error:") + " ";
     if let Some(at) = failure.flag.as_deref().or(failure.field.as_deref()) {
         text += &format!("{}: ", printable(at));
     }
     text += &printable(&failure.message);
     if let Some(hint) = &failure.hint {
         text += "\n  ";
-        text += &colour::on_stderr(Ink::Hint, &format!("hint: {}", printable(hint)));
+        text += &colour::paint_stderr(ColourRole::Hint, &format!("hint: {}", printable(hint)));
     }
     text
 }
@@ -157,15 +160,15 @@ fn error_text(failure: &CommandError) -> String {
 fn error_json(failure: &CommandError) -> Value {
     let mut error = json!({
         "exit_code": failure.kind.exit_code(),
-        "kind": failure.word,
+        "kind": failure.identifier,
         "message": failure.message,
     });
-    let more = [
+    let optional = [
         ("field", failure.field.as_deref()),
         ("flag", failure.flag.as_deref()),
         ("hint", failure.hint.as_deref()),
     ];
-    for (name, value) in more {
+    for (name, value) in optional {
         if let Some(value) = value {
             error[name] = value.into();
         }
@@ -173,8 +176,8 @@ fn error_json(failure: &CommandError) -> Value {
     error
 }
 
-fn say(text: &str) {
-    // Without stderr there is nobody to tell.
+fn write_stderr(text: &str) {
+    // If stderr is closed, the message is lost: that is no reason to fail.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -182,13 +185,13 @@ fn say(text: &str) {
 mod tests {
     use super::*;
 
-    fn taken() -> CommandError {
+    fn host_taken() -> CommandError {
         CommandError {
-            word: "host_taken".into(),
+            identifier: "host_taken".into(),
             field: Some("subdomain".into()),
             flag: Some("-s/--subdomain".into()),
             hint: Some("choose another".into()),
-            ..CommandError::new(Kind::Conflict, "a.gw.example is taken\u{1b}[2J")
+            ..CommandError::new(FailureKind::Conflict, "a.gw.example is taken\u{1b}[2J")
         }
     }
 
@@ -207,24 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_flag_and_what_to_do() {
+    fn an_error_shows_the_flag_and_the_hint() {
         let text = "error: -s/--subdomain: a.gw.example is taken\\u{1b}[2J\n  hint: choose another";
-        assert_eq!(error_text(&taken()), text);
-        assert_eq!(error_text(&CommandError::new(Kind::Conflict, "x")), "error: x");
+        assert_eq!(error_text(&host_taken()), text);
+        assert_eq!(error_text(&CommandError::new(FailureKind::Conflict, "x")), "error: x");
     }
 
     #[test]
-    fn a_failure_in_json_has_all_of_it() {
+    fn an_error_in_json_has_all_fields() {
         let expected = json!({
             "exit_code": 7, "kind": "host_taken", "message": "a.gw.example is taken\u{1b}[2J",
             "field": "subdomain", "flag": "-s/--subdomain", "hint": "choose another",
         });
-        assert_eq!(error_json(&taken()), expected);
+        assert_eq!(error_json(&host_taken()), expected);
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_a_fault_in_text_alone() {
-        let report = || Report::of(json!({ "new": 1 }), |list: Vec<u8>| format!("{list:?}"));
+    fn an_unexpected_result_is_an_error_in_text_only() {
+        let report = || Report::from_result(json!({ "new": 1 }), |list: Vec<u8>| format!("{list:?}"));
         assert!(report().print(Format::Table).is_err());
         assert!(report().print(Format::Json).is_ok());
     }

@@ -1,8 +1,8 @@
-//! Text from elsewhere, made safe for a terminal.
+//! Escaping of untrusted text for the terminal.
 
 use std::borrow::Cow;
 
-/// `text` with its control characters (escape sequences among them) written as `\u{…}`.
+/// Returns `text` with its control characters written as `\u{…}`, so that it contains no escape sequences.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
         return Cow::Borrowed(text);
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_moves_the_cursor_and_nothing_else() {
+    fn only_control_characters_are_escaped() {
         assert_eq!(printable("bücher → [400::1]:80"), "bücher → [400::1]:80");
         assert_eq!(printable("a\u{1b}[2Jb\r\n"), "a\\u{1b}[2Jb\\r\\n");
     }

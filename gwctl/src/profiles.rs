@@ -1,4 +1,4 @@
-//! Profiles: gateways and keys by name, in `webgateway/config.toml` of the user's configuration directory.
+//! Profiles: named combinations of URL, id and key, in `webgateway/config.toml` of the user's configuration directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -13,25 +13,26 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
 
 use crate::cli::Global;
 
-/// The name of the profile that `gwctl login` writes if none is given.
+/// The name of the profile that `gwctl login` writes without `--profile`.
 pub(crate) const DEFAULT_NAME: &str = "default";
-/// The largest file read, in bytes.
+/// The maximum size of the file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
+/// The mode of the directory.
 const DIR_MODE: u32 = 0o700;
 
-/// The profiles cannot be read or written, or the one that is meant is not there.
+/// The profiles cannot be read or written, or the selected one does not exist.
 #[derive(Debug, Error)]
 pub(crate) enum ProfileError {
-    /// Neither `XDG_CONFIG_HOME` nor `HOME` names a directory.
-    #[error("there is no place for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
+    /// Neither `XDG_CONFIG_HOME` nor `HOME` is an absolute path.
+    #[error("there is no directory for profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path")]
     NoHome,
     /// The file cannot be read.
     #[error("the profiles in {} cannot be read: {source}", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    /// The file is not what `gwctl login` writes.
-    #[error("the profiles in {} are not understood: {message}", .path.display())]
+    /// The file is not valid TOML of the expected structure.
+    #[error("the profiles in {} are invalid: {message}", .path.display())]
     Invalid { path: PathBuf, message: String },
-    /// There is no such profile.
+    /// The profile does not exist.
     #[error("there is no profile `{name}` in {}", .path.display())]
     Unknown { name: String, path: PathBuf },
     /// The file cannot be written.
@@ -39,26 +40,31 @@ pub(crate) enum ProfileError {
     Unwritable { path: PathBuf, source: io::Error },
 }
 
-/// One gateway and the key for it.
+/// A gateway and the key for it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
+    /// The URL of the API.
     pub(crate) url: Option<String>,
+    /// The key id.
     pub(crate) id: Option<String>,
-    /// The private key's file; a relative one is beside the profiles.
+    /// The private key file. A relative path is relative to the directory of the profiles.
     pub(crate) key: Option<PathBuf>,
 }
 
+/// The content of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Profiles {
+struct ProfileFile {
+    /// The name of the profile that is used without `--profile`.
     default: Option<String>,
+    /// The profiles by name.
     #[serde(default)]
     profiles: BTreeMap<String, Profile>,
 }
 
-/// Returns the flags; values that neither they nor the variables give come from the profile.
-pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
+/// Adds the profile's values to the flags, unless flags or environment variables give them.
+pub(crate) fn apply(global: Global) -> Result<Global, ProfileError> {
     if global.profile.is_none() && global.url.is_some() && global.key.is_some() {
         return Ok(global);
     }
@@ -71,19 +77,20 @@ pub(crate) fn complete(global: Global) -> Result<Global, ProfileError> {
     let Some(profile) = all.profiles.remove(&name) else {
         return Err(ProfileError::Unknown { name, path });
     };
-    let beside = |key: PathBuf| path.parent().unwrap_or(Path::new("")).join(key);
-    // A profile's id belongs to its key, and not to another that is given.
+    let resolve = |key: PathBuf| path.parent().unwrap_or(Path::new("")).join(key);
+    // The profile's id belongs to the profile's key, and must not be combined with a given key.
     let id = if global.key.is_none() { global.id.or(profile.id) } else { global.id };
     Ok(Global {
         url: global.url.or(profile.url),
         id,
-        key: global.key.or_else(|| profile.key.map(beside)),
+        key: global.key.or_else(|| profile.key.map(resolve)),
         ..global
     })
 }
 
-/// Keeps a profile beside the others, and returns the file. The first one becomes the default; comments and order stay.
-pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileError> {
+/// Adds or replaces a profile in the file and returns the file's path. The first profile becomes the default. Comments
+/// and the order of the file are kept.
+pub(crate) fn save(name: &str, profile: &Profile) -> Result<PathBuf, ProfileError> {
     let path = path()?;
     let mut file = read(&path)?;
     let has_default = parse(&path, file.clone())?.default.is_some();
@@ -92,7 +99,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
         key => key.flatten(),
     };
     if !has_default {
-        set(file.as_table_mut(), "default", name);
+        set_value(file.as_table_mut(), "default", name);
     }
     let mut table: &mut dyn TableLike = file.as_table_mut();
     for (name, is_implicit) in [("profiles", true), (name, false)] {
@@ -106,7 +113,7 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
     }
     for (name, text) in [("url", profile.url.as_deref()), ("id", profile.id.as_deref()), ("key", key)] {
         if let Some(text) = text {
-            set(table, name, text);
+            set_value(table, name, text);
         }
     }
     match replace(&path, &file.to_string()) {
@@ -115,13 +122,13 @@ pub(crate) fn keep(name: &str, profile: &Profile) -> Result<PathBuf, ProfileErro
     }
 }
 
-/// Sets a key; a comment beside its value stays.
-fn set(table: &mut dyn TableLike, key: &str, text: &str) {
+/// Sets a key and keeps the comment beside its value.
+fn set_value(table: &mut dyn TableLike, key: &str, text: &str) {
     let mut value = Value::from(text);
     match table.get_mut(key) {
         Some(item) => {
-            if let Some(before) = item.as_value() {
-                *value.decor_mut() = before.decor().clone();
+            if let Some(old) = item.as_value() {
+                *value.decor_mut() = old.decor().clone();
             }
             *item = Item::Value(value);
         }
@@ -129,25 +136,26 @@ fn set(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
+/// Returns the path of the file.
 fn path() -> Result<PathBuf, ProfileError> {
     let dir = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = dir("XDG_CONFIG_HOME").or_else(|| dir("HOME").map(|home| home.join(".config")));
     Ok(config.ok_or(ProfileError::NoHome)?.join("webgateway/config.toml"))
 }
 
-/// Reads the file as it stands; without one it is empty.
+/// Reads the file. A file that does not exist is empty.
 fn read(path: &Path) -> Result<DocumentMut, ProfileError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DocumentMut::new()),
         Err(source) => return Err(ProfileError::Unreadable { path: path.to_owned(), source }),
-        Ok(read) if read as u64 > MAX_FILE => return Err(invalid(path, "the file has more than 1 MiB")),
+        Ok(read) if read as u64 > MAX_FILE => return Err(invalid(path, "the file is larger than 1 MiB")),
         Ok(_) => {}
     }
     text.parse().map_err(|error: TomlError| invalid(path, error.message()))
 }
 
-fn parse(path: &Path, file: DocumentMut) -> Result<Profiles, ProfileError> {
+fn parse(path: &Path, file: DocumentMut) -> Result<ProfileFile, ProfileError> {
     toml_edit::de::from_document(file).map_err(|error| invalid(path, error.message()))
 }
 
@@ -155,11 +163,11 @@ fn invalid(path: &Path, message: &str) -> ProfileError {
     ProfileError::Invalid { path: path.to_owned(), message: message.to_owned() }
 }
 
-/// Replaces the file as a whole. A temporary file is made with 0600.
+/// Replaces the file atomically. Its mode is 0600, that of a temporary file.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
-    // A link stays one: what it leads to is replaced.
+    // If the path is a symbolic link, its target is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = NamedTempFile::new_in(path.parent().unwrap_or(dir))?;
     file.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Colours: where they are asked for, and nowhere else.
+//! Tests that colours appear only where they are requested.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,8 +23,8 @@ fn routes() -> Value {
     json!({ "routes": states.map(|state| route("active.gw.example", state)) })
 }
 
-/// Returns what `gwctl` writes on a terminal, on stdout or on stderr.
-fn on_a_terminal(program: &Program, words: &[&str], variables: &[(&str, &str)], is_stderr: bool) -> String {
+/// Runs `gwctl` with stdout or stderr on a terminal, and returns the output there.
+fn run_on_terminal(program: &Program, words: &[&str], variables: &[(&str, &str)], is_stderr: bool) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -34,13 +34,13 @@ fn on_a_terminal(program: &Program, words: &[&str], variables: &[(&str, &str)], 
     let _ = if is_stderr { command.stderr(terminal) } else { command.stdout(terminal) }.status().unwrap();
     drop(command);
     let mut written = Vec::new();
-    // The end of a terminal is an error (EIO), once all is read.
+    // A terminal ends with the error EIO after all output was read.
     let _ = File::from(master).read_to_end(&mut written);
     String::from_utf8(written).unwrap()
 }
 
 #[test]
-fn a_terminal_has_colours_unless_somebody_says_no() {
+fn a_terminal_has_colours_unless_they_are_disabled() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
     let list = ["-u", &gateway.url(), "-k", "user1.priv", "routes", "list", "--color"];
@@ -56,9 +56,9 @@ fn a_terminal_has_colours_unless_somebody_says_no() {
         let mut variables = Vec::new();
         variables.extend(no_color.map(|value| ("NO_COLOR", value)));
         variables.extend(term.map(|value| ("TERM", value)));
-        let refused = ["routes", "list", "--color", choice];
-        for (words, is_stderr) in [([&list[..], &[choice]].concat(), false), (refused.to_vec(), true)] {
-            let written = on_a_terminal(&program, &words, &variables, is_stderr);
+        let failing = ["routes", "list", "--color", choice];
+        for (words, is_stderr) in [([&list[..], &[choice]].concat(), false), (failing.to_vec(), true)] {
+            let written = run_on_terminal(&program, &words, &variables, is_stderr);
             assert!(written.len() > 20, "{written:?}");
             assert_eq!(written.contains(ESCAPE), coloured, "{choice} {variables:?}: {written:?}");
         }
@@ -66,26 +66,26 @@ fn a_terminal_has_colours_unless_somebody_says_no() {
 }
 
 #[test]
-fn only_a_terminal_gets_colours_by_itself() {
+fn other_outputs_have_no_colours_by_default() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
     for variables in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")], &[("TERM", "xterm")]] {
         let list = ["-u", &gateway.url(), "-k", "user1.priv", "routes", "list"];
-        let ended = program.run_with(&list, variables);
-        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
+        let output = program.run_with(&list, variables);
+        assert!(output.code == 0 && !output.stdout.contains(ESCAPE), "{}", output.stdout);
         for wrong in [&["routes", "list"][..], &["routes", "lst"], &["--help"]] {
-            let ended = program.run_with(wrong, variables);
-            assert!(!ended.stderr.contains(ESCAPE) && !ended.stdout.contains(ESCAPE), "{}", ended.stderr);
+            let output = program.run_with(wrong, variables);
+            assert!(!output.stderr.contains(ESCAPE) && !output.stdout.contains(ESCAPE), "{}", output.stderr);
         }
     }
 }
 
 #[test]
-fn states_and_errors_have_colours_where_they_are_asked_for() {
+fn states_and_errors_have_colours_with_color_always() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
-    let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always"]);
-    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let output = program.call(&gateway.url(), &["routes", "list", "--color", "always"]);
+    let lines: Vec<&str> = output.stdout.lines().collect();
     assert!(!lines[0].contains(ESCAPE), "{lines:?}");
     for (line, end) in lines[1..].iter().zip([
         "\u{1b}[32mactive\u{1b}[0m",
@@ -94,23 +94,27 @@ fn states_and_errors_have_colours_where_they_are_asked_for() {
     ]) {
         assert!(line.ends_with(end) && line.matches(ESCAPE).count() == 2, "{line:?}");
     }
-    let ended = program.run(&["--color=always", "routes", "list"]);
-    assert!(ended.stderr.starts_with("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m -k/--key: "), "{:?}", ended.stderr);
-    assert!(ended.stderr.contains("\n  \u{1b}[2mhint: "), "{:?}", ended.stderr);
+    let output = program.run(&["--color=always", "routes", "list"]);
+    assert!(
+        output.stderr.starts_with("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m -k/--key: "),
+        "{:?}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("\n  \u{1b}[2mhint: "), "{:?}", output.stderr);
     assert!(program.run(&["routes", "lst", "--color", "always"]).stderr.contains(ESCAPE));
     assert!(program.run(&["--help", "--color", "always"]).stdout.contains(ESCAPE));
 }
 
 #[test]
-fn json_and_yaml_never_have_any() {
+fn json_and_yaml_never_have_colours() {
     let gateway = Gateway::with_result(routes());
     let program = Program::new();
     for format in ["json", "yaml"] {
-        let ended = program.call(&gateway.url(), &["routes", "list", "--color", "always", "-o", format]);
-        assert!(ended.code == 0 && !ended.stdout.contains(ESCAPE), "{}", ended.stdout);
-        let ended = program.run(&["routes", "list", "--color", "always", "-o", format]);
-        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
-        let ended = program.run(&["routes", "lst", "--color", "always", "-o", format]);
-        assert!(ended.code == 2 && !ended.stderr.contains(ESCAPE), "{}", ended.stderr);
+        let output = program.call(&gateway.url(), &["routes", "list", "--color", "always", "-o", format]);
+        assert!(output.code == 0 && !output.stdout.contains(ESCAPE), "{}", output.stdout);
+        let output = program.run(&["routes", "list", "--color", "always", "-o", format]);
+        assert!(output.code == 2 && !output.stderr.contains(ESCAPE), "{}", output.stderr);
+        let output = program.run(&["routes", "lst", "--color", "always", "-o", format]);
+        assert!(output.code == 2 && !output.stderr.contains(ESCAPE), "{}", output.stderr);
     }
 }

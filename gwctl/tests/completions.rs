@@ -1,4 +1,4 @@
-//! `gwctl completions`, as bash uses it, and `gwctl man`.
+//! Tests of `gwctl completions` with a real bash, and of `gwctl man`.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,9 +21,9 @@ fn routes() -> Value {
     }] })
 }
 
-/// Returns what bash offers for the last of these words.
+/// Returns bash's completions of the last word.
 fn complete(program: &Program, words: &[&str]) -> Vec<String> {
-    let script = program.folder().join("script.bash");
+    let script = program.directory().join("script.bash");
     fs::write(&script, program.run(&["completions", "bash"]).stdout).unwrap();
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let line = format!(
@@ -38,9 +38,9 @@ fn complete(program: &Program, words: &[&str]) -> Vec<String> {
     let Output { stdout, .. } = Command::new("bash")
         .args(["--norc", "-c", &line])
         .env("PATH", path)
-        .env("HOME", program.folder())
+        .env("HOME", program.directory())
         .env_remove("XDG_CONFIG_HOME")
-        .current_dir(program.folder())
+        .current_dir(program.directory())
         .output()
         .unwrap();
     String::from_utf8(stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
@@ -57,13 +57,13 @@ fn bash_completes_commands_flags_and_route_ids() {
     assert_eq!(complete(&program, &[&given[..], &["get", "-r", "0199"]].concat()), [ID]);
     assert_eq!(complete(&program, &[&given[..], &["explain", "sh"]].concat()), ["shop.gw.example"]);
     assert_eq!(gateway.received().len(), 2);
-    // With a profile, nothing need be given.
+    // With a profile, no flags are needed.
     assert_eq!(program.call(&url, &["login"]).code, 0);
     assert_eq!(complete(&program, &["gwctl", "routes", "delete", "--route", ""]), [ID]);
 }
 
 #[test]
-fn what_is_missing_or_late_is_not_spoken_of() {
+fn errors_and_timeouts_yield_no_completions() {
     let program = Program::new();
     assert_eq!(complete(&program, &["gwctl", "routes", "get", "-r", "0199"]), [""]);
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -75,19 +75,19 @@ fn what_is_missing_or_late_is_not_spoken_of() {
 }
 
 #[test]
-fn every_shell_has_a_script_and_every_command_a_page() {
+fn every_shell_has_a_script_and_every_command_a_manual_page() {
     let program = Program::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let ended = program.run(&["completions", shell]);
-        assert!(ended.code == 0 && ended.stdout.contains("_GWCTL_COMPLETE"), "{shell}: {}", ended.stdout);
+        let output = program.run(&["completions", shell]);
+        assert!(output.code == 0 && output.stdout.contains("_GWCTL_COMPLETE"), "{shell}: {}", output.stdout);
     }
-    let ended = program.run(&["man"]);
-    assert!(ended.code == 0 && ended.stdout.contains(".TH gwctl 1"), "{}", ended.stdout);
+    let output = program.run(&["man"]);
+    assert!(output.code == 0 && output.stdout.contains(".TH gwctl 1"), "{}", output.stdout);
     assert_eq!(program.run(&["man", "--out", "pages/man1"]).code, 0);
-    let pages = fs::read_dir(program.folder().join("pages/man1")).unwrap();
+    let pages = fs::read_dir(program.directory().join("pages/man1")).unwrap();
     let mut names: Vec<String> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert!(names.len() > 25 && names.contains(&"gwctl-routes-create.1".to_owned()), "{names:?}");
-    let page = fs::read_to_string(program.folder().join("pages/man1/gwctl-routes-create.1")).unwrap();
+    let page = fs::read_to_string(program.directory().join("pages/man1/gwctl-routes-create.1")).unwrap();
     assert!(page.contains("gwctl routes create") || page.contains("gwctl-routes-create"), "{page}");
 }

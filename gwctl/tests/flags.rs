@@ -1,4 +1,4 @@
-//! Wrong flags: each is named, the exit code is 2, and nothing is sent.
+//! Invalid flags: the error names the flag, the exit code is 2, and no request is sent.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::program::Program;
 const ID: &str = "01999999-9999-7999-8999-999999999999";
 
 #[test]
-fn each_wrong_flag_is_named_and_nothing_is_sent() {
+fn an_invalid_flag_is_named_and_nothing_is_sent() {
     let program = Program::new();
     let gateway = Gateway::with_result(json!({}));
     let long = format!("{}.{}.{}.{}.org", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
@@ -48,56 +48,56 @@ fn each_wrong_flag_is_named_and_nothing_is_sent() {
         (vec!["keys", "generate", "user1.pub"], "NAME"),
         (vec!["keys", "generate"], "<NAME>"),
     ];
-    for (words, named) in cases {
-        // What the case says comes last, so that it wins over the defaults.
+    for (words, message) in cases {
+        // Variables have lower precedence than the flags of the case.
         let url = gateway.url();
         let variables = [("WEBGATEWAY_URL", url.as_str()), ("WEBGATEWAY_KEY", "user1.priv")];
-        let ended = program.run_with(&words, &variables);
-        assert_eq!(ended.code, 2, "{words:?}: {}", ended.stderr);
-        assert!(ended.stderr.starts_with("error: "), "{words:?}: {}", ended.stderr);
-        assert!(ended.stderr.contains(named), "{words:?}: {named} is not in {}", ended.stderr);
-        assert_eq!(ended.stdout, "");
+        let output = program.run_with(&words, &variables);
+        assert_eq!(output.code, 2, "{words:?}: {}", output.stderr);
+        assert!(output.stderr.starts_with("error: "), "{words:?}: {}", output.stderr);
+        assert!(output.stderr.contains(message), "{words:?}: {message} is not in {}", output.stderr);
+        assert_eq!(output.stdout, "");
     }
     assert!(gateway.received().is_empty());
 }
 
 #[test]
-fn without_a_key_it_says_how_to_make_one() {
-    let ended = Program::new().run(&["routes", "list"]);
-    assert_eq!(ended.code, 2);
-    assert!(ended.stderr.starts_with("error: -k/--key: a private key is needed"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("gwctl keys generate"), "{}", ended.stderr);
-    let ended = Program::new().run(&["-k", "id_ed25519", "routes", "list"]);
-    assert!(ended.stderr.starts_with("error: -i/--id: "), "{}", ended.stderr);
+fn a_missing_key_error_says_how_to_generate_one() {
+    let output = Program::new().run(&["routes", "list"]);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.starts_with("error: -k/--key: a private key is needed"), "{}", output.stderr);
+    assert!(output.stderr.contains("gwctl keys generate"), "{}", output.stderr);
+    let output = Program::new().run(&["-k", "id_ed25519", "routes", "list"]);
+    assert!(output.stderr.starts_with("error: -i/--id: "), "{}", output.stderr);
 }
 
 #[test]
-fn help_tells_the_exit_codes_and_the_variables() {
-    let ended = Program::new().run(&["--help"]);
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    for told in
+fn help_lists_exit_codes_and_environment_variables() {
+    let output = Program::new().run(&["--help"]);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    for text in
         ["Exit codes:", "WEBGATEWAY_URL", "WEBGATEWAY_ID", "WEBGATEWAY_KEY", "http://localhost:8080/rpc"]
     {
-        assert!(ended.stdout.contains(told), "{told} is not in:\n{}", ended.stdout);
+        assert!(output.stdout.contains(text), "{text} is not in:\n{}", output.stdout);
     }
     assert_eq!(Program::new().run(&["--version"]).stdout, concat!("gwctl ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 #[test]
-fn in_json_an_error_is_one_json_line() {
-    let ended = Program::new().run(&["-o", "json", "-k", "user1.priv", "routes", "get", "-r", "42"]);
-    let error = ended.error();
-    assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1));
+fn with_json_output_an_error_is_one_json_line() {
+    let output = Program::new().run(&["-o", "json", "-k", "user1.priv", "routes", "get", "-r", "42"]);
+    let error = output.error();
+    assert_eq!((output.code, output.stderr.lines().count()), (2, 1));
     assert_eq!((&error["exit_code"], &error["flag"]), (&json!(2), &json!("-r/--route")));
     assert!(error["message"].as_str().unwrap().contains("`42`"));
 }
 
 #[test]
-fn in_json_a_command_line_that_is_not_understood_is_one_json_line_too() {
+fn with_json_output_a_usage_error_is_one_json_line() {
     for words in [&["routes", "lst", "-o", "json"][..], &["-o", "yaml", "routes", "get"], &["-ojson"]] {
-        let ended = Program::new().run(words);
-        assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1), "{}", ended.stderr);
-        let error = ended.error();
+        let output = Program::new().run(words);
+        assert_eq!((output.code, output.stderr.lines().count()), (2, 1), "{}", output.stderr);
+        let error = output.error();
         assert_eq!((&error["kind"], &error["exit_code"]), (&json!("usage"), &json!(2)));
         assert!(error["message"].is_string() && error["hint"].is_string(), "{error}");
     }

@@ -1,4 +1,4 @@
-//! A small HTTP server that keeps what it was asked and answers as it is told.
+//! A fake gateway: an HTTP server that records requests and returns the responses that a test defines.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use webgateway_proto::httpsig::{Failure, Message, Presented, PublicKey, candidates, check_digest};
 
-/// One request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct ReceivedRequest {
     pub(crate) method: Method,
@@ -20,16 +20,17 @@ pub(crate) struct ReceivedRequest {
     pub(crate) body: Vec<u8>,
 }
 
-/// An answer.
+/// A response of the fake gateway.
 pub(crate) enum Reply {
-    /// Status, Content-Type, further header lines, body.
+    /// An HTTP response: status, Content-Type, further header lines, body.
     Http(u16, &'static str, Vec<String>, String),
-    /// The connection is closed without a word.
+    /// No response: the connection is closed.
     Nothing,
-    /// Any bytes.
+    /// Arbitrary bytes.
     Raw(&'static [u8]),
 }
 
+/// The fake gateway. It runs until the test process ends.
 pub(crate) struct Gateway {
     pub(crate) port: u16,
     received: Arc<Mutex<Vec<ReceivedRequest>>>,
@@ -40,13 +41,13 @@ impl ReceivedRequest {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Checks the signature as the gateway does, for a request that came by `scheme`.
+    /// Verifies the signature as the gateway does. `scheme` is that of the request's URL.
     pub(crate) fn verify(&self, scheme: &str, key: &PublicKey) -> Result<Presented, Failure> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let presented = candidates(&self.headers)?.remove(0).presented?;
         let host = self.headers["host"].to_str().unwrap();
         let uri: Uri = format!("{scheme}://{host}{}", self.path).parse().unwrap();
-        // The strictest gateway there can be takes what gwctl signs.
+        // gwctl's signatures cover everything that the strictest gateway may require.
         let required =
             ["@method", "@authority", "@path", "@query", "content-type"].map(|name| name.parse().unwrap());
         presented.check_coverage(&uri, &required)?;
@@ -72,20 +73,20 @@ impl Reply {
 }
 
 impl Gateway {
-    /// Serves plain HTTP.
-    pub(crate) fn start(answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static) -> Self {
-        Self::serve(None, answer)
+    /// Starts a gateway that serves plain HTTP.
+    pub(crate) fn start(respond: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static) -> Self {
+        Self::serve(None, respond)
     }
 
-    /// Serves HTTPS.
+    /// Starts a gateway that serves HTTPS.
     pub(crate) fn start_tls(
         config: ServerConfig,
-        answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
+        respond: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
-        Self::serve(Some(Arc::new(config)), answer)
+        Self::serve(Some(Arc::new(config)), respond)
     }
 
-    /// Answers every call with one result.
+    /// Starts a gateway that returns the same result for every call.
     pub(crate) fn with_result(result: Value) -> Self {
         Self::start(move |_| Reply::result(result.clone()))
     }
@@ -101,29 +102,29 @@ impl Gateway {
 
     fn serve(
         tls: Option<Arc<ServerConfig>>,
-        answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
+        respond: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
-        Self::listening(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, answer)
+        Self::on_listener(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, respond)
     }
 
-    /// Serves those who come to `listener`.
-    pub(crate) fn listening(
+    /// Starts a gateway on a listener.
+    pub(crate) fn on_listener(
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
-        mut answer: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
+        mut respond: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
     ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&received);
+        let requests = Arc::clone(&received);
         thread::spawn(move || {
             for tcp in listener.incoming() {
                 let tcp = tcp.unwrap();
                 tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 match &tls {
-                    None => handle(tcp, &seen, &mut answer),
+                    None => handle(tcp, &requests, &mut respond),
                     Some(config) => {
                         let connection = ServerConnection::new(Arc::clone(config)).unwrap();
-                        handle(StreamOwned::new(connection, tcp), &seen, &mut answer);
+                        handle(StreamOwned::new(connection, tcp), &requests, &mut respond);
                     }
                 }
             }
@@ -132,16 +133,17 @@ impl Gateway {
     }
 }
 
-/// One request, one answer. A client that goes away is its own affair.
+/// Reads one request and writes one response. Errors of the connection are ignored: the test sees them in gwctl's
+/// result.
 fn handle<S: Read + Write>(
     stream: S,
-    seen: &Mutex<Vec<ReceivedRequest>>,
-    answer: &mut impl FnMut(&ReceivedRequest) -> Reply,
+    requests: &Mutex<Vec<ReceivedRequest>>,
+    respond: &mut impl FnMut(&ReceivedRequest) -> Reply,
 ) {
     let mut reader = BufReader::new(stream);
     let Some(request) = read(&mut reader) else { return };
-    seen.lock().unwrap().push(request.clone());
-    let bytes = match answer(&request) {
+    requests.lock().unwrap().push(request.clone());
+    let bytes = match respond(&request) {
         Reply::Nothing => return,
         Reply::Raw(bytes) => bytes.to_vec(),
         Reply::Http(status, kind, more, body) => {
@@ -160,8 +162,8 @@ fn read(reader: &mut impl BufRead) -> Option<ReceivedRequest> {
         reader.read_line(&mut line).ok().filter(|&read| read > 0)?;
         Some(line.trim_end().to_owned())
     };
-    let start = line()?;
-    let mut words = start.split(' ');
+    let request_line = line()?;
+    let mut words = request_line.split(' ');
     let (method, path) = (words.next()?.parse().ok()?, words.next()?.to_owned());
     let mut headers = HeaderMap::new();
     loop {

@@ -1,8 +1,7 @@
-//! The real binary against a real HTTP server.
+//! Integration tests: the real binary against a real HTTP server.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod answers;
 mod colours;
 mod completions;
 mod flags;
@@ -12,7 +11,8 @@ mod mycelium;
 mod network;
 mod profiles;
 mod program;
+mod requests;
+mod responses;
 mod retries;
-mod signed;
 mod snapshots;
-mod watching;
+mod watch;

@@ -1,9 +1,9 @@
-//! `-b self:PORT`, with an HTTP server in the daemon's place.
+//! Tests of `-b self:PORT` with a fake Mycelium daemon.
 
 use serde_json::json;
 
 use crate::gateway::{Gateway, Reply};
-use crate::network::deaf_port;
+use crate::network::closed_port;
 use crate::program::{Program, RunOutput};
 
 const ID: &str = "01999999-9999-7999-8999-999999999999";
@@ -20,7 +20,7 @@ fn create(gateway: &Gateway, api: &str) -> RunOutput {
 }
 
 #[test]
-fn self_is_the_address_that_the_daemon_tells() {
+fn self_becomes_the_address_from_the_daemon() {
     let info = json!({
         "nodeSubnet": "55c:a0f:1:2::/64", "nodeIp": "55c:a0f:1:2:3:4:5:6", "nodePubkey": "aa", "nodeStartTime": 7,
     });
@@ -34,48 +34,54 @@ fn self_is_the_address_that_the_daemon_tells() {
         gateway.received().iter().map(|request| request.json()["params"]["backends"].clone()).collect();
     let own = "[55c:a0f:1:2:3:4:5:6]";
     assert_eq!(backends, [json!([format!("{own}:8080")]), json!([format!("{own}:80"), "[400::1]:80"])]);
-    let asked = daemon.received();
+    let requests = daemon.received();
     assert!(
-        asked.iter().all(|request| request.method == "GET" && request.path == "/api/v1/admin"),
-        "{asked:?}"
+        requests.iter().all(|request| request.method == "GET" && request.path == "/api/v1/admin"),
+        "{requests:?}"
     );
 }
 
 #[test]
-fn an_older_daemon_tells_the_network_alone() {
+fn an_older_daemon_returns_only_the_subnet() {
     let gateway = Gateway::start(|_| Reply::error(200, -32004, json!({ "kind": "k" })));
     for (subnet, exit) in [("::1/128", 6), ("55c:a0f:1:2::/64", 1)] {
         let info = json!({ "nodeSubnet": subnet, "nodePubkey": "aa" });
         let (_daemon, api) = daemon(move || Reply::Http(200, "application/json", vec![], info.to_string()));
-        let ended = create(&gateway, &api);
-        assert_eq!(ended.code, exit, "{}", ended.stderr);
+        let output = create(&gateway, &api);
+        assert_eq!(output.code, exit, "{}", output.stderr);
     }
     let [request] = gateway.received().try_into().unwrap();
     assert_eq!(request.json()["params"]["backends"], json!(["[::1]:8080"]));
 }
 
 #[test]
-fn a_daemon_that_tells_nothing_is_named_and_nothing_is_sent() {
+fn a_failed_lookup_is_reported_and_nothing_is_sent() {
     let gateway = Gateway::with_result(json!({}));
-    let (_socket, port) = deaf_port();
-    let ended = create(&gateway, &format!("http://127.0.0.1:{port}"));
-    assert_eq!(ended.code, 1);
+    let (_socket, port) = closed_port();
+    let output = create(&gateway, &format!("http://127.0.0.1:{port}"));
+    assert_eq!(output.code, 1);
     assert!(
-        ended.stderr.starts_with("error: -b/--backend: Mycelium does not answer at 127.0.0.1:"),
+        output.stderr.starts_with("error: -b/--backend: Mycelium's API at 127.0.0.1:"),
         "{}",
-        ended.stderr
+        output.stderr
     );
-    assert!(ended.stderr.contains("is mycelium running?"), "{}", ended.stderr);
+    assert!(output.stderr.contains("check that mycelium is running"), "{}", output.stderr);
     let big = || Reply::Http(200, "application/json", vec![], " ".repeat(100_000));
     let other = || Reply::Http(404, "text/html", vec![], "<h1>no</h1>".into());
-    for (reply, why) in [(big as fn() -> Reply, "length limit"), (other, "does not tell a node's address")] {
+    for (reply, cause) in
+        [(big as fn() -> Reply, "length limit"), (other, "does not contain the node's address")]
+    {
         let (_daemon, api) = daemon(reply);
-        let ended = create(&gateway, &api);
-        assert!(ended.code == 1 && ended.stderr.contains(why), "{}", ended.stderr);
+        let output = create(&gateway, &api);
+        assert!(output.code == 1 && output.stderr.contains(cause), "{}", output.stderr);
     }
     for url in ["https://127.0.0.1:8989", "nonsense"] {
-        let ended = create(&gateway, url);
-        assert!(ended.code == 2 && ended.stderr.starts_with("error: --mycelium-api: "), "{}", ended.stderr);
+        let output = create(&gateway, url);
+        assert!(
+            output.code == 2 && output.stderr.starts_with("error: --mycelium-api: "),
+            "{}",
+            output.stderr
+        );
     }
     assert!(gateway.received().is_empty());
 }

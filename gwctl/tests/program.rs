@@ -1,4 +1,4 @@
-//! Running `gwctl` in a folder of its own, with a key pair in it.
+//! A sandbox that runs `gwctl` in a temporary directory with a private key.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,11 +9,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use webgateway_proto::httpsig::{PrivateKey, PublicKey};
 
+/// The sandbox: a temporary directory that is also `HOME`.
 pub(crate) struct Program {
-    folder: TempDir,
+    directory: TempDir,
 }
 
-/// The end of a run.
+/// The output and exit code of a run.
 #[derive(Debug)]
 pub(crate) struct RunOutput {
     pub(crate) code: i32,
@@ -22,40 +23,40 @@ pub(crate) struct RunOutput {
 }
 
 impl Program {
-    /// A folder with `user1.priv` (0600).
+    /// Creates a directory with the key `user1.priv`.
     pub(crate) fn new() -> Self {
-        let program = Self { folder: TempDir::new().unwrap() };
+        let program = Self { directory: TempDir::new().unwrap() };
         program.write("user1.priv", &private_key().to_pem(), 0o600);
         program
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.folder().join(name);
+        let path = self.directory().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs `gwctl` with these words.
-    pub(crate) fn run(&self, words: &[&str]) -> RunOutput {
-        self.run_with(words, &[])
+    /// Runs `gwctl` with these arguments.
+    pub(crate) fn run(&self, args: &[&str]) -> RunOutput {
+        self.run_with(args, &[])
     }
 
     /// Runs `gwctl` as user1 against `url`.
-    pub(crate) fn call(&self, url: &str, words: &[&str]) -> RunOutput {
-        self.run(&[&["-u", url, "-k", "user1.priv"], words].concat())
+    pub(crate) fn call(&self, url: &str, args: &[&str]) -> RunOutput {
+        self.run(&[&["-u", url, "-k", "user1.priv"], args].concat())
     }
 
-    /// Runs `gwctl` with these words and variables.
-    pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> RunOutput {
-        self.command(words, variables).output().unwrap().into()
+    /// Runs `gwctl` with these arguments and environment variables.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> RunOutput {
+        self.command(args, variables).output().unwrap().into()
     }
 
-    /// `gwctl` with these words and variables, to be run.
-    pub(crate) fn command(&self, words: &[&str], variables: &[(&str, &str)]) -> Command {
+    /// Returns the command that runs `gwctl` with these arguments and environment variables.
+    pub(crate) fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gwctl"));
         for name in [
             "WEBGATEWAY_URL",
@@ -80,15 +81,15 @@ impl Program {
         ] {
             command.env_remove(name);
         }
-        // What is refused is refused: who tests retries says so.
-        command.env("HOME", self.folder()).env("WEBGATEWAY_RETRY_FOR", "0s");
-        command.args(words).envs(variables.iter().copied()).current_dir(self.folder()).stdin(Stdio::null());
+        // Without retries, tests of errors are fast; tests of retries set `--retry-for`.
+        command.env("HOME", self.directory()).env("WEBGATEWAY_RETRY_FOR", "0s");
+        command.args(args).envs(variables.iter().copied()).current_dir(self.directory()).stdin(Stdio::null());
         command
     }
 }
 
 impl RunOutput {
-    /// The error on stderr, of a run with `-o json`.
+    /// Returns the error on stderr of a run with `-o json`.
     pub(crate) fn error(&self) -> Value {
         let last: Value = serde_json::from_str(self.stderr.lines().last().unwrap()).unwrap();
         last["error"].clone()
@@ -106,7 +107,7 @@ fn private_key() -> PrivateKey {
     PrivateKey::from_seed(&[7; 32])
 }
 
-/// The public half of user1.
+/// Returns the public key of user1.
 pub(crate) fn public_key() -> PublicKey {
     private_key().public()
 }

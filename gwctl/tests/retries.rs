@@ -1,4 +1,4 @@
-//! Retries: what is tried again, how often, and what never is, against a server that fails.
+//! Tests of retries against a failing gateway: which calls are retried, and how often.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, ReceivedRequest, Reply};
-use crate::network::deaf_port;
+use crate::network::closed_port;
 use crate::program::{Program, RunOutput, public_key};
 
 const ID: &str = "01999999-9999-7999-8999-999999999999";
 const CREATE: &[&str] = &["routes", "create", "-s", "a", "-b", "[400::1]:80"];
 const DELETE: &[&str] = &["routes", "delete", "-r", ID];
 
-/// A gateway that begins with these failures, and then says that there is nothing.
-fn flaky(failures: Vec<fn() -> Reply>) -> Gateway {
+/// Starts a gateway that first returns these failures, and then `route_not_found`.
+fn failing_gateway(failures: Vec<fn() -> Reply>) -> Gateway {
     let mut failures = failures.into_iter();
     Gateway::start(move |_| match failures.next() {
         Some(failure) => failure(),
@@ -31,11 +31,11 @@ fn http_503() -> Reply {
     Reply::Http(503, "text/html", vec![], "<h1>later</h1>".into())
 }
 
-fn away() -> Reply {
+fn unavailable() -> Reply {
     Reply::error(503, -32050, json!({ "kind": "unavailable" }))
 }
 
-fn limited() -> Reply {
+fn rate_limited() -> Reply {
     Reply::error(200, -32050, json!({ "kind": "rate_limited", "retry_after": 1 }))
 }
 
@@ -48,15 +48,15 @@ fn nonce(request: &ReceivedRequest) -> String {
 }
 
 #[test]
-fn what_passes_is_tried_until_it_has_passed_each_time_signed_anew() {
+fn transient_errors_are_retried_with_new_nonces() {
     let routes = json!({ "routes": [] });
-    let mut failures = [lost, http_503, away].into_iter();
+    let mut failures = [lost, http_503, unavailable].into_iter();
     let gateway = Gateway::start(move |_| match failures.next() {
         Some(failure) => failure(),
         None => Reply::result(routes.clone()),
     });
-    let ended = run(&gateway, &["routes", "list"], "20s");
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{}", ended.stdout);
+    let output = run(&gateway, &["routes", "list"], "20s");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{}", output.stdout);
     let mut nonces: Vec<String> = gateway.received().iter().map(nonce).collect();
     nonces.sort();
     nonces.dedup();
@@ -64,8 +64,8 @@ fn what_passes_is_tried_until_it_has_passed_each_time_signed_anew() {
 }
 
 #[test]
-fn a_route_is_created_under_one_id_however_often_it_is_asked_for() {
-    let gateway = flaky(vec![lost, lost]);
+fn a_retried_creation_has_the_same_id() {
+    let gateway = failing_gateway(vec![lost, lost]);
     assert_eq!(run(&gateway, CREATE, "20s").code, 6);
     let [first, second, third] = gateway.received().try_into().unwrap();
     assert_eq!((&first.body, &second.body), (&second.body, &third.body));
@@ -73,23 +73,23 @@ fn a_route_is_created_under_one_id_however_often_it_is_asked_for() {
 }
 
 #[test]
-fn a_deletion_that_may_have_been_done_is_not_repeated() {
-    for failure in [lost as fn() -> Reply, http_503, away] {
-        let gateway = flaky(vec![failure]);
-        let ended = run(&gateway, DELETE, "20s");
-        assert_eq!((ended.code, gateway.received().len()), (3, 1), "{}", ended.stderr);
+fn a_deletion_that_may_have_been_applied_is_not_retried() {
+    for failure in [lost as fn() -> Reply, http_503, unavailable] {
+        let gateway = failing_gateway(vec![failure]);
+        let output = run(&gateway, DELETE, "20s");
+        assert_eq!((output.code, gateway.received().len()), (3, 1), "{}", output.stderr);
     }
-    let gateway = flaky(vec![lost]);
-    let ended = run(&gateway, DELETE, "20s");
-    assert!(ended.stderr.contains("was lost before the answer"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("gwctl routes list"), "{}", ended.stderr);
-    // What was refused for its rate was not done.
-    let gateway = flaky(vec![limited]);
+    let gateway = failing_gateway(vec![lost]);
+    let output = run(&gateway, DELETE, "20s");
+    assert!(output.stderr.contains("was lost before the response"), "{}", output.stderr);
+    assert!(output.stderr.contains("gwctl routes list"), "{}", output.stderr);
+    // A call rejected by the rate limit was not applied.
+    let gateway = failing_gateway(vec![rate_limited]);
     assert_eq!((run(&gateway, DELETE, "20s").code, gateway.received().len()), (6, 2));
 }
 
 #[test]
-fn what_is_wrong_is_said_at_once() {
+fn permanent_errors_are_not_retried() {
     for (status, code) in [(401, -32001), (200, -32003), (200, -32004), (200, -32602), (200, -32603)] {
         let gateway = Gateway::start(move |_| Reply::error(status, code, json!({ "kind": "k" })));
         run(&gateway, &["routes", "list"], "20s");
@@ -103,47 +103,47 @@ fn what_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn a_gateway_that_asks_for_a_pause_gets_it_or_is_left_alone() {
-    let gateway = flaky(vec![limited]);
+fn retry_after_is_respected_or_ends_the_retries() {
+    let gateway = failing_gateway(vec![rate_limited]);
     let began = Instant::now();
     assert_eq!(run(&gateway, &["routes", "list"], "20s").code, 6);
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     let an_hour = || Reply::error(200, -32050, json!({ "kind": "rate_limited", "retry_after": 3600 }));
-    let gateway = flaky(vec![an_hour]);
-    let ended = run(&gateway, &["routes", "list"], "20s");
-    assert_eq!((ended.code, gateway.received().len()), (3, 1), "{}", ended.stderr);
+    let gateway = failing_gateway(vec![an_hour]);
+    let output = run(&gateway, &["routes", "list"], "20s");
+    assert_eq!((output.code, gateway.received().len()), (3, 1), "{}", output.stderr);
 }
 
 #[test]
-fn it_ends_in_time_with_one_warning_and_the_first_loss() {
+fn retries_end_in_time_with_one_warning_and_the_first_error() {
     let gateway = Gateway::start(|_| Reply::Nothing);
-    let ended = run(&gateway, &["routes", "get", "-r", ID], "3s");
-    assert_eq!(ended.code, 3);
+    let output = run(&gateway, &["routes", "get", "-r", ID], "3s");
+    assert_eq!(output.code, 3);
     let received = gateway.received().len();
     assert!((3..20).contains(&received), "{received} attempts");
-    let lines: Vec<&str> = ended.stderr.lines().collect();
-    assert!(lines[0].starts_with("warning: ") && lines[0].ends_with(": still trying"), "{lines:?}");
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert!(lines[0].starts_with("warning: ") && lines[0].ends_with("; retrying"), "{lines:?}");
     assert!(lines[1].starts_with("error: the connection to"), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("warning")).count(), 1);
 }
 
 #[test]
-fn a_gateway_that_comes_up_late_is_reached_even_by_a_deletion() {
-    let (socket, port) = deaf_port();
+fn a_refused_connection_is_retried_even_for_a_deletion() {
+    let (socket, port) = closed_port();
     let program = Program::new();
     let url = format!("http://127.0.0.1:{port}");
     let words = [&["-v", "-u", &url, "-k", "user1.priv", "--retry-for", "60s"], DELETE].concat();
     let mut child =
         program.command(&words, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("once more in") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    let mut text = String::new();
+    while !text.contains("retrying in") {
+        assert!(stderr.read_line(&mut text).unwrap() > 0, "{text}");
     }
     socket.listen(16).unwrap();
-    let gateway = Gateway::listening(socket.into(), None, |_| Reply::result(json!({})));
-    stderr.read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    let gateway = Gateway::on_listener(socket.into(), None, |_| Reply::result(json!({})));
+    stderr.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
     assert_eq!(gateway.received().len(), 1);
     let body: Value = gateway.received()[0].json();
     assert_eq!(body["method"], "routes.delete");

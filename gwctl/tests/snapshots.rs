@@ -1,4 +1,4 @@
-//! Every help page and the texts of common errors, word for word, as files under `snapshots/`.
+//! Snapshots of all help pages and common error messages, in the folder `snapshots/`.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,48 +7,48 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::gateway::{Gateway, Reply};
-use crate::network::deaf_port;
+use crate::network::closed_port;
 use crate::program::{Program, RunOutput};
 
-/// Compares a text with its file, or writes it when UPDATE is set.
+/// Compares a text with its snapshot, or writes the snapshot if UPDATE is set.
 fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         return fs::write(&path, text).unwrap();
     }
-    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let snapshot = fs::read_to_string(&path).unwrap_or_default();
     let end = Some("<the end>");
-    let lines = || kept.lines().map(Some).chain([end]).zip(text.lines().map(Some).chain([end]));
-    let differs = lines().position(|(kept, new)| kept != new);
+    let lines = || snapshot.lines().map(Some).chain([end]).zip(text.lines().map(Some).chain([end]));
+    let differs = lines().position(|(old, new)| old != new);
     let differing = differs.and_then(|at| Some((at + 1, lines().nth(at)?)));
     assert!(
         differing.is_none(),
-        "{} differs, first in (line, (kept, new)): {:?}\nIf it is meant: UPDATE=1 cargo test --workspace --test gwctl snapshots",
+        "{} differs, first in (line, (old, new)): {:?}\nTo update it: UPDATE=1 cargo test --workspace --test gwctl snapshots",
         path.display(),
         differing.unwrap()
     );
 }
 
-/// Runs gwctl without any variable, for clap shows what is set.
-fn said(program: &Program, words: &[&str]) -> RunOutput {
+/// Runs gwctl without environment variables, because clap's help shows their values.
+fn run(program: &Program, words: &[&str]) -> RunOutput {
     let mut command = program.command(words, &[("COLUMNS", "100")]);
     command.env_remove("WEBGATEWAY_RETRY_FOR").output().unwrap().into()
 }
 
-/// The help page without the flags of a route's options, which `docs/route-options.md` has word for word.
+/// Removes the flags of route options from a help page, because `docs/route-options.md` contains them.
 fn without_route_options(help: &str) -> String {
     let mut in_options = false;
-    let kept = help.split_inclusive('\n').filter(|line| {
+    let lines = help.split_inclusive('\n').filter(|line| {
         if !line.starts_with(' ') && line.trim_end() != "" {
             in_options = line.trim_end() == "Route options:";
         }
         !in_options
     });
-    kept.collect()
+    lines.collect()
 }
 
-/// The names of the commands a help page lists.
+/// Returns the names of the commands in a help page.
 fn commands(help: &str) -> Vec<String> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let entries = listed.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
@@ -63,18 +63,18 @@ fn help_pages() {
     let mut text = String::new();
     while let Some(page) = pages.pop() {
         let words: Vec<&str> = page.iter().map(String::as_str).chain(["--help"]).collect();
-        let ended = said(&program, &words);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{words:?}");
-        writeln!(text, "$ gwctl {}\n{}", words.join(" "), without_route_options(&ended.stdout)).unwrap();
+        let output = run(&program, &words);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{words:?}");
+        writeln!(text, "$ gwctl {}\n{}", words.join(" "), without_route_options(&output.stdout)).unwrap();
         pages.extend(
-            commands(&ended.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
+            commands(&output.stdout).into_iter().rev().map(|name| [page.clone(), vec![name]].concat()),
         );
     }
     assert!(text.matches("$ gwctl ").count() > 25, "{text}");
     check("help.txt", &text);
 }
 
-/// The mistakes of a newcomer, and what gwctl says to them.
+/// Tests the messages for typical mistakes of new users.
 #[test]
 fn mistakes_on_the_command_line() {
     let program = Program::new();
@@ -115,22 +115,22 @@ fn mistakes_on_the_command_line() {
         "import absent.json",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
-        let ended = said(&program, &words);
-        let said = ended.stderr.replace(program.folder().to_str().unwrap(), "~");
-        writeln!(text, "$ gwctl {line}\n{said}[{}]\n", ended.code).unwrap();
+        let output = run(&program, &words);
+        let stderr = output.stderr.replace(program.directory().to_str().unwrap(), "~");
+        writeln!(text, "$ gwctl {line}\n{stderr}[{}]\n", output.code).unwrap();
     }
     check("mistakes.txt", &text);
 }
 
-type Answer = Box<dyn Fn() -> Reply + Send>;
+type ReplyFn = Box<dyn Fn() -> Reply + Send>;
 
-/// The failures of the gateway, or of what is in its place, and what gwctl says to them.
+/// Tests the messages for errors of the gateway and for other servers.
 #[test]
 fn failures_of_calls() {
     let error =
         |status, code, kind: &'static str| move || Reply::error(status, code, json!({ "kind": kind }));
     let http = |status| move || Reply::Http(status, "text/html", vec![], String::new());
-    let cases: Vec<(&str, Answer)> = vec![
+    let cases: Vec<(&str, ReplyFn)> = vec![
         ("unauthenticated", Box::new(error(401, -32001, "signature_invalid"))),
         ("forbidden", Box::new(error(200, -32003, "admin_only"))),
         ("not found", Box::new(error(200, -32004, "route_not_found"))),
@@ -142,21 +142,21 @@ fn failures_of_calls() {
         ("HTTP 413", Box::new(http(413))),
         ("HTTP 429", Box::new(http(429))),
         ("HTTP 503", Box::new(http(503))),
-        ("a lost connection", Box::new(|| Reply::Nothing)),
+        ("connection lost", Box::new(|| Reply::Nothing)),
         ("not HTTP", Box::new(|| Reply::Raw(b"SSH-2.0-OpenSSH_9.6\r\n"))),
-        ("a foreign result", Box::new(|| Reply::result(json!({ "routes": 7 })))),
+        ("unexpected result", Box::new(|| Reply::result(json!({ "routes": 7 })))),
     ];
     let program = Program::new();
-    let (_socket, deaf) = deaf_port();
+    let (_socket, closed) = closed_port();
     let mut text = String::new();
-    let mut say = |name: &str, port: u16| {
-        let ended = program.call(&format!("http://127.0.0.1:{port}/rpc"), &["routes", "list"]);
-        let said = ended.stderr.replace(&port.to_string(), "PORT");
-        writeln!(text, "# {name}\n{said}[{}]\n", ended.code).unwrap();
+    let mut add = |name: &str, port: u16| {
+        let output = program.call(&format!("http://127.0.0.1:{port}/rpc"), &["routes", "list"]);
+        let stderr = output.stderr.replace(&port.to_string(), "PORT");
+        writeln!(text, "# {name}\n{stderr}[{}]\n", output.code).unwrap();
     };
-    say("nobody listens", deaf);
+    add("connection refused", closed);
     for (name, reply) in cases {
-        say(name, Gateway::start(move |_| reply()).port);
+        add(name, Gateway::start(move |_| reply()).port);
     }
     check("failures.txt", &text);
 }

@@ -2,6 +2,8 @@
 
 mod call;
 mod convert;
+#[cfg(any(test, fuzzing))]
+pub(crate) use convert::fuzz;
 mod report;
 mod resource;
 

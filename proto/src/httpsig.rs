@@ -9,6 +9,13 @@ mod digest;
 mod evidence;
 mod failure;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    //! The fuzz targets of signatures and keys.
+
+    pub(crate) use super::key::fuzz::keys;
+    pub(crate) use super::verify::fuzz::signatures;
+}
 mod key;
 mod parameters;
 mod sign;

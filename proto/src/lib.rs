@@ -4,6 +4,8 @@ pub mod api;
 pub mod audit;
 mod error_chain;
 pub mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod httpsig;
 pub mod model;
 

@@ -133,5 +133,7 @@ impl ResponseHandler for ResponseCapture {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -152,9 +152,7 @@ where
 {
     let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
     let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
-    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+    let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
         "backend connection",
@@ -165,6 +163,13 @@ where
         }),
     );
     Ok(BackendConnection { sender, heads, trailers, round_trip })
+}
+
+/// Returns HTTP/1.1 with our limits.
+pub(crate) fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    builder
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Reading a ClientHello without consuming it: bounded, in any fragmentation, every byte kept for replay.
 
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use std::io;
 

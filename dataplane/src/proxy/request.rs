@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -122,17 +122,22 @@ fn outgoing(
 ) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
     let content = Content::of(&incoming);
-    frame_request(&mut head, content, &rules);
+    outgoing_head(&mut head, content, &rules);
     let body = if content == Content::Empty {
         exchange.request_done();
         RequestBody::Empty
     } else {
         RequestBody::client(incoming, Rc::clone(exchange), rules)
     };
+    Box::new(Request::from_parts(head, body))
+}
+
+/// Makes a request's head, stripped of what is hop by hop, the one that the backend gets with this content.
+pub(super) fn outgoing_head(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
+    frame_request(head, content, rules);
     head.version = Version::HTTP_11;
     if head.uri.authority().is_some() {
         head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
     }
     head.extensions.clear();
-    Box::new(Request::from_parts(head, body))
 }

@@ -84,7 +84,7 @@ pub(crate) fn mark_last(response: &mut Response<ResponseBody>, phase: Phase) {
 
 /// HTTP/1.1 with our limits. A limit of fields that is not the parser's own costs two allocations per head, some 50 ns; with
 /// it, a head that passes over HTTP/2 passes over HTTP/1.1, too. [`drive`] bounds the time between requests, head included, without a timer for each of them.
-fn http1_builder(limits: &Limits) -> http1::Builder {
+pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! The signed calls.
+//! The API calls that require a signature.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,64 +11,64 @@ use webgateway_proto::api::{
 
 use crate::cli;
 
-/// A signed call and its params.
+/// A call that requires a signature, with its params.
 #[derive(Debug)]
 pub(crate) enum Call {
-    /// `routes.create`
+    /// Calls `routes.create`.
     Create(RouteCreate),
-    /// `routes.list`, all its pages; with a limit, as many routes at most.
+    /// Calls `routes.list` for all pages, or up to the limit.
     List(RouteListParams),
-    /// The same, and then each change of it.
+    /// Calls `routes.list`, and then again for each change.
     Watch(RouteListParams),
-    /// `routes.get`
+    /// Calls `routes.get`.
     Get(RouteRef),
-    /// `routes.update`
+    /// Calls `routes.update`.
     Update(RouteUpdate),
-    /// `routes.delete`
+    /// Calls `routes.delete`.
     Delete(RouteDelete),
-    /// Make the routes what a file says.
+    /// Creates, updates and deletes routes to match a file.
     Apply(cli::Apply),
-    /// `routes.explain`
+    /// Calls `routes.explain`.
     Explain(ExplainParams),
-    /// A mutation that is to be on every node within this.
-    Awaited(Box<Call>, Duration),
-    /// `certificates.list`, all its pages; with a limit, as many certificates at most.
+    /// Makes a mutation, and waits until every connected node has applied it, for the given time at most.
+    WithWait(Box<Call>, Duration),
+    /// Calls `certificates.list` for all pages, or up to the limit.
     Certificates(CertificateListParams),
-    /// `certificates.get`
+    /// Calls `certificates.get`.
     Certificate(CertificateRef),
-    /// `certificates.renew`
+    /// Calls `certificates.renew`.
     Renew(CertificateRef),
-    /// `certificates.root`
+    /// Calls `certificates.root`.
     Root,
-    /// `nodes.list`
+    /// Calls `nodes.list`.
     Nodes,
-    /// `nodes.invite`
+    /// Calls `nodes.invite`.
     Invite(NodeInvite),
-    /// `nodes.drain`
+    /// Calls `nodes.drain`.
     Drain(NodeDrain),
-    /// `nodes.remove`
+    /// Calls `nodes.remove`.
     Remove(NodeRef),
-    /// `audit.list`
+    /// Calls `audit.list`.
     Audit(AuditListParams),
-    /// `audit.export`, to be checked, by an earlier head.
+    /// Calls `audit.export` and verifies the records, and that one of them has the given hash.
     VerifyAudit(Option<String>),
-    /// `audit.export`, to be kept.
+    /// Calls `audit.export` and prints the records, or writes them to a file.
     ExportAudit(Option<PathBuf>),
-    /// `admin.suspend`
+    /// Calls `admin.suspend`.
     Suspend(UserSuspend),
-    /// `admin.unsuspend`
+    /// Calls `admin.unsuspend`.
     Unsuspend(UserRef),
-    /// `admin.users`, all its pages; with a limit, as many users at most.
+    /// Calls `admin.users` for all pages, or up to the limit.
     Users(UserListParams),
-    /// `admin.quota`
+    /// Calls `admin.quota`.
     Quota(UserQuota),
 }
 
 impl Call {
-    /// Returns the call that waits as `--wait` says.
-    pub(super) fn awaited(self, wait: &cli::Wait) -> Self {
+    /// Adds the wait that `--wait` requests, if any.
+    pub(super) fn with_wait(self, wait: &cli::WaitFlag) -> Self {
         match wait.wait {
-            Some(limit) => Self::Awaited(Box::new(self), limit),
+            Some(limit) => Self::WithWait(Box::new(self), limit),
             None => self,
         }
     }

@@ -1,4 +1,4 @@
-//! The flags of `gwctl routes …` as params of the API.
+//! The conversion of `gwctl routes …` into API params.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use webgateway_proto::api::{
@@ -6,21 +6,21 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{Backends, Host, InvalidBackends, Mode, Prefixes, RouteId, RouteOptions};
 
-use super::invalid::InvalidArg;
+use super::error::ArgError;
 use crate::cli;
 
-/// `gwctl routes create`
-pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, InvalidArg> {
-    let (fqdn, subdomain) = host(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
+/// Returns the params for `gwctl routes create`.
+pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, ArgError> {
+    let (fqdn, subdomain) = parse_hosts(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
     if flags.tls_pass && subdomain.is_some() {
-        return Err(InvalidArg::PassthroughSubdomain);
+        return Err(ArgError::PassthroughSubdomain);
     }
     let (mode, options) = (mode(flags.tls_pass), RouteOptions::default().patched(flags.options.patch()?));
     options.check_fits(mode)?;
     Ok(RouteCreate {
         fqdn,
         subdomain,
-        backends: backends(&flags.backend)?,
+        backends: parse_backends(&flags.backend)?,
         mode,
         options,
         id: None,
@@ -28,14 +28,14 @@ pub(super) fn create(flags: &cli::Create) -> Result<RouteCreate, InvalidArg> {
     })
 }
 
-/// `gwctl routes update`
-pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
-    let RouteRef { id } = reference(&flags.route)?;
-    let (fqdn, subdomain) = host(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
+/// Returns the params for `gwctl routes update`.
+pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, ArgError> {
+    let RouteRef { id } = route_ref(&flags.route)?;
+    let (fqdn, subdomain) = parse_hosts(flags.fqdn.as_deref(), flags.subdomain.as_deref())?;
     if flags.tls_pass == Some(true) && subdomain.is_some() {
-        return Err(InvalidArg::PassthroughSubdomain);
+        return Err(ArgError::PassthroughSubdomain);
     }
-    let backends = if flags.backend.is_empty() { None } else { Some(backends(&flags.backend)?) };
+    let backends = if flags.backend.is_empty() { None } else { Some(parse_backends(&flags.backend)?) };
     let mode = flags.tls_pass.map(mode);
     let options = flags.reset.add_to(flags.options.patch()?);
     if let Some(mode) = mode {
@@ -44,62 +44,65 @@ pub(super) fn update(flags: &cli::Update) -> Result<RouteUpdate, InvalidArg> {
     let unchanged = RouteUpdate { id, ..RouteUpdate::default() };
     let update = RouteUpdate { fqdn, subdomain, backends, mode, options, ..unchanged.clone() };
     if update == unchanged {
-        return Err(InvalidArg::NoChange);
+        return Err(ArgError::NoChange);
     }
     Ok(RouteUpdate { dry_run: flags.dry_run, ..update })
 }
 
-/// `gwctl routes list`
+/// Returns the params for `gwctl routes list`.
 pub(super) fn filter(flags: cli::RouteFilter) -> RouteListParams {
     let cli::RouteFilter { host, owner, mode, limit, .. } = flags;
-    let mode = mode.map(mode_of);
+    let mode = mode.map(to_model_mode);
     RouteListParams { host, owner, mode, limit, ..RouteListParams::default() }
 }
 
-const fn mode_of(chosen: cli::Mode) -> Mode {
+const fn to_model_mode(chosen: cli::Mode) -> Mode {
     match chosen {
         cli::Mode::Terminate => Mode::Terminate,
         cli::Mode::Passthrough => Mode::Passthrough,
     }
 }
 
-/// `--route`
-pub(super) fn reference(flags: &cli::Route) -> Result<RouteRef, InvalidArg> {
+/// Parses `--route`.
+pub(super) fn route_ref(flags: &cli::RouteArg) -> Result<RouteRef, ArgError> {
     let id: RouteId = flags.route.parse()?;
     Ok(RouteRef { id: id.to_string() })
 }
 
-/// `gwctl routes delete`
-pub(super) fn delete(flags: &cli::Route) -> Result<RouteDelete, InvalidArg> {
-    Ok(RouteDelete { id: reference(flags)?.id, expected_version: None })
+/// Returns the params for `gwctl routes delete`.
+pub(super) fn delete(flags: &cli::RouteArg) -> Result<RouteDelete, ArgError> {
+    Ok(RouteDelete { id: route_ref(flags)?.id, expected_version: None })
 }
 
-/// `gwctl routes explain`
-pub(super) fn explain(host: &str) -> Result<ExplainParams, InvalidArg> {
-    // A URL is what a browser shows.
+/// Returns the params for `gwctl routes explain`.
+pub(super) fn explain(host: &str) -> Result<ExplainParams, ArgError> {
+    // Users may paste a URL from the browser.
     let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
-    let host = Host::parse(host).map_err(InvalidArg::Host)?;
+    let host = Host::parse(host).map_err(ArgError::Host)?;
     Ok(ExplainParams { host: host.into() })
 }
 
-/// `--fqdn` and `--subdomain` in their normal forms.
-fn host(fqdn: Option<&str>, subdomain: Option<&str>) -> Result<(Option<String>, Option<String>), InvalidArg> {
-    let fqdn = fqdn.map(|text| Host::parse(text).map(String::from).map_err(InvalidArg::Fqdn));
-    Ok((fqdn.transpose()?, subdomain.map(label).transpose()?))
+/// Parses and normalises `--fqdn` and `--subdomain`.
+fn parse_hosts(
+    fqdn: Option<&str>,
+    subdomain: Option<&str>,
+) -> Result<(Option<String>, Option<String>), ArgError> {
+    let fqdn = fqdn.map(|text| Host::parse(text).map(String::from).map_err(ArgError::Fqdn));
+    Ok((fqdn.transpose()?, subdomain.map(parse_label).transpose()?))
 }
 
-/// One label as it is below any base domain; which one that is only the gateway knows.
-pub(crate) fn label(text: &str) -> Result<String, InvalidArg> {
-    let invalid = || InvalidArg::Subdomain(text.to_owned());
+/// Parses and normalises a subdomain. Only the gateway knows the base domain, so any one is used for validation.
+pub(crate) fn parse_label(text: &str) -> Result<String, ArgError> {
+    let invalid = || ArgError::Subdomain(text.to_owned());
     let host = Host::parse("base.example").and_then(|base| base.child(text)).map_err(|_| invalid())?;
     let (label, _) = host.as_str().split_once('.').ok_or_else(invalid)?;
     Ok(label.to_owned())
 }
 
-/// The backends in their normal form; which prefixes are allowed only the gateway knows.
-pub(crate) fn backends(texts: &[String]) -> Result<Vec<String>, InvalidBackends> {
-    let any = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
-    let backends = Backends::parse(texts, &any)?;
+/// Parses and normalises backends. Only the gateway knows the allowed prefixes, so any address is accepted.
+pub(crate) fn parse_backends(texts: &[String]) -> Result<Vec<String>, InvalidBackends> {
+    let any_prefix = Prefixes::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
+    let backends = Backends::parse(texts, &any_prefix)?;
     Ok(backends.as_slice().iter().map(ToString::to_string).collect())
 }
 

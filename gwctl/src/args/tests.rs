@@ -1,4 +1,4 @@
-//! Command lines and what they mean.
+//! Tests of command lines and the calls that they become.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::cli::Cli;
 
 const ID: &str = "01999999-9999-7999-8999-999999999999";
 
-fn parse(line: &str) -> Result<Action, InvalidArg> {
+fn parse(line: &str) -> Result<Action, ArgError> {
     let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
     Action::parse(&cli.global, cli.command)
 }
 
-fn call(line: &str) -> Result<Call, InvalidArg> {
+fn call(line: &str) -> Result<Call, ArgError> {
     match parse(&format!("{line} -k user1.priv"))? {
         Action::Signed { call, .. } => Ok(call),
         other => panic!("{other:?}"),
@@ -24,7 +24,7 @@ fn call(line: &str) -> Result<Call, InvalidArg> {
 }
 
 #[test]
-fn a_route_is_sent_in_its_normal_form() {
+fn hosts_and_backends_are_normalised() {
     let Ok(Call::Create(create)) = call("gwctl routes create -s MyApp -b [54f:0::1]:8080 -b [400::2]:80")
     else {
         panic!("no create");
@@ -43,7 +43,7 @@ fn a_route_is_sent_in_its_normal_form() {
 }
 
 #[test]
-fn an_update_holds_what_was_given_alone() {
+fn an_update_contains_only_the_given_changes() {
     let Ok(Call::Update(update)) = call(&format!("gwctl routes update -r {ID} -t=false")) else {
         panic!("no update");
     };
@@ -52,7 +52,7 @@ fn an_update_holds_what_was_given_alone() {
 }
 
 #[test]
-fn checks_are_set_changed_and_removed() {
+fn health_checks_are_set_and_reset() {
     let update = |flags: &str| match call(&format!("gwctl routes update -r {ID} {flags}")).unwrap() {
         Call::Update(update) => update.options.health,
         other => panic!("{other:?}"),
@@ -67,7 +67,7 @@ fn checks_are_set_changed_and_removed() {
 }
 
 #[test]
-fn the_wrong_flag_is_named() {
+fn an_error_names_the_invalid_flag() {
     for (line, flag) in [
         ("gwctl routes create -f a..b -b [400::1]:80", "-f/--fqdn"),
         ("gwctl routes create -f *.x -b [400::1]:80", "-f/--fqdn"),
@@ -102,15 +102,15 @@ fn the_wrong_flag_is_named() {
         assert_eq!(error.flag(), flag, "{line}: {error}");
     }
     let nothing = call(&format!("gwctl routes update -r {ID}"));
-    assert!(matches!(nothing, Err(InvalidArg::NoChange)), "{nothing:?}");
+    assert!(matches!(nothing, Err(ArgError::NoChange)), "{nothing:?}");
 }
 
 #[test]
-fn the_id_comes_from_the_key_files_name() {
+fn the_key_id_is_derived_from_the_key_files_name() {
     let credentials = |id, key: &str| Credentials::parse(id, Some(key.as_ref()));
     assert_eq!(credentials(None, "/keys/user1.priv").unwrap().id.as_str(), "user1.pub");
     assert_eq!(credentials(Some("other.pub"), "/keys/user1.priv").unwrap().id.as_str(), "other.pub");
-    assert_eq!(credentials(None, "id_ed25519"), Err(InvalidArg::IdMissing));
+    assert_eq!(credentials(None, "id_ed25519"), Err(ArgError::IdMissing));
     assert_eq!(credentials(Some("me"), "id_ed25519").unwrap().id.as_str(), "me");
-    assert_eq!(Credentials::parse(None, None), Err(InvalidArg::KeyMissing));
+    assert_eq!(Credentials::parse(None, None), Err(ArgError::KeyMissing));
 }

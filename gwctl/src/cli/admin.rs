@@ -1,28 +1,28 @@
-//! The flags of `gwctl admin …`.
+//! The syntax of `gwctl admin …`.
 
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::wait::Wait;
+use super::wait::WaitFlag;
 
-/// `gwctl admin …`
+/// The commands of `gwctl admin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
-    /// Stop serving a user's routes, at once; for a suspended user, change why and how long
+    /// Suspend a user: stop serving the user's routes; suspend again to change reason and end
     Suspend(Suspend),
-    /// Serve them again
+    /// End a suspension: serve the user's routes again
     Unsuspend(Unsuspend),
-    /// List the users: whether they are suspended, what they have and may have
+    /// List the users with their usage, quotas and suspensions
     Users(UserFilter),
-    /// Set how much a user may have; what is left out stays as it is
+    /// Set a user's quotas; quotas that are not given keep their values
     Quota(Quota),
 }
 
-/// The user that is meant.
+/// The argument that selects a user.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("who").args(["name", "user"]).required(true))]
-pub(crate) struct User {
+#[command(group = ArgGroup::new("target").args(["name", "user"]).required(true))]
+pub(crate) struct UserArg {
     /// The user's key id, such as user1.pub
     #[arg(value_name = "USER")]
     pub(crate) name: Option<String>,
@@ -35,36 +35,36 @@ pub(crate) struct User {
 #[derive(Debug, Args)]
 pub(crate) struct Suspend {
     #[command(flatten)]
-    pub(crate) user: User,
-    /// Why, for the user to read
+    pub(crate) user: UserArg,
+    /// The reason, which the user can read
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// When it ends by itself, such as 2030-01-31T12:00:00Z
+    /// End the suspension at this time, such as 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "for")]
     pub(crate) until: Option<String>,
-    /// After how long it ends by itself, such as 12h or 7d
-    #[arg(long, value_name = "TIME", value_parser = super::wait::duration)]
+    /// End the suspension after this duration, such as 12h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = super::wait::parse_duration)]
     pub(crate) r#for: Option<Duration>,
     #[command(flatten)]
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitFlag,
 }
 
 /// The flags of `gwctl admin unsuspend`.
 #[derive(Debug, Args)]
 pub(crate) struct Unsuspend {
     #[command(flatten)]
-    pub(crate) user: User,
+    pub(crate) user: UserArg,
     #[command(flatten)]
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitFlag,
 }
 
-/// Which users to list.
+/// The flags of `gwctl admin users`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UserFilter {
-    /// Only users who are suspended
+    /// List only suspended users
     #[arg(long)]
     pub(crate) suspended: bool,
-    /// How many users at most [default: all]
+    /// List at most N users [default: all]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
 }
@@ -74,14 +74,14 @@ pub(crate) struct UserFilter {
 #[command(group = ArgGroup::new("quotas").args(["routes", "backends", "mutations"]).required(true).multiple(true))]
 pub(crate) struct Quota {
     #[command(flatten)]
-    pub(crate) user: User,
-    /// How many routes: a number, `none` for no limit, or `default` for the gateway's
+    pub(crate) user: UserArg,
+    /// The maximum number of routes: a number, `none` for no limit, or `default` for the gateway's default
     #[arg(long, value_name = "N|none|default")]
     pub(crate) routes: Option<String>,
-    /// How many backends, in all routes together
+    /// The maximum number of backends in all routes together
     #[arg(long, value_name = "N|none|default")]
     pub(crate) backends: Option<String>,
-    /// How many changes in a minute
+    /// The maximum number of changes per minute
     #[arg(long, value_name = "N|none|default")]
     pub(crate) mutations: Option<String>,
 }

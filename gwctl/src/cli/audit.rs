@@ -1,39 +1,39 @@
-//! The syntax of `gwctl audit …`
+//! The syntax of `gwctl audit …`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// `gwctl audit …`
+/// The commands of `gwctl audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// List what was changed, newest first: one's own changes, the admin's list has all
+    /// List your changes, newest first (admin: all changes)
     List {
-        /// How many records, up to 500
+        /// List at most N records, up to 500
         #[arg(short = 'n', long, value_name = "N")]
         limit: Option<u32>,
-        /// Only records before the one with this id
+        /// List only records older than the one with this id
         #[arg(long, value_name = "ID")]
         before: Option<u64>,
-        /// Only what this key asked for
+        /// List only changes made with this key
         #[arg(long, value_name = "KEY_ID")]
         caller: Option<String>,
-        /// Only what was changed of this, such as route/<id>
+        /// List only changes of this object, such as route/<id>
         #[arg(long, value_name = "TARGET")]
         target: Option<String>,
     },
-    /// Check the whole chain: that nothing was changed or left out, and that each caller signed for it
+    /// Verify that no record of the audit log was altered or removed, and that the callers' signatures are valid
     Verify {
-        /// Check an exported file instead of the gateway; needs no key
+        /// Verify an exported file instead of the gateway's log; this needs no key
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// A hash that an earlier check named as the head: it must be there still
+        /// Verify that the log still contains the record with this hash, the head of an earlier verification
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },
-    /// Print the whole chain with what was signed, as JSON lines
+    /// Print the complete audit log with the signed requests, as JSON lines
     Export {
-        /// Write it to a new file instead
+        /// Write to a new file instead of stdout
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },

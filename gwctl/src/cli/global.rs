@@ -1,55 +1,56 @@
-//! The flags of every command.
+//! The global flags.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, ValueEnum};
 
-/// The flags of every command.
+/// The flags that every command accepts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The API's URL [default: http://localhost:8080/rpc]
+    /// The URL of the API [default: http://localhost:8080/rpc]
     #[arg(short, long, global = true, env = "WEBGATEWAY_URL")]
     pub(crate) url: Option<String>,
-    /// The key's id with the operator, such as user1.pub [default: the key file's name with .pub]
+    /// The key id: the name under which the operator has the public key [default: the key file's name, with .pub
+    /// instead of .priv]
     #[arg(short, long, global = true, env = "WEBGATEWAY_ID", value_name = "KEY_ID")]
     pub(crate) id: Option<String>,
-    /// The private key's file, such as user1.priv
+    /// The private key file, such as user1.priv
     #[arg(short, long, global = true, env = "WEBGATEWAY_KEY", value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// What `gwctl login` kept under this name; it says what is not given [default: the file's `default`]
+    /// The profile, saved by `gwctl login`, for URL, id and key that are not given [default: the file's `default`]
     #[arg(long, global = true, env = "WEBGATEWAY_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// How long to go on trying while the gateway cannot be reached or is not available; 0s for once
-    #[arg(long, global = true, env = "WEBGATEWAY_RETRY_FOR", value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = super::wait::duration)]
+    /// Retry for this long while the gateway cannot be reached or is unavailable; 0s disables retries
+    #[arg(long, global = true, env = "WEBGATEWAY_RETRY_FOR", value_name = "DURATION", default_value = "5s")]
+    #[arg(value_parser = super::wait::parse_duration)]
     pub(crate) retry_for: Duration,
-    /// Show the request, what was signed, and the response on stderr
+    /// Print each request with its signature base, and each response, on stderr
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    /// Use colours; `auto` uses them on a terminal unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub(crate) color: ColorChoice,
-    /// How to print the answer; with json or yaml, errors and warnings are JSON lines on stderr
+    /// The output format; with json or yaml, errors and warnings are JSON lines on stderr
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
 }
 
 impl Global {
-    /// The API's URL as it was given.
+    /// Returns the given URL or the default.
     pub(crate) fn url(&self) -> &str {
         self.url.as_deref().unwrap_or("http://localhost:8080/rpc")
     }
 }
 
-/// How answers are printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for people
     Table,
-    /// For programs
+    /// JSON
     Json,
-    /// For both
+    /// YAML
     Yaml,
 }

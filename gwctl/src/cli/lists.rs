@@ -1,40 +1,40 @@
-//! The flags of lists.
+//! The flags of commands that list routes and certificates.
 
 use clap::{Args, ValueEnum};
 
-/// Which routes to list.
+/// The flags of `gwctl routes list`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RouteFilter {
-    /// Only routes whose host begins with this
+    /// List only routes whose host starts with this
     #[arg(long, value_name = "START")]
     pub(crate) host: Option<String>,
-    /// Only routes of this user (admin)
+    /// List only routes of this user (admin)
     #[arg(long, value_name = "KEY_ID")]
     pub(crate) owner: Option<String>,
-    /// Only routes of this mode
+    /// List only routes with this mode
     #[arg(long, value_enum)]
     pub(crate) mode: Option<Mode>,
-    /// How many routes at most [default: all]
+    /// List at most N routes [default: all]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// Go on and print each change of them: + is new, ~ is another now, - is gone
+    /// Keep running and print each change: + is created, ~ is changed, - is deleted
     #[arg(short, long, conflicts_with = "limit")]
     pub(crate) watch: bool,
 }
 
-/// How long a list may be.
+/// The flag that limits a list.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ListLimit {
-    /// How many at most [default: all]
+    /// List at most N entries [default: all]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
 }
 
-/// How TLS is treated.
+/// The mode of a route: where its TLS connections end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// By the gateway
+    /// The gateway terminates TLS
     Terminate,
-    /// By the backend
+    /// The gateway passes TLS through to the backend
     Passthrough,
 }

@@ -1,24 +1,24 @@
-//! The syntax of `gwctl nodes …`
+//! The syntax of `gwctl nodes …`.
 
 use clap::{Args, Subcommand};
 
-/// `gwctl nodes …`
+/// The commands of `gwctl nodes`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Nodes {
-    /// List the nodes: what they hold, how far they are behind, what they could not use
+    /// List the nodes with their versions and lag, and the resources that they rejected
     List,
-    /// Make a token by which one new node joins, once
+    /// Create a token with which a new node can join once
     Invite(Invite),
-    /// Have a node drained: it takes no new visitors
+    /// Drain a node: its /readyz fails, so that load balancers send it no new clients
     Drain(Drain),
-    /// Revoke a node that joined: its stream is cut, its certificate refused
-    Remove(Node),
+    /// Remove a node: close its connection to the controlplane and revoke its certificate
+    Remove(NodeArg),
 }
 
-/// The node that is meant.
+/// The argument that selects a node.
 #[derive(Debug, Args)]
-pub(crate) struct Node {
-    /// The node's name, as `gwctl nodes list` shows it
+pub(crate) struct NodeArg {
+    /// The node's name, as shown by `gwctl nodes list`
     pub(crate) name: String,
 }
 
@@ -26,8 +26,8 @@ pub(crate) struct Node {
 #[derive(Debug, Args)]
 pub(crate) struct Drain {
     #[command(flatten)]
-    pub(crate) node: Node,
-    /// Let it take visitors again
+    pub(crate) node: NodeArg,
+    /// End the drain: the node becomes ready again
     #[arg(long)]
     pub(crate) undo: bool,
 }
@@ -35,12 +35,12 @@ pub(crate) struct Drain {
 /// The flags of `gwctl nodes invite`.
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// What the node will be called
+    /// The name of the new node
     pub(crate) name: String,
-    /// Where it finds the controlplane [default: the controlplane's `[feed] address`]
+    /// The address at which the node connects to the controlplane [default: the controlplane's `[feed] address`]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) address: Option<String>,
-    /// How long the token is good, such as 30m, 1h or 7d
-    #[arg(long, default_value = "1h", value_name = "TIME")]
+    /// The lifetime of the token, such as 30m, 1h or 7d
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
     pub(crate) ttl: String,
 }

@@ -1,4 +1,4 @@
-//! The flags of a route's options, the same for `create` and `update`, and what they mean.
+//! The flags of route options, which `routes create` and `routes update` share.
 
 use std::time::Duration;
 
@@ -10,58 +10,59 @@ use webgateway_proto::model::{
     Balance, HealthCheck, InvalidHealthCheck, Patch, RouteOptions, RouteOptionsPatch, Words,
 };
 
-/// The heading of these flags in the help.
+/// The heading above these flags in the help.
 pub(crate) const HEADING: &str = "Route options";
 
-/// The options of a route, as flags. Those not given stay as they are; for a new route that is their default.
+/// The flags of route options. An option that is not given keeps its value; a new route gets its default.
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
 pub(crate) struct RouteOptionFlags {
-    /// How a backend is chosen [default: round_robin]
-    #[arg(short, long, value_parser = words::<Balance>())]
+    /// The load balancing method [default: round_robin]
+    #[arg(short, long, value_parser = enum_parser::<Balance>())]
     method: Option<Balance>,
-    /// Have every node check the backends: `tcp` connects, a path such as /healthz is asked for with GET
+    /// Check the backends actively from every node: `tcp` opens a connection, a path such as /healthz is requested with
+    /// GET
     #[arg(long, value_name = "tcp|PATH")]
     health: Option<String>,
-    /// How often, from 1s to 1h [default: 10s]
-    #[arg(long, value_name = "TIME", requires = "health", value_parser = super::wait::duration)]
+    /// The interval between health checks, from 1s to 1h [default: 10s]
+    #[arg(long, value_name = "DURATION", requires = "health", value_parser = super::wait::parse_duration)]
     health_interval: Option<Duration>,
-    /// How many good checks in a row bring a backend back [default: 2]
+    /// The number of consecutive successful checks that make a backend healthy [default: 2]
     #[arg(long, value_name = "N", requires = "health")]
     health_rise: Option<u32>,
-    /// How many bad checks in a row take a backend out [default: 3]
+    /// The number of consecutive failed checks that make a backend unhealthy [default: 3]
     #[arg(long, value_name = "N", requires = "health")]
     health_fall: Option<u32>,
-    /// The Host that a backend of a terminated route gets [default: preserve]
-    #[arg(long, value_parser = words::<HostHeader>())]
+    /// The Host header in requests to the backends of a terminated route [default: preserve]
+    #[arg(long, value_parser = enum_parser::<HostHeader>())]
     host_header: Option<HostHeader>,
 }
 
-/// The flags that give options their defaults again.
+/// The flags that reset route options to their defaults.
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
-pub(crate) struct Reset {
-    /// Give an option its default again, by its name in the API, such as balance; repeat it for more
+pub(crate) struct ResetFlags {
+    /// Reset an option to its default, by its name in the API, such as balance; repeatable
     #[arg(long, value_name = "OPTION", value_parser = PossibleValuesParser::new(RouteOptions::NAMES))]
     reset: Vec<String>,
-    /// Judge the backends by the traffic alone again, as --reset health does
+    /// Disable active health checks, as --reset health does
     #[arg(long, conflicts_with = "health")]
     no_health: bool,
 }
 
-/// An option's flag with a value that cannot be.
+/// An invalid value of a route option's flag.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub(crate) struct OptionError {
-    /// The flag, as it is written.
+    /// The flag at fault, as users write it.
     pub(crate) flag: &'static str,
-    /// What to write instead.
+    /// The next step for the user.
     pub(crate) hint: Option<&'static str>,
     message: String,
 }
 
 impl RouteOptionFlags {
-    /// Returns the changes that the flags ask for.
+    /// Returns the changes that the flags request.
     pub(crate) fn patch(&self) -> Result<RouteOptionsPatch, OptionError> {
         Ok(RouteOptionsPatch {
             balance: self.method.into(),
@@ -83,11 +84,11 @@ impl RouteOptionFlags {
     }
 }
 
-impl Reset {
-    /// Adds the resets to the other changes.
+impl ResetFlags {
+    /// Adds the resets to `patch`.
     pub(crate) fn add_to(&self, mut patch: RouteOptionsPatch) -> RouteOptionsPatch {
         for name in &self.reset {
-            // The parser has let through names of options alone.
+            // clap has validated the names.
             let _ = patch.reset(name);
         }
         if self.no_health {
@@ -102,7 +103,7 @@ impl From<InvalidHealthCheck> for OptionError {
         let (flag, hint) = match invalid {
             InvalidHealthCheck::Path => (
                 "--health",
-                Some("write --health tcp, or --health /healthz with the path the backend answers"),
+                Some("write --health tcp, or --health with a path of the backend, such as /healthz"),
             ),
             InvalidHealthCheck::Interval => ("--health-interval", None),
             InvalidHealthCheck::Count => ("--health-rise, --health-fall", None),
@@ -111,8 +112,8 @@ impl From<InvalidHealthCheck> for OptionError {
     }
 }
 
-/// Parses one of an option's words.
-fn words<T: Words + Send + Sync>() -> impl TypedValueParser<Value = T> {
+/// Returns the parser for an option whose values are words.
+fn enum_parser<T: Words + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let word = |word: &T| PossibleValue::new(word.as_str()).help(word.meaning().trim_end_matches('.'));
     PossibleValuesParser::new(T::ALL.iter().map(word)).try_map(|text| T::parse(&text))
 }

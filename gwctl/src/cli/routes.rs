@@ -1,4 +1,4 @@
-//! The syntax of `gwctl routes …`
+//! The syntax of `gwctl routes …`.
 
 use std::path::PathBuf;
 
@@ -6,35 +6,35 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::lists::RouteFilter;
-use super::options::{Reset, RouteOptionFlags};
-use super::wait::Wait;
+use super::options::{ResetFlags, RouteOptionFlags};
+use super::wait::WaitFlag;
 
-/// `gwctl routes …`
+/// The commands of `gwctl routes`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Routes {
     /// Create a route
     Create(Create),
-    /// List one's own routes; the admin's list has all
+    /// List your routes (admin: all routes)
     List(RouteFilter),
     /// Show one route
-    Get(Route),
-    /// Change one route; what is left out stays as it is
+    Get(RouteArg),
+    /// Change one route; settings that are not given keep their values
     Update(Update),
     /// Delete one route
     Delete(Delete),
-    /// Make one's own routes what a file says: show the plan, ask, and do it
+    /// Create, change and delete your routes to match a file, after you confirm the plan
     Apply(Apply),
-    /// Tell how a host looks from every node, and what is wrong
+    /// Show the state of a host on every node, and diagnose problems
     Explain {
         /// The host, such as myapp.gateway.example.com
         host: String,
     },
 }
 
-/// The route that is meant.
+/// The argument that selects a route.
 #[derive(Debug, Args)]
-pub(crate) struct Route {
-    /// The route's id, as `gwctl routes list` shows it
+pub(crate) struct RouteArg {
+    /// The route's id, as shown by `gwctl routes list`
     #[arg(short, long, value_name = "ID")]
     pub(crate) route: String,
 }
@@ -46,22 +46,22 @@ pub(crate) struct Create {
     /// A host name of your own, such as app.example.org
     #[arg(short, long, value_name = "HOST")]
     pub(crate) fqdn: Option<String>,
-    /// A name below the gateway's base domain, such as myapp
+    /// A subdomain of the gateway's base domain, such as myapp
     #[arg(short, long, value_name = "NAME")]
     pub(crate) subdomain: Option<String>,
-    /// Where it goes, such as [54f:1::2]:8080, or self:8080 for this machine; repeat it for more
+    /// A backend's address, such as [54f:1::2]:8080, or self:8080 for this machine; repeatable
     #[arg(short, long = "backend", required = true, value_name = "ADDRESS")]
     pub(crate) backend: Vec<String>,
-    /// Pass TLS through to the backend untouched (needs --fqdn)
+    /// Pass TLS through to the backend without terminating it (requires --fqdn)
     #[arg(short, long)]
     pub(crate) tls_pass: bool,
-    /// Check everything and show the route as it would be; do nothing
+    /// Validate and show the resulting route without storing it
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) overlay: Overlay,
+    pub(crate) mycelium: MyceliumFlags,
     #[command(flatten)]
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitFlag,
     #[command(flatten)]
     pub(crate) options: RouteOptionFlags,
 }
@@ -69,16 +69,16 @@ pub(crate) struct Create {
 /// The flags of `gwctl routes apply`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Apply {
-    /// The routes in YAML or JSON, as `gwctl routes list -o yaml` shows them; `-` reads stdin
+    /// The routes in YAML or JSON, as printed by `gwctl routes list -o yaml`; `-` reads from stdin
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Delete one's own routes that are not in the file
+    /// Delete your routes that are not in the file
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Do not ask
+    /// Apply the plan without confirmation
     #[arg(short, long, conflicts_with = "dry_run")]
     pub(crate) yes: bool,
-    /// Show the plan; do nothing
+    /// Show the plan without applying it
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -87,9 +87,9 @@ pub(crate) struct Apply {
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     #[command(flatten)]
-    pub(crate) route: Route,
+    pub(crate) route: RouteArg,
     #[command(flatten)]
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitFlag,
 }
 
 /// The flags of `gwctl routes update`.
@@ -97,37 +97,37 @@ pub(crate) struct Delete {
 #[command(group = ArgGroup::new("host").args(["fqdn", "subdomain"]))]
 pub(crate) struct Update {
     #[command(flatten)]
-    pub(crate) route: Route,
-    /// Another host name of your own
+    pub(crate) route: RouteArg,
+    /// The new host, a host name of your own
     #[arg(short, long, value_name = "HOST")]
     pub(crate) fqdn: Option<String>,
-    /// Another name below the gateway's base domain
+    /// The new host, a subdomain of the gateway's base domain
     #[arg(short, long, value_name = "NAME")]
     pub(crate) subdomain: Option<String>,
-    /// All its backends from now on; repeat it for more
+    /// A backend's address; repeatable. The given backends replace all current ones
     #[arg(short, long = "backend", value_name = "ADDRESS")]
     pub(crate) backend: Vec<String>,
     /// Pass TLS through to the backend (-t), or terminate it (-t=false)
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) tls_pass: Option<bool>,
-    /// Check everything and show the route as it would be; do nothing
+    /// Validate and show the resulting route without storing it
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) overlay: Overlay,
+    pub(crate) mycelium: MyceliumFlags,
     #[command(flatten)]
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitFlag,
     #[command(flatten)]
-    pub(crate) reset: Reset,
+    pub(crate) reset: ResetFlags,
     #[command(flatten)]
     pub(crate) options: RouteOptionFlags,
 }
 
-/// What `self` among the backends stands for.
+/// The flag for the lookup of this machine's overlay address.
 #[derive(Debug, Args)]
-pub(crate) struct Overlay {
-    /// Where this machine's Mycelium daemon tells its address, for `-b self:PORT` [default: http://127.0.0.1:8989]
+pub(crate) struct MyceliumFlags {
+    /// The URL of this machine's Mycelium API, for `-b self:PORT` [default: http://127.0.0.1:8989]
     #[arg(long, env = "MYCELIUM_API", value_name = "URL")]
     pub(crate) mycelium_api: Option<String>,
 }

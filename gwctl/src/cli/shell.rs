@@ -1,4 +1,4 @@
-//! The syntax of `gwctl completions` and `gwctl man`
+//! The syntax of `gwctl completions` and `gwctl man`.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use clap::{Args, ValueEnum};
 /// The flags of `gwctl completions`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell; bash reads it by `source <(gwctl completions bash)` in ~/.bashrc
+    /// The shell; for bash, add `source <(gwctl completions bash)` to ~/.bashrc
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
 
-/// The shells that complete.
+/// A shell for which there is a completion script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     /// bash
@@ -30,7 +30,7 @@ pub(crate) enum Shell {
 /// The flags of `gwctl man`.
 #[derive(Debug, Args)]
 pub(crate) struct Manual {
-    /// Write the pages of all commands there instead, such as /usr/share/man/man1
+    /// Write the pages of all commands to this directory, such as /usr/share/man/man1
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The definitions, and what flags mean.
+//! Tests of the command line's definition.
 
 mod route_options;
 
@@ -7,12 +7,12 @@ use clap::CommandFactory;
 use super::*;
 
 #[test]
-fn the_definitions_agree_with_each_other() {
+fn the_definition_is_consistent() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn pass_through_can_be_switched_on_and_off() {
+fn tls_pass_takes_an_optional_value() {
     let update = |flags: &[&str]| {
         let line = ["gwctl", "routes", "update", "-r", "x"].iter().chain(flags).copied();
         match Cli::try_parse_from(line).unwrap().command {

@@ -1,19 +1,19 @@
-//! Times on the command line, and the flag `--wait`.
+//! The flag `--wait`, and the parser of durations.
 
 use std::time::Duration;
 
 use clap::Args;
 
-/// The flag `--wait` of what changes something.
+/// The flag `--wait` of commands that change something.
 #[derive(Debug, Args)]
-pub(crate) struct Wait {
-    /// Wait until every connected node has the change, for TIMEOUT at most [default TIMEOUT: 30s]
+pub(crate) struct WaitFlag {
+    /// Wait until every connected node has applied the change, for at most TIMEOUT [default TIMEOUT: 30s]
     #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, default_missing_value = "30s")]
-    #[arg(value_parser = duration)]
+    #[arg(value_parser = parse_duration)]
     pub(crate) wait: Option<Duration>,
 }
 
-/// Parses a time as it is written, such as `30s`, `5m` or `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    humantime::parse_duration(text).map_err(|_| "a time is needed, such as 30s, 5m or 1h")
+/// Parses a duration such as `30s`, `5m` or `1h`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "write a duration such as 30s, 5m or 1h")
 }

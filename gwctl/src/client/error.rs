@@ -5,32 +5,32 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::httpsig::SignFailure;
 
 use super::kind::ErrorKind;
-use super::not_rpc::NotRpcError;
 use super::transport::TransportError;
+use super::unexpected_response::UnexpectedResponseError;
 
-/// A call that has no result.
+/// A failed call.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// The params cannot be written.
-    #[error("the request cannot be written: {0}")]
+    /// The params cannot be serialised.
+    #[error("the request cannot be serialised: {0}")]
     Encode(#[source] serde_json::Error),
-    /// The head of the request cannot be built.
+    /// The HTTP request cannot be built.
     #[error("the request cannot be built: {0}")]
     Build(#[from] http::Error),
     /// The request cannot be signed.
     #[error("the request cannot be signed: {0}")]
     Sign(#[from] SignFailure),
-    /// There is no answer.
+    /// The request was not sent, or no response was received.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The gateway refused the call.
+    /// The gateway returned an error.
     #[error("{}", .0.message)]
-    Refused(Box<ErrorObject>),
-    /// The answer is not the API's.
+    Rpc(Box<ErrorObject>),
+    /// The response is not JSON-RPC.
     #[error(transparent)]
-    NotRpc(NotRpcError),
-    /// The result has another shape.
-    #[error("the gateway's answer is not understood: {0}")]
+    UnexpectedResponse(UnexpectedResponseError),
+    /// The result does not have the expected type.
+    #[error("the gateway's response has an unexpected format: {0}")]
     Decode(#[source] serde_json::Error),
 }
 
@@ -41,8 +41,8 @@ impl CallError {
         match self {
             Self::Encode(_) | Self::Build(_) | Self::Sign(_) | Self::Decode(_) => ErrorKind::Unexpected,
             Self::Transport(error) => error.kind(),
-            Self::Refused(error) => ErrorKind::of_code(error.code),
-            Self::NotRpc(answer) => ErrorKind::of_status(answer.status),
+            Self::Rpc(error) => ErrorKind::from_code(error.code),
+            Self::UnexpectedResponse(error) => ErrorKind::from_status(error.status),
         }
     }
 }

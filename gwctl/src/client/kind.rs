@@ -1,31 +1,31 @@
-//! The kinds of failure that a program tells apart.
+//! The kinds of call errors that programs distinguish.
 
 use http::StatusCode;
 use webgateway_proto::api::jsonrpc::code;
 
-/// The kinds of failure.
+/// The kind of a [`CallError`](super::CallError).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// An answer nobody expected, or a fault on this machine.
+    /// The response is unexpected, or something failed on this machine.
     Unexpected,
-    /// No gateway there, or not now.
+    /// The gateway cannot be reached, or is temporarily unavailable.
     Unreachable,
-    /// Signature or key not accepted.
+    /// The gateway does not accept the signature or the key.
     Unauthenticated,
-    /// The key may not do that.
+    /// The key is not allowed to make this call.
     Forbidden,
-    /// Not there.
+    /// The object does not exist.
     NotFound,
-    /// A clash with what is there.
+    /// The call conflicts with the current state, such as a host that is taken.
     Conflict,
-    /// A value the gateway refuses.
+    /// The gateway rejects a parameter.
     InvalidParams,
 }
 
 impl ErrorKind {
     /// Returns the kind of a JSON-RPC error code ([`code`]).
     #[must_use]
-    pub const fn of_code(code: i64) -> Self {
+    pub const fn from_code(code: i64) -> Self {
         match code {
             code::UNAUTHENTICATED => Self::Unauthenticated,
             code::FORBIDDEN => Self::Forbidden,
@@ -37,9 +37,9 @@ impl ErrorKind {
         }
     }
 
-    /// Returns the kind of an answer that is not JSON-RPC, by its status.
+    /// Returns the kind for the HTTP status of a response that is not JSON-RPC.
     #[must_use]
-    pub const fn of_status(status: StatusCode) -> Self {
+    pub const fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::Unauthenticated,
             StatusCode::FORBIDDEN => Self::Forbidden,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateways_codes_have_kinds() {
+    fn every_error_code_has_a_kind() {
         for (code, kind) in [
             (code::PARSE_ERROR, ErrorKind::Unexpected),
             (code::INVALID_REQUEST, ErrorKind::Unexpected),
@@ -72,7 +72,7 @@ mod tests {
             (code::TOO_LARGE, ErrorKind::InvalidParams),
             (-1, ErrorKind::Unexpected),
         ] {
-            assert_eq!(ErrorKind::of_code(code), kind, "{code}");
+            assert_eq!(ErrorKind::from_code(code), kind, "{code}");
         }
     }
 }

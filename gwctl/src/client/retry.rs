@@ -1,7 +1,7 @@
-//! The decision whether and when a call that failed is made again.
+//! The retry policy: which failed calls are retried, and after which pause.
 //!
-//! Our own: backon bounds the sum of the pauses, while here the last attempt is made when the time is over; it would
-//! replace the twelve lines of [`Pauses`] alone.
+//! The crate backon would only replace the twelve lines of [`Backoff`], and it bounds the sum of the pauses, while here
+//! the last attempt is made exactly when the time ends.
 
 use std::time::Duration;
 
@@ -13,68 +13,68 @@ use webgateway_proto::api::method;
 use super::error::CallError;
 use super::transport::TransportError;
 
-/// The first pause; each one is twice as long as the one before.
-const FIRST: Duration = Duration::from_millis(100);
-/// The longest pause that nobody asked for.
-const LONGEST: Duration = Duration::from_secs(5);
-/// The kind of the gateway's error that says nothing was done, and when to come again.
+/// The first pause; each following one is twice as long.
+const INITIAL_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause, unless the gateway asks for a longer one.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The API error kind for a call that was rejected by the rate limit and not applied.
 const RATE_LIMITED: &str = "rate_limited";
 
-/// The prospect of another attempt after a failure.
+/// The classification of an error for retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outlook {
-    /// Another attempt would end the same way.
-    Lasting,
-    /// The failure may pass, and certainly nothing was done; a pause this long is asked for.
-    NotDone(Duration),
-    /// The failure may pass, but the call may have been done.
-    InDoubt,
+pub(super) enum RetryClass {
+    /// A retry would fail in the same way.
+    Permanent,
+    /// The error is transient and the call was not applied. The pause lasts at least this long.
+    NotApplied(Duration),
+    /// The error is transient, but the call may have been applied.
+    MaybeApplied,
 }
 
-impl Outlook {
-    /// Returns the prospect after a failure.
+impl RetryClass {
+    /// Classifies `error`.
     pub(super) fn of(error: &CallError) -> Self {
         match error {
             CallError::Encode(_) | CallError::Build(_) | CallError::Sign(_) | CallError::Decode(_) => {
-                Self::Lasting
+                Self::Permanent
             }
             CallError::Transport(error) => Self::of_transport(error),
-            CallError::Refused(error) => match &error.data {
+            CallError::Rpc(error) => match &error.data {
                 Some(data) if data.kind == RATE_LIMITED => {
-                    Self::NotDone(Duration::from_secs(data.retry_after.unwrap_or(1)))
+                    Self::NotApplied(Duration::from_secs(data.retry_after.unwrap_or(1)))
                 }
-                Some(_) | None if error.code == code::UNAVAILABLE => Self::InDoubt,
-                Some(_) | None => Self::Lasting,
+                Some(_) | None if error.code == code::UNAVAILABLE => Self::MaybeApplied,
+                Some(_) | None => Self::Permanent,
             },
-            CallError::NotRpc(answer) => match answer.status {
+            CallError::UnexpectedResponse(error) => match error.status {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                    Self::InDoubt
+                    Self::MaybeApplied
                 }
-                StatusCode::TOO_MANY_REQUESTS => Self::NotDone(Duration::from_secs(1)),
-                _ => Self::Lasting,
+                StatusCode::TOO_MANY_REQUESTS => Self::NotApplied(Duration::from_secs(1)),
+                _ => Self::Permanent,
             },
         }
     }
 
     const fn of_transport(error: &TransportError) -> Self {
         match error {
-            TransportError::Connect { passing: true, .. } | TransportError::ConnectTimeout(_) => {
-                Self::NotDone(Duration::ZERO)
+            TransportError::Connect { transient: true, .. } | TransportError::ConnectTimeout(_) => {
+                Self::NotApplied(Duration::ZERO)
             }
-            TransportError::Lost { .. } | TransportError::Timeout => Self::InDoubt,
-            TransportError::Connect { passing: false, .. }
-            | TransportError::Trust(_)
+            TransportError::ConnectionLost { .. } | TransportError::Timeout => Self::MaybeApplied,
+            TransportError::Connect { transient: false, .. }
+            | TransportError::TrustStore(_)
             | TransportError::Certificate { .. }
             | TransportError::Tls { .. }
             | TransportError::NotHttp(_)
-            | TransportError::TooLarge(_) => Self::Lasting,
+            | TransportError::TooLarge(_) => Self::Permanent,
         }
     }
 }
 
-/// Returns true if a call done twice leaves everything as one leaves it, and is answered alike, if nobody else changed
-/// anything in between. A method that this client does not know is not repeated.
-pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
+/// Returns true if a repeated call has the same effect and the same result as a single one, provided that no other
+/// caller changes anything in between. Unknown methods are not idempotent.
+pub(super) fn is_idempotent(method: &str, params: &Value) -> bool {
     match method {
         method::ROUTES_LIST
         | method::ROUTES_GET
@@ -95,31 +95,32 @@ pub(super) fn is_repeatable(method: &str, params: &Value) -> bool {
         | method::HEALTH
         | method::VERSION
         | method::DISCOVER => true,
-        // The client's own id makes it one route.
+        // The gateway creates one route per client-chosen id.
         method::ROUTES_CREATE => params["id"].is_string(),
-        // Once done, the version is another.
+        // After the first update the version has changed, and the repetition would be a conflict.
         method::ROUTES_UPDATE => params["expected_version"].is_null(),
-        // A second deletion finds nothing; a second invitation is another token, a second renewal another certificate.
+        // A second deletion finds no route, a second invitation creates another token, a second renewal another
+        // certificate.
         _ => false,
     }
 }
 
-/// Pauses that grow, each somewhat shorter by chance so that many clients do not come back at once.
+/// Exponential backoff with jitter, so that many clients do not retry at the same time.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     next: Duration,
 }
 
-impl Pauses {
+impl Backoff {
     pub(super) const fn new() -> Self {
-        Self { next: FIRST }
+        Self { next: INITIAL_PAUSE }
     }
 
-    /// The next pause, no shorter than `least`.
-    pub(super) fn next(&mut self, least: Duration) -> Duration {
+    /// Returns the next pause, at least `min` long.
+    pub(super) fn next(&mut self, min: Duration) -> Duration {
         let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.next = (self.next * 2).min(LONGEST);
-        least.max(pause)
+        self.next = (self.next * 2).min(MAX_PAUSE);
+        min.max(pause)
     }
 }
 
@@ -130,33 +131,37 @@ mod tests {
 
     use super::*;
 
-    fn refused(code: i64, data: Value) -> CallError {
+    fn rpc_error(code: i64, data: Value) -> CallError {
         let error = json!({ "code": code, "message": "no", "data": data });
-        CallError::Refused(Box::new(serde_json::from_value::<ErrorObject>(error).unwrap()))
+        CallError::Rpc(Box::new(serde_json::from_value::<ErrorObject>(error).unwrap()))
     }
 
     #[test]
-    fn what_is_wrong_stays_wrong_and_what_is_away_comes_back() {
-        let away = refused(code::UNAVAILABLE, json!({ "kind": "unavailable" }));
-        assert_eq!(Outlook::of(&away), Outlook::InDoubt);
-        let limited = refused(code::UNAVAILABLE, json!({ "kind": "rate_limited", "retry_after": 7 }));
-        assert_eq!(Outlook::of(&limited), Outlook::NotDone(Duration::from_secs(7)));
+    fn errors_are_permanent_or_transient() {
+        let unavailable = rpc_error(code::UNAVAILABLE, json!({ "kind": "unavailable" }));
+        assert_eq!(RetryClass::of(&unavailable), RetryClass::MaybeApplied);
+        let limited = rpc_error(code::UNAVAILABLE, json!({ "kind": "rate_limited", "retry_after": 7 }));
+        assert_eq!(RetryClass::of(&limited), RetryClass::NotApplied(Duration::from_secs(7)));
         for code in [code::UNAUTHENTICATED, code::FORBIDDEN, code::INVALID_PARAMS, code::INTERNAL_ERROR] {
-            assert_eq!(Outlook::of(&refused(code, json!({ "kind": "k" }))), Outlook::Lasting, "{code}");
+            assert_eq!(
+                RetryClass::of(&rpc_error(code, json!({ "kind": "k" }))),
+                RetryClass::Permanent,
+                "{code}"
+            );
         }
         let authority = || "gw.example".to_owned();
-        for (error, outlook) in [
-            (TransportError::Timeout, Outlook::InDoubt),
-            (TransportError::ConnectTimeout(authority()), Outlook::NotDone(Duration::ZERO)),
-            (TransportError::NotHttp(authority()), Outlook::Lasting),
+        for (error, class) in [
+            (TransportError::Timeout, RetryClass::MaybeApplied),
+            (TransportError::ConnectTimeout(authority()), RetryClass::NotApplied(Duration::ZERO)),
+            (TransportError::NotHttp(authority()), RetryClass::Permanent),
         ] {
-            assert_eq!(Outlook::of(&error.into()), outlook);
+            assert_eq!(RetryClass::of(&error.into()), class);
         }
     }
 
     #[test]
-    fn a_call_is_repeated_where_that_does_no_harm() {
-        for (method, params, repeatable) in [
+    fn idempotence_depends_on_method_and_params() {
+        for (method, params, idempotent) in [
             (method::ROUTES_LIST, json!({}), true),
             (method::ROUTES_CREATE, json!({ "id": "01999999-9999-7999-8999-999999999999" }), true),
             (method::ROUTES_CREATE, json!({}), false),
@@ -166,16 +171,16 @@ mod tests {
             (method::NODES_INVITE, json!({ "node": "x" }), false),
             ("routes.paint", json!({}), false),
         ] {
-            assert_eq!(is_repeatable(method, &params), repeatable, "{method} {params}");
+            assert_eq!(is_idempotent(method, &params), idempotent, "{method} {params}");
         }
     }
 
     #[test]
-    fn pauses_grow_and_keep_to_what_is_asked_for() {
-        let mut pauses = Pauses::new();
-        let all: Vec<Duration> = (0..10).map(|_| pauses.next(Duration::ZERO)).collect();
-        assert!(all[0] >= FIRST / 2 && all[0] <= FIRST, "{all:?}");
-        assert!(all[9] >= LONGEST / 2 && all[9] <= LONGEST, "{all:?}");
-        assert_eq!(pauses.next(Duration::from_secs(60)), Duration::from_secs(60));
+    fn pauses_grow_and_respect_the_minimum() {
+        let mut backoff = Backoff::new();
+        let all: Vec<Duration> = (0..10).map(|_| backoff.next(Duration::ZERO)).collect();
+        assert!(all[0] >= INITIAL_PAUSE / 2 && all[0] <= INITIAL_PAUSE, "{all:?}");
+        assert!(all[9] >= MAX_PAUSE / 2 && all[9] <= MAX_PAUSE, "{all:?}");
+        assert_eq!(backoff.next(Duration::from_secs(60)), Duration::from_secs(60));
     }
 }

@@ -1,7 +1,7 @@
-//! One HTTP/1.1 exchange over TCP or TLS, bounded in time and size.
+//! A single HTTP/1.1 exchange over TCP or TLS, bounded in time and size.
 //!
-//! hyper-util connects; the exchange is our own. hyper-util's `Client` keeps connections in a pool, where a stale one
-//! would leave in doubt whether a change was made, and its HTTP/2 would make the program a good deal larger.
+//! hyper-util connects, but its pooling `Client` is not used: on a stale pooled connection it would be unknown whether
+//! a call was applied, and its HTTP/2 support would make the program considerably larger.
 
 use std::error::Error;
 use std::future::Future;
@@ -30,82 +30,83 @@ use webgateway_proto::{describe_error, error_chain};
 use super::kind::ErrorKind;
 use crate::endpoint::{Endpoint, is_localhost};
 
-/// The time for name, connection and TLS handshake together.
-const CONNECT: Duration = Duration::from_secs(5);
-/// The time that all addresses of a host share, so that one that does not answer leaves time for the next.
-const CONNECT_TCP: Duration = Duration::from_secs(4);
-/// The time for a whole attempt.
-const WHOLE: Duration = Duration::from_secs(30);
-/// The largest answer, in bytes.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// The maximum time for name resolution, TCP connection and TLS handshake together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time that all addresses of a host share, so that a silent address leaves time for the next one.
+const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// The maximum time for one attempt at a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The maximum size of a response body, in bytes.
+const MAX_RESPONSE: usize = 16 * 1024 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Resolving = Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>;
-type Tcp = HttpConnector<ServiceFn<fn(Name) -> Resolving>>;
+type ResolveFuture = Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>;
+type TcpConnector = HttpConnector<ServiceFn<fn(Name) -> ResolveFuture>>;
 
-/// An exchange without an answer.
+/// An exchange that failed before a complete response was received.
 #[derive(Debug, Error)]
 pub enum TransportError {
-    /// The trusted certificates cannot be read.
-    #[error("the trusted certificates cannot be read: {0}")]
-    Trust(io::Error),
-    /// There is no connection.
+    /// The trusted CA certificates cannot be read.
+    #[error("the trusted CA certificates cannot be read: {0}")]
+    TrustStore(io::Error),
+    /// The connection cannot be established.
     #[error("cannot connect to {authority}: {cause}")]
     Connect {
-        /// Host and port.
+        /// The host and port.
         authority: String,
-        /// The messages of the error and its causes.
+        /// The error message and those of its causes.
         cause: String,
-        /// True if it may pass: nobody listens, or there is no way to it now.
-        passing: bool,
+        /// True if the error is transient: the connection is refused, or the host is unreachable.
+        transient: bool,
     },
-    /// The certificate is not trusted, or is another host's.
+    /// The server's certificate is not trusted, is not valid for the host, or has expired.
     #[error("the certificate of {authority} is not accepted: {cause}")]
     Certificate {
-        /// Host and port.
+        /// The host and port.
         authority: String,
-        /// The messages of the error and its causes.
+        /// The error message and those of its causes.
         cause: String,
     },
     /// The TLS handshake failed.
-    #[error("no TLS with {authority}: {cause}")]
+    #[error("the TLS handshake with {authority} failed: {cause}")]
     Tls {
-        /// Host and port.
+        /// The host and port.
         authority: String,
-        /// The messages of the error and its causes.
+        /// The error message and those of its causes.
         cause: String,
     },
-    /// There is no connection within 5 s.
-    #[error("cannot connect to {0} within {t} s", t = CONNECT.as_secs())]
+    /// The connection was not established within 5 s.
+    #[error("cannot connect to {0} within {t} s", t = CONNECT_TIMEOUT.as_secs())]
     ConnectTimeout(String),
-    /// The connection broke after the request was sent, or while it was.
-    #[error("the connection to {authority} was lost before the answer: {cause}")]
-    Lost {
-        /// Host and port.
+    /// The connection was closed or reset before the complete response was received.
+    #[error("the connection to {authority} was lost before the response: {cause}")]
+    ConnectionLost {
+        /// The host and port.
         authority: String,
-        /// The messages of the error and its causes.
+        /// The error message and those of its causes.
         cause: String,
     },
-    /// Something else than HTTP came back.
-    #[error("{0} does not answer with HTTP")]
+    /// The server does not speak HTTP.
+    #[error("{0} does not respond with HTTP")]
     NotHttp(String),
-    /// The answer is not whole within 30 s.
-    #[error("no answer within {t} s", t = WHOLE.as_secs())]
+    /// The complete response was not received within 30 s.
+    #[error("no response within {t} s", t = CALL_TIMEOUT.as_secs())]
     Timeout,
-    /// The answer has more than 16 MiB.
-    #[error("the answer of {0} is larger than {mib} MiB", mib = MAX_ANSWER / 1024 / 1024)]
+    /// The response is larger than 16 MiB.
+    #[error("the response of {0} is larger than {mib} MiB", mib = MAX_RESPONSE / 1024 / 1024)]
     TooLarge(String),
 }
 
 impl TransportError {
+    /// Returns the kind of this error.
     pub(super) const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Trust(_)
+            Self::TrustStore(_)
             | Self::Connect { .. }
             | Self::Certificate { .. }
             | Self::Tls { .. }
             | Self::ConnectTimeout(_)
-            | Self::Lost { .. }
+            | Self::ConnectionLost { .. }
             | Self::NotHttp(_)
             | Self::Timeout => ErrorKind::Unreachable,
             Self::TooLarge(_) => ErrorKind::Unexpected,
@@ -113,38 +114,38 @@ impl TransportError {
     }
 }
 
-/// Lets a call take [`WHOLE`] at most.
-pub(super) async fn within_limit<T>(call: impl Future<Output = T>) -> Result<T, TransportError> {
-    timeout(WHOLE, call).await.map_err(|_| TransportError::Timeout)
+/// Fails with [`TransportError::Timeout`] if `call` takes longer than [`CALL_TIMEOUT`].
+pub(super) async fn with_timeout<T>(call: impl Future<Output = T>) -> Result<T, TransportError> {
+    timeout(CALL_TIMEOUT, call).await.map_err(|_| TransportError::Timeout)
 }
 
-/// Sends a request, whose URI is a path, on a connection of its own and returns the whole answer.
+/// Sends a request, whose URI is a path, on a new connection and returns the complete response.
 pub(super) async fn exchange(
     endpoint: &Endpoint,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, TransportError> {
-    let tcp = tcp();
+    let tcp = tcp_connector();
     if !endpoint.is_tls() {
-        return converse(connect(tcp, endpoint).await?, request, endpoint).await;
+        return send_and_receive(connect(tcp, endpoint).await?, request, endpoint).await;
     }
     let tls = HttpsConnectorBuilder::new()
         .with_provider_and_platform_verifier(default_provider())
-        .map_err(TransportError::Trust)?;
+        .map_err(TransportError::TrustStore)?;
     let tls = tls.https_only().enable_http1().wrap_connector(ProxyConnector::from_env(tcp));
-    converse(connect(tls, endpoint).await?, request, endpoint).await
+    send_and_receive(connect(tls, endpoint).await?, request, endpoint).await
 }
 
-/// Tries every address of a host, both families side by side (RFC 8305).
-fn tcp() -> Tcp {
-    let resolver: fn(Name) -> Resolving = |name| Box::pin(resolve(name));
+/// Returns a connector that tries every address of a host, IPv6 and IPv4 in parallel (RFC 8305).
+fn tcp_connector() -> TcpConnector {
+    let resolver: fn(Name) -> ResolveFuture = |name| Box::pin(resolve(name));
     let mut tcp = HttpConnector::new_with_resolver(service_fn(resolver));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TCP));
+    tcp.set_connect_timeout(Some(TCP_CONNECT_TIMEOUT));
     tcp
 }
 
-/// The addresses of a host. `localhost` and what is below it are this machine, whatever DNS says (RFC 6761 §6.3).
+/// Resolves a host. `localhost` and its subdomains are always this machine, regardless of DNS (RFC 6761 §6.3).
 async fn resolve(name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
     let host = name.as_str();
     let addresses: Vec<SocketAddr> = if is_localhost(host) {
@@ -161,14 +162,14 @@ where
     C::Error: Into<BoxError>,
 {
     let authority = endpoint.authority().to_owned();
-    match timeout(CONNECT, connector.oneshot(endpoint.uri().clone())).await {
+    match timeout(CONNECT_TIMEOUT, connector.oneshot(endpoint.uri().clone())).await {
         Ok(Ok(io)) => Ok(io),
-        Ok(Err(error)) => Err(not_connected(authority, &*error.into())),
+        Ok(Err(error)) => Err(connect_error(authority, &*error.into())),
         Err(_) => Err(TransportError::ConnectTimeout(authority)),
     }
 }
 
-async fn converse<I>(
+async fn send_and_receive<I>(
     io: I,
     request: Request<Bytes>,
     endpoint: &Endpoint,
@@ -176,51 +177,50 @@ async fn converse<I>(
 where
     I: Read + Write + Unpin,
 {
-    let broken = |error: hyper::Error| not_answered(endpoint.authority().to_owned(), &error);
+    let broken = |error: hyper::Error| exchange_error(endpoint.authority().to_owned(), &error);
     let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
     let exchange = async move {
         let response = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| match error
-            .downcast::<LengthLimitError>()
-        {
+        let body = Limited::new(body, MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| match error.downcast::<LengthLimitError>() {
             Ok(_) => TransportError::TooLarge(endpoint.authority().to_owned()),
-            Err(error) => lost(endpoint.authority().to_owned(), &*error),
+            Err(error) => connection_lost(endpoint.authority().to_owned(), &*error),
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     };
     let (mut exchange, connection) = (pin!(exchange), pin!(connection));
     tokio::select! {
-        answer = &mut exchange => return answer,
-        // It is over; what it delivered is still to be read.
+        response = &mut exchange => return response,
+        // The connection has ended, but its buffered data may still complete the response.
         _ = connection => {}
     }
     exchange.await
 }
 
-fn not_connected(authority: String, error: &(dyn Error + 'static)) -> TransportError {
+fn connect_error(authority: String, error: &(dyn Error + 'static)) -> TransportError {
     let cause = describe_error(error);
-    // Only a handshake reads anything while connecting.
+    // Before the request is sent, only a TLS handshake reads: an early end is its failure.
     let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
     if error_chain(error).filter_map(|error| error.downcast_ref()).any(is_eof) {
         return TransportError::Tls { authority, cause };
     }
     match error_chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(invalid)) => {
-            let hint = if is_about_time(invalid) { ": check the clock of this machine" } else { "" };
+            let hint = if is_validity_error(invalid) { ": check the clock of this machine" } else { "" };
             TransportError::Certificate { authority, cause: cause + hint }
         }
         Some(_) => TransportError::Tls { authority, cause },
         None => {
-            let passes = |error: &io::Error| may_pass(error.kind());
-            let passing = error_chain(error).filter_map(|error| error.downcast_ref()).any(passes);
-            TransportError::Connect { authority, cause, passing }
+            let is_transient = |error: &io::Error| is_transient(error.kind());
+            let transient = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_transient);
+            TransportError::Connect { authority, cause, transient }
         }
     }
 }
 
-/// Returns whether a certificate is not valid at this machine's time.
-fn is_about_time(error: &CertificateError) -> bool {
+/// Returns true if the certificate has expired or is not valid yet, by this machine's clock.
+fn is_validity_error(error: &CertificateError) -> bool {
     matches!(
         error,
         CertificateError::Expired
@@ -230,8 +230,8 @@ fn is_about_time(error: &CertificateError) -> bool {
     )
 }
 
-/// Returns true if a connection refused this way may be taken later.
-fn may_pass(kind: io::ErrorKind) -> bool {
+/// Returns true if a later connection attempt may succeed.
+fn is_transient(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         kind,
@@ -245,10 +245,10 @@ fn may_pass(kind: io::ErrorKind) -> bool {
     )
 }
 
-fn not_answered(authority: String, error: &hyper::Error) -> TransportError {
-    if error.is_parse() { TransportError::NotHttp(authority) } else { lost(authority, error) }
+fn exchange_error(authority: String, error: &hyper::Error) -> TransportError {
+    if error.is_parse() { TransportError::NotHttp(authority) } else { connection_lost(authority, error) }
 }
 
-fn lost(authority: String, error: &(dyn Error + 'static)) -> TransportError {
-    TransportError::Lost { authority, cause: describe_error(error) }
+fn connection_lost(authority: String, error: &(dyn Error + 'static)) -> TransportError {
+    TransportError::ConnectionLost { authority, cause: describe_error(error) }
 }

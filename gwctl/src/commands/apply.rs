@@ -1,4 +1,4 @@
-//! `gwctl routes apply`: reads what shall be, shows what that takes, asks, and does it.
+//! The command `gwctl routes apply`, which changes the caller's routes to match a file.
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
@@ -9,72 +9,69 @@ use uuid::Uuid;
 use webgateway_proto::api::{BuildInfo, RouteCreate, RouteList, RouteListParams, method};
 use webgateway_proto::model::KeyId;
 
-use super::import::read;
+use super::import::read_file;
 use super::pages;
 use crate::cli::{Apply, Format};
-use crate::error::{CommandError, Kind};
-use crate::manifest::{Desired, InvalidManifest, Place, parse, refuse_twins};
+use crate::error::{CommandError, FailureKind};
+use crate::manifest::{DesiredRoute, HostSpec, ManifestError, check_duplicates, parse};
 use crate::output::Report;
-use crate::plan::{Plan, Step, delete, plan, update};
+use crate::plan::{Plan, Step, delete_params, plan, update_params};
 use crate::printable::printable;
 
 const FLAG: &str = "-f/--file";
 
-/// `gwctl routes apply`. One change that fails keeps back the deletions, which come last, and no other; the first
-/// failure gives the exit code.
+/// Runs `gwctl routes apply`. After a failed change the other changes are still made, except for deletions. The exit
+/// code is that of the first failure.
 pub(super) async fn apply(
     client: &Client,
     caller: &KeyId,
     flags: &Apply,
     format: Format,
 ) -> Result<(), CommandError> {
-    let mut desired = parse(&read(&flags.file, FLAG)?).map_err(|error| invalid_manifest(&error))?;
-    place(client, &mut desired).await?;
-    refuse_twins(&desired).map_err(|error| invalid_manifest(&error))?;
+    let mut desired = parse(&read_file(&flags.file, FLAG)?).map_err(|error| manifest_error(&error))?;
+    resolve_hosts(client, &mut desired).await?;
+    check_duplicates(&desired).map_err(|error| manifest_error(&error))?;
     let plan = plan(&desired, &own_routes(client, caller).await?, flags.prune);
-    let is_for_people = format == Format::Table;
-    if is_for_people {
-        Report::new(json!({}), text(&plan)).print(format)?;
+    let is_text = format == Format::Table;
+    if is_text {
+        Report::new(json!({}), plan_text(&plan)).print(format)?;
     }
     if plan.steps.is_empty() || flags.dry_run {
-        return if is_for_people { Ok(()) } else { report(&plan, None).print(format) };
+        return if is_text { Ok(()) } else { report(&plan, None).print(format) };
     }
-    if !flags.yes && !agreed(&plan, &flags.file, is_for_people)? {
-        return report(&plan, None).print(if is_for_people { Format::Table } else { format });
+    if !flags.yes && !confirm(&plan, &flags.file, is_text)? {
+        return report(&plan, None).print(format);
     }
     let mut results = Vec::new();
     for step in &plan.steps {
-        // What was to come in its place may be what failed.
+        // The change that failed may have been the replacement of this route.
         if matches!(step, Step::Delete(_)) && results.iter().any(Result::is_err) {
             break;
         }
-        let result = carry_out(client, step).await;
-        // Where nobody answers, the others would only wait as long.
-        let is_away = result.as_ref().is_err_and(|failure| failure.kind == Kind::Unreachable);
+        let result = execute(client, step).await;
+        // If the gateway is unreachable, the remaining steps would only run into the same timeout.
+        let is_unreachable = result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Unreachable);
         results.push(result);
-        if is_away {
+        if is_unreachable {
             break;
         }
     }
     report(&plan, Some(&results)).print(format)?;
-    outcome(&plan, results)
+    check_results(&plan, results)
 }
 
-/// Gives every place its whole host. Only the gateway knows what a subdomain is below.
-async fn place(client: &Client, desired: &mut [Desired]) -> Result<(), CommandError> {
-    if desired.iter().all(|route| matches!(route.place, Place::Host(_))) {
+/// Replaces subdomains with full hosts. The base domain is fetched from the gateway if the file has subdomains.
+async fn resolve_hosts(client: &Client, desired: &mut [DesiredRoute]) -> Result<(), CommandError> {
+    if desired.iter().all(|route| matches!(route.host, HostSpec::Host(_))) {
         return Ok(());
     }
     let build: BuildInfo = client.call(method::VERSION, &json!({})).await?;
     let base = build.base_domain.ok_or_else(|| {
-        CommandError::new(
-            Kind::Unexpected,
-            "the gateway is too old to say which domain its subdomains are below",
-        )
-        .hint("write the whole host, as `host`, instead of `subdomain`")
+        CommandError::new(FailureKind::Unexpected, "the gateway is too old to report its base domain")
+            .hint("write the full host in the file, as `host` instead of `subdomain`")
     })?;
     for route in desired {
-        route.place = route.place.clone().under(&base);
+        route.host = route.host.clone().with_base_domain(&base);
     }
     Ok(())
 }
@@ -87,97 +84,103 @@ async fn own_routes(
     let page = async |_, cursor| {
         client.call(method::ROUTES_LIST, &RouteListParams { cursor, ..params.clone() }).await
     };
-    let list: Value = pages::all("routes", None, page).await?;
+    let list: Value = pages::fetch_all("routes", None, page).await?;
     let list: RouteList = serde_json::from_value(list).map_err(|error| {
-        CommandError::new(Kind::Unexpected, format!("the gateway's answer is not understood: {error}"))
+        CommandError::new(
+            FailureKind::Unexpected,
+            format!("the gateway's response has an unexpected format: {error}"),
+        )
     })?;
     Ok(list.routes)
 }
 
-/// Asks on the terminal; who has none must have said `--yes`.
-fn agreed(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, CommandError> {
+/// Asks for confirmation on the terminal. Without a terminal, `--yes` is required.
+fn confirm(plan: &Plan, file: &Path, is_shown: bool) -> Result<bool, CommandError> {
     if file == Path::new("-") || !stdin().is_terminal() || !stderr().is_terminal() {
-        let message = "there is no terminal to ask on, so nothing was done";
-        return Err(CommandError::new(Kind::Usage, message)
+        let message = "there is no terminal to ask for confirmation; nothing was changed";
+        return Err(CommandError::new(FailureKind::Usage, message)
             .flag("-y/--yes")
-            .hint("give --yes to apply without being asked, or --dry-run to see the plan alone"));
+            .hint("give --yes to apply the plan without confirmation, or --dry-run to only show it"));
     }
-    let plan = if is_shown { String::new() } else { text(plan) + "\n" };
-    // Who does not see the question does not answer it.
+    let plan = if is_shown { String::new() } else { plan_text(plan) + "\n" };
+    // If the question cannot be printed, the user does not confirm it.
     let _ = write!(stderr(), "{plan}Apply? [y/N] ").and_then(|()| stderr().flush());
     let mut answer = String::new();
     let _ = stdin().read_line(&mut answer);
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn carry_out(client: &Client, step: &Step) -> Result<Value, CommandError> {
-    let done = match step {
-        Step::Create(wanted) => {
-            let params = RouteCreate { id: Some(Uuid::now_v7()), ..wanted.create() };
+async fn execute(client: &Client, step: &Step) -> Result<Value, CommandError> {
+    let result = match step {
+        Step::Create(desired) => {
+            let params = RouteCreate { id: Some(Uuid::now_v7()), ..desired.create_params() };
             client.call(method::ROUTES_CREATE, &params).await
         }
-        Step::Update(route, wanted) => client.call(method::ROUTES_UPDATE, &update(route, wanted)).await,
-        Step::Delete(route) => client.call(method::ROUTES_DELETE, &delete(route)).await,
+        Step::Update(route, desired) => {
+            client.call(method::ROUTES_UPDATE, &update_params(route, desired)).await
+        }
+        Step::Delete(route) => client.call(method::ROUTES_DELETE, &delete_params(route)).await,
     };
-    done.map_err(CommandError::from)
+    result.map_err(CommandError::from)
 }
 
-fn text(plan: &Plan) -> String {
-    let mut lines: Vec<String> = plan.steps.iter().map(|step| printable(&step.line()).into_owned()).collect();
+fn plan_text(plan: &Plan) -> String {
+    let mut lines: Vec<String> = plan.steps.iter().map(|step| printable(&step.text()).into_owned()).collect();
     lines.push(format!("= {} unchanged", plan.unchanged));
     lines.join("\n")
 }
 
-/// The plan, and what came of it if it was carried out; for people, who saw the plan, the latter alone.
+/// Returns the report: JSON has the plan and the results of its steps; the text, printed after the plan, has only the
+/// results.
 fn report(plan: &Plan, results: Option<&[Result<Value, CommandError>]>) -> Report {
     let steps: Vec<Value> = plan.steps.iter().map(Step::json).collect();
     let mut json = json!({ "plan": steps, "unchanged": plan.unchanged, "applied": results.is_some() });
     let Some(results) = results else { return Report::new(json, "Nothing was changed.".to_owned()) };
     let mut lines = Vec::new();
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     for (step, result) in plan.steps.iter().zip(results) {
-        let (done, host) = (step.words().1, step.host());
-        told.push(match result {
+        let (done, host) = (step.past_verb(), step.host());
+        outcomes.push(match result {
             Ok(route) => json!({ "host": host, "done": done, "route": route }),
             Err(failure) => {
-                json!({ "host": host, "error": { "kind": failure.word, "message": failure.message } })
+                json!({ "host": host, "error": { "kind": failure.identifier, "message": failure.message } })
             }
         });
         lines.extend(result.as_ref().err().map(|failure| format!("! {host}: {}", failure.message)));
     }
-    json["results"] = told.into();
-    let count = |word: &str| {
-        let done =
-            plan.steps.iter().zip(results).filter(|(step, result)| result.is_ok() && step.words().1 == word);
-        done.count()
+    json["results"] = outcomes.into();
+    let count = |verb: &str| {
+        let steps = plan.steps.iter().zip(results);
+        steps.filter(|(step, result)| result.is_ok() && step.past_verb() == verb).count()
     };
-    let done = ["created", "updated", "deleted"].map(|word| format!("{} {word}", count(word)));
-    lines.push(format!("{}, {} unchanged", done.join(", "), plan.unchanged));
+    let counts = ["created", "updated", "deleted"].map(|verb| format!("{} {verb}", count(verb)));
+    lines.push(format!("{}, {} unchanged", counts.join(", "), plan.unchanged));
     let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     Report::new(json, lines.join("\n"))
 }
 
-fn outcome(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
+/// Returns the first failure as the error, with the number of failed and skipped steps.
+fn check_results(plan: &Plan, results: Vec<Result<Value, CommandError>>) -> Result<(), CommandError> {
     let failed = results.iter().filter(|result| result.is_err()).count();
-    let untried = plan.steps.len() - results.len();
+    let skipped = plan.steps.len() - results.len();
     let hosts = plan.steps.iter().map(Step::host);
     let Some((host, first)) = hosts.zip(results).find_map(|(host, result)| Some((host, result.err()?)))
     else {
         return Ok(());
     };
-    let untried = if untried > 0 { format!(", {untried} were not tried") } else { String::new() };
+    let skipped = if skipped > 0 { format!(", {skipped} were skipped") } else { String::new() };
     let message = format!(
-        "{failed} of {} changes failed{untried}; the first, {host}: {}",
+        "{failed} of {} changes failed{skipped}; first failure: {host}: {}",
         plan.steps.len(),
         first.message
     );
     let hint = first.hint.as_ref().map_or_else(String::new, |hint| format!("{hint}; "));
     Err(CommandError { message, field: None, flag: None, ..first }
-        .hint(format!("{hint}what was done stays, and applying again does the rest")))
+        .hint(format!("{hint}successful changes are kept; apply the file again to make the remaining ones")))
 }
 
-fn invalid_manifest(error: &InvalidManifest) -> CommandError {
-    CommandError::new(Kind::Usage, error)
+fn manifest_error(error: &ManifestError) -> CommandError {
+    CommandError::new(FailureKind::Usage, error)
         .flag(FLAG)
-        .hint("such as: {routes: [{subdomain: myapp, backends: ['[54f:1::2]:8080']}]}, in YAML or JSON")
+        .hint("write YAML or JSON such as {routes: [{subdomain: myapp, backends: ['[54f:1::2]:8080']}]}")
 }

@@ -1,6 +1,6 @@
-//! `gwctl audit …`
+//! The commands of `gwctl audit`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -12,45 +12,46 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 use webgateway_proto::audit::{AuditRecord, Broken};
 use webgateway_proto::httpsig::Evidence;
 
-use crate::error::{CommandError, Kind};
+use crate::error::{CommandError, FailureKind};
 use crate::output::{Report, table};
 use crate::printable::printable;
 
-/// The longest line of an exported file, in bytes: a request of 1 MiB with room for its escapes.
+/// The maximum length of a line in an exported file, in bytes: a request of 1 MiB and its JSON escapes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
-/// A line of an exported file; each request comes before the first record that names it.
+/// A line of an exported file. Each signed request precedes the first record that refers to it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Line {
+enum ExportLine {
     Request { hash: String, evidence: Evidence },
     Record(AuditRecord),
 }
 
-/// `gwctl audit list`
+/// Runs `gwctl audit list`.
 pub(super) async fn list(client: &Client, params: &AuditListParams) -> Result<Report, CommandError> {
-    Ok(Report::of(client.call(method::AUDIT_LIST, params).await?, |list| listed(&list)))
+    Ok(Report::from_result(client.call(method::AUDIT_LIST, params).await?, |list| records_table(&list)))
 }
 
-/// `gwctl audit export`: JSON lines on stdout or in a file.
+/// Runs `gwctl audit export`: prints JSON lines, or writes them to a new file.
 pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report, CommandError> {
     let unwritable = |error: io::Error| {
-        CommandError::new(Kind::Unexpected, format!("the export cannot be written: {error}")).flag("--out")
+        CommandError::new(FailureKind::Unexpected, format!("the export cannot be written: {error}"))
+            .flag("--out")
     };
     let mut sink: Box<dyn Write> = match out {
         Some(path) => Box::new(BufWriter::new(File::create_new(path).map_err(unwritable)?)),
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
-    let (mut written, mut known) = (0_u64, HashMap::new());
-    pages(client, |page| {
+    let (mut records, mut requests) = (0_u64, HashSet::new());
+    for_each_page(client, |page| {
         for (hash, evidence) in page.requests {
-            if known.insert(hash.clone(), ()).is_none() {
-                write(&mut sink, &Line::Request { hash, evidence }).map_err(unwritable)?;
+            if requests.insert(hash.clone()) {
+                write_line(&mut sink, &ExportLine::Request { hash, evidence }).map_err(unwritable)?;
             }
         }
         for record in page.records {
-            write(&mut sink, &Line::Record(record)).map_err(unwritable)?;
-            written += 1;
+            write_line(&mut sink, &ExportLine::Record(record)).map_err(unwritable)?;
+            records += 1;
         }
         Ok(())
     })
@@ -60,52 +61,53 @@ pub(super) async fn export(client: &Client, out: Option<&Path>) -> Result<Report
         Some(path) => {
             let path = path.display().to_string();
             let text = format!(
-                "{written} records in {path}. Anybody can check them: gwctl audit verify --file {path}"
+                "Exported {records} records to {path}. Verify them with: gwctl audit verify --file {path}"
             );
-            Report::new(json!({ "records": written, "file": path }), text)
+            Report::new(json!({ "records": records, "file": path }), text)
         }
-        None => Report::silent(),
+        None => Report::empty(),
     })
 }
 
-/// `gwctl audit verify`: what the gateway holds.
+/// Runs `gwctl audit verify` on the gateway's audit log.
 pub(super) async fn verify(client: &Client, head: Option<&str>) -> Result<Report, CommandError> {
-    let mut chain = Chain::default();
-    pages(client, |page| {
-        chain.requests = page.requests;
-        page.records.into_iter().try_for_each(|record| chain.take(&record))
+    let mut verifier = ChainVerifier::default();
+    for_each_page(client, |page| {
+        verifier.requests = page.requests;
+        page.records.into_iter().try_for_each(|record| verifier.verify(&record))
     })
     .await?;
-    chain.finish(head)
+    verifier.finish(head)
 }
 
-/// `gwctl audit verify --file`: an exported file; needs no gateway and no key.
+/// Runs `gwctl audit verify --file` on an exported file, without a gateway or a key.
 pub(super) fn verify_file(path: &Path, head: Option<&str>) -> Result<Report, CommandError> {
-    let invalid =
-        |what: String| CommandError::new(Kind::Usage, format!("{}: {what}", path.display())).flag("--file");
+    let invalid = |cause: String| {
+        CommandError::new(FailureKind::Usage, format!("{}: {cause}", path.display())).flag("--file")
+    };
     let mut reader = BufReader::new(File::open(path).map_err(|error| {
-        invalid(error.to_string()).hint("`gwctl audit export --out FILE` writes such a file")
+        invalid(error.to_string()).hint("give a file written by `gwctl audit export --out FILE`")
     })?);
-    let (mut chain, mut number) = (Chain::default(), 0_u64);
+    let (mut verifier, mut number) = (ChainVerifier::default(), 0_u64);
     loop {
         let mut line = String::new();
         let read =
             io::Read::take(&mut reader, MAX_LINE).read_line(&mut line).map_err(|e| invalid(e.to_string()))?;
         number += 1;
         match read {
-            0 => return chain.finish(head),
+            0 => return verifier.finish(head),
             _ => match serde_json::from_str(&line).map_err(|e| invalid(format!("line {number}: {e}")))? {
-                Line::Request { hash, evidence } => drop(chain.requests.insert(hash, evidence)),
-                Line::Record(record) => chain.take(&record)?,
+                ExportLine::Request { hash, evidence } => drop(verifier.requests.insert(hash, evidence)),
+                ExportLine::Record(record) => verifier.verify(&record)?,
             },
         }
     }
 }
 
-/// Every page of the export, until there is none.
-async fn pages(
+/// Fetches all pages of the export and passes each one to `handle`.
+async fn for_each_page(
     client: &Client,
-    mut take: impl FnMut(AuditExport) -> Result<(), CommandError>,
+    mut handle: impl FnMut(AuditExport) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     let mut after = 0;
     loop {
@@ -115,85 +117,96 @@ async fn pages(
             Some(last) if last > after => after = last,
             Some(_) | None => return Ok(()),
         }
-        take(page)?;
+        handle(page)?;
     }
 }
 
-fn write(sink: &mut dyn Write, line: &Line) -> io::Result<()> {
+fn write_line(sink: &mut dyn Write, line: &ExportLine) -> io::Result<()> {
     serde_json::to_writer(&mut *sink, line)?;
     sink.write_all(b"\n")
 }
 
-/// The state of a check.
+/// The verification of the audit log's hash chain, record by record.
 #[derive(Debug, Default)]
-struct Chain {
+struct ChainVerifier {
+    /// The hash of the previous record.
     previous: Option<String>,
+    /// The signed requests by their hash.
     requests: BTreeMap<String, Evidence>,
+    /// The number of records.
     records: u64,
+    /// The number of records with a signed request.
     signed: u64,
-    before: u64,
+    /// The number of records without a hash: they are older than the hash chain.
+    unchained: u64,
     /// The hashes of all records so far.
-    heads: Vec<String>,
+    hashes: Vec<String>,
 }
 
-impl Chain {
-    fn take(&mut self, record: &AuditRecord) -> Result<(), CommandError> {
+impl ChainVerifier {
+    /// Verifies the next record.
+    fn verify(&mut self, record: &AuditRecord) -> Result<(), CommandError> {
         let request = record.request.as_ref().and_then(|hash| self.requests.get(hash));
-        record.check(self.previous.as_deref(), request).map_err(|broken| refuse(record, &broken))?;
+        record.check(self.previous.as_deref(), request).map_err(|broken| broken_record(record, &broken))?;
         self.records += 1;
         self.signed += u64::from(record.request.is_some());
         match &record.hash {
             Some(hash) => {
-                self.heads.push(hash.clone());
+                self.hashes.push(hash.clone());
                 self.previous = Some(hash.clone());
             }
-            None => self.before += 1,
+            None => self.unchained += 1,
         }
         Ok(())
     }
 
-    fn finish(self, remembered: Option<&str>) -> Result<Report, CommandError> {
-        if let Some(head) = remembered.filter(|head| !self.heads.iter().any(|hash| hash == head)) {
+    /// Ends the verification. A record with the hash `expected` must have been among the records.
+    fn finish(self, expected: Option<&str>) -> Result<Report, CommandError> {
+        if let Some(head) = expected.filter(|head| !self.hashes.iter().any(|hash| hash == head)) {
             let message = format!(
-                "no record has the hash {head}: the end of the audit was cut off, or it is another one"
+                "no record has the hash {head}: the log was truncated, or it is the log of another gateway"
             );
             return Err(CommandError {
-                word: "audit_broken".to_owned(),
-                ..CommandError::new(Kind::Conflict, message).flag("--head")
+                identifier: "audit_broken".to_owned(),
+                ..CommandError::new(FailureKind::Conflict, message).flag("--head")
             });
         }
         let head = self.previous.clone();
         let mut text = format!(
-            "{} records, the chain is whole; {} with the request their caller signed, all good.",
+            "{} records: the hash chain is intact, and the signatures of {} requests are valid.",
             self.records, self.signed
         );
-        if self.before > 0 {
-            text += &format!("\n{} records are from before the chain.", self.before);
+        if self.unchained > 0 {
+            text += &format!(
+                "\n{} records are older than the hash chain and cannot be verified.",
+                self.unchained
+            );
         }
         if let Some(head) = &head {
             text += &format!(
-                "\nIts head is {head}; with --head, a later check proves that nothing up to here was lost."
+                "\nThe head is {head}. Give it to a later verification with --head, to prove that no record up to it \
+                 was removed."
             );
         }
-        let Self { records, signed, before, .. } = self;
+        let Self { records, signed, unchained, .. } = self;
         Ok(Report::new(
-            json!({ "records": records, "signed": signed, "before_the_chain": before, "head": head }),
+            json!({ "records": records, "signed": signed, "before_the_chain": unchained, "head": head }),
             text,
         ))
     }
 }
 
-fn refuse(record: &AuditRecord, broken: &Broken) -> CommandError {
+fn broken_record(record: &AuditRecord, broken: &Broken) -> CommandError {
     let message = format!("record {} ({} by {}): {broken}", record.id, record.method, record.caller);
-    let failure = CommandError::new(Kind::Conflict, message).hint("what comes before it is whole");
-    CommandError { word: "audit_broken".to_owned(), ..failure }
+    let failure = CommandError::new(FailureKind::Conflict, message).hint("all records before it are intact");
+    CommandError { identifier: "audit_broken".to_owned(), ..failure }
 }
 
-fn listed(list: &AuditList) -> String {
+fn records_table(list: &AuditList) -> String {
     if list.records.is_empty() {
-        return "Nothing was changed yet.".to_owned();
+        return "No changes yet.".to_owned();
     }
-    let head = ["ID", "WHEN", "WHO", "FROM", "METHOD", "TARGET", "CHANGE"];
+    let head = ["ID", "TIME", "CALLER", "CLIENT", "METHOD", "TARGET", "CHANGE"];
     table(
         head,
         list.records.iter().map(|record| {
@@ -205,34 +218,36 @@ fn listed(list: &AuditList) -> String {
                 client.clone(),
                 method.clone(),
                 target.clone(),
-                change(record),
+                change_text(record),
             ]
         }),
     )
 }
 
-/// Returns a change in a few words.
-fn change(record: &AuditRecord) -> String {
-    let word = |value: &serde_json::Value| match value {
+/// Returns a short description of a change.
+fn change_text(record: &AuditRecord) -> String {
+    let value_text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let changed = match (record.before.as_object(), record.after.as_object()) {
         (Some(before), Some(after)) => {
             let differs = |name: &&String| before.get(*name) != after.get(*name) && *name != "version";
-            let said = |name: &String| format!("{name}: {} -> {}", word(&before[name]), word(&after[name]));
+            let change = |name: &String| {
+                format!("{name}: {} -> {}", value_text(&before[name]), value_text(&after[name]))
+            };
             after
                 .keys()
                 .filter(|name| before.contains_key(*name))
                 .filter(differs)
-                .map(said)
+                .map(change)
                 .collect::<Vec<_>>()
         }
         (None, Some(after)) => {
-            after.get("host").map(|host| format!("+ {}", word(host))).into_iter().collect()
+            after.get("host").map(|host| format!("+ {}", value_text(host))).into_iter().collect()
         }
         (Some(before), None) => {
-            before.get("host").map(|host| format!("- {}", word(host))).into_iter().collect()
+            before.get("host").map(|host| format!("- {}", value_text(host))).into_iter().collect()
         }
         (None, None) => Vec::new(),
     };
@@ -264,18 +279,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_checked_record_by_record() {
+    fn each_record_of_a_file_is_verified() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         let (first, mut lines) = (record(1, None), Vec::new());
         let second = record(2, first.hash.as_deref());
         for record in [first.clone(), second.clone()] {
-            write(&mut lines, &Line::Record(record)).unwrap();
+            write_line(&mut lines, &ExportLine::Record(record)).unwrap();
         }
         std::fs::write(&path, &lines).unwrap();
         assert!(verify_file(&path, None).is_ok());
         assert!(verify_file(&path, first.hash.as_deref()).is_ok());
-        assert!(verify_file(&path, Some("00")).unwrap_err().message.contains("cut off"));
+        assert!(verify_file(&path, Some("00")).unwrap_err().message.contains("truncated"));
         let changed = String::from_utf8(lines).unwrap().replace("::1", "::2");
         std::fs::write(&path, &changed).unwrap();
         let broken = verify_file(&path, None).unwrap_err();
@@ -285,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_reads_in_a_few_words() {
+    fn changes_are_described_briefly() {
         let before = json!({ "host": "a", "balance": "random", "version": 1 });
         let after = json!({ "host": "b", "balance": "random", "version": 2 });
         let update = AuditRecord { before, after, ..record(1, None) };
-        assert_eq!(change(&update), "host: a -> b");
-        assert_eq!(change(&AuditRecord { before: Value::Null, ..update.clone() }), "+ b");
-        assert_eq!(change(&AuditRecord { after: Value::Null, ..update.clone() }), "- a");
-        assert_eq!(change(&AuditRecord { before: Value::Null, after: Value::Null, ..update }), "-");
+        assert_eq!(change_text(&update), "host: a -> b");
+        assert_eq!(change_text(&AuditRecord { before: Value::Null, ..update.clone() }), "+ b");
+        assert_eq!(change_text(&AuditRecord { after: Value::Null, ..update.clone() }), "- a");
+        assert_eq!(change_text(&AuditRecord { before: Value::Null, after: Value::Null, ..update }), "-");
     }
 }

@@ -1,4 +1,4 @@
-//! `gwctl certificates …`
+//! The commands of `gwctl certificates`.
 
 use gwctl::Client;
 use serde_json::json;
@@ -12,43 +12,45 @@ use crate::error::CommandError;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
 
-const NONE_YET: &str = "No certificates: only terminated routes with a host of their own (-f) need one.";
+const NO_CERTIFICATES: &str =
+    "No certificates. Only routes with a host of their own (-f) that are not passed through (-t) need one.";
 
-/// `gwctl certificates list`
+/// Runs `gwctl certificates list`.
 pub(super) async fn list(client: &Client, params: &CertificateListParams) -> Result<Report, CommandError> {
-    let result = pages::all("certificates", params.limit, async |limit, cursor| {
+    let result = pages::fetch_all("certificates", params.limit, async |limit, cursor| {
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
         client.call(method::CERTIFICATES_LIST, &CertificateListParams { limit, cursor }).await
     })
     .await?;
-    Ok(Report::of(result, |list| listed(&list)))
+    Ok(Report::from_result(result, |list| certificates_table(&list)))
 }
 
-/// `gwctl certificates get`
+/// Runs `gwctl certificates get`.
 pub(super) async fn get(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
-    Ok(Report::of(client.call(method::CERTIFICATES_GET, params).await?, |view| shown(&view)))
+    Ok(Report::from_result(client.call(method::CERTIFICATES_GET, params).await?, |view| {
+        certificate_details(&view)
+    }))
 }
 
-/// `gwctl certificates renew`
+/// Runs `gwctl certificates renew`.
 pub(super) async fn renew(client: &Client, params: &CertificateRef) -> Result<Report, CommandError> {
     let result = client.call(method::CERTIFICATES_RENEW, params).await?;
     let id = printable(&params.id).into_owned();
-    let text =
-        format!("It is renewed as soon as the CA allows. See how it goes: gwctl certificates get -c {id}");
-    Ok(Report::of(result, |view| format!("{}\n\n{text}", shown(&view))))
+    let text = format!("Renewal requested. Check its state with: gwctl certificates get -c {id}");
+    Ok(Report::from_result(result, |view| format!("{}\n\n{text}", certificate_details(&view))))
 }
 
-/// `gwctl certificates root`: the PEM as it is, to be written to a file.
+/// Runs `gwctl certificates root`, which prints the PEM unchanged so that it can be redirected to a file.
 pub(super) async fn root(client: &Client) -> Result<Report, CommandError> {
     let result = client.call(method::CERTIFICATES_ROOT, &json!({})).await?;
-    Ok(Report::of(result, |root: RootCertificate| {
+    Ok(Report::from_result(result, |root: RootCertificate| {
         let lines: Vec<_> = root.pem.lines().map(printable).collect();
         lines.join("\n")
     }))
 }
 
-/// The records to create as lines to read, or to paste into a zone file; empty without any.
-pub(super) fn to_create(records: &[DnsRecord]) -> String {
+/// Returns a paragraph with the DNS records to create, in a form that fits into a zone file; empty without records.
+pub(super) fn dns_records_text(records: &[DnsRecord]) -> String {
     if records.is_empty() {
         return String::new();
     }
@@ -59,21 +61,22 @@ pub(super) fn to_create(records: &[DnsRecord]) -> String {
     format!("\n\nDNS records to create:{}", records.iter().map(line).collect::<String>())
 }
 
-fn listed(list: &CertificateList) -> String {
+fn certificates_table(list: &CertificateList) -> String {
     if list.certificates.is_empty() {
-        return NONE_YET.to_owned();
+        return NO_CERTIFICATES.to_owned();
     }
     let head = ["ID", "NAMES", "CA", "STATE", "EXPIRES", "NEXT ATTEMPT", "LAST ERROR"];
     let rows = list.certificates.iter().map(|view| {
         let CertificateView { id, names, issuer, state, .. } = view;
-        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let (until, next, error) = (told(&view.not_after), told(&view.next_attempt), told(&view.last_error));
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let (until, next, error) =
+            (or_dash(&view.not_after), or_dash(&view.next_attempt), or_dash(&view.last_error));
         [id.clone(), names.join(","), issuer.clone(), state.as_str().to_owned(), until, next, error]
     });
     table(head, rows)
 }
 
-fn shown(view: &CertificateView) -> String {
+fn certificate_details(view: &CertificateView) -> String {
     let mut properties = vec![
         ("ID", view.id.clone()),
         ("NAMES", view.names.join(", ")),
@@ -90,7 +93,7 @@ fn shown(view: &CertificateView) -> String {
     ] {
         properties.extend(value.clone().map(|value| (name, value)));
     }
-    details(&properties) + &to_create(&view.records)
+    details(&properties) + &dns_records_text(&view.records)
 }
 
 #[cfg(test)]
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_waited_for_says_why_and_what_to_create() {
+    fn a_waiting_certificate_shows_the_error_and_the_dns_records() {
         let expected = "\
 ID            app.example.org
 NAMES         app.example.org
@@ -131,11 +134,11 @@ LAST ERROR    no\\u{1b}[2J address
 
 DNS records to create:
   app.example.org  CNAME  gw.example";
-        assert_eq!(shown(&waiting()), expected);
+        assert_eq!(certificate_details(&waiting()), expected);
     }
 
     #[test]
-    fn a_list_has_one_line_each() {
+    fn a_list_has_one_line_per_certificate() {
         let valid = CertificateView {
             state: CertificateState::Valid,
             not_after: Some("2026-03-01T00:00:00Z".into()),
@@ -146,7 +149,13 @@ DNS records to create:
         let expected = "\
 ID               NAMES            CA    STATE  EXPIRES               NEXT ATTEMPT  LAST ERROR
 app.example.org  app.example.org  acme  valid  2026-03-01T00:00:00Z  -             -";
-        assert_eq!(listed(&CertificateList { certificates: vec![valid], next_cursor: None }), expected);
-        assert_eq!(listed(&CertificateList { certificates: vec![], next_cursor: None }), NONE_YET);
+        assert_eq!(
+            certificates_table(&CertificateList { certificates: vec![valid], next_cursor: None }),
+            expected
+        );
+        assert_eq!(
+            certificates_table(&CertificateList { certificates: vec![], next_cursor: None }),
+            NO_CERTIFICATES
+        );
     }
 }

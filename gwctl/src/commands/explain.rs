@@ -1,25 +1,27 @@
-//! `gwctl routes explain`: how a host looks from every node, and what is wrong.
+//! The command `gwctl routes explain`, which shows the state of a host on every node and diagnoses problems.
 
 use gwctl::Client;
 use webgateway_proto::api::{
     BackendSeen, CertificateSeen, ExplainParams, Explained, NodeExplained, Problem, method,
 };
 
-use super::certificates::to_create;
-use crate::error::{CommandError, in_flags};
+use super::certificates::dns_records_text;
+use crate::error::{CommandError, params_to_flags};
 use crate::output::{Report, table};
 use crate::printable::printable;
 
-/// `gwctl routes explain HOST`
+/// Runs `gwctl routes explain`.
 pub(super) async fn explain(client: &Client, params: &ExplainParams) -> Result<Report, CommandError> {
-    Ok(Report::of(client.call(method::ROUTES_EXPLAIN, params).await?, |explained| text(&explained)))
+    Ok(Report::from_result(client.call(method::ROUTES_EXPLAIN, params).await?, |explained| {
+        explanation(&explained)
+    }))
 }
 
-fn text(explained: &Explained) -> String {
+fn explanation(explained: &Explained) -> String {
     let host = printable(&explained.host);
     let mut text = match &explained.route {
         Some(route) => format!(
-            "{host} ({}, version {}) leads to {}: {}.",
+            "{host} ({}, version {}) -> {}: {}.",
             route.mode,
             route.version,
             printable(&route.backends.join(", ")),
@@ -29,20 +31,20 @@ fn text(explained: &Explained) -> String {
     };
     if !explained.nodes.is_empty() {
         let head = ["NODE", "VERSION", "CERTIFICATE", "BACKENDS", "PROBLEM"];
-        text += &format!("\n\n{}", table(head, explained.nodes.iter().map(row)));
+        text += &format!("\n\n{}", table(head, explained.nodes.iter().map(node_row)));
     }
     text += &match &explained.problem {
-        None => "\n\nAll is well.".to_owned(),
+        None => "\n\nNo problem found.".to_owned(),
         Some(Problem { message, hint }) => {
-            let hint = hint.as_ref().map(|hint| format!("\n  hint: {}", printable(&in_flags(hint))));
+            let hint = hint.as_ref().map(|hint| format!("\n  hint: {}", printable(&params_to_flags(hint))));
             format!("\n\nproblem: {}{}", printable(message), hint.unwrap_or_default())
         }
     };
-    let records = explained.route.as_ref().map(|route| to_create(&route.records));
+    let records = explained.route.as_ref().map(|route| dns_records_text(&route.records));
     text + &records.unwrap_or_default()
 }
 
-fn row(node: &NodeExplained) -> [String; 5] {
+fn node_row(node: &NodeExplained) -> [String; 5] {
     let none = || "-".to_owned();
     let certificate = |seen: &CertificateSeen| {
         let (until, print) = (&seen.not_after, &seen.fingerprint);
@@ -51,7 +53,7 @@ fn row(node: &NodeExplained) -> [String; 5] {
     };
     let backend = |seen: &BackendSeen| match &seen.reason {
         None if seen.up => format!("{} ok", seen.backend),
-        None => format!("{} out", seen.backend),
+        None => format!("{} unhealthy", seen.backend),
         Some(reason) => format!("{} {reason}", seen.backend),
     };
     let backends: Vec<String> = node.backends.iter().map(backend).collect();
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_node_has_a_line_and_the_first_problem_stands_below() {
+    fn each_node_has_a_line_and_the_first_problem_follows() {
         let seen = |backend: &str, reason: Option<&str>| BackendSeen {
             backend: backend.into(),
             up: reason.is_none(),
@@ -88,7 +90,7 @@ mod tests {
             backends: vec![seen("[400::1]:80", None), seen("[400::2]:80", Some("connection refused"))],
             problem: None,
         };
-        let lost = NodeExplained {
+        let bad = NodeExplained {
             node: "two".into(),
             version: None,
             certificate: None,
@@ -99,7 +101,7 @@ mod tests {
             host: "a.gw.example".into(),
             route: None,
             problem: Some(problem("two: it did not answer in time")),
-            nodes: vec![good, lost],
+            nodes: vec![good, bad],
         };
         let expected = "\
 a.gw.example has no route.
@@ -111,8 +113,8 @@ two   -        -                                       -                        
 problem: two: it did not answer in time
   hint: see to it";
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(squeezed(&text(&explained)), squeezed(expected));
+        assert_eq!(squeezed(&explanation(&explained)), squeezed(expected));
         (explained.problem, explained.nodes) = (None, vec![]);
-        assert_eq!(text(&explained), "a.gw.example has no route.\n\nAll is well.");
+        assert_eq!(explanation(&explained), "a.gw.example has no route.\n\nNo problem found.");
     }
 }

@@ -1,31 +1,31 @@
-//! A list that comes in pages, as a whole.
+//! Fetching all pages of a list.
 
 use serde_json::{Value, json};
 use webgateway_proto::api::MAX_PAGE;
 
-/// Asks for page after page, each with how many entries it may have and its cursor, until there are no more or
-/// `limit` are there. The result is one page, its entries in `field`.
-pub(super) async fn all<E>(
+/// Calls `page` with a page size and a cursor until there are no more pages or `limit` entries. Returns all pages
+/// merged into one, with the entries in `field`.
+pub(super) async fn fetch_all<E>(
     field: &str,
     limit: Option<u32>,
     mut page: impl AsyncFnMut(u32, Option<String>) -> Result<Value, E>,
 ) -> Result<Value, E> {
-    let wanted = limit.unwrap_or(u32::MAX) as usize;
-    let most = |had: usize| u32::try_from(wanted - had).unwrap_or(MAX_PAGE).min(MAX_PAGE);
+    let limit = limit.unwrap_or(u32::MAX) as usize;
+    let page_size = |count: usize| u32::try_from(limit - count).unwrap_or(MAX_PAGE).min(MAX_PAGE);
     let next = |result: &Value| result["next_cursor"].as_str().map(str::to_owned);
-    let mut whole = page(most(0), None).await?;
+    let mut whole = page(page_size(0), None).await?;
     loop {
-        let had = whole[field].as_array().map_or(0, Vec::len);
-        let Some(cursor) = next(&whole).filter(|_| had < wanted) else { return Ok(whole) };
-        let mut more = page(most(had), Some(cursor.clone())).await?;
+        let count = whole[field].as_array().map_or(0, Vec::len);
+        let Some(cursor) = next(&whole).filter(|_| count < limit) else { return Ok(whole) };
+        let mut more = page(page_size(count), Some(cursor.clone())).await?;
         let following = next(&more);
         let entries = more[field].as_array_mut().map(std::mem::take).unwrap_or_default();
-        // A page may be empty and lead on, but not to itself.
-        let ends = following.as_ref() == Some(&cursor);
+        // A page may be empty although more pages follow, but a cursor that does not advance would loop forever.
+        let is_stuck = following.as_ref() == Some(&cursor);
         if let Some(all) = whole[field].as_array_mut() {
             all.extend(entries);
         }
-        match following.filter(|_| !ends) {
+        match following.filter(|_| !is_stuck) {
             Some(cursor) => whole["next_cursor"] = json!(cursor),
             None => {
                 whole.as_object_mut().map(|whole| whole.remove("next_cursor"));
@@ -38,9 +38,9 @@ pub(super) async fn all<E>(
 mod tests {
     use super::*;
 
-    /// Seven entries, at most three a page.
-    fn page(asked: &mut Vec<u32>, limit: u32, cursor: Option<String>) -> Result<Value, ()> {
-        asked.push(limit);
+    /// Returns a page of a list of seven entries, with at most three per page.
+    fn page(limits: &mut Vec<u32>, limit: u32, cursor: Option<String>) -> Result<Value, ()> {
+        limits.push(limit);
         let start: u32 = cursor.map_or(0, |cursor| cursor.parse().unwrap());
         let end = (start + limit.min(3)).min(7);
         let entries: Vec<u32> = (start..end).collect();
@@ -51,29 +51,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_the_pages_are_one() {
-        let mut asked = Vec::new();
-        let whole = all("x", None, async |limit, cursor| page(&mut asked, limit, cursor)).await.unwrap();
+    async fn all_pages_are_merged() {
+        let mut limits = Vec::new();
+        let whole =
+            fetch_all("x", None, async |limit, cursor| page(&mut limits, limit, cursor)).await.unwrap();
         assert_eq!(whole, json!({ "x": [0, 1, 2, 3, 4, 5, 6] }));
-        assert_eq!(asked, [MAX_PAGE; 3]);
+        assert_eq!(limits, [MAX_PAGE; 3]);
     }
 
     #[tokio::test]
-    async fn no_more_is_asked_for_than_wanted() {
-        let mut asked = Vec::new();
-        let whole = all("x", Some(5), async |limit, cursor| page(&mut asked, limit, cursor)).await.unwrap();
+    async fn a_limit_bounds_the_requested_entries() {
+        let mut limits = Vec::new();
+        let whole =
+            fetch_all("x", Some(5), async |limit, cursor| page(&mut limits, limit, cursor)).await.unwrap();
         assert_eq!(whole, json!({ "x": [0, 1, 2, 3, 4], "next_cursor": "5" }));
-        assert_eq!(asked, [5, 2]);
+        assert_eq!(limits, [5, 2]);
     }
 
     #[tokio::test]
-    async fn pages_that_lead_nowhere_end() {
-        let mut asked = 0;
-        let whole = all("x", None, async |_, _| {
-            asked += 1;
+    async fn a_cursor_that_does_not_advance_ends_the_list() {
+        let mut calls = 0;
+        let whole = fetch_all("x", None, async |_, _| {
+            calls += 1;
             Ok::<_, ()>(json!({ "x": [], "next_cursor": "again" }))
         })
         .await;
-        assert_eq!((whole.unwrap(), asked), (json!({ "x": [] }), 2));
+        assert_eq!((whole.unwrap(), calls), (json!({ "x": [] }), 2));
     }
 }

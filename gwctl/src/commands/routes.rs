@@ -1,4 +1,4 @@
-//! `gwctl routes …`
+//! The commands of `gwctl routes`, except for `apply`, `explain` and `list --watch`.
 
 use gwctl::Client;
 use uuid::Uuid;
@@ -8,76 +8,76 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{KeyId, Mode, RouteOptions};
 
-use super::certificates::to_create;
+use super::certificates::dns_records_text;
 use super::pages;
 use crate::error::CommandError;
 use crate::output::{Report, details, table};
 use crate::printable::printable;
 
-const NONE_YET: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
+const NO_ROUTES: &str = "No routes yet. Create one: gwctl routes create -s myapp -b '[54f:1::2]:8080'";
 
-/// The columns of a list of routes; the state is the last.
-pub(super) const HEAD: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
+/// The columns of a list of routes. The state is the last one.
+pub(super) const COLUMNS: [&str; 6] = ["ID", "HOST", "MODE", "METHOD", "BACKENDS", "STATE"];
 
-/// `gwctl routes create`. The id is made here, so that a repetition after a lost connection returns the same route.
+/// Runs `gwctl routes create`. The route's id is generated here, so that a retry creates no second route.
 pub(super) async fn create(client: &Client, params: RouteCreate) -> Result<Report, CommandError> {
     let params = RouteCreate { id: Some(Uuid::now_v7()), ..params };
     let is_own_host = params.fqdn.is_some();
     let result = client.call(method::ROUTES_CREATE, &params).await?;
-    Ok(Report::of(result, |route| match params.dry_run {
-        true => would_be(&route),
-        false => created(&route, is_own_host),
+    Ok(Report::from_result(result, |route| match params.dry_run {
+        true => dry_run_text(&route),
+        false => created_text(&route, is_own_host),
     }))
 }
 
-/// `gwctl routes list`
+/// Runs `gwctl routes list`.
 pub(super) async fn list(
     client: &Client,
     caller: &KeyId,
     params: RouteListParams,
 ) -> Result<Report, CommandError> {
-    let result = pages::all("routes", params.limit, async |limit, cursor| {
-        // What is meant anyway is not said: an older gateway does not know it.
+    let result = pages::fetch_all("routes", params.limit, async |limit, cursor| {
+        // The default limit is omitted: older gateways do not know the param.
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
         client.call(method::ROUTES_LIST, &RouteListParams { limit, cursor, ..params.clone() }).await
     })
     .await?;
-    Ok(Report::of(result, |list| listed(&list, caller)))
+    Ok(Report::from_result(result, |list| routes_table(&list, caller)))
 }
 
-/// `gwctl routes get`
+/// Runs `gwctl routes get`.
 pub(super) async fn get(client: &Client, params: &RouteRef) -> Result<Report, CommandError> {
-    Ok(Report::of(client.call(method::ROUTES_GET, params).await?, |route| shown(&route)))
+    Ok(Report::from_result(client.call(method::ROUTES_GET, params).await?, |route| route_details(&route)))
 }
 
-/// `gwctl routes update`
+/// Runs `gwctl routes update`.
 pub(super) async fn update(client: &Client, params: &RouteUpdate) -> Result<Report, CommandError> {
-    Ok(Report::of(client.call(method::ROUTES_UPDATE, params).await?, |route| match params.dry_run {
-        true => would_be(&route),
-        false => shown(&route),
+    Ok(Report::from_result(client.call(method::ROUTES_UPDATE, params).await?, |route| match params.dry_run {
+        true => dry_run_text(&route),
+        false => route_details(&route),
     }))
 }
 
-/// `gwctl routes delete`
+/// Runs `gwctl routes delete`.
 pub(super) async fn delete(client: &Client, params: &RouteDelete) -> Result<Report, CommandError> {
     let result = client.call(method::ROUTES_DELETE, params).await?;
     Ok(Report::new(result, format!("Deleted route {}", params.id)))
 }
 
-fn would_be(route: &RouteView) -> String {
-    format!("Nothing was done. Without --dry-run the route would be:\n\n{}", shown(route))
+fn dry_run_text(route: &RouteView) -> String {
+    format!("Nothing was stored. Without --dry-run, this would be the route:\n\n{}", route_details(route))
 }
 
-fn created(route: &RouteView, is_own_host: bool) -> String {
+fn created_text(route: &RouteView, is_own_host: bool) -> String {
     let host = printable(&route.host);
-    let mut text = format!("https://{host}/\nRoute {} leads to {}", route.id, route.backends.join(", "));
+    let mut text = format!("https://{host}/\nRoute {} -> {}", route.id, route.backends.join(", "));
     text += match route.state {
-        RouteState::Active => ".",
-        RouteState::WaitingForCertificate => " as soon as its certificate is issued.",
-        RouteState::Suspended => ", but its owner is suspended: it is not served.",
+        RouteState::Active => "",
+        RouteState::WaitingForCertificate => "\nThe route is served as soon as its certificate is issued.",
+        RouteState::Suspended => "\nThe route is not served, because its owner is suspended.",
     };
     if route.mode == Mode::Passthrough {
-        text += "\nTLS passes through untouched: the backend shows its own certificate.";
+        text += "\nTLS is passed through: the backend must present its own certificate.";
     }
     if let Some(reason) = &route.reason {
         text += &format!("\n{}", printable(reason));
@@ -85,27 +85,27 @@ fn created(route: &RouteView, is_own_host: bool) -> String {
     if is_own_host && route.records.is_empty() {
         text += &format!("\nThe DNS record of {host} must point at the gateway (CNAME, or A/AAAA).");
     }
-    text + &to_create(&route.records)
+    text + &dns_records_text(&route.records)
 }
 
-/// The owner is shown as soon as somebody else's route is there, which the admin alone sees.
-fn listed(list: &RouteList, caller: &KeyId) -> String {
+/// Formats a list of routes. The column OWNER appears only if a route is not the caller's, which only the admin sees.
+fn routes_table(list: &RouteList, caller: &KeyId) -> String {
     if list.routes.is_empty() {
-        return NONE_YET.to_owned();
+        return NO_ROUTES.to_owned();
     }
     if list.routes.iter().all(|route| route.owner == caller.as_str()) {
-        return table(HEAD, list.routes.iter().map(columns));
+        return table(COLUMNS, list.routes.iter().map(route_cells));
     }
-    let [id, host, mode, method, backends, state] = HEAD;
+    let [id, host, mode, method, backends, state] = COLUMNS;
     let rows = list.routes.iter().map(|route| {
-        let [id, host, mode, method, backends, state] = columns(route);
+        let [id, host, mode, method, backends, state] = route_cells(route);
         [id, host, mode, method, backends, state, route.owner.clone()]
     });
     table([id, host, mode, method, backends, state, "OWNER"], rows)
 }
 
-/// Returns the cells of a route, below [`HEAD`].
-pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
+/// Returns a route's cells for [`COLUMNS`].
+pub(super) fn route_cells(route: &RouteView) -> [String; COLUMNS.len()] {
     let (mode, method) = (route.mode.to_string(), route.options.balance.to_string());
     let backends = route.backends.join(",");
     let state = match (&route.reason, route.state) {
@@ -115,14 +115,15 @@ pub(super) fn columns(route: &RouteView) -> [String; HEAD.len()] {
     [route.id.clone(), route.host.clone(), mode, method, backends, state]
 }
 
-/// Returns the options that differ from their defaults, but for the balance, which is always shown.
-fn given_options(options: &RouteOptions) -> Vec<(String, String)> {
+/// Returns the options that differ from their defaults, except for the balance, which is always shown.
+fn non_default_options(options: &RouteOptions) -> Vec<(String, String)> {
     let given = options.given();
-    let shown = options.describe().into_iter().filter(|(name, _)| *name != "balance" && given.contains(name));
-    shown.map(|(name, value)| (name.replace('_', " ").to_uppercase(), value)).collect()
+    let options =
+        options.describe().into_iter().filter(|(name, _)| *name != "balance" && given.contains(name));
+    options.map(|(name, value)| (name.replace('_', " ").to_uppercase(), value)).collect()
 }
 
-fn shown(route: &RouteView) -> String {
+fn route_details(route: &RouteView) -> String {
     let mut properties = vec![
         ("ID", route.id.clone()),
         ("URL", format!("https://{}/", route.host)),
@@ -132,7 +133,7 @@ fn shown(route: &RouteView) -> String {
         ("BACKENDS", route.backends.join(", ")),
         ("STATE", route.state.as_str().to_owned()),
     ];
-    let options = given_options(&route.options);
+    let options = non_default_options(&route.options);
     properties.extend(options.iter().map(|(name, value)| (name.as_str(), value.clone())));
     properties.extend(route.reason.clone().map(|reason| ("REASON", reason)));
     properties.extend([
@@ -141,7 +142,7 @@ fn shown(route: &RouteView) -> String {
         ("CREATED", route.created_at.clone()),
         ("UPDATED", route.updated_at.clone()),
     ]);
-    details(&properties) + &to_create(&route.records)
+    details(&properties) + &dns_records_text(&route.records)
 }
 
 #[cfg(test)]
@@ -168,51 +169,56 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_shown_when_it_is_not_always_the_caller() {
+    fn the_owner_is_shown_if_a_route_is_not_the_callers() {
         let caller = "me.pub".parse().unwrap();
         let list = |owner| RouteList {
             routes: vec![route(owner, RouteState::Active)],
             next_cursor: None,
             version: 7,
         };
-        let own = listed(&list("me.pub"), &caller);
+        let own = routes_table(&list("me.pub"), &caller);
         let expected = "\
 ID                                    HOST            MODE       METHOD       BACKENDS                 STATE
 01999999-9999-7999-8999-999999999999  app.gw.example  terminate  round_robin  [400::1]:80,[400::2]:80  active";
         assert_eq!(own, expected);
-        let others = listed(&list("you.pub"), &caller);
+        let others = routes_table(&list("you.pub"), &caller);
         assert!(others.lines().next().unwrap().ends_with("STATE   OWNER"), "{others}");
         assert!(others.ends_with("active  you.pub"), "{others}");
-        assert_eq!(listed(&RouteList { routes: vec![], next_cursor: None, version: 7 }, &caller), NONE_YET);
+        assert_eq!(
+            routes_table(&RouteList { routes: vec![], next_cursor: None, version: 7 }, &caller),
+            NO_ROUTES
+        );
     }
 
     #[test]
-    fn a_new_route_says_where_to_look_and_what_is_missing() {
-        let text = created(&route("me.pub", RouteState::Active), false);
+    fn a_new_route_shows_its_url_and_missing_steps() {
+        let text = created_text(&route("me.pub", RouteState::Active), false);
         assert_eq!(
             text,
             "https://app.gw.example/\n\
-             Route 01999999-9999-7999-8999-999999999999 leads to [400::1]:80, [400::2]:80."
+             Route 01999999-9999-7999-8999-999999999999 -> [400::1]:80, [400::2]:80"
         );
         let mut own = route("me.pub", RouteState::WaitingForCertificate);
         own.mode = Mode::Passthrough;
-        let text = created(&own, true);
+        let text = created_text(&own, true);
         assert!(text.contains("as soon as its certificate is issued"), "{text}");
         assert!(text.contains("its own certificate") && text.contains("DNS record"), "{text}");
     }
 
     #[test]
-    fn a_route_that_waits_says_why_and_which_records_to_create() {
+    fn a_waiting_route_shows_the_reason_and_the_dns_records() {
         let mut waiting = route("me.pub", RouteState::WaitingForCertificate);
         waiting.reason = Some("app.example.org has no address".into());
         let record =
             DnsRecord { name: "app.example.org".into(), kind: "CNAME".into(), value: "gw.example".into() };
         waiting.records = vec![record];
-        for text in [shown(&waiting), created(&waiting, true)] {
+        for text in [route_details(&waiting), created_text(&waiting, true)] {
             assert!(text.contains("app.example.org has no address\n"), "{text}");
             assert!(text.ends_with("DNS records to create:\n  app.example.org  CNAME  gw.example"), "{text}");
-            assert!(!text.contains("must point"), "said once: {text}");
+            assert!(!text.contains("must point"), "the hint about DNS appears only once: {text}");
         }
-        assert!(shown(&waiting).contains("STATE     waiting for certificate\nREASON    app.example.org"));
+        assert!(
+            route_details(&waiting).contains("STATE     waiting for certificate\nREASON    app.example.org")
+        );
     }
 }

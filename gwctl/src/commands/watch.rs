@@ -1,6 +1,6 @@
-//! `gwctl routes list --watch`: the list, and then a line for each change.
+//! The command `gwctl routes list --watch`, which prints the routes and then each change.
 
-mod lines;
+mod formatter;
 
 use std::future::pending;
 use std::time::Duration;
@@ -15,28 +15,27 @@ use tokio::{io::Interest, net::unix::pipe::Sender};
 use webgateway_proto::api::{LONGEST_WAIT, MAX_PAGE, RouteListParams, method};
 use webgateway_proto::model::KeyId;
 
-use self::lines::Lines;
+use self::formatter::EventFormatter;
 use super::pages;
-use crate::difference::{ChangeKind, Event, difference};
-use crate::error::{CommandError, Kind};
-use crate::output;
-use crate::output::OutputOptions;
+use crate::diff::{ChangeKind, RouteEvent, diff};
+use crate::error::{CommandError, FailureKind};
+use crate::output::{self, OutputOptions};
 use crate::trace::RetryNotice;
 
-/// The largest number of routes that are watched.
-const MOST: u32 = 10_000;
-/// The shortest time between two readings of the list: changes may come in hundreds.
-const PACE: Duration = Duration::from_secs(1);
-/// The pause after a gateway was away, or had no place for one more who waits.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The maximum number of routes that can be watched.
+const MAX_ROUTES: u32 = 10_000;
+/// The minimum time between two list calls, because there may be hundreds of changes per second.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after an error, such as a gateway that was unavailable or had too many waiting calls.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
 
-/// The routes at one version.
-struct Listing {
+/// All routes at one version.
+struct RouteSnapshot {
     version: u64,
     routes: Vec<Value>,
 }
 
-/// Prints until nobody reads any more, or until what fails will not pass.
+/// Prints routes and changes until the reader closes stdout or a permanent error occurs.
 pub(super) async fn watch(
     client: Client,
     caller: &KeyId,
@@ -44,78 +43,83 @@ pub(super) async fn watch(
     options: OutputOptions,
 ) -> Result<(), CommandError> {
     tokio::select! {
-        failed = follow(client, caller, params, options) => failed,
-        () = reader_gone() => Ok(()),
+        result = print_changes(client, caller, params, options) => result,
+        () = stdout_closed() => Ok(()),
     }
 }
 
-async fn follow(
+async fn print_changes(
     client: Client,
     caller: &KeyId,
     params: RouteListParams,
     options: OutputOptions,
 ) -> Result<(), CommandError> {
-    let mut at = Instant::now() + PACE;
-    let mut known = list(&client, &params, None).await?;
-    let mut lines = Lines::new(options.format, caller);
-    let listed = known.routes.iter().map(|route| Event { kind: ChangeKind::Listed, route: route.clone() });
-    let mut goes_on = output::put(&lines.listed(&listed.collect::<Vec<_>>())?)?;
+    let mut next_call = Instant::now() + MIN_INTERVAL;
+    let mut previous = fetch_routes(&client, &params, None).await?;
+    let mut formatter = EventFormatter::new(options.format, caller);
+    let listed =
+        previous.routes.iter().map(|route| RouteEvent { kind: ChangeKind::Listed, route: route.clone() });
+    let mut is_open = output::write_stdout(&formatter.format_initial(&listed.collect::<Vec<_>>())?)?;
     let notice = RetryNotice::new(options.format);
-    let (once, patient) = (client.clone().retry_for(Duration::ZERO), client.retry_for(Duration::MAX));
-    let patient = if options.verbose { patient } else { patient.observed_by(notice.clone()) };
-    while goes_on {
-        sleep_until(at).await;
-        let seen = match list(&once, &params, Some(known.version)).await {
-            Ok(seen) => {
-                at = Instant::now() + PACE;
-                seen
+    let (once, retrying) = (client.clone().retry_for(Duration::ZERO), client.retry_for(Duration::MAX));
+    let retrying = if options.verbose { retrying } else { retrying.observed_by(notice.clone()) };
+    while is_open {
+        sleep_until(next_call).await;
+        let current = match fetch_routes(&once, &params, Some(previous.version)).await {
+            Ok(current) => {
+                next_call = Instant::now() + MIN_INTERVAL;
+                current
             }
-            // What will not pass fails again; after what does the list is here at once, whatever its version.
+            // A permanent error occurs again here and ends the watch. After a transient one the list is fetched without
+            // waiting for a newer version, so that the user soon learns that the gateway responds again.
             Err(_) => {
-                let seen = list(&patient, &params, None).await?;
-                notice.answered();
-                at = Instant::now() + PAUSE;
-                seen
+                let current = fetch_routes(&retrying, &params, None).await?;
+                notice.call_succeeded();
+                next_call = Instant::now() + RECOVERY_PAUSE;
+                current
             }
         };
-        goes_on = output::put(&lines.of(&difference(&known.routes, &seen.routes))?)?;
-        known = seen;
+        is_open = output::write_stdout(&formatter.format(&diff(&previous.routes, &current.routes))?)?;
+        previous = current;
     }
     Ok(())
 }
 
-/// Reads all pages; with `newer_than`, as soon as there is something newer, or after a while all the same.
-async fn list(
+/// Fetches all pages. With `newer_than`, the gateway responds when there is a newer version, or after [`LONGEST_WAIT`].
+async fn fetch_routes(
     client: &Client,
     params: &RouteListParams,
     newer_than: Option<u64>,
-) -> Result<Listing, CommandError> {
+) -> Result<RouteSnapshot, CommandError> {
     let page = async |limit, cursor: Option<String>| {
-        // The first page waits; the others belong to it.
+        // Only the first page waits; the others belong to the same version.
         let newer_than = newer_than.filter(|_| cursor.is_none());
         let wait = newer_than.map(|_| LONGEST_WAIT);
         let limit = Some(limit).filter(|limit| *limit < MAX_PAGE);
         let params = RouteListParams { limit, cursor, newer_than, wait, ..params.clone() };
         client.call(method::ROUTES_LIST, &params).await
     };
-    let mut list: Value = pages::all("routes", Some(MOST + 1), page).await?;
+    let mut list: Value = pages::fetch_all("routes", Some(MAX_ROUTES + 1), page).await?;
     let Some(version) = list["version"].as_u64() else {
-        return Err(CommandError::new(Kind::Unexpected, "the gateway is too old to be watched")
-            .hint("ask again and again: gwctl routes list"));
+        return Err(CommandError::new(FailureKind::Unexpected, "the gateway is too old for --watch")
+            .hint("repeat `gwctl routes list` instead"));
     };
     let routes = list["routes"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    if routes.len() > MOST as usize {
-        return Err(CommandError::new(Kind::Usage, format!("there are more than {MOST} routes to watch"))
-            .flag("-w/--watch")
-            .hint("watch some of them: --owner, --host or --mode"));
+    if routes.len() > MAX_ROUTES as usize {
+        return Err(CommandError::new(
+            FailureKind::Usage,
+            format!("there are more than {MAX_ROUTES} routes to watch"),
+        )
+        .flag("-w/--watch")
+        .hint("select fewer routes with --owner, --host or --mode"));
     }
-    Ok(Listing { version, routes })
+    Ok(RouteSnapshot { version, routes })
 }
 
-/// Resolves when stdout is a pipe and its reader has gone, such as `head`.
+/// Completes when stdout is a pipe and its reader, such as `head`, has closed it.
 #[cfg(target_os = "linux")]
-async fn reader_gone() {
-    // What cannot be watched, such as a file, has nobody who could go.
+async fn stdout_closed() {
+    // Other kinds of stdout, such as a file, cannot be polled, and have no reader that could close them.
     let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
     match stdout {
         Ok(stdout) if stdout.ready(Interest::ERROR).await.is_ok() => {}
@@ -123,8 +127,8 @@ async fn reader_gone() {
     }
 }
 
-/// Elsewhere it is the next line that nobody takes.
+/// Never completes: on other systems the next write detects that the reader has closed stdout.
 #[cfg(not(target_os = "linux"))]
-async fn reader_gone() {
+async fn stdout_closed() {
     pending().await
 }

@@ -1,31 +1,31 @@
-//! The one table of exit codes.
+//! The kinds of command errors and their exit codes.
 
 use gwctl::ErrorKind;
 
-/// The kinds of failure a script can tell apart.
+/// The kind of a command error. Each kind has its own exit code, by which scripts distinguish errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// An answer nobody expected, or a fault on this machine.
+pub(crate) enum FailureKind {
+    /// The response is unexpected, or something failed on this machine.
     Unexpected,
-    /// A wrong flag, value or key file.
+    /// A flag, a value or a file is invalid.
     Usage,
-    /// No gateway there, or not now.
+    /// The gateway cannot be reached, or is temporarily unavailable.
     Unreachable,
-    /// Signature or key not accepted.
+    /// The gateway does not accept the signature or the key.
     Unauthenticated,
-    /// Not allowed.
+    /// The key is not allowed to do this.
     Forbidden,
-    /// Not there.
+    /// The object does not exist.
     NotFound,
-    /// A clash with what is there.
+    /// The request conflicts with something that exists, such as a taken host.
     Conflict,
-    /// A value the gateway refuses.
+    /// The gateway rejects a value.
     InvalidParams,
-    /// Done, but not on every node.
+    /// The change is stored, but not applied on every node.
     NotEverywhere,
 }
 
-impl Kind {
+impl FailureKind {
     /// Returns the exit code, as `gwctl --help` documents it.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// Returns a stable word for the kind, where the gateway gives none.
+    /// Returns the identifier for errors to which the gateway gives none.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Unexpected => "unexpected",
@@ -56,16 +56,18 @@ impl Kind {
         }
     }
 
-    /// Returns the hint of the kind, for an error that has none of its own.
+    /// Returns the hint for errors that have no hint of their own.
     pub(super) const fn hint(self) -> Option<&'static str> {
         match self {
-            Self::Unreachable => Some("is the gateway running, and is -u (or WEBGATEWAY_URL) its URL?"),
+            Self::Unreachable => {
+                Some("check that the gateway is running and that -u (or WEBGATEWAY_URL) is its URL")
+            }
             Self::Unauthenticated => Some(
-                "does the operator have the public key under the name given with -i, is -k its private half, and \
-                 is this machine's clock right? -v shows what was signed",
+                "check that the operator has the public key under the id given with -i, that -k is its private \
+                 key, and that this machine's clock is right; -v shows what was signed",
             ),
-            Self::Forbidden => Some("the operator can tell what this key may do"),
-            Self::NotFound => Some("`gwctl routes list` shows what is there"),
+            Self::Forbidden => Some("ask the operator what this key is allowed to do"),
+            Self::NotFound => Some("`gwctl routes list` shows the existing routes"),
             Self::Unexpected | Self::Usage | Self::Conflict | Self::InvalidParams | Self::NotEverywhere => {
                 None
             }
@@ -73,7 +75,7 @@ impl Kind {
     }
 }
 
-impl From<ErrorKind> for Kind {
+impl From<ErrorKind> for FailureKind {
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::Unexpected => Self::Unexpected,
@@ -95,15 +97,15 @@ mod tests {
     #[test]
     fn every_exit_code_is_documented() {
         let kinds = [
-            Kind::Unexpected,
-            Kind::Usage,
-            Kind::Unreachable,
-            Kind::Unauthenticated,
-            Kind::Forbidden,
-            Kind::NotFound,
-            Kind::Conflict,
-            Kind::InvalidParams,
-            Kind::NotEverywhere,
+            FailureKind::Unexpected,
+            FailureKind::Usage,
+            FailureKind::Unreachable,
+            FailureKind::Unauthenticated,
+            FailureKind::Forbidden,
+            FailureKind::NotFound,
+            FailureKind::Conflict,
+            FailureKind::InvalidParams,
+            FailureKind::NotEverywhere,
         ];
         for (kind, code) in kinds.into_iter().zip(1..) {
             assert_eq!(kind.exit_code(), code);

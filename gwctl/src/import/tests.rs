@@ -1,4 +1,4 @@
-//! Every key of the predecessor comes over, or is named.
+//! Tests that every key of the predecessor's configuration is converted or has a note.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ fn caddy(load: Value) -> String {
 }
 
 #[test]
-fn every_key_comes_over() {
+fn every_key_is_converted() {
     let imported = import(&caddy(json!({
         "module": "mycelium",
         "base_domain": "gateway.example.com",
@@ -25,7 +25,7 @@ fn every_key_comes_over() {
         "local_acme_root": "pebble.pem",
     })))
     .unwrap();
-    let made = "# Made by `gwctl import` from the predecessor's configuration.\n";
+    let comment = "# Converted by `gwctl import` from the predecessor's configuration.\n";
     let expected = r#"base_domain = "gateway.example.com"
 public_ip = ["192.0.2.10"]
 admin_id = "root.pub"
@@ -43,14 +43,14 @@ module = "http"
 uri = "https://keys.example.com/{id}"
 ttl = "60000ms"
 "#;
-    assert_eq!(imported.controlplane, format!("{made}{expected}"));
-    assert_eq!(imported.dataplane, format!("{made}https_port = 8443\nhttp_port = 80\n"));
+    assert_eq!(imported.controlplane, format!("{comment}{expected}"));
+    assert_eq!(imported.dataplane, format!("{comment}https_port = 8443\nhttp_port = 80\n"));
     assert_eq!(imported.notes.len(), 1);
-    assert!(imported.notes[0].contains("routes are created anew"), "{:?}", imported.notes);
+    assert!(imported.notes[0].contains("routes have to be created again"), "{:?}", imported.notes);
 }
 
 #[test]
-fn what_has_no_counterpart_is_named() {
+fn keys_without_a_counterpart_have_a_note() {
     let text = json!({
         "apps": { "http": {} },
         "logging": {},
@@ -86,10 +86,10 @@ fn what_has_no_counterpart_is_named() {
 }
 
 #[test]
-fn a_wrong_value_names_its_key() {
-    assert!(matches!(import("{"), Err(ImportError::NotJson(_))));
-    assert!(matches!(import("{}"), Err(ImportError::NotMycelium)));
-    assert!(matches!(import(&caddy(json!({ "module": "http" }))), Err(ImportError::NotMycelium)));
+fn an_invalid_value_is_reported_with_its_key() {
+    assert!(matches!(import("{"), Err(ImportError::Json(_))));
+    assert!(matches!(import("{}"), Err(ImportError::OtherModule)));
+    assert!(matches!(import(&caddy(json!({ "module": "http" }))), Err(ImportError::OtherModule)));
     for (key, value) in [
         ("base_domain", json!("-")),
         ("public_ip", json!(["x"])),
@@ -107,7 +107,7 @@ fn a_wrong_value_names_its_key() {
 }
 
 #[test]
-fn durations_are_read_as_caddy_reads_them() {
+fn durations_are_parsed_as_in_caddy() {
     for (value, expected) in [
         (json!("60s"), 60_000),
         (json!("1m30s"), 90_000),
@@ -117,9 +117,9 @@ fn durations_are_read_as_caddy_reads_them() {
         (json!("5d"), 432_000_000),
         (json!(20_000_000), 20),
     ] {
-        assert_eq!(milliseconds(&value), Some(expected), "{value}");
+        assert_eq!(parse_milliseconds(&value), Some(expected), "{value}");
     }
     for value in [json!(""), json!("soon"), json!("10"), json!("s"), json!(true), json!(-1), json!("1..2s")] {
-        assert_eq!(milliseconds(&value), None, "{value}");
+        assert_eq!(parse_milliseconds(&value), None, "{value}");
     }
 }

@@ -1,4 +1,4 @@
-//! The name of a key pair to be made.
+//! The name of a new key pair.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,44 +11,44 @@ use webgateway_proto::model::{InvalidKeyId, KeyId};
 pub struct KeyName {
     /// The key id.
     pub id: KeyId,
-    /// The private half's file.
+    /// The path of the private key file.
     pub private: PathBuf,
-    /// The public half's file.
+    /// The path of the public key file.
     pub public: PathBuf,
 }
 
-/// A text that cannot name a key pair.
+/// The name of a key pair is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidKeyName {
-    /// No file name at all, or not in UTF-8.
+pub enum KeyNameError {
+    /// The path has no file name, or the name is not UTF-8.
     #[error("`{0}` does not name a file")]
     NoName(String),
-    /// The ending is given too.
-    #[error("`{0}` has an ending already: leave it out, .priv and .pub are added")]
-    Ending(String),
-    /// The public half's file name would be no key id.
+    /// The name has the extension `.priv` or `.pub`.
+    #[error("`{0}` has an extension: omit it, .priv and .pub are added")]
+    Extension(String),
+    /// The name of the public key file is not a valid key id.
     #[error(transparent)]
     Id(#[from] InvalidKeyId),
 }
 
 impl KeyName {
-    /// Takes a name, or a path with the name at its end.
+    /// Parses a name, or a path that ends in the name.
     ///
     /// # Errors
-    /// No file name, one with an ending of its own, or one that makes no key id.
-    pub fn parse(path: &Path) -> Result<Self, InvalidKeyName> {
-        let no_name = || InvalidKeyName::NoName(path.display().to_string());
+    /// The path has no file name, the name has an extension, or it does not form a valid key id.
+    pub fn parse(path: &Path) -> Result<Self, KeyNameError> {
+        let no_name = || KeyNameError::NoName(path.display().to_string());
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
         if name.ends_with(".priv") || name.ends_with(".pub") {
-            return Err(InvalidKeyName::Ending(name.to_owned()));
+            return Err(KeyNameError::Extension(name.to_owned()));
         }
         let id = format!("{name}.pub").parse()?;
-        let with = |ending: &str| {
+        let with_extension = |extension: &str| {
             let mut file = OsString::from(name);
-            file.push(ending);
+            file.push(extension);
             path.with_file_name(file)
         };
-        Ok(Self { id, private: with(".priv"), public: with(".pub") })
+        Ok(Self { id, private: with_extension(".priv"), public: with_extension(".pub") })
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_name_may_have_a_folder_but_no_ending() {
+    fn a_key_name_may_have_a_directory_but_no_extension() {
         let name = KeyName::parse("keys/user1".as_ref()).unwrap();
         assert_eq!((name.id.as_str(), name.private.to_str()), ("user1.pub", Some("keys/user1.priv")));
         assert_eq!(KeyName::parse("a.b".as_ref()).unwrap().public.to_str(), Some("a.b.pub"));

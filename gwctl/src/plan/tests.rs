@@ -1,4 +1,4 @@
-//! Plans, and what is there once they are carried out.
+//! Tests of plans and of the routes after a plan was applied.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use webgateway_proto::api::RouteState;
 use webgateway_proto::model::{Balance, HealthCheck, Mode, RouteOptions};
 
 use super::*;
-use crate::manifest::Place;
+use crate::manifest::HostSpec;
 
-fn wanted(host: &str, port: u16) -> Desired {
-    Desired {
-        place: Place::Host(host.to_owned()),
+fn wanted(host: &str, port: u16) -> DesiredRoute {
+    DesiredRoute {
+        host: HostSpec::Host(host.to_owned()),
         backends: vec![format!("[400::1]:{port}")],
         mode: Mode::Terminate,
         options: RouteOptions::default(),
     }
 }
 
-fn made(wanted: &Desired, version: u64) -> RouteView {
+fn stored(wanted: &DesiredRoute, version: u64) -> RouteView {
     RouteView {
-        id: format!("id of {}", wanted.place.text()),
+        id: format!("id of {}", wanted.host.as_str()),
         owner: "user1.pub".to_owned(),
-        host: wanted.place.text().to_owned(),
+        host: wanted.host.as_str().to_owned(),
         mode: wanted.mode,
         backends: wanted.backends.clone(),
         options: wanted.options.clone(),
@@ -36,16 +36,16 @@ fn made(wanted: &Desired, version: u64) -> RouteView {
     }
 }
 
-/// Does what the gateway does.
-fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
+/// Applies a plan as the gateway would.
+fn apply(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
     for step in &plan.steps {
         match step {
             Step::Create(wanted) => {
-                assert!(routes.iter().all(|route| route.host != wanted.place.text()), "the host is taken");
-                routes.push(made(wanted, 9));
+                assert!(routes.iter().all(|route| route.host != wanted.host.as_str()), "the host is taken");
+                routes.push(stored(wanted, 9));
             }
             Step::Update(route, wanted) => {
-                let update = update(route, wanted);
+                let update = update_params(route, wanted);
                 let found = routes.iter_mut().find(|route| route.id == update.id).unwrap();
                 assert_eq!(update.expected_version, Some(found.version));
                 found.backends = update.backends.unwrap_or(found.backends.clone());
@@ -54,13 +54,13 @@ fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
                 found.version += 1;
             }
             Step::Delete(route) => {
-                let delete = delete(route);
-                let is_it = |other: &RouteView| other.id == delete.id;
+                let delete = delete_params(route);
+                let is_same = |other: &RouteView| other.id == delete.id;
                 assert_eq!(
                     delete.expected_version,
-                    routes.iter().find(|other| is_it(other)).map(|it| it.version)
+                    routes.iter().find(|other| is_same(other)).map(|other| other.version)
                 );
-                routes.retain(|other| !is_it(other));
+                routes.retain(|other| !is_same(other));
             }
         }
     }
@@ -68,12 +68,12 @@ fn carry_out(plan: &Plan, mut routes: Vec<RouteView>) -> Vec<RouteView> {
 }
 
 #[test]
-fn each_step_reads_well() {
+fn each_step_is_described_in_a_line() {
     let desired = [wanted("a.example", 80), wanted("b.example", 81), wanted("c.example", 82)];
-    let there = [wanted("b.example", 80), wanted("c.example", 82), wanted("d.example", 83)];
-    let actual: Vec<RouteView> = there.iter().map(|route| made(route, 1)).collect();
+    let existing = [wanted("b.example", 80), wanted("c.example", 82), wanted("d.example", 83)];
+    let actual: Vec<RouteView> = existing.iter().map(|route| stored(route, 1)).collect();
     let plan = plan(&desired, &actual, true);
-    let lines: Vec<String> = plan.steps.iter().map(Step::line).collect();
+    let lines: Vec<String> = plan.steps.iter().map(Step::text).collect();
     assert_eq!(
         lines,
         [
@@ -92,9 +92,9 @@ prop_compose! {
         random in any::<bool>(),
         passthrough in any::<bool>(),
         interval in prop::option::of(1..3_u64),
-    ) -> Desired {
-        Desired {
-            place: Place::Host(host.to_owned()),
+    ) -> DesiredRoute {
+        DesiredRoute {
+            host: HostSpec::Host(host.to_owned()),
             backends: ports.into_iter().map(|port| format!("[400::1]:{port}")).collect(),
             mode: if passthrough { Mode::Passthrough } else { Mode::Terminate },
             options: RouteOptions {
@@ -107,7 +107,7 @@ prop_compose! {
     }
 }
 
-fn some_routes() -> impl Strategy<Value = Vec<Desired>> {
+fn some_routes() -> impl Strategy<Value = Vec<DesiredRoute>> {
     let hosts = vec!["a.example", "b.example", "c.example", "d.example", "e.example"];
     subsequence(hosts, 0..=5)
         .prop_flat_map(|hosts| hosts.into_iter().map(route).collect::<Vec<_>>())
@@ -116,15 +116,15 @@ fn some_routes() -> impl Strategy<Value = Vec<Desired>> {
 
 proptest! {
     #[test]
-    fn what_is_planned_makes_what_is_wanted(desired in some_routes(), there in some_routes(), prune: bool) {
-        let actual: Vec<RouteView> = there.iter().map(|route| made(route, 1)).collect();
+    fn an_applied_plan_yields_the_desired_routes(desired in some_routes(), existing in some_routes(), prune: bool) {
+        let actual: Vec<RouteView> = existing.iter().map(|route| stored(route, 1)).collect();
         let first = plan(&desired, &actual, prune);
-        let after = carry_out(&first, actual.clone());
+        let after = apply(&first, actual.clone());
         for wanted in &desired {
-            let found = after.iter().find(|route| route.host == wanted.place.text()).unwrap();
-            prop_assert_eq!(&made(wanted, found.version), found);
+            let found = after.iter().find(|route| route.host == wanted.host.as_str()).unwrap();
+            prop_assert_eq!(&stored(wanted, found.version), found);
         }
-        let kept = actual.iter().filter(|route| desired.iter().all(|wanted| wanted.place.text() != route.host));
+        let kept = actual.iter().filter(|route| desired.iter().all(|wanted| wanted.host.as_str() != route.host));
         let kept = if prune { 0 } else { kept.count() };
         prop_assert_eq!(after.len(), desired.len() + kept);
         let again = plan(&desired, &after, prune);

@@ -13,6 +13,8 @@ use super::{DnsMetrics, HEADER, Transport};
 const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// The questions of one network at once.
 const BURST: NonZeroU32 = NonZeroU32::new(400).unwrap();
+/// The longest name, in bytes (RFC 1035 §2.3.4).
+const NAME: usize = 255;
 /// "Truncated", in the first byte of a header's flags (RFC 1035 §4.1.1).
 const TRUNCATED: u8 = 0x02;
 /// "Server failure", in the second byte of a header's flags.
@@ -76,12 +78,15 @@ pub fn server_failure(question: &[u8]) -> Option<Vec<u8>> {
     empty_answer(question, 0, SERVER_FAILURE)
 }
 
-/// Returns a header and the question, no larger than it came.
+/// Returns a header and the question, if there is one, no larger than it came.
 fn empty_answer(question: &[u8], flags: u8, code: u8) -> Option<Vec<u8>> {
+    if question.get(4..6)? == [0, 0] {
+        return header(question, flags, code).filter(|header| header.len() <= question.len());
+    }
     let mut end = HEADER;
     loop {
         match usize::from(*question.get(end)?) {
-            0 => break,
+            0 if end < HEADER + NAME => break,
             length @ 1..=63 => end += 1 + length,
             _ => return None,
         }
@@ -117,6 +122,13 @@ mod tests {
         for cut in 0..19 {
             assert_eq!(server_failure(&QUESTION[..cut]), None, "cut at {cut}");
         }
+        let named =
+            |labels: usize| [&QUESTION[..HEADER], &b"\x01a".repeat(labels), b"\x00\x00\x10\x00\x01"].concat();
+        assert_eq!(server_failure(&named(127)).unwrap().len(), named(127).len(), "the longest name");
+        assert_eq!(server_failure(&named(128)), None, "no name is that long");
+        let mut none = QUESTION.to_vec();
+        none[5] = 0;
+        assert_eq!(server_failure(&none).unwrap(), b"\x12\x34\x81\x02\0\0\0\0\0\0\0\0", "nothing was asked");
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod application;
 mod bind;
 pub mod client_io;
 mod descriptors;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inherited;
 pub mod listen;
 mod local;

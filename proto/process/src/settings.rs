@@ -204,7 +204,7 @@ fn argument(key: &Key) -> Arg {
         Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys").global(true);
     match key.kind {
         Kind::Text => arg.value_name("VALUE"),
-        Kind::Duration => arg.value_name("TIME"),
+        Kind::Duration => arg.value_name("DURATION"),
         Kind::Address => arg.value_name("ADDRESS:PORT"),
         Kind::Path => arg.value_name("PATH"),
         Kind::Integer => arg.value_name("N"),

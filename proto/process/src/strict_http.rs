@@ -265,5 +265,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for StrictHttp<I> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

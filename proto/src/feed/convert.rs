@@ -1,6 +1,8 @@
 //! The only place that touches generated types: wire messages in, domain types out, and the reverse.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod options;
 mod report;
 mod resources;

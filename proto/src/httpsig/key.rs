@@ -3,6 +3,8 @@
 mod algorithm;
 mod encoding;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod rsa;
 mod several;
 

@@ -1,6 +1,8 @@
 //! Reading a request's signatures and holding each against our requirements.
 
 mod candidates;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, Uri};

@@ -4,8 +4,10 @@ mod blocks;
 mod links;
 mod names;
 
+use std::fs;
+
 use anyhow::Result;
-use webgateway_tests::document::Document;
+use webgateway_tests::document::{Document, root};
 
 /// The longest that documents may be which are to be read in one go, in lines.
 const LONGEST: [(&str, usize); 3] = [("README.md", 200), ("ARCHITECTURE.md", 150), ("SECURITY.md", 100)];
@@ -53,6 +55,19 @@ fn the_index_has_every_document() {
         let path = &document.path;
         let link = path.strip_prefix("docs/").map_or_else(|| format!("../{path}"), str::to_owned);
         assert!(links.contains(&link), "{INDEX} has no link to {link}");
+    }
+}
+
+/// `gwctl --help` is the source, as its snapshot has it.
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (help, guide) = (read("gwctl/tests/snapshots/help.txt"), read("docs/owners-guide.md"));
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    for line in codes.lines().take_while(|line| !line.is_empty()) {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {meaning} |");
+        assert!(guide.contains(&row), "docs/owners-guide.md has no row {row}");
     }
 }
 

@@ -62,7 +62,8 @@ impl Crate {
         let mut modules: BTreeMap<String, Outline> = BTreeMap::new();
         for source in files {
             let inner = source.path[src.len()..].trim_start_matches('/');
-            let is_test = inner.split('/').any(|part| part == "tests" || part == "tests.rs");
+            let is_test =
+                inner.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "fuzz" | "fuzz.rs"));
             if !is_test {
                 let stem = inner.trim_end_matches(".rs").trim_end_matches("/mod");
                 let is_root = matches!(stem, "lib" | "main");

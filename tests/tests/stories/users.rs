@@ -141,7 +141,7 @@ async fn what_is_tried_is_not_done(scene: &Scene) -> Result<()> {
     let world = Complete::start(scene).await?;
     let tried = world.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     let told =
-        tried.stdout.starts_with("Nothing was done.") && tried.stdout.contains("https://a.gw.example/");
+        tried.stdout.starts_with("Nothing was stored.") && tried.stdout.contains("https://a.gw.example/");
     ensure!(tried.code == Some(0) && told, "{tried:?}");
     let list = world.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"] == json!([]), "{list}");

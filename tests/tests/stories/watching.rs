@@ -104,9 +104,9 @@ async fn a_gateway_that_restarts_is_waited_for(scene: &Scene) -> Result<()> {
     let mut watch = Watch::start(scene, &alice, &[])?;
     watch.says(&["kept.gw.example"]).await?;
     controller.process().kill()?;
-    watch.says(&["warning:", "still trying"]).await?;
+    watch.says(&["warning:", "retrying"]).await?;
     let mut controller = Controller::start(scene).await?;
-    watch.says(&["warning:", "answers again"]).await?;
+    watch.says(&["warning:", "responds again"]).await?;
     alice.create_route("-s new -b [400::1]:81").await?;
     watch.says(&["+  ", "new.gw.example"]).await?;
     let told = watch.0.logged()?;

@@ -1,4 +1,5 @@
-//! `docs/route-options.md` is what the model and the flags say: `UPDATE=1 cargo test -p gwctl route_options` writes it.
+//! The generator of `docs/route-options.md` from the model and the flags. `UPDATE=1 cargo test -p gwctl route_options`
+//! writes it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,11 +15,11 @@ use crate::cli::options::HEADING;
 const HEAD: &str = "\
 # Route options
 
-Everything that a route says beyond its host, its mode and its backends. The names are those of the API, of the file that
-`gwctl routes apply` reads, and of the feed file; `gwctl routes create` and `gwctl routes update` have the flags. In an
-update, an option that is left out stays as it is, and `null` (`--reset NAME`) gives it its default again. An option that
-a node does not know, because the node is older than the controlplane, is never ignored: the node rejects the route by name
-and keeps serving what it had.
+The options of a route are its settings beyond host, mode and backends. The API, the file for `gwctl routes apply` and
+the feed file use the names below; `gwctl routes create` and `gwctl routes update` have flags for each option. In an
+update, an option that is left out keeps its value, and `null` (`--reset NAME`) resets it to its default. A node that is
+older than the controlplane may not know an option. It never ignores such an option: it rejects the route, reports the
+rejection, and keeps serving the previous version of the route.
 ";
 
 #[test]
@@ -28,9 +29,9 @@ fn every_option_has_flags_and_is_documented() {
     if std::env::var_os("UPDATE").is_some() {
         return std::fs::write(&path, page).unwrap();
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let current = std::fs::read_to_string(&path).unwrap_or_default();
     let update = "UPDATE=1 cargo test -p gwctl route_options";
-    assert!(kept == page, "docs/route-options.md is not what the code says; if that is meant: {update}");
+    assert!(current == page, "docs/route-options.md is out of date; to update it: {update}");
 }
 
 fn page() -> String {
@@ -46,7 +47,7 @@ fn page() -> String {
         write!(page, "\n## {name}\n\n{described}\nDefault: {default}. Example: `\"{name}\": {sample}`.\n\n")
             .unwrap();
         let flags = flags_of(name);
-        assert!(!flags.is_empty(), "`{name}` has no flag: it is called as the option is");
+        assert!(!flags.is_empty(), "`{name}` has no flag of the same name");
         page.extend(flags.iter().map(flag_text));
     }
     page
@@ -56,7 +57,7 @@ fn json(options: &RouteOptions) -> Value {
     serde_json::to_value(options).unwrap()
 }
 
-/// The flags that are named after an option, which `--method` is not.
+/// Returns the flags of an option. They have its name, except for `--method`.
 fn flags_of(option: &str) -> Vec<Arg> {
     let root = Cli::command();
     let create = root.find_subcommand("routes").and_then(|routes| routes.find_subcommand("create")).unwrap();

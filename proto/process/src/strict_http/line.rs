@@ -6,7 +6,7 @@ pub(super) const LINE: usize = 128;
 /// The beginning of a line that came in earlier reads.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     last: Option<u8>,
     is_cut: bool,
 }

@@ -154,6 +154,34 @@ impl<'a> TypedKey<'a> {
     }
 }
 
+/// Writes a `SubjectPublicKeyInfo` (RFC 5280 §4.1) of an algorithm without parameters.
+pub(super) fn public(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let algorithm = write(SEQUENCE, &[&write(OBJECT_IDENTIFIER, &[algorithm])]);
+    // No unused bits.
+    write(SEQUENCE, &[&algorithm, &write(BIT_STRING, &[&[0], key])]).to_vec()
+}
+
+/// Writes a `OneAsymmetricKey` (RFC 5958 §2) of an algorithm without parameters, wiped when dropped.
+pub(super) fn private(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {
+    let algorithm = write(SEQUENCE, &[&write(OBJECT_IDENTIFIER, &[algorithm])]);
+    write(SEQUENCE, &[&write(INTEGER, &[&[0]]), &algorithm, &write(OCTET_STRING, &[key])])
+}
+
+/// Writes one value, wiped when dropped.
+fn write(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = length.to_be_bytes();
+    let digits: &[u8] = bytes.get(length.leading_zeros() as usize / 8..).unwrap_or_default();
+    let mut value = Zeroizing::new(Vec::with_capacity(2 + digits.len() + length));
+    value.push(tag);
+    if length > 0x7f {
+        value.push(0x80 | digits.len() as u8);
+    }
+    value.extend_from_slice(if length == 0 { &[0] } else { digits });
+    parts.iter().for_each(|part| value.extend_from_slice(part));
+    value
+}
+
 /// The seed in an ed25519 private key (RFC 8410 §7).
 pub(super) fn ed25519_seed(mut key: &[u8]) -> Option<[u8; 32]> {
     expect(&mut key, OCTET_STRING)?.try_into().ok()

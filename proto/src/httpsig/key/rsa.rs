@@ -15,6 +15,7 @@ use ed25519_dalek::pkcs8::{Document, SecretDocument};
 use zeroize::Zeroizing;
 
 use super::algorithm::{Algorithm, InvalidKey};
+use super::encoding::{self, RSASSA_PSS, TypedKey};
 
 /// An RSA key that verifies.
 #[derive(Clone)]
@@ -67,11 +68,14 @@ impl RsaPublic {
         UnparsedPublicKey::new(algorithm, self.key.as_ref()).verify(message, signature).is_ok()
     }
 
-    /// SPKI PEM.
+    /// SPKI PEM. The algorithm goes with the key, so that one for PSS alone stays so.
     pub(super) fn to_pem(&self) -> String {
-        let der: Result<PublicKeyX509Der<'_>, _> = self.key.as_der();
+        let der = match self.pss_alone {
+            true => Some(encoding::public(RSASSA_PSS, self.key.as_ref())),
+            false => AsDer::<PublicKeyX509Der<'_>>::as_der(&self.key).ok().map(|der| der.as_ref().to_vec()),
+        };
         // What was parsed can be written.
-        let document = der.ok().and_then(|der| Document::try_from(der.as_ref()).ok());
+        let document = der.and_then(|der| Document::try_from(der).ok());
         document.and_then(|document| document.to_pem("PUBLIC KEY", LineEnding::LF).ok()).unwrap_or_default()
     }
 }
@@ -98,9 +102,16 @@ impl RsaPrivate {
 
     /// PKCS#8 PEM.
     pub(super) fn to_pem(&self) -> Zeroizing<String> {
-        let der: Result<Pkcs8V1Der<'_>, _> = self.pair.as_der();
+        let common: Option<Pkcs8V1Der<'_>> = self.pair.as_der().ok();
+        let pss = || {
+            let key = TypedKey::private(common.as_ref()?.as_ref()).ok()?;
+            Some(encoding::private(RSASSA_PSS, key.key))
+        };
         // What was parsed can be written.
-        let document = der.ok().and_then(|der| SecretDocument::try_from(der.as_ref()).ok());
+        let document = match self.pss_alone {
+            true => pss().and_then(|der| SecretDocument::try_from(der.as_slice()).ok()),
+            false => common.as_ref().and_then(|der| SecretDocument::try_from(der.as_ref()).ok()),
+        };
         document.and_then(|document| document.to_pem("PRIVATE KEY", LineEnding::LF).ok()).unwrap_or_default()
     }
 }

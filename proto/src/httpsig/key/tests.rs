@@ -53,6 +53,8 @@ fn rsa_keys_are_read_in_every_form() {
 fn a_key_for_pss_alone_is_used_for_nothing_else() {
     let key = PrivateKey::parse(include_str!("../samples/pss.priv")).unwrap();
     assert_eq!(PublicKey::parse(include_str!("../samples/pss.pub")), Ok(key.public()));
+    assert_eq!(PublicKey::parse(&key.public().to_pem()), Ok(key.public()), "what it is for is written too");
+    assert_eq!(PrivateKey::parse(&key.to_pem()).unwrap().public(), key.public());
     assert_eq!(key.public().algorithms(), [Algorithm::RsaPssSha512]);
     assert!(key.public().verifies(Algorithm::RsaPssSha512, "x", &key.sign("x")));
 }

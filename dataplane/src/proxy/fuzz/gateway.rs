@@ -1,0 +1,288 @@
+//! A client's connection and those to a backend in memory, with all between them that heads, framing and trailers go
+//! through: the same parsers, rules and writers, without sockets, time and tasks.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use webgateway_process::{AnswerHeads, StrictAnswers, StrictHttp};
+
+use super::super::request::outgoing_head;
+use super::super::serve;
+use crate::backend::pool;
+use crate::config::Limits;
+use crate::http::error::ProxyError;
+use crate::http::framing::{Content, Direction, TrailerRules, frame_response};
+use crate::http::headers::{self, BadRequest, Forwarded};
+
+/// The host of requests that name none.
+pub(super) const SNI: &str = "sni.example";
+/// The client's address.
+pub(super) const CLIENT: &str = "192.0.2.7";
+/// The gateway's name in CDN-Loop.
+pub(super) const CDN_ID: &str = "gw.example";
+
+/// A request that was passed on, as the parser of requests found it.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The number of requests that were found before it.
+    pub(super) index: usize,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) authority: Vec<u8>,
+    pub(super) request: Rc<RefCell<BodyRecord>>,
+    /// The bytes that the backend was sent.
+    pub(super) sent: Rc<RefCell<Vec<u8>>>,
+    /// The answer, if one was taken.
+    pub(super) status: Cell<u16>,
+    pub(super) response: Rc<RefCell<BodyRecord>>,
+}
+
+/// The content of a message and its trailers, as its parser found them.
+#[derive(Debug, Default)]
+pub(super) struct BodyRecord {
+    pub(super) data: Vec<u8>,
+    pub(super) trailers: HeaderMap,
+    /// Is true if it did not come to its end.
+    pub(super) is_broken: bool,
+    is_over: bool,
+}
+
+/// All that came of what the two sides sent.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The requests that were passed on.
+    pub(super) passed: Vec<Passed>,
+    /// The number of requests that the parser found, refused ones among them.
+    pub(super) found: usize,
+    /// The bytes that the client was sent.
+    pub(super) answered: Vec<u8>,
+}
+
+/// One end of a connection: all that the other side sends, and what it is sent.
+#[derive(Debug, Clone, Default)]
+struct Pipe {
+    input: Bytes,
+    /// The request that has to be sent before the input comes.
+    question: Option<Rc<RefCell<BodyRecord>>>,
+    output: Rc<RefCell<Vec<u8>>>,
+    piece: usize,
+}
+
+#[derive(Default)]
+struct Gateway {
+    backend: Bytes,
+    piece: usize,
+    found: Cell<usize>,
+    passed: RefCell<Vec<Rc<Passed>>>,
+    connections: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
+}
+
+/// Passes on what a client sends in pieces of `piece` bytes to a backend that answers each request with `backend`.
+pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
+    let output = Rc::default();
+    let input = Bytes::copy_from_slice(client);
+    let pipe = Pipe { input, output: Rc::clone(&output), piece, question: None };
+    let gateway = Rc::new(Gateway { backend: Bytes::copy_from_slice(backend), piece, ..Gateway::default() });
+    let serving = Rc::clone(&gateway);
+    let service = service_fn(move |request| {
+        let gateway = Rc::clone(&serving);
+        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+    });
+    let builder = serve::http1_builder(&Limits::default());
+    let mut server =
+        Box::pin(builder.serve_connection(TokioIo::new(StrictHttp::new(pipe, Arc::default())), service));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut rounds = 0;
+    while server.as_mut().poll(&mut context).is_pending() {
+        let mut polled = std::mem::take(&mut *gateway.connections.borrow_mut());
+        polled.retain_mut(|connection| connection.as_mut().poll(&mut context).is_pending());
+        gateway.connections.borrow_mut().append(&mut polled);
+        rounds += 1;
+        assert!(rounds < 100_000, "the client waits for ever");
+    }
+    drop(server);
+    gateway.connections.borrow_mut().clear();
+    let gateway = Rc::into_inner(gateway).unwrap_or_default();
+    let passed = gateway.passed.into_inner().into_iter().filter_map(Rc::into_inner).collect();
+    let answered = output.borrow().clone();
+    Outcome { passed, found: gateway.found.get(), answered }
+}
+
+impl Gateway {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Through> {
+        let index = self.found.replace(self.found.get() + 1);
+        self.pass(index, request).await.unwrap_or_else(|error| {
+            let (head, _) = error.response().into_parts();
+            Response::from_parts(head, Through::default())
+        })
+    }
+
+    /// As [`super::super::handler`] and [`super::super::request`] do, without what concerns routes and sockets.
+    async fn pass(
+        &self,
+        index: usize,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Through>, ProxyError> {
+        let target = headers::check(&request, SNI)?;
+        if request.method() == Method::CONNECT {
+            return Err(ProxyError::Connect);
+        }
+        let authority = target.authority_value()?;
+        let is_head = request.method() == Method::HEAD;
+        let passed = Rc::new(Passed {
+            index,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            authority: authority.as_bytes().to_vec(),
+            ..Passed::default()
+        });
+        let upgrade = headers::asks_for_websocket(&request);
+        if upgrade && !request.body().is_end_stream() {
+            return Err(BadRequest::UpgradeBody.into());
+        }
+        let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
+        let forwarded =
+            Forwarded { client: &client, authority: &authority, proto: "https", cdn_id: &cdn_id, upgrade };
+        let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
+        headers::to_backend(request.headers_mut(), forwarded);
+        let (mut head, incoming) = request.into_parts();
+        let content = Content::of(&incoming);
+        outgoing_head(&mut head, content, &rules);
+        let body = Through::new(incoming, rules, &passed.request);
+        self.passed.borrow_mut().push(Rc::clone(&passed));
+        let response = self.send(Request::from_parts(head, body), &passed).await?;
+        let (mut head, incoming, rules) = self.vet(response, is_head)?;
+        passed.status.set(head.status.as_u16());
+        headers::to_client(&mut head.headers, false);
+        head.version = Version::HTTP_11;
+        Ok(Response::from_parts(head, Through::new(incoming, rules, &passed.response)))
+    }
+
+    async fn send(
+        &self,
+        request: Request<Through>,
+        passed: &Passed,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        let (input, output) = (self.backend.clone(), Rc::clone(&passed.sent));
+        let question = Some(Rc::clone(&passed.request));
+        let pipe = Pipe { input, output, piece: self.piece, question };
+        let heads = AnswerHeads::default();
+        heads.wait();
+        let pipe = TokioIo::new(StrictAnswers::new(pipe, heads));
+        let begun = pool::http1_builder(&Limits::default()).handshake(pipe).await;
+        let (mut sender, connection) = begun.map_err(|error| ProxyError::from(&error))?;
+        self.connections.borrow_mut().push(Box::pin(async move { drop(connection.await) }));
+        sender.try_send_request(request).await.map_err(|error| ProxyError::from(error.error()))
+    }
+
+    fn vet(
+        &self,
+        mut response: Response<Incoming>,
+        is_head: bool,
+    ) -> Result<(http::response::Parts, Incoming, TrailerRules), ProxyError> {
+        let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+        frame_response(&mut response, is_head, &rules)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::Upgrade);
+        }
+        let (head, incoming) = response.into_parts();
+        Ok((head, incoming, rules))
+    }
+}
+
+/// A body on its way through, of which notes are taken.
+#[derive(Default)]
+struct Through {
+    incoming: Option<(Incoming, TrailerRules)>,
+    record: Rc<RefCell<BodyRecord>>,
+}
+
+impl Through {
+    fn new(incoming: Incoming, rules: TrailerRules, record: &Rc<RefCell<BodyRecord>>) -> Self {
+        record.borrow_mut().is_over = incoming.is_end_stream();
+        Self { incoming: Some((incoming, rules)), record: Rc::clone(record) }
+    }
+}
+
+impl Body for Through {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let Some((incoming, rules)) = &mut this.incoming else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let mut record = this.record.borrow_mut();
+        match &frame {
+            Some(Ok(frame)) => {
+                record.data.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                record.trailers.extend(frame.trailers_ref().cloned().unwrap_or_default());
+                record.is_over |= frame.is_trailers() || incoming.is_end_stream();
+            }
+            Some(Err(_)) => (record.is_broken, record.is_over) = (true, true),
+            None => record.is_over = true,
+        }
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => rules.passing(frame).map(Ok),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(|(incoming, _)| incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), |(incoming, _)| incoming.size_hint())
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let is_early = |question: &Rc<RefCell<BodyRecord>>| {
+            !question.borrow().is_over || self.output.borrow().is_empty()
+        };
+        if self.question.as_ref().is_some_and(is_early) {
+            return Poll::Pending;
+        }
+        let size = self.piece.max(1).min(self.input.len()).min(buf.remaining());
+        buf.put_slice(&self.input.split_to(size));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.output.borrow_mut().extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,179 @@
+//! A reader of HTTP/1.1 messages that refuses whatever two readers could read in two ways (RFC 9112).
+
+/// The field lines of a section, names in lower case.
+pub(super) type Fields = Vec<(String, Vec<u8>)>;
+
+/// The reason why there is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The bytes may be one once more come.
+    Incomplete,
+    /// The bytes are none, whatever comes.
+    Invalid(&'static str),
+}
+
+/// The bytes of one direction of a connection, up to its end.
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    /// The three parts of the start line.
+    pub(super) start: [Vec<u8>; 3],
+    /// The header section.
+    pub(super) fields: Fields,
+    /// The content, decoded.
+    pub(super) content: Vec<u8>,
+    /// The trailer section.
+    pub(super) trailers: Fields,
+    /// Is true if the end of the connection ended the content.
+    pub(super) is_ended_by_close: bool,
+}
+
+/// The side that a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// A client sends requests.
+    Client,
+    /// A backend sends answers; the one to a HEAD has no content.
+    Backend { is_head: bool },
+}
+
+impl Reader<'_> {
+    /// Reads a message; what is not part of it is the rest.
+    pub(super) fn message(&mut self, side: Side) -> Result<Message, Unread> {
+        while side == Side::Client && self.rest.starts_with(b"\r\n") {
+            self.rest = &self.rest[2..];
+        }
+        let line = self.line()?.to_vec();
+        let mut parts = line.splitn(3, |byte| *byte == b' ').map(<[u8]>::to_vec);
+        let start = std::array::from_fn(|_| parts.next().unwrap_or_default());
+        let fields = self.section()?;
+        let mut message =
+            Message { start, fields, content: vec![], trailers: vec![], is_ended_by_close: false };
+        let is_coded = message.is_chunked()?;
+        let length = message.length()?;
+        if is_coded && length.is_some() {
+            return Err(Unread::Invalid("a length and a coding"));
+        }
+        let is_bodiless = match side {
+            Side::Client => !is_coded && length.is_none(),
+            Side::Backend { is_head } => {
+                let status = &message.start[1];
+                is_head || status.starts_with(b"1") || status == b"204" || status == b"304"
+            }
+        };
+        match length {
+            _ if is_bodiless => {}
+            _ if is_coded => self.chunks(&mut message)?,
+            Some(length) => message.content = self.take(length)?.to_vec(),
+            None => {
+                message.content = std::mem::take(&mut self.rest).to_vec();
+                message.is_ended_by_close = true;
+            }
+        }
+        Ok(message)
+    }
+
+    /// Reads a line and its CRLF; neither CR nor LF stands alone in it.
+    fn line(&mut self) -> Result<&[u8], Unread> {
+        let end = self.rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let Some(end) = end else { return Err(Unread::Incomplete) };
+        match &self.rest[end..] {
+            [b'\r', b'\n', rest @ ..] => {
+                let line = &self.rest[..end];
+                self.rest = rest;
+                Ok(line)
+            }
+            [b'\r'] => Err(Unread::Incomplete),
+            _ => Err(Unread::Invalid("a line end that is none")),
+        }
+    }
+
+    /// Reads field lines up to the empty one.
+    fn section(&mut self) -> Result<Fields, Unread> {
+        let mut fields = Fields::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(fields);
+            }
+            let colon = line.iter().position(|byte| *byte == b':').ok_or(Unread::Invalid("no colon"))?;
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if name.is_empty() || !name.iter().copied().all(is_token) {
+                return Err(Unread::Invalid("a field name"));
+            }
+            if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+                return Err(Unread::Invalid("a field value"));
+            }
+            fields.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value.to_vec()));
+        }
+    }
+
+    fn take(&mut self, length: u64) -> Result<&[u8], Unread> {
+        let length = usize::try_from(length).map_err(|_| Unread::Incomplete)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Unread::Incomplete)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn chunks(&mut self, message: &mut Message) -> Result<(), Unread> {
+        loop {
+            let line = self.line()?;
+            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            // Spaces before an extension are bad, but harmless (RFC 9112 §7.1.1).
+            let is_clear = matches!(line[digits..].trim_ascii().first(), None | Some(b';'));
+            let size = std::str::from_utf8(&line[..digits]).ok().filter(|_| is_clear);
+            let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
+            match size.ok_or(Unread::Invalid("the size of a chunk"))? {
+                0 => break,
+                size => message.content.extend_from_slice(self.take(size)?),
+            }
+            if !self.line()?.is_empty() {
+                return Err(Unread::Invalid("the end of a chunk"));
+            }
+        }
+        message.trailers = self.section()?;
+        Ok(())
+    }
+}
+
+impl Message {
+    /// Returns the values of a field, one for each line.
+    pub(super) fn values(&self, name: &str) -> Vec<&[u8]> {
+        self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice()).collect()
+    }
+
+    /// Returns whether it is coded with `chunked` alone.
+    fn is_chunked(&self) -> Result<bool, Unread> {
+        match self.values("transfer-encoding")[..] {
+            [] => Ok(false),
+            [value] if value.eq_ignore_ascii_case(b"chunked") => Ok(true),
+            _ => Err(Unread::Invalid("a coding")),
+        }
+    }
+
+    /// Returns its length, be it stated several times.
+    fn length(&self) -> Result<Option<u64>, Unread> {
+        let mut length = None;
+        for value in self.values("content-length").iter().flat_map(|value| value.split(|byte| *byte == b','))
+        {
+            let text = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number: Option<u64> = text.parse().ok().filter(|_| is_number);
+            let number = number.ok_or(Unread::Invalid("a length"))?;
+            if length.replace(number).is_some_and(|before| before != number) {
+                return Err(Unread::Invalid("two lengths"));
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// Returns whether a byte may stand in a token (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,145 @@
+//! Requests: whatever a client sends, a backend reads the same requests in what it is sent.
+
+use super::gateway::{BodyRecord, CDN_ID, CLIENT, Passed, exchange};
+use super::reference::{Fields, Message, Reader, Side, Unread};
+use super::trailers::is_early;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+/// The most of a line that [`webgateway_process::StrictHttp`] keeps from one read to the next.
+const LINE: usize = 128;
+
+/// The first byte is the size of the pieces that the rest, a client's stream, comes in.
+pub(crate) fn requests(input: &[u8]) {
+    let Some((piece, stream)) = input.split_first() else { return };
+    let whole = exchange(stream, ANSWER, usize::MAX);
+    for passed in &whole.passed {
+        is_as_sent(passed, stream);
+        is_clear(passed);
+    }
+    if stream.split(|byte| *byte == b'\n').any(|line| line.len() > LINE) {
+        return;
+    }
+    let cut = exchange(stream, ANSWER, usize::from(*piece));
+    assert_eq!(whole.passed.len(), cut.passed.len(), "in pieces of {piece}");
+    for (one, other) in whole.passed.iter().zip(&cut.passed) {
+        let in_short = |passed: &Passed| {
+            let body = passed.request.borrow();
+            let authority = passed.authority.clone();
+            (passed.method.clone(), passed.path.clone(), authority, body.data.clone(), body.is_broken)
+        };
+        assert_eq!(in_short(one), in_short(other), "in pieces of {piece}");
+    }
+}
+
+/// Checks that a strict reader finds this request in the client's stream, at its place.
+fn is_as_sent(passed: &Passed, stream: &[u8]) {
+    let body = passed.request.borrow();
+    let mut reader = Reader { rest: stream };
+    for _ in 0..passed.index {
+        let before = reader.message(Side::Client);
+        assert!(before.is_ok(), "before what was passed on: {before:?}");
+    }
+    let message = match reader.message(Side::Client) {
+        Ok(message) => message,
+        Err(Unread::Incomplete) => return assert!(body.is_broken, "cut off, but passed on as whole"),
+        Err(Unread::Invalid(_)) if body.is_broken => return,
+        Err(Unread::Invalid(what)) => unreachable!("{what} was passed on"),
+    };
+    assert!(!body.is_broken, "{message:?} is not passed on");
+    assert_eq!(message.content, body.data);
+    assert_eq!(message.start[0], passed.method.as_str().as_bytes());
+    assert_eq!(path(&message.start[1]), passed.path.as_bytes());
+    let trailers: Fields =
+        body.trailers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let names = |fields: &Fields| {
+        let mut names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&message.trailers), names(&trailers));
+}
+
+/// Returns the path and the query of a request's target (RFC 9112 §3.2), without the fragment that no client sends.
+fn path(target: &[u8]) -> Vec<u8> {
+    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
+    if target.starts_with(b"/") || target == b"*" {
+        return target.to_vec();
+    }
+    let authority = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+    let authority = target.get(authority..).unwrap_or_default();
+    match authority.iter().position(|byte| matches!(byte, b'/' | b'?')) {
+        Some(at) if authority[at] == b'/' => authority[at..].to_vec(),
+        Some(at) => [b"/", &authority[at..]].concat(),
+        None => b"/".to_vec(),
+    }
+}
+
+/// Checks that what the backend was sent is this one request, and can be read in one way only.
+fn is_clear(passed: &Passed) {
+    let (sent, body) = (passed.sent.borrow(), passed.request.borrow());
+    let mut reader = Reader { rest: &sent };
+    let message = match reader.message(Side::Client) {
+        Ok(message) => message,
+        Err(Unread::Incomplete) => {
+            return assert!(body.is_broken, "the backend waits for the rest of {passed:?}");
+        }
+        Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
+    };
+    assert!(!body.is_broken, "a part is sent as a whole: {}", sent.escape_ascii());
+    assert!(reader.rest.is_empty(), "more than one request: {}", sent.escape_ascii());
+    assert_eq!(
+        message.start,
+        [passed.method.as_str(), &passed.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
+    );
+    assert_eq!(message.content, body.data);
+    is_of_this_hop(&message, passed);
+    are_trailers(&message, &body);
+}
+
+fn is_of_this_hop(message: &Message, passed: &Passed) {
+    let ours: [(&str, &[u8]); 4] = [
+        ("host", &passed.authority),
+        ("x-forwarded-host", &passed.authority),
+        ("x-forwarded-for", CLIENT.as_bytes()),
+        ("x-forwarded-proto", b"https"),
+    ];
+    for (name, value) in ours {
+        assert_eq!(message.values(name), [value], "{name}");
+    }
+    assert_eq!(message.values("cdn-loop").last(), Some(&CDN_ID.as_bytes()));
+    let is_awaited = |name: &str| ours.iter().any(|(our, _)| *our == name);
+    for (name, value) in &message.fields {
+        let value = value.as_slice();
+        let is_fit = match name.as_str() {
+            "connection" => value == b"te" || value == b"upgrade",
+            "te" => value == b"trailers",
+            "upgrade" => value == b"websocket",
+            "transfer-encoding" => value == b"chunked",
+            "content-length" => value == b"0" || !value.starts_with(b"0"),
+            "trailer" => value
+                .split(|byte| *byte == b',')
+                .all(|name| !is_early(&name.trim_ascii().to_ascii_lowercase())),
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "expect"
+            | "http2-settings"
+            | "forwarded"
+            | "x-real-ip" => false,
+            name => !name.contains('_') && (!name.starts_with("x-forwarded-") || is_awaited(name)),
+        };
+        assert!(is_fit, "{name}: {} is sent", value.escape_ascii());
+    }
+    assert!(message.values("content-length").len() <= 1, "two lengths");
+    assert!(message.values("cookie").len() <= 1, "two cookies");
+}
+
+/// Checks that trailers are those of the client that may pass.
+fn are_trailers(message: &Message, body: &BodyRecord) {
+    for (name, value) in &message.trailers {
+        let mut values = body.trailers.get_all(name).iter();
+        assert!(values.any(|sent| sent.as_bytes() == value.as_slice()), "{name} is nobody's");
+        assert!(!is_early(name.as_bytes()) && !name.contains('_'), "{name} is a trailer");
+    }
+}

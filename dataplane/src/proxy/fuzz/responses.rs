@@ -1,0 +1,95 @@
+//! Responses: whatever a backend sends, the client reads one answer, and the content that was sent.
+
+use super::gateway::{Outcome, Passed, exchange};
+use super::reference::{Message, Reader, Side, Unread};
+use super::trailers::is_early;
+
+/// The requests that are answered; the last byte of the version tells one of HTTP/1.0.
+const REQUESTS: [&str; 4] = [
+    "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "GET / HTTP/1.0\r\nHost: a.example\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nTE: trailers\r\n\r\nhello",
+];
+
+/// The first byte says which request is answered, and how large the pieces of the rest, a backend's stream, are.
+pub(crate) fn responses(input: &[u8]) {
+    let Some((choice, stream)) = input.split_first() else { return };
+    let request = REQUESTS[usize::from(choice & 3)];
+    let whole = exchange(request.as_bytes(), stream, usize::MAX);
+    let cut = exchange(request.as_bytes(), stream, usize::from(choice >> 2));
+    let ([one], [other]) = (&whole.passed[..], &cut.passed[..]) else { unreachable!("{whole:?}") };
+    assert_eq!((one.status.get(), whole.found), (other.status.get(), cut.found));
+    let (of_one, of_other) = (one.response.borrow(), other.response.borrow());
+    assert_eq!((&of_one.data, of_one.is_broken), (&of_other.data, of_other.is_broken), "in pieces");
+    is_clear(&whole, one, request);
+    is_as_sent(one, stream, request);
+}
+
+/// Checks that what the client was sent is one answer, and can be read in one way only.
+fn is_clear(outcome: &Outcome, passed: &Passed, request: &str) {
+    let (body, is_head, is_old) =
+        (passed.response.borrow(), request.starts_with("HEAD"), request.contains("HTTP/1.0"));
+    let answered = &outcome.answered;
+    let mut reader = Reader { rest: answered };
+    let message = match reader.message(Side::Backend { is_head }) {
+        Ok(message) => message,
+        Err(Unread::Incomplete) => return assert!(body.is_broken, "{}", answered.escape_ascii()),
+        Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", answered.escape_ascii()),
+    };
+    assert!(reader.rest.is_empty(), "more than one answer: {}", answered.escape_ascii());
+    let status = passed.status.get();
+    if status == 0 {
+        return assert!(message.start[1].starts_with(b"50"), "{message:?}");
+    }
+    assert_eq!(message.start[1], status.to_string().as_bytes());
+    // HTTP/1.0 cannot tell one from the other.
+    assert!(!body.is_broken || (is_old && message.is_ended_by_close), "a part is sent as a whole");
+    let is_bodiless = is_head || matches!(status, 204 | 304);
+    assert!(is_bodiless || message.content == body.data, "{message:?}, {body:?}");
+    is_of_this_hop(&message, is_old);
+}
+
+fn is_of_this_hop(message: &Message, is_old: bool) {
+    for (name, value) in &message.fields {
+        let value = value.as_slice();
+        let is_fit = match name.as_str() {
+            "connection" => value == b"close" || value == b"keep-alive",
+            "transfer-encoding" => value == b"chunked" && !is_old,
+            "content-length" => value == b"0" || !value.starts_with(b"0"),
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "upgrade"
+            | "http2-settings" => false,
+            _ => true,
+        };
+        assert!(is_fit, "{name}: {} is sent", value.escape_ascii());
+    }
+    assert!(message.values("content-length").len() <= 1, "two lengths");
+    for (name, _) in &message.trailers {
+        assert!(!is_early(name.as_bytes()), "{name} is a trailer");
+    }
+}
+
+/// Checks that a strict reader finds the same content in the backend's stream, if it finds any.
+fn is_as_sent(passed: &Passed, stream: &[u8], request: &str) {
+    if passed.status.get() == 0 {
+        return;
+    }
+    let side = Side::Backend { is_head: request.starts_with("HEAD") };
+    let body = passed.response.borrow();
+    let mut reader = Reader { rest: stream };
+    loop {
+        match reader.message(side) {
+            // Interim answers go no further.
+            Ok(message) if message.start[1].starts_with(b"1") => {}
+            Ok(message) => return assert_eq!((&message.content, false), (&body.data, body.is_broken)),
+            Err(Unread::Incomplete) => return assert!(body.is_broken, "cut off, but passed on as whole"),
+            // The parser is lenient here and there with backends, which are not those that smuggle.
+            Err(Unread::Invalid(_)) => return,
+        }
+    }
+}

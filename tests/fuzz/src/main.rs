@@ -1,0 +1,38 @@
+//! The fuzzer: `make fuzz` builds it, and says by `WEBGATEWAY_FUZZ` which target it runs.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+mod targets {
+    use std::sync::LazyLock;
+
+    use webgateway_fuzz::Target;
+
+    /// The targets of all crates.
+    fn all() -> impl Iterator<Item = &'static Target> {
+        let crates = [
+            webgateway_controlplane::fuzz::TARGETS,
+            webgateway_dataplane::fuzz::TARGETS,
+            webgateway_process::fuzz::TARGETS,
+            webgateway_proto::fuzz::TARGETS,
+        ];
+        crates.into_iter().flatten()
+    }
+
+    /// The target that was asked for.
+    static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+        let asked = std::env::var("WEBGATEWAY_FUZZ").unwrap_or_default();
+        let found = all().find(|(name, _)| *name == asked);
+        let names: Vec<&str> = all().map(|(name, _)| *name).collect();
+        assert!(found.is_some(), "`{asked}` is no target: one of {} is needed", names.join(", "));
+        found.map_or(|_: &[u8]| {}, |(_, run)| *run)
+    });
+
+    libfuzzer_sys::fuzz_target!(|input: &[u8]| TARGET(input));
+}
+
+#[cfg(not(fuzzing))]
+fn main() {
+    eprintln!("this is built without the engine: run `make fuzz TARGET=hello`");
+    std::process::exit(2);
+}
