@@ -367,6 +367,7 @@ fn start_workers(
             snapshot,
             tasks,
             clock: Rc::default(),
+            held: Rc::default(),
             connector: Connector::new(down, observations, dialer, metrics.clone(), timeout),
             pool: Rc::new(Pool::new(limits.backend_idle)),
             passing: Passing::default(),

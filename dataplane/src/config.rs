@@ -16,7 +16,7 @@ pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
-    API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_RECEIVED, API_TIMEOUT, HELLO_BYTES, Limits,
+    API_ANSWER, API_BODIES, API_BODY_TIMEOUT, API_RECEIVED, API_TIMEOUT, HELD_BYTES, HELLO_BYTES, Limits,
     POOL_PER_BACKEND,
 };
 use self::settings::KEYS;

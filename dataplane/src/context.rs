@@ -17,6 +17,7 @@ use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
+use crate::http::held::WorkerHeld;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
@@ -28,6 +29,8 @@ pub(crate) struct WorkerContext {
     pub tasks: LocalTasks,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
+    /// The count of what is held for clients.
+    pub held: Rc<WorkerHeld>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.

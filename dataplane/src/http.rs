@@ -5,5 +5,6 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
+pub(crate) mod held;
 pub(crate) mod incoming;
 pub(crate) mod websocket;

@@ -1,5 +1,7 @@
 //! The TLS handshake after the split, and the alert that refuses one.
 
+mod stream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use rustls::{ServerConfig, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::{StartHandshake, TlsStream};
+use tokio_rustls::server::StartHandshake;
 
+pub(crate) use self::stream::ClientTls;
 use crate::socket::Socket;
 
 /// A fatal alert in a record of its own (RFC 8446 §6).
@@ -22,8 +25,9 @@ pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// `internal_error`: a passthrough host whose backends are away.
 pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
-/// The bytes of a connection that are encrypted ahead of what the kernel takes: two records.
-const UNSENT: usize = 32 * 1024;
+/// The bytes of a connection that are encrypted ahead of what the kernel takes: all that is read of a response ahead of
+/// its client.
+const UNSENT: usize = 64 * 1024;
 /// The bytes of early data that are tried in vain. The TLS library keeps what it skips in its buffer, which so bounds it
 /// at 18 KiB on the wire, more than most servers allow clients to send; and it tries all of that again at every read.
 const TRIED_EARLY_DATA: u32 = 16 * 18 * 1024;
@@ -50,7 +54,7 @@ pub(crate) fn finish(
     stream: TcpStream,
     mut config: Arc<ServerConfig>,
     limit: Duration,
-) -> impl Future<Output = Option<Box<TlsStream<Socket>>>> + use<> {
+) -> impl Future<Output = Option<Box<ClientTls>>> + use<> {
     if unread.early_data {
         let skipping = Arc::make_mut(&mut config);
         // Tickets that it signed would promise as much; with tickets that keep no state none of it is ever accepted.
@@ -61,7 +65,7 @@ pub(crate) fn finish(
         connection.set_buffer_limit(Some(UNSENT));
         feed(connection, unread.bytes);
     });
-    async move { timeout(limit, handshake).await.ok()?.ok().map(Box::new) }
+    async move { timeout(limit, handshake).await.ok()?.ok().map(|tls| Box::new(ClientTls::new(tls))) }
 }
 
 /// Feeds what was read already. An error stays in the connection, and the handshake meets it.
@@ -72,12 +76,6 @@ fn feed(connection: &mut ServerConnection, mut bytes: &[u8]) {
             Ok(_) | Err(_) => return,
         }
     }
-}
-
-/// Returns whether HTTP/2 was agreed on.
-#[must_use]
-pub(crate) fn is_h2(stream: &TlsStream<Socket>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
 /// Sends an alert and ends the stream; a peer that does not take it is not waited for.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,15 +15,12 @@ use tokio::time::Instant;
 use tracing::trace;
 use webgateway_process::LocalTasks;
 
-use super::stream::BackendStream;
+use super::stream::{BackendStream, READ_BUFFER, ReadLimit};
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
-/// The largest read of a response, and the maximum size of its head, in bytes.
-const READ_BUFFER: usize = 32 * 1024;
 
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -44,6 +42,8 @@ pub(crate) struct BackendConnection<B> {
     pub sender: SendRequest<B>,
     /// The time that a request takes to get there and its answer to get back, at most.
     round_trip: Duration,
+    /// The limit of its reads.
+    pub reads: Arc<ReadLimit>,
 }
 
 impl<B> Pool<B>
@@ -140,9 +140,12 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (round_trip, io) = (stream.round_trip(), TokioIo::new(stream));
+    let (round_trip, reads, io) = (stream.round_trip(), Arc::clone(stream.reads()), TokioIo::new(stream));
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    builder
+        .max_buf_size(limits.head_size().max(READ_BUFFER))
+        .max_header_size(limits.head_size())
+        .max_headers(limits.head_fields());
     let (sender, connection) = builder.handshake(io).await?;
     // A combinator and not an async block, which would have room for the connection twice.
     tasks.spawn(
@@ -153,7 +156,7 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, round_trip })
+    Ok(BackendConnection { sender, round_trip, reads })
 }
 
 #[cfg(test)]

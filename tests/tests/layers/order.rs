@@ -200,6 +200,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "dns",
             "tunnel",
             "tls",
+            "http::held",
             "http::exchange",
             "http::incoming",
             "http::headers",
