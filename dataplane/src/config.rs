@@ -17,7 +17,7 @@ pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
     API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
-    HELLO_BYTES, Limits, POOL_PER_BACKEND,
+    HELD_BYTES, HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;

@@ -60,7 +60,7 @@ pub(super) const KEYS: &[Key] = &[
     ).live(),
     Key::number(
         "limits.header_bytes",
-        "The maximum size of a request head in bytes, with at most one field for each 32 of them. The head of a backend's answer has the same limit, and may have at most 32768 bytes [default: 65536]",
+        "The maximum size of a head in bytes, of a request or of a backend's answer, with at most one field for each 32 of them [default: 65536]",
     ).live(),
     Key::duration(
         "limits.stall_timeout",

@@ -210,6 +210,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "tunnel",
             "tls::early_data",
             "tls",
+            "http::held",
             "http::exchange",
             "http::incoming",
             "http::headers",
