@@ -25,6 +25,8 @@ pub(crate) const CRATES: &[Layers] = &[
     Layers {
         src: "proto/process/src",
         modules: &[
+            "settings::key",
+            "settings::reference",
             "settings",
             "log::queue",
             "log",
@@ -319,6 +321,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "pebble",
             "ca",
             "gateway",
+            "document",
             "controller",
             "gwctl",
             "signer",
