@@ -62,7 +62,7 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// Renders the page of the gateway with the base domain `base` from its OpenRPC `document`.
-pub(super) fn page(document: &Value, base: &str) -> String {
+pub(super) fn render(document: &Value, base: &str) -> String {
     let mut page = String::with_capacity(64 * 1024);
     // Writing to a String cannot fail.
     let _ = write_page(&mut page, document, base);
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_page_has_every_method_and_param_and_no_broken_link() {
-        let (document, page) = (document(), page(&document(), "gw.example"));
+        let (document, page) = (document(), render(&document(), "gw.example"));
         for method in list(&document, "methods") {
             let name = method["name"].as_str().unwrap();
             assert!(page.contains(&format!("<section id=\"{name}\">")), "{name}");
@@ -269,7 +269,7 @@ mod tests {
             "result": { "schema": {} }, "examples": [example], "x-errors": [error] });
         let document = json!({ "info": {}, "methods": [method], "x-errors": [error],
             "components": { "schemas": { bad: { "description": bad, "properties": { bad: { "type": bad } } } } } });
-        let page = page(&document, "x<y");
+        let page = render(&document, "x<y");
         assert!(!page.contains("<script>") && !page.contains("a<b") && !page.contains("x<y"));
         assert!(page.contains("&quot;&amp;&lt;script&gt;"));
         assert_eq!(Prose("a `<b>` c").to_string(), "a <code>&lt;b&gt;</code> c");

@@ -19,9 +19,12 @@ use super::jsonrpc::EnvelopeError;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
 
+/// The hint for errors that may be gone soon.
+const TRY_AGAIN: &str = "nothing was changed; try again, and tell the operator if the error persists";
 /// The time after which a client that may not wait now should try again, in seconds.
 const WAIT_RETRY_AFTER: u64 = 5;
 
+/// A text of an error, mostly a literal.
 type ErrorText = Cow<'static, str>;
 
 /// An error object without its message.
@@ -65,7 +68,7 @@ impl ErrorBuilder {
 }
 
 /// Returns the error for a call that the domain refused.
-pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
+pub(super) fn domain_error(refusal: &Refusal) -> ErrorObject {
     let builder = match refusal {
         Refusal::NoHost => ErrorBuilder::new(ErrorKind::HostMissing).field("fqdn"),
         Refusal::TwoHosts => ErrorBuilder::new(ErrorKind::TwoHosts).field("subdomain"),
@@ -79,11 +82,11 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
             ErrorBuilder::new(ErrorKind::HostReserved).field(field).hint("choose another name")
         }
         Refusal::PassthroughSubdomain => ErrorBuilder::new(ErrorKind::PassthroughNeedsFqdn).field("mode"),
-        Refusal::Backends(invalid) => backends(invalid),
+        Refusal::Backends(invalid) => backends_error(invalid),
         Refusal::OwnListener(_) => ErrorBuilder::new(ErrorKind::InvalidBackend)
             .field("backends")
             .hint("give the address and port on which the service itself listens"),
-        Refusal::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
+        Refusal::UnsuitableOption(unsuitable) => option_error(*unsuitable),
         Refusal::RouteId(_) => ErrorBuilder::new(ErrorKind::InvalidId).field("id"),
         Refusal::KeyId(_) => ErrorBuilder::new(ErrorKind::InvalidUser).field("user"),
         Refusal::HostTaken { own: None, .. } => {
@@ -106,8 +109,8 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
             "the root of a public CA is in every trust store; ask the operator for the root of another CA",
         ),
         Refusal::AdminOnly => ErrorBuilder::new(ErrorKind::AdminOnly),
-        Refusal::User(refusal) => user(refusal),
-        Refusal::Node(refusal) => node(refusal),
+        Refusal::User(refusal) => user_error(refusal),
+        Refusal::Node(refusal) => node_error(refusal),
         Refusal::Limit(_) => ErrorBuilder::new(ErrorKind::InvalidLimit).field("limit"),
         Refusal::Cursor => ErrorBuilder::new(ErrorKind::InvalidCursor).field("cursor").hint(
             "use the `next_cursor` of the previous page unchanged, or leave `cursor` out for the first page",
@@ -117,13 +120,13 @@ pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
             .field("wait")
             .hint(format!("try again in {WAIT_RETRY_AFTER} s, or now without `wait`"))
             .retry_after(WAIT_RETRY_AFTER),
-        Refusal::Store(error) => return store(error),
+        Refusal::Store(error) => return log_store_error(error),
     };
     builder.build(refusal.to_string())
 }
 
 /// Returns the error for a refusal about users, without its message.
-fn user(refusal: &UserRefusal) -> ErrorBuilder {
+fn user_error(refusal: &UserRefusal) -> ErrorBuilder {
     let more = "delete what you do not need, or ask the operator for a higher quota";
     match refusal {
         UserRefusal::Suspended { suspension, .. } if suspension.until.is_some() => {
@@ -157,7 +160,7 @@ fn user(refusal: &UserRefusal) -> ErrorBuilder {
 }
 
 /// Returns the error for a refusal about nodes, without its message.
-fn node(refusal: &NodeRefusal) -> ErrorBuilder {
+fn node_error(refusal: &NodeRefusal) -> ErrorBuilder {
     match refusal {
         NodeRefusal::Name(_) => ErrorBuilder::new(ErrorKind::InvalidNode).field("node"),
         NodeRefusal::Address(_) => ErrorBuilder::new(ErrorKind::InvalidAddress).field("address"),
@@ -182,7 +185,7 @@ fn node(refusal: &NodeRefusal) -> ErrorBuilder {
     }
 }
 
-fn backends(invalid: &InvalidBackends) -> ErrorBuilder {
+fn backends_error(invalid: &InvalidBackends) -> ErrorBuilder {
     let kind = match invalid {
         InvalidBackends::None => ErrorKind::BackendMissing,
         InvalidBackends::TooMany(_) => ErrorKind::TooManyBackends,
@@ -192,7 +195,7 @@ fn backends(invalid: &InvalidBackends) -> ErrorBuilder {
     ErrorBuilder::new(kind).field("backends")
 }
 
-fn unsuitable_option(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
+fn option_error(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
     let builder = match unsuitable {
         UnsuitableOptionError::HealthPath => {
             ErrorBuilder::new(ErrorKind::PassthroughHealth).hint("leave `path` out")
@@ -205,26 +208,25 @@ fn unsuitable_option(unsuitable: UnsuitableOptionError) -> ErrorBuilder {
 }
 
 /// Logs a failure of the store and returns its error.
-fn store(error: &StoreError) -> ErrorObject {
+fn log_store_error(error: &StoreError) -> ErrorObject {
     error!(%error, "store failed");
     store_error(error)
 }
 
 fn store_error(error: &StoreError) -> ErrorObject {
-    let again = "nothing was changed; try again, and tell the operator if the error persists";
     match error {
-        StoreError::Replayed => replayed().build(error.to_string()),
+        StoreError::Replayed => replayed_error().build(error.to_string()),
         StoreError::Connection(_) | StoreError::Interrupted => {
-            ErrorBuilder::new(ErrorKind::Unavailable).hint(again).build("the store is not available now")
+            ErrorBuilder::new(ErrorKind::Unavailable).hint(TRY_AGAIN).build("the store is not available now")
         }
         StoreError::Database(_) | StoreError::NotCommitted(_) | StoreError::Damaged { .. } => {
-            ErrorBuilder::new(ErrorKind::Internal).hint(again).build("the store failed")
+            ErrorBuilder::new(ErrorKind::Internal).hint(TRY_AGAIN).build("the store failed")
         }
     }
 }
 
 /// Returns the error for a body, or an entry of a batch, that is not a valid call.
-pub(super) fn malformed(error: &EnvelopeError) -> ErrorObject {
+pub(super) fn envelope_error(error: &EnvelopeError) -> ErrorObject {
     let builder = match error {
         EnvelopeError::NotJson(_) => ErrorBuilder::new(ErrorKind::ParseError),
         EnvelopeError::EmptyBatch => ErrorBuilder::new(ErrorKind::EmptyBatch),
@@ -242,10 +244,10 @@ pub(super) fn malformed(error: &EnvelopeError) -> ErrorObject {
 
 /// Returns the error for a method that does not exist. The name is cut to 100 characters.
 pub(super) fn method_not_found(name: &str) -> ErrorObject {
-    let shown: String = name.chars().take(100).collect();
+    let shortened: String = name.chars().take(100).collect();
     ErrorBuilder::new(ErrorKind::MethodNotFound)
         .hint("`rpc.discover` lists the methods")
-        .build(format!("there is no method `{shown}`"))
+        .build(format!("there is no method `{shortened}`"))
 }
 
 /// The reason why params cannot be deserialized.
@@ -280,7 +282,7 @@ pub(super) fn invalid_params(error: ParamsError) -> ErrorObject {
 }
 
 /// Logs an internal error and returns what the client gets, which has no details.
-pub(super) fn internal(what: &'static str, reason: &dyn std::fmt::Display) -> ErrorObject {
+pub(super) fn log_internal_error(what: &'static str, reason: &dyn std::fmt::Display) -> ErrorObject {
     error!(what, %reason, "internal error");
     internal_error()
 }
@@ -303,6 +305,7 @@ pub(super) fn unauthenticated(error: &AuthError) -> HttpError {
     auth_error(error)
 }
 
+/// Logs the errors whose cause only the operator can remove.
 fn log_for_operator(error: &AuthError) {
     match error {
         AuthError::UnusableKey(id, reason) => warn!(key = %id, %reason, "public key unusable"),
@@ -320,23 +323,22 @@ fn log_for_operator(error: &AuthError) {
 
 fn auth_error(error: &AuthError) -> HttpError {
     let builder = match error {
-        AuthError::Signature(failure) => signature(failure),
+        AuthError::Signature(failure) => signature_error(failure),
         AuthError::InvalidHost => {
             let builder = ErrorBuilder::new(ErrorKind::NoHost).field("host");
             return HttpError { status: StatusCode::BAD_REQUEST, error: builder.build(error.to_string()) };
         }
-        AuthError::WrongAuthority(_) => ErrorBuilder::new(ErrorKind::WrongAuthority).field("@authority").hint(
-            "sign the URL that the request is sent to: the base domain over https, or the API's address and port",
-        ),
+        AuthError::WrongAuthority(_) => ErrorBuilder::new(ErrorKind::WrongAuthority)
+            .field("@authority")
+            .hint("sign the URL you send to: the base domain over https, or the API's address and port"),
         AuthError::UnknownKey(_) => ErrorBuilder::new(ErrorKind::UnknownKey)
             .field("keyid")
             .hint("ask the operator to add your public key under this name"),
-        AuthError::UnusableKey(..) => {
-            ErrorBuilder::new(ErrorKind::UnusableKey).field("keyid").hint("ask the operator to check this public key")
-        }
+        AuthError::UnusableKey(..) => ErrorBuilder::new(ErrorKind::UnusableKey)
+            .field("keyid")
+            .hint("ask the operator to check this public key"),
         AuthError::KeyServerUnavailable(..) => {
-            let builder = ErrorBuilder::new(ErrorKind::KeysUnavailable).field("keyid");
-            let builder = builder.hint("nothing was changed; try again, and tell the operator if the error persists");
+            let builder = ErrorBuilder::new(ErrorKind::KeysUnavailable).field("keyid").hint(TRY_AGAIN);
             return HttpError {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 error: builder.build(error.to_string()),
@@ -351,7 +353,7 @@ fn auth_error(error: &AuthError) -> HttpError {
             ErrorBuilder { field, hint, ..ErrorBuilder::new(ErrorKind::SeveralSignatures) }
         }
         AuthError::MissingNonce => ErrorBuilder::new(ErrorKind::NonceMissing).field("nonce"),
-        AuthError::Replayed => replayed(),
+        AuthError::Replayed => replayed_error(),
         AuthError::Store(error) => {
             return HttpError { status: StatusCode::SERVICE_UNAVAILABLE, error: store_error(error) };
         }
@@ -359,12 +361,12 @@ fn auth_error(error: &AuthError) -> HttpError {
     HttpError { status: StatusCode::UNAUTHORIZED, error: builder.build(error.to_string()) }
 }
 
-fn replayed() -> ErrorBuilder {
+fn replayed_error() -> ErrorBuilder {
     let hint = "sign every request again; two equal requests without a nonce need different dates";
     ErrorBuilder::new(ErrorKind::Replayed).field("nonce").hint(hint)
 }
 
-fn signature(failure: &Failure) -> ErrorBuilder {
+fn signature_error(failure: &Failure) -> ErrorBuilder {
     match failure {
         Failure::Unsigned => ErrorBuilder::new(ErrorKind::Unsigned)
             .hint("sign the request as RFC 9421 describes; gwctl does it with --id and --key"),

@@ -69,7 +69,7 @@ impl Api {
             required,
         );
         let page = include_str!("page.html").replace("{base}", base.as_str());
-        let docs = docs::page(&document, base.as_str());
+        let docs = docs::render(&document, base.as_str());
         Self(Arc::new(ApiInner {
             auth,
             metrics,
@@ -81,7 +81,7 @@ impl Api {
         }))
     }
 
-    /// Handles one request. `client` is the address of the client, for the audit.
+    /// Handles one request. The audit records the address `client`.
     pub(crate) async fn handle(
         &self,
         request: Request<Bytes>,
@@ -104,7 +104,7 @@ impl Api {
         }
     }
 
-    /// Returns the response for a request that fails as a whole, and counts it.
+    /// Counts a request that fails as a whole, and returns its response.
     pub(super) fn refuse(&self, error: HttpError) -> Response<Bytes> {
         let HttpError { status, error } = error;
         self.0.metrics.refused(error_kind(&error));
@@ -139,7 +139,7 @@ impl Api {
     ) -> Result<Response<Bytes>, RequestError> {
         let AdmittedRequest { body, caller, allowance, nonce_write } =
             self.authenticate(request, source, client).await?;
-        let response = self.run(body, caller, allowance).await;
+        let response = self.run_body(body, caller, allowance).await;
         // The calls run while the nonce is being written; the response waits until it is on the disk.
         if let Some(nonce_write) = nonce_write {
             nonce_write.await?;
@@ -161,23 +161,17 @@ impl Api {
             false => None,
         };
         let body = RequestBody::parse(request.body())
-            .map_err(|m| RequestError::InvalidBody(errors::malformed(&m)))?;
+            .map_err(|error| RequestError::InvalidBody(errors::envelope_error(&error)))?;
         let find = |call: &Call| methods::find(&call.method);
         let Some(verified) = verified else {
             // Unsigned batches are small, since their responses are larger than the requests.
             let is_allowed = body.calls().count() <= MAX_UNSIGNED_BATCH
                 && body.calls().all(|call| find(call).is_some_and(|method| !method.signed));
-            let unsigned = || AuthError::Signature(Failure::Unsigned);
-            return if is_allowed {
-                Ok(AdmittedRequest {
-                    body,
-                    caller: None,
-                    allowance: MutationAllowance::all(0),
-                    nonce_write: None,
-                })
-            } else {
-                Err(unsigned().into())
-            };
+            if !is_allowed {
+                return Err(AuthError::Signature(Failure::Unsigned).into());
+            }
+            let allowance = MutationAllowance::all(0);
+            return Ok(AdmittedRequest { body, caller: None, allowance, nonce_write: None });
         };
         let mutations = body.calls().filter(|call| find(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
@@ -193,7 +187,7 @@ impl Api {
         Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: Some(nonce_write) })
     }
 
-    async fn run(
+    async fn run_body(
         &self,
         body: RequestBody,
         caller: Option<Caller>,
@@ -227,7 +221,7 @@ impl Api {
             Ok(call) => call,
             Err(error) => {
                 self.0.metrics.call("unknown", "invalid_request");
-                return Some(RpcResponse::new(Err(errors::malformed(&error)), error.id()?));
+                return Some(RpcResponse::new(Err(errors::envelope_error(&error)), error.id()?));
             }
         };
         let outcome = self.run_call(&call, caller, allowance).await;
@@ -247,7 +241,7 @@ impl Api {
         let allowed = if method.mutates { allowance.spend() } else { Ok(()) };
         let outcome = match allowed {
             Ok(()) => (method.run)(&self.0.services, caller, call.params.as_deref()).await,
-            Err(refusal) => Err(errors::refused(&refusal)),
+            Err(refusal) => Err(errors::domain_error(&refusal)),
         };
         let status = outcome.as_ref().map_or_else(error_kind, |_| "ok");
         self.0.metrics.call(method.name, status);
@@ -255,7 +249,7 @@ impl Api {
     }
 }
 
-/// A request whose calls may be run.
+/// An authenticated request, or one that needs no signature.
 struct AdmittedRequest {
     body: RequestBody,
     caller: Option<Caller>,
@@ -293,7 +287,7 @@ fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Bytes> {
     match serde_json::to_vec(body) {
         Ok(text) => response(status, JSON, text.into()),
         Err(error) => {
-            let error = errors::internal("a response cannot be serialized", &error);
+            let error = errors::log_internal_error("a response cannot be serialized", &error);
             response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.message.into_owned().into())
         }
     }

@@ -115,12 +115,13 @@ async fn run<M: Method>(
     params: Option<&RawValue>,
 ) -> Result<Box<RawValue>, ErrorObject> {
     let Some(who) = M::Caller::from_caller(caller) else {
-        return Err(errors::internal("unsigned call of a signed method", &M::NAME));
+        return Err(errors::log_internal_error("unsigned call of a signed method", &M::NAME));
     };
     let params =
         parse_params::<M::Params>(params.map_or("{}", RawValue::get)).map_err(errors::invalid_params)?;
-    let outcome = M::call(services, who, params).await.map_err(|refusal| errors::refused(&refusal))?;
-    to_raw_value(&outcome).map_err(|error| errors::internal("a result cannot be serialized", &error))
+    let outcome = M::call(services, who, params).await.map_err(|refusal| errors::domain_error(&refusal))?;
+    to_raw_value(&outcome)
+        .map_err(|error| errors::log_internal_error("a result cannot be serialized", &error))
 }
 
 /// Deserializes params. The error names the invalid field. Serde does not report it, so it is found by leaving out one

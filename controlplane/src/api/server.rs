@@ -110,7 +110,7 @@ impl RpcServer {
     }
 }
 
-/// A connection of a client.
+/// A connection to the API and the shared limits that it uses.
 struct ApiConnection {
     api: Api,
     metrics: Metrics,
@@ -154,7 +154,7 @@ impl ApiConnection {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = slot.evicted() => return self.metrics.refused("evicted"),
-            () = closing(tasks.stop()) => {
+            () = must_close(tasks.stop()) => {
                 connection.as_mut().graceful_shutdown();
                 match timeout(LAST_RESPONSE_TIMEOUT, connection).await {
                     Ok(ended) => ended,
@@ -170,7 +170,7 @@ impl ApiConnection {
 }
 
 /// Resolves when a connection has to be closed: it is too old, or the process stops.
-async fn closing(stop: &Stop) {
+async fn must_close(stop: &Stop) {
     let stopping = async {
         stop.begun().await;
         sleep(STOP_DELAY).await;
@@ -198,12 +198,12 @@ impl ConnectionService {
         self.state.set_in_flight(true);
         let (head, body) = request.into_parts();
         let response = match self.read_body(&head.headers, body).await {
-            Ok((body, _held)) => {
-                let (request, origin) =
+            Ok((body, _memory)) => {
+                let (request, source) =
                     (Request::from_parts(head, body), RequestSource::Rpc { local: self.local });
                 self.state.set_unread(false);
                 self.state.set_waiting(true);
-                let response = self.api.handle(request, origin, self.peer.ip().to_canonical());
+                let response = self.api.handle(request, source, self.peer.ip().to_canonical());
                 tokio::select! {
                     response = response => response,
                     () = self.state.gone() => self.api.refuse(request_body::gone()),
@@ -249,19 +249,19 @@ impl ConnectionService {
     }
 
     async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
-        let (mut collected, mut held) = (BytesMut::new(), self.requests.of(self.peer.ip()));
+        let (mut collected, mut memory) = (BytesMut::new(), self.requests.of(self.peer.ip()));
         loop {
             let frame = tokio::select! {
                 biased;
-                () = held.evicted() => return Err(request_body::busy()),
+                () = memory.evicted() => return Err(request_body::busy()),
                 frame = body.frame() => frame,
             };
-            let Some(frame) = frame else { return Ok((collected.freeze(), held)) };
+            let Some(frame) = frame else { return Ok((collected.freeze(), memory)) };
             let Ok(data) = frame.map_err(|_| request_body::too_slow())?.into_data() else { continue };
             if collected.len() + data.len() > MAX_BODY {
                 return Err(request_body::too_large(MAX_BODY));
             }
-            held.grow(collected.len() + data.len());
+            memory.grow(collected.len() + data.len());
             collected.extend_from_slice(&data);
         }
     }
@@ -275,7 +275,7 @@ fn refusal_reason(error: &hyper::Error) -> &'static str {
     match error {
         e if e.is_timeout() => "slow_head",
         e if e.is_parse() => "garbage",
-        // The response was not read in time.
+        // The response body failed: the client did not read it in time.
         e if e.is_user() => "slow_reader",
         _ => "connection",
     }

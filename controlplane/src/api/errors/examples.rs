@@ -16,8 +16,8 @@ use webgateway_proto::model::{
 
 use super::request_body::{not_json, too_large, too_slow};
 use super::{
-    ErrorKind, ParamsError, auth_error, internal_error, invalid_params, malformed, method_not_found, refused,
-    store_error,
+    ErrorKind, ParamsError, auth_error, domain_error, envelope_error, internal_error, invalid_params,
+    method_not_found, store_error,
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::EnvelopeError;
@@ -38,16 +38,16 @@ macro_rules! examples {
 
 examples! {
     // Invalid requests.
-    ParseError => Ok(malformed(&EnvelopeError::NotJson("EOF while parsing a string".to_owned())));
-    InvalidRequest => Ok(malformed(&EnvelopeError::NotACall("missing field `method`".to_owned())));
-    EmptyBatch => Ok(malformed(&EnvelopeError::EmptyBatch));
+    ParseError => Ok(envelope_error(&EnvelopeError::NotJson("EOF while parsing a string".to_owned())));
+    InvalidRequest => Ok(envelope_error(&EnvelopeError::NotACall("missing field `method`".to_owned())));
+    EmptyBatch => Ok(envelope_error(&EnvelopeError::EmptyBatch));
     MediaType => Ok(not_json().error);
     Timeout => Ok(too_slow().error);
     NoHost => auth_example(AuthError::InvalidHost);
     BodyTooLarge => Ok(too_large(MAX_BODY).error);
-    BatchTooLarge => Ok(malformed(&EnvelopeError::LargeBatch(101)));
+    BatchTooLarge => Ok(envelope_error(&EnvelopeError::LargeBatch(101)));
     MethodNotFound => Ok(method_not_found("routes.destroy"));
-    PositionalParams => Ok(malformed(&EnvelopeError::example_positional()));
+    PositionalParams => Ok(envelope_error(&EnvelopeError::example_positional()));
 
     // Authentication.
     Unsigned => auth_example(Failure::Unsigned);
@@ -176,7 +176,7 @@ fn address(text: &str) -> Result<RemoteAddress, NodeRefusal> {
 impl ErrorKind {
     /// Returns an error of this kind, as a client gets it.
     pub(in crate::api) fn example(self) -> ErrorObject {
-        self.try_example().unwrap_or_else(|refusal| refused(&refusal))
+        self.try_example().unwrap_or_else(|refusal| domain_error(&refusal))
     }
 }
 
