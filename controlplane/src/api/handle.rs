@@ -14,7 +14,7 @@ use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
 
 use super::auth::{AuthError, Authenticator, NonceReservation, NonceWrite, RequestSource};
-use super::errors::{self, HttpError, request_body};
+use super::errors::{self, HttpError, authentication, request_body};
 use super::jsonrpc::{Call, MAX_UNSIGNED_BATCH, ParsedCall, RequestBody, RpcResponse};
 use super::long_poll::LongPolls;
 use super::methods::{self, Services};
@@ -121,7 +121,7 @@ impl Api {
         match self.respond(&request, source, client).await {
             Ok(response) => response,
             Err(RequestError::Unauthenticated(error)) => {
-                let mut response = self.refuse(errors::unauthenticated(&error));
+                let mut response = self.refuse(authentication::unauthenticated(&error));
                 if response.status() == StatusCode::UNAUTHORIZED {
                     response.headers_mut().insert(ACCEPT_SIGNATURE, self.0.accept_signature.clone());
                 }

@@ -119,6 +119,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "api::jsonrpc",
             "api::errors::kind",
             "api::errors",
+            "api::errors::authentication",
             "api::errors::request_body",
             "api::errors::examples",
             "api::long_poll",

@@ -14,10 +14,11 @@ use webgateway_proto::model::{
     UnsuitableOptionError,
 };
 
+use super::authentication::auth_error;
 use super::request_body::{not_json, too_large, too_slow};
 use super::{
-    ErrorKind, ParamsError, auth_error, domain_error, envelope_error, internal_error, invalid_params,
-    method_not_found, store_error,
+    ErrorKind, ParamsError, domain_error, envelope_error, internal_error, invalid_params, method_not_found,
+    store_error,
 };
 use crate::api::auth::AuthError;
 use crate::api::jsonrpc::EnvelopeError;
