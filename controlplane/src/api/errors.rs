@@ -18,7 +18,7 @@ use super::jsonrpc::EnvelopeError;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::store::StoreError;
 
-/// The hint for errors that may be gone soon.
+/// The hint for temporary errors.
 const TRY_AGAIN: &str = "nothing was changed; try again, and tell the operator if the error persists";
 /// The time after which a client that may not wait now should try again, in seconds.
 const WAIT_RETRY_AFTER: u64 = 5;
@@ -26,7 +26,7 @@ const WAIT_RETRY_AFTER: u64 = 5;
 /// A text of an error, mostly a literal.
 type ErrorText = Cow<'static, str>;
 
-/// An error object without its message.
+/// A builder of error objects.
 struct ErrorBuilder {
     kind: ErrorKind,
     field: Option<ErrorText>,
@@ -124,7 +124,7 @@ pub(super) fn domain_error(refusal: &Refusal) -> ErrorObject {
     builder.build(refusal.to_string())
 }
 
-/// Returns the error for a refusal about users, without its message.
+/// Starts the error for a refusal about users; the caller adds the message.
 fn user_error(refusal: &UserRefusal) -> ErrorBuilder {
     let more = "delete what you do not need, or ask the operator for a higher quota";
     match refusal {
@@ -158,7 +158,7 @@ fn user_error(refusal: &UserRefusal) -> ErrorBuilder {
     }
 }
 
-/// Returns the error for a refusal about nodes, without its message.
+/// Starts the error for a refusal about nodes; the caller adds the message.
 fn node_error(refusal: &NodeRefusal) -> ErrorBuilder {
     match refusal {
         NodeRefusal::Name(_) => ErrorBuilder::new(ErrorKind::InvalidNode).field("node"),

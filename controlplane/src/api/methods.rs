@@ -31,19 +31,28 @@ type RunFn = for<'a> fn(
 
 /// The entry of a method in [`TABLE`].
 pub(super) struct MethodEntry {
+    /// The name of the method.
     pub(super) name: &'static str,
+    /// The summary in one line.
     pub(super) summary: &'static str,
+    /// The description.
     pub(super) description: &'static str,
+    /// Returns the examples.
     pub(super) examples: fn() -> Vec<Example>,
     /// Checks that a value is valid params of the method.
     #[cfg(test)]
     check_params: fn(&Value) -> Result<(), String>,
+    /// The errors that the method declares.
     errors: &'static [ErrorKind],
     /// True if the method may be called only in a signed request.
     pub(super) signed: bool,
+    /// True if the method changes something.
     pub(super) mutates: bool,
+    /// Returns the schema of the params.
     pub(super) params: fn(&mut SchemaGenerator) -> Schema,
+    /// Returns the schema of the result.
     pub(super) result: fn(&mut SchemaGenerator) -> Schema,
+    /// Runs a call.
     pub(super) run: RunFn,
 }
 
@@ -114,12 +123,13 @@ async fn run<M: Method>(
     caller: Option<&Caller>,
     params: Option<&RawValue>,
 ) -> Result<Box<RawValue>, ErrorObject> {
-    let Some(who) = M::Caller::from_caller(caller) else {
+    let Some(caller) = M::Caller::from_caller(caller) else {
         return Err(errors::log_internal_error("unsigned call of a signed method", &M::NAME));
     };
     let params =
         parse_params::<M::Params>(params.map_or("{}", RawValue::get)).map_err(errors::invalid_params)?;
-    let outcome = M::call(services, who, params).await.map_err(|refusal| errors::domain_error(&refusal))?;
+    let outcome =
+        M::call(services, caller, params).await.map_err(|refusal| errors::domain_error(&refusal))?;
     to_raw_value(&outcome)
         .map_err(|error| errors::log_internal_error("a result cannot be serialized", &error))
 }
@@ -141,7 +151,7 @@ fn parse_params<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, Param
         let message = text_error.to_string();
         return Err(ParamsError::new(quoted_field(&message), message, &map));
     };
-    // A missing field is the invalid one. Otherwise it is the field without which the error changes.
+    // If a field is missing, it is the one to report. Otherwise it is the field without which the error changes.
     let missing = quoted_field(&message).filter(|_| message.starts_with("missing field "));
     let error_without = |key: &String| {
         let mut without = map.clone();
@@ -149,7 +159,7 @@ fn parse_params<P: DeserializeOwned + JsonSchema>(text: &str) -> Result<P, Param
         deserialize_error(&without)
     };
     let changes_error = |key: &&String| error_without(key).as_ref() != Some(&message);
-    // Without a required field, the error is that it is missing, so a changed error proves nothing about it.
+    // Removing a required field always changes the error, to "missing field", so optional fields are preferred.
     let is_required = |key: &&String| {
         error_without(key).is_some_and(|error| error.starts_with(&format!("missing field `{key}`")))
     };

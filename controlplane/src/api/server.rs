@@ -206,7 +206,7 @@ impl ConnectionService {
                 let response = self.api.handle(request, source, self.peer.ip().to_canonical());
                 tokio::select! {
                     response = response => response,
-                    () = self.state.gone() => self.api.refuse(request_body::gone()),
+                    () = self.state.gone() => self.api.refuse(request_body::half_closed()),
                 }
             }
             Err(error) => self.api.refuse(error),

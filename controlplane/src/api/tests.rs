@@ -173,7 +173,7 @@ impl ApiFixture {
     }
 
     /// Returns how many requests and connections were refused for `reason`, from the metrics.
-    fn refused(&self, reason: &str) -> u64 {
+    fn refused_count(&self, reason: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         let line = format!("webgateway_api_refused_total{{reason=\"{reason}\"}} ");

@@ -1,4 +1,4 @@
-//! The errors for request bodies that are not read or not awaited.
+//! The errors for requests whose body is not read, or whose client does not wait for the response.
 
 use http::StatusCode;
 
@@ -35,7 +35,7 @@ pub(in crate::api) fn busy() -> HttpError {
 }
 
 /// Returns the error for a client that has closed its side of the connection and is no longer waited for.
-pub(in crate::api) fn gone() -> HttpError {
+pub(in crate::api) fn half_closed() -> HttpError {
     let builder = ErrorBuilder::new(ErrorKind::Timeout);
     let error = builder.build("the connection was half closed before the response was ready");
     HttpError { status: StatusCode::REQUEST_TIMEOUT, error }

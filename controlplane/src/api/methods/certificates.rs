@@ -7,7 +7,7 @@ use webgateway_proto::api::{
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use super::system::NoParams;
+use super::system::EmptyParams;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
@@ -126,14 +126,14 @@ impl Method for Root {
         are already trusted.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::NoInternalCa];
     type Caller = Caller;
-    type Params = NoParams;
+    type Params = EmptyParams;
     type Output = RootCertificate;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
-        vec![Example { name: "A root for development", params: NoParams {}, result: samples::root() }]
+        vec![Example { name: "A root for development", params: EmptyParams {}, result: samples::root() }]
     }
 
-    async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, Refusal> {
+    async fn call(services: &Services, _: Caller, _: EmptyParams) -> Result<RootCertificate, Refusal> {
         services.domain.root().await.map(|pem| RootCertificate { pem })
     }
 }

@@ -9,7 +9,7 @@ use webgateway_proto::api::{
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use super::system::NoParams;
+use super::system::EmptyParams;
 use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
@@ -28,14 +28,14 @@ impl Method for List {
     const DESCRIPTION: &'static str = "For the admin. Nodes that are not connected are listed too.";
     const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly];
     type Caller = Caller;
-    type Params = NoParams;
+    type Params = EmptyParams;
     type Output = NodeList;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
-        vec![Example { name: "Two nodes", params: NoParams {}, result: samples::nodes() }]
+        vec![Example { name: "Two nodes", params: EmptyParams {}, result: samples::nodes() }]
     }
 
-    async fn call(services: &Services, caller: Caller, _: NoParams) -> Result<NodeList, Refusal> {
+    async fn call(services: &Services, caller: Caller, _: EmptyParams) -> Result<NodeList, Refusal> {
         let (version, nodes) = services.domain.list_nodes(&caller).await?;
         Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }

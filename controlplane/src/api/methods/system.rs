@@ -18,7 +18,7 @@ pub(super) struct Discover;
 /// The params of a method that has none.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoParams {}
+pub(super) struct EmptyParams {}
 
 impl Method for HealthStatus {
     const NAME: &'static str = method::HEALTH;
@@ -26,18 +26,18 @@ impl Method for HealthStatus {
     const DESCRIPTION: &'static str = "For everybody, without a signature.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
-    type Params = NoParams;
+    type Params = EmptyParams;
     type Output = Health;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A working controlplane",
-            params: NoParams {},
+            params: EmptyParams {},
             result: Health { status: "ok".to_owned(), nodes: 2 },
         }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Health, Refusal> {
         let status = match services.domain.revision().await {
             Ok(_) => "ok",
             Err(error) => {
@@ -56,14 +56,14 @@ impl Method for Version {
     const DESCRIPTION: &'static str = "For everybody, without a signature.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
-    type Params = NoParams;
+    type Params = EmptyParams;
     type Output = BuildInfo;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
-        vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
+        vec![Example { name: "A build", params: EmptyParams {}, result: samples::build() }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<BuildInfo, Refusal> {
         let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         Ok(BuildInfo { name, version, base_domain: Some(services.domain.hosts.base().to_string()) })
     }
@@ -77,14 +77,18 @@ impl Method for Discover {
         `/openrpc.json`.";
     const ERRORS: &'static [ErrorKind] = &[];
     type Caller = ();
-    type Params = NoParams;
+    type Params = EmptyParams;
     type Output = Value;
 
     fn examples() -> Vec<Example<Self::Params, Self::Output>> {
-        vec![Example { name: "The start of the document", params: NoParams {}, result: samples::document() }]
+        vec![Example {
+            name: "The start of the document",
+            params: EmptyParams {},
+            result: samples::document(),
+        }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Value, Refusal> {
         Ok(services.document.clone())
     }
 }

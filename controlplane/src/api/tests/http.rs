@@ -115,7 +115,7 @@ async fn input_that_is_not_http_is_refused_and_counted() {
     }
     // It is counted when the server has ended the connection, which may be after the client has seen its end.
     let counted = async {
-        while fixture.refused("garbage") < 3 {
+        while fixture.refused_count("garbage") < 3 {
             tokio::task::yield_now().await;
         }
     };

@@ -101,7 +101,7 @@ async fn unsigned_calls_of_signed_methods_are_refused() {
     for body in bodies {
         assert_eq!(refusal_kind(fixture.send(unsigned(URL, &body)).await), "unsigned", "{body}");
     }
-    assert_eq!(fixture.refused("unsigned"), 4);
+    assert_eq!(fixture.refused_count("unsigned"), 4);
 }
 
 #[tokio::test]
