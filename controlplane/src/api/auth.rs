@@ -191,8 +191,8 @@ impl Authenticator {
         Err(AuthError::SeveralSignatures { count, label, best: Box::new(best) })
     }
 
-    /// Returns true unless the key is unknown. The signature of a proxy in between has a key that the gateway does not
-    /// know, so errors of known keys are more useful to the client.
+    /// Returns true unless the key is unknown. The errors of signatures with a known key are reported first: a proxy in
+    /// between may add a signature with a key that the gateway does not have.
     async fn has_known_key(&self, presented: &Result<Presented, Failure>) -> bool {
         match presented {
             Ok(presented) => !matches!(self.keys.find(presented.key_id()).await, Ok(None)),
@@ -277,14 +277,14 @@ impl Authenticator {
     /// Refuses a signature for another server, which may be replayed here.
     fn check_authority(&self, message: &Message<'_>, source: RequestSource) -> Result<(), AuthError> {
         let authority = message.authority();
-        let is_ours = match source {
+        let is_own = match source {
             RequestSource::Node => {
                 let host = message.uri.host().unwrap_or_default();
                 host.eq_ignore_ascii_case(self.base.as_str())
             }
             RequestSource::Rpc { local } => rpc_authorities(local).contains(&authority),
         };
-        if is_ours { Ok(()) } else { Err(AuthError::WrongAuthority(authority)) }
+        if is_own { Ok(()) } else { Err(AuthError::WrongAuthority(authority)) }
     }
 
     fn now(&self) -> i64 {
@@ -296,8 +296,8 @@ impl Authenticator {
 /// its port. Port 80 is left out, as in a normalised URI.
 fn rpc_authorities(local: SocketAddr) -> [String; 4] {
     let port = local.port();
-    let reached = SocketAddr::new(local.ip().to_canonical(), port).to_string();
-    let names = [reached, format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
+    let local = SocketAddr::new(local.ip().to_canonical(), port).to_string();
+    let names = [local, format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
     names.map(|name| match name.strip_suffix(":80") {
         Some(bare) if port == 80 => bare.to_owned(),
         Some(_) | None => name,

@@ -292,7 +292,9 @@ pub(super) fn log_internal_error(what: &'static str, reason: &dyn std::fmt::Disp
 }
 
 fn internal_error() -> ErrorObject {
-    ErrorBuilder::new(ErrorKind::Internal).build("internal error of the gateway")
+    ErrorBuilder::new(ErrorKind::Internal)
+        .hint("tell the operator; the log of the controlplane has the cause")
+        .build("internal error of the gateway")
 }
 
 /// An error of a request as a whole, with its HTTP status.
