@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 /// A request in the access log.
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct AccessLogEntry<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// The host asked for.
@@ -23,7 +23,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Logs a request.
-pub(crate) fn log(entry: &Entry<'_>) {
+pub(crate) fn log(entry: &AccessLogEntry<'_>) {
     tracing::info!(
         target: "access",
         client = %entry.client,

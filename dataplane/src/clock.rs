@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// The interval at which [`Coarse`] moves on.
+/// The interval at which [`CoarseClock`] moves on.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Returns the seconds since the Unix epoch.
@@ -20,12 +20,12 @@ pub(crate) fn unix_now() -> i64 {
 
 /// The time of one worker, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
 #[derive(Debug)]
-pub(crate) struct Coarse {
+pub(crate) struct CoarseClock {
     instant: Cell<Instant>,
     unix: Cell<i64>,
 }
 
-impl Coarse {
+impl CoarseClock {
     /// Returns the time at the last tick.
     #[must_use]
     pub(crate) fn now(&self) -> Instant {
@@ -45,7 +45,7 @@ impl Coarse {
     }
 }
 
-impl Default for Coarse {
+impl Default for CoarseClock {
     fn default() -> Self {
         Self { instant: Cell::new(Instant::now()), unix: Cell::new(unix_now()) }
     }

@@ -12,7 +12,7 @@ use webgateway_process::LocalTasks;
 use crate::backend::connector::Connector;
 use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
-use crate::clock::Coarse;
+use crate::clock::CoarseClock;
 use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
@@ -29,7 +29,7 @@ pub(crate) struct WorkerContext {
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
     /// The time, as far as requests need it.
-    pub clock: Rc<Coarse>,
+    pub clock: Rc<CoarseClock>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.

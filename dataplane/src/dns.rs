@@ -34,13 +34,13 @@ pub(crate) enum DnsServerError {
 
 /// Relays questions. Clones relay to the same controlplane.
 #[derive(Clone)]
-pub(crate) struct Relay {
+pub(crate) struct DnsRelay {
     controlplane: ControlplaneClient,
     filter: QuestionFilter,
     unanswered: Counter,
 }
 
-impl Relay {
+impl DnsRelay {
     /// Relays to `controlplane`, within the limits of a name server.
     #[must_use]
     pub(crate) fn new(controlplane: ControlplaneClient, filter: QuestionFilter, unanswered: Counter) -> Self {
@@ -48,7 +48,7 @@ impl Relay {
     }
 }
 
-impl Responder for Relay {
+impl Responder for DnsRelay {
     /// Without a controlplane the answer is "server failure", not silence: a resolver goes on to the next name
     /// server at once and asks again within seconds, whereas one that says nothing is taken for dead for minutes.
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
@@ -81,7 +81,11 @@ pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListe
 }
 
 /// Relays until the process stops.
-pub(crate) async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
+pub(crate) async fn serve(
+    sockets: Vec<DnsSockets>,
+    relay: DnsRelay,
+    stop: Stop,
+) -> Result<(), DnsServerError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));

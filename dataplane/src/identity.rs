@@ -1,7 +1,7 @@
 //! Who this node is towards a controlplane far away: its key, its certificate, and whom it trusts.
 
-mod kept;
-mod member;
+mod certificate;
+mod state_dir;
 mod tls;
 
 use std::path::Path;
@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-pub(crate) use self::kept::{StateDir, StateFailed};
-pub(crate) use self::member::{Granted, Identity, InvalidCertificate, Request};
-pub(crate) use self::tls::{NoTls, bootstrap, is_about_time, is_wrong_authority, member};
+pub(crate) use self::certificate::{CertificateRequest, Identity, IssuedCertificate, NodeCertificateError};
+pub(crate) use self::state_dir::{StateDir, StateDirError};
+pub(crate) use self::tls::{ClientConfigError, client_config, is_validity_error, is_wrong_ca, join_config};
 
 /// Who this node is now, if it has joined. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Current {
+pub(crate) struct IdentityStore {
     held: Arc<ArcSwapOption<Identity>>,
     kept: StateDir,
 }
 
-impl Current {
+impl IdentityStore {
     /// What is kept in the state folder.
-    pub(crate) fn load(folder: &Path) -> Result<Self, StateFailed> {
+    pub(crate) fn load(folder: &Path) -> Result<Self, StateDirError> {
         let kept = StateDir::new(folder);
         let held = kept.load()?.map(Arc::new);
         Ok(Self { held: Arc::new(ArcSwapOption::new(held)), kept })
@@ -35,7 +35,7 @@ impl Current {
     }
 
     /// Keeps a renewed identity, on the disk first.
-    pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateFailed> {
+    pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateDirError> {
         self.kept.save(&identity)?;
         self.held.store(Some(Arc::new(identity)));
         Ok(())

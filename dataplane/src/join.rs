@@ -9,8 +9,10 @@ use webgateway_proto::model::{InvalidToken, JoinToken};
 use zeroize::Zeroizing;
 
 use crate::clock::unix_now;
-use crate::feed::enrolment::{self, NotGranted};
-use crate::identity::{Identity, InvalidCertificate, Request, StateDir, StateFailed, bootstrap};
+use crate::feed::enrolment::{self, EnrolmentError};
+use crate::identity::{
+    CertificateRequest, Identity, NodeCertificateError, StateDir, StateDirError, join_config,
+};
 
 /// The longest input that is looked at, in bytes.
 const LONGEST: u64 = 4096;
@@ -39,16 +41,16 @@ pub enum JoinError {
     },
     /// The folder.
     #[error(transparent)]
-    State(#[from] StateFailed),
+    StateDir(#[from] StateDirError),
     /// No key.
     #[error("cannot make a key: {0}")]
     Key(#[from] rcgen::Error),
     /// The controlplane.
     #[error(transparent)]
-    NotGranted(#[from] NotGranted),
+    Enrolment(#[from] EnrolmentError),
     /// What it gave.
     #[error(transparent)]
-    Invalid(#[from] InvalidCertificate),
+    Certificate(#[from] NodeCertificateError),
 }
 
 /// The token as it was given: `-` stands for standard input.
@@ -74,9 +76,9 @@ pub(crate) async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, J
     }
     // The token is good once: first make sure that what it gives can be kept.
     kept.prepare()?;
-    let request = Request::generate()?;
+    let request = CertificateRequest::generate()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = bootstrap(token.authority, provider);
+    let config = join_config(token.authority, provider);
     let granted = enrolment::join(token, config, request.csr.clone()).await?;
     let identity = request.granted(granted, token.address.clone(), unix_now())?;
     kept.save(&identity)?;

@@ -17,13 +17,13 @@ pub(crate) use self::age::ConfigAge;
 /// Handles to every metric of the process. Clones count the same.
 #[derive(Clone, Default)]
 pub(crate) struct Metrics {
-    accepted: Family<Listening, Counter>,
-    open: Family<OfWorker, Gauge>,
-    requests: Family<Answered, Counter>,
-    tunnels: Family<OfWorker, Counter>,
-    tunnel_bytes: Family<Flow, Counter>,
-    refused: Family<Refused, Counter>,
-    backend_failures: Family<Failed, Counter>,
+    accepted: Family<ListenerLabels, Counter>,
+    open: Family<WorkerLabels, Gauge>,
+    requests: Family<ResponseLabels, Counter>,
+    tunnels: Family<WorkerLabels, Counter>,
+    tunnel_bytes: Family<DirectionLabels, Counter>,
+    refused: Family<RefusalLabels, Counter>,
+    backend_failures: Family<FailureLabels, Counter>,
     /// Requests sent to a second backend.
     pub retries: Counter,
     /// 1 while the feed is connected.
@@ -33,7 +33,7 @@ pub(crate) struct Metrics {
     /// Batches applied.
     pub feed_batches: Counter,
     /// The times that applying a batch took, from its end to its being in use.
-    pub feed_apply: Timing,
+    pub feed_apply: DurationHistogram,
     /// The batches applied that named everything there is.
     pub feed_full_syncs: Counter,
     /// Resources rejected.
@@ -71,56 +71,56 @@ pub(crate) struct WorkerMetrics {
     pub tunnel_out: Counter,
     /// Answers by class: 1xx to 5xx.
     classes: [Counter; 5],
-    whole: Metrics,
+    process: Metrics,
 }
 
 /// A histogram of times from 10 µs to 40 s.
 #[derive(Clone, Debug)]
-pub(crate) struct Timing(Histogram);
+pub(crate) struct DurationHistogram(Histogram);
 
-impl Timing {
+impl DurationHistogram {
     /// Counts a time.
     pub(crate) fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
 }
 
-impl Default for Timing {
+impl Default for DurationHistogram {
     fn default() -> Self {
         Self(Histogram::new(exponential_buckets(0.000_01, 4.0, 12)))
     }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfWorker {
+struct WorkerLabels {
     worker: u32,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Listening {
+struct ListenerLabels {
     worker: u32,
     listener: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answered {
+struct ResponseLabels {
     worker: u32,
     class: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Flow {
+struct DirectionLabels {
     worker: u32,
     direction: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Refused {
+struct RefusalLabels {
     reason: Refusal,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Failed {
+struct FailureLabels {
     cause: &'static str,
 }
 
@@ -133,7 +133,7 @@ pub(crate) enum Refusal {
     HelloTooLarge,
     /// The ClientHello did not come in time.
     HelloTimeout,
-    /// The client closed the connection before its ClientHello was whole.
+    /// The client closed the connection before its ClientHello was process.
     Closed,
     /// The ClientHello names no host.
     NoName,
@@ -202,18 +202,18 @@ impl Metrics {
     /// Returns the counters of one worker.
     #[must_use]
     pub(crate) fn worker(&self, worker: u32) -> WorkerMetrics {
-        let accepted = |listener| self.accepted.get_or_create_owned(&Listening { worker, listener });
-        let flow = |direction| self.tunnel_bytes.get_or_create_owned(&Flow { worker, direction });
-        let class = |class| self.requests.get_or_create_owned(&Answered { worker, class });
+        let accepted = |listener| self.accepted.get_or_create_owned(&ListenerLabels { worker, listener });
+        let flow = |direction| self.tunnel_bytes.get_or_create_owned(&DirectionLabels { worker, direction });
+        let class = |class| self.requests.get_or_create_owned(&ResponseLabels { worker, class });
         WorkerMetrics {
             accepted_https: accepted("https"),
             accepted_http: accepted("http"),
-            open: self.open.get_or_create_owned(&OfWorker { worker }),
-            tunnels: self.tunnels.get_or_create_owned(&OfWorker { worker }),
+            open: self.open.get_or_create_owned(&WorkerLabels { worker }),
+            tunnels: self.tunnels.get_or_create_owned(&WorkerLabels { worker }),
             tunnel_in: flow("in"),
             tunnel_out: flow("out"),
             classes: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
-            whole: self.clone(),
+            process: self.clone(),
         }
     }
 }
@@ -234,17 +234,17 @@ impl WorkerMetrics {
 
     /// Counts a connection that was cut.
     pub(crate) fn refused(&self, reason: Refusal) {
-        self.whole.refused.get_or_create(&Refused { reason }).inc();
+        self.process.refused.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Counts a backend's failure; `cause` is an RFC 9209 error type.
     pub(crate) fn backend_failed(&self, cause: &'static str) {
-        self.whole.backend_failures.get_or_create(&Failed { cause }).inc();
+        self.process.backend_failures.get_or_create(&FailureLabels { cause }).inc();
     }
 
     /// Counts a request sent to a second backend.
     pub(crate) fn retried(&self) {
-        self.whole.retries.inc();
+        self.process.retries.inc();
     }
 }
 

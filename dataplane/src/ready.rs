@@ -12,13 +12,13 @@ use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
 /// The interval at which the certificate is judged anew: the clock moves on, and may be set.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The gate that keeps the node from being ready. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct ReadyGate(Arc<Mutex<Blocked>>);
+pub(crate) struct ReadyGate(Arc<Mutex<GateState>>);
 
-struct Blocked {
+struct GateState {
     readiness: Readiness,
     first_sync: Option<Blocker>,
     certificate: Option<Blocker>,
@@ -29,7 +29,7 @@ impl ReadyGate {
     #[must_use]
     pub(crate) fn new(readiness: Readiness) -> Self {
         let first_sync = Some(readiness.block("the first sync"));
-        Self(Arc::new(Mutex::new(Blocked { readiness, first_sync, certificate: None })))
+        Self(Arc::new(Mutex::new(GateState { readiness, first_sync, certificate: None })))
     }
 
     /// Opens for a snapshot that is in use, unless its certificate is in the way at `now` (Unix seconds); returns whether
@@ -42,7 +42,7 @@ impl ReadyGate {
 
     /// Judges the certificate of the snapshot in use until the process stops.
     pub(crate) async fn run(self, snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
-        let mut look = interval(LOOK);
+        let mut look = interval(CHECK_INTERVAL);
         loop {
             tokio::select! {
                 _ = look.tick() => {}
@@ -53,7 +53,7 @@ impl ReadyGate {
     }
 }
 
-impl Blocked {
+impl GateState {
     /// Blocks while there are certificates for the base domain and none of them can be served. A gateway that has none yet
     /// is ready: its name server, which the CA is to ask, may be reached by way of ready nodes only.
     fn judge(&mut self, snapshot: &Snapshot, now: i64) {

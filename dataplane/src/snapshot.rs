@@ -11,7 +11,7 @@ use webgateway_proto::model::Prefixes;
 
 pub(crate) use certs::{Certs, ServedCert};
 pub(crate) use challenges::{ACME_TLS, Challenges, ServedChallenge};
-pub(crate) use table::Table;
+pub(crate) use table::RouteTable;
 
 #[cfg(test)]
 pub(crate) use certs::tests;
@@ -24,7 +24,7 @@ pub(crate) struct Snapshot {
     /// What holds for the whole gateway; `None` before the first sync.
     pub settings: Option<Arc<Settings>>,
     /// Hosts and where they go.
-    pub routes: Table,
+    pub routes: RouteTable,
     /// What is served for which name.
     pub certs: Certs,
     /// What a CA is answered.

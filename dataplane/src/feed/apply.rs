@@ -25,7 +25,7 @@ enum Change {
     /// A route of a full batch that is held just so: its name alone is kept.
     Same(RouteId),
     /// Boxed, as it is rare and there may be a million changes.
-    Unusable(Box<Reject>),
+    Unusable(Box<Rejection>),
     /// In a full batch, what is removed is not named: it says how the connections of a route end.
     Remove {
         name: ResourceName,
@@ -35,7 +35,7 @@ enum Change {
 
 /// A resource that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reject {
+pub(crate) struct Rejection {
     /// Its name.
     pub resource: String,
     /// The reason, for the operator.
@@ -44,17 +44,17 @@ pub(crate) struct Reject {
 
 /// A complete batch, and the version that the controlplane stands at after it.
 #[derive(Debug)]
-pub(crate) struct Complete {
+pub(crate) struct CompleteBatch {
     batch: Batch,
     held: Held,
 }
 
 /// Puts a batch together from the messages of the feed.
 #[derive(Debug, Default)]
-pub(crate) struct Collector(Option<Batch>);
+pub(crate) struct BatchBuilder(Option<Batch>);
 
 /// The outcome of a batch.
-pub(crate) struct Applied {
+pub(crate) struct ApplyOutcome {
     /// The next snapshot.
     pub snapshot: Snapshot,
     /// The version that the batch stands at.
@@ -62,20 +62,20 @@ pub(crate) struct Applied {
     /// Tells whether the batch named everything there is.
     pub full: bool,
     /// The resources that could not be used.
-    pub rejects: Vec<Reject>,
+    pub rejects: Vec<Rejection>,
     /// The certificates of the batch whose validity has not begun.
     pub not_begun: Vec<CertificateId>,
     /// The routes that are gone.
     pub closed: Vec<RouteClosed>,
 }
 
-impl Reject {
+impl Rejection {
     fn new(name: &ResourceName, reason: &impl ToString) -> Self {
         Self { resource: name.to_string(), reason: reason.to_string() }
     }
 }
 
-impl Complete {
+impl CompleteBatch {
     /// Returns a full batch of these messages.
     pub(crate) fn full(messages: Vec<ToNode>, held: Held) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
@@ -116,7 +116,7 @@ impl Batch {
                 self.changes.push(change);
             }
             ToNode::Unusable(resource, reason) => {
-                let reject = Reject { resource, reason: reason.to_string() };
+                let reject = Rejection { resource, reason: reason.to_string() };
                 self.changes.push(Change::Unusable(Box::new(reject)));
             }
             ToNode::Remove { name, at_once } => self.changes.push(Change::Remove { name, at_once }),
@@ -144,12 +144,12 @@ impl Batch {
     }
 }
 
-impl Collector {
+impl BatchBuilder {
     /// Takes a message; returns the batch when it is complete. What stands outside of a batch is dropped.
-    pub(crate) fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<Complete> {
+    pub(crate) fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<CompleteBatch> {
         match (message, &mut self.0) {
             (ToNode::Begin { full }, batch) => *batch = Some(Batch { full, ..Batch::default() }),
-            (ToNode::End(held), batch) => return batch.take().map(|batch| Complete { batch, held }),
+            (ToNode::End(held), batch) => return batch.take().map(|batch| CompleteBatch { batch, held }),
             (message, Some(batch)) => batch.take(message, current),
             (_, None) => {}
         }
@@ -166,12 +166,12 @@ impl Collector {
 /// Applies a complete batch at `now` (Unix seconds).
 pub(crate) fn apply(
     current: &Snapshot,
-    complete: Complete,
+    complete: CompleteBatch,
     tickets: &Arc<dyn ProducesTickets>,
     now: i64,
-) -> Applied {
-    let Complete { batch, held } = complete;
-    let mut next = Applied::from(current.clone());
+) -> ApplyOutcome {
+    let CompleteBatch { batch, held } = complete;
+    let mut next = ApplyOutcome::from(current.clone());
     (next.version, next.full) = (held.version, batch.full);
     if batch.full {
         next.drop_unnamed(&batch.changes);
@@ -186,7 +186,12 @@ pub(crate) fn apply(
 }
 
 /// Takes messages that were kept, one after the other, at `now` (Unix seconds).
-pub(crate) fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+pub(crate) fn apply_stored(
+    into: &mut ApplyOutcome,
+    message: ToNode,
+    tickets: &Arc<dyn ProducesTickets>,
+    now: i64,
+) {
     if let ToNode::End(held) = message {
         into.version = held.version;
         return into.stand_at(held);
@@ -196,14 +201,14 @@ pub(crate) fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn Pro
     one.changes.into_iter().for_each(|change| into.change(change, tickets, now));
 }
 
-impl From<Snapshot> for Applied {
+impl From<Snapshot> for ApplyOutcome {
     fn from(snapshot: Snapshot) -> Self {
         let (rejects, not_begun, closed) = (Vec::new(), Vec::new(), Vec::new());
         Self { snapshot, version: 0, full: false, rejects, not_begun, closed }
     }
 }
 
-impl Applied {
+impl ApplyOutcome {
     fn change(&mut self, change: Change, tickets: &Arc<dyn ProducesTickets>, now: i64) {
         match change {
             Change::Put(resource) => self.put(*resource, tickets, now),
@@ -225,12 +230,12 @@ impl Applied {
                     self.not_begun.extend((!cert.has_begun(now)).then(|| cert.id.clone()));
                     self.snapshot.certs.insert(cert, now);
                 }
-                Err(error) => return self.reject(Reject::new(&name, &error)),
+                Err(error) => return self.reject(Rejection::new(&name, &error)),
             },
             Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
-                    return self.reject(Reject::new(&name, &error));
+                    return self.reject(Rejection::new(&name, &error));
                 }
             }
         }
@@ -245,7 +250,7 @@ impl Applied {
         }
     }
 
-    fn reject(&mut self, reject: Reject) {
+    fn reject(&mut self, reject: Rejection) {
         self.snapshot.rejected.insert(reject.resource.clone());
         self.rejects.push(reject);
     }

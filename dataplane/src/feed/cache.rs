@@ -1,6 +1,6 @@
 //! The cache: what a node served last, sealed, so that it starts without a controlplane.
 
-mod folder;
+mod cache_dir;
 mod load;
 mod page;
 mod sealed;
@@ -16,11 +16,11 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use webgateway_seal::{SecretKey, SecretKeyError};
 
-use self::folder::Folder;
-pub(crate) use self::load::Restored;
+use self::cache_dir::CacheDir;
+pub(crate) use self::load::RestoredCache;
 use self::page::Page;
-use self::writer::{Job, Keep, Writer};
-use super::apply::Complete;
+use self::writer::{WriteJob, WriteMode, Writer};
+use super::apply::CompleteBatch;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
@@ -30,12 +30,12 @@ const KEY_FILE: &str = "cache.key";
 const LARGEST_BATCH: usize = 16 * 1024 * 1024;
 
 /// Where batches go to be kept.
-pub(crate) struct Cache(Sender<Job>);
+pub(crate) struct Cache(Sender<WriteJob>);
 
 /// The cache as it was found.
-pub(crate) struct Opened {
+pub(crate) struct OpenCache {
     /// What was in it.
-    pub restored: Option<Restored>,
+    pub restored: Option<RestoredCache>,
     /// Takes what comes.
     pub cache: Cache,
     /// Does the writing; blocks until the cache is dropped.
@@ -43,8 +43,8 @@ pub(crate) struct Opened {
 }
 
 /// A batch, to be kept once it is applied.
-pub(crate) struct Record {
-    keep: Keep,
+pub(crate) struct CacheRecord {
+    keep: WriteMode,
     at: i64,
 }
 
@@ -56,11 +56,11 @@ pub(crate) fn open(
     tickets: &Arc<dyn ProducesTickets>,
     metrics: Metrics,
     now: i64,
-) -> Result<Opened, SecretKeyError> {
+) -> Result<OpenCache, SecretKeyError> {
     // Whether it is there now shows when the key is made.
-    let _ = Folder::new(state).create();
+    let _ = CacheDir::new(state).create();
     let key = SecretKey::load_or_create(&state.join(KEY_FILE), "state_dir")?;
-    let folder = Folder::new(folder);
+    let folder = CacheDir::new(folder);
     let restored = match load::load(&folder, &key, tickets, now) {
         Ok(restored) => restored,
         Err(unusable) => {
@@ -74,17 +74,17 @@ pub(crate) fn open(
     let (jobs, work) = channel();
     let loaded = restored.is_some();
     let write = Box::new(move || Writer::new(folder, key, work, metrics, loaded).run());
-    Ok(Opened { restored, cache: Cache(jobs), write })
+    Ok(OpenCache { restored, cache: Cache(jobs), write })
 }
 
-impl Record {
+impl CacheRecord {
     /// Of a batch applied at `at` (Unix seconds).
-    pub(crate) fn new(batch: &Complete, at: i64) -> Self {
+    pub(crate) fn new(batch: &CompleteBatch, at: i64) -> Self {
         let page = (!batch.is_full()).then(|| page::of_batch(batch, at));
         let keep = match page.filter(|page: &Page| page.len() <= LARGEST_BATCH) {
-            None => Keep::Anew,
-            Some(page) if batch.removes() => Keep::Now(page),
-            Some(page) => Keep::Soon(page),
+            None => WriteMode::Rewrite,
+            Some(page) if batch.removes() => WriteMode::AppendSync(page),
+            Some(page) => WriteMode::Append(page),
         };
         Self { keep, at }
     }
@@ -92,11 +92,11 @@ impl Record {
 
 impl Cache {
     /// Keeps a batch that made `snapshot`. What is returned is told once it is, or cannot be.
-    pub(crate) fn keep(&self, record: Record, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
+    pub(crate) fn keep(&self, record: CacheRecord, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
         let (done, kept) = oneshot::channel();
-        let Record { keep, at } = record;
+        let CacheRecord { keep, at } = record;
         // Without the thread the process stops; the receiver is told by the drop.
-        let _ = self.0.send(Job { keep, at, snapshot, done });
+        let _ = self.0.send(WriteJob { keep, at, snapshot, done });
         kept
     }
 }

@@ -14,11 +14,11 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::{Explanation, FromNode, ToNode};
 
-use super::apply::{Collector, Reject};
+use super::apply::{BatchBuilder, Rejection};
 use super::backoff::Backoff;
-use super::directive::Drain;
-use super::link::{ConnectError, Link, root};
-use super::{Published, Publisher};
+use super::connector::{ConnectError, FeedConnector, root_cause};
+use super::drain::DrainState;
+use super::{PublishedBatch, Publisher};
 use crate::backend::reported::Reported;
 use crate::backend::view::{BackendView, MAX_EXPLANATIONS};
 use crate::clock::unix_now;
@@ -55,7 +55,7 @@ enum StreamError {
 /// Returns what the controlplane said, or what became of the connection to it.
 fn status_message(status: &tonic::Status) -> String {
     match std::error::Error::source(status) {
-        Some(source) => format!("the connection failed: {}", root(source)),
+        Some(source) => format!("the connection failed: {}", root_cause(source)),
         None => format!("the controlplane says: {}", status.message()),
     }
 }
@@ -63,7 +63,7 @@ fn status_message(status: &tonic::Status) -> String {
 /// The feed's client.
 pub(crate) struct FeedClient {
     /// The connector to the controlplanes.
-    pub link: Link,
+    pub link: FeedConnector,
     /// This node's name.
     pub node: String,
     /// The publisher of the batches.
@@ -71,7 +71,7 @@ pub(crate) struct FeedClient {
     /// The client for unary calls, connected while there is a stream.
     pub controlplane: ControlplaneClient,
     /// The operator's wish that this node drains.
-    pub drain: Drain,
+    pub drain: DrainState,
     /// The process's metrics.
     pub metrics: Metrics,
     /// The workers' metrics, to be reported.
@@ -123,7 +123,7 @@ impl FeedClient {
         self.metrics.feed_connected.set(1);
         info!(endpoint = self.link.current(), "connected to the feed");
         self.link.succeeded();
-        let (mut collector, mut reported) = (Collector::default(), Reported::default());
+        let (mut builder, mut reported) = (BatchBuilder::default(), Reported::default());
         let mut explanations = Explanations::new();
         let mut report = interval(REPORT);
         let mut beat = interval(HEARTBEAT);
@@ -142,7 +142,7 @@ impl FeedClient {
                         backoff.succeeded();
                     }
                     let message = message.ok_or(StreamError::Ended)?;
-                    match self.take(&mut collector, &mut explanations, message) {
+                    match self.take(&mut builder, &mut explanations, message) {
                         Some(Due::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
                         Some(Due::Status) => self.send(&outgoing, self.status()).await?,
                         None => {}
@@ -170,7 +170,7 @@ impl FeedClient {
         FromNode::Status {
             connections: u64::try_from(connections).unwrap_or_default(),
             requests,
-            draining: self.drain.is_on(),
+            draining: self.drain.is_draining(),
         }
     }
 
@@ -184,15 +184,15 @@ impl FeedClient {
 
     fn take(
         &mut self,
-        collector: &mut Collector,
+        builder: &mut BatchBuilder,
         explanations: &mut Explanations,
         message: wire::FeedMessage,
     ) -> Option<Due> {
         let current = self.publisher.current();
-        let allowed = collector.allowed_backends(&current);
+        let allowed = builder.allowed_backends(&current);
         let message = match ToNode::read(message, &allowed) {
             ToNode::Directive { drain } => {
-                self.drain.obey(drain);
+                self.drain.set(drain);
                 return Some(Due::Status);
             }
             ToNode::Explain { id, host } => {
@@ -205,7 +205,7 @@ impl FeedClient {
             }
             message => message,
         };
-        let complete = collector.take(message, &current)?;
+        let complete = builder.take(message, &current)?;
         drop(current);
         Some(Due::Batch(self.publisher.publish(complete)))
     }
@@ -213,11 +213,11 @@ impl FeedClient {
     /// Sends what of a batch could not be used; it is acknowledged once it is kept.
     async fn answer(
         &self,
-        published: Published,
+        published: PublishedBatch,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
     ) -> Result<Unanswered, StreamError> {
-        let Published { version, rejects, kept } = published;
-        for Reject { resource, reason } in rejects {
+        let PublishedBatch { version, rejects, kept } = published;
+        for Rejection { resource, reason } in rejects {
             self.send(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
         debug!(version, "applied");
@@ -236,7 +236,7 @@ impl FeedClient {
 /// An answer that is due to the controlplane.
 enum Due {
     /// To a batch.
-    Batch(Published),
+    Batch(PublishedBatch),
     /// To a directive.
     Status,
 }

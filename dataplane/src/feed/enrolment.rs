@@ -15,8 +15,8 @@ use tower::service_fn;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::{InvalidNodeName, JoinToken, RemoteAddress};
 
-use super::link::{http2, root, shake_hands};
-use crate::identity::{Granted, is_about_time, is_wrong_authority};
+use super::connector::{connect_tls, http2, root_cause};
+use crate::identity::{IssuedCertificate, is_validity_error, is_wrong_ca};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ type Client = wire::enrolment_client::EnrolmentClient<Channel>;
 
 /// Why there is no certificate.
 #[derive(Debug, Error)]
-pub enum NotGranted {
+pub enum EnrolmentError {
     /// Nobody there.
     #[error("cannot reach the controlplane at {0}: {1}")]
     Unreachable(RemoteAddress, io::Error),
@@ -33,7 +33,7 @@ pub enum NotGranted {
     #[error(
         "what answers at {0} is not the controlplane that made the token: its CA is another one. Nothing was sent to it"
     )]
-    WrongAuthority(RemoteAddress),
+    WrongCa(RemoteAddress),
     /// One of the clocks is wrong.
     #[error(
         "the certificate of the controlplane at {0} is not valid at this machine's time: check the clock"
@@ -43,7 +43,7 @@ pub enum NotGranted {
     #[error("no TLS with the controlplane at {0}: {1}")]
     Tls(RemoteAddress, io::Error),
     /// HTTP/2 failed.
-    #[error("the connection to the controlplane failed: {}", root(.0))]
+    #[error("the connection to the controlplane failed: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
     /// It said no.
     #[error("the controlplane says: {}", .0.message())]
@@ -61,9 +61,9 @@ pub(crate) async fn join(
     token: &JoinToken,
     config: Arc<ClientConfig>,
     csr: Vec<u8>,
-) -> Result<Granted, NotGranted> {
+) -> Result<IssuedCertificate, EnrolmentError> {
     let address = &token.address;
-    let shaken = timeout(PATIENCE, shake_hands(address, config)).await;
+    let shaken = timeout(PATIENCE, connect_tls(address, config)).await;
     let stream =
         shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| why(address, e))?;
     let mut stream = Some(TokioIo::new(stream));
@@ -74,31 +74,31 @@ pub(crate) async fn join(
     let mut client = Client::new(http2().connect_with_connector(once).await?);
     let secret = Bytes::copy_from_slice(&*token.secret);
     let asked = client.join(wire::JoinRequest { secret, csr: csr.into() });
-    read(timeout(PATIENCE, asked).await.map_err(|_| NotGranted::Timeout)?)
+    read(timeout(PATIENCE, asked).await.map_err(|_| EnrolmentError::Timeout)?)
 }
 
 /// Asks for the next certificate over the connection that the last one made.
-pub(crate) async fn renew(channel: Channel, csr: Vec<u8>) -> Result<Granted, NotGranted> {
+pub(crate) async fn renew(channel: Channel, csr: Vec<u8>) -> Result<IssuedCertificate, EnrolmentError> {
     let mut client = Client::new(channel);
     let asked = client.renew(wire::RenewRequest { csr: csr.into() });
-    read(timeout(PATIENCE, asked).await.map_err(|_| NotGranted::Timeout)?)
+    read(timeout(PATIENCE, asked).await.map_err(|_| EnrolmentError::Timeout)?)
 }
 
 fn read(
     answer: Result<tonic::Response<wire::NodeCertificate>, tonic::Status>,
-) -> Result<Granted, NotGranted> {
+) -> Result<IssuedCertificate, EnrolmentError> {
     let answer = answer.map_err(Box::new)?.into_inner();
     let der = |all: Vec<Bytes>| all.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    Ok(Granted { name: answer.node.parse()?, chain: der(answer.chain), roots: der(answer.roots) })
+    Ok(IssuedCertificate { name: answer.node.parse()?, chain: der(answer.chain), roots: der(answer.roots) })
 }
 
-fn why(address: &RemoteAddress, error: io::Error) -> NotGranted {
+fn why(address: &RemoteAddress, error: io::Error) -> EnrolmentError {
     let address = address.clone();
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        None => NotGranted::Unreachable(address, error),
-        Some(tls) if is_wrong_authority(tls) => NotGranted::WrongAuthority(address),
-        Some(tls) if is_about_time(tls) => NotGranted::Clock(address),
-        Some(_) => NotGranted::Tls(address, error),
+        None => EnrolmentError::Unreachable(address, error),
+        Some(tls) if is_wrong_ca(tls) => EnrolmentError::WrongCa(address),
+        Some(tls) if is_validity_error(tls) => EnrolmentError::Clock(address),
+        Some(_) => EnrolmentError::Tls(address, error),
     }
 }

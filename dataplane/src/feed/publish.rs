@@ -9,8 +9,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::apply::{Applied, Complete, Reject, apply};
-use super::cache::{Cache, Record, Restored};
+use super::apply::{ApplyOutcome, CompleteBatch, Rejection, apply};
+use super::cache::{Cache, CacheRecord, RestoredCache};
 use crate::clock::unix_now;
 use crate::connections::RouteClosed;
 use crate::metrics::Metrics;
@@ -31,11 +31,11 @@ pub(crate) struct Publisher {
 
 /// The outcome of a batch.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct PublishedBatch {
     /// The version that it stands at.
     pub version: u64,
     /// The resources that could not be used.
-    pub rejects: Vec<Reject>,
+    pub rejects: Vec<Rejection>,
     /// Resolves when it is in the cache, or cannot be; `None` without a cache.
     pub kept: Option<oneshot::Receiver<()>>,
 }
@@ -53,9 +53,9 @@ impl Publisher {
     }
 
     /// Keeps every batch in `cache` from now on, and serves what was in it.
-    pub(crate) fn continue_from(&mut self, cache: Cache, restored: Option<Restored>) {
+    pub(crate) fn start_from_cache(&mut self, cache: Cache, restored: Option<RestoredCache>) {
         self.cache = Some(cache);
-        let Some(Restored { snapshot, at }) = restored else { return };
+        let Some(RestoredCache { snapshot, at }) = restored else { return };
         let version = snapshot.held.as_ref().map_or(0, |held| held.version);
         self.metrics.config_age.confirmed(at);
         info!(version, age = unix_now() - at, "serving what is cached until the controlplane is there");
@@ -73,18 +73,18 @@ impl Publisher {
     }
 
     /// Applies a batch as one swap.
-    pub(crate) fn publish(&mut self, complete: Complete) -> Published {
+    pub(crate) fn publish(&mut self, complete: CompleteBatch) -> PublishedBatch {
         let (current, now) = (self.current(), unix_now());
-        let record = self.cache.as_ref().map(|_| Record::new(&complete, now));
+        let record = self.cache.as_ref().map(|_| CacheRecord::new(&complete, now));
         let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;
         let begun = Instant::now();
-        let Applied { snapshot, version, full, rejects, not_begun, closed } =
+        let ApplyOutcome { snapshot, version, full, rejects, not_begun, closed } =
             apply(&current, complete, &tickets, now);
         if let Some(first) = not_begun.first() {
             let certificates = not_begun.len();
             warn!(certificates, %first, "not valid yet by this machine's clock, served once they are: check the clock");
         }
-        for Reject { resource, reason } in &rejects {
+        for Rejection { resource, reason } in &rejects {
             warn!(resource, reason, "rejected, the last good one stays");
         }
         let snapshot = Arc::new(snapshot);
@@ -101,7 +101,7 @@ impl Publisher {
         self.metrics.feed_rejects.inc_by(rejects.len() as u64);
         self.metrics.config_age.confirmed(now);
         let kept = self.cache.as_ref().zip(record).map(|(cache, record)| cache.keep(record, snapshot));
-        Published { version, rejects, kept }
+        PublishedBatch { version, rejects, kept }
     }
 
     fn serve(&mut self, snapshot: Arc<Snapshot>, version: u64) {

@@ -8,10 +8,10 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 use webgateway_process::Stop;
 
-use super::enrolment::{self, NotGranted};
-use super::link::RemoteChannel;
+use super::connector::RemoteChannel;
+use super::enrolment::{self, EnrolmentError};
 use crate::clock::unix_now;
-use crate::identity::{Current, Identity, InvalidCertificate, Request, StateFailed};
+use crate::identity::{CertificateRequest, Identity, IdentityStore, NodeCertificateError, StateDirError};
 
 /// The clock is looked at so often: it may be set, and machines sleep.
 const LOOK: Duration = Duration::from_secs(60);
@@ -23,21 +23,25 @@ const RETRY: Duration = Duration::from_secs(3600);
 
 /// Why a certificate was not renewed.
 #[derive(Debug, Error)]
-enum NotRenewed {
+enum RenewalError {
     #[error("no controlplane is connected")]
-    Away,
+    Disconnected,
     #[error("no key: {0}")]
     Key(#[from] rcgen::Error),
     #[error(transparent)]
-    NotGranted(#[from] NotGranted),
+    Enrolment(#[from] EnrolmentError),
     #[error(transparent)]
-    Invalid(#[from] InvalidCertificate),
+    Certificate(#[from] NodeCertificateError),
     #[error(transparent)]
-    State(#[from] StateFailed),
+    StateDir(#[from] StateDirError),
 }
 
 /// Renews `identity` over `channel` until the process stops.
-pub(crate) async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -> Result<(), Infallible> {
+pub(crate) async fn run(
+    identity: IdentityStore,
+    channel: RemoteChannel,
+    stop: Stop,
+) -> Result<(), Infallible> {
     while let Some(held) = identity.get() {
         let wait = match until(held.renew_at) {
             Duration::ZERO => match renew(&identity, &held, &channel).await {
@@ -55,9 +59,13 @@ pub(crate) async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -
     Ok(())
 }
 
-async fn renew(identity: &Current, held: &Identity, channel: &RemoteChannel) -> Result<(), NotRenewed> {
-    let channel = channel.load_full().ok_or(NotRenewed::Away)?;
-    let request = Request::generate()?;
+async fn renew(
+    identity: &IdentityStore,
+    held: &Identity,
+    channel: &RemoteChannel,
+) -> Result<(), RenewalError> {
+    let channel = channel.load_full().ok_or(RenewalError::Disconnected)?;
+    let request = CertificateRequest::generate()?;
     let granted = enrolment::renew((*channel).clone(), request.csr.clone()).await?;
     let renewed = request.granted(granted, held.address.clone(), unix_now())?;
     let (node, not_after) = (renewed.name.to_string(), renewed.not_after);
@@ -67,7 +75,7 @@ async fn renew(identity: &Current, held: &Identity, channel: &RemoteChannel) -> 
 }
 
 /// Says it, and how long to wait: there is time, less and less.
-fn complain(held: &Identity, why: &NotRenewed) -> Duration {
+fn complain(held: &Identity, why: &RenewalError) -> Duration {
     let left = until(held.not_after);
     if left.is_zero() {
         error!(%why, "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew");

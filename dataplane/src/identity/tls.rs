@@ -14,18 +14,18 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use thiserror::Error;
 
-use super::member::Identity;
+use super::certificate::Identity;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, Error)]
-pub(crate) enum NoTls {
+pub(crate) enum ClientConfigError {
     /// The key or a certificate cannot be used.
     #[error("this node's key and certificate cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
 
 /// For a node that has joined.
-pub(crate) fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
+pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, ClientConfigError> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
         roots.add(root.clone())?;
@@ -39,8 +39,8 @@ pub(crate) fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
 
 /// For one that joins: of the CA it knows the SHA-256 of its certificate, which the controlplane shows.
 #[must_use]
-pub(crate) fn bootstrap(authority: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
-    let pinned = Arc::new(Pinned { authority, provider });
+pub(crate) fn join_config(authority: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
+    let pinned = Arc::new(PinnedCaVerifier { authority, provider });
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .dangerous()
         .with_custom_certificate_verifier(pinned)
@@ -56,7 +56,7 @@ fn finish(mut config: ClientConfig) -> ClientConfig {
 
 /// Verifies like everybody else, with the one CA of this fingerprint.
 #[derive(Debug)]
-struct Pinned {
+struct PinnedCaVerifier {
     authority: [u8; 32],
     provider: Arc<CryptoProvider>,
 }
@@ -64,21 +64,21 @@ struct Pinned {
 /// Nothing of the CA the token names.
 #[derive(Debug, Error)]
 #[error("it is not the controlplane that made the token: its CA is another")]
-struct WrongAuthority;
+struct WrongCaError;
 
 /// Whether a handshake failed because the other end is of another CA than the token says.
 #[must_use]
-pub(crate) fn is_wrong_authority(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_wrong_ca(error: &(dyn std::error::Error + 'static)) -> bool {
     let found = error.downcast_ref::<rustls::Error>();
     found.is_some_and(|e| {
-        matches!(e, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) if why.is::<WrongAuthority>())
+        matches!(e, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) if why.is::<WrongCaError>())
     })
 }
 
-impl Pinned {
+impl PinnedCaVerifier {
     fn verifier(&self, shown: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
         let is_it = |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == self.authority.as_slice();
-        let root = shown.iter().find(is_it).ok_or_else(wrong_authority)?;
+        let root = shown.iter().find(is_it).ok_or_else(wrong_ca)?;
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;
         let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
@@ -86,11 +86,11 @@ impl Pinned {
     }
 }
 
-fn wrong_authority() -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(WrongAuthority))).into()
+fn wrong_ca() -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(WrongCaError))).into()
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for PinnedCaVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -129,7 +129,7 @@ impl ServerCertVerifier for Pinned {
 
 /// Returns whether a handshake failed because a certificate is not valid at one side's time: a clock may be wrong.
 #[must_use]
-pub(crate) fn is_about_time(error: &rustls::Error) -> bool {
+pub(crate) fn is_validity_error(error: &rustls::Error) -> bool {
     matches!(
         error,
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired)
@@ -173,7 +173,7 @@ mod tests {
         let mut authority = [0; 32];
         authority.copy_from_slice(digest(&SHA256, &ca.0).as_ref());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let pinned = Pinned { authority, provider };
+        let pinned = PinnedCaVerifier { authority, provider };
         let now =
             UnixTime::since_unix_epoch(std::time::Duration::from_secs(day.cast_unsigned() * 86_400 + 60));
         let name = ServerName::try_from(NAME).unwrap();
@@ -187,15 +187,15 @@ mod tests {
         let good = leaf(&ours, NAME, day(20_000));
         assert_eq!(verify(&ours, &[good.clone(), ours.0.clone()], 20_000), Ok(()));
         let wrong = |shown: &[CertificateDer<'static>]| verify(&ours, shown, 20_000).unwrap_err();
-        assert!(is_wrong_authority(&wrong(std::slice::from_ref(&good))), "the CA is not shown");
+        assert!(is_wrong_ca(&wrong(std::slice::from_ref(&good))), "the CA is not shown");
         let foreign = leaf(&theirs, NAME, day(20_000));
-        assert!(is_wrong_authority(&wrong(&[foreign.clone(), theirs.0.clone()])));
+        assert!(is_wrong_ca(&wrong(&[foreign.clone(), theirs.0.clone()])));
         let error = wrong(&[foreign, ours.0.clone()]);
-        assert!(!is_wrong_authority(&error) && !is_about_time(&error), "shown, but it did not sign: {error}");
+        assert!(!is_wrong_ca(&error) && !is_validity_error(&error), "shown, but it did not sign: {error}");
         wrong(&[leaf(&ours, "other.example", day(20_000)), ours.0.clone()]);
         for clock in [19_999, 20_001] {
             let error = verify(&ours, &[good.clone(), ours.0.clone()], clock).unwrap_err();
-            assert!(!is_wrong_authority(&error) && is_about_time(&error), "{error}");
+            assert!(!is_wrong_ca(&error) && is_validity_error(&error), "{error}");
         }
     }
 }

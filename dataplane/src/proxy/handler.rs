@@ -155,7 +155,7 @@ impl Line {
     }
 
     fn write(&self, connection: &ConnectionContext, status: StatusCode) {
-        access::log(&access::Entry {
+        access::log(&access::AccessLogEntry {
             client: connection.client,
             host: &self.host,
             method: &self.method,

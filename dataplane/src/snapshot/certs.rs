@@ -36,7 +36,7 @@ pub(crate) struct ServedCert {
 
 /// Why a certificate cannot be served.
 #[derive(Debug, Error)]
-pub(crate) enum UnusableCertificate {
+pub(crate) enum ServedCertError {
     /// The TLS library does not take it; a key that is not the leaf's above all.
     #[error("the key does not fit the chain, or one of them cannot be read: {0}")]
     Tls(#[from] rustls::Error),
@@ -51,9 +51,9 @@ impl ServedCert {
     pub(crate) fn load(
         cert: &Certificate,
         tickets: &Arc<dyn ProducesTickets>,
-    ) -> Result<Self, UnusableCertificate> {
-        let leaf = cert.chain.first().ok_or(UnusableCertificate::Leaf)?;
-        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| UnusableCertificate::Leaf)?;
+    ) -> Result<Self, ServedCertError> {
+        let leaf = cert.chain.first().ok_or(ServedCertError::Leaf)?;
+        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| ServedCertError::Leaf)?;
         let validity = parsed.validity();
         let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -126,19 +126,19 @@ fn server_config(
 /// The certificates, by what they are good for.
 #[derive(Clone, Default)]
 pub(crate) struct Certs {
-    by_id: HashMap<CertificateId, Versions>,
-    exact: HashMap<Host, Versions>,
-    wildcard: HashMap<Host, Versions>,
+    by_id: HashMap<CertificateId, CertVersions>,
+    exact: HashMap<Host, CertVersions>,
+    wildcard: HashMap<Host, CertVersions>,
 }
 
 /// A certificate, and the one that it replaces, which serves until the new one's validity begins.
 #[derive(Clone)]
-struct Versions {
+struct CertVersions {
     current: Arc<ServedCert>,
     earlier: Option<Arc<ServedCert>>,
 }
 
-impl Versions {
+impl CertVersions {
     /// Iterates over both, the newer one first.
     fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         std::iter::once(&self.current).chain(&self.earlier)
@@ -163,8 +163,8 @@ impl Certs {
 
     fn all_for(&self, host: &str) -> impl Iterator<Item = &Arc<ServedCert>> {
         let wildcard = || self.wildcard.get(host.split_once('.')?.1);
-        let exact = self.exact.get(host).into_iter().flat_map(Versions::iter);
-        exact.chain(std::iter::once_with(wildcard).flatten().flat_map(Versions::iter))
+        let exact = self.exact.get(host).into_iter().flat_map(CertVersions::iter);
+        exact.chain(std::iter::once_with(wildcard).flatten().flat_map(CertVersions::iter))
     }
 
     /// Iterates over the ids of all.
@@ -188,7 +188,7 @@ impl Certs {
         let replaced = self.by_id.get(&cert.id).filter(|_| !cert.has_begun(now));
         let earlier = replaced.and_then(|old| old.iter().find(|old| old.is_valid(now))).cloned();
         self.remove(&cert.id);
-        let versions = Versions { current: Arc::new(cert), earlier };
+        let versions = CertVersions { current: Arc::new(cert), earlier };
         for name in &versions.current.names {
             let mut named = versions.clone();
             named.earlier = named.earlier.filter(|earlier| earlier.names.contains(name));
@@ -200,7 +200,7 @@ impl Certs {
 
     /// Drops the certificate of an id.
     pub(crate) fn remove(&mut self, id: &CertificateId) {
-        let Some(Versions { current: old, .. }) = self.by_id.remove(id) else { return };
+        let Some(CertVersions { current: old, .. }) = self.by_id.remove(id) else { return };
         for name in &old.names {
             let (map, host) = self.map_of(name);
             if map.get(host).is_some_and(|versions| versions.current.id == old.id) {
@@ -209,7 +209,7 @@ impl Certs {
         }
     }
 
-    fn map_of<'n>(&mut self, name: &'n CertName) -> (&mut HashMap<Host, Versions>, &'n Host) {
+    fn map_of<'n>(&mut self, name: &'n CertName) -> (&mut HashMap<Host, CertVersions>, &'n Host) {
         match name {
             CertName::Exact(host) => (&mut self.exact, host),
             CertName::Wildcard(parent) => (&mut self.wildcard, parent),
@@ -254,7 +254,7 @@ pub(crate) mod tests {
         rustls::crypto::aws_lc_rs::Ticketer::new().unwrap()
     }
 
-    fn load(cert: &Certificate) -> Result<ServedCert, UnusableCertificate> {
+    fn load(cert: &Certificate) -> Result<ServedCert, ServedCertError> {
         ServedCert::load(cert, &tickets())
     }
 
@@ -330,9 +330,9 @@ pub(crate) mod tests {
         assert!(load(&good).is_ok_and(|served| served.source() == good));
         let other = certificate(&["a.b"], 100, 200);
         let mixed = Certificate { key: other.key, ..good.clone() };
-        assert!(matches!(load(&mixed), Err(UnusableCertificate::Tls(_))));
+        assert!(matches!(load(&mixed), Err(ServedCertError::Tls(_))));
         let broken = Certificate { chain: vec![vec![1, 2, 3]], ..good };
-        assert!(matches!(load(&broken), Err(UnusableCertificate::Leaf)));
+        assert!(matches!(load(&broken), Err(ServedCertError::Leaf)));
     }
 
     /// Brings bytes both ways until neither side has more to say.

@@ -15,120 +15,120 @@ use webgateway_proto::model::RouteId;
 /// where the routes have them. A host is sought by its hash, which stands in the entry: only the route that is found
 /// is looked at.
 #[derive(Clone, Default)]
-pub(crate) struct Table {
-    by_host: OrdMap<ByHost, ()>,
-    by_id: OrdMap<ById, ()>,
+pub(crate) struct RouteTable {
+    by_host: OrdMap<HostEntry, ()>,
+    by_id: OrdMap<IdEntry, ()>,
     checked: OrdMap<RouteId, Arc<FeedRoute>>,
     hasher: RandomState,
 }
 
 /// A hash and the host that it is of, which decides between equal hashes.
-trait Hashed {
+trait HostKey {
     fn key(&self) -> (u64, &str);
 }
 
 #[derive(Clone)]
-struct ByHost(u64, Arc<FeedRoute>);
+struct HostEntry(u64, Arc<FeedRoute>);
 
 #[derive(Clone)]
-struct ById(Arc<FeedRoute>);
+struct IdEntry(Arc<FeedRoute>);
 
-impl Hashed for ByHost {
+impl HostKey for HostEntry {
     fn key(&self) -> (u64, &str) {
         (self.0, self.1.host.as_str())
     }
 }
 
-impl Hashed for (u64, &str) {
+impl HostKey for (u64, &str) {
     fn key(&self) -> (u64, &str) {
         *self
     }
 }
 
-impl Ord for dyn Hashed + '_ {
+impl Ord for dyn HostKey + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl PartialOrd for dyn Hashed + '_ {
+impl PartialOrd for dyn HostKey + '_ {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for dyn Hashed + '_ {
+impl PartialEq for dyn HostKey + '_ {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for dyn Hashed + '_ {}
+impl Eq for dyn HostKey + '_ {}
 
-impl<'a> Borrow<dyn Hashed + 'a> for ByHost {
-    fn borrow(&self) -> &(dyn Hashed + 'a) {
+impl<'a> Borrow<dyn HostKey + 'a> for HostEntry {
+    fn borrow(&self) -> &(dyn HostKey + 'a) {
         self
     }
 }
 
-impl Ord for ByHost {
+impl Ord for HostEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0).then_with(|| self.1.host.cmp(&other.1.host))
     }
 }
 
-impl PartialOrd for ByHost {
+impl PartialOrd for HostEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ByHost {
+impl PartialEq for HostEntry {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for ByHost {}
+impl Eq for HostEntry {}
 
-impl Borrow<RouteId> for ById {
+impl Borrow<RouteId> for IdEntry {
     fn borrow(&self) -> &RouteId {
         &self.0.id
     }
 }
 
-impl Ord for ById {
+impl Ord for IdEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.id.cmp(&other.0.id)
     }
 }
 
-impl PartialOrd for ById {
+impl PartialOrd for IdEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ById {
+impl PartialEq for IdEntry {
     fn eq(&self, other: &Self) -> bool {
         self.0.id == other.0.id
     }
 }
 
-impl Eq for ById {}
+impl Eq for IdEntry {}
 
-impl Table {
+impl RouteTable {
     /// The route of a lower-case host without trailing dot.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
-        let wanted: &dyn Hashed = &(self.hasher.hash_one(host), host);
-        self.by_host.get_key_value(wanted).map(|(ByHost(_, route), ())| route)
+        let wanted: &dyn HostKey = &(self.hasher.hash_one(host), host);
+        self.by_host.get_key_value(wanted).map(|(HostEntry(_, route), ())| route)
     }
 
     /// The route of an id.
     #[must_use]
     pub(crate) fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
-        self.by_id.get_key_value(id).map(|(ById(route), ())| route)
+        self.by_id.get_key_value(id).map(|(IdEntry(route), ())| route)
     }
 
     /// Those whose backends are checked, in an order that can be compared at the cost of what differs.
@@ -145,19 +145,19 @@ impl Table {
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
-        self.by_id.keys().map(|ById(route)| route)
+        self.by_id.keys().map(|IdEntry(route)| route)
     }
 
     /// The ids of all.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &RouteId> {
-        self.by_id.keys().map(|ById(route)| &route.id)
+        self.by_id.keys().map(|IdEntry(route)| &route.id)
     }
 
     /// Takes a route, in place of the one with its id.
     pub(crate) fn insert(&mut self, route: FeedRoute) {
         let route = Arc::new(route);
         let old = self.by_id(&route.id).cloned();
-        self.by_id.insert(ById(Arc::clone(&route)), ());
+        self.by_id.insert(IdEntry(Arc::clone(&route)), ());
         if let Some(old) = old {
             self.forget_host(&old);
             self.forget_check(&old);
@@ -166,12 +166,12 @@ impl Table {
             self.checked.insert(route.id, Arc::clone(&route));
         }
         let hash = self.hasher.hash_one(route.host.as_str());
-        self.by_host.insert(ByHost(hash, route), ());
+        self.by_host.insert(HostEntry(hash, route), ());
     }
 
     /// Drops the route of an id.
     pub(crate) fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
-        let (ById(old), ()) = self.by_id.remove_with_key(id)?;
+        let (IdEntry(old), ()) = self.by_id.remove_with_key(id)?;
         self.forget_host(&old);
         self.forget_check(&old);
         Some(old)
@@ -187,7 +187,7 @@ impl Table {
     fn forget_host(&mut self, old: &FeedRoute) {
         if self.lookup(old.host.as_str()).is_some_and(|current| current.id == old.id) {
             let host = old.host.as_str();
-            let gone: &dyn Hashed = &(self.hasher.hash_one(host), host);
+            let gone: &dyn HostKey = &(self.hasher.hash_one(host), host);
             self.by_host.remove(gone);
         }
     }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_host_taken_over_within_a_batch_stays_with_its_new_route() {
-        let mut table = Table::default();
+        let mut table = RouteTable::default();
         table.insert(route(1, 1));
         table.insert(route(2, 1));
         table.remove(&RouteId::from_bytes([1; 16]));
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_route_that_changed_is_found_as_it_is_now() {
-        let mut table = Table::default();
+        let mut table = RouteTable::default();
         table.insert(route(1, 1));
         let before = table.clone();
         let mut changed = route(1, 1);
@@ -235,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_map_by_id_whose_hosts_follow(steps in proptest::collection::vec((0u8..6, 0u8..6, any::<bool>()), 0..60)) {
-            let mut table = Table::default();
+            let mut table = RouteTable::default();
             let mut model: Model<u8, u8> = Model::new();
             for (id, host, put) in steps {
                 // Hosts are unique over all routes, as in the store.

@@ -37,13 +37,13 @@ fn held(version: u64) -> Held {
     Held { epoch: "e".into(), version }
 }
 
-fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> Applied {
-    let mut collector = Collector::default();
-    assert!(collector.take(ToNode::Begin { full }, current).is_none());
+fn run(current: &Snapshot, full: bool, messages: Vec<ToNode>, version: u64) -> ApplyOutcome {
+    let mut builder = BatchBuilder::default();
+    assert!(builder.take(ToNode::Begin { full }, current).is_none());
     for message in messages {
-        assert!(collector.take(message, current).is_none());
+        assert!(builder.take(message, current).is_none());
     }
-    let complete = collector.take(ToNode::End(held(version)), current).unwrap();
+    let complete = builder.take(ToNode::End(held(version)), current).unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     apply(current, complete, &tickets, NOW)
 }
@@ -76,7 +76,7 @@ fn a_full_batch_of_what_is_held_keeps_the_very_routes() {
         route.destination.mode = Mode::Passthrough;
     }
     let second = run(&first.snapshot, true, vec![put(settings("gw.example")), put(route(1)), put(moved)], 6);
-    let held = |applied: &Applied, host: &str| Arc::clone(applied.snapshot.routes.lookup(host).unwrap());
+    let held = |applied: &ApplyOutcome, host: &str| Arc::clone(applied.snapshot.routes.lookup(host).unwrap());
     assert!(Arc::ptr_eq(&held(&first, "h1.gw.example"), &held(&second, "h1.gw.example")));
     assert_eq!(held(&second, "h2.gw.example").destination.mode, Mode::Passthrough);
     assert!(second.closed.is_empty());
@@ -151,39 +151,39 @@ fn a_route_that_became_unusable_keeps_its_last_good_form_even_in_a_full_sync() {
 #[test]
 fn another_epoch_is_not_held_while_something_is_rejected() {
     let first = run(&Snapshot::default(), true, vec![put(route(1))], 9);
-    let mut collector = Collector::default();
-    collector.take(ToNode::Begin { full: true }, &Snapshot::default());
-    collector.take(put(bad_certificate()), &first.snapshot);
+    let mut builder = BatchBuilder::default();
+    builder.take(ToNode::Begin { full: true }, &Snapshot::default());
+    builder.take(put(bad_certificate()), &first.snapshot);
     let complete =
-        collector.take(ToNode::End(Held { epoch: "other".into(), version: 2 }), &first.snapshot).unwrap();
+        builder.take(ToNode::End(Held { epoch: "other".into(), version: 2 }), &first.snapshot).unwrap();
     let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     assert_eq!(apply(&first.snapshot, complete, &tickets, NOW).snapshot.held, None);
 }
 
 #[test]
 fn what_stands_outside_a_batch_is_dropped() {
-    let mut collector = Collector::default();
-    assert!(collector.take(put(route(1)), &Snapshot::default()).is_none());
-    assert!(collector.take(ToNode::End(held(1)), &Snapshot::default()).is_none());
-    collector.take(ToNode::Begin { full: false }, &Snapshot::default());
-    collector.take(put(route(1)), &Snapshot::default());
-    collector.take(ToNode::Begin { full: false }, &Snapshot::default());
-    let complete = collector.take(ToNode::End(held(1)), &Snapshot::default()).unwrap();
+    let mut builder = BatchBuilder::default();
+    assert!(builder.take(put(route(1)), &Snapshot::default()).is_none());
+    assert!(builder.take(ToNode::End(held(1)), &Snapshot::default()).is_none());
+    builder.take(ToNode::Begin { full: false }, &Snapshot::default());
+    builder.take(put(route(1)), &Snapshot::default());
+    builder.take(ToNode::Begin { full: false }, &Snapshot::default());
+    let complete = builder.take(ToNode::End(held(1)), &Snapshot::default()).unwrap();
     assert!(complete.batch.changes.is_empty(), "a second Begin begins anew");
 }
 
 #[test]
 fn prefixes_of_the_batch_at_hand_count() {
     let wide = Prefixes::new(vec!["::/0".parse().unwrap()]);
-    let mut collector = Collector::default();
-    collector.take(ToNode::Begin { full: true }, &Snapshot::default());
-    assert_eq!(collector.allowed_backends(&Snapshot::default()), Prefixes::default());
+    let mut builder = BatchBuilder::default();
+    builder.take(ToNode::Begin { full: true }, &Snapshot::default());
+    assert_eq!(builder.allowed_backends(&Snapshot::default()), Prefixes::default());
     let base_domain = Host::parse("gw.example").unwrap();
-    collector.take(
+    builder.take(
         put(Resource::Settings(Settings { base_domain, allowed_backends: wide.clone(), listeners: vec![] })),
         &Snapshot::default(),
     );
-    assert_eq!(collector.allowed_backends(&Snapshot::default()), wide);
+    assert_eq!(builder.allowed_backends(&Snapshot::default()), wide);
 }
 
 proptest! {

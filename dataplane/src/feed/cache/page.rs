@@ -4,7 +4,7 @@ use webgateway_proto::feed::{Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::Prefixes;
 use zeroize::Zeroizing;
 
-use crate::feed::apply::Complete;
+use crate::feed::apply::CompleteBatch;
 use crate::snapshot::Snapshot;
 
 /// Private keys stand in it.
@@ -18,7 +18,7 @@ fn empty(at: i64) -> Page {
 }
 
 /// The page of one batch.
-pub(super) fn of_batch(batch: &Complete, at: i64) -> Page {
+pub(super) fn of_batch(batch: &CompleteBatch, at: i64) -> Page {
     let mut page = empty(at);
     batch.store(&mut page);
     page

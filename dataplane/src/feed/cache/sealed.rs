@@ -22,7 +22,7 @@ pub(super) const MAX_PAGE: usize = 64 * 1024 * 1024;
 
 /// Why a file cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum Refused {
+pub(super) enum CacheFileError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -110,16 +110,16 @@ impl Writer {
 
 impl<'k> Reader<'k> {
     /// Opens a file whose pages are bound to `name`.
-    pub(super) fn open(path: &Path, name: String, key: &'k SecretKey) -> Result<Self, Refused> {
+    pub(super) fn open(path: &Path, name: String, key: &'k SecretKey) -> Result<Self, CacheFileError> {
         let mut file = BufReader::new(File::open(path)?);
         let mut header = [0; MAGIC.len() + 1];
         if fill(&mut file, &mut header)? < header.len() {
-            return Err(Refused::Foreign);
+            return Err(CacheFileError::Foreign);
         }
         match header.split_last() {
             Some((&FORMAT, magic)) if magic == MAGIC => Ok(Self { file, name, key, pages: 0 }),
-            Some((&format, magic)) if magic == MAGIC => Err(Refused::Format(format)),
-            Some(_) | None => Err(Refused::Foreign),
+            Some((&format, magic)) if magic == MAGIC => Err(CacheFileError::Format(format)),
+            Some(_) | None => Err(CacheFileError::Foreign),
         }
     }
 
@@ -129,7 +129,7 @@ impl<'k> Reader<'k> {
     }
 
     /// The next page. After a crash of the machine a file may end in zeros.
-    pub(super) fn next(&mut self) -> Result<Next, Refused> {
+    pub(super) fn next(&mut self) -> Result<Next, CacheFileError> {
         let mut head = [0; 5];
         match fill(&mut self.file, &mut head)? {
             0 => return Ok(Next::End),
@@ -142,14 +142,14 @@ impl<'k> Reader<'k> {
             return Ok(Next::Torn);
         }
         if length == 0 || length > MAX_PAGE {
-            return Err(Refused::Page(self.pages));
+            return Err(CacheFileError::Page(self.pages));
         }
         let mut sealed = vec![0; length];
         if fill(&mut self.file, &mut sealed)? < length {
             return Ok(Next::Torn);
         }
         let name = bound_to(&self.name, self.pages, last == 1);
-        let page = self.key.open(&name, &sealed).map_err(|why| Refused::Sealed(self.pages, why))?;
+        let page = self.key.open(&name, &sealed).map_err(|why| CacheFileError::Sealed(self.pages, why))?;
         self.pages += 1;
         Ok(Next::Page(page, last == 1))
     }
@@ -192,7 +192,7 @@ mod tests {
         SecretKey::new(&[byte; 32]).unwrap()
     }
 
-    fn read(path: &Path, name: &str, key: &SecretKey) -> Result<(Vec<Vec<u8>>, bool), Refused> {
+    fn read(path: &Path, name: &str, key: &SecretKey) -> Result<(Vec<Vec<u8>>, bool), CacheFileError> {
         let mut reader = Reader::open(path, name.into(), key)?;
         let mut pages = Vec::new();
         loop {
@@ -221,8 +221,8 @@ mod tests {
             read(&path, "journal 1", &key(1)).unwrap(),
             (vec![b"one".to_vec(), b"two".to_vec()], false)
         );
-        assert!(matches!(read(&path, "journal 2", &key(1)), Err(Refused::Sealed(0, _))));
-        assert!(matches!(read(&path, "journal 1", &key(2)), Err(Refused::Sealed(0, _))));
+        assert!(matches!(read(&path, "journal 2", &key(1)), Err(CacheFileError::Sealed(0, _))));
+        assert!(matches!(read(&path, "journal 1", &key(2)), Err(CacheFileError::Sealed(0, _))));
     }
 
     #[test]
@@ -247,7 +247,9 @@ mod tests {
                         "cut at {i}"
                     );
                 }
-                Err(error) => assert!(i < 8 && matches!(error, Refused::Foreign), "cut at {i}: {error}"),
+                Err(error) => {
+                    assert!(i < 8 && matches!(error, CacheFileError::Foreign), "cut at {i}: {error}")
+                }
             }
         }
         std::fs::write(&path, [&whole[..first], &[0; 9000]].concat()).unwrap();

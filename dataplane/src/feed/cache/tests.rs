@@ -10,7 +10,7 @@ use webgateway_proto::feed::{
 use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
 use super::*;
-use crate::feed::apply::{Applied, Collector, apply};
+use crate::feed::apply::{ApplyOutcome, BatchBuilder, apply};
 use crate::snapshot::tests::{certificate, tickets};
 
 const NOW: i64 = 1_000_000;
@@ -66,13 +66,13 @@ impl Node {
 impl Running<'_> {
     /// Applies a batch and waits until it may be answered.
     fn batch(&mut self, full: bool, messages: Vec<ToNode>, version: u64) {
-        let mut collector = Collector::default();
+        let mut builder = BatchBuilder::default();
         let current = Arc::clone(&self.node.snapshot);
-        collector.take(ToNode::Begin { full }, &current);
-        messages.into_iter().for_each(|message| drop(collector.take(message, &current)));
-        let complete = collector.take(ToNode::End(held(version)), &current).unwrap();
-        let record = Record::new(&complete, NOW);
-        let Applied { snapshot, .. } = apply(&self.node.snapshot, complete, &tickets(), NOW);
+        builder.take(ToNode::Begin { full }, &current);
+        messages.into_iter().for_each(|message| drop(builder.take(message, &current)));
+        let complete = builder.take(ToNode::End(held(version)), &current).unwrap();
+        let record = CacheRecord::new(&complete, NOW);
+        let ApplyOutcome { snapshot, .. } = apply(&self.node.snapshot, complete, &tickets(), NOW);
         self.node.snapshot = Arc::new(snapshot);
         let kept = self.cache.as_ref().unwrap().keep(record, Arc::clone(&self.node.snapshot));
         kept.blocking_recv().unwrap();
@@ -218,7 +218,7 @@ fn what_was_tampered_with_is_refused_by_name_and_replaced_later() {
         std::fs::write(&path, bytes).unwrap();
         let key = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
         let refused =
-            load::load(&Folder::new(&node.folder()), &key, &tickets(), NOW).err().unwrap().to_string();
+            load::load(&CacheDir::new(&node.folder()), &key, &tickets(), NOW).err().unwrap().to_string();
         assert!(refused.contains(file), "{refused}");
         let mut running = node.start();
         assert!(running.node.snapshot.settings.is_none());
@@ -236,7 +236,7 @@ fn a_cut_snapshot_a_foreign_key_and_a_missing_journal_are_refused() {
     node.start().batch(false, vec![route(2)], 2);
     node.start().batch(false, vec![route(3)], 3);
     let load = |folder: &std::path::Path, key: &SecretKey| {
-        let refused = load::load(&Folder::new(folder), key, &tickets(), NOW).err();
+        let refused = load::load(&CacheDir::new(folder), key, &tickets(), NOW).err();
         refused.map(|refused| refused.to_string()).unwrap_or_default()
     };
     let own = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
@@ -283,7 +283,8 @@ fn how_long_it_takes() {
         let suspended = started.elapsed();
         let started = Instant::now();
         let snapshot = Arc::clone(&running.node.snapshot);
-        let kept = running.cache.as_ref().unwrap().keep(Record { keep: Keep::Anew, at: NOW }, snapshot);
+        let kept =
+            running.cache.as_ref().unwrap().keep(CacheRecord { keep: WriteMode::Rewrite, at: NOW }, snapshot);
         kept.blocking_recv().unwrap();
         let written = started.elapsed();
         drop(running);

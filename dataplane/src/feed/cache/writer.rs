@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, error, info};
 use webgateway_seal::SecretKey;
 
-use super::folder::{Folder, Kind};
+use super::cache_dir::{CacheDir, FileKind};
 use super::page::{self, Page};
 use super::sealed;
 use crate::metrics::Metrics;
@@ -29,19 +29,19 @@ const MANY: u64 = 64;
 
 /// How a batch is kept.
 #[derive(Debug)]
-pub(super) enum Keep {
+pub(super) enum WriteMode {
     /// In the journal, on the disk soon: it takes nothing away.
-    Soon(Page),
+    Append(Page),
     /// In the journal, on the disk before it is answered.
-    Now(Page),
+    AppendSync(Page),
     /// Everything anew, on the disk before it is answered.
-    Anew,
+    Rewrite,
 }
 
 /// A batch that was applied.
-pub(super) struct Job {
+pub(super) struct WriteJob {
     /// How it is kept.
-    pub(super) keep: Keep,
+    pub(super) keep: WriteMode,
     /// When it was applied, in Unix seconds.
     pub(super) at: i64,
     /// What is in use since.
@@ -52,12 +52,12 @@ pub(super) struct Job {
 
 /// What the thread has.
 pub(super) struct Writer {
-    folder: Folder,
+    folder: CacheDir,
     key: SecretKey,
-    jobs: Receiver<Job>,
+    jobs: Receiver<WriteJob>,
     metrics: Metrics,
     /// Full batches that came while a snapshot was being written.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<WriteJob>,
     state: State,
     generation: u64,
     /// The size of the last snapshot, and of the journals since.
@@ -68,7 +68,7 @@ pub(super) struct Writer {
 
 /// Why everything is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rewrite {
+enum RewriteReason {
     /// The journal has grown; batches that come meanwhile go to the next one.
     Compact,
     /// A full batch.
@@ -89,9 +89,9 @@ enum State {
 impl Writer {
     /// Continues after what `folder` has, if that was `loaded`.
     pub(super) fn new(
-        folder: Folder,
+        folder: CacheDir,
         key: SecretKey,
-        jobs: Receiver<Job>,
+        jobs: Receiver<WriteJob>,
         metrics: Metrics,
         loaded: bool,
     ) -> Self {
@@ -118,19 +118,19 @@ impl Writer {
         self.generation = found.last().map_or(0, |(generation, _)| *generation);
         if loaded {
             self.sizes = self.sizes_of(&found)?;
-            self.next_journal(Kind::Journal)?;
+            self.next_journal(FileKind::Journal)?;
             self.metrics.cache_good.set(1);
         }
         Ok(())
     }
 
-    fn sizes_of(&self, found: &[(u64, Kind)]) -> io::Result<(u64, u64)> {
+    fn sizes_of(&self, found: &[(u64, FileKind)]) -> io::Result<(u64, u64)> {
         let (mut snapshot, mut journals) = (0, 0);
         for (generation, kind) in found {
             let bytes = std::fs::metadata(self.folder.file(*kind, *generation))?.len();
             match kind {
-                Kind::Snapshot => snapshot = bytes,
-                Kind::Journal | Kind::Anew => journals += bytes.max(SMALL / MANY),
+                FileKind::Snapshot => snapshot = bytes,
+                FileKind::Journal | FileKind::FreshJournal => journals += bytes.max(SMALL / MANY),
             }
         }
         Ok((snapshot, journals))
@@ -169,24 +169,24 @@ impl Writer {
             State::Failed(_, left) => {
                 self.state = State::Failed(Instant::now(), *left);
                 if let Some((snapshot, at)) = self.latest.clone() {
-                    self.rewrite(&snapshot, at, Rewrite::Retry);
+                    self.rewrite(&snapshot, at, RewriteReason::Retry);
                 }
             }
         }
     }
 
-    fn take(&mut self, job: Job) {
-        let Job { keep, at, snapshot, done } = job;
+    fn take(&mut self, job: WriteJob) {
+        let WriteJob { keep, at, snapshot, done } = job;
         self.latest = Some((Arc::clone(&snapshot), at));
         match (keep, &self.state) {
-            (Keep::Anew, _) | (_, State::Empty) => self.rewrite(&snapshot, at, Rewrite::Full),
-            (Keep::Soon(page), _) => self.append(&page, false),
-            (Keep::Now(page), _) => self.append(&page, true),
+            (WriteMode::Rewrite, _) | (_, State::Empty) => self.rewrite(&snapshot, at, RewriteReason::Full),
+            (WriteMode::Append(page), _) => self.append(&page, false),
+            (WriteMode::AppendSync(page), _) => self.append(&page, true),
         }
         // Who sent it may have given up waiting.
         let _ = done.send(());
         if matches!(self.state, State::Good(..)) && self.sizes.1 > self.sizes.0.max(SMALL) {
-            self.rewrite(&snapshot, at, Rewrite::Compact);
+            self.rewrite(&snapshot, at, RewriteReason::Compact);
         }
     }
 
@@ -213,30 +213,32 @@ impl Writer {
         }
     }
 
-    fn rewrite(&mut self, snapshot: &Snapshot, at: i64, why: Rewrite) {
+    fn rewrite(&mut self, snapshot: &Snapshot, at: i64, reason: RewriteReason) {
         let started = Instant::now();
-        let kind = match why {
-            Rewrite::Compact => Kind::Journal,
-            Rewrite::Full | Rewrite::Retry => Kind::Anew,
+        let kind = match reason {
+            RewriteReason::Compact => FileKind::Journal,
+            RewriteReason::Full | RewriteReason::Retry => FileKind::FreshJournal,
         };
-        match self.next_journal(kind).and_then(|()| self.write(snapshot, at, why)) {
+        match self.next_journal(kind).and_then(|()| self.write(snapshot, at, reason)) {
             Ok(true) => {
                 self.metrics.cache_good.set(1);
                 debug!(bytes = self.sizes.0, took = ?started.elapsed(), "the cache was written anew");
             }
             Ok(false) => {}
-            Err(error) => self.fail(&error, why == Rewrite::Full),
+            Err(error) => self.fail(&error, reason == RewriteReason::Full),
         }
     }
 
-    fn write(&mut self, snapshot: &Snapshot, at: i64, why: Rewrite) -> io::Result<bool> {
+    fn write(&mut self, snapshot: &Snapshot, at: i64, reason: RewriteReason) -> io::Result<bool> {
         let generation = self.generation;
-        let mut file =
-            sealed::Writer::create(&self.folder.unfinished(), Folder::name(Kind::Snapshot, generation))?;
+        let mut file = sealed::Writer::create(
+            &self.folder.unfinished(),
+            CacheDir::name(FileKind::Snapshot, generation),
+        )?;
         let mut pages = page::of_snapshot(snapshot, at).peekable();
         while let Some(page) = pages.next() {
             file.append(&page, pages.peek().is_none(), &self.key)?;
-            if why == Rewrite::Compact && self.interrupted() {
+            if reason == RewriteReason::Compact && self.interrupted() {
                 return Ok(false);
             }
         }
@@ -250,16 +252,16 @@ impl Writer {
     /// written, or the journal failed.
     fn interrupted(&mut self) -> bool {
         while let Ok(job) = self.jobs.try_recv() {
-            if matches!(job.keep, Keep::Anew) {
+            if matches!(job.keep, WriteMode::Rewrite) {
                 self.waiting.push_back(job);
                 return true;
             }
-            let Job { keep, at, snapshot, done } = job;
+            let WriteJob { keep, at, snapshot, done } = job;
             self.latest = Some((snapshot, at));
             match keep {
-                Keep::Soon(page) => self.append(&page, false),
-                Keep::Now(page) => self.append(&page, true),
-                Keep::Anew => {}
+                WriteMode::Append(page) => self.append(&page, false),
+                WriteMode::AppendSync(page) => self.append(&page, true),
+                WriteMode::Rewrite => {}
             }
             let _ = done.send(());
         }
@@ -267,12 +269,12 @@ impl Writer {
     }
 
     /// Begins the journal of the next generation. The one before it is on the disk by then.
-    fn next_journal(&mut self, kind: Kind) -> io::Result<()> {
+    fn next_journal(&mut self, kind: FileKind) -> io::Result<()> {
         self.sync();
         self.folder.create()?;
         self.generation += 1;
         let path = self.folder.file(kind, self.generation);
-        let journal = sealed::Writer::create(&path, Folder::name(kind, self.generation))?;
+        let journal = sealed::Writer::create(&path, CacheDir::name(kind, self.generation))?;
         journal.sync()?;
         self.folder.sync()?;
         self.state = State::Good(journal, None);

@@ -27,7 +27,7 @@ pub(crate) struct Identity {
 
 /// A certificate that cannot be used.
 #[derive(Debug, Error)]
-pub enum InvalidCertificate {
+pub enum NodeCertificateError {
     /// None, or no root.
     #[error("the controlplane gave no certificate, or no CA with it")]
     None,
@@ -44,7 +44,7 @@ pub enum InvalidCertificate {
 
 /// What the controlplane gave for a request.
 #[derive(Debug)]
-pub(crate) struct Granted {
+pub(crate) struct IssuedCertificate {
     /// The name it was invited by.
     pub name: NodeName,
     /// Its certificate, leaf first.
@@ -54,13 +54,13 @@ pub(crate) struct Granted {
 }
 
 /// A new key, and a request for a certificate of it.
-pub(crate) struct Request {
+pub(crate) struct CertificateRequest {
     key: KeyPair,
     /// PKCS#10 DER.
     pub csr: Vec<u8>,
 }
 
-impl Request {
+impl CertificateRequest {
     /// Makes a key.
     pub(crate) fn generate() -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -74,20 +74,20 @@ impl Request {
     /// What this node is with what it was given, at the time `now`.
     pub(crate) fn granted(
         self,
-        granted: Granted,
+        granted: IssuedCertificate,
         address: RemoteAddress,
         now: i64,
-    ) -> Result<Identity, InvalidCertificate> {
-        let Granted { name, chain, roots } = granted;
-        let leaf = chain.first().filter(|_| !roots.is_empty()).ok_or(InvalidCertificate::None)?;
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| InvalidCertificate::Unreadable)?;
+    ) -> Result<Identity, NodeCertificateError> {
+        let IssuedCertificate { name, chain, roots } = granted;
+        let leaf = chain.first().filter(|_| !roots.is_empty()).ok_or(NodeCertificateError::None)?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| NodeCertificateError::Unreadable)?;
         if parsed.public_key().raw != self.key.subject_public_key_info() {
-            return Err(InvalidCertificate::OtherKey);
+            return Err(NodeCertificateError::OtherKey);
         }
         let (begins, ends) =
             (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
         if !(begins..ends).contains(&now) {
-            return Err(InvalidCertificate::Clock);
+            return Err(NodeCertificateError::Clock);
         }
         Ok(Identity {
             name,
@@ -122,28 +122,28 @@ mod tests {
             params.not_after = time::OffsetDateTime::from_unix_timestamp(4000).unwrap();
             params.signed_by(key, &issuer).unwrap().der().clone()
         };
-        let granted = |leaf: CertificateDer<'static>| Granted {
+        let granted = |leaf: CertificateDer<'static>| IssuedCertificate {
             name: "fra".parse().unwrap(),
             chain: vec![leaf],
             roots: vec![root.der().clone()],
         };
         let address: RemoteAddress = "control.example:1".parse().unwrap();
-        let request = Request::generate().unwrap();
+        let request = CertificateRequest::generate().unwrap();
         let leaf = certificate(&request.key);
         let identity = request.granted(granted(leaf.clone()), address.clone(), 1000).unwrap();
         assert_eq!((identity.not_after, identity.renew_at), (4000, 3000));
 
-        let other = Request::generate().unwrap();
+        let other = CertificateRequest::generate().unwrap();
         let refused = other.granted(granted(leaf), address.clone(), 1000).err().unwrap();
-        assert!(matches!(refused, InvalidCertificate::OtherKey));
+        assert!(matches!(refused, NodeCertificateError::OtherKey));
         for now in [999, 4000] {
-            let request = Request::generate().unwrap();
+            let request = CertificateRequest::generate().unwrap();
             let leaf = certificate(&request.key);
             let refused = request.granted(granted(leaf), address.clone(), now).err().unwrap();
-            assert!(matches!(refused, InvalidCertificate::Clock));
+            assert!(matches!(refused, NodeCertificateError::Clock));
         }
-        let none = Granted { chain: vec![], ..granted(certificate(&KeyPair::generate().unwrap())) };
-        let refused = Request::generate().unwrap().granted(none, address, 1000).err().unwrap();
-        assert!(matches!(refused, InvalidCertificate::None));
+        let none = IssuedCertificate { chain: vec![], ..granted(certificate(&KeyPair::generate().unwrap())) };
+        let refused = CertificateRequest::generate().unwrap().granted(none, address, 1000).err().unwrap();
+        assert!(matches!(refused, NodeCertificateError::None));
     }
 }

@@ -22,7 +22,7 @@ use webgateway_proto::model::RemoteAddress;
 use super::rotation::EndpointRotation;
 use crate::clock::unix_now;
 use crate::config::Endpoint;
-use crate::identity::{Current, NoTls, is_about_time, member};
+use crate::identity::{ClientConfigError, IdentityStore, client_config, is_validity_error};
 
 /// The interval between pings, by which each side learns whether the other one lives.
 const PING: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub(crate) type RemoteChannel = Arc<ArcSwapOption<Channel>>;
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     /// The controlplane cannot be reached, or does not speak with us.
-    #[error("cannot connect: {}", root(.0))]
+    #[error("cannot connect: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
     /// This node has no certificate yet.
     #[error(
@@ -52,13 +52,13 @@ pub(crate) enum ConnectError {
     Ended,
     /// The certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] NoTls),
+    Tls(#[from] ClientConfigError),
 }
 
 /// Formats what lies under "transport error", with what to do about a clock that is wrong.
-pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error_chain(error).last().map(ToString::to_string).unwrap_or_default();
-    let about_time = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_about_time);
+    let about_time = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_validity_error);
     if about_time {
         format!("{text}: check the clock of this machine and of the controlplane's")
     } else {
@@ -67,26 +67,26 @@ pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The connector to the controlplanes.
-pub(crate) struct Link {
+pub(crate) struct FeedConnector {
     endpoints: Vec<Endpoint>,
-    identity: Option<Current>,
+    identity: Option<IdentityStore>,
     rotation: EndpointRotation,
     /// The last failure of each, so that it is logged once.
     failures: Vec<Option<String>>,
     remote: RemoteChannel,
 }
 
-impl Link {
+impl FeedConnector {
     /// Connects to these, one after the other; `identity` is needed for remote ones. There must be one.
     #[must_use]
-    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<IdentityStore>) -> Self {
         let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
         Self { endpoints, identity, rotation, failures, remote: RemoteChannel::default() }
     }
 
     /// Returns the channel to a remote controlplane, while there is one.
     #[must_use]
-    pub(crate) fn remote(&self) -> RemoteChannel {
+    pub(crate) fn remote_channel(&self) -> RemoteChannel {
         Arc::clone(&self.remote)
     }
 
@@ -101,11 +101,11 @@ impl Link {
         let endpoint = self.endpoints[self.rotation.current()].clone();
         let is_remote = matches!(endpoint, Endpoint::Remote(_));
         if is_remote {
-            let held = self.identity.as_ref().and_then(Current::get).ok_or(ConnectError::NotJoined)?;
+            let held = self.identity.as_ref().and_then(IdentityStore::get).ok_or(ConnectError::NotJoined)?;
             if held.not_after <= unix_now() {
                 return Err(ConnectError::Ended);
             }
-            member(&held)?;
+            client_config(&held)?;
         }
         let identity = self.identity.clone();
         let dial = service_fn(move |_| {
@@ -160,21 +160,21 @@ pub(super) fn http2() -> Http2 {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn dial(endpoint: &Endpoint, identity: Option<&Current>) -> io::Result<Box<dyn Stream>> {
+async fn dial(endpoint: &Endpoint, identity: Option<&IdentityStore>) -> io::Result<Box<dyn Stream>> {
     match endpoint {
         Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Remote(address) => {
             // The identity as it is now: the channel dials again after a renewal.
-            let held = identity.and_then(Current::get).ok_or(io::ErrorKind::PermissionDenied)?;
-            let config = member(&held).map_err(io::Error::other)?;
-            Ok(Box::new(shake_hands(address, config).await?))
+            let held = identity.and_then(IdentityStore::get).ok_or(io::ErrorKind::PermissionDenied)?;
+            let config = client_config(&held).map_err(io::Error::other)?;
+            Ok(Box::new(connect_tls(address, config).await?))
         }
         Endpoint::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
 /// Connects to the controlplane at `address` by TLS.
-pub(super) async fn shake_hands(
+pub(super) async fn connect_tls(
     address: &RemoteAddress,
     config: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<TcpStream>> {
@@ -206,10 +206,10 @@ mod tests {
             (rustls::Error::AlertReceived(AlertDescription::UnknownCA), false),
             (CertificateError::UnknownIssuer.into(), false),
         ] {
-            let text = root(&io::Error::other(error.clone()));
+            let text = root_cause(&io::Error::other(error.clone()));
             assert_eq!(text.contains("check the clock"), clock, "{text}");
             assert!(text.contains(&error.to_string()), "{text}");
         }
-        assert_eq!(root(&io::Error::from(io::ErrorKind::ConnectionRefused)), "connection refused");
+        assert_eq!(root_cause(&io::Error::from(io::ErrorKind::ConnectionRefused)), "connection refused");
     }
 }

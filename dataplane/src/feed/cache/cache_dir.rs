@@ -10,32 +10,32 @@ use std::path::{Path, PathBuf};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// Everything, as it was when its journal was begun.
     Snapshot,
     /// The batches since, after this generation's snapshot or what came before it.
     Journal,
     /// The batches since, after this generation's snapshot alone: it was of a full batch.
-    Anew,
+    FreshJournal,
 }
 
 /// A folder of its own.
 #[derive(Debug, Clone)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct CacheDir(PathBuf);
 
-impl Kind {
-    const ALL: [Self; 3] = [Self::Snapshot, Self::Journal, Self::Anew];
+impl FileKind {
+    const ALL: [Self; 3] = [Self::Snapshot, Self::Journal, Self::FreshJournal];
 
     fn word(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
             Self::Journal => "journal",
-            Self::Anew => "anew",
+            Self::FreshJournal => "anew",
         }
     }
 }
 
-impl Folder {
+impl CacheDir {
     /// The folder at `path`, whether it exists or not.
     pub(super) fn new(path: &Path) -> Self {
         Self(path.to_owned())
@@ -52,12 +52,12 @@ impl Folder {
     }
 
     /// What a file is called, in the folder and in its seals.
-    pub(super) fn name(kind: Kind, generation: u64) -> String {
+    pub(super) fn name(kind: FileKind, generation: u64) -> String {
         format!("{}.{generation}", kind.word())
     }
 
     /// Where a file is.
-    pub(super) fn file(&self, kind: Kind, generation: u64) -> PathBuf {
+    pub(super) fn file(&self, kind: FileKind, generation: u64) -> PathBuf {
         self.0.join(Self::name(kind, generation))
     }
 
@@ -67,15 +67,15 @@ impl Folder {
     }
 
     /// What there is, oldest first; what is not the cache's is left out.
-    pub(super) fn list(&self) -> io::Result<Vec<(u64, Kind)>> {
+    pub(super) fn list(&self) -> io::Result<Vec<(u64, FileKind)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let name = entry?.file_name();
-            let read = |kind: Kind| {
+            let read = |kind: FileKind| {
                 let number = name.to_str()?.strip_prefix(kind.word())?.strip_prefix('.')?;
                 Some((number.parse().ok()?, kind))
             };
-            found.extend(Kind::ALL.into_iter().find_map(read));
+            found.extend(FileKind::ALL.into_iter().find_map(read));
         }
         found.sort_unstable();
         Ok(found)
@@ -83,7 +83,7 @@ impl Folder {
 
     /// Gives the snapshot its name, once it is on the disk whole, and drops all before it.
     pub(super) fn finish(&self, generation: u64) -> io::Result<()> {
-        fs::rename(self.unfinished(), self.file(Kind::Snapshot, generation))?;
+        fs::rename(self.unfinished(), self.file(FileKind::Snapshot, generation))?;
         self.sync()?;
         self.drop_before(generation)
     }

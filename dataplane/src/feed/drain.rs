@@ -6,13 +6,13 @@ use webgateway_process::{Blocker, Readiness};
 
 /// The drain of this node. No client is refused by it, and losing the controlplane does not undo it.
 #[derive(Debug)]
-pub(crate) struct Drain {
+pub(crate) struct DrainState {
     readiness: Readiness,
     unready: Option<Blocker>,
     workers: watch::Sender<bool>,
 }
 
-impl Drain {
+impl DrainState {
     /// Does not drain; what drains is not `readiness`.
     #[must_use]
     pub(crate) fn new(readiness: Readiness) -> Self {
@@ -21,19 +21,19 @@ impl Drain {
 
     /// Returns, for a worker, whether its clients are asked to go.
     #[must_use]
-    pub(crate) fn asked(&self) -> watch::Receiver<bool> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
         self.workers.subscribe()
     }
 
     /// Returns whether it drains.
     #[must_use]
-    pub(crate) fn is_on(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.unready.is_some()
     }
 
     /// Drains, or no longer does.
-    pub(crate) fn obey(&mut self, drain: bool) {
-        if drain == self.is_on() {
+    pub(crate) fn set(&mut self, drain: bool) {
+        if drain == self.is_draining() {
             return;
         }
         info!(drain, "as the operator wants it");
@@ -50,12 +50,12 @@ mod tests {
     #[test]
     fn a_node_that_drains_is_not_ready_until_that_is_undone() {
         let readiness = Readiness::new();
-        let mut drain = Drain::new(readiness.clone());
-        let asked = drain.asked();
-        drain.obey(true);
-        drain.obey(true);
-        assert!(drain.is_on() && *asked.borrow() && !readiness.is_ready());
-        drain.obey(false);
-        assert!(!drain.is_on() && !*asked.borrow() && readiness.is_ready());
+        let mut drain = DrainState::new(readiness.clone());
+        let asked = drain.subscribe();
+        drain.set(true);
+        drain.set(true);
+        assert!(drain.is_draining() && *asked.borrow() && !readiness.is_ready());
+        drain.set(false);
+        assert!(!drain.is_draining() && !*asked.borrow() && readiness.is_ready());
     }
 }

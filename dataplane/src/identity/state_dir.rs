@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::member::Identity;
+use super::certificate::Identity;
 
 const FILE: &str = "identity.json";
 /// The largest file that is read, in bytes.
@@ -22,7 +22,7 @@ pub(crate) struct StateDir(PathBuf);
 
 /// Why an identity cannot be kept or read.
 #[derive(Debug, Error)]
-pub enum StateFailed {
+pub enum StateDirError {
     /// It cannot be read.
     #[error("`state_dir`: cannot read {}: {source}", path.display())]
     Unreadable {
@@ -50,7 +50,7 @@ pub enum StateFailed {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct IdentityFile {
     node: String,
     address: String,
     key: Zeroizing<Vec<u8>>,
@@ -72,10 +72,10 @@ impl StateDir {
     }
 
     /// What was kept; `None` if this node never joined.
-    pub(crate) fn load(&self) -> Result<Option<Identity>, StateFailed> {
+    pub(crate) fn load(&self) -> Result<Option<Identity>, StateDirError> {
         let path = self.file();
-        let unreadable = |source| StateFailed::Unreadable { path: path.clone(), source };
-        let damaged = |detail: String| StateFailed::Damaged { path: path.clone(), detail };
+        let unreadable = |source| StateDirError::Unreadable { path: path.clone(), source };
+        let damaged = |detail: String| StateDirError::Damaged { path: path.clone(), detail };
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -90,7 +90,7 @@ impl StateDir {
         }
         let mut text = Zeroizing::new(Vec::new());
         io::Read::read_to_end(&mut io::Read::take(file, LARGEST), &mut text).map_err(unreadable)?;
-        let stored: Stored = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        let stored: IdentityFile = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
         if stored.chain.is_empty() || stored.roots.is_empty() {
             return Err(damaged("it has no certificate".to_owned()));
         }
@@ -107,19 +107,19 @@ impl StateDir {
     }
 
     /// Makes sure that the folder is there and can be written to.
-    pub(crate) fn prepare(&self) -> Result<(), StateFailed> {
-        let unwritable = |source| StateFailed::Unwritable { path: self.0.clone(), source };
+    pub(crate) fn prepare(&self) -> Result<(), StateDirError> {
+        let unwritable = |source| StateDirError::Unwritable { path: self.0.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unwritable)?;
         let probe = self.0.join(".probe");
         private().open(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unwritable)
     }
 
     /// Keeps an identity: beside first, then renamed, so that a crash leaves the old one or the new one.
-    pub(crate) fn save(&self, identity: &Identity) -> Result<(), StateFailed> {
+    pub(crate) fn save(&self, identity: &Identity) -> Result<(), StateDirError> {
         let path = self.file();
-        let unwritable = |source| StateFailed::Unwritable { path: path.clone(), source };
+        let unwritable = |source| StateDirError::Unwritable { path: path.clone(), source };
         let der = |all: &[CertificateDer<'_>]| all.iter().map(|der| der.to_vec()).collect();
-        let stored = Stored {
+        let stored = IdentityFile {
             node: identity.name.to_string(),
             address: identity.address.to_string(),
             key: identity.key.clone(),
