@@ -1,4 +1,4 @@
-//! Who this node is towards a controlplane far away: its key, its certificate, and whom it trusts.
+//! This node's identity towards a remote controlplane: its key, its certificate and the CA that it trusts.
 
 mod certificate;
 mod state_dir;
@@ -13,31 +13,31 @@ pub(crate) use self::certificate::{CertificateRequest, Identity, IssuedCertifica
 pub(crate) use self::state_dir::{StateDir, StateDirError};
 pub(crate) use self::tls::{ClientConfigError, client_config, is_validity_error, is_wrong_ca, join_config};
 
-/// Who this node is now, if it has joined. Clones are the same.
+/// The current identity of this node, if it has joined, in memory and on disk. Clones share it.
 #[derive(Clone)]
 pub(crate) struct IdentityStore {
-    held: Arc<ArcSwapOption<Identity>>,
-    kept: StateDir,
+    current: Arc<ArcSwapOption<Identity>>,
+    state_dir: StateDir,
 }
 
 impl IdentityStore {
-    /// What is kept in the state folder.
+    /// Loads the identity from the state folder.
     pub(crate) fn load(folder: &Path) -> Result<Self, StateDirError> {
-        let kept = StateDir::new(folder);
-        let held = kept.load()?.map(Arc::new);
-        Ok(Self { held: Arc::new(ArcSwapOption::new(held)), kept })
+        let state_dir = StateDir::new(folder);
+        let current = state_dir.load()?.map(Arc::new);
+        Ok(Self { current: Arc::new(ArcSwapOption::new(current)), state_dir })
     }
 
-    /// Who it is.
+    /// Returns the current identity; `None` if this node has not joined.
     #[must_use]
     pub(crate) fn get(&self) -> Option<Arc<Identity>> {
-        self.held.load_full()
+        self.current.load_full()
     }
 
-    /// Keeps a renewed identity, on the disk first.
+    /// Replaces the identity with a renewed one, on disk before in memory.
     pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateDirError> {
-        self.kept.save(&identity)?;
-        self.held.store(Some(Arc::new(identity)));
+        self.state_dir.save(&identity)?;
+        self.current.store(Some(Arc::new(identity)));
         Ok(())
     }
 }

@@ -104,7 +104,7 @@ impl FeedClient {
                 continue;
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.failed(fastrand::f64())) => {}
+                () = tokio::time::sleep(backoff.next_delay(fastrand::f64())) => {}
                 () = stop.begun() => return Ok(()),
             }
         }
@@ -139,7 +139,7 @@ impl FeedClient {
                     self.metrics.config_age.confirmed(unix_now());
                     // A stream that ends soon, as when another node has this one's name, is no success.
                     if heard - begun > SILENCE {
-                        backoff.succeeded();
+                        backoff.reset();
                     }
                     let message = message.ok_or(StreamError::Ended)?;
                     match self.take(&mut builder, &mut explanations, message) {

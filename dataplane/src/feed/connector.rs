@@ -121,7 +121,7 @@ impl FeedConnector {
 
     /// Takes note that the endpoint whose turn it is works.
     pub(crate) fn succeeded(&mut self) {
-        self.rotation.succeeded();
+        self.rotation.record_success();
         self.failures[self.rotation.current()] = None;
     }
 
@@ -142,7 +142,7 @@ impl FeedConnector {
 
     /// Goes on to the next endpoint; returns whether all have failed since one worked.
     pub(crate) fn advance(&mut self) -> bool {
-        self.rotation.failed(self.endpoints.len())
+        self.rotation.record_failure(self.endpoints.len())
     }
 }
 

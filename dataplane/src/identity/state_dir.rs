@@ -1,4 +1,4 @@
-//! The identity on disk: one file, 0600, written whole or not at all.
+//! The file that holds this node's identity in `state_dir`: mode 0600, replaced atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,42 +13,46 @@ use zeroize::Zeroizing;
 use super::certificate::Identity;
 
 const FILE: &str = "identity.json";
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The maximum size of the file, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
 
-/// Where the identity is kept.
+/// The folder that holds the identity.
 #[derive(Debug, Clone)]
 pub(crate) struct StateDir(PathBuf);
 
-/// Why an identity cannot be kept or read.
+/// The identity cannot be read or written.
 #[derive(Debug, Error)]
 pub enum StateDirError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("`state_dir`: cannot read {}: {source}", path.display())]
-    Unreadable {
+    Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// It cannot be written.
+    /// The file or the folder cannot be written.
     #[error("`state_dir`: cannot write {}: {source}", path.display())]
-    Unwritable {
+    Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Damaged.
-    #[error("`state_dir`: {} is damaged ({detail}): remove it, and this node on the controlplane, then join anew", path.display())]
+    /// The file has been read, but its content is malformed.
+    #[error(
+        "`state_dir`: {} is damaged ({detail}): remove the file, remove this node on the controlplane, then join again",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault in its content.
         detail: String,
     },
 }
 
+/// The content of the file, as JSON.
 #[derive(Serialize, Deserialize)]
 struct IdentityFile {
     node: String,
@@ -61,7 +65,7 @@ struct IdentityFile {
 }
 
 impl StateDir {
-    /// This folder.
+    /// Refers to `folder`, which need not exist yet.
     #[must_use]
     pub(crate) fn new(folder: &Path) -> Self {
         Self(folder.to_owned())
@@ -71,10 +75,10 @@ impl StateDir {
         self.0.join(FILE)
     }
 
-    /// What was kept; `None` if this node never joined.
+    /// Reads the identity; `None` if this node has not joined. A file that others may read gets mode 0600.
     pub(crate) fn load(&self) -> Result<Option<Identity>, StateDirError> {
         let path = self.file();
-        let unreadable = |source| StateDirError::Unreadable { path: path.clone(), source };
+        let unreadable = |source| StateDirError::Read { path: path.clone(), source };
         let damaged = |detail: String| StateDirError::Damaged { path: path.clone(), detail };
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -82,44 +86,44 @@ impl StateDir {
             Err(source) => return Err(unreadable(source)),
         };
         let metadata = file.metadata().map_err(unreadable)?;
-        if metadata.len() > LARGEST {
-            return Err(damaged("it is too large".to_owned()));
+        if metadata.len() > MAX_SIZE {
+            return Err(damaged("it is larger than 1 MiB".to_owned()));
         }
         if metadata.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unreadable)?;
         }
-        let mut text = Zeroizing::new(Vec::new());
-        io::Read::read_to_end(&mut io::Read::take(file, LARGEST), &mut text).map_err(unreadable)?;
-        let stored: IdentityFile = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if stored.chain.is_empty() || stored.roots.is_empty() {
+        let mut json = Zeroizing::new(Vec::new());
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_SIZE), &mut json).map_err(unreadable)?;
+        let content: IdentityFile = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+        if content.chain.is_empty() || content.roots.is_empty() {
             return Err(damaged("it has no certificate".to_owned()));
         }
         let der = |all: Vec<Vec<u8>>| all.into_iter().map(CertificateDer::from).collect();
         Ok(Some(Identity {
-            name: stored.node.parse().map_err(|e| damaged(format!("{e}")))?,
-            address: stored.address.parse().map_err(|e| damaged(format!("{e}")))?,
-            key: stored.key,
-            chain: der(stored.chain),
-            roots: der(stored.roots),
-            renew_at: stored.renew_at,
-            not_after: stored.not_after,
+            name: content.node.parse().map_err(|e| damaged(format!("{e}")))?,
+            address: content.address.parse().map_err(|e| damaged(format!("{e}")))?,
+            key: content.key,
+            chain: der(content.chain),
+            roots: der(content.roots),
+            renew_at: content.renew_at,
+            not_after: content.not_after,
         }))
     }
 
-    /// Makes sure that the folder is there and can be written to.
+    /// Creates the folder (mode 0700) if it is missing, and checks that files can be written to it.
     pub(crate) fn prepare(&self) -> Result<(), StateDirError> {
-        let unwritable = |source| StateDirError::Unwritable { path: self.0.clone(), source };
+        let unwritable = |source| StateDirError::Write { path: self.0.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unwritable)?;
         let probe = self.0.join(".probe");
-        private().open(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unwritable)
+        private_file_options().open(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unwritable)
     }
 
-    /// Keeps an identity: beside first, then renamed, so that a crash leaves the old one or the new one.
+    /// Writes an identity to a new file, then renames it, so that a crash leaves either the old one or the new one.
     pub(crate) fn save(&self, identity: &Identity) -> Result<(), StateDirError> {
         let path = self.file();
-        let unwritable = |source| StateDirError::Unwritable { path: path.clone(), source };
+        let unwritable = |source| StateDirError::Write { path: path.clone(), source };
         let der = |all: &[CertificateDer<'_>]| all.iter().map(|der| der.to_vec()).collect();
-        let stored = IdentityFile {
+        let content = IdentityFile {
             node: identity.name.to_string(),
             address: identity.address.to_string(),
             key: identity.key.clone(),
@@ -128,26 +132,26 @@ impl StateDir {
             renew_at: identity.renew_at,
             not_after: identity.not_after,
         };
-        let text = serde_json::to_vec(&stored).map(Zeroizing::new).map_err(|e| unwritable(e.into()))?;
-        write(&self.0, &path, &text).map_err(unwritable)
+        let json = serde_json::to_vec(&content).map(Zeroizing::new).map_err(|e| unwritable(e.into()))?;
+        write_atomically(&self.0, &path, &json).map_err(unwritable)
     }
 }
 
-fn write(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("json.new");
-    let mut file = private().truncate(true).open(&draft)?;
-    file.write_all(text)?;
-    // `join` may be run by root, and the service is not.
-    let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
-    if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
+fn write_atomically(folder: &Path, path: &Path, json: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("json.new");
+    let mut file = private_file_options().truncate(true).open(&temporary)?;
+    file.write_all(json)?;
+    // An operator may run `join` as root, while the service runs as another user, which owns the folder.
+    let (owner, current) = (fs::metadata(folder)?, file.metadata()?);
+    if (owner.uid(), owner.gid()) != (current.uid(), current.gid()) {
         fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
     }
     file.sync_all()?;
-    fs::rename(&draft, path)?;
+    fs::rename(&temporary, path)?;
     File::open(folder)?.sync_all()
 }
 
-fn private() -> OpenOptions {
+fn private_file_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options
@@ -170,29 +174,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_comes_back_and_is_nobody_elses() {
+    fn a_saved_identity_is_loaded_and_readable_by_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = StateDir::new(&dir.path().join("a/b"));
-        assert!(kept.load().unwrap().is_none());
-        kept.prepare().unwrap();
-        kept.save(&identity(7)).unwrap();
-        kept.save(&identity(8)).unwrap();
-        let mode = fs::metadata(kept.file()).unwrap().permissions().mode();
+        let state_dir = StateDir::new(&dir.path().join("a/b"));
+        assert!(state_dir.load().unwrap().is_none());
+        state_dir.prepare().unwrap();
+        state_dir.save(&identity(7)).unwrap();
+        state_dir.save(&identity(8)).unwrap();
+        let mode = fs::metadata(state_dir.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let loaded = kept.load().unwrap().unwrap();
+        let loaded = state_dir.load().unwrap().unwrap();
         assert_eq!(
             (loaded.name.as_str(), loaded.renew_at, loaded.key.as_slice()),
             ("fra", 8, &[1, 2, 3][..])
         );
-        assert_eq!(fs::read_dir(dir.path().join("a/b")).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(dir.path().join("a/b")).unwrap().count(), 1, "no temporary file remains");
     }
 
     #[test]
-    fn a_damaged_file_is_named() {
+    fn the_error_about_a_damaged_file_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = StateDir::new(dir.path());
-        fs::write(kept.file(), "{}").unwrap();
-        let error = kept.load().err().unwrap().to_string();
+        let state_dir = StateDir::new(dir.path());
+        fs::write(state_dir.file(), "{}").unwrap();
+        let error = state_dir.load().err().unwrap().to_string();
         assert!(error.contains("state_dir") && error.contains("identity.json"), "{error}");
     }
 }

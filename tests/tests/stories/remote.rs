@@ -261,7 +261,7 @@ async fn a_node_renews_while_its_stream_goes_on(scene: &Scene) -> Result<()> {
     let renewed = |node: &Value| node["certificate_not_after"] != first["certificate_not_after"];
     let node = world.until_listed("node2", renewed).await?;
     ensure!(node["connected"] == true && node["since"] == first["since"], "the stream was lost: {node}");
-    says(&mut gateway, "certificate was renewed").await?;
+    says(&mut gateway, "node certificate renewed").await?;
     ensure!(std::fs::read(&file)? != kept, "the new one is not on the disk");
     world.alice.create_route("-s hello -b [400::1]:8080").await?;
     world.serves(&gateway, "hello.gw.example").await?;
