@@ -238,12 +238,12 @@ fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppE
         tasks.essential("feed", file::run(path.clone(), publisher, stop));
         return Ok(());
     }
-    let link = FeedConnector::new(endpoints, identity.clone());
+    let connector = FeedConnector::new(endpoints, identity.clone());
     if let Some(identity) = identity {
-        tasks.essential("renewal", renewal::run(identity, link.remote_channel(), stop.clone()));
+        tasks.essential("renewal", renewal::run(identity, connector.remote_channel(), stop.clone()));
     }
     let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-    let client = FeedClient { link, node, publisher, controlplane, drain, metrics, workers, view };
+    let client = FeedClient { connector, node, publisher, controlplane, drain, metrics, workers, view };
     tasks.essential("feed", client.run(stop));
     Ok(())
 }

@@ -83,7 +83,7 @@ impl CacheRecord {
         let page = (!batch.is_full()).then(|| page::of_batch(batch, at));
         let keep = match page.filter(|page: &Page| page.len() <= LARGEST_BATCH) {
             None => WriteMode::Rewrite,
-            Some(page) if batch.removes() => WriteMode::AppendSync(page),
+            Some(page) if batch.may_remove() => WriteMode::AppendSync(page),
             Some(page) => WriteMode::Append(page),
         };
         Self { keep, at }
@@ -92,7 +92,7 @@ impl CacheRecord {
 
 impl Cache {
     /// Keeps a batch that made `snapshot`. What is returned is told once it is, or cannot be.
-    pub(crate) fn keep(&self, record: CacheRecord, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
+    pub(crate) fn store(&self, record: CacheRecord, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
         let (done, kept) = oneshot::channel();
         let CacheRecord { keep, at } = record;
         // Without the thread the process stops; the receiver is told by the drop.

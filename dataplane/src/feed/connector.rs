@@ -1,4 +1,4 @@
-//! The connections to the controlplanes: each endpoint in its turn, over a socket or by mutual TLS.
+//! The connections to the controlplanes, over a Unix socket or by mutual TLS, with rotation through the endpoints.
 
 use std::io;
 use std::sync::Arc;
@@ -24,20 +24,21 @@ use crate::clock::unix_now;
 use crate::config::Endpoint;
 use crate::identity::{ClientConfigError, IdentityStore, client_config, is_validity_error};
 
-/// The interval between pings, by which each side learns whether the other one lives.
-const PING: Duration = Duration::from_secs(5);
-const PONG: Duration = Duration::from_secs(10);
+/// The interval between HTTP/2 pings, by which a dead connection is noticed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// The time for the response to a ping.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The bytes that may be under way: a full sync over a long distance is not to wait for each 64 KiB.
+/// The flow control window, in bytes: with the default of 64 KiB a full sync over a long distance would be slow.
 const WINDOW: u32 = 1024 * 1024;
 
-/// The channel to a remote controlplane, while there is one. Clones are the same.
+/// The channel to a remote controlplane, while one is connected. Clones share it.
 pub(crate) type RemoteChannel = Arc<ArcSwapOption<Channel>>;
 
-/// The reason why there is no connection.
+/// No connection to the controlplane can be made.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
-    /// The controlplane cannot be reached, or does not speak with us.
+    /// The controlplane cannot be reached, or the handshake failed.
     #[error("cannot connect: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
     /// This node has no certificate yet.
@@ -47,20 +48,21 @@ pub(crate) enum ConnectError {
     NotJoined,
     /// This node's certificate is no longer valid.
     #[error(
-        "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew"
+        "this node's certificate has expired by this machine's clock: check the clock; if it is right, remove the node, \
+         invite it again and join again"
     )]
-    Ended,
-    /// The certificate cannot be used.
+    Expired,
+    /// This node's key or certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] ClientConfigError),
 }
 
-/// Formats what lies under "transport error", with what to do about a clock that is wrong.
+/// Formats the root cause of an error, as tonic's own text is only "transport error"; adds advice if a clock may be wrong.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error_chain(error).last().map(ToString::to_string).unwrap_or_default();
-    let about_time = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_validity_error);
-    if about_time {
-        format!("{text}: check the clock of this machine and of the controlplane's")
+    let is_about_clock = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_validity_error);
+    if is_about_clock {
+        format!("{text}: check the clocks of this machine and of the controlplane's")
     } else {
         text
     }
@@ -71,41 +73,42 @@ pub(crate) struct FeedConnector {
     endpoints: Vec<Endpoint>,
     identity: Option<IdentityStore>,
     rotation: EndpointRotation,
-    /// The last failure of each, so that it is logged once.
+    /// The last error of each endpoint, so that the same error is not logged at every attempt.
     failures: Vec<Option<String>>,
     remote: RemoteChannel,
 }
 
 impl FeedConnector {
-    /// Connects to these, one after the other; `identity` is needed for remote ones. There must be one.
+    /// Connects to `endpoints` in turn, of which there must be at least one; remote ones need an `identity`.
     #[must_use]
     pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<IdentityStore>) -> Self {
         let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
         Self { endpoints, identity, rotation, failures, remote: RemoteChannel::default() }
     }
 
-    /// Returns the channel to a remote controlplane, while there is one.
+    /// Returns the shared channel, which is set while a remote controlplane is connected.
     #[must_use]
     pub(crate) fn remote_channel(&self) -> RemoteChannel {
         Arc::clone(&self.remote)
     }
 
-    /// Returns the endpoint whose turn it is, as text.
+    /// Returns the current endpoint, as text.
     #[must_use]
     pub(crate) fn current(&self) -> String {
         self.endpoints[self.rotation.current()].to_string()
     }
 
-    /// Connects to the endpoint whose turn it is.
+    /// Connects to the current endpoint.
     pub(crate) async fn connect(&self) -> Result<Channel, ConnectError> {
         let endpoint = self.endpoints[self.rotation.current()].clone();
         let is_remote = matches!(endpoint, Endpoint::Remote(_));
         if is_remote {
-            let held = self.identity.as_ref().and_then(IdentityStore::get).ok_or(ConnectError::NotJoined)?;
-            if held.not_after <= unix_now() {
-                return Err(ConnectError::Ended);
+            let identity =
+                self.identity.as_ref().and_then(IdentityStore::get).ok_or(ConnectError::NotJoined)?;
+            if identity.not_after <= unix_now() {
+                return Err(ConnectError::Expired);
             }
-            client_config(&held)?;
+            client_config(&identity)?;
         }
         let identity = self.identity.clone();
         let dial = service_fn(move |_| {
@@ -119,18 +122,18 @@ impl FeedConnector {
         Ok(channel)
     }
 
-    /// Takes note that the endpoint whose turn it is works.
-    pub(crate) fn succeeded(&mut self) {
+    /// Records that the current endpoint works.
+    pub(crate) fn record_success(&mut self) {
         self.rotation.record_success();
         self.failures[self.rotation.current()] = None;
     }
 
-    /// Gives up the channel to a remote controlplane, as its stream has ended.
+    /// Clears the shared channel, as the stream over it has ended.
     pub(crate) fn disconnect(&self) {
         self.remote.store(None);
     }
 
-    /// Records why the endpoint whose turn it is failed; returns whether that differs from its last failure.
+    /// Records the error of the current endpoint; returns whether it differs from that endpoint's last one.
     pub(crate) fn record_failure(&mut self, error: &str) -> bool {
         let last = &mut self.failures[self.rotation.current()];
         let differs = last.as_deref() != Some(error);
@@ -140,18 +143,18 @@ impl FeedConnector {
         differs
     }
 
-    /// Goes on to the next endpoint; returns whether all have failed since one worked.
+    /// Moves on to the next endpoint; returns whether all of them have failed in a row.
     pub(crate) fn advance(&mut self) -> bool {
         self.rotation.record_failure(self.endpoints.len())
     }
 }
 
-/// Returns how HTTP/2 is spoken. The URI is the authority only; what is dialled is another matter.
+/// Returns the HTTP/2 settings. The URI is only the `:authority` of requests; the connector decides what is dialled.
 pub(super) fn http2() -> Http2 {
     Http2::from_static("http://controlplane")
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -164,16 +167,16 @@ async fn dial(endpoint: &Endpoint, identity: Option<&IdentityStore>) -> io::Resu
     match endpoint {
         Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Remote(address) => {
-            // The identity as it is now: the channel dials again after a renewal.
-            let held = identity.and_then(IdentityStore::get).ok_or(io::ErrorKind::PermissionDenied)?;
-            let config = client_config(&held).map_err(io::Error::other)?;
+            // Loaded at each dial: the channel may reconnect after a renewal.
+            let identity = identity.and_then(IdentityStore::get).ok_or(io::ErrorKind::PermissionDenied)?;
+            let config = client_config(&identity).map_err(io::Error::other)?;
             Ok(Box::new(connect_tls(address, config).await?))
         }
         Endpoint::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// Connects to the controlplane at `address` by TLS.
+/// Connects to the controlplane at `address` over TCP and completes the TLS handshake.
 pub(super) async fn connect_tls(
     address: &RemoteAddress,
     config: Arc<ClientConfig>,
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_the_clock_says_so() {
+    fn errors_about_validity_advise_to_check_the_clock() {
         let (time, before) =
             (UnixTime::since_unix_epoch(Duration::from_secs(9)), UnixTime::since_unix_epoch(Duration::ZERO));
         for (error, clock) in [

@@ -235,7 +235,7 @@ async fn a_removed_node_is_cut_and_stays_out(scene: &Scene) -> Result<()> {
     let reply = gateway.visitor()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 502 || reply.status == 503, "{reply:?}");
     let log = gateway.process().logged()?;
-    let told = log.lines().filter(|line| line.contains("no feed") && line.contains("WARN")).count();
+    let told = log.lines().filter(|line| line.contains("feed unavailable") && line.contains("WARN")).count();
     ensure!(told == 1, "it is said {told} times");
     gateway.process().kill()?;
     // The name can be invited again, and the old certificate stays out.

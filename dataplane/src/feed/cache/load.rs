@@ -66,7 +66,7 @@ pub(super) fn load(
         }
         loading.take(kind, generation)?;
     }
-    for Rejection { resource, reason } in &loading.applied.rejects {
+    for Rejection { resource, reason } in &loading.applied.rejections {
         warn!(resource, reason, "what is cached of it cannot be used");
     }
     Ok(Some(RestoredCache { snapshot: loading.applied.snapshot, at: loading.at }))

@@ -20,7 +20,7 @@ fn empty(at: i64) -> Page {
 /// The page of one batch.
 pub(super) fn of_batch(batch: &CompleteBatch, at: i64) -> Page {
     let mut page = empty(at);
-    batch.store(&mut page);
+    batch.encode(&mut page);
     page
 }
 

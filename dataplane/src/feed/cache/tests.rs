@@ -68,13 +68,13 @@ impl Running<'_> {
     fn batch(&mut self, full: bool, messages: Vec<ToNode>, version: u64) {
         let mut builder = BatchBuilder::default();
         let current = Arc::clone(&self.node.snapshot);
-        builder.take(ToNode::Begin { full }, &current);
-        messages.into_iter().for_each(|message| drop(builder.take(message, &current)));
-        let complete = builder.take(ToNode::End(held(version)), &current).unwrap();
+        builder.push(ToNode::Begin { full }, &current);
+        messages.into_iter().for_each(|message| drop(builder.push(message, &current)));
+        let complete = builder.push(ToNode::End(held(version)), &current).unwrap();
         let record = CacheRecord::new(&complete, NOW);
         let ApplyOutcome { snapshot, .. } = apply(&self.node.snapshot, complete, &tickets(), NOW);
         self.node.snapshot = Arc::new(snapshot);
-        let kept = self.cache.as_ref().unwrap().keep(record, Arc::clone(&self.node.snapshot));
+        let kept = self.cache.as_ref().unwrap().store(record, Arc::clone(&self.node.snapshot));
         kept.blocking_recv().unwrap();
     }
 }
@@ -283,8 +283,11 @@ fn how_long_it_takes() {
         let suspended = started.elapsed();
         let started = Instant::now();
         let snapshot = Arc::clone(&running.node.snapshot);
-        let kept =
-            running.cache.as_ref().unwrap().keep(CacheRecord { keep: WriteMode::Rewrite, at: NOW }, snapshot);
+        let kept = running
+            .cache
+            .as_ref()
+            .unwrap()
+            .store(CacheRecord { keep: WriteMode::Rewrite, at: NOW }, snapshot);
         kept.blocking_recv().unwrap();
         let written = started.elapsed();
         drop(running);
