@@ -1,4 +1,4 @@
-//! Reads the cache: the newest snapshot, and the journals after it.
+//! The reading of the cache: the newest snapshot, then the journals after it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use webgateway_seal::SecretKey;
 
 use super::cache_dir::{CacheDir, FileKind};
 use super::page;
-use super::sealed::{CacheFileError, Next, Reader};
+use super::sealed::{CacheFileError, NextPage, SealedReader};
 use crate::feed::apply::{ApplyOutcome, Rejection, apply_stored};
 use crate::snapshot::Snapshot;
 
-/// What was in the cache.
+/// The content of the cache.
 pub(crate) struct RestoredCache {
-    /// What the node knew.
+    /// The last snapshot that was stored.
     pub snapshot: Snapshot,
-    /// When it was last written, in Unix seconds.
+    /// The time of the last batch in the cache, in Unix seconds.
     pub at: i64,
 }
 
-/// The cache cannot be used.
+/// A file of the cache cannot be used.
 #[derive(Debug, Error)]
 #[error("{}: {reason}", path.display())]
 pub(super) struct LoadCacheError {
     /// The file.
     pub(super) path: PathBuf,
-    /// Why.
+    /// The fault.
     pub(super) reason: CacheFileError,
 }
 
-/// Reads what is kept, at `now` (Unix seconds); `None` if nothing is.
+/// Reads the cache at `now` (Unix seconds); `None` if it is empty.
 pub(super) fn load(
     folder: &CacheDir,
     key: &SecretKey,
@@ -49,31 +49,31 @@ pub(super) fn load(
     let Some((first, _)) = found.iter().rfind(|(_, kind)| *kind == FileKind::Snapshot).copied() else {
         return Ok(None);
     };
-    let mut loading = CacheLoader {
+    let mut loader = CacheLoader {
         folder,
         key,
         tickets,
         now,
-        allowed: Prefixes::default(),
-        applied: ApplyOutcome::from(Snapshot::default()),
+        allowed_backends: Prefixes::default(),
+        outcome: ApplyOutcome::from(Snapshot::default()),
         at: 0,
     };
-    loading.take(FileKind::Snapshot, first)?;
-    for (follows, (generation, kind)) in (first..).zip(journals(&found, first)) {
-        if follows != generation {
+    loader.load_file(FileKind::Snapshot, first)?;
+    for (expected, (generation, kind)) in (first..).zip(journals(&found, first)) {
+        if generation != expected {
             let path = folder.file(kind, generation);
             return Err(LoadCacheError { path, reason: CacheFileError::Gap });
         }
-        loading.take(kind, generation)?;
+        loader.load_file(kind, generation)?;
     }
-    for Rejection { resource, reason } in &loading.applied.rejections {
-        warn!(resource, reason, "what is cached of it cannot be used");
+    for Rejection { resource, reason } in &loader.outcome.rejections {
+        warn!(resource, reason, "cached resource cannot be used");
     }
-    Ok(Some(RestoredCache { snapshot: loading.applied.snapshot, at: loading.at }))
+    Ok(Some(RestoredCache { snapshot: loader.outcome.snapshot, at: loader.at }))
 }
 
-/// The journals that follow the snapshot of generation `first`; one of a full batch whose snapshot did not come to be
-/// ends them.
+/// Iterates over the journals that follow the snapshot of generation `first`. A later journal of a full batch ends them:
+/// its snapshot was not completed, so its batches do not continue the earlier ones.
 fn journals(found: &[(u64, FileKind)], first: u64) -> impl Iterator<Item = (u64, FileKind)> {
     let after =
         found.iter().copied().filter(move |(number, kind)| *number >= first && *kind != FileKind::Snapshot);
@@ -85,44 +85,45 @@ struct CacheLoader<'a> {
     key: &'a SecretKey,
     tickets: &'a Arc<dyn ProducesTickets>,
     now: i64,
-    allowed: Prefixes,
-    applied: ApplyOutcome,
+    allowed_backends: Prefixes,
+    outcome: ApplyOutcome,
     at: i64,
 }
 
 impl CacheLoader<'_> {
-    fn take(&mut self, kind: FileKind, generation: u64) -> Result<(), LoadCacheError> {
+    fn load_file(&mut self, kind: FileKind, generation: u64) -> Result<(), LoadCacheError> {
         let path = self.folder.file(kind, generation);
-        let taken = Reader::open(&path, CacheDir::name(kind, generation), self.key)
-            .and_then(|mut reader| self.read(kind, &mut reader));
-        taken.map_err(|reason| LoadCacheError { path, reason })
+        let result = SealedReader::open(&path, CacheDir::name(kind, generation), self.key)
+            .and_then(|mut reader| self.read_pages(kind, &mut reader));
+        result.map_err(|reason| LoadCacheError { path, reason })
     }
 
-    fn read(&mut self, kind: FileKind, reader: &mut Reader<'_>) -> Result<(), CacheFileError> {
+    fn read_pages(&mut self, kind: FileKind, reader: &mut SealedReader<'_>) -> Result<(), CacheFileError> {
         loop {
             match (reader.next()?, kind) {
-                (Next::Page(page, last), _) => {
-                    self.page(&page).ok_or(CacheFileError::Page(reader.pages()))?;
+                (NextPage::Page(page, last), _) => {
+                    self.apply_page(&page).ok_or(CacheFileError::Page(reader.pages()))?;
                     if last && kind == FileKind::Snapshot {
                         return Ok(());
                     }
                 }
-                (Next::End | Next::Torn, FileKind::Snapshot) => {
-                    return Err(CacheFileError::Cut(reader.pages()));
+                (NextPage::End | NextPage::Torn, FileKind::Snapshot) => {
+                    return Err(CacheFileError::Truncated(reader.pages()));
                 }
-                (Next::End, FileKind::Journal | FileKind::FreshJournal) => return Ok(()),
-                (Next::Torn, FileKind::Journal | FileKind::FreshJournal) => {
-                    // It was not acknowledged: that comes after it is whole.
-                    warn!("the last batch in the cache was not written whole, it is left out");
+                (NextPage::End, FileKind::Journal | FileKind::FreshJournal) => return Ok(()),
+                (NextPage::Torn, FileKind::Journal | FileKind::FreshJournal) => {
+                    // The batch was not acknowledged, as that happens after it is on disk: the controlplane sends it again.
+                    warn!("last batch in the cache is incomplete, ignoring it");
                     return Ok(());
                 }
             }
         }
     }
 
-    fn page(&mut self, bytes: &[u8]) -> Option<()> {
-        let Self { allowed, applied, tickets, now, .. } = self;
-        let at = page::read(bytes, allowed, |message| apply_stored(applied, message, tickets, *now))?;
+    fn apply_page(&mut self, bytes: &[u8]) -> Option<()> {
+        let Self { allowed_backends, outcome, tickets, now, .. } = self;
+        let at =
+            page::read(bytes, allowed_backends, |message| apply_stored(outcome, message, tickets, *now))?;
         self.at = self.at.max(at);
         Some(())
     }
