@@ -1,4 +1,4 @@
-//! The readiness of the node: the first sync is there, and the base domain's certificate can be served.
+//! The readiness of the node: it has a snapshot, and the base domain's certificate can be served.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use webgateway_process::{Blocker, Readiness, Stop};
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
-/// The interval at which the certificate is judged anew: the clock moves on, and may be set.
+/// The interval between checks of the certificate, whose validity depends on the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The gate that keeps the node from being ready. Clones are the same.
+/// The gate that blocks readiness. Clones share it.
 #[derive(Clone)]
 pub(crate) struct ReadyGate(Arc<Mutex<GateState>>);
 
@@ -32,34 +32,35 @@ impl ReadyGate {
         Self(Arc::new(Mutex::new(GateState { readiness, first_sync, certificate: None })))
     }
 
-    /// Opens for a snapshot that is in use, unless its certificate is in the way at `now` (Unix seconds); returns whether
-    /// it is the first one.
+    /// Opens for a snapshot in use, unless its certificate is not valid yet at `now` (Unix seconds); returns whether this
+    /// is the first snapshot.
     pub(crate) fn synced(&self, snapshot: &Snapshot, now: i64) -> bool {
-        let mut blocked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        blocked.judge(snapshot, now);
-        blocked.first_sync.take().is_some()
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.check_certificate(snapshot, now);
+        state.first_sync.take().is_some()
     }
 
-    /// Judges the certificate of the snapshot in use until the process stops.
+    /// Checks the certificate of the snapshot in use, again and again until the process stops.
     pub(crate) async fn run(self, snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
-        let mut look = interval(CHECK_INTERVAL);
+        let mut tick = interval(CHECK_INTERVAL);
         loop {
             tokio::select! {
-                _ = look.tick() => {}
+                _ = tick.tick() => {}
                 () = stop.begun() => return,
             }
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).judge(&snapshot.load(), unix_now());
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.check_certificate(&snapshot.load(), unix_now());
         }
     }
 }
 
 impl GateState {
-    /// Blocks while there are certificates for the base domain and none of them can be served. A gateway that has none yet
-    /// is ready: its name server, which the CA is to ask, may be reached by way of ready nodes only.
-    fn judge(&mut self, snapshot: &Snapshot, now: i64) {
+    /// Blocks readiness while there are certificates for the base domain, but none of them can be served. A node without any
+    /// is ready: the CA may reach the gateway's name server, which it needs to issue the first one, through ready nodes only.
+    fn check_certificate(&mut self, snapshot: &Snapshot, now: i64) {
         let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
-        let is_missing =
-            base.is_some_and(|base| snapshot.certs.holds(base) && snapshot.certs.lookup(base, now).is_none());
+        let is_missing = base
+            .is_some_and(|base| snapshot.certs.contains(base) && snapshot.certs.lookup(base, now).is_none());
         if is_missing && self.certificate.is_none() {
             self.certificate = Some(self.readiness.block("the base domain's certificate: check the clock"));
             warn!(
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_ready_while_the_base_domain_can_be_served_or_has_no_certificate() {
+    fn a_node_is_ready_if_the_base_domain_has_a_served_certificate_or_none_at_all() {
         let base = ["gw.example", "*.gw.example"];
         for (names, now, ready) in [
             (&base[..], 99, false),

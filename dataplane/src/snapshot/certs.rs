@@ -1,4 +1,4 @@
-//! Which certificate is served for which name; each parsed once, its validity judged whenever it is to be served.
+//! The certificates by name. Each is parsed once; its validity is checked at each lookup.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,39 +15,40 @@ use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-/// A certificate ready to be served.
+/// A certificate with the TLS configuration that serves it.
 pub(crate) struct ServedCert {
-    /// What it is called.
+    /// The id of the certificate.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The host names and wildcards that the certificate covers.
     pub names: Vec<CertName>,
     /// The time at which its validity begins, in Unix seconds.
     pub not_before: i64,
     /// The time at which its validity ends, in Unix seconds.
     pub not_after: i64,
-    /// SHA-256 of the leaf.
+    /// The SHA-256 of the leaf in DER.
     pub fingerprint: [u8; 32],
-    /// Serves this certificate and no other; h2, http/1.1 and http/1.0.
+    /// The configuration with only this certificate, for h2, http/1.1 and http/1.0.
     pub tls: Arc<ServerConfig>,
-    /// What it was made of, but for the chain, which the TLS library holds.
+    /// The chain and the signing key, shared with `tls`.
     certified: Arc<CertifiedKey>,
+    /// The private key, in PKCS#8 DER.
     key: Zeroizing<Box<[u8]>>,
 }
 
-/// Why a certificate cannot be served.
+/// A certificate cannot be served.
 #[derive(Debug, Error)]
 pub(crate) enum ServedCertError {
-    /// The TLS library does not take it; a key that is not the leaf's above all.
-    #[error("the key does not fit the chain, or one of them cannot be read: {0}")]
+    /// The TLS library rejects the chain or the key, mostly because the key is not that of the leaf.
+    #[error("the key does not match the chain, or one of them is malformed: {0}")]
     Tls(#[from] rustls::Error),
-    /// The leaf cannot be parsed.
-    #[error("the leaf cannot be parsed")]
+    /// The leaf is missing or cannot be parsed.
+    #[error("the leaf is missing or cannot be parsed")]
     Leaf,
 }
 
 impl ServedCert {
-    /// Parses a certificate, valid at this time or not: the clock may be wrong now and right later. All certificates
-    /// share `tickets`, so that a renewal does not end the sessions.
+    /// Parses a certificate. Its validity is not checked, as the clock may be wrong now and corrected later. All certificates
+    /// share `tickets`, so that sessions can be resumed after a renewal.
     pub(crate) fn load(
         cert: &Certificate,
         tickets: &Arc<dyn ProducesTickets>,
@@ -66,19 +67,19 @@ impl ServedCert {
         Ok(Self { id, names, not_before, not_after, fingerprint, tls, certified, key })
     }
 
-    /// Returns whether its validity has begun at `now` (Unix seconds), be it over or not.
+    /// Returns whether the validity has begun at `now` (Unix seconds); it may have ended.
     #[must_use]
     pub(crate) fn has_begun(&self, now: i64) -> bool {
         self.not_before <= now
     }
 
-    /// Returns whether it is valid at `now` (Unix seconds).
+    /// Returns whether the certificate is valid at `now` (Unix seconds).
     #[must_use]
     pub(crate) fn is_valid(&self, now: i64) -> bool {
         self.has_begun(now) && now < self.not_after
     }
 
-    /// What it was made of.
+    /// Returns the resource that this certificate was loaded from.
     #[must_use]
     pub(crate) fn source(&self) -> Certificate {
         Certificate {
@@ -89,7 +90,7 @@ impl ServedCert {
         }
     }
 
-    /// Whether `host` is one of its names.
+    /// Returns whether the certificate covers `host`.
     #[must_use]
     pub(crate) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| match name {
@@ -123,7 +124,7 @@ fn server_config(
     Ok(config)
 }
 
-/// The certificates, by what they are good for.
+/// The certificates by id, by host name and by wildcard.
 #[derive(Clone, Default)]
 pub(crate) struct Certs {
     by_id: HashMap<CertificateId, CertVersions>,
@@ -131,7 +132,7 @@ pub(crate) struct Certs {
     wildcard: HashMap<Host, CertVersions>,
 }
 
-/// A certificate, and the one that it replaces, which serves until the new one's validity begins.
+/// A certificate, and the one that it replaces, which is served until the validity of the new one begins.
 #[derive(Clone)]
 struct CertVersions {
     current: Arc<ServedCert>,
@@ -146,9 +147,9 @@ impl CertVersions {
 }
 
 impl Certs {
-    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one, exact before
-    /// wildcard, if there is one. An expired one is served rather than none, as the client judges it by its own clock and
-    /// says what is wrong with it. One whose validity has not begun is not served.
+    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one if there is one, with
+    /// exact names before wildcards. An expired one is better than none, as the client checks it by its own clock and reports
+    /// the reason. A certificate whose validity has not begun is never returned.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str, now: i64) -> Option<&Arc<ServedCert>> {
         let valid = self.all_for(host).find(|cert| cert.is_valid(now));
@@ -157,7 +158,7 @@ impl Certs {
 
     /// Returns whether there is a certificate for a lower-case host, valid or not.
     #[must_use]
-    pub(crate) fn holds(&self, host: &str) -> bool {
+    pub(crate) fn contains(&self, host: &str) -> bool {
         self.all_for(host).next().is_some()
     }
 
@@ -167,23 +168,24 @@ impl Certs {
         exact.chain(std::iter::once_with(wildcard).flatten().flat_map(CertVersions::iter))
     }
 
-    /// Iterates over the ids of all.
+    /// Iterates over the ids of all certificates.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &CertificateId> {
         self.by_id.keys()
     }
 
-    /// Returns the number of certificates.
+    /// Returns the number of certificate ids.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Iterates over all of them in an order in which [`Certs::insert`] takes them.
+    /// Iterates over all certificates, a replaced one before its replacement, so that inserting them in this order results
+    /// in the same value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         self.by_id.values().flat_map(|versions| versions.earlier.iter().chain([&versions.current]))
     }
 
-    /// Takes a certificate at `now` (Unix seconds), in place of the one with its id. One whose validity has not begun
-    /// leaves a valid one beside it until then.
+    /// Inserts a certificate at `now` (Unix seconds), replacing the one with the same id. If the validity of the new one has
+    /// not begun, a valid old one stays in use until then.
     pub(crate) fn insert(&mut self, cert: ServedCert, now: i64) {
         let replaced = self.by_id.get(&cert.id).filter(|_| !cert.has_begun(now));
         let earlier = replaced.and_then(|old| old.iter().find(|old| old.is_valid(now))).cloned();
@@ -198,7 +200,7 @@ impl Certs {
         self.by_id.insert(versions.current.id.clone(), versions);
     }
 
-    /// Drops the certificate of an id.
+    /// Removes the certificate with this id.
     pub(crate) fn remove(&mut self, id: &CertificateId) {
         let Some(CertVersions { current: old, .. }) = self.by_id.remove(id) else { return };
         for name in &old.names {
@@ -259,7 +261,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn exact_beats_wildcard_and_a_removal_leaves_the_other() {
+    fn an_exact_name_takes_precedence_over_a_wildcard() {
         let mut certs = Certs::default();
         certs.insert(load(&certificate(&["*.a.b", "a.b"], 0, 100)).unwrap(), 50);
         certs.insert(load(&certificate(&["x.a.b"], 0, 100)).unwrap(), 50);
@@ -274,20 +276,21 @@ pub(crate) mod tests {
         assert!(!certs.lookup("x.a.b", 50).unwrap().covers("x.y.a.b"));
     }
 
-    /// Each certificate that came, as its first name and its validity, at which time; what is served for `x.a.b` at which time.
+    /// Each case has certificates to insert (name, validity from, to, time of the insertion), and lookups of `x.a.b`: the
+    /// time, and the `not_before` of the certificate expected.
     #[test]
-    fn validity_is_judged_when_a_certificate_is_to_be_served() {
-        type Came = (&'static str, i64, i64, i64);
-        type Served = (i64, Option<i64>);
-        let cases: [(&[Came], &[Served]); 8] = [
-            // The clock was wrong when it came.
+    fn validity_is_checked_at_each_lookup() {
+        type Insert = (&'static str, i64, i64, i64);
+        type Lookup = (i64, Option<i64>);
+        let cases: [(&[Insert], &[Lookup]); 8] = [
+            // The clock was wrong at the insertion.
             (&[("x.a.b", 100, 200, 0)], &[(0, None), (99, None), (100, Some(100)), (199, Some(100))]),
             (&[("x.a.b", 100, 200, 900)], &[(900, Some(100)), (150, Some(100))]),
-            // An expired one serves for want of a better one.
+            // An expired certificate is served if there is no valid one.
             (&[("x.a.b", 100, 200, 150)], &[(200, Some(100))]),
             (&[("x.a.b", 100, 200, 150), ("*.a.b", 110, 300, 150)], &[(150, Some(100)), (200, Some(110))]),
             (&[("x.a.b", 100, 200, 150), ("*.a.b", 90, 120, 150)], &[(95, Some(90)), (300, Some(100))]),
-            // A renewal whose time has not come leaves the one before it; that its time came is enough to serve it.
+            // A renewed certificate that is not valid yet leaves the old one in use until its validity begins.
             (
                 &[("x.a.b", 0, 200, 50), ("x.a.b", 100, 300, 60), ("x.a.b", 100, 300, 70)],
                 &[(70, Some(0)), (100, Some(100)), (250, Some(100))],
@@ -295,21 +298,21 @@ pub(crate) mod tests {
             (&[("x.a.b", 0, 200, 50), ("x.a.b", 100, 300, 150)], &[(150, Some(100)), (70, None)]),
             (&[("x.a.b", 10, 20, 50), ("x.a.b", 100, 300, 60)], &[(70, None), (100, Some(100))]),
         ];
-        for (came, served) in cases {
+        for (inserts, lookups) in cases {
             let mut certs = Certs::default();
-            for &(name, from, to, at) in came {
+            for &(name, from, to, at) in inserts {
                 certs.insert(load(&certificate(&[name], from, to)).unwrap(), at);
             }
-            assert!(certs.holds("x.a.b") && !certs.holds("a.b"));
-            for &(now, expected) in served {
+            assert!(certs.contains("x.a.b") && !certs.contains("a.b"));
+            for &(now, expected) in lookups {
                 let found = certs.lookup("x.a.b", now).map(|cert| cert.not_before);
-                assert_eq!(found, expected, "{came:?} at {now}");
+                assert_eq!(found, expected, "{inserts:?} at {now}");
             }
         }
     }
 
     #[test]
-    fn the_one_before_is_kept_with_its_names_and_goes_with_its_id() {
+    fn a_replaced_certificate_keeps_its_own_names_and_is_removed_with_its_id() {
         let mut certs = Certs::default();
         certs.insert(load(&certificate(&["a.b", "b.b"], 0, 200)).unwrap(), 50);
         certs.insert(load(&certificate(&["a.b", "c.b"], 100, 300)).unwrap(), 50);
@@ -319,13 +322,13 @@ pub(crate) mod tests {
         assert_eq!(served(&certs), [Some(0), None, None]);
         let mut again = Certs::default();
         certs.iter().for_each(|cert| again.insert(load(&cert.source()).unwrap(), 60));
-        assert_eq!((served(&again), again.len()), ([Some(0), None, None], 1), "as from the cache");
+        assert_eq!((served(&again), again.len()), ([Some(0), None, None], 1), "restored from its sources");
         certs.remove(&CertificateId::parse("a.b").unwrap());
         assert_eq!((served(&certs), certs.len(), certs.iter().count()), ([None; 3], 0, 0));
     }
 
     #[test]
-    fn what_cannot_be_served_says_why() {
+    fn a_mismatched_key_and_a_malformed_leaf_are_distinct_errors() {
         let good = certificate(&["a.b"], 100, 200);
         assert!(load(&good).is_ok_and(|served| served.source() == good));
         let other = certificate(&["a.b"], 100, 200);
@@ -335,8 +338,8 @@ pub(crate) mod tests {
         assert!(matches!(load(&broken), Err(ServedCertError::Leaf)));
     }
 
-    /// Brings bytes both ways until neither side has more to say.
-    fn converse(client: &mut ClientConnection, server: &mut ServerConnection) {
+    /// Transfers bytes in both directions until neither side has more to write.
+    fn transfer(client: &mut ClientConnection, server: &mut ServerConnection) {
         while client.wants_write() || server.wants_write() {
             let mut bytes = Vec::new();
             while client.wants_write() {
@@ -354,7 +357,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_session_is_resumed_across_a_renewal() {
+    fn a_session_is_resumed_after_a_renewal() {
         let (tickets, now) = (tickets(), crate::clock::unix_now());
         let (old, new) = [(); 2].map(|()| certificate(&["a.b"], now - 60, now + 600)).into();
         let mut roots = RootCertStore::empty();
@@ -368,7 +371,7 @@ pub(crate) mod tests {
         let kinds = [&old, &new].map(|cert| {
             let tls = ServedCert::load(cert, &tickets).unwrap().tls;
             let mut client = ClientConnection::new(Arc::clone(&config), "a.b".try_into().unwrap()).unwrap();
-            converse(&mut client, &mut ServerConnection::new(tls).unwrap());
+            transfer(&mut client, &mut ServerConnection::new(tls).unwrap());
             client.handshake_kind().unwrap()
         });
         assert!(matches!(kinds[0], HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest));

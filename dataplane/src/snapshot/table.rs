@@ -1,4 +1,4 @@
-//! Which host goes where.
+//! The routes, by host and by id.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -9,11 +9,11 @@ use imbl::OrdMap;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::RouteId;
 
-/// The routes, by host and by id. Persistent maps: a clone costs nothing, a change O(log n).
+/// The routes, by host and by id, in persistent maps: a clone is O(1), a change O(log n).
 ///
-/// With a million routes the maps' own entries are what counts, so these are B-trees of pointers, the keys being read
-/// where the routes have them. A host is sought by its hash, which stands in the entry: only the route that is found
-/// is looked at.
+/// With a million routes the memory of the maps' own entries matters, so their keys are not copied: an entry is a pointer to
+/// a route, which contains the key. Hosts are ordered by a hash that is stored in the entry, so that a lookup compares
+/// strings only where hashes are equal.
 #[derive(Clone, Default)]
 pub(crate) struct RouteTable {
     by_host: OrdMap<HostEntry, ()>,
@@ -22,7 +22,7 @@ pub(crate) struct RouteTable {
     hasher: RandomState,
 }
 
-/// A hash and the host that it is of, which decides between equal hashes.
+/// A key of the map by host: the hash of a host, and the host itself to order equal hashes.
 trait HostKey {
     fn key(&self) -> (u64, &str);
 }
@@ -118,49 +118,49 @@ impl PartialEq for IdEntry {
 impl Eq for IdEntry {}
 
 impl RouteTable {
-    /// The route of a lower-case host without trailing dot.
+    /// Returns the route of a lower-case host without a trailing dot.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
-        let wanted: &dyn HostKey = &(self.hasher.hash_one(host), host);
-        self.by_host.get_key_value(wanted).map(|(HostEntry(_, route), ())| route)
+        let key: &dyn HostKey = &(self.hasher.hash_one(host), host);
+        self.by_host.get_key_value(key).map(|(HostEntry(_, route), ())| route)
     }
 
-    /// The route of an id.
+    /// Returns the route with this id.
     #[must_use]
     pub(crate) fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
         self.by_id.get_key_value(id).map(|(IdEntry(route), ())| route)
     }
 
-    /// Those whose backends are checked, in an order that can be compared at the cost of what differs.
+    /// Returns the routes with health checks. Two such maps can be compared at a cost proportional to their difference.
     #[must_use]
     pub(crate) fn checked(&self) -> &OrdMap<RouteId, Arc<FeedRoute>> {
         &self.checked
     }
 
-    /// How many there are.
+    /// Returns the number of routes.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// All of them.
+    /// Iterates over all routes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
         self.by_id.keys().map(|IdEntry(route)| route)
     }
 
-    /// The ids of all.
+    /// Iterates over the ids of all routes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &RouteId> {
         self.by_id.keys().map(|IdEntry(route)| &route.id)
     }
 
-    /// Takes a route, in place of the one with its id.
+    /// Inserts a route, replacing the one with the same id.
     pub(crate) fn insert(&mut self, route: FeedRoute) {
         let route = Arc::new(route);
         let old = self.by_id(&route.id).cloned();
         self.by_id.insert(IdEntry(Arc::clone(&route)), ());
         if let Some(old) = old {
-            self.forget_host(&old);
-            self.forget_check(&old);
+            self.remove_host(&old);
+            self.remove_checked(&old);
         }
         if route.destination.options.health.is_some() {
             self.checked.insert(route.id, Arc::clone(&route));
@@ -169,26 +169,26 @@ impl RouteTable {
         self.by_host.insert(HostEntry(hash, route), ());
     }
 
-    /// Drops the route of an id.
+    /// Removes the route with this id, and returns it.
     pub(crate) fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
         let (IdEntry(old), ()) = self.by_id.remove_with_key(id)?;
-        self.forget_host(&old);
-        self.forget_check(&old);
+        self.remove_host(&old);
+        self.remove_checked(&old);
         Some(old)
     }
 
-    fn forget_check(&mut self, old: &FeedRoute) {
+    fn remove_checked(&mut self, old: &FeedRoute) {
         if old.destination.options.health.is_some() {
             self.checked.remove(&old.id);
         }
     }
 
-    /// Within one batch another route may have taken the host already: that one stays.
-    fn forget_host(&mut self, old: &FeedRoute) {
+    /// Removes the host of a route, unless another route has taken it over earlier in the same batch.
+    fn remove_host(&mut self, old: &FeedRoute) {
         if self.lookup(old.host.as_str()).is_some_and(|current| current.id == old.id) {
             let host = old.host.as_str();
-            let gone: &dyn HostKey = &(self.hasher.hash_one(host), host);
-            self.by_host.remove(gone);
+            let key: &dyn HostKey = &(self.hasher.hash_one(host), host);
+            self.by_host.remove(key);
         }
     }
 }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_changed_is_found_as_it_is_now() {
+    fn a_changed_route_replaces_the_old_one() {
         let mut table = RouteTable::default();
         table.insert(route(1, 1));
         let before = table.clone();
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_by_id_whose_hosts_follow(steps in proptest::collection::vec((0u8..6, 0u8..6, any::<bool>()), 0..60)) {
+        fn it_behaves_like_a_map_by_id_with_an_index_of_hosts(steps in proptest::collection::vec((0u8..6, 0u8..6, any::<bool>()), 0..60)) {
             let mut table = RouteTable::default();
             let mut model: Model<u8, u8> = Model::new();
             for (id, host, put) in steps {
