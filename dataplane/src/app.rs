@@ -43,7 +43,9 @@ use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
-use crate::workers::{Ports, Shared, ThreadError, listen_all, start_thread, start_workers, worker_parts};
+use crate::workers::{
+    Ports, SharedParts, ThreadError, listen_all, start_thread, start_workers, worker_parts,
+};
 
 /// The time for the process to end after the workers' drain.
 const GRACE: Duration = Duration::from_secs(2);
@@ -143,7 +145,7 @@ impl Application for App {
         let ourselves = ours(&ports, &admin, &dns, &snapshot);
         let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
         let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
-        let shared = Shared {
+        let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
             ports: ports.clone(),

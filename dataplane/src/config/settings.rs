@@ -1,4 +1,4 @@
-//! The keys as they are given, with their defaults.
+//! The configuration keys, with their help and defaults.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,73 +15,82 @@ const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key::new(path, kind, help)
 }
 
-/// A key a change of which holds after a SIGHUP.
+/// Returns a key whose change takes effect after a SIGHUP.
 const fn live(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key::new(path, kind, help).live()
 }
 
+/// All keys of the configuration.
 pub(super) const KEYS: &[Key] = &[
     key(
         "feed.endpoint",
         Kind::List,
-        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: where it joined, or unix:/run/webgateway/feed.sock]",
+        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: the controlplane that this node joined, or unix:/run/webgateway/feed.sock]",
     ),
-    key("node", Kind::Text, "This node's name [default: the one it joined by, or the host's]"),
+    key("node", Kind::Text, "Name of this node [default: the name it was invited under, or the host name]"),
     key("listen", Kind::List, "Addresses to listen on [default: ::]"),
-    key("https_port", Kind::Integer, "Port of the split [default: 443]"),
-    key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
+    key("https_port", Kind::Integer, "Port for HTTPS [default: 443]"),
+    key("http_port", Kind::Integer, "Port for HTTP, which redirects to HTTPS [default: 80]"),
     key("workers", Kind::Integer, "Worker threads [default: one per core]"),
-    key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
-    live("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
+    key("admin_listen", Kind::Text, "Address for metrics and readiness [default: 127.0.0.1:9180]"),
+    live("log_level", Kind::Text, "Log level: error, warn, info, debug or trace [default: info]"),
     live("access_log", Kind::Bool, "Log every request [default: false]"),
     key(
         "cache_dir",
         Kind::Text,
-        "Folder for what is served, sealed, to start without a controlplane [default: none]",
+        "Folder for an encrypted copy of all resources, to start without a controlplane [default: none]",
     ),
     key(
         "state_dir",
         Kind::Text,
-        "Folder for this node's own keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
+        "Folder for this node's keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
     ),
     key(
         "dns.listen",
         Kind::List,
-        "Addresses to take DNS questions on for the controlplane, such as 203.0.113.1:53 [default: none]",
+        "Addresses on which DNS questions are relayed to the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
-    live("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
-    live("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
-    live("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
+    live("limits.connections", Kind::Integer, "Maximum open connections per worker [default: 20000]"),
+    live("limits.hello_timeout", Kind::Text, "Time to receive a ClientHello [default: 5s]"),
+    live("limits.handshake_timeout", Kind::Text, "Time for the rest of the TLS handshake [default: 10s]"),
     live(
         "limits.header_timeout",
         Kind::Text,
-        "To send a request head; also between two of them [default: 60s]",
+        "Time to receive a request head, also between two requests [default: 60s]",
     ),
-    live("limits.header_bytes", Kind::Integer, "Bytes of a head, of a request or an answer [default: 65536]"),
-    live("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
-    live("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
-    live("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
+    live(
+        "limits.header_bytes",
+        Kind::Integer,
+        "Maximum size of a request or response head, in bytes [default: 65536]",
+    ),
+    live(
+        "limits.stall_timeout",
+        Kind::Text,
+        "Time without progress of a client that sends or reads [default: 60s]",
+    ),
+    live("limits.streams", Kind::Integer, "Maximum concurrent HTTP/2 requests per connection [default: 128]"),
+    live("limits.connect_timeout", Kind::Text, "Time to connect to a backend [default: 10s]"),
     live(
         "limits.ack_timeout",
         Kind::Text,
-        "For a backend's host to acknowledge what it was sent [default: 15s]",
+        "Time for a backend's host to acknowledge sent data [default: 15s]",
     ),
-    live("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
-    live("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
-    live("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
+    live("limits.response_timeout", Kind::Text, "Time for the response head of a backend [default: 120s]"),
+    live("limits.backend_timeout", Kind::Text, "Time without a byte of a response body [default: 1h]"),
+    live("limits.backend_idle", Kind::Text, "Time to keep an idle backend connection [default: 4s]"),
     live(
         "limits.tunnel_timeout",
         Kind::Text,
-        "Without a byte either way in a passthrough or WebSocket [default: 1h]",
+        "Time without a byte in either direction of a passthrough or WebSocket [default: 1h]",
     ),
     live(
         "limits.drain",
         Kind::Text,
-        "For connections of a deleted route, and all at a stop, to finish [default: 30s]",
+        "Time for the connections of a deleted route, or all at a stop, to finish [default: 30s]",
     ),
 ];
 
-/// The keys as they are given; [`Config`](super::Config) is what they mean.
+/// The values of the keys before validation, which turns them into a [`Config`](super::Config).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -100,14 +109,14 @@ pub struct Settings {
     pub(super) limits: Limits,
 }
 
-/// `[feed]`
+/// The section `[feed]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Feed {
     pub(super) endpoint: Vec<Endpoint>,
 }
 
-/// `[dns]`
+/// The section `[dns]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Dns {
@@ -134,10 +143,10 @@ impl Default for Settings {
     }
 }
 
-/// Returns the first folder that systemd gives a unit (systemd.exec(5), `StateDirectory=`), or the usual one.
-fn state_dir(given: Option<OsString>) -> PathBuf {
-    let given = given.and_then(|dirs| dirs.into_string().ok());
-    let first = given.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
+/// Returns the first folder in `$STATE_DIRECTORY`, which systemd sets (systemd.exec(5), `StateDirectory=`), or the default.
+fn state_dir(variable: Option<OsString>) -> PathBuf {
+    let folders = variable.and_then(|folders| folders.into_string().ok());
+    let first = folders.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
     first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }
 
@@ -146,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_is_where_systemd_says() {
+    fn the_state_folder_is_the_first_one_of_systemd_or_the_default() {
         assert_eq!(state_dir(None), PathBuf::from("/var/lib/webgateway-dataplane"));
         assert_eq!(state_dir(Some("/var/lib/a:/var/lib/b".into())), PathBuf::from("/var/lib/a"));
     }
