@@ -136,6 +136,7 @@ fn context_constructor(
         snapshot,
         tasks,
         clock: Rc::default(),
+        held: Rc::default(),
         connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         passing: Rc::default(),

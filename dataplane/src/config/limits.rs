@@ -77,6 +77,9 @@ pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
+/// The total size of buffered responses at which a worker starts to read little at a time from backends, in bytes: 64 KiB for
+/// each of 4096 clients that do not read. Each further client adds at most 32 KiB.
+pub(crate) const HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The maximum number of idle connections per backend and worker. Large, so that those of a burst can be reused; they stay
 /// in the pool for a few seconds only.
 pub(crate) const POOL_PER_BACKEND: usize = 1024;

@@ -6,88 +6,90 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use webgateway_process::settings::{Key, Kind};
+use webgateway_process::settings::Key;
 
 use super::endpoint::Endpoint;
 use super::limits::Limits;
 
-const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key::new(path, kind, help)
-}
-
-/// Returns a key whose change takes effect after a SIGHUP.
-const fn live(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key::new(path, kind, help).live()
-}
-
 /// All keys of the configuration.
 pub(super) const KEYS: &[Key] = &[
-    key(
+    Key::list(
         "feed.endpoint",
-        Kind::List,
-        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: the controlplane that this node joined, or unix:/run/webgateway/feed.sock]",
+        "The controlplanes, tried in turn: unix:PATH or https://HOST:PORT. Or a single file:PATH with resources, to run without a controlplane [default: where the node joined, or unix:/run/webgateway/feed.sock]",
     ),
-    key("node", Kind::Text, "Name of this node [default: the name it was invited under, or the host name]"),
-    key("listen", Kind::List, "Addresses to listen on [default: ::]"),
-    key("https_port", Kind::Integer, "Port for HTTPS [default: 443]"),
-    key("http_port", Kind::Integer, "Port for HTTP, which redirects to HTTPS [default: 80]"),
-    key("workers", Kind::Integer, "Worker threads [default: one per core]"),
-    key("admin_listen", Kind::Text, "Address for metrics and readiness [default: 127.0.0.1:9180]"),
-    live("log_level", Kind::Text, "Log level: error, warn, info, debug or trace [default: info]"),
-    live("access_log", Kind::Bool, "Log every request [default: false]"),
-    key(
+    Key::text("node", "The name of this node [default: the name it joined by, or the machine's host name]"),
+    Key::list("listen", "The addresses that clients connect to [default: ::]"),
+    Key::number("https_port", "The port for TLS [default: 443]"),
+    Key::number(
+        "http_port",
+        "The port for plain HTTP: it redirects to https and answers ACME challenges [default: 80]",
+    ),
+    Key::number("workers", "The number of worker threads [default: one per core]"),
+    Key::address(
+        "admin_listen",
+        "The address of metrics (/metrics) and readiness (/readyz) [default: 127.0.0.1:9180]",
+    ),
+    Key::text(
+        "log_level",
+        "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_dataplane=debug [default: info]",
+    ).live(),
+    Key::bool("access_log", "Whether every request is logged [default: false]").live(),
+    Key::file(
         "cache_dir",
-        Kind::Text,
-        "Folder for an encrypted copy of all resources, to start without a controlplane [default: none]",
+        "A directory for a sealed copy of what is served, so that the node can start while the controlplane is away [default: none]",
     ),
-    key(
+    Key::file(
         "state_dir",
-        Kind::Text,
-        "Folder for this node's keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
+        "The directory of this node's own keys and, once it has joined, its certificate [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
     ),
-    key(
+    Key::list(
         "dns.listen",
-        Kind::List,
-        "Addresses on which DNS questions are relayed to the controlplane, such as 203.0.113.1:53 [default: none]",
+        "Addresses on which DNS questions are taken and passed on to the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
-    live("limits.connections", Kind::Integer, "Maximum open connections per worker [default: 20000]"),
-    live("limits.hello_timeout", Kind::Text, "Time to receive a ClientHello [default: 5s]"),
-    live("limits.handshake_timeout", Kind::Text, "Time for the rest of the TLS handshake [default: 10s]"),
-    live(
+    Key::number(
+        "limits.connections",
+        "Open connections per worker, WebSockets and passthrough included. There are fewer if the limit on open files leaves no descriptor for the backend connection of each [default: 20000]",
+    ).live(),
+    Key::duration(
+        "limits.hello_timeout",
+        "The time for a client to send its whole ClientHello [default: 5s]",
+    ).live(),
+    Key::duration("limits.handshake_timeout", "The time for the rest of the TLS handshake [default: 10s]").live(),
+    Key::duration(
         "limits.header_timeout",
-        Kind::Text,
-        "Time to receive a request head, also between two requests [default: 60s]",
-    ),
-    live(
+        "The time for a client to send a request head, and the longest pause between two requests [default: 60s]",
+    ).live(),
+    Key::number(
         "limits.header_bytes",
-        Kind::Integer,
-        "Maximum size of a request or response head, in bytes [default: 65536]",
-    ),
-    live(
+        "The maximum size of a head in bytes, of a request or of a backend's answer, with at most one field for each 32 of them [default: 65536]",
+    ).live(),
+    Key::duration(
         "limits.stall_timeout",
-        Kind::Text,
-        "Time without progress of a client that sends or reads [default: 60s]",
-    ),
-    live("limits.streams", Kind::Integer, "Maximum concurrent HTTP/2 requests per connection [default: 128]"),
-    live("limits.connect_timeout", Kind::Text, "Time to connect to a backend [default: 10s]"),
-    live(
+        "The longest time without progress while the gateway waits for the client [default: 60s]",
+    ).live(),
+    Key::number("limits.streams", "Concurrent HTTP/2 requests per connection [default: 128]").live(),
+    Key::duration("limits.connect_timeout", "The time to connect to a backend [default: 10s]").live(),
+    Key::duration(
         "limits.ack_timeout",
-        Kind::Text,
-        "Time for a backend's host to acknowledge sent data [default: 15s]",
-    ),
-    live("limits.response_timeout", Kind::Text, "Time for the response head of a backend [default: 120s]"),
-    live("limits.backend_timeout", Kind::Text, "Time without a byte of a response body [default: 1h]"),
-    live("limits.backend_idle", Kind::Text, "Time to keep an idle backend connection [default: 4s]"),
-    live(
+        "The time for a backend's host to acknowledge data, also in passthrough and WebSocket connections. An upload that a slow backend does not read yet may wait longer [default: 15s]",
+    ).live(),
+    Key::duration("limits.response_timeout", "The time for a backend to begin its answer [default: 120s]").live(),
+    Key::duration(
+        "limits.backend_timeout",
+        "The longest time without a byte from a backend that is answering [default: 1h]",
+    ).live(),
+    Key::duration(
+        "limits.backend_idle",
+        "How long an idle connection to a backend is kept; a shorter time in the backend's Keep-Alive field wins [default: 4s]",
+    ).live(),
+    Key::duration(
         "limits.tunnel_timeout",
-        Kind::Text,
-        "Time without a byte in either direction of a passthrough or WebSocket [default: 1h]",
-    ),
-    live(
+        "The longest time without a byte in either direction of a passthrough or WebSocket connection [default: 1h]",
+    ).live(),
+    Key::duration(
         "limits.drain",
-        Kind::Text,
-        "Time for the connections of a deleted route, or all at a stop, to finish [default: 30s]",
-    ),
+        "The time for connections to finish when their route is deleted or the process stops [default: 30s]",
+    ).live(),
 ];
 
 /// The values of the keys before validation, which turns them into a [`Config`](super::Config).
@@ -145,7 +147,7 @@ impl Default for Settings {
 
 /// Returns the first folder in `$STATE_DIRECTORY`, which systemd sets (systemd.exec(5), `StateDirectory=`), or the default.
 fn state_dir(variable: Option<OsString>) -> PathBuf {
-    let folders = variable.and_then(|folders| folders.into_string().ok());
+    let folders = variable.and_then(|dirs| dirs.into_string().ok());
     let first = folders.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
     first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }

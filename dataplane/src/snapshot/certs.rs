@@ -15,6 +15,10 @@ use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
+/// The size of a TLS record's content and header, in bytes. With the tag and the type (RFC 8446 §5.2) a record takes 16 KiB,
+/// which is a size class of the allocator; with 16 KiB of content it would take 20 KiB.
+const FRAGMENT: usize = 16 * 1024 - 17;
+
 /// A certificate with the TLS configuration that serves it.
 pub(crate) struct ServedCert {
     /// The id of the certificate.
@@ -121,6 +125,7 @@ fn server_config(
     config.ticketer = Arc::clone(tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
+    config.max_fragment_size = Some(FRAGMENT);
     Ok(config)
 }
 
