@@ -117,8 +117,8 @@ impl Batch {
                 self.changes.push(change);
             }
             ToNode::Unusable(resource, reason) => {
-                let reject = Rejection { resource, reason: reason.to_string() };
-                self.changes.push(Change::Unusable(Box::new(reject)));
+                let rejection = Rejection { resource, reason: reason.to_string() };
+                self.changes.push(Change::Unusable(Box::new(rejection)));
             }
             ToNode::Remove { name, at_once } => self.changes.push(Change::Remove { name, at_once }),
             ToNode::Begin { .. }

@@ -142,10 +142,10 @@ impl FeedClient {
                     }
                     let message = message.ok_or(StreamError::Ended)?;
                     match self.handle_message(&mut builder, &mut explanations, message) {
-                        Some(Response::Batch(batch)) => {
+                        Some(StreamReply::Batch(batch)) => {
                             pending = Some(self.send_rejections(batch, &outgoing).await?);
                         }
-                        Some(Response::Status) => self.send(&outgoing, self.status()).await?,
+                        Some(StreamReply::Status) => self.send(&outgoing, self.status()).await?,
                         None => {}
                     }
                 }
@@ -187,13 +187,13 @@ impl FeedClient {
         builder: &mut BatchBuilder,
         explanations: &mut Explanations,
         message: wire::FeedMessage,
-    ) -> Option<Response> {
+    ) -> Option<StreamReply> {
         let current = self.publisher.current();
         let allowed = builder.allowed_backends(&current);
         let message = match ToNode::read(message, &allowed) {
             ToNode::Directive { drain } => {
                 self.drain.set(drain);
-                return Some(Response::Status);
+                return Some(StreamReply::Status);
             }
             ToNode::Explain { id, host } => {
                 // A request over the limit gets no response: the controlplane's own timeout ends it.
@@ -207,7 +207,7 @@ impl FeedClient {
         };
         let batch = builder.push(message, &current)?;
         drop(current);
-        Some(Response::Batch(self.publisher.publish(batch)))
+        Some(StreamReply::Batch(self.publisher.publish(batch)))
     }
 
     /// Reports the resources of a batch that were rejected; returns the acknowledgement that is sent once the batch is in
@@ -234,8 +234,8 @@ impl FeedClient {
     }
 }
 
-/// The response that a message of the controlplane needs.
-enum Response {
+/// The reply to a message of the controlplane.
+enum StreamReply {
     /// The rejections of a batch and its acknowledgement.
     Batch(PublishedBatch),
     /// A status, after a directive.

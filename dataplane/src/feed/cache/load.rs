@@ -112,7 +112,8 @@ impl CacheLoader<'_> {
                 }
                 (NextPage::End, FileKind::Journal | FileKind::FreshJournal) => return Ok(()),
                 (NextPage::Torn, FileKind::Journal | FileKind::FreshJournal) => {
-                    // The batch was not acknowledged, as that happens after it is on disk: the controlplane sends it again.
+                    // Removals are on disk before they are acknowledged, so none is lost. The version in the cache is the
+                    // one before this batch: the controlplane sends the batch again.
                     warn!("last batch in the cache is incomplete, ignoring it");
                     return Ok(());
                 }
