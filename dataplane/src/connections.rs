@@ -16,7 +16,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// A removed route, and the way in which its connections end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RouteClosed {
+pub(crate) struct ClosedRoute {
     /// The route.
     pub route: RouteId,
     /// True if the connections are closed at once instead of drained.
@@ -147,7 +147,7 @@ impl Connections {
 
     /// Starts or ends the phase [`Phase::Leaving`] for new connections; when it starts, the open ones enter it too. New
     /// connections are still accepted.
-    pub(crate) fn leave(&self, leave: bool) {
+    pub(crate) fn set_leaving(&self, leave: bool) {
         if self.initial.get() > Phase::Leaving {
             return;
         }
@@ -234,14 +234,14 @@ mod tests {
     fn new_connections_are_asked_to_leave_while_the_node_drains() {
         let connections = Rc::new(Connections::default());
         let early = connections.enter(Some(id(1)));
-        connections.leave(true);
+        connections.set_leaving(true);
         let late = connections.enter(None);
         assert_eq!([&early, &late].map(|m| m.watch().phase()), [Phase::Leaving; 2]);
-        connections.leave(false);
+        connections.set_leaving(false);
         assert_eq!(late.watch().phase(), Phase::Leaving, "a phase never goes back");
         assert_eq!(connections.enter(None).watch().phase(), Phase::Open);
         connections.end_all(Phase::Draining);
-        connections.leave(false);
+        connections.set_leaving(false);
         assert_eq!(
             connections.enter(None).watch().phase(),
             Phase::Draining,

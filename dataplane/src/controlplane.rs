@@ -78,7 +78,7 @@ impl ControlplaneClient {
     }
 
     /// Returns the body of a response to the client at `address`, and its guard, which has to be polled beside it.
-    pub(crate) fn answer(
+    pub(crate) fn response_body(
         &self,
         bytes: Bytes,
         address: IpAddr,

@@ -218,24 +218,24 @@ impl WorkerMetrics {
     }
 
     /// Counts a response.
-    pub(crate) fn answered(&self, status: http::StatusCode) {
+    pub(crate) fn count_response(&self, status: http::StatusCode) {
         if let Some(counter) = self.classes.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
             counter.inc();
         }
     }
 
     /// Counts a refused connection.
-    pub(crate) fn refused(&self, reason: Refusal) {
+    pub(crate) fn count_refusal(&self, reason: Refusal) {
         self.process.refused.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Counts a failure of a backend; `cause` is a proxy error type (RFC 9209 §2.3).
-    pub(crate) fn backend_failed(&self, cause: &'static str) {
+    pub(crate) fn count_backend_failure(&self, cause: &'static str) {
         self.process.backend_failures.get_or_create(&FailureLabels { cause }).inc();
     }
 
     /// Counts a request that is retried at another backend.
-    pub(crate) fn retried(&self) {
+    pub(crate) fn count_retry(&self) {
         self.process.retries.inc();
     }
 }
@@ -249,8 +249,8 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let worker = metrics.worker(0);
-        worker.refused(Refusal::NotTls);
-        worker.backend_failed("connection_timeout");
+        worker.count_refusal(Refusal::NotTls);
+        worker.count_backend_failure("connection_timeout");
         metrics.config_age.confirmed(1);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

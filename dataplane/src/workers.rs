@@ -15,7 +15,7 @@ use crate::backend::connector::{Connector, Observation};
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::config::{Config, Live};
-use crate::connections::{Connections, RouteClosed};
+use crate::connections::{ClosedRoute, Connections};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
 use crate::edge::listener::Purpose;
@@ -67,7 +67,7 @@ pub(crate) struct SharedParts {
 /// The state that one worker has to itself.
 pub(crate) struct WorkerParts {
     sockets: Sockets,
-    closed: UnboundedReceiver<RouteClosed>,
+    closed: UnboundedReceiver<ClosedRoute>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
 }
@@ -93,7 +93,7 @@ pub(crate) fn listen_all(
 pub(crate) fn worker_parts(
     sockets: Vec<Sockets>,
     metrics: &Metrics,
-) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+) -> (Vec<UnboundedSender<ClosedRoute>>, Vec<WorkerParts>) {
     let numbered = (0u32..).zip(sockets);
     let parts = numbered.map(|(number, sockets)| {
         let (sender, closed) = unbounded_channel();

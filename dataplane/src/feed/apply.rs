@@ -7,7 +7,7 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{CertificateId, Prefixes, RouteId};
 
-use crate::connections::RouteClosed;
+use crate::connections::ClosedRoute;
 use crate::snapshot::{ServedCert, Snapshot};
 
 /// The changes between the messages Begin and End.
@@ -67,7 +67,7 @@ pub(crate) struct ApplyOutcome {
     /// The certificates of the batch whose validity has not begun.
     pub not_yet_valid: Vec<CertificateId>,
     /// The routes that the batch removed.
-    pub closed_routes: Vec<RouteClosed>,
+    pub closed_routes: Vec<ClosedRoute>,
 }
 
 impl Rejection {
@@ -267,7 +267,7 @@ impl ApplyOutcome {
             ResourceName::Challenge(host) => self.snapshot.challenges.remove(host),
             ResourceName::Route(id) => {
                 if self.snapshot.routes.remove(id).is_some() {
-                    self.closed_routes.push(RouteClosed { route: *id, at_once });
+                    self.closed_routes.push(ClosedRoute { route: *id, at_once });
                 }
             }
         }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::apply::{ApplyOutcome, CompleteBatch, Rejection, apply};
 use super::cache::{Cache, CacheRecord, RestoredCache};
 use crate::clock::unix_now;
-use crate::connections::RouteClosed;
+use crate::connections::ClosedRoute;
 use crate::metrics::Metrics;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
@@ -21,7 +21,7 @@ use crate::tickets::Tickets;
 /// The only writer of the snapshot.
 pub(crate) struct Publisher {
     snapshot: Arc<ArcSwap<Snapshot>>,
-    workers: Vec<UnboundedSender<RouteClosed>>,
+    workers: Vec<UnboundedSender<ClosedRoute>>,
     tickets: Arc<Tickets>,
     metrics: Metrics,
     gate: ReadyGate,
@@ -44,7 +44,7 @@ impl Publisher {
     /// Returns the writer of `snapshot`; `gate` opens with the first batch.
     pub(crate) fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
-        workers: Vec<UnboundedSender<RouteClosed>>,
+        workers: Vec<UnboundedSender<ClosedRoute>>,
         tickets: Arc<Tickets>,
         metrics: Metrics,
         gate: ReadyGate,

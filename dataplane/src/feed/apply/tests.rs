@@ -29,8 +29,8 @@ fn remove(id: u8, at_once: bool) -> ToNode {
     ToNode::Remove { name: ResourceName::Route(RouteId::from_bytes([id; 16])), at_once }
 }
 
-fn closed(id: u8, at_once: bool) -> RouteClosed {
-    RouteClosed { route: RouteId::from_bytes([id; 16]), at_once }
+fn closed(id: u8, at_once: bool) -> ClosedRoute {
+    ClosedRoute { route: RouteId::from_bytes([id; 16]), at_once }
 }
 
 fn held(version: u64) -> Held {
