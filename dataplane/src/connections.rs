@@ -49,7 +49,7 @@ type Members = HashMap<u64, Rc<PhaseWatch>>;
 /// The open connections of one worker, all on its thread.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    next: Cell<u64>,
+    next_number: Cell<u64>,
     /// The phase in which new connections start.
     initial: Cell<Phase>,
     by_route: RefCell<HashMap<Option<RouteId>, Members>>,
@@ -125,7 +125,7 @@ impl Connections {
     /// Adds a connection of a route, or one without a route.
     pub(crate) fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
         let watch = Rc::new(PhaseWatch { phase: self.initial.clone(), changed: Notify::new() });
-        let number = self.next.replace(self.next.get() + 1);
+        let number = self.next_number.replace(self.next_number.get() + 1);
         self.by_route.borrow_mut().entry(route).or_default().insert(number, Rc::clone(&watch));
         Membership { connections: Rc::clone(self), route, number, watch }
     }
@@ -174,7 +174,7 @@ impl Connections {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { next: Cell::default(), initial: Cell::new(Phase::Open), by_route: RefCell::default() }
+        Self { next_number: Cell::default(), initial: Cell::new(Phase::Open), by_route: RefCell::default() }
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::TicketKeys;
 use zeroize::Zeroizing;
 
-/// The lifetime of a ticket as told to the client, in seconds. The key of a ticket is dropped after two rotations, within
+/// The lifetime of a ticket that clients are advised of, in seconds. The key of a ticket is dropped after two rotations, within
 /// 12 h.
 const LIFETIME: u32 = 12 * 3600;
 /// The length of a key's name, in bytes.
@@ -19,18 +19,18 @@ const NAME_LEN: usize = 16;
 /// Before the controlplane has sent the shared keys, keys of this process are used; tickets under these stay valid.
 #[derive(Debug)]
 pub(crate) struct Tickets {
-    shared: ArcSwapOption<Vec<Key>>,
+    shared: ArcSwapOption<Vec<AeadKey>>,
     own: Arc<dyn ProducesTickets>,
 }
 
-struct Key {
+struct AeadKey {
     name: [u8; NAME_LEN],
     seal: RandomizedNonceKey,
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for AeadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("AeadKey(…)")
     }
 }
 
@@ -44,9 +44,9 @@ impl Tickets {
     pub(crate) fn share(&self, keys: &TicketKeys) {
         let key = |name: [u8; NAME_LEN], secret: &Zeroizing<[u8; 32]>| {
             let seal = RandomizedNonceKey::new(&AES_256_GCM, secret.as_slice()).ok()?;
-            Some(Key { name, seal })
+            Some(AeadKey { name, seal })
         };
-        let keys: Option<Vec<Key>> = keys.0.iter().map(|k| key(k.name, &k.secret)).collect();
+        let keys: Option<Vec<AeadKey>> = keys.0.iter().map(|k| key(k.name, &k.secret)).collect();
         // `None` does not happen: the library accepts every key of this length.
         if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
             self.shared.store(Some(Arc::new(keys)));
@@ -54,7 +54,7 @@ impl Tickets {
     }
 }
 
-impl Key {
+impl AeadKey {
     fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut text = Zeroizing::new(plain.to_vec());
         let (nonce, tag) = self.seal.seal_in_place_separate_tag(Aad::from(self.name), &mut text).ok()?;

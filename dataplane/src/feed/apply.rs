@@ -15,13 +15,13 @@ use crate::snapshot::{ServedCert, Snapshot};
 pub(crate) struct Batch {
     /// True if the batch lists every resource of the controlplane.
     full: bool,
-    changes: Vec<Change>,
+    changes: Vec<BatchChange>,
     /// The allowed backend prefixes in the settings of this batch, if it contains settings.
     allowed_backends: Option<Prefixes>,
 }
 
 #[derive(Debug)]
-enum Change {
+enum BatchChange {
     Put(Box<Resource>),
     /// A route of a full batch that the snapshot has in the same form: only its id is stored.
     Unchanged(RouteId),
@@ -91,18 +91,19 @@ impl CompleteBatch {
 
     /// Returns whether the batch may remove a resource, explicitly or by not listing it.
     pub(crate) fn may_remove(&self) -> bool {
-        self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove { .. }))
+        self.batch.full
+            || self.batch.changes.iter().any(|change| matches!(change, BatchChange::Remove { .. }))
     }
 
     /// Appends the messages of the batch to `into`, in the format of the cache.
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         for change in &self.batch.changes {
             match change {
-                Change::Put(resource) => stored::put(resource, into),
-                Change::Unusable(unusable) => stored::unusable(&unusable.resource, into),
+                BatchChange::Put(resource) => stored::put(resource, into),
+                BatchChange::Unusable(unusable) => stored::unusable(&unusable.resource, into),
                 // Only full batches have this, and the cache stores their snapshot instead.
-                Change::Unchanged(_) => {}
-                Change::Remove { name, at_once } => stored::remove(name, *at_once, into),
+                BatchChange::Unchanged(_) => {}
+                BatchChange::Remove { name, at_once } => stored::remove(name, *at_once, into),
             }
         }
         stored::end(&self.held, into);
@@ -118,9 +119,9 @@ impl Batch {
             }
             ToNode::Unusable(resource, reason) => {
                 let rejection = Rejection { resource, reason: reason.to_string() };
-                self.changes.push(Change::Unusable(Box::new(rejection)));
+                self.changes.push(BatchChange::Unusable(Box::new(rejection)));
             }
-            ToNode::Remove { name, at_once } => self.changes.push(Change::Remove { name, at_once }),
+            ToNode::Remove { name, at_once } => self.changes.push(BatchChange::Remove { name, at_once }),
             ToNode::Begin { .. }
             | ToNode::End(_)
             | ToNode::Heartbeat
@@ -132,17 +133,17 @@ impl Batch {
 
     /// Returns the change that a put makes. A full batch may list a million routes that the snapshot already has: for
     /// these only the id is stored.
-    fn put_change(&mut self, resource: Box<Resource>, current: &Snapshot) -> Change {
+    fn put_change(&mut self, resource: Box<Resource>, current: &Snapshot) -> BatchChange {
         match &*resource {
             Resource::Settings(settings) => self.allowed_backends = Some(settings.allowed_backends.clone()),
             Resource::Route(route) => {
                 if self.full && current.routes.by_id(&route.id).is_some_and(|held| **held == *route) {
-                    return Change::Unchanged(route.id);
+                    return BatchChange::Unchanged(route.id);
                 }
             }
             Resource::Certificate(_) | Resource::Challenge(_) | Resource::TicketKeys(_) => {}
         }
-        Change::Put(resource)
+        BatchChange::Put(resource)
     }
 }
 
@@ -212,14 +213,14 @@ impl From<Snapshot> for ApplyOutcome {
 }
 
 impl ApplyOutcome {
-    fn apply_change(&mut self, change: Change, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+    fn apply_change(&mut self, change: BatchChange, tickets: &Arc<dyn ProducesTickets>, now: i64) {
         match change {
-            Change::Put(resource) => self.put(*resource, tickets, now),
-            Change::Unchanged(_) => {}
-            Change::Unusable(rejection) => self.reject(*rejection),
+            BatchChange::Put(resource) => self.put(*resource, tickets, now),
+            BatchChange::Unchanged(_) => {}
+            BatchChange::Unusable(rejection) => self.reject(*rejection),
             // A full batch has removed everything that it does not list before.
-            Change::Remove { .. } if self.full => {}
-            Change::Remove { name, at_once } => self.remove(&name, at_once),
+            BatchChange::Remove { .. } if self.full => {}
+            BatchChange::Remove { name, at_once } => self.remove(&name, at_once),
         }
     }
 
@@ -275,7 +276,7 @@ impl ApplyOutcome {
 
     /// Removes every resource that a full batch does not list. The connections of a route end at once if the batch has a
     /// removal of the route that says so, as after a suspension; otherwise they drain.
-    fn remove_unlisted(&mut self, changes: &[Change]) {
+    fn remove_unlisted(&mut self, changes: &[BatchChange]) {
         self.snapshot.rejected.clear();
         if self.snapshot.names().next().is_none() {
             return;
@@ -283,11 +284,11 @@ impl ApplyOutcome {
         let (mut listed, mut at_once) = (HashSet::with_capacity(changes.len()), HashSet::new());
         for change in changes {
             match change {
-                Change::Put(resource) => drop(listed.insert(resource.name())),
-                Change::Unchanged(route) => drop(listed.insert(ResourceName::Route(*route))),
-                Change::Unusable(rejection) => listed.extend(rejection.resource.parse().ok()),
-                Change::Remove { name, at_once: true } => drop(at_once.insert(name)),
-                Change::Remove { at_once: false, .. } => {}
+                BatchChange::Put(resource) => drop(listed.insert(resource.name())),
+                BatchChange::Unchanged(route) => drop(listed.insert(ResourceName::Route(*route))),
+                BatchChange::Unusable(rejection) => listed.extend(rejection.resource.parse().ok()),
+                BatchChange::Remove { name, at_once: true } => drop(at_once.insert(name)),
+                BatchChange::Remove { at_once: false, .. } => {}
             }
         }
         let unlisted: Vec<ResourceName> =

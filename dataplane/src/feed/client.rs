@@ -56,7 +56,7 @@ enum StreamError {
 fn status_message(status: &tonic::Status) -> String {
     match std::error::Error::source(status) {
         Some(source) => format!("the connection failed: {}", root_cause(source)),
-        None => format!("the controlplane says: {}", status.message()),
+        None => format!("error from the controlplane: {}", status.message()),
     }
 }
 

@@ -160,10 +160,10 @@ pub(super) fn http2() -> Http2 {
         .initial_connection_window_size(WINDOW)
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for S {}
 
-async fn dial(endpoint: &Endpoint, identity: Option<&IdentityStore>) -> io::Result<Box<dyn Stream>> {
+async fn dial(endpoint: &Endpoint, identity: Option<&IdentityStore>) -> io::Result<Box<dyn AsyncStream>> {
     match endpoint {
         Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Remote(address) => {

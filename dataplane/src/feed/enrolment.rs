@@ -48,7 +48,7 @@ pub enum EnrolmentError {
     #[error("the connection to the controlplane failed: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
     /// The controlplane rejected the request.
-    #[error("the controlplane says: {}", .0.message())]
+    #[error("error from the controlplane: {}", .0.message())]
     Rejected(#[from] Box<tonic::Status>),
     /// No response arrived in time.
     #[error("the controlplane did not answer in time")]
