@@ -32,15 +32,15 @@ impl ReadyGate {
         Self(Arc::new(Mutex::new(GateState { readiness, first_sync, certificate: None })))
     }
 
-    /// Opens for a snapshot in use, unless its certificate is not valid yet at `now` (Unix seconds); returns whether this
-    /// is the first snapshot.
-    pub(crate) fn synced(&self, snapshot: &Snapshot, now: i64) -> bool {
+    /// Opens the gate, as `snapshot` is in use, unless its certificate for the base domain is not valid yet at `now` (Unix
+    /// seconds); returns whether this is the first snapshot.
+    pub(crate) fn open(&self, snapshot: &Snapshot, now: i64) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.check_certificate(snapshot, now);
         state.first_sync.take().is_some()
     }
 
-    /// Checks the certificate of the snapshot in use, again and again until the process stops.
+    /// Checks the certificate in the snapshot in use every second until the process stops.
     pub(crate) async fn run(self, snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
         let mut tick = interval(CHECK_INTERVAL);
         loop {
@@ -68,7 +68,7 @@ impl GateState {
                 "not ready: the base domain's certificate is not valid yet by this machine's clock, check the clock"
             );
         } else if !is_missing && self.certificate.take().is_some() {
-            info!(now, "the base domain's certificate can be served");
+            info!(now, "base domain's certificate is valid by this machine's clock");
         }
     }
 }
@@ -108,9 +108,9 @@ mod tests {
             let readiness = Readiness::new();
             let gate = ReadyGate::new(readiness.clone());
             assert_eq!(readiness.blockers(), ["the first sync"]);
-            assert!(gate.synced(&snapshot(names), now));
+            assert!(gate.open(&snapshot(names), now));
             assert_eq!(readiness.is_ready(), ready, "{names:?} at {now}: {:?}", readiness.blockers());
-            assert!(!gate.synced(&snapshot(names), 0), "not the first one");
+            assert!(!gate.open(&snapshot(names), 0), "not the first one");
         }
     }
 
@@ -119,11 +119,11 @@ mod tests {
         let (readiness, snapshot) = (Readiness::new(), snapshot(&["gw.example"]));
         let gate = ReadyGate::new(readiness.clone());
         for (now, ready) in [(0, false), (1, false), (150, true), (151, true), (0, false), (1000, true)] {
-            gate.synced(&snapshot, now);
+            gate.open(&snapshot, now);
             assert_eq!(readiness.is_ready(), ready, "at {now}");
         }
-        gate.synced(&snapshot, 0);
-        gate.synced(&Snapshot { certs: crate::snapshot::Certs::default(), ..snapshot }, 0);
+        gate.open(&snapshot, 0);
+        gate.open(&Snapshot { certs: crate::snapshot::Certs::default(), ..snapshot }, 0);
         assert!(readiness.is_ready(), "the certificate is gone");
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct SharedParts {
     pub draining: watch::Receiver<bool>,
     /// The node's view of its backends.
     pub view: BackendView,
-    /// The sender of successes and failures of backends that the traffic observes.
+    /// The sender of observations: successes and failures of backends in live traffic.
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,

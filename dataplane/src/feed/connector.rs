@@ -28,6 +28,7 @@ use crate::identity::{ClientConfigError, IdentityStore, client_config, is_validi
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time for the response to a ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The flow control window, in bytes: with the default of 64 KiB a full sync over a long distance would be slow.
 const WINDOW: u32 = 1024 * 1024;
@@ -79,7 +80,7 @@ pub(crate) struct FeedConnector {
 }
 
 impl FeedConnector {
-    /// Connects to `endpoints` in turn, of which there must be at least one; remote ones need an `identity`.
+    /// Returns a connector that tries `endpoints` in turn. There must be at least one; remote ones need an `identity`.
     #[must_use]
     pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<IdentityStore>) -> Self {
         let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
@@ -108,6 +109,7 @@ impl FeedConnector {
             if identity.not_after <= unix_now() {
                 return Err(ConnectError::Expired);
             }
+            // Checked here too, as an error while dialling would be reported as a transport error.
             client_config(&identity)?;
         }
         let identity = self.identity.clone();

@@ -69,7 +69,7 @@ pub(crate) async fn join(
     let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = connected.map_err(|error| classify(address, error))?;
     let mut stream = Some(TokioIo::new(stream));
-    // The stream is made already, and there is one only.
+    // The connector returns the stream that is connected already, so it can be called only once.
     let connector = service_fn(move |_| {
         let stream = stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         async move { stream }

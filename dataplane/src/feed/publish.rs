@@ -120,7 +120,7 @@ impl Publisher {
         self.metrics.feed_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.metrics.routes.set(gauge(routes));
         self.metrics.certificates.set(gauge(certificates));
-        if self.gate.synced(&snapshot, unix_now()) {
+        if self.gate.open(&snapshot, unix_now()) {
             info!(version, routes, certificates, "first snapshot in use");
         }
     }

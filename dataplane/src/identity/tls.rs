@@ -34,7 +34,7 @@ pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, Cl
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_root_certificates(roots)
         .with_client_auth_cert(identity.chain.clone(), key)?;
-    Ok(Arc::new(with_http2(config)))
+    Ok(Arc::new(with_feed_settings(config)))
 }
 
 /// Returns the configuration of a node that is joining: without a client certificate, and with the CA pinned by the
@@ -46,10 +46,10 @@ pub(crate) fn join_config(ca_sha256: [u8; 32], provider: Arc<CryptoProvider>) ->
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    Arc::new(with_http2(config))
+    Arc::new(with_feed_settings(config))
 }
 
-fn with_http2(mut config: ClientConfig) -> ClientConfig {
+fn with_feed_settings(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.resumption = Resumption::disabled();
     config
