@@ -22,7 +22,7 @@ type Client = wire::feed_client::FeedClient<Channel>;
 /// The controlplane did not answer a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum ControlplaneError {
-    /// There is no connection to a controlplane.
+    /// No controlplane is connected.
     #[error("the controlplane is away")]
     Unavailable,
     /// The request bodies in progress use all the memory that is reserved for them.

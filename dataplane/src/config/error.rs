@@ -5,7 +5,7 @@ use thiserror::Error;
 /// A configuration is well-formed, but its values are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// There is no address to listen on.
+    /// The list `listen` is empty.
     #[error("`listen` is empty: name at least one address")]
     NoAddress,
     /// Both listeners have the same port.
