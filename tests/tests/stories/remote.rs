@@ -282,7 +282,7 @@ async fn a_node_that_was_away_too_long_is_told_so(scene: &Scene) -> Result<()> {
     world.until_listed("node2", ended).await?;
     let setup = world.setup(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(scene, &setup)?;
-    says(&mut gateway, "certificate has ended").await?;
+    says(&mut gateway, "certificate has expired").await?;
     ensure!(gateway.ready().await.is_err());
     Ok(())
 }
