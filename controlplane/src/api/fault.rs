@@ -16,7 +16,7 @@ use webgateway_proto::model::{HealthCheck, InvalidBackends, UnsuitableOptionErro
 pub(super) use self::kind::Kind;
 use super::auth::AuthError;
 use super::jsonrpc::Malformed;
-use crate::domain::{NodeRefusal, Refusal, UserRefusal};
+use crate::domain::{DomainError, NodeError, UserError};
 use crate::store::StoreError;
 
 /// When to look again whether there is a place to wait, in seconds.
@@ -65,81 +65,83 @@ impl Row {
 }
 
 /// Returns the error for a refusal of the rules.
-pub(super) fn refused(refusal: &Refusal) -> ErrorObject {
+pub(super) fn refused(refusal: &DomainError) -> ErrorObject {
     let row = match refusal {
-        Refusal::NoHost => Row::new(Kind::HostMissing).field("fqdn"),
-        Refusal::TwoHosts => Row::new(Kind::TwoHosts).field("subdomain"),
-        Refusal::InvalidHost(field, _) => Row::new(Kind::InvalidHost).field(field),
-        Refusal::NotALabel(_) => Row::new(Kind::InvalidHost).field("subdomain"),
-        Refusal::BaseDomain(_) => Row::new(Kind::HostReserved)
+        DomainError::NoHost => Row::new(Kind::HostMissing).field("fqdn"),
+        DomainError::TwoHosts => Row::new(Kind::TwoHosts).field("subdomain"),
+        DomainError::InvalidHost(field, _) => Row::new(Kind::InvalidHost).field(field),
+        DomainError::NotALabel(_) => Row::new(Kind::InvalidHost).field("subdomain"),
+        DomainError::BaseDomain(_) => Row::new(Kind::HostReserved)
             .field("fqdn")
             .hint("choose a name below it with `subdomain`, or a domain of your own"),
-        Refusal::AcmeChallenge(field, _) => Row::new(Kind::HostReserved).field(field),
-        Refusal::Reserved(field, _) => Row::new(Kind::HostReserved).field(field).hint("choose another name"),
-        Refusal::PassthroughSubdomain => Row::new(Kind::PassthroughNeedsFqdn).field("mode"),
-        Refusal::Backends(invalid) => backends(invalid),
-        Refusal::OwnListener(_) => Row::new(Kind::InvalidBackend)
+        DomainError::AcmeChallenge(field, _) => Row::new(Kind::HostReserved).field(field),
+        DomainError::Reserved(field, _) => {
+            Row::new(Kind::HostReserved).field(field).hint("choose another name")
+        }
+        DomainError::PassthroughSubdomain => Row::new(Kind::PassthroughNeedsFqdn).field("mode"),
+        DomainError::Backends(invalid) => backends(invalid),
+        DomainError::OwnListener(_) => Row::new(Kind::InvalidBackend)
             .field("backends")
             .hint("name the address and port where the service itself listens"),
-        Refusal::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
-        Refusal::RouteId(_) => Row::new(Kind::InvalidId).field("id"),
-        Refusal::KeyId(_) => Row::new(Kind::InvalidUser).field("user"),
-        Refusal::HostTaken { own: None, .. } => {
+        DomainError::UnsuitableOption(unsuitable) => unsuitable_option(*unsuitable),
+        DomainError::RouteId(_) => Row::new(Kind::InvalidId).field("id"),
+        DomainError::KeyId(_) => Row::new(Kind::InvalidUser).field("user"),
+        DomainError::HostTaken { own: None, .. } => {
             Row::new(Kind::HostTaken).field("host").hint("choose another host")
         }
-        Refusal::HostTaken { own: Some(_), .. } => {
+        DomainError::HostTaken { own: Some(_), .. } => {
             Row::new(Kind::HostTaken).field("host").hint("update that route instead")
         }
-        Refusal::IdTaken(_) => Row::new(Kind::IdTaken).field("id").hint("make a new id"),
-        Refusal::NoRoute(_) => {
+        DomainError::IdTaken(_) => Row::new(Kind::IdTaken).field("id").hint("make a new id"),
+        DomainError::NoRoute(_) => {
             Row::new(Kind::RouteNotFound).field("id").hint("`routes.list` shows your routes")
         }
-        Refusal::Stale { .. } => Row::new(Kind::StaleVersion)
+        DomainError::Stale { .. } => Row::new(Kind::StaleVersion)
             .field("expected_version")
             .hint("read the route again and decide anew"),
-        Refusal::NoCertificate(_) => {
+        DomainError::NoCertificate(_) => {
             Row::new(Kind::CertificateNotFound).field("id").hint("`certificates.list` shows those there are")
         }
-        Refusal::NoRoot => Row::new(Kind::NoInternalCa)
+        DomainError::NoRoot => Row::new(Kind::NoInternalCa)
             .hint("a public CA's root is in every trust store; the operator's own CA gives its root itself"),
-        Refusal::AdminOnly => Row::new(Kind::AdminOnly),
-        Refusal::User(refusal) => user(refusal),
-        Refusal::Node(refusal) => node(refusal),
-        Refusal::Limit(_) => Row::new(Kind::InvalidLimit).field("limit"),
-        Refusal::Cursor => Row::new(Kind::InvalidCursor)
+        DomainError::AdminOnly => Row::new(Kind::AdminOnly),
+        DomainError::User(refusal) => user(refusal),
+        DomainError::Node(refusal) => node(refusal),
+        DomainError::Limit(_) => Row::new(Kind::InvalidLimit).field("limit"),
+        DomainError::Cursor => Row::new(Kind::InvalidCursor)
             .field("cursor")
             .hint("give the `next_cursor` of the page before as it is, or leave it out for the first page"),
-        Refusal::Wait(_) => Row::new(Kind::InvalidWait).field("wait"),
-        Refusal::Crowded => Row::new(Kind::RateLimited)
+        DomainError::Wait(_) => Row::new(Kind::InvalidWait).field("wait"),
+        DomainError::Crowded => Row::new(Kind::RateLimited)
             .field("wait")
             .hint(format!("go on in {CROWDED} s, or without `wait`"))
             .retry_after(CROWDED),
-        Refusal::Store(failure) => return store(failure),
+        DomainError::Store(failure) => return store(failure),
     };
     row.say(refusal.to_string())
 }
 
 /// The errors for refusals about users.
-fn user(refusal: &UserRefusal) -> Row {
+fn user(refusal: &UserError) -> Row {
     let more = "delete what you do not need, or ask the operator for more";
     match refusal {
-        UserRefusal::Suspended { suspension, .. } if suspension.until.is_some() => {
+        UserError::Suspended { suspension, .. } if suspension.until.is_some() => {
             Row::new(Kind::Suspended).hint("it ends by itself then; the operator can end it before")
         }
-        UserRefusal::Suspended { .. } => Row::new(Kind::Suspended).hint("ask the operator"),
-        UserRefusal::Unknown(_) => Row::new(Kind::UserNotFound)
+        UserError::Suspended { .. } => Row::new(Kind::Suspended).hint("ask the operator"),
+        UserError::Unknown(_) => Row::new(Kind::UserNotFound)
             .field("user")
             .hint("users are named by their key, such as `user1.pub`"),
-        UserRefusal::SuspendAdmin => Row::new(Kind::SuspendAdmin).field("user"),
-        UserRefusal::Reason(_) => Row::new(Kind::InvalidReason).field("reason"),
-        UserRefusal::Until | UserRefusal::UntilOver(_) => Row::new(Kind::InvalidUntil).field("until"),
-        UserRefusal::QuotaAdmin => Row::new(Kind::QuotaAdmin).field("user"),
-        UserRefusal::Routes { .. } => Row::new(Kind::QuotaExceeded).field("routes").hint(more),
-        UserRefusal::Backends { .. } => Row::new(Kind::QuotaExceeded).field("backends").hint(more),
-        UserRefusal::TooFast { most: 0, .. } => {
+        UserError::SuspendAdmin => Row::new(Kind::SuspendAdmin).field("user"),
+        UserError::Reason(_) => Row::new(Kind::InvalidReason).field("reason"),
+        UserError::Until | UserError::UntilOver(_) => Row::new(Kind::InvalidUntil).field("until"),
+        UserError::QuotaAdmin => Row::new(Kind::QuotaAdmin).field("user"),
+        UserError::Routes { .. } => Row::new(Kind::QuotaExceeded).field("routes").hint(more),
+        UserError::Backends { .. } => Row::new(Kind::QuotaExceeded).field("backends").hint(more),
+        UserError::RateLimited { most: 0, .. } => {
             Row::new(Kind::QuotaExceeded).field("mutations_per_minute").hint("ask the operator")
         }
-        UserRefusal::TooFast { retry_after, .. } => {
+        UserError::RateLimited { retry_after, .. } => {
             let row = Row::new(Kind::RateLimited).field("mutations_per_minute");
             row.hint(format!("go on in {retry_after} s")).retry_after(*retry_after)
         }
@@ -147,25 +149,25 @@ fn user(refusal: &UserRefusal) -> Row {
 }
 
 /// The errors for refusals about nodes.
-fn node(refusal: &NodeRefusal) -> Row {
+fn node(refusal: &NodeError) -> Row {
     match refusal {
-        NodeRefusal::Name(_) => Row::new(Kind::InvalidNode).field("node"),
-        NodeRefusal::Address(_) => Row::new(Kind::InvalidAddress).field("address"),
-        NodeRefusal::NoRemoteNodes => Row::new(Kind::NoRemoteNodes).hint(
+        NodeError::Name(_) => Row::new(Kind::InvalidNode).field("node"),
+        NodeError::Address(_) => Row::new(Kind::InvalidAddress).field("address"),
+        NodeError::NoRemoteNodes => Row::new(Kind::NoRemoteNodes).hint(
             "the operator adds one, such as `listen = [\"unix:/run/webgateway/feed.sock\", \"[::]:7443\"]`",
         ),
-        NodeRefusal::NoAddress => Row::new(Kind::AddressMissing).field("address"),
-        NodeRefusal::Ttl => Row::new(Kind::InvalidTtl).field("ttl"),
-        NodeRefusal::Taken(_) => Row::new(Kind::NodeTaken)
+        NodeError::NoAddress => Row::new(Kind::AddressMissing).field("address"),
+        NodeError::Ttl => Row::new(Kind::InvalidTtl).field("ttl"),
+        NodeError::Taken(_) => Row::new(Kind::NodeTaken)
             .field("node")
             .hint("choose another name, or remove that node with `nodes.remove`"),
-        NodeRefusal::Unknown(_) => {
+        NodeError::Unknown(_) => {
             Row::new(Kind::NodeNotFound).field("node").hint("`nodes.list` shows the nodes")
         }
-        NodeRefusal::NoMember(_) => Row::new(Kind::NodeNotFound)
+        NodeError::NoMember(_) => Row::new(Kind::NodeNotFound)
             .field("node")
             .hint("a node of the controlplane's own machine is stopped there"),
-        NodeRefusal::NoRandomness => {
+        NodeError::NoRandomness => {
             error!(failure = %refusal, "a fault of our own");
             Row::new(Kind::Internal)
         }

@@ -171,7 +171,7 @@ impl Api {
                 Ok(AdmittedRequest {
                     body,
                     caller: None,
-                    allowance: MutationAllowance::all(0),
+                    allowance: MutationAllowance::full(0),
                     persisted: None,
                 })
             } else {
@@ -181,14 +181,14 @@ impl Api {
         let mutations = body.calls().filter(|call| found(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
-        let allowance = self.0.services.domain.quotas.grant(&caller, mutations);
-        if !allowance.any() {
+        let allowance = self.0.services.domain.quotas.reserve(&caller, mutations);
+        if !allowance.has_any() {
             return Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: None });
         }
         // For the audit; what changes nothing has no record there.
         let evidence = Evidence::new(&verified.signed, request.body());
         let NonceReservation { nonce_check, persisted } = self.0.auth.reserve_nonce(&verified)?;
-        let caller = caller.asking(SignedRequest { evidence, nonce_check });
+        let caller = caller.with_request(SignedRequest { evidence, nonce_check });
         Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: Some(persisted) })
     }
 

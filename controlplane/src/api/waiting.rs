@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use webgateway_process::{Slot, Slots, Stop};
 use webgateway_proto::model::KeyId;
 
-use crate::domain::Refusal;
+use crate::domain::DomainError;
 
 /// How many calls wait at once: each keeps a connection.
 const MOST: usize = 256;
@@ -31,7 +31,7 @@ impl Waiting {
         caller: &KeyId,
         limit: Duration,
         news: impl Future<Output = T>,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, DomainError> {
         let _slot = self.take(caller)?;
         tokio::select! {
             news = news => Ok(Some(news)),
@@ -40,8 +40,8 @@ impl Waiting {
         }
     }
 
-    fn take(&self, caller: &KeyId) -> Result<Slot<KeyId>, Refusal> {
-        self.slots.take(caller.clone()).ok_or(Refusal::Crowded)
+    fn take(&self, caller: &KeyId) -> Result<Slot<KeyId>, DomainError> {
+        self.slots.take(caller.clone()).ok_or(DomainError::Crowded)
     }
 }
 
@@ -60,9 +60,9 @@ mod tests {
         let waiting = Waiting::new(Stop::new());
         let mut slots: Vec<Slot<KeyId>> =
             (0..MOST).map(|at| waiting.take(&key(at / MOST_OF_ONE)).unwrap()).collect();
-        assert!(matches!(waiting.take(&key(MOST)), Err(Refusal::Crowded)), "all of them");
+        assert!(matches!(waiting.take(&key(MOST)), Err(DomainError::Crowded)), "all of them");
         slots.truncate(MOST - 1);
-        assert!(matches!(waiting.take(&key(0)), Err(Refusal::Crowded)), "all of one's own");
+        assert!(matches!(waiting.take(&key(0)), Err(DomainError::Crowded)), "all of one's own");
         assert!(waiting.take(&key(MOST)).is_ok());
     }
 

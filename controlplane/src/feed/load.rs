@@ -16,7 +16,7 @@ use webgateway_seal::SecretKey;
 use super::catalog::{Catalog, MAX_TOMBSTONES};
 use super::challenges::Challenges;
 use crate::clock::Clock;
-use crate::domain::{GatewayListeners, KnownListeners};
+use crate::domain::{GatewayListeners, ListenerSnapshot};
 use crate::store::change::{Change, ChangeSet, ResourceChange};
 use crate::store::feed::{self, changes_since, record};
 use crate::store::{Store, StoreError, challenges, tombstones};
@@ -132,7 +132,7 @@ impl Loader {
     }
 
     /// Returns the settings as they are with these listeners, and the version at which they came to be so.
-    async fn settings(&self, known: &KnownListeners) -> Result<ResourceChange, StoreError> {
+    async fn settings(&self, known: &ListenerSnapshot) -> Result<ResourceChange, StoreError> {
         let mut settings = self.settings.clone();
         let is_backend = |ip: IpAddr| ip.is_unspecified() || settings.allowed_backends.contain(ip);
         let listeners = known.all().cloned().map(|mut listeners| {
@@ -147,7 +147,7 @@ impl Loader {
         Ok(ResourceChange { name: ResourceName::Settings, version: write.await?, change })
     }
 
-    async fn renewed_settings(&self, known: &KnownListeners) -> Option<ResourceChange> {
+    async fn renewed_settings(&self, known: &ListenerSnapshot) -> Option<ResourceChange> {
         let settings = self.settings(known).await;
         settings
             .inspect_err(|error| error!(%error, "the nodes cannot be told of the gateway's listeners"))

@@ -20,7 +20,7 @@ use super::peer::Peer;
 use super::questions::Asker;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeDirectory, NodeStatus, RejectedResource};
+use crate::domain::{AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeStatus, RejectedResource};
 
 /// The most nodes that are remembered after they have left.
 const MAX_GONE: usize = 1000;
@@ -167,7 +167,7 @@ impl NodeDirectory for Nodes {
         Self::wait_acked(self, target, limit).await
     }
 
-    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
+    async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
         self.ask_all(host, limit).await
     }
 }

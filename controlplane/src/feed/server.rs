@@ -215,7 +215,7 @@ impl FeedService {
             }
             tokio::select! {
                 message = stream.next() => match message? {
-                    FromNode::Listeners(listeners) => self.listeners.learn(connected.name(), listeners),
+                    FromNode::Listeners(listeners) => self.listeners.set_node(connected.name(), listeners),
                     message => handle_message(message, &mut session, connected, &mut questions)?,
                 },
                 // A node that reads so slowly does not answer in time.

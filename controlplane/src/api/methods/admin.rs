@@ -12,7 +12,8 @@ use super::samples;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, PageRequest, Refusal, SetQuota, Suspend as Command, UserOverview, UserRefusal, UserStanding,
+    Caller, DomainError, PageRequest, SetQuota, SuspendUser as Command, SuspensionStatus, UserError,
+    UserOverview,
 };
 
 pub(super) struct Suspend;
@@ -42,12 +43,12 @@ impl Method for Suspend {
         vec![samples::suspend()]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
+    async fn call(services: &Services, who: Caller, params: UserSuspend) -> Result<UserState, DomainError> {
         // Before the params are looked at: to others there is no such method.
         who.require_admin()?;
-        let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
+        let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserError::Reason)?;
         let until = params.until.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
-        let until = until.map_err(|_| UserRefusal::Until)?;
+        let until = until.map_err(|_| UserError::Until)?;
         let command = Command { user: params.user.parse()?, reason, until };
         services.domain.suspend(&who, command).await.map(state)
     }
@@ -71,7 +72,7 @@ impl Method for Unsuspend {
         }]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
+    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, DomainError> {
         who.require_admin()?;
         services.domain.unsuspend(&who, params.user.parse()?).await.map(state)
     }
@@ -91,7 +92,7 @@ impl Method for Users {
         samples::users()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserListParams) -> Result<UserList, Refusal> {
+    async fn call(services: &Services, who: Caller, params: UserListParams) -> Result<UserList, DomainError> {
         let UserListParams { suspended, limit, cursor } = params;
         let page = services.domain.list_users(&who, suspended, &PageRequest { limit, cursor }).await?;
         Ok(UserList { users: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
@@ -114,7 +115,7 @@ impl Method for Quota {
         samples::quotas()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserQuota) -> Result<UserView, Refusal> {
+    async fn call(services: &Services, who: Caller, params: UserQuota) -> Result<UserView, DomainError> {
         who.require_admin()?;
         let limit = |given: Option<Option<_>>| given.map(|own| own.map(Limit::from));
         let command = SetQuota {
@@ -127,7 +128,7 @@ impl Method for Quota {
     }
 }
 
-fn state(UserStanding { user, suspension, routes, version }: UserStanding) -> UserState {
+fn state(SuspensionStatus { user, suspension, routes, version }: SuspensionStatus) -> UserState {
     let suspension = suspension.map(suspension_view);
     UserState { user: user.to_string(), suspended: suspension.is_some(), suspension, routes, version }
 }

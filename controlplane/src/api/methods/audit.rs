@@ -5,7 +5,7 @@ use webgateway_proto::api::{AuditExport, AuditExportParams, AuditList, AuditList
 use super::method::{Example, Method, Services};
 use super::samples;
 use crate::api::fault::Kind;
-use crate::domain::{AuditQuery, Caller, MAX_RECORDS, Refusal};
+use crate::domain::{AuditQuery, Caller, DomainError, MAX_RECORDS};
 
 const _: () = assert!(MAX_RECORDS == webgateway_proto::api::MAX_RECORDS, "what clients are told must hold");
 
@@ -27,7 +27,11 @@ impl Method for List {
         vec![samples::audit()]
     }
 
-    async fn call(services: &Services, who: Caller, params: AuditListParams) -> Result<AuditList, Refusal> {
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: AuditListParams,
+    ) -> Result<AuditList, DomainError> {
         let AuditListParams { limit, before, caller, target } = params;
         let query = AuditQuery { limit, before, caller, target };
         Ok(AuditList { records: services.domain.audit(&who, query).await? })
@@ -52,7 +56,7 @@ impl Method for Export {
         services: &Services,
         who: Caller,
         params: AuditExportParams,
-    ) -> Result<AuditExport, Refusal> {
+    ) -> Result<AuditExport, DomainError> {
         let (records, requests) = services.domain.export_audit(&who, params.after, params.limit).await?;
         Ok(AuditExport { records, requests })
     }

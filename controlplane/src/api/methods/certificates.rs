@@ -10,7 +10,7 @@ use super::samples;
 use super::system::NoParams;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
-use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
+use crate::domain::{Caller, CertificateState, CertificateStatus, DomainError, MAX_PAGE, PageRequest};
 
 const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "what clients are told must hold");
 
@@ -51,7 +51,7 @@ impl Method for List {
         services: &Services,
         who: Caller,
         params: CertificateListParams,
-    ) -> Result<CertificateList, Refusal> {
+    ) -> Result<CertificateList, DomainError> {
         let CertificateListParams { limit, cursor } = params;
         let page = services.domain.list_certificates(&who, &PageRequest { limit, cursor }).await?;
         let certificates = page.entries.into_iter().map(view).collect();
@@ -81,7 +81,7 @@ impl Method for Get {
         services: &Services,
         who: Caller,
         params: CertificateRef,
-    ) -> Result<CertificateView, Refusal> {
+    ) -> Result<CertificateView, DomainError> {
         services.domain.certificate(&who, &params.id).await.map(view)
     }
 }
@@ -108,7 +108,7 @@ impl Method for Renew {
         services: &Services,
         who: Caller,
         params: CertificateRef,
-    ) -> Result<CertificateView, Refusal> {
+    ) -> Result<CertificateView, DomainError> {
         services.domain.renew_certificate(&who, &params.id).await.map(view)
     }
 }
@@ -126,7 +126,7 @@ impl Method for Root {
         vec![Example { name: "A root for development", params: NoParams {}, result: samples::root() }]
     }
 
-    async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, Refusal> {
+    async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, DomainError> {
         services.domain.root().await.map(|pem| RootCertificate { pem })
     }
 }

@@ -15,7 +15,7 @@ use super::routes::view;
 use super::samples;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
-use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};
+use crate::domain::{self, AckTarget, Caller, DomainError, NodeExplanation, NodeReject, NodeReport};
 
 pub(super) struct Explain;
 pub(super) struct Wait;
@@ -33,8 +33,8 @@ impl Method for Explain {
         vec![samples::explain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
-        let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
+    async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, DomainError> {
+        let host = Host::parse(&params.host).map_err(|error| DomainError::InvalidHost("host", error))?;
         let report = services.domain.explain(&who, &host).await?;
         Ok(Explained {
             host: host.to_string(),
@@ -50,7 +50,8 @@ fn problem(problem: domain::Problem) -> Problem {
 }
 
 fn node(report: NodeReport) -> NodeExplained {
-    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem: found } = report;
+    let NodeReport { explanation: NodeExplanation { node, explanation: answer, .. }, problem: found } =
+        report;
     let problem = found.map(problem);
     let Some(answer) = answer else {
         return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
@@ -82,7 +83,7 @@ impl Method for Wait {
         vec![samples::wait()]
     }
 
-    async fn call(services: &Services, who: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
+    async fn call(services: &Services, who: Caller, params: WaitParams) -> Result<WaitState, DomainError> {
         let route = match &params.route {
             // A route that was deleted, or is somebody else's, is rejected by nobody.
             Some(id) => match id.parse() {
@@ -105,7 +106,7 @@ impl Method for Wait {
             None => nodes.wait_acked(&target, Duration::ZERO).await,
         };
         let (nodes, acked) = (progress.nodes(), progress.acked);
-        let shown = |NodeReject { node, reason }| match who.own() {
+        let shown = |NodeReject { node, reason }| match who.owner_filter() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,
         };

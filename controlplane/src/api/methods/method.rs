@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::api::fault::Kind;
 use crate::api::waiting::Waiting;
-use crate::domain::{Caller, Domain, Refusal};
+use crate::domain::{Caller, Domain, DomainError};
 
 /// The services that methods use.
 pub(in crate::api) struct Services {
@@ -46,7 +46,7 @@ pub(super) trait Method: 'static {
         services: &Services,
         who: Self::Who,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Outcome, DomainError>> + Send;
 }
 
 /// A call and what it returns.

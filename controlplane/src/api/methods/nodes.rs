@@ -13,7 +13,7 @@ use super::system::NoParams;
 use crate::api::fault::Kind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
+    Caller, DomainError, Invitation, InviteNode, NodeChange, NodeError, NodeOverview, RejectedResource,
 };
 
 pub(super) struct List;
@@ -34,7 +34,7 @@ impl Method for List {
         vec![Example { name: "Two nodes", params: NoParams {}, result: samples::nodes() }]
     }
 
-    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
+    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, DomainError> {
         let (version, nodes) = services.domain.list_nodes(&who).await?;
         Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }
@@ -62,11 +62,15 @@ impl Method for Invite {
         vec![samples::invite()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeInvite) -> Result<NodeInvitation, Refusal> {
+    async fn call(
+        services: &Services,
+        who: Caller,
+        params: NodeInvite,
+    ) -> Result<NodeInvitation, DomainError> {
         who.require_admin()?;
         let command = InviteNode {
-            name: params.node.parse().map_err(NodeRefusal::Name)?,
-            address: params.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?,
+            name: params.node.parse().map_err(NodeError::Name)?,
+            address: params.address.as_deref().map(str::parse).transpose().map_err(NodeError::Address)?,
             ttl: params.ttl.map(Duration::from_secs),
         };
         let Invitation { node, token, expires_at } = services.domain.invite_node(&who, command).await?;
@@ -93,7 +97,7 @@ impl Method for Drain {
         vec![samples::drain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
+    async fn call(services: &Services, who: Caller, params: NodeDrain) -> Result<NodeState, DomainError> {
         services.domain.drain_node(&who, params.node, params.drain).await.map(state)
     }
 }
@@ -112,7 +116,7 @@ impl Method for Remove {
         vec![samples::remove()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
+    async fn call(services: &Services, who: Caller, params: NodeRef) -> Result<NodeState, DomainError> {
         services.domain.remove_node(&who, params.node).await.map(state)
     }
 }
@@ -121,8 +125,8 @@ fn state(NodeChange { name, drained, removed, version }: NodeChange) -> NodeStat
     NodeState { node: name, drained, removed, version }
 }
 
-fn view(known: KnownNode) -> NodeView {
-    let KnownNode { name, status, lag, drained, removed, certificate_not_after } = known;
+fn view(known: NodeOverview) -> NodeView {
+    let NodeOverview { name, status, lag, drained, removed, certificate_not_after } = known;
     let certificate_not_after = certificate_not_after.map(seconds);
     let said = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
     let Some(status) = status else { return said };

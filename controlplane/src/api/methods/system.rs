@@ -9,7 +9,7 @@ use webgateway_proto::api::{BuildInfo, Health, method};
 use super::method::{Example, Method, Services};
 use super::samples;
 use crate::api::fault::Kind;
-use crate::domain::Refusal;
+use crate::domain::DomainError;
 
 pub(super) struct Healthy;
 pub(super) struct Version;
@@ -37,7 +37,7 @@ impl Method for Healthy {
         }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, DomainError> {
         let status = match services.domain.revision().await {
             Ok(_) => "ok",
             Err(failure) => {
@@ -63,7 +63,7 @@ impl Method for Version {
         vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<BuildInfo, DomainError> {
         let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         Ok(BuildInfo { name, version, base_domain: Some(services.domain.hosts.base().to_string()) })
     }
@@ -83,7 +83,7 @@ impl Method for Discover {
         vec![Example { name: "The head of it", params: NoParams {}, result: samples::document() }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
+    async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, DomainError> {
         Ok(services.document.clone())
     }
 }

@@ -34,9 +34,9 @@ fn lines(message: &str, name: &str) -> usize {
 #[tokio::test]
 async fn a_retry_that_changes_nothing_is_not_logged() {
     LazyLock::force(&LOG);
-    let scene = Scene::new();
-    let (domain, owner, admin) = (&scene.domain, scene.caller("logged.pub"), scene.caller("admin.pub"));
-    let params = CreateRoute { id: Some(RouteId::generate()), ..wanted("logged") };
+    let test = TestDomain::new();
+    let (domain, owner, admin) = (&test.domain, test.caller("logged.pub"), test.caller("admin.pub"));
+    let params = CreateRoute { id: Some(RouteId::generate()), ..create_params("logged") };
     let tried = CreateRoute { dry_run: true, ..params.clone() };
     domain.create_route(&owner, tried).await.unwrap();
     assert_eq!(lines("route created", "logged.gw.example"), 0, "only tried");

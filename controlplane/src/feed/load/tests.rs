@@ -127,7 +127,7 @@ async fn other_listeners_are_told_as_a_difference_and_cost_nothing_else() {
     tasks.essential("catalog", loader.follow(sender, tasks.stop().clone()));
     let addresses = ["[400::1]:443", "[::]:443", "127.0.0.1:9180", "192.0.2.1:443"];
     let addresses = addresses.map(|address| address.parse().unwrap()).to_vec();
-    listeners.learn("n", ProcessListeners { stack: "s".into(), addresses });
+    listeners.set_node("n", ProcessListeners { stack: "s".into(), addresses });
     let catalog = receiver.wait_for(|catalog| catalog.version() > before.version).await.unwrap().clone();
     let told: Vec<_> = catalog.since(before.version).collect();
     let [(ResourceName::Settings, Change::Put(settings))] = told[..] else { panic!("{}", told.len()) };

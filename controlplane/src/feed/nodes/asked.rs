@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use webgateway_proto::model::Host;
 
 use super::{Node, Nodes};
-use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeReject, RejectedResource};
+use crate::domain::{AckProgress, AckTarget, NodeExplanation, NodeReject, RejectedResource};
 
 impl Nodes {
     /// Waits until every connected node has acknowledged a version, at most for `limit`, and returns how far it has
@@ -46,7 +46,7 @@ impl Nodes {
     }
 
     /// Every connected node's answer, by name.
-    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
+    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
         let askers: Vec<_> = {
             let state = self.state();
             let connected = state.nodes.values().filter(|entry| entry.node.connected);
@@ -55,11 +55,11 @@ impl Nodes {
                 .collect()
         };
         let ask = |(rejects, node, asker): (_, String, Option<super::Asker>)| async move {
-            let answer = match asker {
+            let explanation = match asker {
                 Some(asker) => asker.ask(host, limit).await,
                 None => None,
             };
-            NodeAnswer { node, rejects, answer }
+            NodeExplanation { node, rejects, explanation }
         };
         join_all(askers.into_iter().map(ask)).await
     }
