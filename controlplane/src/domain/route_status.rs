@@ -109,7 +109,7 @@ fn certificate_problem(tx: &mut Tx<'_>, host: &Host, base: &Host) -> Result<Rout
         }
         (false, Some(reason)) => RouteProblem { reason, records: issuance.records },
         (true, Some(error)) => RouteProblem {
-            reason: format!("the certificate of {base}, the operator's to see to: {error}"),
+            reason: format!("the certificate of {base}, which the operator has to fix: {error}"),
             records: Vec::new(),
         },
     })

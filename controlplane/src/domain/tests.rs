@@ -1,4 +1,4 @@
-//! The rules over a real store.
+//! Tests of the domain rules with a real store.
 
 mod certificates;
 mod lists;
@@ -28,7 +28,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, audit};
 
-/// A gateway that no node has ever connected to.
+/// A node directory without nodes.
 #[derive(Debug)]
 struct NoNodes;
 
@@ -48,7 +48,7 @@ impl NodeDirectory for NoNodes {
 }
 
 impl UpdateRoute {
-    /// An update of this route that changes nothing.
+    /// Creates an update of this route that changes nothing.
     pub(super) fn new(id: RouteId) -> Self {
         Self {
             id,
@@ -63,10 +63,11 @@ impl UpdateRoute {
     }
 }
 
-fn random() -> RouteOptionsPatch {
+fn random_balance() -> RouteOptionsPatch {
     RouteOptionsPatch { balance: Patch::Set(Balance::Random), ..RouteOptionsPatch::default() }
 }
 
+/// A domain with a store and a key directory in a temporary directory.
 struct TestDomain {
     domain: Domain,
     dir: TempDir,
@@ -96,7 +97,7 @@ impl TestDomain {
         Self { domain, dir }
     }
 
-    /// Adds a public key of this name.
+    /// Adds a public key with this id.
     fn add_key(&self, name: &str) {
         let key = PrivateKey::from_seed(&[1; 32]).public();
         fs::write(self.dir.path().join("keys").join(name), key.to_pem()).unwrap();
@@ -153,7 +154,7 @@ fn suspension(user: &str) -> SuspendUser {
     SuspendUser { user: user.parse().unwrap(), reason: None, until: None }
 }
 
-fn passed_through(fqdn: &str) -> CreateRoute {
+fn passthrough_params(fqdn: &str) -> CreateRoute {
     CreateRoute {
         fqdn: Some(fqdn.to_owned()),
         subdomain: None,
@@ -163,7 +164,7 @@ fn passed_through(fqdn: &str) -> CreateRoute {
 }
 
 #[tokio::test]
-async fn a_hundred_callers_claim_one_host_and_one_has_it() {
+async fn of_many_concurrent_creates_for_one_host_only_one_succeeds() {
     let test = TestDomain::new();
     let mut claims = JoinSet::new();
     for i in 0..100 {
@@ -195,7 +196,7 @@ async fn a_retry_with_the_same_id_and_content_returns_the_same_route() {
 }
 
 #[tokio::test]
-async fn routes_exist_for_their_owner_and_the_admin_alone() {
+async fn only_the_owner_and_the_admin_can_see_a_route() {
     let test = TestDomain::new();
     let id = test.create("user1.pub", "app").await.unwrap().route.id;
     let (owner, other, admin) =
@@ -207,7 +208,7 @@ async fn routes_exist_for_their_owner_and_the_admin_alone() {
     assert!(test.list(&other).await.unwrap().is_empty());
     assert!(matches!(test.domain.route(&other, id).await, Err(DomainError::NoRoute(_))));
     assert!(matches!(test.domain.delete_route(&other, deletion(id)).await, Err(DomainError::NoRoute(_))));
-    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
+    let update = UpdateRoute { options: random_balance(), ..UpdateRoute::new(id) };
     assert!(matches!(test.update("user2.pub", update.clone()).await, Err(DomainError::NoRoute(_))));
     let updated = test.update("admin.pub", update).await.unwrap();
     assert_eq!(updated.route.owner, *owner.key_id());
@@ -217,7 +218,7 @@ async fn routes_exist_for_their_owner_and_the_admin_alone() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_is_given_and_nothing_else() {
+async fn an_update_changes_only_the_given_fields() {
     let test = TestDomain::new();
     let before = test.create("user1.pub", "app").await.unwrap().route;
     let id = before.id;
@@ -235,7 +236,7 @@ async fn an_update_changes_what_is_given_and_nothing_else() {
     let revision = test.revision();
     let again = UpdateRoute { expected_version: None, ..update };
     assert_eq!(test.update("user1.pub", again).await.unwrap().route, after);
-    assert_eq!(test.revision(), revision, "what changes nothing is no change");
+    assert_eq!(test.revision(), revision, "an update without effect is not a revision");
 
     test.create("user2.pub", "taken").await.unwrap();
     let taken = UpdateRoute { subdomain: Some("taken".into()), ..UpdateRoute::new(id) };
@@ -245,7 +246,7 @@ async fn an_update_changes_what_is_given_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_subdomain_is_terminated_also_after_updates() {
+async fn a_subdomain_cannot_be_passed_through_after_an_update() {
     let test = TestDomain::new();
     let both = CreateRoute { mode: Mode::Passthrough, ..create_params("app") };
     let refused = test.domain.create_route(&test.caller("u"), both).await;
@@ -265,7 +266,7 @@ async fn a_subdomain_is_terminated_also_after_updates() {
 }
 
 #[tokio::test]
-async fn bad_input_changes_nothing() {
+async fn invalid_input_changes_nothing() {
     let test = TestDomain::new();
     let revision = test.revision();
     let base = create_params("app");
@@ -286,7 +287,7 @@ async fn bad_input_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_suspended_read_and_change_nothing() {
+async fn suspended_users_can_read_and_cannot_change_anything() {
     let test = TestDomain::new();
     let id = test.create("user1.pub", "app").await.unwrap().route.id;
     let before = test.revision();
@@ -306,7 +307,7 @@ async fn the_suspended_read_and_change_nothing() {
         test.domain.delete_route(&user, deletion(id)).await,
         Err(DomainError::User(UserError::Suspended { .. }))
     ));
-    let update = UpdateRoute { options: random(), ..UpdateRoute::new(id) };
+    let update = UpdateRoute { options: random_balance(), ..UpdateRoute::new(id) };
     assert!(matches!(
         test.update("user1.pub", update).await,
         Err(DomainError::User(UserError::Suspended { .. }))
@@ -319,7 +320,7 @@ async fn the_suspended_read_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn only_known_users_are_suspended_and_only_by_the_admin() {
+async fn only_the_admin_can_suspend_users_and_only_known_ones() {
     let test = TestDomain::new();
     assert!(matches!(test.suspend("nobody.pub", true).await, Err(DomainError::User(UserError::Unknown(_)))));
     assert!(matches!(test.suspend("admin.pub", true).await, Err(DomainError::User(UserError::SuspendAdmin))));
@@ -335,15 +336,15 @@ async fn only_known_users_are_suspended_and_only_by_the_admin() {
 }
 
 #[tokio::test]
-async fn a_passed_through_route_waits_for_no_certificate() {
+async fn a_passthrough_route_needs_no_certificate() {
     let test = TestDomain::new();
-    let own = test.domain.create_route(&test.caller("u"), passed_through("own.example")).await.unwrap();
+    let own = test.domain.create_route(&test.caller("u"), passthrough_params("own.example")).await.unwrap();
     assert_eq!(own.state, RouteState::Active);
     assert_eq!(test.create("u", "app").await.unwrap().state, RouteState::WaitingForCertificate);
 }
 
 #[tokio::test]
-async fn options_are_set_kept_changed_and_reset() {
+async fn options_can_be_set_kept_changed_and_reset() {
     let test = TestDomain::new();
     let (domain, owner) = (&test.domain, test.caller("user1.pub"));
     let options = RouteOptions::sample();
@@ -365,7 +366,7 @@ async fn options_are_set_kept_changed_and_reset() {
     assert!(gone.version > all.route.version, "the version of the deletion, which a client can wait for");
     let health = Some(HealthCheck::new(Some("/up"), HealthCheck::INTERVAL, 1, 1).unwrap());
     let options = RouteOptions { health, ..RouteOptions::default() };
-    let tls = CreateRoute { options, ..passed_through("own.example") };
+    let tls = CreateRoute { options, ..passthrough_params("own.example") };
     let refused = domain.create_route(&owner, tls).await;
     assert!(matches!(refused, Err(DomainError::UnsuitableOption(UnsuitableOptionError::HealthPath))));
 }

@@ -1,4 +1,4 @@
-//! Users: suspensions that end, quotas that hold, lists, and changes that are only tried.
+//! Tests of suspensions, quotas, lists of users and dry runs.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -39,7 +39,7 @@ async fn records(test: &TestDomain, target: &str) -> Vec<AuditRecord> {
 }
 
 #[tokio::test]
-async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
+async fn a_suspension_ends_at_its_time_and_is_audited() {
     static NOW: AtomicI64 = AtomicI64::new(1_899_996_400);
     let mut test = TestDomain::new();
     test.domain.clock =
@@ -47,14 +47,14 @@ async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
     let id = test.create("u.pub", "app").await.unwrap().route.id;
     let end = "2030-03-17T18:46:40+01:00";
     let state = suspend(&test, until("u.pub", Some(" late bill "), Some(end))).await.unwrap();
-    let said = state.suspension.unwrap();
+    let suspension = state.suspension.unwrap();
     assert_eq!(
-        (said.reason.as_ref().map(Reason::as_str), said.until),
+        (suspension.reason.as_ref().map(Reason::as_str), suspension.until),
         (Some("late bill"), Some(time("2030-03-17T17:46:40Z")))
     );
     let refused = test.create("u.pub", "more").await.unwrap_err().to_string();
-    let told = "`u.pub` is suspended and cannot change anything until 2030-03-17T17:46:40Z: late bill";
-    assert_eq!(refused, told);
+    let expected = "`u.pub` is suspended and cannot change anything until 2030-03-17T17:46:40Z: late bill";
+    assert_eq!(refused, expected);
     let shown = test.domain.route(&test.caller("u.pub"), id).await.unwrap();
     assert_eq!(shown.problem.unwrap().reason, "suspended until 2030-03-17T17:46:40Z: late bill");
 
@@ -72,11 +72,11 @@ async fn a_suspension_ends_by_itself_and_the_audit_says_so() {
     let by: Vec<_> = records.iter().map(|record| (&*record.caller, &*record.method)).collect();
     assert_eq!(by, [(GATEWAY, "admin.unsuspend"), ("admin.pub", "admin.suspend")]);
     assert_eq!(records[0].before["reason"], "late bill");
-    assert_eq!(records[0].check(records[1].hash.as_deref(), None), Ok(()), "the chain goes on");
+    assert_eq!(records[0].check(records[1].hash.as_deref(), None), Ok(()), "the hash chain continues");
 }
 
 #[tokio::test]
-async fn another_reason_or_end_takes_the_place_of_the_first() {
+async fn a_second_suspend_replaces_reason_and_end() {
     let test = TestDomain::new();
     test.create("u.pub", "app").await.unwrap();
     let far = "2999-01-01T00:00:00Z";
@@ -94,7 +94,7 @@ async fn another_reason_or_end_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
-async fn an_end_that_is_over_is_refused() {
+async fn an_end_in_the_past_is_refused() {
     let test = TestDomain::new();
     test.create("u.pub", "app").await.unwrap();
     let revision = test.revision();
@@ -104,7 +104,7 @@ async fn an_end_that_is_over_is_refused() {
 }
 
 #[tokio::test]
-async fn users_are_listed_page_by_page_with_what_they_have() {
+async fn users_are_listed_in_pages_with_usage_and_quota() {
     let mut test = TestDomain::new();
     test.domain.quotas = Quotas::new(Quota { routes: Some(5), ..Quota::default() });
     for (user, label) in
@@ -124,7 +124,7 @@ async fn users_are_listed_page_by_page_with_what_they_have() {
             break;
         }
     }
-    let told: Vec<_> = users
+    let listed: Vec<_> = users
         .iter()
         .map(|UserOverview { user, quota }| {
             (user.id.as_str(), user.routes, quota.routes, user.suspension.is_some())
@@ -136,7 +136,7 @@ async fn users_are_listed_page_by_page_with_what_they_have() {
         ("b.pub", 1, Some(5), true),
         ("c.pub", 1, None, false),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(listed, expected);
     for (suspended, expected) in [(true, vec!["b.pub"]), (false, vec!["a.pub", "admin.pub", "c.pub"])] {
         let (admin, all) = (test.caller("admin.pub"), PageRequest::default());
         let page = test.domain.list_users(&admin, Some(suspended), &all).await.unwrap();
@@ -147,7 +147,7 @@ async fn users_are_listed_page_by_page_with_what_they_have() {
 }
 
 #[tokio::test]
-async fn many_creates_at_once_stay_within_the_quota() {
+async fn concurrent_creates_stay_within_the_quota() {
     let mut test = TestDomain::new();
     test.domain.quotas = Quotas::new(Quota { routes: Some(10), ..Quota::default() });
     let mut creates = JoinSet::new();
@@ -170,7 +170,7 @@ async fn many_creates_at_once_stay_within_the_quota() {
 }
 
 #[tokio::test]
-async fn backends_count_over_all_routes_also_in_updates() {
+async fn backends_are_counted_over_all_routes_on_create_and_update() {
     let mut test = TestDomain::new();
     test.domain.quotas = Quotas::new(Quota { backends: Some(3), ..Quota::default() });
     let id = test.create("u.pub", "one").await.unwrap().route.id;
@@ -184,7 +184,7 @@ async fn backends_count_over_all_routes_also_in_updates() {
     test.update("u.pub", with(2)).await.unwrap();
     assert!(test.create("u.pub", "three").await.is_err());
 
-    // What is there stays, and may become less; nobody holds the admin to it.
+    // A lower quota removes nothing and allows reductions. The admin is not limited.
     quota(&test, SetQuota { backends: Some(Some(Limit::AtMost(1))), ..limited("u.pub") }).await.unwrap();
     let moved = UpdateRoute { backends: Some(vec!["[400::8]:80".into(), "[400::9]:80".into()]), ..with(1) };
     test.update("u.pub", moved).await.expect("no more than before");
@@ -196,7 +196,7 @@ async fn backends_count_over_all_routes_also_in_updates() {
 }
 
 #[tokio::test]
-async fn quotas_are_set_one_by_one_and_audited() {
+async fn quotas_can_be_set_separately_and_are_audited() {
     let test = TestDomain::new();
     let refused = quota(&test, limited("new.pub")).await;
     assert!(matches!(refused, Err(DomainError::User(UserError::Unknown(_)))), "no key and no route yet");
@@ -212,14 +212,14 @@ async fn quotas_are_set_one_by_one_and_audited() {
         quota(&test, SetQuota { routes: Some(Some(Limit::AtMost(7))), ..limited("new.pub") }).await.unwrap();
     assert_eq!((user.quota.mutations_per_minute, user.quota.routes), (Some(2), Some(7)));
     let records = records(&test, "user/new.pub").await;
-    assert_eq!(records.len(), 2, "what changes nothing is no change");
+    assert_eq!(records.len(), 2, "a command without effect is not audited");
     assert_eq!((&records[0].before["routes"], &records[0].after["routes"]), (&json!(null), &json!(7)));
 
     let fresh = Domain { quotas: Quotas::default(), ..test.domain.clone() };
     fresh.quotas.load(&fresh.store).await.unwrap();
-    let mut granted = fresh.quotas.reserve(&test.caller("new.pub"), 3);
-    let allowed = [granted.spend().is_ok(), granted.spend().is_ok(), granted.spend().is_ok()];
-    assert_eq!(allowed, [true, true, false], "after a restart too");
+    let mut allowance = fresh.quotas.reserve(&test.caller("new.pub"), 3);
+    let allowed = [allowance.spend().is_ok(), allowance.spend().is_ok(), allowance.spend().is_ok()];
+    assert_eq!(allowed, [true, true, false], "the limit is loaded after a restart");
     let refused = quota(&test, limited("admin.pub")).await;
     assert!(matches!(refused, Err(DomainError::User(UserError::QuotaAdmin))));
     let by = test.caller("new.pub");
@@ -227,7 +227,7 @@ async fn quotas_are_set_one_by_one_and_audited() {
 }
 
 #[tokio::test]
-async fn what_is_only_tried_is_checked_and_shown_and_not_done() {
+async fn a_dry_run_checks_a_change_and_returns_its_result_without_storing_it() {
     let mut test = TestDomain::new();
     test.domain.quotas = Quotas::new(Quota { routes: Some(1), ..Quota::default() });
     let caller = test.caller("u.pub");
@@ -248,7 +248,7 @@ async fn what_is_only_tried_is_checked_and_shown_and_not_done() {
     let over = test.domain.create_route(&caller, CreateRoute { dry_run: true, ..create_params("b") }).await;
     assert!(matches!(over, Err(DomainError::User(UserError::Routes { have: 1, most: 1 }))));
     let id = made.route.id;
-    let update = UpdateRoute { options: random(), dry_run: true, ..UpdateRoute::new(id) };
+    let update = UpdateRoute { options: random_balance(), dry_run: true, ..UpdateRoute::new(id) };
     let would_be = test.update("u.pub", update).await.unwrap();
     assert_eq!(would_be.route.destination.options.balance, Balance::Random);
     assert_eq!(test.domain.route(&caller, id).await.unwrap().route, made.route);
