@@ -39,11 +39,11 @@ use crate::dns::zone::{Zone, ZoneError};
 use crate::domain::{Domain, GatewayListeners, HostPolicy, Invitations, Quotas};
 use crate::feed::catalog::Catalog;
 use crate::feed::challenges::Challenges;
-use crate::feed::enrolment::{Enrolment, attempts};
+use crate::feed::enrolment::{Enrolment, join_rate_limit};
 use crate::feed::load::Loader;
 use crate::feed::members::Members;
 use crate::feed::nodes::Nodes;
-use crate::feed::server::{FeedService, Remote, Timeouts};
+use crate::feed::server::{FeedService, RemoteAccess, Timeouts};
 use crate::handlers::{calls, questions};
 use crate::keys::{KeyStore, KeyStoreError};
 use crate::live::{LiveParts, LivePreflight, ReloadError};
@@ -121,7 +121,7 @@ pub struct App {
     nodes: Nodes,
     listeners: GatewayListeners,
     members: Members,
-    remote: Option<Remote>,
+    remote: Option<RemoteAccess>,
     catalog: Catalog,
     loader: Loader,
     certificates: CertificateReconciler,
@@ -240,11 +240,11 @@ impl Application for App {
             nodes: self.nodes,
             listeners: self.listeners,
             members: self.members,
-            calls: calls(self.api.clone()),
-            questions: questions(self.answers.clone()),
+            api: calls(self.api.clone()),
+            dns: questions(self.answers.clone()),
             tasks: tasks.clone(),
             timeouts: Timeouts::default(),
-            garbage: self.metrics.feed_protocol_errors.clone(),
+            protocol_errors: self.metrics.feed_protocol_errors.clone(),
         };
         tasks.essential("feed", feed.serve(self.sockets.feed, self.remote));
         tasks.essential("dns", self.sockets.dns.serve(self.answers, stop()));
@@ -345,7 +345,7 @@ fn remote(
     store: &Store,
     members: &Members,
     authority: &NodeAuthority,
-) -> Result<Option<Remote>, AppError> {
+) -> Result<Option<RemoteAccess>, AppError> {
     if !config.feed.is_remote() {
         return Ok(None);
     }
@@ -356,9 +356,9 @@ fn remote(
         members: members.clone(),
         clock,
         lifetime: time::Duration::seconds(lifetime.cast_signed()),
-        attempts: attempts(),
+        rate_limit: join_rate_limit(),
     };
-    Ok(Some(Remote { tls: server::config(authority, clock)?, enrolment }))
+    Ok(Some(RemoteAccess { tls: server::config(authority, clock)?, enrolment }))
 }
 
 /// The facts about nodes that the rules need.

@@ -4,13 +4,13 @@ pub(crate) mod catalog;
 pub(crate) mod challenges;
 pub(crate) mod diff;
 pub(crate) mod enrolment;
+pub(crate) mod explain;
 pub(crate) mod listeners;
 pub(crate) mod load;
 pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod peer;
 mod preface;
-pub(crate) mod questions;
 #[cfg(test)]
 mod samples;
 pub(crate) mod server;

@@ -8,7 +8,7 @@ use webgateway_proto::feed::{ApiCall, Question};
 
 use crate::api::{Api, Origin};
 use crate::dns::responder::ZoneResponder;
-use crate::feed::server::{CallHandler, QuestionHandler};
+use crate::feed::server::{CallHandler, DnsHandler};
 
 /// Returns the API's handler of calls that come through a node.
 pub(crate) fn calls(api: Api) -> CallHandler {
@@ -19,7 +19,7 @@ pub(crate) fn calls(api: Api) -> CallHandler {
 }
 
 /// Returns the name server's handler of questions that come through a node.
-pub(crate) fn questions(answers: ZoneResponder) -> QuestionHandler {
+pub(crate) fn questions(answers: ZoneResponder) -> DnsHandler {
     Arc::new(move |question: Question| {
         let answers = answers.clone();
         let transport = if question.tcp { Transport::Tcp } else { Transport::Udp };

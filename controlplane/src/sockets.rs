@@ -17,7 +17,7 @@ use webgateway_proto::model::ProcessListeners;
 use crate::api::server::RpcServer;
 use crate::config::Config;
 use crate::domain::GatewayListeners;
-use crate::feed::listeners::{ListenerError, Listeners};
+use crate::feed::listeners::{FeedListenError, FeedListeners};
 use crate::feed::socket::FeedSocket;
 
 /// The names of the sockets it takes from systemd.
@@ -32,7 +32,7 @@ pub(crate) struct Sockets {
     /// The listener of the API.
     pub rpc: RpcServer,
     /// The listeners of the feed.
-    pub feed: Listeners,
+    pub feed: FeedListeners,
     /// The sockets of the name server.
     pub dns: DnsSockets,
     /// The listener of metrics and probes.
@@ -47,7 +47,7 @@ pub enum ListenError {
     Bind(#[from] BindError),
     /// A listener of the feed cannot be had.
     #[error(transparent)]
-    Feed(#[from] ListenerError),
+    Feed(#[from] FeedListenError),
     /// The name server's sockets cannot be had.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
@@ -118,11 +118,11 @@ async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, Li
     }
 }
 
-fn feed(config: &Config, inherited: &mut Inherited) -> Result<Listeners, ListenError> {
+fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedListeners, ListenError> {
     let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
     let held = held.map(FeedSocket::inherit).transpose();
     let held = held.map_err(|error| ListenError::Unusable("feed", error))?;
-    Ok(Listeners::bind(&config.feed.listen, held)?)
+    Ok(FeedListeners::bind(&config.feed.listen, held)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {

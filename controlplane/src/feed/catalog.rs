@@ -66,7 +66,7 @@ impl Catalog {
 
     /// Whether a node that stands at `held` can be told the difference alone.
     #[must_use]
-    pub(crate) fn knows(&self, held: &Held) -> bool {
+    pub(crate) fn can_diff_from(&self, held: &Held) -> bool {
         held.version >= self.floor && self.position(held) == NodePosition::Known
     }
 
@@ -149,10 +149,10 @@ mod tests {
         let mut catalog = Catalog::new(history("e"), 3);
         catalog.apply(ChangeSet { version: 5, changed: vec![] });
         let held = |epoch: &str, version| Held { epoch: epoch.into(), version };
-        assert!(catalog.knows(&held("e", 3)) && catalog.knows(&held("e", 5)));
-        assert!(!catalog.knows(&held("e", 2)), "before the floor");
-        assert!(!catalog.knows(&held("e", 6)), "from the future");
-        assert!(!catalog.knows(&held("f", 5)), "of another database");
+        assert!(catalog.can_diff_from(&held("e", 3)) && catalog.can_diff_from(&held("e", 5)));
+        assert!(!catalog.can_diff_from(&held("e", 2)), "before the floor");
+        assert!(!catalog.can_diff_from(&held("e", 6)), "from the future");
+        assert!(!catalog.can_diff_from(&held("f", 5)), "of another database");
     }
 
     #[test]
@@ -162,11 +162,11 @@ mod tests {
         let changed = (1..=many).map(|i| remove(i, i)).collect();
         catalog.apply(ChangeSet { version: many, changed });
         assert_eq!(catalog.since(0).count(), MAX_TOMBSTONES as usize);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: 9 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: 10 }));
+        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: 9 }));
+        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: 10 }));
         catalog.forget_until(many - 5);
         assert_eq!(catalog.since(0).count(), 5);
-        assert!(!catalog.knows(&Held { epoch: "e".into(), version: many - 6 }));
-        assert!(catalog.knows(&Held { epoch: "e".into(), version: many - 5 }));
+        assert!(!catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 6 }));
+        assert!(catalog.can_diff_from(&Held { epoch: "e".into(), version: many - 5 }));
     }
 }

@@ -17,13 +17,13 @@ use crate::store::change::{Change, ResourceChange};
 use crate::store::{Store, StoreError, challenges};
 
 /// How long to wait when the store cannot be written.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The challenges of the moment. Clones are the same ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenges {
     store: Store,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<ChallengesState>>,
 }
 
 /// One challenge, on the feed until this is dropped.
@@ -41,24 +41,24 @@ pub(crate) struct ChallengeGuard {
 pub(crate) struct SupersededError;
 
 #[derive(Debug, Default)]
-struct State {
+struct ChallengesState {
     serial: u64,
     /// What is to be shown.
-    wanted: BTreeMap<Host, Wanted>,
+    active: BTreeMap<Host, ActiveChallenge>,
     /// What the feed says of it.
-    told: BTreeMap<Host, Told>,
-    /// What was told up to this version is in the store.
+    published: BTreeMap<Host, PublishedChange>,
+    /// What was published up to this version is in the store.
     committed: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Wanted {
+struct ActiveChallenge {
     serial: u64,
     resource: Arc<Resource>,
 }
 
 #[derive(Debug, Clone)]
-struct Told {
+struct PublishedChange {
     /// `None` once it is removed.
     serial: Option<u64>,
     version: u64,
@@ -69,18 +69,18 @@ impl Challenges {
     /// None yet. Each change of them is a revision of `store`.
     #[must_use]
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, state: Arc::new(watch::Sender::new(State::default())) }
+        Self { store, state: Arc::new(watch::Sender::new(ChallengesState::default())) }
     }
 
     /// Puts a challenge on the feed, in place of an older one for the same host.
-    pub(crate) fn show(&self, challenge: Challenge) -> ChallengeGuard {
+    pub(crate) fn publish(&self, challenge: Challenge) -> ChallengeGuard {
         let host = challenge.host.clone();
         let resource = Arc::new(Resource::Challenge(challenge));
         let mut serial = 0;
         self.state.send_modify(|state| {
             state.serial += 1;
             serial = state.serial;
-            state.wanted.insert(host.clone(), Wanted { serial, resource });
+            state.active.insert(host.clone(), ActiveChallenge { serial, resource });
         });
         ChallengeGuard { challenges: self.clone(), host, serial }
     }
@@ -91,12 +91,12 @@ impl Challenges {
         loop {
             tokio::select! {
                 // There is always a sender: ours.
-                behind = state.wait_for(State::is_behind) => drop(behind),
+                behind = state.wait_for(ChallengesState::is_behind) => drop(behind),
                 () = stop.begun() => return Ok(()),
             }
-            if let Err(error) = self.publish().await {
+            if let Err(error) = self.write_changes().await {
                 error!(%error, "challenges cannot be published, trying again");
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
             }
         }
     }
@@ -112,16 +112,16 @@ impl Challenges {
         changed
     }
 
-    async fn publish(&self) -> Result<(), StoreError> {
-        let (wanted, before) = {
+    async fn write_changes(&self) -> Result<(), StoreError> {
+        let (active, before) = {
             let state = self.state.borrow();
-            (state.wanted.clone(), state.told.clone())
+            (state.active.clone(), state.published.clone())
         };
-        let (hosts, state): (Vec<Host>, _) = (wanted.keys().cloned().collect(), Arc::clone(&self.state));
-        // Told before the commit: who reads the new revision finds what it stands for.
+        let (hosts, state): (Vec<Host>, _) = (active.keys().cloned().collect(), Arc::clone(&self.state));
+        // PublishedChange before the commit: who reads the new revision finds what it stands for.
         let write = move |tx: &mut crate::store::WriteTx<'_>| -> Result<u64, StoreError> {
             let version = challenges::record(tx, &hosts)?;
-            state.send_modify(|state| state.tell(&wanted, version));
+            state.send_modify(|state| state.record(&active, version));
             Ok(version)
         };
         match self.store.write("challenges", write).await {
@@ -130,7 +130,7 @@ impl Challenges {
                 Ok(())
             }
             Err(error) => {
-                self.state.send_modify(|state| state.told = before);
+                self.state.send_modify(|state| state.published = before);
                 Err(error)
             }
         }
@@ -152,54 +152,60 @@ impl ChallengeGuard {
         version.ok_or(SupersededError)
     }
 
-    fn version_in(&self, state: &State) -> Result<Option<u64>, SupersededError> {
-        if state.wanted.get(&self.host).is_none_or(|wanted| wanted.serial != self.serial) {
+    fn version_in(&self, state: &ChallengesState) -> Result<Option<u64>, SupersededError> {
+        if state.active.get(&self.host).is_none_or(|active| active.serial != self.serial) {
             return Err(SupersededError);
         }
-        let told = state.told.get(&self.host).filter(|told| told.serial == Some(self.serial));
-        Ok(told.map(|told| told.version).filter(|version| *version <= state.committed))
+        let published =
+            state.published.get(&self.host).filter(|published| published.serial == Some(self.serial));
+        Ok(published.map(|published| published.version).filter(|version| *version <= state.committed))
     }
 }
 
 impl Drop for ChallengeGuard {
     fn drop(&mut self) {
         self.challenges.state.send_modify(|state| {
-            if state.wanted.get(&self.host).is_some_and(|wanted| wanted.serial == self.serial) {
-                state.wanted.remove(&self.host);
+            if state.active.get(&self.host).is_some_and(|active| active.serial == self.serial) {
+                state.active.remove(&self.host);
             }
         });
     }
 }
 
-impl State {
+impl ChallengesState {
     fn is_behind(&self) -> bool {
-        let shown = self.told.iter().filter_map(|(host, told)| Some((host, told.serial?)));
-        !shown.eq(self.wanted.iter().map(|(host, wanted)| (host, wanted.serial)))
+        let shown = self.published.iter().filter_map(|(host, published)| Some((host, published.serial?)));
+        !shown.eq(self.active.iter().map(|(host, active)| (host, active.serial)))
     }
 
     fn changed(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
-        self.told.retain(|_, told| told.serial.is_some() || told.version > after);
-        let news = self.told.iter().filter(|(_, told)| told.version > after && told.version <= until);
-        news.map(|(host, told)| told.changed(host)).collect()
+        self.published.retain(|_, published| published.serial.is_some() || published.version > after);
+        let news = self
+            .published
+            .iter()
+            .filter(|(_, published)| published.version > after && published.version <= until);
+        news.map(|(host, published)| published.changed(host)).collect()
     }
 
-    /// The feed says `wanted` from `version` on.
-    fn tell(&mut self, wanted: &BTreeMap<Host, Wanted>, version: u64) {
-        for (host, told) in &mut self.told {
-            if told.serial.is_some() && !wanted.contains_key(host) {
-                *told = Told { serial: None, version, change: Change::Remove { at_once: false } };
+    /// The feed says `active` from `version` on.
+    fn record(&mut self, active: &BTreeMap<Host, ActiveChallenge>, version: u64) {
+        for (host, published) in &mut self.published {
+            if published.serial.is_some() && !active.contains_key(host) {
+                *published =
+                    PublishedChange { serial: None, version, change: Change::Remove { at_once: false } };
             }
         }
-        for (host, Wanted { serial, resource }) in wanted {
-            if self.told.get(host).is_none_or(|told| told.serial != Some(*serial)) {
+        for (host, ActiveChallenge { serial, resource }) in active {
+            if self.published.get(host).is_none_or(|published| published.serial != Some(*serial)) {
                 let change = Change::Put(Arc::clone(resource));
-                self.told.insert(host.clone(), Told { serial: Some(*serial), version, change });
+                self.published
+                    .insert(host.clone(), PublishedChange { serial: Some(*serial), version, change });
             }
         }
     }
 }
 
-impl Told {
+impl PublishedChange {
     fn changed(&self, host: &Host) -> ResourceChange {
         let name = ResourceName::Challenge(host.clone());
         ResourceChange { name, version: self.version, change: self.change.clone() }

@@ -18,7 +18,7 @@ pub(crate) struct Batch {
 /// else everything.
 #[must_use]
 pub(crate) fn diff(catalog: &Catalog, held: Option<&Held>) -> Batch {
-    let after = held.filter(|held| catalog.knows(held)).map(|held| held.version);
+    let after = held.filter(|held| catalog.can_diff_from(held)).map(|held| held.version);
     Batch { catalog: catalog.clone(), after }
 }
 
@@ -37,7 +37,7 @@ impl Batch {
 
     /// Whether it says something about the resource, be it by leaving it out of a full batch.
     #[must_use]
-    pub(crate) fn tells_of(&self, name: &ResourceName) -> bool {
+    pub(crate) fn affects(&self, name: &ResourceName) -> bool {
         let Some(after) = self.after else { return true };
         self.catalog.version_of(name).is_some_and(|version| version > after)
     }
@@ -46,7 +46,7 @@ impl Batch {
     pub(crate) fn messages(&self) -> impl Iterator<Item = ToNode> {
         let settings = &ResourceName::Settings;
         let told = self.catalog.since(self.after.unwrap_or(0)).filter(move |(name, _)| *name != settings);
-        let first = self.catalog.change_of(settings).filter(|_| self.tells_of(settings));
+        let first = self.catalog.change_of(settings).filter(|_| self.affects(settings));
         let first = first.map(|change| (settings, change));
         let told = first.into_iter().chain(told).filter_map(|(name, change)| self.message(name, change));
         let begin = ToNode::Begin { full: self.is_full() };
@@ -119,7 +119,7 @@ mod tests {
         let removal = ToNode::Remove { name: route_name(3), at_once: false };
         let messages: Vec<_> = batch.messages().collect();
         assert_eq!(messages, [ToNode::Begin { full: false }, removal, ToNode::End(held("e", 3))]);
-        assert!(batch.tells_of(&route_name(3)) && !batch.tells_of(&route_name(1)));
+        assert!(batch.affects(&route_name(3)) && !batch.affects(&route_name(1)));
         assert_eq!(diff(&catalog(), Some(&held("e", 3))).messages().count(), 2);
     }
 }

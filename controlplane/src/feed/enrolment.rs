@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError, WriteTx, invites};
 /// The largest message taken: a secret, or a certificate request.
 pub(super) const MAX_MESSAGE: usize = 8 * 1024;
 /// How often one network may try to join a minute.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).unwrap();
+const JOINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
 /// The service and what it needs.
 #[derive(Clone)]
@@ -41,20 +41,20 @@ pub(crate) struct Enrolment {
     /// How long a node's certificate is good.
     pub lifetime: Duration,
     /// How often one network may try.
-    pub attempts: NetworkRateLimit,
+    pub rate_limit: NetworkRateLimit,
 }
 
 /// How often one network may try to join.
 #[must_use]
-pub(crate) fn attempts() -> NetworkRateLimit {
-    NetworkRateLimit::new(Quota::per_minute(ATTEMPTS))
+pub(crate) fn join_rate_limit() -> NetworkRateLimit {
+    NetworkRateLimit::new(Quota::per_minute(JOINS_PER_MINUTE))
 }
 
 /// Why somebody gets no certificate.
 #[derive(Debug, Error)]
 enum EnrolmentError {
     #[error("too many attempts to join from this network: wait a minute")]
-    TooMany,
+    RateLimited,
     #[error("the token is not known here: was it made by this gateway, and not long ago?")]
     Unknown,
     #[error("the token was used already, it is good once: `gwctl nodes invite {0}` makes another")]
@@ -72,7 +72,7 @@ enum EnrolmentError {
 }
 
 /// An attempt to join with a token.
-struct Attempt {
+struct JoinAttempt {
     peer: Peer,
     /// SHA-256 of the token's secret.
     secret_hash: [u8; 32],
@@ -82,26 +82,26 @@ struct Attempt {
 }
 
 /// A node with a new certificate, and the revision of that.
-struct Enrolled {
+struct EnrolledNode {
     name: NodeName,
     signed: NodeCertificate,
     version: u64,
 }
 
 impl Enrolment {
-    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<Enrolled, EnrolmentError> {
-        if peer.address().is_some_and(|address| !self.attempts.admits(Network::of(address))) {
-            return Err(EnrolmentError::TooMany);
+    async fn join(&self, peer: Peer, request: wire::JoinRequest) -> Result<EnrolledNode, EnrolmentError> {
+        if peer.address().is_some_and(|address| !self.rate_limit.admits(Network::of(address))) {
+            return Err(EnrolmentError::RateLimited);
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &request.secret).as_ref());
-        let attempt = Attempt { peer, secret_hash: hash, csr: request.csr, now: self.clock.now() };
+        let attempt = JoinAttempt { peer, secret_hash: hash, csr: request.csr, now: self.clock.now() };
         let this = self.clone();
         self.store.write(action::NODES_JOIN, move |tx| this.admit(tx, &attempt)).await
     }
 
-    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<Enrolled, EnrolmentError> {
-        let Attempt { peer, secret_hash, csr, now } = attempt;
+    fn admit(&self, tx: &mut WriteTx<'_>, attempt: &JoinAttempt) -> Result<EnrolledNode, EnrolmentError> {
+        let JoinAttempt { peer, secret_hash, csr, now } = attempt;
         let now = *now;
         let invite = invites::find(tx, secret_hash)?.ok_or(EnrolmentError::Unknown)?;
         let name = invite.name;
@@ -119,7 +119,7 @@ impl Enrolment {
         let signed = self.authority.sign(csr, &node, now, self.lifetime)?;
         let NodeIdentity { name, member } = node;
         invites::mark_used(tx, secret_hash, now)?;
-        nodes::join(tx, name.as_str(), &given(member, &signed), now)?;
+        nodes::join(tx, name.as_str(), &certificate_record(member, &signed), now)?;
         let entry = AuditEntry {
             at: now,
             caller: format!("node/{name}"),
@@ -131,10 +131,10 @@ impl Enrolment {
             request: None,
         };
         audit::insert(tx, &entry)?;
-        Ok(Enrolled { name, signed, version: tx.revise()? })
+        Ok(EnrolledNode { name, signed, version: tx.revise()? })
     }
 
-    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<Enrolled, EnrolmentError> {
+    async fn renew(&self, peer: Peer, request: wire::RenewRequest) -> Result<EnrolledNode, EnrolmentError> {
         self.members.admit(&peer)?;
         let Peer::Remote { member: Some(member), .. } = peer else {
             return Err(AdmissionError::NoCertificate.into());
@@ -147,16 +147,16 @@ impl Enrolment {
             let name: NodeName = node.name.parse().map_err(|_| AdmissionError::Unlisted)?;
             let node = NodeIdentity { name, member };
             let signed = this.authority.sign(&request.csr, &node, now, this.lifetime)?;
-            nodes::renew(tx, &given(member, &signed))?;
-            Ok(Enrolled { name: node.name, signed, version: tx.revise()? })
+            nodes::renew(tx, &certificate_record(member, &signed))?;
+            Ok(EnrolledNode { name: node.name, signed, version: tx.revise()? })
         };
         self.store.write("nodes.renew", again).await
     }
 
     /// Answers when the list has the node, so that it is let in when it comes.
-    async fn answer(&self, enrolled: Enrolled) -> Response<wire::NodeCertificate> {
-        let Enrolled { name, signed, version } = enrolled;
-        self.members.reached(version).await;
+    async fn respond(&self, enrolled: EnrolledNode) -> Response<wire::NodeCertificate> {
+        let EnrolledNode { name, signed, version } = enrolled;
+        self.members.wait_for_revision(version).await;
         Response::new(wire::NodeCertificate {
             chain: vec![signed.certificate.to_vec().into()],
             roots: vec![self.authority.root().to_vec().into()],
@@ -165,12 +165,12 @@ impl Enrolment {
     }
 }
 
-fn given(member: Uuid, signed: &NodeCertificate) -> NodeCertificateRecord {
+fn certificate_record(member: Uuid, signed: &NodeCertificate) -> NodeCertificateRecord {
     NodeCertificateRecord { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
 }
 
 /// Returns the peer of a request; a connection that does not say is refused.
-pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
     request.extensions().get::<Peer>().copied().ok_or_else(|| Status::internal("a connection without a peer"))
 }
 
@@ -189,7 +189,7 @@ impl From<&AdmissionError> for Status {
 impl From<EnrolmentError> for Status {
     fn from(refused: EnrolmentError) -> Self {
         match &refused {
-            EnrolmentError::TooMany => Self::resource_exhausted(refused.to_string()),
+            EnrolmentError::RateLimited => Self::resource_exhausted(refused.to_string()),
             EnrolmentError::Unknown
             | EnrolmentError::Used(_)
             | EnrolmentError::Expired(_)
@@ -214,22 +214,22 @@ impl wire::enrolment_server::Enrolment for Enrolment {
         &self,
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::NodeCertificate>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let joined = Enrolment::join(self, peer, request.into_inner()).await;
         let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "somebody cannot join"))?;
         info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "a node joined");
-        Ok(self.answer(joined).await)
+        Ok(self.respond(joined).await)
     }
 
     async fn renew(
         &self,
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::NodeCertificate>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let renewed = Enrolment::renew(self, peer, request.into_inner()).await;
         let renewed = renewed.inspect_err(|reason| warn!(from = %peer, %reason, "a node cannot renew"))?;
         info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "a node renewed its certificate");
-        Ok(self.answer(renewed).await)
+        Ok(self.respond(renewed).await)
     }
 }
 

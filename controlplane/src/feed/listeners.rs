@@ -22,7 +22,7 @@ use webgateway_process::{BindError, Network, Slot, Slots, Tasks};
 
 use super::members::Members;
 use super::peer::Peer;
-use super::preface::{Guarded, Transport};
+use super::preface::{FeedConnection, Transport};
 use super::socket::{FeedSocket, FeedSocketError};
 use crate::config::FeedAddress;
 use crate::pki::authority::member;
@@ -34,14 +34,14 @@ const QUEUE: usize = 64;
 
 /// Listening sockets.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners {
+pub(crate) struct FeedListeners {
     local: Vec<FeedSocket>,
     remote: Vec<TcpListener>,
 }
 
 /// A listener cannot be had.
 #[derive(Debug, Error)]
-pub enum ListenerError {
+pub enum FeedListenError {
     /// A socket of this machine cannot be had.
     #[error(transparent)]
     Unix(#[from] FeedSocketError),
@@ -60,14 +60,14 @@ pub(crate) struct FeedAcceptor {
     /// The time within which a connection must have shaken hands, and again within which it must begin as HTTP/2.
     pub limit: Duration,
     /// Connections that no node makes.
-    pub garbage: Counter,
+    pub protocol_errors: Counter,
     /// Runs the tasks of listeners and handshakes.
     pub tasks: Tasks,
 }
 
-impl Listeners {
+impl FeedListeners {
     /// Binds them all; a socket that is `held` already stands for those of this machine.
-    pub(crate) fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, ListenerError> {
+    pub(crate) fn bind(listen: &[FeedAddress], held: Option<FeedSocket>) -> Result<Self, FeedListenError> {
         let mut listeners = Self::default();
         let is_held = held.is_some();
         let options = ListenOptions::among(listen.iter().filter_map(|address| match address {
@@ -91,7 +91,10 @@ impl Listeners {
     }
 
     /// Returns the connections of all listeners; none any more when the process stops.
-    pub(super) fn incoming(self, acceptor: &FeedAcceptor) -> impl Stream<Item = io::Result<Guarded>> + use<> {
+    pub(super) fn incoming(
+        self,
+        acceptor: &FeedAcceptor,
+    ) -> impl Stream<Item = io::Result<FeedConnection>> + use<> {
         let (queue, connections) = mpsc::channel(QUEUE);
         for socket in self.local {
             acceptor.tasks.essential("feed socket", acceptor.clone().local(socket, queue.clone()));
@@ -105,7 +108,7 @@ impl Listeners {
     }
 }
 
-type Queue = mpsc::Sender<Guarded>;
+type Queue = mpsc::Sender<FeedConnection>;
 
 /// A connection from a remote peer that has not shaken hands yet.
 struct Incoming {
@@ -119,9 +122,9 @@ impl FeedAcceptor {
         let stop = self.tasks.stop().clone();
         let errors = self.tasks.metrics().accept_errors("feed");
         let acceptor = Acceptor { name: "feed", listener: socket, admission: queue, errors };
-        let accepting = acceptor.run(|stream, _, place: OwnedPermit<Guarded>| {
+        let accepting = acceptor.run(|stream, _, place: OwnedPermit<FeedConnection>| {
             let transport = Transport::Unix(stream);
-            place.send(Guarded::new(transport, Peer::Local, self.limit, self.garbage.clone()));
+            place.send(FeedConnection::new(transport, Peer::Local, self.limit, self.protocol_errors.clone()));
         });
         tokio::select! {
             () = accepting => {}
@@ -142,7 +145,7 @@ impl FeedAcceptor {
         let accepting = acceptor.run(|stream, address, ()| {
             let (slot, evicted) = unenrolled.take_or_evict(Network::of(address.ip()));
             if evicted {
-                self.garbage.inc();
+                self.protocol_errors.inc();
                 debug!(%address, "too many unenrolled connections, one is cut");
             }
             let connection = Incoming { stream, address, slot };
@@ -166,11 +169,11 @@ impl FeedAcceptor {
             shaken = timeout(self.limit, handshake) => match shaken {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
-                    self.garbage.inc();
+                    self.protocol_errors.inc();
                     return debug!(%address, %error, "a handshake failed");
                 }
                 Err(_) => {
-                    self.garbage.inc();
+                    self.protocol_errors.inc();
                     return debug!(%address, "a handshake took too long");
                 }
             },
@@ -179,7 +182,12 @@ impl FeedAcceptor {
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = Peer::Remote { address, member: shown.and_then(member) };
-        let guarded = Guarded::new(Transport::Tls(Box::new(stream)), peer, self.limit, self.garbage.clone());
+        let guarded = FeedConnection::new(
+            Transport::Tls(Box::new(stream)),
+            peer,
+            self.limit,
+            self.protocol_errors.clone(),
+        );
         let guarded = match self.members.admit(&peer) {
             Ok(_) => guarded,
             Err(_) => guarded.unenrolled(slot),

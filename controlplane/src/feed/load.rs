@@ -22,11 +22,11 @@ use crate::store::feed::{self, changes_since, record};
 use crate::store::{Store, StoreError, challenges, tombstones};
 
 /// How long to wait when the store cannot be read.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How long a deletion is remembered; a node that was away for longer gets everything anew.
-const REMEMBERED: time::Duration = time::Duration::days(30);
+const TOMBSTONE_RETENTION: time::Duration = time::Duration::days(30);
 /// How often what was deleted longer ago is forgotten.
-const COMPACTION: Duration = Duration::from_secs(3600);
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The store is gone while the process lives.
 #[derive(Debug, Clone, Copy, Error)]
@@ -53,7 +53,7 @@ pub(crate) struct Loader {
 }
 
 /// The reason why the loader looks again.
-enum Woken {
+enum Wakeup {
     /// The store has a newer revision.
     Revision,
     /// Other listeners of the gateway are known.
@@ -94,24 +94,24 @@ impl Loader {
         // The catalog may have been read some time ago.
         listeners.mark_changed();
         let mut settings = None;
-        let mut compaction = interval(COMPACTION);
+        let mut compaction = interval(COMPACTION_INTERVAL);
         loop {
             let version = catalog.borrow().version();
-            let woken = tokio::select! {
-                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| Woken::Revision),
-                Ok(()) = listeners.changed() => Ok(Woken::Listeners),
-                _ = compaction.tick() => Ok(Woken::Compaction),
+            let wakeup = tokio::select! {
+                newer = revision.wait_for(|revision| *revision > version) => newer.map(|_| Wakeup::Revision),
+                Ok(()) = listeners.changed() => Ok(Wakeup::Listeners),
+                _ = compaction.tick() => Ok(Wakeup::Compaction),
                 () = stop.begun() => return Ok(()),
             };
-            match woken.map_err(|_| StoreGoneError)? {
-                Woken::Revision => {}
-                Woken::Listeners => {
+            match wakeup.map_err(|_| StoreGoneError)? {
+                Wakeup::Revision => {}
+                Wakeup::Listeners => {
                     let known = listeners.borrow_and_update().clone();
-                    settings = self.renewed_settings(&known).await.or(settings);
+                    settings = self.settings_or_log(&known).await.or(settings);
                     continue;
                 }
-                Woken::Compaction => {
-                    self.forget(&catalog).await;
+                Wakeup::Compaction => {
+                    self.compact_catalog(&catalog).await;
                     continue;
                 }
             }
@@ -125,7 +125,7 @@ impl Loader {
                 }
                 Err(error) => {
                     error!(%error, "the nodes cannot be told of a change, trying again");
-                    sleep(PAUSE).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Loader {
         Ok(ResourceChange { name: ResourceName::Settings, version: write.await?, change })
     }
 
-    async fn renewed_settings(&self, known: &ListenerSnapshot) -> Option<ResourceChange> {
+    async fn settings_or_log(&self, known: &ListenerSnapshot) -> Option<ResourceChange> {
         let settings = self.settings(known).await;
         settings
             .inspect_err(|error| error!(%error, "the nodes cannot be told of the gateway's listeners"))
@@ -155,7 +155,7 @@ impl Loader {
     }
 
     /// Nobody is told: what is forgotten is no news.
-    async fn forget(&self, catalog: &watch::Sender<Catalog>) {
+    async fn compact_catalog(&self, catalog: &watch::Sender<Catalog>) {
         match self.compact().await {
             Ok(floor) => drop(catalog.send_if_modified(|catalog| {
                 catalog.forget_until(floor);
@@ -166,7 +166,7 @@ impl Loader {
     }
 
     async fn compact(&self) -> Result<u64, StoreError> {
-        let before = self.clock.now() - REMEMBERED;
+        let before = self.clock.now() - TOMBSTONE_RETENTION;
         self.store.write("compaction", move |tx| tombstones::compact(tx, MAX_TOMBSTONES, before)).await
     }
 
@@ -174,14 +174,14 @@ impl Loader {
         let key = Arc::clone(&self.key);
         let mut changes = self.store.read("feed", move |tx| changes_since(tx, version, &key)).await?;
         for changed in &mut changes.changed {
-            self.admit(changed);
+            self.remove_if_forbidden(changed);
         }
         changes.changed.extend(self.challenges.changed(version, changes.version));
         Ok(changes)
     }
 
     /// Takes out a route to where no backend may be any more.
-    fn admit(&self, changed: &mut ResourceChange) {
+    fn remove_if_forbidden(&self, changed: &mut ResourceChange) {
         let Change::Put(resource) = &changed.change else { return };
         let Resource::Route(route) = resource.as_ref() else { return };
         let backends = route.destination.backends.as_slice();

@@ -17,19 +17,19 @@ use crate::store::nodes::{NodeRecord, changed_since};
 use crate::store::{Store, StoreError};
 
 /// How long to wait before a store that failed is read again.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Between two looks at least: changes that come one after another are read together.
-const APART: Duration = Duration::from_millis(50);
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a change may take to get here from the store.
-const ARRIVAL: Duration = Duration::from_secs(5);
+const REVISION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The list. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(crate) struct Members(Arc<Inner>);
+pub(crate) struct Members(Arc<MembersInner>);
 
 #[derive(Debug)]
-struct Inner {
-    list: RwLock<List>,
+struct MembersInner {
+    list: RwLock<MemberList>,
     /// The revision up to which the store was read.
     read: watch::Sender<u64>,
     changed: watch::Sender<()>,
@@ -37,7 +37,7 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct List {
+struct MemberList {
     nodes: HashMap<String, NodeRecord>,
     names: HashMap<Uuid, String>,
 }
@@ -63,11 +63,11 @@ pub enum AdmissionError {
     Expired(String),
     /// It says another name than its certificate.
     #[error(
-        "it calls itself `{said}`, but its certificate is that of `{certificate}`: set `node` to that or leave it out"
+        "it calls itself `{claimed}`, but its certificate is that of `{certificate}`: set `node` to that or leave it out"
     )]
     OtherName {
         /// What its Hello says.
-        said: String,
+        claimed: String,
         /// What its certificate says.
         certificate: String,
     },
@@ -78,7 +78,7 @@ impl Members {
     #[must_use]
     pub(crate) fn new(clock: Clock) -> Self {
         let (read, changed) = (watch::Sender::new(0), watch::Sender::new(()));
-        Self(Arc::new(Inner { list: RwLock::default(), read, changed, clock }))
+        Self(Arc::new(MembersInner { list: RwLock::default(), read, changed, clock }))
     }
 
     /// The name of this peer; `None` for one of this machine, which may call itself as it likes.
@@ -98,9 +98,9 @@ impl Members {
     }
 
     /// Whether this peer may be, or stay, the node `name`; and if so, whether it is to be drained.
-    pub(crate) fn standing(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
+    pub(crate) fn authorize(&self, peer: &Peer, name: &str) -> Result<bool, AdmissionError> {
         if let Some(certificate) = self.admit(peer)?.filter(|certificate| certificate != name) {
-            return Err(AdmissionError::OtherName { said: name.chars().take(80).collect(), certificate });
+            return Err(AdmissionError::OtherName { claimed: name.chars().take(80).collect(), certificate });
         }
         let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
         Ok(list.nodes.get(name).is_some_and(|node| node.drained && !node.removed))
@@ -113,10 +113,10 @@ impl Members {
     }
 
     /// Waits until what the store was told with revision `version` is known here.
-    pub(crate) async fn reached(&self, version: u64) {
+    pub(crate) async fn wait_for_revision(&self, version: u64) {
         let mut read = self.0.read.subscribe();
         // Late is no error: it will be known all the same.
-        let _ = tokio::time::timeout(ARRIVAL, read.wait_for(|read| *read >= version)).await;
+        let _ = tokio::time::timeout(REVISION_TIMEOUT, read.wait_for(|read| *read >= version)).await;
     }
 
     /// Reads what is new in the store.
@@ -127,7 +127,7 @@ impl Members {
                 Ok((tx.revision()?, changed_since(tx, since)?))
             })
             .await?;
-        self.learn(version, records);
+        self.update(version, records);
         Ok(())
     }
 
@@ -144,31 +144,31 @@ impl Members {
                     if gone.is_err() {
                         return Ok(());
                     }
-                    tokio::time::sleep_until(began + APART).await;
+                    tokio::time::sleep_until(began + MIN_READ_INTERVAL).await;
                 }
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = tokio::time::sleep(RETRY_DELAY), if failed => {}
                 () = stop.begun() => return Ok(()),
             }
         }
     }
 
-    fn learn(&self, version: u64, records: Vec<NodeRecord>) {
-        let news = !records.is_empty();
+    fn update(&self, version: u64, records: Vec<NodeRecord>) {
+        let is_changed = !records.is_empty();
         {
             let mut list = self.0.list.write().unwrap_or_else(PoisonError::into_inner);
             for record in records {
-                list.take(record);
+                list.insert(record);
             }
         }
-        if news {
+        if is_changed {
             self.0.changed.send_replace(());
         }
         self.0.read.send_replace(version);
     }
 }
 
-impl List {
-    fn take(&mut self, record: NodeRecord) {
+impl MemberList {
+    fn insert(&mut self, record: NodeRecord) {
         let name = record.name.clone();
         if let Some(member) = record.member {
             self.names.insert(member, name.clone());
@@ -186,26 +186,26 @@ pub(super) struct Membership {
     peer: Peer,
     name: String,
     changed: watch::Receiver<()>,
-    told: bool,
+    sent_drain: bool,
 }
 
 impl Membership {
     /// A node that just said who it is.
     pub(super) fn new(members: &Members, peer: Peer, name: &str) -> Result<Self, AdmissionError> {
-        members.standing(&peer, name)?;
+        members.authorize(&peer, name)?;
         let changed = members.changed();
-        Ok(Self { members: members.clone(), peer, name: name.to_owned(), changed, told: false })
+        Ok(Self { members: members.clone(), peer, name: name.to_owned(), changed, sent_drain: false })
     }
 
     /// What the node is still to be told of drain, if it may stay.
-    pub(super) fn untold(&self) -> Result<Option<bool>, AdmissionError> {
-        let drain = self.members.standing(&self.peer, &self.name)?;
-        Ok((drain != self.told).then_some(drain))
+    pub(super) fn pending_drain(&self) -> Result<Option<bool>, AdmissionError> {
+        let drain = self.members.authorize(&self.peer, &self.name)?;
+        Ok((drain != self.sent_drain).then_some(drain))
     }
 
     /// It was told.
-    pub(super) fn told(&mut self, drain: bool) {
-        self.told = drain;
+    pub(super) fn mark_drain_sent(&mut self, drain: bool) {
+        self.sent_drain = drain;
     }
 
     /// Resolves after a change of the list.
@@ -232,24 +232,24 @@ mod tests {
     fn only_remote_nodes_on_the_list_come_in_and_by_their_own_name() {
         let members = Members::new(Clock::system());
         let (id, other) = (Uuid::new_v4(), Uuid::new_v4());
-        members.learn(1, vec![record("fra", Some(id))]);
+        members.update(1, vec![record("fra", Some(id))]);
         assert_eq!(members.admit(&Peer::Local), Ok(None));
         assert_eq!(members.admit(&remote(None)), Err(AdmissionError::NoCertificate));
         assert_eq!(members.admit(&remote(Some(other))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(id))), Ok(Some("fra".into())));
-        assert_eq!(members.standing(&remote(Some(id)), "fra"), Ok(false));
-        assert!(matches!(members.standing(&remote(Some(id)), "ams"), Err(AdmissionError::OtherName { .. })));
-        assert_eq!(members.standing(&Peer::Local, "anything"), Ok(false));
+        assert_eq!(members.authorize(&remote(Some(id)), "fra"), Ok(false));
+        assert!(matches!(members.authorize(&remote(Some(id)), "ams"), Err(AdmissionError::OtherName { .. })));
+        assert_eq!(members.authorize(&Peer::Local, "anything"), Ok(false));
     }
 
     #[test]
     fn removal_and_a_new_invitation_leave_the_old_certificate_out() {
         let members = Members::new(Clock::system());
         let (old, new) = (Uuid::new_v4(), Uuid::new_v4());
-        members.learn(1, vec![record("fra", Some(old))]);
-        members.learn(2, vec![NodeRecord { removed: true, ..record("fra", Some(old)) }]);
+        members.update(1, vec![record("fra", Some(old))]);
+        members.update(2, vec![NodeRecord { removed: true, ..record("fra", Some(old)) }]);
         assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Removed("fra".into())));
-        members.learn(3, vec![record("fra", Some(new))]);
+        members.update(3, vec![record("fra", Some(new))]);
         assert_eq!(members.admit(&remote(Some(old))), Err(AdmissionError::Unlisted));
         assert_eq!(members.admit(&remote(Some(new))), Ok(Some("fra".into())));
     }
@@ -258,21 +258,21 @@ mod tests {
     fn an_ended_certificate_is_out_also_while_it_is_connected() {
         let members = Members::new(Clock::system());
         let (id, past) = (Uuid::new_v4(), time::OffsetDateTime::UNIX_EPOCH);
-        members.learn(1, vec![NodeRecord { not_after: Some(past), ..record("fra", Some(id)) }]);
+        members.update(1, vec![NodeRecord { not_after: Some(past), ..record("fra", Some(id)) }]);
         assert_eq!(members.admit(&remote(Some(id))), Err(AdmissionError::Expired("fra".into())));
     }
 
     #[tokio::test]
     async fn a_node_is_told_of_drain_once_each_time() {
         let members = Members::new(Clock::system());
-        let mut standing = Membership::new(&members, Peer::Local, "story").unwrap();
-        assert_eq!(standing.untold(), Ok(None));
-        members.learn(1, vec![NodeRecord { drained: true, ..record("story", None) }]);
-        standing.changed().await;
-        assert_eq!(standing.untold(), Ok(Some(true)));
-        standing.told(true);
-        assert_eq!(standing.untold(), Ok(None));
-        members.learn(2, vec![record("story", None)]);
-        assert_eq!(standing.untold(), Ok(Some(false)));
+        let mut membership = Membership::new(&members, Peer::Local, "story").unwrap();
+        assert_eq!(membership.pending_drain(), Ok(None));
+        members.update(1, vec![NodeRecord { drained: true, ..record("story", None) }]);
+        membership.changed().await;
+        assert_eq!(membership.pending_drain(), Ok(Some(true)));
+        membership.mark_drain_sent(true);
+        assert_eq!(membership.pending_drain(), Ok(None));
+        members.update(2, vec![record("story", None)]);
+        assert_eq!(membership.pending_drain(), Ok(Some(false)));
     }
 }

@@ -1,6 +1,6 @@
 //! The nodes that are or were connected: what each holds, and what it could not use.
 
-mod asked;
+mod queries;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use tracing::{info, warn};
 use webgateway_proto::feed::BackendHealth;
 use webgateway_proto::model::{Backend, Host};
 
+use super::explain::ExplainClient;
 use super::peer::Peer;
-use super::questions::Asker;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::domain::{AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeStatus, RejectedResource};
@@ -60,7 +60,7 @@ pub(crate) struct Node {
 
 /// Why a node is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum InvalidNodeError {
+pub(crate) enum InvalidHelloError {
     /// No name, a long one, or one that cannot be printed.
     #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
     Text,
@@ -69,29 +69,29 @@ pub(crate) enum InvalidNodeError {
 /// The nodes. Clones are the same list.
 #[derive(Debug, Clone)]
 pub(crate) struct Nodes {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NodesState>>,
     changed: Arc<watch::Sender<()>>,
     clock: Clock,
     connected: Gauge,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NodesState {
     streams: u64,
-    nodes: BTreeMap<String, Entry>,
+    nodes: BTreeMap<String, NodeEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct NodeEntry {
     node: Node,
     stream: u64,
     replaced: CancellationToken,
-    asker: Option<Asker>,
+    explain_client: Option<ExplainClient>,
 }
 
 /// One node's stream, on the list while it lives.
 #[derive(Debug)]
-pub(crate) struct Connected {
+pub(crate) struct NodeConnection {
     nodes: Nodes,
     name: String,
     stream: u64,
@@ -117,10 +117,10 @@ impl Nodes {
         name: &str,
         build: &str,
         peer: &Peer,
-    ) -> Result<Connected, InvalidNodeError> {
+    ) -> Result<NodeConnection, InvalidHelloError> {
         let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
-            return Err(InvalidNodeError::Text);
+            return Err(InvalidHelloError::Text);
         }
         let mut state = self.state();
         state.streams += 1;
@@ -144,15 +144,18 @@ impl Nodes {
             draining: false,
             down: BTreeMap::new(),
         };
-        state.nodes.insert(name.to_owned(), Entry { node, stream, replaced: replaced.clone(), asker: None });
+        state.nodes.insert(
+            name.to_owned(),
+            NodeEntry { node, stream, replaced: replaced.clone(), explain_client: None },
+        );
         state.forget_long_gone();
         self.connected.set(state.connected());
         self.changed.send_replace(());
         info!(node = name, build, from = %peer, "a node connected");
-        Ok(Connected { nodes: self.clone(), name: name.to_owned(), stream, replaced })
+        Ok(NodeConnection { nodes: self.clone(), name: name.to_owned(), stream, replaced })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NodesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,7 +171,7 @@ impl NodeDirectory for Nodes {
     }
 
     async fn explain(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
-        self.ask_all(host, limit).await
+        self.explain_all(host, limit).await
     }
 }
 
@@ -189,7 +192,7 @@ fn status(node: Node) -> NodeStatus {
     }
 }
 
-impl State {
+impl NodesState {
     fn connected(&self) -> i64 {
         self.nodes.values().map(|entry| i64::from(entry.node.connected)).sum()
     }
@@ -205,7 +208,7 @@ impl State {
     }
 }
 
-impl Connected {
+impl NodeConnection {
     /// The node's name.
     #[must_use]
     pub(crate) fn name(&self) -> &str {
@@ -218,7 +221,7 @@ impl Connected {
     }
 
     /// Takes over what the session knows.
-    pub(crate) fn progressed(&self, session: &Session) {
+    pub(crate) fn set_progress(&self, session: &Session) {
         self.update(|node| {
             (node.acked, node.held) = (session.acked(), session.held());
             node.rejects.clone_from(session.rejects());
@@ -226,22 +229,22 @@ impl Connected {
     }
 
     /// Takes over what the node says of itself.
-    pub(crate) fn reported(&self, connections: u64, requests: u64, draining: bool) {
+    pub(crate) fn set_status(&self, connections: u64, requests: u64, draining: bool) {
         self.update(|node| {
             (node.connections, node.requests, node.draining) = (connections, requests, draining)
         });
     }
 
     /// Can be asked through this from now on.
-    pub(crate) fn listens(&self, asker: Asker) {
+    pub(crate) fn set_explain_client(&self, client: ExplainClient) {
         if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name).filter(|e| e.stream == self.stream)
         {
-            entry.asker = Some(asker);
+            entry.explain_client = Some(client);
         }
     }
 
     /// Takes over which backends are out, or back.
-    pub(crate) fn sees(&self, changed: Vec<BackendHealth>) {
+    pub(crate) fn update_backend_health(&self, changed: Vec<BackendHealth>) {
         self.update(|node| {
             for BackendHealth { backend, down } in changed {
                 match down {
@@ -265,7 +268,7 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for NodeConnection {
     fn drop(&mut self) {
         let now = self.nodes.clock.now();
         self.update(|node| (node.connected, node.since) = (false, now));

@@ -27,19 +27,26 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream that fails as soon as it is seen not to begin with [`PREFACE`], or does not within a limit.
-pub(super) struct Guarded {
+/// A stream that fails as soon as it is matched not to begin with [`PREFACE`], or does not within a limit.
+pub(super) struct FeedConnection {
     stream: Transport,
     peer: Peer,
-    seen: usize,
+    matched: usize,
     limit: Option<Pin<Box<Sleep>>>,
     unenrolled: Option<(Pin<Box<Sleep>>, Slot<Network>)>,
-    garbage: Counter,
+    protocol_errors: Counter,
 }
 
-impl Guarded {
-    pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, garbage: Counter) -> Self {
-        Self { stream, peer, seen: 0, limit: Some(Box::pin(sleep(limit))), unenrolled: None, garbage }
+impl FeedConnection {
+    pub(super) fn new(stream: Transport, peer: Peer, limit: Duration, protocol_errors: Counter) -> Self {
+        Self {
+            stream,
+            peer,
+            matched: 0,
+            limit: Some(Box::pin(sleep(limit))),
+            unenrolled: None,
+            protocol_errors,
+        }
     }
 
     /// Returns the stream of a peer that is not enrolled: it ends soon, and at once if it loses its slot.
@@ -49,23 +56,23 @@ impl Guarded {
     }
 
     fn refuse(&self, what: &'static str) -> Poll<io::Result<()>> {
-        self.garbage.inc();
+        self.protocol_errors.inc();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)))
     }
 
     /// Whether what was read fits the preface so far.
     fn check(&mut self, read: &[u8]) -> bool {
-        let expected = &PREFACE[self.seen..];
+        let expected = &PREFACE[self.matched..];
         let compared = expected.len().min(read.len());
-        self.seen += compared;
-        if self.seen == PREFACE.len() {
+        self.matched += compared;
+        if self.matched == PREFACE.len() {
             self.limit = None;
         }
         expected[..compared] == read[..compared]
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for FeedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,7 +99,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for FeedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -138,7 +145,7 @@ impl AsyncWrite for Transport {
     }
 }
 
-impl Connected for Guarded {
+impl Connected for FeedConnection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {

@@ -17,15 +17,15 @@ use tracing::{debug, info, warn};
 use webgateway_process::Tasks;
 use webgateway_proto::feed::{ApiCall, ApiReply, FromNode, Held, MAX_BODY, Question, ToNode, wire};
 
-use self::stream::{Stream, StreamEndError};
+use self::stream::{NodeStream, StreamEndError};
 use super::catalog::Catalog;
 use super::diff::Batch;
-use super::enrolment::{self, Enrolment, peer};
-use super::listeners::{FeedAcceptor, Listeners};
+use super::enrolment::{self, Enrolment, peer_of};
+use super::explain::{ExplainQueue, explain_channel};
+use super::listeners::{FeedAcceptor, FeedListeners};
 use super::members::{Members, Membership};
-use super::nodes::{Connected, Nodes};
+use super::nodes::{NodeConnection, Nodes};
 use super::peer::Peer;
-use super::questions::{Questions, questions};
 use super::session::Session;
 use crate::domain::GatewayListeners;
 use crate::store::history::NodePosition;
@@ -44,7 +44,7 @@ pub(crate) type CallHandler =
     Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
 
 /// Answers a DNS message that came through a node, if it deserves an answer.
-pub(crate) type QuestionHandler =
+pub(crate) type DnsHandler =
     Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
 /// The time limits of a node's connection.
@@ -53,7 +53,7 @@ pub(crate) struct Timeouts {
     /// The interval between two heartbeats.
     pub heartbeat: Duration,
     /// The time after which a node that says nothing is dropped.
-    pub silence: Duration,
+    pub idle: Duration,
     /// The time within which a connection must begin, and say Hello.
     pub hello: Duration,
     /// The time within which an API call is answered.
@@ -63,7 +63,7 @@ pub(crate) struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { heartbeat: seconds(5), silence: seconds(15), hello: seconds(5), call: seconds(30) }
+        Self { heartbeat: seconds(5), idle: seconds(15), hello: seconds(5), call: seconds(30) }
     }
 }
 
@@ -79,19 +79,19 @@ pub(crate) struct FeedService {
     /// The list of those that may be a node.
     pub members: Members,
     /// Answers API calls.
-    pub calls: CallHandler,
+    pub api: CallHandler,
     /// Answers DNS questions.
-    pub questions: QuestionHandler,
+    pub dns: DnsHandler,
     /// Runs the streams' tasks.
     pub tasks: Tasks,
     /// The time limits of a node's connection.
     pub timeouts: Timeouts,
     /// Connections and messages that no node sends.
-    pub garbage: Counter,
+    pub protocol_errors: Counter,
 }
 
 /// The parts that remote nodes need.
-pub(crate) struct Remote {
+pub(crate) struct RemoteAccess {
     /// How TLS is spoken with them.
     pub tls: Arc<ServerConfig>,
     /// How they come to their certificates.
@@ -99,21 +99,21 @@ pub(crate) struct Remote {
 }
 
 /// A node that said who it is.
-struct Known {
-    connected: Connected,
-    standing: Membership,
+struct ConnectedNode {
+    connected: NodeConnection,
+    membership: Membership,
     held: Option<Held>,
 }
 
 type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
-type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BatchSend = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
     /// Serves the nodes that come in by `listeners` until the process stops; remote nodes need `remote`.
     pub(crate) async fn serve(
         self,
-        listeners: Listeners,
-        remote: Option<Remote>,
+        listeners: FeedListeners,
+        remote: Option<RemoteAccess>,
     ) -> Result<(), tonic::transport::Error> {
         let stop = self.tasks.stop().clone();
         let (tls, enrolment) = remote.map(|remote| (remote.tls, remote.enrolment)).unzip();
@@ -121,11 +121,11 @@ impl FeedService {
             tls,
             members: self.members.clone(),
             limit: self.timeouts.hello,
-            garbage: self.garbage.clone(),
+            protocol_errors: self.protocol_errors.clone(),
             tasks: self.tasks.clone(),
         };
         let incoming = listeners.incoming(&acceptor);
-        let (heartbeat, silence) = (self.timeouts.heartbeat, self.timeouts.silence);
+        let (heartbeat, idle) = (self.timeouts.heartbeat, self.timeouts.idle);
         let service = wire::feed_server::FeedServer::new(self).max_decoding_message_size(MAX_MESSAGE);
         let enrolment = enrolment.map(|enrolment| {
             let service = wire::enrolment_server::EnrolmentServer::new(enrolment);
@@ -134,7 +134,7 @@ impl FeedService {
         let begun = stop.clone();
         let served = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(heartbeat))
-            .http2_keepalive_timeout(Some(silence.saturating_sub(heartbeat)))
+            .http2_keepalive_timeout(Some(idle.saturating_sub(heartbeat)))
             .max_concurrent_streams(MAX_STREAMS)
             .add_service(service)
             .add_optional_service(enrolment)
@@ -148,7 +148,7 @@ impl FeedService {
 
     /// Returns the peer of a request, if it may ask.
     fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
-        let peer = peer(request)?;
+        let peer = peer_of(request)?;
         match self.members.admit(&peer) {
             Ok(_) => Ok(peer),
             Err(refused) => {
@@ -159,7 +159,7 @@ impl FeedService {
     }
 
     async fn serve_stream(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
-        let mut stream = Stream::new(inbound, self.timeouts.silence);
+        let mut stream = NodeStream::new(inbound, self.timeouts.idle);
         let ended = match self.handshake(peer, &mut stream).await {
             Ok(mut known) => {
                 let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
@@ -171,8 +171,8 @@ impl FeedService {
                 ended
             }
         };
-        if ended.is_garbage() {
-            self.garbage.inc();
+        if ended.is_protocol_error() {
+            self.protocol_errors.inc();
         }
         if let Some(status) = ended.status() {
             // The node may be gone, or not reading: it is told if that costs nothing.
@@ -180,34 +180,34 @@ impl FeedService {
         }
     }
 
-    async fn handshake(&self, peer: Peer, stream: &mut Stream) -> Result<Known, StreamEndError> {
+    async fn handshake(&self, peer: Peer, stream: &mut NodeStream) -> Result<ConnectedNode, StreamEndError> {
         let first =
             timeout(self.timeouts.hello, stream.next()).await.map_err(|_| StreamEndError::NoHello)??;
         let FromNode::Hello { node, build, held } = first else { return Err(StreamEndError::NoHello) };
-        let standing = Membership::new(&self.members, peer, &node)?;
-        Ok(Known { connected: self.nodes.connect(&node, &build, &peer)?, standing, held })
+        let membership = Membership::new(&self.members, peer, &node)?;
+        Ok(ConnectedNode { connected: self.nodes.connect(&node, &build, &peer)?, membership, held })
     }
 
     async fn drive(
         &self,
-        known: &mut Known,
-        stream: &mut Stream,
+        known: &mut ConnectedNode,
+        stream: &mut NodeStream,
         outbound: &Outbound,
     ) -> Result<Infallible, StreamEndError> {
-        let (asker, mut questions) = questions();
-        known.connected.listens(asker);
-        let Known { connected, standing, held } = known;
+        let (explain_client, mut explain_queue) = explain_channel();
+        known.connected.set_explain_client(explain_client);
+        let ConnectedNode { connected, membership, held } = known;
         let mut catalog = self.catalog.clone();
         warn_if_ahead(&catalog.borrow(), connected.name(), held.as_ref());
         let mut session = Session::new(held.take());
-        let mut sending: Option<Sending> = None;
+        let mut sending: Option<BatchSend> = None;
         let mut heartbeat = interval(self.timeouts.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some(drain) = standing.untold()?
+            if let Some(drain) = membership.pending_drain()?
                 && outbound.try_send(Ok(ToNode::Directive { drain }.write())).is_ok()
             {
-                standing.told(drain);
+                membership.mark_drain_sent(drain);
             }
             if sending.is_none() {
                 let batch = session.next(&catalog.borrow_and_update());
@@ -216,15 +216,15 @@ impl FeedService {
             tokio::select! {
                 message = stream.next() => match message? {
                     FromNode::Listeners(listeners) => self.listeners.set_node(connected.name(), listeners),
-                    message => handle_message(message, &mut session, connected, &mut questions)?,
+                    message => handle_message(message, &mut session, connected, &mut explain_queue)?,
                 },
                 // A node that reads so slowly does not answer in time.
-                question = questions.next() => drop(outbound.try_send(Ok(question.write()))),
+                request = explain_queue.next() => drop(outbound.try_send(Ok(request.write()))),
                 () = finish(&mut sending) => sending = None,
                 changed = catalog.changed() => changed.map_err(|_| StreamEndError::Stopping)?,
                 // A full queue says by itself that we live.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
-                () = standing.changed() => {}
+                () = membership.changed() => {}
                 () = outbound.closed() => return Err(StreamEndError::Closed),
                 () = connected.replaced() => return Err(StreamEndError::Replaced),
                 () = self.tasks.stop().begun() => return Err(StreamEndError::Stopping),
@@ -251,31 +251,31 @@ fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
 fn handle_message(
     message: FromNode,
     session: &mut Session,
-    connected: &Connected,
-    questions: &mut Questions,
+    connected: &NodeConnection,
+    explain_queue: &mut ExplainQueue,
 ) -> Result<(), StreamEndError> {
     match message {
-        FromNode::Hello { .. } => return Err(StreamEndError::SecondHello),
+        FromNode::Hello { .. } => return Err(StreamEndError::RepeatedHello),
         FromNode::Ack(version) => {
             session.ack(version)?;
-            connected.progressed(session);
+            connected.set_progress(session);
         }
         FromNode::Reject { version, resource, reason } => {
             warn!(node = connected.name(), version, resource, reason, "a node cannot use a resource");
             session.reject(resource, &reason);
-            connected.progressed(session);
+            connected.set_progress(session);
         }
         FromNode::Status { connections, requests, draining } => {
-            connected.reported(connections, requests, draining);
+            connected.set_status(connections, requests, draining);
         }
-        FromNode::Health(changed) => connected.sees(changed),
-        FromNode::Explanation(explanation) => questions.answered(*explanation),
+        FromNode::Health(changed) => connected.update_backend_health(changed),
+        FromNode::Explanation(explanation) => explain_queue.complete(*explanation),
         FromNode::Heartbeat | FromNode::Listeners(_) | FromNode::Unknown => {}
     }
     Ok(())
 }
 
-fn send(batch: Batch, outbound: Outbound) -> Sending {
+fn send(batch: Batch, outbound: Outbound) -> BatchSend {
     Box::pin(async move {
         for message in batch.messages() {
             if outbound.send(Ok(message.write())).await.is_err() {
@@ -285,7 +285,7 @@ fn send(batch: Batch, outbound: Outbound) -> Sending {
     })
 }
 
-async fn finish(sending: &mut Option<Sending>) {
+async fn finish(sending: &mut Option<BatchSend>) {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,
@@ -312,10 +312,10 @@ impl wire::feed_server::Feed for FeedService {
     ) -> Result<Response<wire::ResolveResponse>, Status> {
         self.admit(&request)?;
         let question = Question::try_from(request.into_inner()).map_err(|error| {
-            self.garbage.inc();
+            self.protocol_errors.inc();
             Status::invalid_argument(error.to_string())
         })?;
-        let message = (self.questions)(question).await.unwrap_or_default().into();
+        let message = (self.dns)(question).await.unwrap_or_default().into();
         Ok(Response::new(wire::ResolveResponse { message }))
     }
 
@@ -325,10 +325,10 @@ impl wire::feed_server::Feed for FeedService {
     ) -> Result<Response<wire::CallResponse>, Status> {
         self.admit(&request)?;
         let call = ApiCall::try_from(request.into_inner()).map_err(|error| {
-            self.garbage.inc();
+            self.protocol_errors.inc();
             Status::invalid_argument(error.to_string())
         })?;
-        let reply = timeout(self.timeouts.call, (self.calls)(call)).await;
+        let reply = timeout(self.timeouts.call, (self.api)(call)).await;
         let reply = reply.map_err(|_| Status::deadline_exceeded("the API did not answer in time"))?;
         Ok(Response::new(reply.into()))
     }

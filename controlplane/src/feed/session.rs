@@ -1,4 +1,4 @@
-//! What one node holds, was told and could not use: one batch at a time, and what changes meanwhile is merged.
+//! What one node holds, was base and could not use: one batch at a time, and what changes meanwhile is merged.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ const MAX_REASON: usize = 300;
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     /// What the next batch starts from; `None` before the first is acknowledged and the node held nothing.
-    told: Option<Held>,
-    greeted: bool,
-    awaited: Option<Held>,
+    base: Option<Held>,
+    has_sent: bool,
+    in_flight: Option<Held>,
     acked: u64,
-    clean: u64,
+    held: u64,
     rejects: BTreeMap<String, String>,
-    unlisted: u64,
+    unlisted_rejects: u64,
 }
 
 /// A message that no well-behaved node sends.
@@ -38,23 +38,23 @@ impl Session {
     /// A node that says it holds this.
     #[must_use]
     pub(crate) fn new(held: Option<Held>) -> Self {
-        Self { told: held, ..Self::default() }
+        Self { base: held, ..Self::default() }
     }
 
     /// The next batch, if the node has answered the last one and there is something to tell. The first one comes
     /// also when there is not, so that the node learns that it is up to date.
     pub(crate) fn next(&mut self, catalog: &Catalog) -> Option<Batch> {
-        let news = self.told.as_ref().is_none_or(|told| told.version != catalog.version());
-        if self.awaited.is_some() || (self.greeted && !news) {
+        let is_behind = self.base.as_ref().is_none_or(|base| base.version != catalog.version());
+        if self.in_flight.is_some() || (self.has_sent && !is_behind) {
             return None;
         }
-        let batch = diff(catalog, self.told.as_ref());
-        self.greeted = true;
-        self.awaited = Some(batch.end());
-        self.rejects.retain(|resource, _| !resource.parse().is_ok_and(|name| batch.tells_of(&name)));
+        let batch = diff(catalog, self.base.as_ref());
+        self.has_sent = true;
+        self.in_flight = Some(batch.end());
+        self.rejects.retain(|resource, _| !resource.parse().is_ok_and(|name| batch.affects(&name)));
         if batch.is_full() {
             self.rejects.clear();
-            self.unlisted = 0;
+            self.unlisted_rejects = 0;
         }
         Some(batch)
     }
@@ -62,7 +62,7 @@ impl Session {
     /// The node cannot use one resource.
     pub(crate) fn reject(&mut self, resource: String, reason: &str) {
         if self.rejects.len() >= MAX_REJECTS && !self.rejects.contains_key(&resource) {
-            self.unlisted += 1;
+            self.unlisted_rejects += 1;
             return;
         }
         self.rejects.insert(resource, reason.chars().take(MAX_REASON).collect());
@@ -70,13 +70,13 @@ impl Session {
 
     /// The node has answered the batch that ended with `version`.
     pub(crate) fn ack(&mut self, version: u64) -> Result<(), ProtocolError> {
-        let Some(held) = self.awaited.take_if(|held| held.version == version) else {
+        let Some(held) = self.in_flight.take_if(|held| held.version == version) else {
             return Err(ProtocolError::Ack(version));
         };
-        self.told = Some(held);
+        self.base = Some(held);
         self.acked = version;
-        if self.rejects.is_empty() && self.unlisted == 0 {
-            self.clean = version;
+        if self.rejects.is_empty() && self.unlisted_rejects == 0 {
+            self.held = version;
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Session {
     /// The last version the node holds whole.
     #[must_use]
     pub(crate) fn held(&self) -> u64 {
-        self.clean
+        self.held
     }
 
     /// What the node cannot use, by resource, and why.

@@ -83,8 +83,8 @@ async fn a_challenge_is_on_the_feed_as_long_as_its_guard_lives() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
     let before = feed.catalog.borrow().held();
-    let guard = feed.challenges.show(challenge("a.example", "t1"));
-    let other = feed.challenges.show(challenge("b.example", "t2"));
+    let guard = feed.challenges.publish(challenge("a.example", "t1"));
+    let other = feed.challenges.publish(challenge("b.example", "t2"));
     let version = guard.version().await.unwrap().max(other.version().await.unwrap());
     assert!(version > before.version);
     let with = feed.reach(version).await;
@@ -95,7 +95,7 @@ async fn a_challenge_is_on_the_feed_as_long_as_its_guard_lives() {
     for from in [before, with.held()] {
         let batch = diff(&without, Some(&from));
         assert!(
-            !batch.is_full() && batch.tells_of(&ResourceName::Challenge(Host::parse("a.example").unwrap()))
+            !batch.is_full() && batch.affects(&ResourceName::Challenge(Host::parse("a.example").unwrap()))
         );
     }
     drop(other);
@@ -106,9 +106,9 @@ async fn a_challenge_is_on_the_feed_as_long_as_its_guard_lives() {
 async fn a_newer_challenge_of_the_same_host_wins() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
-    let first = feed.challenges.show(challenge("a.example", "t1"));
+    let first = feed.challenges.publish(challenge("a.example", "t1"));
     first.version().await.unwrap();
-    let second = feed.challenges.show(challenge("a.example", "t2"));
+    let second = feed.challenges.publish(challenge("a.example", "t2"));
     assert_eq!(first.version().await, Err(SupersededError));
     let version = second.version().await.unwrap();
     drop(first);
@@ -122,11 +122,11 @@ async fn a_crash_leaves_no_challenge_on_any_node() {
     let dir = TempDir::new().unwrap();
     let mut feed = Feed::start(dir.path()).await;
     let old = feed.catalog.borrow().held();
-    let gone = feed.challenges.show(challenge("gone.example", "t0"));
+    let gone = feed.challenges.publish(challenge("gone.example", "t0"));
     let during = feed.reach(gone.version().await.unwrap()).await.held();
     drop(gone);
     feed.reach(during.version + 1).await;
-    let guard = feed.challenges.show(challenge("a.example", "t1"));
+    let guard = feed.challenges.publish(challenge("a.example", "t1"));
     let last = feed.reach(guard.version().await.unwrap()).await.held();
     feed.crash(vec![guard]).await;
 
@@ -135,7 +135,7 @@ async fn a_crash_leaves_no_challenge_on_any_node() {
     assert!(held(&catalog).is_empty());
     let name = ResourceName::Challenge(Host::parse("a.example").unwrap());
     let batch = diff(&catalog, Some(&last));
-    assert!(!batch.is_full() && batch.tells_of(&name), "who held it all is told to drop it");
+    assert!(!batch.is_full() && batch.affects(&name), "who held it all is published to drop it");
     for from in [old, during] {
         assert!(diff(&catalog, Some(&from)).is_full(), "who may hold others gets everything anew");
     }
@@ -168,7 +168,7 @@ proptest! {
     fn whatever_comes_and_goes_the_catalog_ends_with_what_is_wanted(
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let (mut state, mut revision) = (State::default(), 0);
+        let (mut state, mut revision) = (ChallengesState::default(), 0);
         let (mut catalog, mut read) = (BTreeMap::new(), 0);
         let host = |n: u8| Host::parse(&format!("h{n}.example")).unwrap();
         for step in steps.into_iter().chain([Step::Publish, Step::Read]) {
@@ -177,13 +177,13 @@ proptest! {
                     state.serial += 1;
                     let token = state.serial.to_string();
                     let resource = Arc::new(Resource::Challenge(challenge(host(n).as_str(), &token)));
-                    state.wanted.insert(host(n), Wanted { serial: state.serial, resource });
+                    state.active.insert(host(n), ActiveChallenge { serial: state.serial, resource });
                 }
-                Step::Drop(n) => drop(state.wanted.remove(&host(n))),
+                Step::Drop(n) => drop(state.active.remove(&host(n))),
                 Step::Publish if state.is_behind() => {
                     revision += 1;
-                    let wanted = state.wanted.clone();
-                    state.tell(&wanted, revision);
+                    let active = state.active.clone();
+                    state.record(&active, revision);
                     prop_assert!(!state.is_behind());
                 }
                 Step::Publish => {}
@@ -199,9 +199,9 @@ proptest! {
                 }
             }
         }
-        let wanted: Vec<_> = state.wanted.values().map(|wanted| Arc::clone(&wanted.resource)).collect();
-        prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), wanted);
+        let active: Vec<_> = state.active.values().map(|active| Arc::clone(&active.resource)).collect();
+        prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), active);
         prop_assert!(state.changed(read, revision).is_empty());
-        prop_assert!(state.told.values().all(|told| told.serial.is_some()), "removals are forgotten");
+        prop_assert!(state.published.values().all(|published| published.serial.is_some()), "removals are forgotten");
     }
 }

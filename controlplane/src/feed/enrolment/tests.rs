@@ -25,8 +25,8 @@ impl Scene {
         let dir = TempDir::new().unwrap();
         let (store, authority) = sample(dir.path(), now()).await;
         let clock = Clock::from_fn(now);
-        let (members, lifetime, attempts) = (Members::new(clock), Duration::days(30), attempts());
-        let enrolment = Enrolment { store, authority, members, clock, lifetime, attempts };
+        let (members, lifetime, rate_limit) = (Members::new(clock), Duration::days(30), join_rate_limit());
+        let enrolment = Enrolment { store, authority, members, clock, lifetime, rate_limit };
         Self { enrolment, _dir: dir }
     }
 
@@ -38,14 +38,14 @@ impl Scene {
         self.enrolment.store.write("test", insert).await.unwrap();
     }
 
-    async fn join(&self, secret: &'static [u8]) -> Result<Enrolled, EnrolmentError> {
+    async fn join(&self, secret: &'static [u8]) -> Result<EnrolledNode, EnrolmentError> {
         let asked = wire::JoinRequest { secret: secret.into(), csr: request().1.into() };
         let joined = self.enrolment.join(remote(None), asked).await;
         self.enrolment.members.load(&self.enrolment.store).await.unwrap();
         joined
     }
 
-    async fn renew(&self, peer: Peer) -> Result<Enrolled, EnrolmentError> {
+    async fn renew(&self, peer: Peer) -> Result<EnrolledNode, EnrolmentError> {
         self.enrolment.renew(peer, wire::RenewRequest { csr: request().1.into() }).await
     }
 }
@@ -90,8 +90,8 @@ async fn only_a_node_on_the_list_renews_and_it_stays_the_same_node() {
 #[tokio::test]
 async fn one_network_cannot_try_without_end() {
     let scene = Scene::new().await;
-    for _ in 0..ATTEMPTS.get() {
+    for _ in 0..JOINS_PER_MINUTE.get() {
         assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::Unknown)));
     }
-    assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::TooMany)));
+    assert!(matches!(scene.join(b"guess").await, Err(EnrolmentError::RateLimited)));
 }

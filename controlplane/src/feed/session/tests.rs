@@ -56,7 +56,7 @@ fn a_rejected_version_is_not_held() {
     session.ack(3).unwrap();
     assert_eq!((session.held(), session.rejects().len()), (0, 1), "another change does not cure it");
     advance(&mut catalog, vec![put(1, 4)]);
-    assert!(session.next(&catalog).unwrap().tells_of(&route_name(1)));
+    assert!(session.next(&catalog).unwrap().affects(&route_name(1)));
     session.ack(4).unwrap();
     assert_eq!((session.held(), session.rejects().len()), (4, 0), "a new version of it does");
 }
@@ -138,27 +138,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 #[derive(Default)]
-struct World {
-    truth: BTreeMap<ResourceName, Resource>,
+struct ExpectedState {
+    resources: BTreeMap<ResourceName, Resource>,
     epochs: u32,
 }
 
-impl World {
+impl ExpectedState {
     fn mutate(&mut self, catalog: &mut Catalog, step: &Step) {
         let version = catalog.version() + 1;
         let changed = match *step {
             Step::Put(n) => {
-                self.truth.insert(route_name(n), route(n, version));
+                self.resources.insert(route_name(n), route(n, version));
                 vec![put(n, version)]
             }
             Step::Remove(n) => {
-                self.truth.remove(&route_name(n));
+                self.resources.remove(&route_name(n));
                 vec![remove(n, version)]
             }
             Step::Nothing => vec![],
             Step::Restore(version) => {
                 self.epochs += 1;
-                self.truth.clear();
+                self.resources.clear();
                 *catalog = Catalog::new(history(&format!("e{}", self.epochs)), 0);
                 catalog.apply(ChangeSet { version, changed: vec![] });
                 return;
@@ -172,12 +172,12 @@ impl World {
 proptest! {
     #[test]
     fn any_history_leads_a_node_to_what_the_catalog_holds(steps in steps()) {
-        let mut world = World::default();
+        let mut expected = ExpectedState::default();
         let mut catalog = Catalog::new(history("e0"), 0);
         let mut node = Node::default();
         let mut session = Session::new(None);
         for step in &steps {
-            world.mutate(&mut catalog, step);
+            expected.mutate(&mut catalog, step);
             match step {
                 Step::Exchange => if let Some(batch) = session.next(&catalog) {
                     node.apply(&batch);
@@ -198,7 +198,7 @@ proptest! {
             node.apply(&batch);
             session.ack(batch.end().version).unwrap();
         }
-        prop_assert_eq!(&node.table, &world.truth);
+        prop_assert_eq!(&node.table, &expected.resources);
         prop_assert_eq!(node.held, Some(catalog.held()));
         prop_assert!(session.next(&catalog).is_none());
     }

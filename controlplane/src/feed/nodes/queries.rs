@@ -46,22 +46,24 @@ impl Nodes {
     }
 
     /// Every connected node's answer, by name.
-    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
-        let askers: Vec<_> = {
+    pub(super) async fn explain_all(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
+        let clients: Vec<_> = {
             let state = self.state();
             let connected = state.nodes.values().filter(|entry| entry.node.connected);
             connected
-                .map(|entry| (routes_rejected(&entry.node), entry.node.name.clone(), entry.asker.clone()))
+                .map(|entry| {
+                    (routes_rejected(&entry.node), entry.node.name.clone(), entry.explain_client.clone())
+                })
                 .collect()
         };
-        let ask = |(rejects, node, asker): (_, String, Option<super::Asker>)| async move {
-            let explanation = match asker {
-                Some(asker) => asker.ask(host, limit).await,
+        let ask = |(rejects, node, client): (_, String, Option<super::ExplainClient>)| async move {
+            let explanation = match client {
+                Some(client) => client.explain(host, limit).await,
                 None => None,
             };
             NodeExplanation { node, rejects, explanation }
         };
-        join_all(askers.into_iter().map(ask)).await
+        join_all(clients.into_iter().map(ask)).await
     }
 }
 
@@ -113,15 +115,15 @@ mod tests {
             session
         };
         let counts = |progress: AckProgress| (progress.acked, progress.nodes(), progress.rejects.len());
-        one.progressed(&acked(5, None));
+        one.set_progress(&acked(5, None));
         assert_eq!(counts(nodes.wait_acked(&target, Duration::ZERO).await), (1, 2, 0));
         let known = AckTarget { known: Some(0), ..target.clone() };
         assert_eq!(counts(nodes.wait_acked(&known, limit).await), (1, 2, 0), "that is news");
         let waiting = AckTarget { known: Some(1), ..target.clone() };
         let (progress, ()) =
-            tokio::join!(nodes.wait_acked(&waiting, limit), async { two.progressed(&acked(6, None)) });
+            tokio::join!(nodes.wait_acked(&waiting, limit), async { two.set_progress(&acked(6, None)) });
         assert_eq!(counts(progress), (2, 2, 0));
-        two.progressed(&acked(6, Some("no")));
+        two.set_progress(&acked(6, Some("no")));
         assert_eq!(
             nodes.wait_acked(&waiting, limit).await.rejects,
             [NodeReject { node: "two".into(), reason: "no".into() }]
