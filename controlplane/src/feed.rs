@@ -1,4 +1,4 @@
-//! The feed: everything the nodes shall hold, and each node brought there.
+//! The feed: the resources that nodes must have, and the gRPC service that synchronizes every node with them.
 
 pub(crate) mod catalog;
 pub(crate) mod challenges;

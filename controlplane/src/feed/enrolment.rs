@@ -1,4 +1,5 @@
-//! The enrolment of remote nodes: a first certificate for a token, each later one for the certificate before it.
+//! The enrolment of remote nodes: the first certificate is issued for a join token, each later one for the previous
+//! certificate.
 
 use std::num::NonZeroU32;
 
@@ -22,46 +23,48 @@ use crate::store::audit::{self, AuditEntry};
 use crate::store::nodes::{self, NodeCertificateRecord};
 use crate::store::{Store, StoreError, WriteTx, invites};
 
-/// The largest message taken: a secret, or a certificate request.
+/// The maximum size of a message, which contains a secret or a certificate request, in bytes.
 pub(super) const MAX_MESSAGE: usize = 8 * 1024;
-/// How often one network may try to join a minute.
+/// The maximum number of attempts to join from one network per minute.
 const JOINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
-/// The service and what it needs.
+/// The gRPC service that enrols nodes.
 #[derive(Clone)]
 pub(crate) struct Enrolment {
-    /// The database of tokens and nodes.
+    /// The store of tokens and nodes.
     pub store: Store,
-    /// The CA that signs.
+    /// The CA that signs the certificates.
     pub authority: NodeAuthority,
     /// The list of enrolled nodes.
     pub members: Members,
-    /// The time.
+    /// The source of the current time.
     pub clock: Clock,
-    /// How long a node's certificate is good.
+    /// The lifetime of a node's certificate.
     pub lifetime: Duration,
-    /// How often one network may try.
+    /// The limit of attempts to join by network.
     pub rate_limit: NetworkRateLimit,
 }
 
-/// How often one network may try to join.
+/// Creates the limit of attempts to join by network.
 #[must_use]
 pub(crate) fn join_rate_limit() -> NetworkRateLimit {
     NetworkRateLimit::new(Quota::per_minute(JOINS_PER_MINUTE))
 }
 
-/// Why somebody gets no certificate.
+/// A node gets no certificate.
 #[derive(Debug, Error)]
 enum EnrolmentError {
     #[error("too many attempts to join from this network: wait a minute")]
     RateLimited,
-    #[error("the token is not known here: was it made by this gateway, and not long ago?")]
+    #[error(
+        "the token is unknown: check that this gateway created it, or create another with `gwctl nodes invite`"
+    )]
     Unknown,
-    #[error("the token was used already, it is good once: `gwctl nodes invite {0}` makes another")]
+    #[error("the token was used already: create another with `gwctl nodes invite {0}`")]
     Used(NodeName),
-    #[error("the token has expired: `gwctl nodes invite {0}` makes another")]
+    #[error("the token has expired: create another with `gwctl nodes invite {0}`")]
     Expired(NodeName),
-    #[error("a node `{0}` has joined meanwhile: remove it first, or choose another name")]
+    #[error("another node has joined as `{0}`: remove it first, or choose another name")]
     Taken(NodeName),
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -74,14 +77,14 @@ enum EnrolmentError {
 /// An attempt to join with a token.
 struct JoinAttempt {
     peer: Peer,
-    /// SHA-256 of the token's secret.
+    /// The SHA-256 digest of the token's secret.
     secret_hash: [u8; 32],
-    /// PKCS#10 DER.
+    /// The certificate request, PKCS#10 in DER.
     csr: Bytes,
     now: OffsetDateTime,
 }
 
-/// A node with a new certificate, and the revision of that.
+/// A node with a new certificate, and the store's revision that records it.
 struct EnrolledNode {
     name: NodeName,
     signed: NodeCertificate,
@@ -140,8 +143,8 @@ impl Enrolment {
             return Err(AdmissionError::NoCertificate.into());
         };
         let (this, now) = (self.clone(), self.clock.now());
-        let again = move |tx: &mut WriteTx<'_>| {
-            // Asked again here: it may have been removed this moment.
+        let renew = move |tx: &mut WriteTx<'_>| {
+            // The in-memory list may not have a removal yet that the store already has.
             let node = nodes::find_member(tx, member)?.filter(|node| !node.removed);
             let node = node.ok_or(AdmissionError::Unlisted)?;
             let name: NodeName = node.name.parse().map_err(|_| AdmissionError::Unlisted)?;
@@ -150,10 +153,10 @@ impl Enrolment {
             nodes::renew(tx, &certificate_record(member, &signed))?;
             Ok(EnrolledNode { name: node.name, signed, version: tx.revise()? })
         };
-        self.store.write("nodes.renew", again).await
+        self.store.write("nodes.renew", renew).await
     }
 
-    /// Answers when the list has the node, so that it is let in when it comes.
+    /// Makes the response once the in-memory list has the node, so that its next connection is admitted.
     async fn respond(&self, enrolled: EnrolledNode) -> Response<wire::NodeCertificate> {
         let EnrolledNode { name, signed, version } = enrolled;
         self.members.wait_for_revision(version).await;
@@ -169,7 +172,7 @@ fn certificate_record(member: Uuid, signed: &NodeCertificate) -> NodeCertificate
     NodeCertificateRecord { member, fingerprint: signed.fingerprint, not_after: signed.not_after }
 }
 
-/// Returns the peer of a request; a connection that does not say is refused.
+/// Returns the peer of a request. Returns an error if its connection has none.
 pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
     request.extensions().get::<Peer>().copied().ok_or_else(|| Status::internal("a connection without a peer"))
 }
@@ -196,13 +199,13 @@ impl From<EnrolmentError> for Status {
             | EnrolmentError::Taken(_) => Self::permission_denied(refused.to_string()),
             EnrolmentError::Admission(refused) => refused.into(),
             EnrolmentError::Sign(SignError::Crypto(failure)) => {
-                error!(%failure, "a node's certificate cannot be signed");
+                error!(%failure, "cannot sign the certificate of a node");
                 Self::internal("the certificate cannot be signed")
             }
             EnrolmentError::Sign(bad) => Self::invalid_argument(bad.to_string()),
             EnrolmentError::Store(failure) => {
-                error!(%failure, "the store failed");
-                Self::unavailable("the store is not available now: try again in a moment")
+                error!(%failure, "store failed");
+                Self::unavailable("the store is not available: try again in a moment")
             }
         }
     }
@@ -216,8 +219,8 @@ impl wire::enrolment_server::Enrolment for Enrolment {
     ) -> Result<Response<wire::NodeCertificate>, Status> {
         let peer = peer_of(&request)?;
         let joined = Enrolment::join(self, peer, request.into_inner()).await;
-        let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "somebody cannot join"))?;
-        info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "a node joined");
+        let joined = joined.inspect_err(|reason| warn!(from = %peer, %reason, "node cannot join"))?;
+        info!(node = %joined.name, from = %peer, until = %joined.signed.not_after, "node joined");
         Ok(self.respond(joined).await)
     }
 
@@ -227,8 +230,9 @@ impl wire::enrolment_server::Enrolment for Enrolment {
     ) -> Result<Response<wire::NodeCertificate>, Status> {
         let peer = peer_of(&request)?;
         let renewed = Enrolment::renew(self, peer, request.into_inner()).await;
-        let renewed = renewed.inspect_err(|reason| warn!(from = %peer, %reason, "a node cannot renew"))?;
-        info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "a node renewed its certificate");
+        let renewed = renewed
+            .inspect_err(|reason| warn!(from = %peer, %reason, "node cannot renew its certificate"))?;
+        info!(node = %renewed.name, from = %peer, until = %renewed.signed.not_after, "node certificate renewed");
         Ok(self.respond(renewed).await)
     }
 }

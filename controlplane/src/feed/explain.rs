@@ -1,4 +1,4 @@
-//! ExplainQueue to one node: put over its stream, and answered there in time or not at all.
+//! Explain requests to one node: sent over the node's stream and matched with its responses by id.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use webgateway_proto::feed::{Explanation, ToNode};
 use webgateway_proto::model::Host;
 
-/// How many questions wait for one node.
+/// The maximum number of requests that wait to be sent to one node.
 const QUEUE: usize = 16;
 
 struct ExplainRequest {
@@ -16,11 +16,11 @@ struct ExplainRequest {
     response: oneshot::Sender<Explanation>,
 }
 
-/// Asks one node; clones ask the same.
+/// A client that sends explain requests to one node. Clones use the same node.
 #[derive(Debug, Clone)]
 pub(crate) struct ExplainClient(mpsc::Sender<ExplainRequest>);
 
-/// What one node is last_id.
+/// The explain requests to one node: those to be sent, and those that wait for a response.
 #[derive(Debug)]
 pub(crate) struct ExplainQueue {
     queue: mpsc::Receiver<ExplainRequest>,
@@ -28,7 +28,7 @@ pub(crate) struct ExplainQueue {
     last_id: u64,
 }
 
-/// The two ends.
+/// Creates a client and the queue that it sends to.
 #[must_use]
 pub(crate) fn explain_channel() -> (ExplainClient, ExplainQueue) {
     let (requests, queue) = mpsc::channel(QUEUE);
@@ -36,7 +36,7 @@ pub(crate) fn explain_channel() -> (ExplainClient, ExplainQueue) {
 }
 
 impl ExplainClient {
-    /// How `host` looks from the node; none if it does not say so in time.
+    /// Requests an explanation of `host` from the node. Returns `None` if there is no response within `limit`.
     pub(crate) async fn explain(&self, host: &Host, limit: Duration) -> Option<Explanation> {
         let (response, received) = oneshot::channel();
         self.0.try_send(ExplainRequest { host: host.clone(), response }).ok()?;
@@ -45,10 +45,10 @@ impl ExplainClient {
 }
 
 impl ExplainQueue {
-    /// The next question, as it is put to the node.
+    /// Waits for the next request and returns the message to send to the node.
     pub(crate) async fn next(&mut self) -> ToNode {
         let Some(ExplainRequest { host, response }) = self.queue.recv().await else {
-            // Nobody can ask any more.
+            // All clients are dropped, so that no request can follow.
             return std::future::pending().await;
         };
         self.pending.retain(|_, response| !response.is_closed());
@@ -57,7 +57,7 @@ impl ExplainQueue {
         ToNode::Explain { id: self.last_id, host }
     }
 
-    /// The node has answered. An answer that nobody waits for is dropped.
+    /// Passes a response of the node to the waiting client. A response without a waiting client is dropped.
     pub(crate) fn complete(&mut self, explanation: Explanation) {
         if let Some(response) = self.pending.remove(&explanation.id) {
             let _ = response.send(explanation);
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_answer_goes_to_whoever_asked_and_late_ones_to_nobody() {
+    async fn responses_reach_their_requests_and_late_ones_are_dropped() {
         let (client, mut queue) = explain_channel();
         let host = |name: &str| Host::parse(name).unwrap();
         let explanation =
@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(client.explain(&one, Duration::ZERO).await, None);
             queue.next().await;
         }
-        assert!(queue.pending.len() <= 1, "who has gone leaves nothing behind");
+        assert!(queue.pending.len() <= 1, "abandoned requests are forgotten");
         drop(queue);
         assert_eq!(client.explain(&one, limit).await, None);
     }

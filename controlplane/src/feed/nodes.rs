@@ -1,4 +1,4 @@
-//! The nodes that are or were connected: what each holds, and what it could not use.
+//! The list of nodes that are or were connected, with each node's progress, rejects and reported status.
 
 mod queries;
 
@@ -22,51 +22,51 @@ use super::session::Session;
 use crate::clock::Clock;
 use crate::domain::{AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeStatus, RejectedResource};
 
-/// The most nodes that are remembered after they have left.
+/// The maximum number of disconnected nodes that are remembered.
 const MAX_GONE: usize = 1000;
-/// The most backends of one node that are remembered as down.
+/// The maximum number of backends that are remembered as down for one node.
 const MAX_DOWN: usize = 10_000;
-/// The longest name and build of a node, in bytes.
+/// The maximum length of a node's name and build, in bytes.
 const MAX_TEXT: usize = 253;
 
-/// One node, as far as it is known.
+/// The last known state of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its build.
+    /// The build.
     pub build: String,
-    /// The address it connected from, or `unix`.
+    /// The address from which it connected, or `unix`.
     pub address: String,
     /// True while it is connected.
     pub connected: bool,
-    /// When that was last otherwise.
+    /// The time at which it connected or disconnected.
     pub since: OffsetDateTime,
-    /// The last version it answered.
+    /// The last version that it acknowledged, with or without rejects.
     pub acked: u64,
-    /// The last version it holds whole: a version with a reject does not count.
+    /// The last version that it acknowledged without rejects.
     pub held: u64,
-    /// The resources it cannot use, by name, and the reasons.
+    /// The reasons of its rejects, by resource name.
     pub rejects: BTreeMap<String, String>,
-    /// Its open connections, as it last said.
+    /// The number of open connections that it last reported.
     pub connections: u64,
-    /// The requests it has answered, as it last said.
+    /// The number of requests that it last reported.
     pub requests: u64,
-    /// True if it drains, as it last reported.
+    /// True if it last reported that it is draining.
     pub draining: bool,
-    /// Backends that are out, as it sees them, and why.
+    /// The backends that it reported as down, and the reasons.
     pub down: BTreeMap<Backend, String>,
 }
 
-/// Why a node is not let in.
+/// A node's Hello is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum InvalidHelloError {
-    /// No name, a long one, or one that cannot be printed.
+    /// The name or the build is empty, too long, or not printable.
     #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
     Text,
 }
 
-/// The nodes. Clones are the same list.
+/// The list of nodes. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Nodes {
     state: Arc<Mutex<NodesState>>,
@@ -89,7 +89,7 @@ struct NodeEntry {
     explain_client: Option<ExplainClient>,
 }
 
-/// One node's stream, on the list while it lives.
+/// A node's connection. The node is listed as connected until this is dropped.
 #[derive(Debug)]
 pub(crate) struct NodeConnection {
     nodes: Nodes,
@@ -99,7 +99,7 @@ pub(crate) struct NodeConnection {
 }
 
 impl Nodes {
-    /// None yet; `connected` shows how many are connected.
+    /// Creates an empty list. `connected` is set to the number of connected nodes.
     #[must_use]
     pub(crate) fn new(clock: Clock, connected: Gauge) -> Self {
         Self { state: Arc::default(), changed: Arc::default(), clock, connected }
@@ -111,7 +111,7 @@ impl Nodes {
         self.state().nodes.values().map(|entry| entry.node.clone()).collect()
     }
 
-    /// Puts a node on the list. An older stream of the same name is told to end: the newest is the true one.
+    /// Adds a node to the list. An older stream of the same name is told to end.
     pub(crate) fn connect(
         &self,
         name: &str,
@@ -127,7 +127,7 @@ impl Nodes {
         let (stream, replaced) = (state.streams, CancellationToken::new());
         let old = state.nodes.remove(name);
         if let Some(old) = old.as_ref().filter(|old| old.node.connected) {
-            warn!(node = name, "a second node of this name came, the older stream is closed");
+            warn!(node = name, "another node connected with the same name, closing the older stream");
             old.replaced.cancel();
         }
         let node = Node {
@@ -148,10 +148,10 @@ impl Nodes {
             name.to_owned(),
             NodeEntry { node, stream, replaced: replaced.clone(), explain_client: None },
         );
-        state.forget_long_gone();
+        state.forget_oldest();
         self.connected.set(state.connected());
         self.changed.send_replace(());
-        info!(node = name, build, from = %peer, "a node connected");
+        info!(node = name, build, from = %peer, "node connected");
         Ok(NodeConnection { nodes: self.clone(), name: name.to_owned(), stream, replaced })
     }
 
@@ -197,7 +197,7 @@ impl NodesState {
         self.nodes.values().map(|entry| i64::from(entry.node.connected)).sum()
     }
 
-    fn forget_long_gone(&mut self) {
+    fn forget_oldest(&mut self) {
         let gone = self.nodes.values().filter(|entry| !entry.node.connected);
         if gone.clone().count() > MAX_GONE
             && let Some(oldest) =
@@ -209,18 +209,18 @@ impl NodesState {
 }
 
 impl NodeConnection {
-    /// The node's name.
+    /// Returns the node's name.
     #[must_use]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Resolves when a newer stream of the same name has come.
+    /// Waits until a newer stream of the same name has connected.
     pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;
     }
 
-    /// Takes over what the session knows.
+    /// Copies the progress and the rejects of the session.
     pub(crate) fn set_progress(&self, session: &Session) {
         self.update(|node| {
             (node.acked, node.held) = (session.acked(), session.held());
@@ -228,14 +228,14 @@ impl NodeConnection {
         });
     }
 
-    /// Takes over what the node says of itself.
+    /// Records the status that the node reported.
     pub(crate) fn set_status(&self, connections: u64, requests: u64, draining: bool) {
         self.update(|node| {
             (node.connections, node.requests, node.draining) = (connections, requests, draining)
         });
     }
 
-    /// Can be asked through this from now on.
+    /// Sets the client that sends explain requests to this node.
     pub(crate) fn set_explain_client(&self, client: ExplainClient) {
         if let Some(entry) = self.nodes.state().nodes.get_mut(&self.name).filter(|e| e.stream == self.stream)
         {
@@ -243,13 +243,13 @@ impl NodeConnection {
         }
     }
 
-    /// Takes over which backends are out, or back.
-    pub(crate) fn update_backend_health(&self, changed: Vec<BackendHealth>) {
+    /// Records changes of backend health that the node reported.
+    pub(crate) fn update_backend_health(&self, changes: Vec<BackendHealth>) {
         self.update(|node| {
-            for BackendHealth { backend, down } in changed {
+            for BackendHealth { backend, down } in changes {
                 match down {
-                    Some(why) if node.down.len() < MAX_DOWN || node.down.contains_key(&backend) => {
-                        node.down.insert(backend, why);
+                    Some(reason) if node.down.len() < MAX_DOWN || node.down.contains_key(&backend) => {
+                        node.down.insert(backend, reason);
                     }
                     Some(_) => {}
                     None => drop(node.down.remove(&backend)),
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_newest_of_one_name_wins() {
+    async fn a_newer_stream_replaces_an_older_one_of_the_same_name() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         let first = nodes.connect("edge1", "1", &Peer::Local).unwrap();
         let second = nodes.connect("edge1", "2", &Peer::Local).unwrap();
@@ -292,14 +292,14 @@ mod tests {
         let list = nodes.list();
         assert_eq!(list.len(), 1);
         assert_eq!(nodes.connected.get(), 1);
-        assert!(list[0].connected && list[0].build == "2", "the older one's end changes nothing");
+        assert!(list[0].connected && list[0].build == "2", "the end of the older stream changes nothing");
         drop(second);
         assert!(!nodes.list()[0].connected);
         assert_eq!(nodes.connected.get(), 0);
     }
 
     #[test]
-    fn names_are_bounded_and_so_is_their_number() {
+    fn the_length_and_number_of_names_are_bounded() {
         let nodes = Nodes::new(Clock::system(), Gauge::default());
         for bad in ["", "a\nb", &"x".repeat(254)] {
             assert!(nodes.connect(bad, "1", &Peer::Local).is_err());

@@ -1,4 +1,5 @@
-//! The nodes' gRPC service: one task per stream drives its session; API calls are handed on.
+//! The gRPC service for nodes. One task per stream drives the stream's session; API calls and DNS messages are passed to
+//! their handlers.
 
 mod stream;
 
@@ -30,20 +31,20 @@ use super::session::Session;
 use crate::domain::GatewayListeners;
 use crate::store::history::NodePosition;
 
-/// The largest message taken from a node: an API call with its body and head.
+/// The maximum size of a message from a node, in bytes. The largest is an API call with its head and body.
 const MAX_MESSAGE: usize = MAX_BODY + 256 * 1024;
-/// The most messages that wait for a node that reads slowly.
+/// The maximum number of messages that wait to be sent on one stream.
 const QUEUE: usize = 256;
-/// The most streams and calls that one connection may have at once.
+/// The maximum number of concurrent HTTP/2 streams of one connection.
 const MAX_STREAMS: u32 = 1024;
-/// The time that open connections have to end when the process stops.
+/// The time that open connections have to end after the process began to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// Answers an API call that came through a node.
+/// A handler of API calls that nodes forward.
 pub(crate) type CallHandler =
     Arc<dyn Fn(ApiCall) -> Pin<Box<dyn Future<Output = ApiReply> + Send>> + Send + Sync>;
 
-/// Answers a DNS message that came through a node, if it deserves an answer.
+/// A handler of DNS messages that nodes forward. Returns `None` if the message is to be dropped.
 pub(crate) type DnsHandler =
     Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
 
@@ -52,11 +53,11 @@ pub(crate) type DnsHandler =
 pub(crate) struct Timeouts {
     /// The interval between two heartbeats.
     pub heartbeat: Duration,
-    /// The time after which a node that says nothing is dropped.
+    /// The time after which a stream without messages from the node is closed.
     pub idle: Duration,
-    /// The time within which a connection must begin, and say Hello.
+    /// The time limit of the TLS handshake, of the HTTP/2 preface, and of Hello, each.
     pub hello: Duration,
-    /// The time within which an API call is answered.
+    /// The time limit of an API call.
     pub call: Duration,
 }
 
@@ -67,38 +68,38 @@ impl Default for Timeouts {
     }
 }
 
-/// The feed's service and what it needs.
+/// The gRPC service of the feed.
 #[derive(Clone)]
 pub(crate) struct FeedService {
-    /// The resources that the nodes are to hold.
+    /// The resources that nodes must have.
     pub catalog: watch::Receiver<Catalog>,
     /// The list of connected nodes.
     pub nodes: Nodes,
-    /// The listeners of the gateway; nodes say theirs.
+    /// The known listeners of the gateway, to which nodes report theirs.
     pub listeners: GatewayListeners,
-    /// The list of those that may be a node.
+    /// The list of nodes that may connect.
     pub members: Members,
-    /// Answers API calls.
+    /// The handler of API calls.
     pub api: CallHandler,
-    /// Answers DNS questions.
+    /// The handler of DNS messages.
     pub dns: DnsHandler,
-    /// Runs the streams' tasks.
+    /// The task group of the streams.
     pub tasks: Tasks,
     /// The time limits of a node's connection.
     pub timeouts: Timeouts,
-    /// Connections and messages that no node sends.
+    /// The number of connections, streams and calls that violate the protocol.
     pub protocol_errors: Counter,
 }
 
-/// The parts that remote nodes need.
+/// The parts of the service that only remote nodes need.
 pub(crate) struct RemoteAccess {
-    /// How TLS is spoken with them.
+    /// The TLS configuration.
     pub tls: Arc<ServerConfig>,
-    /// How they come to their certificates.
+    /// The service that issues their certificates.
     pub enrolment: Enrolment,
 }
 
-/// A node that said who it is.
+/// A node that has sent Hello and was admitted.
 struct ConnectedNode {
     connected: NodeConnection,
     membership: Membership,
@@ -109,7 +110,7 @@ type Outbound = mpsc::Sender<Result<wire::FeedMessage, Status>>;
 type BatchSend = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FeedService {
-    /// Serves the nodes that come in by `listeners` until the process stops; remote nodes need `remote`.
+    /// Serves the nodes that connect to `listeners` until the process stops. Remote nodes are refused without `remote`.
     pub(crate) async fn serve(
         self,
         listeners: FeedListeners,
@@ -139,20 +140,20 @@ impl FeedService {
             .add_service(service)
             .add_optional_service(enrolment)
             .serve_with_incoming_shutdown(incoming, async move { begun.begun().await });
-        // Who does not read never ends its connection.
+        // A node that does not read would keep its connection open.
         tokio::select! {
             served = served => served,
             () = stop.begun_for(SHUTDOWN_GRACE) => Ok(()),
         }
     }
 
-    /// Returns the peer of a request, if it may ask.
+    /// Returns the peer of a request. Returns an error if it is not admitted.
     fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
         let peer = peer_of(request)?;
         match self.members.admit(&peer) {
             Ok(_) => Ok(peer),
             Err(refused) => {
-                debug!(from = %peer, reason = %refused, "somebody is not let in");
+                debug!(from = %peer, reason = %refused, "peer not admitted");
                 Err((&refused).into())
             }
         }
@@ -163,11 +164,11 @@ impl FeedService {
         let ended = match self.handshake(peer, &mut stream).await {
             Ok(mut known) => {
                 let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
-                info!(node = known.connected.name(), reason = %ended, "a node's stream ended");
+                info!(node = known.connected.name(), reason = %ended, "node disconnected");
                 ended
             }
             Err(ended) => {
-                debug!(reason = %ended, "a stream ended before it was a node's");
+                debug!(reason = %ended, "stream ended before the node was admitted");
                 ended
             }
         };
@@ -175,7 +176,7 @@ impl FeedService {
             self.protocol_errors.inc();
         }
         if let Some(status) = ended.status() {
-            // The node may be gone, or not reading: it is told if that costs nothing.
+            // The status is optional: the node may be gone, or not read.
             let _ = outbound.try_send(Err(status));
         }
     }
@@ -218,11 +219,11 @@ impl FeedService {
                     FromNode::Listeners(listeners) => self.listeners.set_node(connected.name(), listeners),
                     message => handle_message(message, &mut session, connected, &mut explain_queue)?,
                 },
-                // A node that reads so slowly does not answer in time.
+                // If the queue is full, the node would not respond in time anyway.
                 request = explain_queue.next() => drop(outbound.try_send(Ok(request.write()))),
-                () = finish(&mut sending) => sending = None,
+                () = wait_sent(&mut sending) => sending = None,
                 changed = catalog.changed() => changed.map_err(|_| StreamEndError::Stopping)?,
-                // A full queue says by itself that we live.
+                // If the queue is full, the node receives other messages.
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
                 () = membership.changed() => {}
                 () = outbound.closed() => return Err(StreamEndError::Closed),
@@ -233,17 +234,17 @@ impl FeedService {
     }
 }
 
-/// Warns the operator of a node that holds more than the database has.
+/// Logs a warning if a node has a later version than the database, as after a restore from an older backup.
 fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
     let Some(held) = held else { return };
     if let NodePosition::Ahead { last } = catalog.position(held) {
-        let knows = held.version;
+        let node_version = held.version;
         warn!(
             node,
-            knows,
-            last,
-            "the database went back in time, as when an older backup is restored: \
-            the node gets everything anew, what was changed since the backup is lost"
+            node_version,
+            last_known_version = last,
+            "node is ahead of the database, as after the restore of an older backup: changes since the backup are lost, \
+            and the node receives all resources again"
         );
     }
 }
@@ -261,7 +262,7 @@ fn handle_message(
             connected.set_progress(session);
         }
         FromNode::Reject { version, resource, reason } => {
-            warn!(node = connected.name(), version, resource, reason, "a node cannot use a resource");
+            warn!(node = connected.name(), version, resource, reason, "node rejected a resource");
             session.reject(resource, &reason);
             connected.set_progress(session);
         }
@@ -285,7 +286,7 @@ fn send(batch: Batch, outbound: Outbound) -> BatchSend {
     })
 }
 
-async fn finish(sending: &mut Option<BatchSend>) {
+async fn wait_sent(sending: &mut Option<BatchSend>) {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,
@@ -329,7 +330,7 @@ impl wire::feed_server::Feed for FeedService {
             Status::invalid_argument(error.to_string())
         })?;
         let reply = timeout(self.timeouts.call, (self.api)(call)).await;
-        let reply = reply.map_err(|_| Status::deadline_exceeded("the API did not answer in time"))?;
+        let reply = reply.map_err(|_| Status::deadline_exceeded("the API call took too long"))?;
         Ok(Response::new(reply.into()))
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever happens on the way, a node ends with what the catalog holds.
+//! Tests of sessions, among them that a node converges to the catalog after any sequence of events.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ fn catalog() -> Catalog {
 }
 
 #[test]
-fn the_next_batch_waits_for_the_answer_and_merges_what_changed() {
+fn the_next_batch_waits_for_the_ack_and_merges_changes() {
     let mut catalog = catalog();
     let mut session = Session::new(None);
     assert!(session.next(&catalog).unwrap().is_full());
     advance(&mut catalog, vec![put(1, 3)]);
     advance(&mut catalog, vec![put(1, 4)]);
-    assert!(session.next(&catalog).is_none(), "nothing before the answer");
+    assert!(session.next(&catalog).is_none(), "nothing before the ack");
     session.ack(2).unwrap();
     let batch = session.next(&catalog).unwrap();
     assert_eq!((batch.messages().count(), batch.end().version), (3, 4), "one put for two changes");
@@ -37,7 +37,7 @@ fn the_next_batch_waits_for_the_answer_and_merges_what_changed() {
 }
 
 #[test]
-fn a_node_that_is_up_to_date_is_told_so() {
+fn a_node_that_is_up_to_date_gets_an_empty_first_batch() {
     let catalog = catalog();
     let mut session = Session::new(Some(catalog.held()));
     assert_eq!(session.next(&catalog).unwrap().messages().count(), 2);
@@ -75,7 +75,7 @@ fn rejects_are_bounded_and_still_count() {
 }
 
 #[test]
-fn an_answer_to_nothing_is_a_violation() {
+fn an_unexpected_ack_is_a_protocol_error() {
     let catalog = catalog();
     let mut session = Session::new(None);
     assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
@@ -85,7 +85,7 @@ fn an_answer_to_nothing_is_a_violation() {
     assert_eq!(session.ack(2), Err(ProtocolError::Ack(2)));
 }
 
-/// A node as simple as can be: it applies a batch whole, or not at all.
+/// A minimal node that applies a batch completely or not at all.
 #[derive(Default)]
 struct Node {
     table: BTreeMap<ResourceName, Resource>,
@@ -115,13 +115,13 @@ enum Step {
     Remove(u64),
     /// A transaction that changes no resource.
     Nothing,
-    /// The node gets a batch, applies it, and its answer arrives.
+    /// The node receives a batch and applies it, and its ack arrives.
     Exchange,
-    /// The connection is lost before the batch is applied, or after it is and before the answer arrives.
+    /// The connection is lost, either before the batch is applied or between that and the ack.
     Lost {
         applied: bool,
     },
-    /// Another database, at this version.
+    /// Another database at this version takes the place of the current one.
     Restore(u64),
 }
 
@@ -171,7 +171,7 @@ impl ExpectedState {
 
 proptest! {
     #[test]
-    fn any_history_leads_a_node_to_what_the_catalog_holds(steps in steps()) {
+    fn a_node_converges_to_the_catalog_after_any_sequence_of_steps(steps in steps()) {
         let mut expected = ExpectedState::default();
         let mut catalog = Catalog::new(history("e0"), 0);
         let mut node = Node::default();
