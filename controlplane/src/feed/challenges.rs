@@ -1,4 +1,4 @@
-//! Challenges: on the feed like any change, for as long as their guards live; in the store by host alone.
+//! ACME challenges on the feed. A challenge is published while its guard lives; the store records only its host.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,38 +16,38 @@ use webgateway_proto::model::Host;
 use crate::store::change::{Change, ResourceChange};
 use crate::store::{Store, StoreError, challenges};
 
-/// How long to wait when the store cannot be written.
+/// The delay before the store is written again after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The challenges of the moment. Clones are the same ones.
+/// The challenges on the feed. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenges {
     store: Store,
     state: Arc<watch::Sender<ChallengesState>>,
 }
 
-/// One challenge, on the feed until this is dropped.
+/// A guard that keeps one challenge on the feed until it is dropped.
 #[derive(Debug)]
-#[must_use = "the challenge is taken back when this is dropped"]
+#[must_use = "the challenge is withdrawn when this is dropped"]
 pub(crate) struct ChallengeGuard {
     challenges: Challenges,
     host: Host,
     serial: u64,
 }
 
-/// A newer challenge for the same host has taken this one's place.
+/// A newer challenge for the same host replaced this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("another challenge for the same host took its place")]
+#[error("another challenge for the same host replaced this one")]
 pub(crate) struct SupersededError;
 
 #[derive(Debug, Default)]
 struct ChallengesState {
     serial: u64,
-    /// What is to be shown.
+    /// The challenges that are to be on the feed.
     active: BTreeMap<Host, ActiveChallenge>,
-    /// What the feed says of it.
+    /// The last published change of each host's challenge.
     published: BTreeMap<Host, PublishedChange>,
-    /// What was published up to this version is in the store.
+    /// The version up to which published changes are committed to the store.
     committed: u64,
 }
 
@@ -59,20 +59,20 @@ struct ActiveChallenge {
 
 #[derive(Debug, Clone)]
 struct PublishedChange {
-    /// `None` once it is removed.
+    /// The serial number of the published challenge; `None` after its removal.
     serial: Option<u64>,
     version: u64,
     change: Change,
 }
 
 impl Challenges {
-    /// None yet. Each change of them is a revision of `store`.
+    /// Creates an empty set of challenges. Each published change is a revision of `store`.
     #[must_use]
     pub(crate) fn new(store: Store) -> Self {
         Self { store, state: Arc::new(watch::Sender::new(ChallengesState::default())) }
     }
 
-    /// Puts a challenge on the feed, in place of an older one for the same host.
+    /// Publishes a challenge on the feed. It replaces an older one for the same host.
     pub(crate) fn publish(&self, challenge: Challenge) -> ChallengeGuard {
         let host = challenge.host.clone();
         let resource = Arc::new(Resource::Challenge(challenge));
@@ -85,24 +85,25 @@ impl Challenges {
         ChallengeGuard { challenges: self.clone(), host, serial }
     }
 
-    /// Gives each change its version, until the process stops. The challenges of then are removed by the next start.
+    /// Writes changes to the store, which gives them their versions, until the process stops. Challenges that are
+    /// published at that time are removed at the next start.
     pub(crate) async fn follow(self, stop: Stop) -> Result<(), Infallible> {
         let mut state = self.state.subscribe();
         loop {
             tokio::select! {
-                // There is always a sender: ours.
+                // The sender is never dropped: `self` has it.
                 behind = state.wait_for(ChallengesState::is_behind) => drop(behind),
                 () = stop.begun() => return Ok(()),
             }
             if let Err(error) = self.write_changes().await {
-                error!(%error, "challenges cannot be published, trying again");
+                error!(%error, "cannot publish challenges, retrying");
                 sleep(RETRY_DELAY).await;
             }
         }
     }
 
-    /// What changed after `after` and up to `until`, a revision that was read from the store just now. What the
-    /// catalog has, because it is not after `after`, need not be remembered.
+    /// Returns the changes after the version `after`, up to `until`, which is the store's revision. Removals up to
+    /// `after` are forgotten, because the catalog has them.
     pub(super) fn changed(&self, after: u64, until: u64) -> Vec<ResourceChange> {
         let mut changed = Vec::new();
         self.state.send_if_modified(|state| {
@@ -118,7 +119,7 @@ impl Challenges {
             (state.active.clone(), state.published.clone())
         };
         let (hosts, state): (Vec<Host>, _) = (active.keys().cloned().collect(), Arc::clone(&self.state));
-        // PublishedChange before the commit: who reads the new revision finds what it stands for.
+        // Recorded before the commit, so that a reader of the new revision finds its changes.
         let write = move |tx: &mut crate::store::WriteTx<'_>| -> Result<u64, StoreError> {
             let version = challenges::record(tx, &hosts)?;
             state.send_modify(|state| state.record(&active, version));
@@ -138,17 +139,18 @@ impl Challenges {
 }
 
 impl ChallengeGuard {
-    /// The name of the resource.
+    /// Returns the name of the challenge's resource.
     #[must_use]
     pub(crate) fn name(&self) -> ResourceName {
         ResourceName::Challenge(self.host.clone())
     }
 
-    /// The version of the feed that carries it, once there is one.
+    /// Waits until the challenge is on the feed and returns its version. Returns an error if a newer challenge for the
+    /// same host replaced it.
     pub(crate) async fn version(&self) -> Result<u64, SupersededError> {
         let mut state = self.challenges.state.subscribe();
-        let settled = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
-        let version = settled.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;
+        let result = state.wait_for(|state| self.version_in(state) != Ok(None)).await;
+        let version = result.map_err(|_| SupersededError).and_then(|state| self.version_in(&state))?;
         version.ok_or(SupersededError)
     }
 
@@ -174,20 +176,20 @@ impl Drop for ChallengeGuard {
 
 impl ChallengesState {
     fn is_behind(&self) -> bool {
-        let shown = self.published.iter().filter_map(|(host, published)| Some((host, published.serial?)));
-        !shown.eq(self.active.iter().map(|(host, active)| (host, active.serial)))
+        let published = self.published.iter().filter_map(|(host, published)| Some((host, published.serial?)));
+        !published.eq(self.active.iter().map(|(host, active)| (host, active.serial)))
     }
 
     fn changed(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
         self.published.retain(|_, published| published.serial.is_some() || published.version > after);
-        let news = self
+        let changes = self
             .published
             .iter()
             .filter(|(_, published)| published.version > after && published.version <= until);
-        news.map(|(host, published)| published.changed(host)).collect()
+        changes.map(|(host, published)| published.changed(host)).collect()
     }
 
-    /// The feed says `active` from `version` on.
+    /// Records that the challenges `active` are published at `version`.
     fn record(&mut self, active: &BTreeMap<Host, ActiveChallenge>, version: u64) {
         for (host, published) in &mut self.published {
             if published.serial.is_some() && !active.contains_key(host) {

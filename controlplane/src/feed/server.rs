@@ -101,7 +101,7 @@ pub(crate) struct RemoteAccess {
 
 /// A node that has sent Hello and was admitted.
 struct ConnectedNode {
-    connected: NodeConnection,
+    connection: NodeConnection,
     membership: Membership,
     held: Option<Held>,
 }
@@ -161,21 +161,21 @@ impl FeedService {
 
     async fn serve_stream(self, peer: Peer, inbound: Streaming<wire::NodeMessage>, outbound: Outbound) {
         let mut stream = NodeStream::new(inbound, self.timeouts.idle);
-        let ended = match self.handshake(peer, &mut stream).await {
-            Ok(mut known) => {
-                let Err(ended) = self.drive(&mut known, &mut stream, &outbound).await;
-                info!(node = known.connected.name(), reason = %ended, "node disconnected");
-                ended
+        let end = match self.handshake(peer, &mut stream).await {
+            Ok(mut node) => {
+                let Err(end) = self.run_stream(&mut node, &mut stream, &outbound).await;
+                info!(node = node.connection.name(), reason = %end, "node disconnected");
+                end
             }
-            Err(ended) => {
-                debug!(reason = %ended, "stream ended before the node was admitted");
-                ended
+            Err(end) => {
+                debug!(reason = %end, "stream ended before the node was admitted");
+                end
             }
         };
-        if ended.is_protocol_error() {
+        if end.is_protocol_error() {
             self.protocol_errors.inc();
         }
-        if let Some(status) = ended.status() {
+        if let Some(status) = end.status() {
             // The status is optional: the node may be gone, or not read.
             let _ = outbound.try_send(Err(status));
         }
@@ -186,20 +186,20 @@ impl FeedService {
             timeout(self.timeouts.hello, stream.next()).await.map_err(|_| StreamEndError::NoHello)??;
         let FromNode::Hello { node, build, held } = first else { return Err(StreamEndError::NoHello) };
         let membership = Membership::new(&self.members, peer, &node)?;
-        Ok(ConnectedNode { connected: self.nodes.connect(&node, &build, &peer)?, membership, held })
+        Ok(ConnectedNode { connection: self.nodes.connect(&node, &build, &peer)?, membership, held })
     }
 
-    async fn drive(
+    async fn run_stream(
         &self,
-        known: &mut ConnectedNode,
+        node: &mut ConnectedNode,
         stream: &mut NodeStream,
         outbound: &Outbound,
     ) -> Result<Infallible, StreamEndError> {
         let (explain_client, mut explain_queue) = explain_channel();
-        known.connected.set_explain_client(explain_client);
-        let ConnectedNode { connected, membership, held } = known;
+        node.connection.set_explain_client(explain_client);
+        let ConnectedNode { connection, membership, held } = node;
         let mut catalog = self.catalog.clone();
-        warn_if_ahead(&catalog.borrow(), connected.name(), held.as_ref());
+        warn_if_ahead(&catalog.borrow(), connection.name(), held.as_ref());
         let mut session = Session::new(held.take());
         let mut sending: Option<BatchSend> = None;
         let mut heartbeat = interval(self.timeouts.heartbeat);
@@ -212,12 +212,12 @@ impl FeedService {
             }
             if sending.is_none() {
                 let batch = session.next(&catalog.borrow_and_update());
-                sending = batch.map(|batch| send(batch, outbound.clone()));
+                sending = batch.map(|batch| send_batch(batch, outbound.clone()));
             }
             tokio::select! {
                 message = stream.next() => match message? {
-                    FromNode::Listeners(listeners) => self.listeners.set_node(connected.name(), listeners),
-                    message => handle_message(message, &mut session, connected, &mut explain_queue)?,
+                    FromNode::Listeners(listeners) => self.listeners.set_node(connection.name(), listeners),
+                    message => handle_message(message, &mut session, connection, &mut explain_queue)?,
                 },
                 // If the queue is full, the node would not respond in time anyway.
                 request = explain_queue.next() => drop(outbound.try_send(Ok(request.write()))),
@@ -227,7 +227,7 @@ impl FeedService {
                 _ = heartbeat.tick() => drop(outbound.try_send(Ok(ToNode::Heartbeat.write()))),
                 () = membership.changed() => {}
                 () = outbound.closed() => return Err(StreamEndError::Closed),
-                () = connected.replaced() => return Err(StreamEndError::Replaced),
+                () = connection.replaced() => return Err(StreamEndError::Replaced),
                 () = self.tasks.stop().begun() => return Err(StreamEndError::Stopping),
             }
         }
@@ -252,31 +252,31 @@ fn warn_if_ahead(catalog: &Catalog, node: &str, held: Option<&Held>) {
 fn handle_message(
     message: FromNode,
     session: &mut Session,
-    connected: &NodeConnection,
+    connection: &NodeConnection,
     explain_queue: &mut ExplainQueue,
 ) -> Result<(), StreamEndError> {
     match message {
         FromNode::Hello { .. } => return Err(StreamEndError::RepeatedHello),
         FromNode::Ack(version) => {
             session.ack(version)?;
-            connected.set_progress(session);
+            connection.set_progress(session);
         }
         FromNode::Reject { version, resource, reason } => {
-            warn!(node = connected.name(), version, resource, reason, "node rejected a resource");
+            warn!(node = connection.name(), version, resource, reason, "node rejected a resource");
             session.reject(resource, &reason);
-            connected.set_progress(session);
+            connection.set_progress(session);
         }
         FromNode::Status { connections, requests, draining } => {
-            connected.set_status(connections, requests, draining);
+            connection.set_status(connections, requests, draining);
         }
-        FromNode::Health(changed) => connected.update_backend_health(changed),
+        FromNode::Health(changed) => connection.update_backend_health(changed),
         FromNode::Explanation(explanation) => explain_queue.complete(*explanation),
         FromNode::Heartbeat | FromNode::Listeners(_) | FromNode::Unknown => {}
     }
     Ok(())
 }
 
-fn send(batch: Batch, outbound: Outbound) -> BatchSend {
+fn send_batch(batch: Batch, outbound: Outbound) -> BatchSend {
     Box::pin(async move {
         for message in batch.messages() {
             if outbound.send(Ok(message.write())).await.is_err() {

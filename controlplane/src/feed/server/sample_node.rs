@@ -1,4 +1,4 @@
-//! A node for the tests: a real client over the real socket.
+//! A node for tests: a gRPC client over a real unix socket.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use webgateway_proto::feed::wire::feed_client::FeedClient;
 use webgateway_proto::feed::{FromNode, Held, ToNode, wire};
 use webgateway_proto::model::Prefixes;
 
-/// How long anything may take.
+/// The time limit of any operation in tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// A client of the feed at `path`.
+/// Connects a client to the feed at `path`.
 pub(crate) async fn client(path: &Path) -> FeedClient<Channel> {
     let path = path.to_owned();
     let connector = tower::service_fn(move |_| {
@@ -28,7 +28,7 @@ pub(crate) async fn client(path: &Path) -> FeedClient<Channel> {
     FeedClient::new(channel)
 }
 
-/// One node's stream.
+/// The stream of one node.
 pub(crate) struct Node {
     pub(crate) outbound: mpsc::Sender<wire::NodeMessage>,
     inbound: Streaming<wire::FeedMessage>,
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// One batch: whether it is full, what it puts and removes, its version.
+    /// Receives one batch: true if it is full, the names that it puts (`+`) and removes (`-`), and its version.
     pub(crate) async fn batch(&mut self) -> (bool, Vec<String>, u64) {
         let Ok(ToNode::Begin { full }) = self.receive().await else { panic!("no batch") };
         let mut received = Vec::new();
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// One batch, acknowledged: what it puts and removes.
+    /// Receives and acknowledges one batch. Returns the names that it puts (`+`) and removes (`-`).
     pub(crate) async fn batch_and_ack(&mut self) -> Vec<String> {
         let (_, received, version) = self.batch().await;
         self.send(FromNode::Ack(version)).await;

@@ -1,4 +1,4 @@
-//! A node's half of its stream: its messages, its idle_timeout, and the reasons for its end.
+//! The messages of a node's stream, its idle timeout, and the reasons for its end.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::feed::members::AdmissionError;
 use crate::feed::nodes::InvalidHelloError;
 use crate::feed::session::ProtocolError;
 
-/// The end of a node's stream.
+/// A node's stream ended.
 #[derive(Debug, Error)]
 pub(super) enum StreamEndError {
-    #[error("it closed the stream")]
+    #[error("the node closed the stream")]
     Closed,
     #[error("the connection failed: {}", .0.message())]
     Transport(#[from] Status),
     #[error("the first message must be Hello")]
     NoHello,
-    #[error("Hello was said twice")]
+    #[error("Hello was sent twice")]
     RepeatedHello,
     #[error(transparent)]
     Invalid(#[from] InvalidHelloError),
@@ -28,15 +28,15 @@ pub(super) enum StreamEndError {
     Admission(#[from] AdmissionError),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    #[error("it was silent for too long")]
+    #[error("the node sent no message for too long")]
     IdleTimeout,
-    #[error("a newer stream of the same name has come")]
+    #[error("a newer stream of the same name has connected")]
     Replaced,
-    #[error("the controlplane stops")]
+    #[error("the controlplane is stopping")]
     Stopping,
 }
 
-/// A node's messages, and the time of the last one.
+/// The messages of a node, with an idle timeout.
 pub(super) struct NodeStream {
     inbound: Streaming<wire::NodeMessage>,
     last_message_at: Instant,
@@ -44,12 +44,12 @@ pub(super) struct NodeStream {
 }
 
 impl NodeStream {
-    /// A stream that ends after `idle_timeout`.
+    /// Creates a stream that ends with an error after `idle_timeout` without a message.
     pub(super) fn new(inbound: Streaming<wire::NodeMessage>, idle_timeout: Duration) -> Self {
         Self { inbound, last_message_at: Instant::now(), idle_timeout }
     }
 
-    /// The next message; safe to be cancelled.
+    /// Waits for the next message. Cancellation-safe.
     pub(super) async fn next(&mut self) -> Result<FromNode, StreamEndError> {
         let message = tokio::select! {
             message = self.inbound.message() => message?.ok_or(StreamEndError::Closed)?,
@@ -61,7 +61,7 @@ impl NodeStream {
 }
 
 impl StreamEndError {
-    /// Returns the status that the node is told, if it is still there.
+    /// Returns the status to send to the node; `None` if the stream is closed already.
     pub(super) fn status(&self) -> Option<Status> {
         match self {
             Self::Closed | Self::Transport(_) => None,
@@ -75,7 +75,7 @@ impl StreamEndError {
         }
     }
 
-    /// Returns true if no node of ours behaves like this.
+    /// Returns true if the node violated the protocol.
     pub(super) fn is_protocol_error(&self) -> bool {
         match self {
             Self::NoHello | Self::RepeatedHello | Self::Invalid(_) | Self::Protocol(_) => true,
