@@ -46,7 +46,7 @@ use crate::feed::nodes::Nodes;
 use crate::feed::server::{FeedService, RemoteAccess, Timeouts};
 use crate::handlers::{calls, questions};
 use crate::keys::{KeyStore, KeyStoreError};
-use crate::live::{LiveParts, LivePreflight, ReloadError};
+use crate::live::{LiveParts, ReloadError, SharedPreflightChecker};
 use crate::metrics::Metrics;
 use crate::pki::authority::{NodeAuthority, NodeAuthorityError};
 use crate::pki::server;
@@ -180,8 +180,8 @@ impl Application for App {
         tickets.pass().await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
-        let known = Known { nodes: &nodes, listeners: &listeners, authority: &authority };
-        let domain = domain(&config, store.clone(), keys.clone(), known);
+        let parts = DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority };
+        let domain = domain(&config, store.clone(), keys.clone(), parts);
         domain.quotas.load(&domain.store).await?;
         let suspended = domain.suspensions.subscribe();
         let mut suspensions = SuspensionReconciler::new(domain.clone());
@@ -282,19 +282,20 @@ struct StoreContext<'a> {
 }
 
 /// Makes the preflight that CAs over ACME need; the internal one needs none.
-fn preflight(config: &Config, zone: &Zone) -> Result<Option<LivePreflight>, AppError> {
-    let make = || LivePreflight::new(&config.live.lookup, zone.clone(), config.base_domain.clone());
+fn preflight(config: &Config, zone: &Zone) -> Result<Option<SharedPreflightChecker>, AppError> {
+    let make =
+        || SharedPreflightChecker::new(&config.live.preflight, zone.clone(), config.base_domain.clone());
     Ok((!config.cas.is_empty()).then(make).transpose()?)
 }
 
 async fn issuer(
     config: &Config,
     context: StoreContext<'_>,
-    preflight: Option<&LivePreflight>,
+    preflight: Option<&SharedPreflightChecker>,
     solver: Solver,
 ) -> Result<Issuer, AppError> {
     let (clock, StoreContext { store, key, metrics }) = (Clock::system(), context);
-    let Some(preflight) = preflight.map(LivePreflight::current) else {
+    let Some(preflight) = preflight.map(SharedPreflightChecker::current) else {
         let folder = config.db_path.parent().unwrap_or(Path::new("."));
         return Ok(Issuer::Internal(InternalCa::open(store, key, folder, clock.now()).await?));
     };
@@ -362,15 +363,16 @@ fn remote(
 }
 
 /// The facts about nodes that the rules need.
-struct Known<'a> {
+struct DomainParts<'a> {
     nodes: &'a Nodes,
     listeners: &'a GatewayListeners,
     authority: &'a NodeAuthority,
 }
 
-fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Domain {
-    let Known { nodes, listeners, authority } = known;
-    let told = || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
+fn domain(config: &Config, store: Store, keys: KeyStore, parts: DomainParts<'_>) -> Domain {
+    let DomainParts { nodes, listeners, authority } = parts;
+    let invitations =
+        || Invitations { authority: authority.fingerprint(), address: config.feed.address.clone() };
     Domain {
         store,
         keys,
@@ -379,7 +381,7 @@ fn domain(config: &Config, store: Store, keys: KeyStore, known: Known<'_>) -> Do
         hosts: HostPolicy::new(config.base_domain.clone(), config.reserved_subdomains.clone()),
         allowed_backends: config.allowed_backends.clone(),
         admin: config.admin_id.clone(),
-        invitations: config.feed.is_remote().then(told),
+        invitations: config.feed.is_remote().then(invitations),
         quotas: Quotas::new(config.live.quotas),
         suspensions: watch::Sender::new(0),
         clock: Clock::system(),

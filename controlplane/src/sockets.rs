@@ -24,7 +24,7 @@ use crate::feed::socket::FeedSocket;
 pub(crate) const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
 
 /// The interval at which the addresses of this machine are looked at.
-const LOOK: Duration = Duration::from_secs(10);
+const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Every listening socket.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub enum ListenError {
     Unusable(&'static str, io::Error),
     /// Systemd passes one of the name server's two sockets.
     #[error("the socket unit named `dns` needs both ListenDatagram= and ListenStream=, at one address")]
-    HalfDns,
+    IncompleteDns,
 }
 
 impl Sockets {
@@ -102,10 +102,10 @@ pub(crate) async fn follow_addresses(
     listeners: GatewayListeners,
     stop: Stop,
 ) -> Result<(), Infallible> {
-    let mut look = interval(LOOK);
+    let mut ticks = interval(ADDRESS_CHECK_INTERVAL);
     loop {
         tokio::select! {
-            _ = look.tick() => listeners.set_controlplane(listeners_at(&bound)),
+            _ = ticks.tick() => listeners.set_controlplane(listeners_at(&bound)),
             () = stop.begun() => return Ok(()),
         }
     }
@@ -113,16 +113,18 @@ pub(crate) async fn follow_addresses(
 
 async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
-        Some(held) => RpcServer::inherit(held).map_err(|error| ListenError::Unusable("rpc", error)),
+        Some(inherited_socket) => {
+            RpcServer::inherit(inherited_socket).map_err(|error| ListenError::Unusable("rpc", error))
+        }
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }
 
 fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedListeners, ListenError> {
-    let held = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
-    let held = held.map(FeedSocket::inherit).transpose();
-    let held = held.map_err(|error| ListenError::Unusable("feed", error))?;
-    Ok(FeedListeners::bind(&config.feed.listen, held)?)
+    let inherited_socket = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
+    let inherited_socket = inherited_socket.map(FeedSocket::inherit).transpose();
+    let inherited_socket = inherited_socket.map_err(|error| ListenError::Unusable("feed", error))?;
+    Ok(FeedListeners::bind(&config.feed.listen, inherited_socket)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {
@@ -133,6 +135,6 @@ fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenE
             DnsSockets::inherit(udp, tcp).map_err(|error| ListenError::Unusable("dns", error))
         }
         (None, None) => Ok(DnsSockets::bind(config.dns_listen, ListenOptions::default())?),
-        (Some(_), None) | (None, Some(_)) => Err(ListenError::HalfDns),
+        (Some(_), None) | (None, Some(_)) => Err(ListenError::IncompleteDns),
     }
 }

@@ -68,7 +68,7 @@ examples! {
     UnusableKey => away(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
     NonceMissing => away(AuthError::NonceNeeded);
     Replayed => away(AuthError::Replayed);
-    KeysUnavailable => away(AuthError::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
+    KeysUnavailable => away(AuthError::KeysAway(USER.parse()?, Arc::new(KeyServerError::Timeout)));
 
     // What every method may come to.
     InvalidParams => Ok(params("hots", "unknown field `hots`", &json!({ "hots": 1 })));
