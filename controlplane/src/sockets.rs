@@ -1,4 +1,4 @@
-//! Every socket the process listens on: those that systemd passes, and for the rest its own.
+//! The listening sockets of the process, which it opens itself or inherits from systemd.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,13 +20,13 @@ use crate::domain::GatewayListeners;
 use crate::feed::listeners::{FeedListenError, FeedListeners};
 use crate::feed::socket::FeedSocket;
 
-/// The names of the sockets it takes from systemd.
+/// The names of the sockets that the process accepts from systemd.
 pub(crate) const SOCKETS: &[&str] = &["rpc", "feed", "dns"];
 
-/// The interval at which the addresses of this machine are looked at.
+/// The interval at which the addresses of this machine are read.
 const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Every listening socket.
+/// The listening sockets of the process.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     /// The listener of the API.
@@ -39,25 +39,25 @@ pub(crate) struct Sockets {
     pub admin: AdminServer,
 }
 
-/// The process cannot listen.
+/// A listening socket cannot be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// A listener cannot be had.
+    /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A listener of the feed cannot be had.
+    /// A listener of the feed cannot be opened.
     #[error(transparent)]
     Feed(#[from] FeedListenError),
-    /// The name server's sockets cannot be had.
+    /// The name server's sockets cannot be opened.
     #[error(transparent)]
     Dns(#[from] DnsListenError),
     /// Sockets from systemd cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
-    /// The system refuses a socket from systemd.
+    /// A socket from systemd cannot be used.
     #[error("the socket `{0}` that systemd passes cannot be used: {1}")]
     Unusable(&'static str, io::Error),
-    /// Systemd passes one of the name server's two sockets.
+    /// Systemd passes only one of the name server's two sockets.
     #[error("the socket unit named `dns` needs both ListenDatagram= and ListenStream=, at one address")]
     IncompleteDns,
 }
@@ -70,7 +70,7 @@ impl Sockets {
         own.into_iter().chain(self.feed.addresses()).collect()
     }
 
-    /// Opens every socket: those that systemd passes, and for the rest its own.
+    /// Takes the sockets that systemd passes, and opens the others.
     pub(crate) async fn open(config: &Config, mut inherited: Inherited) -> Result<Self, ListenError> {
         let sockets = Self {
             rpc: rpc(config, &mut inherited).await?,
@@ -85,18 +85,19 @@ impl Sockets {
     }
 }
 
-/// Returns the listeners that are bound to these addresses, as they are seen from elsewhere. Where the system does not
-/// tell its addresses, those of unspecified listeners are not known.
+/// Returns the listeners bound to these addresses, with the addresses at which they can be reached. If the system's
+/// addresses cannot be read, unspecified listeners have only their bound address.
 #[must_use]
 pub(crate) fn listeners_at(bound: &[SocketAddr]) -> ProcessListeners {
     let addresses = reachable(bound).unwrap_or_else(|error| {
-        debug!(%error, "the addresses of this machine are not known");
+        debug!(%error, "cannot read the addresses of this machine");
         bound.to_vec()
     });
     ProcessListeners { stack: network_stack().to_owned(), addresses }
 }
 
-/// Follows the addresses of this machine until the process stops: an overlay's may come after the start.
+/// Updates the gateway's known listeners when addresses of this machine change, until the process stops. An overlay may
+/// assign addresses after the start.
 pub(crate) async fn follow_addresses(
     bound: Vec<SocketAddr>,
     listeners: GatewayListeners,

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_entry_does_not_take_the_others_away_and_is_told_of_once() {
+    fn an_unusable_entry_is_skipped_and_logged_once() {
         let dir = TempDir::new().unwrap();
         let key = PrivateKey::from_seed(&[1; 32]).public();
         let store = Directory::open(dir.path().to_owned()).unwrap();

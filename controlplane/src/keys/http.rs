@@ -1,4 +1,5 @@
-//! The key store `http`: each key is asked for once in a while, and an cached response is_usable while the server is away.
+//! The key store `http`: keys are fetched from a server and cached. Cached keys are used while the server is
+//! unavailable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +34,9 @@ const MAX_CONCURRENT_REQUESTS: usize = 32;
 const ABSENT_TTL: Duration = Duration::from_secs(10);
 /// The delay before the next request after a failed one.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// For how long an cached response is_usable while the server is away.
+/// The maximum age of cached keys that are used while the server is unavailable.
 const MAX_STALE_AGE: Duration = Duration::from_secs(24 * 3600);
-/// An response younger than this is not doubted.
+/// The minimum age of a cached response that [`KeyServer::refresh`] fetches again.
 const MIN_REFRESH_AGE: Duration = Duration::from_secs(5);
 
 /// A client of a server of public keys. Clones share the cache.
@@ -50,7 +51,7 @@ pub(crate) struct KeyServer {
     clock: Clock,
 }
 
-/// The last response about a name.
+/// The cached response for a key id.
 #[derive(Debug, Clone)]
 struct CachedResponse {
     response: KeyResponse,
@@ -70,7 +71,7 @@ enum KeyResponse {
 }
 
 impl KeyServer {
-    /// Asks at `uri`; an response is good for `ttl`.
+    /// Creates a client of the server at `uri`. Keys are cached for `ttl`.
     pub(crate) fn new(uri: KeyUri, ttl: Duration, clock: Clock) -> Result<Self, rustls::Error> {
         let connector = HttpsConnectorBuilder::new().try_with_platform_verifier()?;
         let mut tcp = HttpConnector::new();

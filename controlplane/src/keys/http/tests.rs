@@ -96,7 +96,7 @@ async fn run_local(run: impl Future<Output = ()>) {
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_key_is_asked_for_once_in_its_time_by_however_many() {
+async fn concurrent_lookups_share_one_request() {
     run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
@@ -110,7 +110,7 @@ async fn a_key_is_asked_for_once_in_its_time_by_however_many() {
 }
 
 #[tokio::test]
-async fn the_end_of_its_time_and_a_doubt_ask_anew() {
+async fn expiry_and_refresh_fetch_a_key_again() {
     run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
@@ -133,7 +133,7 @@ async fn the_end_of_its_time_and_a_doubt_ask_anew() {
 }
 
 #[tokio::test]
-async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
+async fn cached_keys_are_used_while_the_server_fails_up_to_a_maximum_age() {
     run_local(async {
         let server = Server::start(&ok(&pem(1))).await;
         let store = server.store(HOUR);
@@ -148,7 +148,7 @@ async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
         server.set_response(ok(&pem(2)));
         assert!(
             matches!(store.find(&id()).await, Err(UnusableKeyError::ServerUnavailable(_))),
-            "not requests at every turn"
+            "not requested again before the delay"
         );
         advance(RETRY_DELAY);
         assert_eq!(store.find(&id()).await.unwrap(), keys(2));
@@ -157,7 +157,7 @@ async fn an_earlier_answer_serves_while_the_server_is_away_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn an_unusable_entry_does_not_take_the_others_away() {
+async fn an_unusable_entry_is_skipped() {
     run_local(async {
         let server = Server::start(&ok(&format!("nonsense!\n{}", pem(1)))).await;
         let found = server.store(HOUR).find(&id()).await.unwrap().unwrap();
@@ -168,7 +168,7 @@ async fn an_unusable_entry_does_not_take_the_others_away() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_said() {
+async fn invalid_responses_are_reported() {
     run_local(async {
         for (response, expected) in [
             (ok("nonsense!"), "line 1: not a key: ed25519"),
@@ -176,7 +176,7 @@ async fn what_is_no_key_is_said() {
             (ok(&"x".repeat(17 * 1024)), "over 16384 bytes"),
             (status("500 Oh"), "500"),
             (status("301 Moved\r\nlocation: http://127.0.0.1:1/"), "redirects are not followed"),
-            ("SSH-2.0-OpenSSH\r\n".to_owned(), "cannot be requests"),
+            ("SSH-2.0-OpenSSH\r\n".to_owned(), "is unavailable"),
         ] {
             let server = Server::start(&response).await;
             let error = server.store(HOUR).find(&id()).await.unwrap_err().to_string();
