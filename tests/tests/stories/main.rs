@@ -15,6 +15,7 @@ mod configuration;
 mod coverage;
 mod declarative;
 mod dns;
+mod documents;
 mod early_data;
 mod ended_routes;
 mod endings;
@@ -63,8 +64,16 @@ mod users;
 mod watching;
 mod websockets;
 
+use webgateway_tests::story::Trial;
+
 fn main() -> anyhow::Result<()> {
-    let stories = [
+    let stories = [traffic(), control()].into_iter().flatten().flatten();
+    webgateway_tests::story::main(stories.collect())
+}
+
+/// The stories of the traffic.
+fn traffic() -> Vec<Vec<Trial>> {
+    vec![
         harness::stories(),
         configuration::stories(),
         terminated::stories(),
@@ -98,6 +107,12 @@ fn main() -> anyhow::Result<()> {
         keep_alive::stories(),
         uploads::stories(),
         http_challenges::stories(),
+    ]
+}
+
+/// The stories of the API, the feed, the certificates and the documents.
+fn control() -> Vec<Vec<Trial>> {
+    vec![
         dns::stories(),
         owners::stories(),
         concurrency::stories(),
@@ -122,8 +137,8 @@ fn main() -> anyhow::Result<()> {
         shared::stories(),
         endurance::stories(),
         remote::stories(),
+        documents::stories(),
         tour::stories(),
         speed::stories(),
-    ];
-    webgateway_tests::story::main(stories.into_iter().flatten().collect())
+    ]
 }

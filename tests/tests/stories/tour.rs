@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use webgateway_tests::document::Document;
 use webgateway_tests::process::{self, Process};
 use webgateway_tests::scene::Scene;
 use webgateway_tests::stories;
@@ -18,6 +19,9 @@ const TOUR: Duration = Duration::from_secs(60);
 
 /// The time until a request is answered.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// Stands for `cargo run` of the example, which `cargo test` has built; a run of the stories alone may not have.
+const EXAMPLE: &str = "example=target/debug/examples/create_route; ! test -x $example || $example";
 
 /// The part of each command that tells it from the others, and a part of its output. The commands that the tour runs itself,
 /// word by word, are not run again.
@@ -99,9 +103,31 @@ async fn take(scene: &Scene, flags: &[&str]) -> Result<()> {
         }
     }
     ensure!(servers.len() == 2 && !exports.is_empty(), "{printed}");
+    if flags.is_empty() {
+        what_documents_say_of_it_works(scene).await?;
+    }
     tour.signal(Signal::SIGTERM)?;
     ensure!(tour.end(TOUR).await?.success(), "{}", tour.logged()?);
     serve(scene, &servers).await
+}
+
+/// Runs the commands of the documents that are for `make dev`, as they are written there.
+async fn what_documents_say_of_it_works(scene: &Scene) -> Result<()> {
+    scene.write(
+        ".curlrc",
+        "silent\nfail\nretry = 30\nretry-delay = 1\nretry-max-time = 30\nretry-all-errors\n",
+    )?;
+    let mut run_blocks = 0;
+    for document in Document::all()? {
+        for block in document.blocks()?.iter().filter(|block| block.tag == "dev") {
+            let script = block.text.replace("cargo run -p gwctl --example create_route --", EXAMPLE);
+            let script = format!("export CURL_HOME=.\n{script}");
+            run(scene, &script).await.with_context(|| format!("{}:{}", document.path, block.line))?;
+            run_blocks += 1;
+        }
+    }
+    ensure!(run_blocks > 0, "no document speaks of it");
+    Ok(())
 }
 
 /// Runs the two servers as printed, side by side.
@@ -134,7 +160,7 @@ fn expected(command: &str) -> Result<Expected> {
 /// Runs a command of a shell in the folder of `make dev`; returns its output.
 async fn run(scene: &Scene, command: &str) -> Result<String> {
     let script = format!("cd '{}'\n{command}", scene.dir().display());
-    let output = process::run("sh", &["-c".to_owned(), script], &[]).await?;
+    let output = process::run("bash", &["-euo", "pipefail", "-c", &script].map(str::to_owned), &[]).await?;
     if output.code != Some(0) {
         bail!("$ {command}\n{}{}", output.stderr, output.stdout);
     }
