@@ -110,15 +110,15 @@ impl Application for App {
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = KeyStore::open(&config.live.keys)?;
-        let (challenges, values) = (Challenges::new(store.clone()), TxtSet::new());
+        let (challenges, txt_set) = (Challenges::new(store.clone()), TxtSet::new());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
         let base = config.base_domain.clone();
-        let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
+        let solver = Solver::new(base, txt_set.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };
-        let preflight = preflight(&config, &zone)?;
+        let preflight = preflight_checker(&config, &zone)?;
         let issuer = issuer(&config, context, preflight.as_ref(), solver).await?;
-        let certificates = certificates(&config, context, issuer).await?;
-        let tickets = ticket_keys(&config, context).await?;
+        let certificates = certificate_reconciler(&config, context, issuer).await?;
+        let tickets = ticket_key_rotation(&config, context).await?;
         let authority = NodeAuthority::open(&store, &key, Clock::system().now()).await?;
         let listeners = GatewayListeners::new(listeners_at(&sockets.addresses()));
         let parts = DomainParts { nodes: &nodes, listeners: &listeners, authority: &authority };
@@ -132,11 +132,11 @@ impl Application for App {
         let catalog = loader.load().await?;
         let members = Members::new(Clock::system());
         members.load(&store).await?;
-        let remote = remote(&config, &store, &members, &authority)?;
+        let remote = remote_access(&config, &store, &members, &authority)?;
         let live = LiveParts { quotas: domain.quotas.clone(), keys, preflight };
         let (stop, required) = (tasks.stop().clone(), config.rpc_require);
         let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
-        let responder = ZoneResponder::new(zone, values, QuestionFilter::new(dns));
+        let responder = ZoneResponder::new(zone, txt_set, QuestionFilter::new(dns));
         Ok(Self {
             sockets,
             api,
@@ -223,7 +223,7 @@ struct StoreContext<'a> {
 }
 
 /// Creates the preflight checker for ACME CAs. The internal CA needs none.
-fn preflight(config: &Config, zone: &Zone) -> Result<Option<SharedPreflightChecker>, AppError> {
+fn preflight_checker(config: &Config, zone: &Zone) -> Result<Option<SharedPreflightChecker>, AppError> {
     let make =
         || SharedPreflightChecker::new(&config.live.preflight, zone.clone(), config.base_domain.clone());
     Ok((!config.cas.is_empty()).then(make).transpose()?)
@@ -249,12 +249,12 @@ async fn issuer(
 }
 
 /// Creates the reconciler of certificates and runs its first pass.
-async fn certificates(
+async fn certificate_reconciler(
     config: &Config,
     StoreContext { store, key, metrics }: StoreContext<'_>,
     issuer: Issuer,
 ) -> Result<CertificateReconciler, PassError> {
-    let mut certificates = CertificateReconciler::new(CertificateReconcilerParts {
+    let mut reconciler = CertificateReconciler::new(CertificateReconcilerParts {
         store: store.clone(),
         key: Arc::clone(key),
         issuer,
@@ -262,19 +262,19 @@ async fn certificates(
         clock: Clock::system(),
         metrics: metrics.clone(),
     });
-    certificates.pass().await?;
-    Ok(certificates)
+    reconciler.pass().await?;
+    Ok(reconciler)
 }
 
 /// Creates the rotation of session ticket keys and runs its first pass.
-async fn ticket_keys(
+async fn ticket_key_rotation(
     config: &Config,
     StoreContext { store, key, .. }: StoreContext<'_>,
 ) -> Result<TicketKeyRotation, TicketKeyError> {
     let (store, key) = (store.clone(), Arc::clone(key));
-    let mut tickets = TicketKeyRotation::new(store, key, Clock::system(), config.ticket_rotation);
-    tickets.pass().await?;
-    Ok(tickets)
+    let mut rotation = TicketKeyRotation::new(store, key, Clock::system(), config.ticket_rotation);
+    rotation.pass().await?;
+    Ok(rotation)
 }
 
 fn loader(
@@ -300,7 +300,7 @@ fn loader(
 }
 
 /// Creates the parts that serve remote nodes, if there is a listener for them.
-fn remote(
+fn remote_access(
     config: &Config,
     store: &Store,
     members: &Members,

@@ -91,7 +91,7 @@ pub struct PreflightConfig {
 /// A configuration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// There is no base domain.
+    /// The base domain is missing.
     #[error("`base_domain` is needed: the domain of this gateway, such as gateway.example.com")]
     NoBaseDomain,
     /// A reserved subdomain is not a label.

@@ -47,7 +47,7 @@ pub enum FeedAddress {
 /// The `[feed]` section is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FeedConfigError {
-    /// There is no address to listen on.
+    /// The list of addresses is empty.
     #[error(
         "`feed.listen` is empty: no dataplane could connect; leave it out for unix:/run/webgateway/feed.sock"
     )]

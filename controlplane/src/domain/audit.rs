@@ -40,7 +40,7 @@ impl Domain {
         query: AuditQuery,
     ) -> Result<Vec<AuditRecord>, DomainError> {
         let limit = limit(query.limit.unwrap_or(DEFAULT_RECORDS))?;
-        let filter = match caller.owner_filter() {
+        let filter = match caller.as_user() {
             Some(own) => AuditFilter { caller: Some(own.to_string()), target: query.target },
             None => AuditFilter { caller: query.caller, target: query.target },
         };

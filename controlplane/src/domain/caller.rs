@@ -53,15 +53,16 @@ impl Caller {
         }
     }
 
-    /// Returns true if routes of `owner` exist for this caller.
+    /// Returns true if the caller can see routes of `owner`.
     #[must_use]
     pub(crate) fn can_see(&self, owner: &KeyId) -> bool {
         self.is_admin || self.key_id == *owner
     }
 
-    /// Returns the only owner whose routes this caller can see; `None` means all owners.
+    /// Returns the caller's key id, or `None` for the admin. A user can see only their own routes and has quotas; the
+    /// admin can see all routes and has no quotas.
     #[must_use]
-    pub(crate) fn owner_filter(&self) -> Option<&KeyId> {
+    pub(crate) fn as_user(&self) -> Option<&KeyId> {
         (!self.is_admin).then_some(&self.key_id)
     }
 
@@ -72,7 +73,7 @@ impl Caller {
 
     /// Returns an error if the caller is suspended.
     pub(crate) fn require_active(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
-        let Some(user) = self.owner_filter() else { return Ok(()) };
+        let Some(user) = self.as_user() else { return Ok(()) };
         match users::suspension(tx, user)? {
             Some(suspension) => {
                 Err(UserError::Suspended { user: user.clone(), suspension: Box::new(suspension) }.into())

@@ -135,18 +135,18 @@ fn page_of_ids(
     page: &PageRange,
 ) -> Result<Page<Host>, StoreError> {
     let (mut ids, after) = (Vec::new(), page.after.as_deref());
-    let seen = routes::scan(tx, caller.owner_filter(), after, MAX_SCANNED, |host, mode| {
+    let seen = routes::scan(tx, caller.as_user(), after, MAX_SCANNED, |host, mode| {
         ids.extend(needs_own_certificate(&host, mode, base).then_some(host));
         if ids.len() > page.limit as usize { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     // The base domain's certificate belongs to no route.
     let is_here =
         after.is_none_or(|after| after < base.as_str()) && seen.as_ref().is_none_or(|seen| base < seen);
-    if caller.owner_filter().is_none() && is_here {
+    if caller.as_user().is_none() && is_here {
         ids.push(base.clone());
         ids.sort_unstable();
     }
-    let Page { entries, next } = page.cut(ids, Host::as_str);
+    let Page { entries, next } = page.paginate(ids, Host::as_str);
     Ok(Page { entries, next: next.or_else(|| seen.map(|seen| PageRange::cursor(seen.as_str()))) })
 }
 
@@ -160,7 +160,7 @@ fn needs_own_certificate(host: &Host, mode: Mode, base: &Host) -> bool {
 fn resolve_id(tx: &mut Tx<'_>, caller: &Caller, id: &str, base: &Host) -> Result<Host, DomainError> {
     let unknown = || DomainError::NoCertificate(id.chars().take(300).collect());
     let host = Host::parse(id).map_err(|_| unknown())?;
-    if host == *base && caller.owner_filter().is_none() {
+    if host == *base && caller.as_user().is_none() {
         return Ok(host);
     }
     let route = routes::find_by_host(tx, &host)?.filter(|route| caller.can_see(&route.owner));

@@ -63,7 +63,7 @@ pub(crate) enum DomainError {
     /// Another route, or one with other content, has the id.
     #[error("the id {0} is taken by another route, or one with other content")]
     IdTaken(RouteId),
-    /// There is no such route, or the caller cannot see it.
+    /// The route does not exist, or the caller cannot see it.
     #[error("there is no route {0}")]
     NoRoute(RouteId),
     /// The route is not at the expected version.
@@ -172,7 +172,7 @@ pub(crate) enum NodeError {
     /// The address is invalid.
     #[error(transparent)]
     Address(#[from] InvalidRemoteAddress),
-    /// There is no listener for remote nodes.
+    /// The gateway has no listener for remote nodes.
     #[error("this gateway accepts no remote nodes: add an address:port to `[feed] listen`")]
     NoRemoteNodes,
     /// The address of the controlplane is not known.
@@ -187,7 +187,7 @@ pub(crate) enum NodeError {
     /// A node of this name has joined.
     #[error("a node `{0}` has joined")]
     Taken(NodeName),
-    /// There is no node of this name.
+    /// No node of this name exists.
     #[error("there is no node `{0}`")]
     Unknown(String),
     /// No node of this name has joined.

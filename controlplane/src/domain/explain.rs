@@ -50,7 +50,7 @@ impl Domain {
     pub(crate) async fn explain(&self, caller: &Caller, host: &Host) -> Result<HostReport, DomainError> {
         let route = self.route_of(caller, host).await?;
         // Explanations would reveal the routes and backends of other owners.
-        let explanations = match route.is_some() || caller.owner_filter().is_none() {
+        let explanations = match route.is_some() || caller.as_user().is_none() {
             true => self.nodes.explain(host, EXPLAIN_TIMEOUT).await,
             false => Vec::new(),
         };

@@ -31,7 +31,7 @@ impl Domain {
     ) -> Result<(u64, Page<RouteStatus>), DomainError> {
         let page = PageRange::parse(&query.page)?;
         let filter = RouteFilter {
-            visible_to: caller.owner_filter().cloned(),
+            visible_to: caller.as_user().cloned(),
             owner: query.owner,
             host: query.host.map(|prefix| prefix.to_ascii_lowercase()),
             mode: query.mode,
@@ -40,7 +40,7 @@ impl Domain {
         self.store
             .read("routes.list", move |tx| {
                 let found = routes::page(tx, &filter, page.after.as_deref(), page.limit + 1)?;
-                let Page { entries, next } = page.cut(found, |route| route.host.as_str());
+                let Page { entries, next } = page.paginate(found, |route| route.host.as_str());
                 let entries = statuses_of(tx, entries, &gateway)?;
                 Ok((tx.revision()?, Page { entries, next }))
             })

@@ -49,7 +49,7 @@ impl PageRange {
     }
 
     /// Makes the page from up to `limit + 1` entries; one more than `limit` means that there is a next page.
-    pub(super) fn cut<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Page<T> {
+    pub(super) fn paginate<T>(&self, mut found: Vec<T>, key: impl Fn(&T) -> &str) -> Page<T> {
         let limit = self.limit as usize;
         let more = found.len() > limit;
         found.truncate(limit);

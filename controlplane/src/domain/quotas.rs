@@ -35,12 +35,13 @@ pub(crate) struct MutationAllowance {
     retry_after: u64,
 }
 
+/// The mutations of the current minute by user. The time is divided into minutes, not a sliding window.
 #[derive(Debug, Default)]
 struct MutationCounts {
     /// The users' own limits, from the store.
     limits: HashMap<KeyId, Limit>,
     /// The start of the current minute.
-    began: Option<Instant>,
+    minute_start: Option<Instant>,
     /// The number of mutations that each user made in the current minute.
     made: HashMap<KeyId, u32>,
 }
@@ -76,7 +77,7 @@ impl Quotas {
     /// Counts `count` mutations that a caller is about to make, and returns how many of them are allowed.
     #[must_use]
     pub(crate) fn reserve(&self, caller: &Caller, count: usize) -> MutationAllowance {
-        match caller.owner_filter() {
+        match caller.as_user() {
             Some(user) if count > 0 => self.take(user, count, Instant::now()),
             Some(_) | None => MutationAllowance::full(count),
         }
@@ -89,7 +90,7 @@ impl Quotas {
         caller: &Caller,
         increase: &UsageIncrease,
     ) -> Result<(), DomainError> {
-        let Some(user) = caller.owner_filter() else { return Ok(()) };
+        let Some(user) = caller.as_user() else { return Ok(()) };
         let known = users::find(tx, user)?;
         let (routes, backends) = known.as_ref().map_or((0, 0), |user| (user.routes, user.backends));
         let quota = self.of(known.map(|user| user.quota).unwrap_or_default());
@@ -131,12 +132,12 @@ impl Quotas {
 
 impl MutationCounts {
     fn take(&mut self, user: &KeyId, count: usize, most: u32, now: Instant) -> MutationAllowance {
-        let passed = self.began.map_or(MINUTE, |began| now.saturating_duration_since(began));
-        if passed >= MINUTE {
+        let elapsed = self.minute_start.map_or(MINUTE, |start| now.saturating_duration_since(start));
+        if elapsed >= MINUTE {
             self.made.clear();
-            self.began = Some(now);
+            self.minute_start = Some(now);
         }
-        let left = if passed >= MINUTE { MINUTE } else { MINUTE - passed };
+        let left = if elapsed >= MINUTE { MINUTE } else { MINUTE - elapsed };
         let retry_after = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         if self.made.len() >= CAPACITY && !self.made.contains_key(user) {
             return MutationAllowance::full(count);

@@ -104,10 +104,10 @@ impl Challenges {
 
     /// Returns the changes after the version `after`, up to `until`, which is the store's revision. Removals up to
     /// `after` are forgotten, because the catalog has them.
-    pub(super) fn changed(&self, after: u64, until: u64) -> Vec<ResourceChange> {
+    pub(super) fn changes_between(&self, after: u64, until: u64) -> Vec<ResourceChange> {
         let mut changed = Vec::new();
         self.state.send_if_modified(|state| {
-            changed = state.changed(after, until);
+            changed = state.changes_between(after, until);
             false
         });
         changed
@@ -180,13 +180,13 @@ impl ChallengesState {
         !published.eq(self.active.iter().map(|(host, active)| (host, active.serial)))
     }
 
-    fn changed(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
+    fn changes_between(&mut self, after: u64, until: u64) -> Vec<ResourceChange> {
         self.published.retain(|_, published| published.serial.is_some() || published.version > after);
         let changes = self
             .published
             .iter()
             .filter(|(_, published)| published.version > after && published.version <= until);
-        changes.map(|(host, published)| published.changed(host)).collect()
+        changes.map(|(host, published)| published.to_resource_change(host)).collect()
     }
 
     /// Records that the challenges `active` are published at `version`.
@@ -208,7 +208,7 @@ impl ChallengesState {
 }
 
 impl PublishedChange {
-    fn changed(&self, host: &Host) -> ResourceChange {
+    fn to_resource_change(&self, host: &Host) -> ResourceChange {
         let name = ResourceName::Challenge(host.clone());
         ResourceChange { name, version: self.version, change: self.change.clone() }
     }

@@ -69,16 +69,16 @@ impl Loader {
         let write = self.store.write("feed settings", move |tx| -> Result<_, StoreError> {
             Ok((record(tx, feed::SETTINGS, &text)?, challenges::clear(tx)?))
         });
-        let (version, left) = write.await?;
+        let (version, cleared) = write.await?;
         let known = self.listeners.subscribe().borrow().clone();
         let settings = self.settings(&known).await?;
-        let forgotten = self.compact().await?;
+        let compacted = self.compact().await?;
         // The catalog has no removals for routes that the settings forbid now, nor for earlier challenges. A node at an
         // older version must therefore receive all resources.
-        let floor = version.max(left.since).max(forgotten);
+        let floor = version.max(cleared.since).max(compacted);
         let mut catalog = Catalog::new(Arc::clone(self.store.history()), floor);
         let mut changes = self.read(0).await?;
-        changes.changed.extend(left.removals);
+        changes.changed.extend(cleared.removals);
         changes.changed.push(ResourceChange { version: settings.version.max(version), ..settings });
         catalog.apply(changes);
         Ok(catalog)
@@ -177,7 +177,7 @@ impl Loader {
         for changed in &mut changes.changed {
             self.remove_if_forbidden(changed);
         }
-        changes.changed.extend(self.challenges.changed(version, changes.version));
+        changes.changed.extend(self.challenges.changes_between(version, changes.version));
         Ok(changes)
     }
 

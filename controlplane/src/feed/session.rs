@@ -11,7 +11,7 @@ use super::diff::{Batch, diff};
 
 /// The maximum number of rejects of one node that are kept by resource name.
 const MAX_REJECTS: usize = 100;
-/// The maximum length of a reject's reason, in characters. Longer reasons are cut.
+/// The maximum length of a reject's reason, in characters. Longer reasons are truncated.
 const MAX_REASON: usize = 300;
 
 /// The state of one node's stream. It contains no resources, so that a slow node needs no more memory than a fast one.

@@ -93,26 +93,30 @@ impl KeyServer {
     /// Returns the public keys of a key id; `None` if there are none.
     pub(super) async fn find(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
-        self.get(id, |known| known.refresh_at <= now).await.read()
+        self.get(id, |cached| cached.refresh_at <= now).await.read()
     }
 
     /// Fetches the keys of a key id again, unless the cached response is younger than [`MIN_REFRESH_AGE`] or absent.
     /// Returns `None` if nothing was fetched or there are no keys.
     pub(super) async fn refresh(&self, id: &KeyId) -> Result<Option<PublicKeys>, UnusableKeyError> {
         let now = self.clock.now();
-        let is_old = |known: &CachedResponse| {
-            known.confirmed_at + MIN_REFRESH_AGE <= now && !matches!(known.response, KeyResponse::Failed(_))
+        let is_old = |cached: &CachedResponse| {
+            cached.confirmed_at + MIN_REFRESH_AGE <= now && !matches!(cached.response, KeyResponse::Failed(_))
         };
-        if self.cache.get(id).await.is_some_and(|known| is_old(&known)) {
+        if self.cache.get(id).await.is_some_and(|cached| is_old(&cached)) {
             return self.get(id, is_old).await.read();
         }
         Ok(None)
     }
 
-    async fn get(&self, id: &KeyId, again: impl FnMut(&CachedResponse) -> bool + Send) -> CachedResponse {
+    async fn get(
+        &self,
+        id: &KeyId,
+        is_outdated: impl FnMut(&CachedResponse) -> bool + Send,
+    ) -> CachedResponse {
         let cached = self.cache.get(id).await;
         let entry = self.cache.entry(id.clone());
-        entry.or_insert_with_if(self.request(id, cached), again).await.into_value()
+        entry.or_insert_with_if(self.request(id, cached), is_outdated).await.into_value()
     }
 
     async fn request(&self, id: &KeyId, cached: Option<CachedResponse>) -> CachedResponse {
@@ -129,8 +133,9 @@ impl KeyServer {
             }
             Err(error) => {
                 warn!(key = %id, %error, "key server request failed");
-                let is_usable = |known: &CachedResponse| {
-                    matches!(known.response, KeyResponse::Keys(_)) && now - known.confirmed_at < MAX_STALE_AGE
+                let is_usable = |cached: &CachedResponse| {
+                    matches!(cached.response, KeyResponse::Keys(_))
+                        && now - cached.confirmed_at < MAX_STALE_AGE
                 };
                 match cached.filter(is_usable) {
                     Some(cached) => CachedResponse { refresh_at: now + RETRY_DELAY, ..cached },

@@ -106,7 +106,7 @@ impl Method for Wait {
             None => nodes.wait_acked(&target, Duration::ZERO).await,
         };
         let (nodes, acked) = (progress.nodes(), progress.acked);
-        let shown = |NodeReject { node, reason }| match who.owner_filter() {
+        let shown = |NodeReject { node, reason }| match who.as_user() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,
         };

@@ -190,7 +190,7 @@ proptest! {
                 }
                 Step::Publish => {}
                 Step::Read => {
-                    for ResourceChange { name, version, change } in state.changed(read, revision) {
+                    for ResourceChange { name, version, change } in state.changes_between(read, revision) {
                         prop_assert!(version > read && version <= revision);
                         match change {
                             Change::Put(resource) => drop(catalog.insert(name, resource)),
@@ -203,7 +203,7 @@ proptest! {
         }
         let active: Vec<_> = state.active.values().map(|active| Arc::clone(&active.resource)).collect();
         prop_assert_eq!(catalog.into_values().collect::<Vec<_>>(), active);
-        prop_assert!(state.changed(read, revision).is_empty());
+        prop_assert!(state.changes_between(read, revision).is_empty());
         prop_assert!(state.published.values().all(|published| published.serial.is_some()), "removals are forgotten");
     }
 }

@@ -189,7 +189,7 @@ proptest! {
                     }
                     session = Session::new(node.held.clone());
                 }
-                // A restored database is a new process: every stream starts anew.
+                // A restored database is a new process: every stream starts over.
                 Step::Restore(_) => session = Session::new(node.held.clone()),
                 Step::Put(_) | Step::Remove(_) | Step::Nothing => {}
             }
