@@ -114,18 +114,18 @@ pub(crate) async fn follow_addresses(
 
 async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
-        Some(inherited_socket) => {
-            RpcServer::inherit(inherited_socket).map_err(|error| ListenError::Unusable("rpc", error))
+        Some(socket) => {
+            RpcServer::inherit(socket).map_err(|error| ListenError::Unusable("rpc", error))
         }
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }
 
 fn feed(config: &Config, inherited: &mut Inherited) -> Result<FeedListeners, ListenError> {
-    let inherited_socket = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
-    let inherited_socket = inherited_socket.map(FeedSocket::inherit).transpose();
-    let inherited_socket = inherited_socket.map_err(|error| ListenError::Unusable("feed", error))?;
-    Ok(FeedListeners::bind(&config.feed.listen, inherited_socket)?)
+    let socket = at_most_one("feed", "unix stream listeners", inherited.unix("feed")?)?;
+    let socket = socket.map(FeedSocket::inherit).transpose();
+    let socket = socket.map_err(|error| ListenError::Unusable("feed", error))?;
+    Ok(FeedListeners::bind(&config.feed.listen, socket)?)
 }
 
 fn dns(config: &Config, inherited: &mut Inherited) -> Result<DnsSockets, ListenError> {

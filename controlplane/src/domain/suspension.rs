@@ -66,15 +66,15 @@ impl Domain {
                 users::ensure(tx, &user, now)?;
                 set(tx, &user, before, after, entry)?;
             }
-            let standing = standing(tx, user)?;
+            let status = suspension_status(tx, user)?;
             if is_change {
-                let (user, routes) = (standing.user.clone(), standing.routes);
+                let (user, routes) = (status.user.clone(), status.routes);
                 tx.on_commit(move || {
                     suspensions.send_modify(|changes| *changes += 1);
                     info!(%user, routes, %by, "user suspended");
                 });
             }
-            Ok(standing)
+            Ok(status)
         };
         self.store.write(action::ADMIN_SUSPEND, write).await
     }
@@ -96,12 +96,12 @@ impl Domain {
             if is_change {
                 set(tx, &user, before, None, entry)?;
             }
-            let standing = standing(tx, user)?;
+            let status = suspension_status(tx, user)?;
             if is_change {
-                let (user, routes) = (standing.user.clone(), standing.routes);
+                let (user, routes) = (status.user.clone(), status.routes);
                 tx.on_commit(move || info!(%user, routes, %by, "user suspension lifted"));
             }
-            Ok(standing)
+            Ok(status)
         };
         self.store.write(action::ADMIN_UNSUSPEND, write).await
     }
@@ -173,7 +173,7 @@ fn normalized_end(until: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDa
     if until > now { Ok(until) } else { Err(UserError::UntilOver(now)) }
 }
 
-fn standing(tx: &mut Tx<'_>, user: KeyId) -> Result<SuspensionStatus, DomainError> {
+fn suspension_status(tx: &mut Tx<'_>, user: KeyId) -> Result<SuspensionStatus, DomainError> {
     let (found, version) = (users::find(tx, &user)?, tx.revision()?);
     let routes = found.as_ref().map_or(0, |user| user.routes);
     Ok(SuspensionStatus { user, suspension: found.and_then(|user| user.suspension), routes, version })

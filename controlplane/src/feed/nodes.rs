@@ -23,11 +23,11 @@ use crate::clock::Clock;
 use crate::domain::{AckProgress, AckTarget, NodeDirectory, NodeExplanation, NodeStatus, RejectedResource};
 
 /// The maximum number of disconnected nodes that are remembered.
-const MAX_GONE: usize = 1000;
+const MAX_DISCONNECTED: usize = 1000;
 /// The maximum number of backends that are remembered as down for one node.
-const MAX_DOWN: usize = 10_000;
+const MAX_DOWN_BACKENDS: usize = 10_000;
 /// The maximum length of a node's name and build, in bytes.
-const MAX_TEXT: usize = 253;
+const MAX_TEXT_LEN: usize = 253;
 
 /// The last known state of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum InvalidHelloError {
     /// The name or the build is empty, too long, or not printable.
-    #[error("a node's name and build are 1 to {MAX_TEXT} bytes without control characters")]
+    #[error("a node's name and build must have 1 to {MAX_TEXT_LEN} bytes without control characters")]
     Text,
 }
 
@@ -118,7 +118,7 @@ impl Nodes {
         build: &str,
         peer: &Peer,
     ) -> Result<NodeConnection, InvalidHelloError> {
-        let printable = |text: &str| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+        let printable = |text: &str| text.len() <= MAX_TEXT_LEN && !text.chars().any(char::is_control);
         if name.is_empty() || !printable(name) || !printable(build) {
             return Err(InvalidHelloError::Text);
         }
@@ -198,10 +198,10 @@ impl NodesState {
     }
 
     fn forget_oldest(&mut self) {
-        let gone = self.nodes.values().filter(|entry| !entry.node.connected);
-        if gone.clone().count() > MAX_GONE
+        let disconnected = self.nodes.values().filter(|entry| !entry.node.connected);
+        if disconnected.clone().count() > MAX_DISCONNECTED
             && let Some(oldest) =
-                gone.min_by_key(|entry| entry.node.since).map(|entry| entry.node.name.clone())
+                disconnected.min_by_key(|entry| entry.node.since).map(|entry| entry.node.name.clone())
         {
             self.nodes.remove(&oldest);
         }
@@ -248,7 +248,7 @@ impl NodeConnection {
         self.update(|node| {
             for BackendHealth { backend, down } in changes {
                 match down {
-                    Some(reason) if node.down.len() < MAX_DOWN || node.down.contains_key(&backend) => {
+                    Some(reason) if node.down.len() < MAX_DOWN_BACKENDS || node.down.contains_key(&backend) => {
                         node.down.insert(backend, reason);
                     }
                     Some(_) => {}
@@ -304,9 +304,9 @@ mod tests {
         for bad in ["", "a\nb", &"x".repeat(254)] {
             assert!(nodes.connect(bad, "1", &Peer::Local).is_err());
         }
-        for i in 0..MAX_GONE + 20 {
+        for i in 0..MAX_DISCONNECTED + 20 {
             drop(nodes.connect(&format!("n{i}"), "1", &Peer::Local).unwrap());
         }
-        assert!(nodes.list().len() <= MAX_GONE + 1);
+        assert!(nodes.list().len() <= MAX_DISCONNECTED + 1);
     }
 }
