@@ -114,9 +114,7 @@ pub(crate) async fn follow_addresses(
 
 async fn rpc(config: &Config, inherited: &mut Inherited) -> Result<RpcServer, ListenError> {
     match at_most_one("rpc", "TCP listeners", inherited.tcp("rpc")?)? {
-        Some(socket) => {
-            RpcServer::inherit(socket).map_err(|error| ListenError::Unusable("rpc", error))
-        }
+        Some(socket) => RpcServer::inherit(socket).map_err(|error| ListenError::Unusable("rpc", error)),
         None => Ok(RpcServer::bind(config.rpc_listen).await?),
     }
 }

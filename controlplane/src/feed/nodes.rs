@@ -248,7 +248,9 @@ impl NodeConnection {
         self.update(|node| {
             for BackendHealth { backend, down } in changes {
                 match down {
-                    Some(reason) if node.down.len() < MAX_DOWN_BACKENDS || node.down.contains_key(&backend) => {
+                    Some(reason)
+                        if node.down.len() < MAX_DOWN_BACKENDS || node.down.contains_key(&backend) =>
+                    {
                         node.down.insert(backend, reason);
                     }
                     Some(_) => {}
