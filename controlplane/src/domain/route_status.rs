@@ -26,7 +26,7 @@ pub(crate) enum RouteState {
     Active,
     /// The route waits for its certificate.
     WaitingForCertificate,
-    /// Its owner is suspended.
+    /// The route's owner is suspended.
     Suspended,
 }
 
