@@ -215,7 +215,8 @@ async fn two_nodes_of_one_name_both_serve(scene: &Scene) -> Result<()> {
             .await?;
         }
     }
-    let replaced = controller.process().logged()?.matches("a second node of this name").count();
+    let replaced =
+        controller.process().logged()?.matches("another node connected with the same name").count();
     // The waits double up to 5 s, half of it by chance.
     let most = 14 + begun.elapsed().as_secs();
     ensure!(replaced > 0, "the operator is told");

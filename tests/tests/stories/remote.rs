@@ -245,7 +245,7 @@ async fn a_removed_node_is_cut_and_stays_out(scene: &Scene) -> Result<()> {
     world.until_listed("node2", |node| node["connected"] == true && node["removed"] == false).await?;
     let setup = Setup::from_remote(&[&format!("https://{REMOTE}")], &old, &world.root).number(3);
     let mut stranger = Gateway::start_unready(scene, &setup)?;
-    says(&mut stranger, "not on the controlplane's list").await?;
+    says(&mut stranger, "does not know this node's certificate").await?;
     let missing = world.admin.gwctl(["nodes", "remove", "nobody"]).await?;
     ensure!(missing.code == Some(6), "{missing:?}");
     Ok(())

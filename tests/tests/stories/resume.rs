@@ -71,7 +71,7 @@ async fn a_restored_backup_is_what_the_nodes_hold(scene: &Scene) -> Result<()> {
     world.alice.create_route("-s later -b [400::1]:8080").await?;
     world.answers("later.gw.example", 200).await?;
     let said = world.controller.process().logged()?;
-    ensure!(said.contains("the database went back in time"), "the operator is not told");
+    ensure!(said.contains("node is ahead of the database"), "the operator is not told");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Why something is not done. Nothing was changed then.
+//! The errors of the domain rules. A command that fails has changed nothing.
 
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -10,184 +10,184 @@ use webgateway_proto::model::{
 use crate::clock::rfc3339;
 use crate::store::StoreError;
 
-/// Why the rules, or the store, refuse.
+/// A command or query failed.
 #[derive(Debug, Error)]
-pub(crate) enum Refusal {
-    /// Neither `fqdn` nor `subdomain`.
+pub(crate) enum DomainError {
+    /// The command names no host.
     #[error("a route needs a host: give `fqdn` or `subdomain`")]
     NoHost,
-    /// Both `fqdn` and `subdomain`.
+    /// The command has both `fqdn` and `subdomain`.
     #[error("a route has one host: give `fqdn` or `subdomain`, not both")]
     TwoHosts,
-    /// A host that is none, in the param named.
+    /// The host in the named parameter is invalid.
     #[error("{1}")]
     InvalidHost(&'static str, InvalidHost),
-    /// More than one label, or less.
+    /// The subdomain is not exactly one label.
     #[error("`{0}` is not one label: give a name such as `myapp`, or the whole host as `fqdn`")]
     NotALabel(String),
-    /// The base domain itself.
+    /// The host is the base domain itself.
     #[error("`{0}` is the gateway's own domain")]
     BaseDomain(Host),
-    /// At or under `_acme-challenge`.
+    /// The host is at or under `_acme-challenge`.
     #[error("`{1}` is under _acme-challenge, which is for certificates alone")]
     AcmeChallenge(&'static str, String),
-    /// One of the operator's own names.
+    /// The operator reserved the host's label.
     #[error("`{1}` is reserved by the operator")]
     Reserved(&'static str, Host),
-    /// A subdomain that is to be passed through.
+    /// A subdomain cannot be passed through.
     #[error("a subdomain is always terminated: passthrough needs a host of your own, given as `fqdn`")]
     PassthroughSubdomain,
-    /// Backends that are none, or not allowed.
+    /// The backends are invalid or not allowed.
     #[error(transparent)]
     Backends(#[from] InvalidBackends),
-    /// A backend that is the gateway itself.
+    /// A backend is a listener of the gateway itself.
     #[error("`{0}` is a listener of this gateway itself: a route cannot lead back to it")]
     OwnListener(Backend),
-    /// An option that a route of this mode cannot have.
+    /// An option does not apply to routes of this mode.
     #[error(transparent)]
     UnsuitableOption(#[from] UnsuitableOptionError),
-    /// An id that is none.
+    /// The route id is invalid.
     #[error(transparent)]
     RouteId(#[from] InvalidRouteId),
-    /// A key id that is none.
+    /// The key id is invalid.
     #[error(transparent)]
     KeyId(#[from] InvalidKeyId),
-    /// Another route has the host; the caller's own one is named.
+    /// Another route has the host.
     #[error("the host `{host}` is taken{}", own.map(|id| format!(" by your own route {id}")).unwrap_or_default())]
     HostTaken {
         /// The host.
         host: Host,
-        /// The caller's route that has it.
+        /// The route that has it, if the caller can see it.
         own: Option<RouteId>,
     },
-    /// The id was used for another route.
+    /// Another route, or one with other content, has the id.
     #[error("the id {0} is taken by another route, or one with other content")]
     IdTaken(RouteId),
-    /// No such route, or not for this caller.
+    /// The route does not exist, or the caller cannot see it.
     #[error("there is no route {0}")]
     NoRoute(RouteId),
-    /// Somebody else was faster.
+    /// The route is not at the expected version.
     #[error("the route is at version {actual}, not {expected}: it was changed meanwhile")]
     Stale {
-        /// The version that the caller knows.
+        /// The version that the caller expects.
         expected: u64,
         /// The version of the route.
         actual: u64,
     },
-    /// No certificate is needed there, or not for this caller.
+    /// No route that the caller can see needs such a certificate.
     #[error("no route of yours needs a certificate `{0}`")]
     NoCertificate(String),
-    /// Another CA issues.
+    /// The certificates are not issued by the internal CA.
     #[error("the certificates are not from the internal CA, so there is no root to show")]
     NoRoot,
-    /// Only the admin may.
+    /// The caller is not the admin.
     #[error("only the admin may do this")]
     AdminOnly,
-    /// Something about users.
+    /// A rule about users was violated.
     #[error(transparent)]
-    User(#[from] UserRefusal),
-    /// Something about nodes.
+    User(#[from] UserError),
+    /// A rule about nodes was violated.
     #[error(transparent)]
-    Node(#[from] NodeRefusal),
-    /// More at a time than there may be, or nothing.
-    #[error("`limit` is from 1 to {0}")]
+    Node(#[from] NodeError),
+    /// The limit of a page is out of bounds.
+    #[error("`limit` must be from 1 to {0}")]
     Limit(u32),
-    /// A cursor that no page gave.
-    #[error("`cursor` is not one that a page gave")]
+    /// The cursor was not returned by a page.
+    #[error("`cursor` is invalid: pass the one that the previous page returned")]
     Cursor,
-    /// A wait that is too long, or for nothing.
-    #[error("`wait` is from 1 to {0} seconds, and goes with `newer_than`")]
+    /// The wait is out of bounds, or has no `newer_than`.
+    #[error("`wait` must be from 1 to {0} seconds, together with `newer_than`")]
     Wait(u64),
-    /// There is no place for one more who waits.
-    #[error("too many calls wait at once")]
+    /// Too many calls are waiting.
+    #[error("too many calls are waiting: try again later")]
     Crowded,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why something about users is refused.
+/// A rule about users was violated.
 #[derive(Debug, Error)]
-pub(crate) enum UserRefusal {
+pub(crate) enum UserError {
     /// The caller is suspended.
     #[error("`{user}` is suspended and cannot change anything{}", suspension.terms())]
     Suspended {
         /// The user.
         user: KeyId,
-        /// Why and until when.
+        /// The reason and the end of the suspension.
         suspension: Box<Suspension>,
     },
-    /// Neither a key nor a route of theirs.
+    /// The user has neither a key nor ever had a route.
     #[error("there is no user `{0}`")]
     Unknown(KeyId),
-    /// The admin.
+    /// The admin cannot be suspended.
     #[error("the admin cannot be suspended")]
     SuspendAdmin,
-    /// A reason that is none.
+    /// The reason is invalid.
     #[error(transparent)]
     Reason(#[from] InvalidReason),
-    /// A time that is none.
-    #[error("`until` is not a time: write it as RFC 3339 says, such as 2030-01-31T12:00:00Z")]
+    /// The end cannot be represented in UTC.
+    #[error("`until` is not a time: write it as in RFC 3339, such as 2030-01-31T12:00:00Z")]
     Until,
-    /// A time that is over.
+    /// The end is not in the future.
     #[error("`until` is not in the future: the gateway's clock says {}", rfc3339(*.0))]
     UntilOver(OffsetDateTime),
-    /// The admin.
+    /// The admin has no quotas.
     #[error("the admin has no quotas")]
     QuotaAdmin,
-    /// More routes than the caller may have.
+    /// The change would exceed the caller's quota of routes.
     #[error("you have {have} of {most} routes")]
     Routes {
-        /// The number they have.
+        /// The number that the caller has.
         have: u64,
-        /// The number they may have.
+        /// The quota.
         most: u32,
     },
-    /// More backends than the caller may have.
+    /// The change would exceed the caller's quota of backends.
     #[error("you have {have} of {most} backends, and this adds {more}")]
     Backends {
-        /// The number they have.
+        /// The number that the caller has.
         have: u64,
-        /// The number they may have.
+        /// The quota.
         most: u32,
         /// The number that would be added.
         more: u64,
     },
-    /// More mutations than the caller may make in this minute.
+    /// The caller's mutations in this minute are used up.
     #[error("you have made {most} of {most} changes in this minute")]
-    TooFast {
-        /// The number they may make.
+    RateLimited {
+        /// The maximum number of mutations per minute.
         most: u32,
-        /// When they may go on, in seconds.
+        /// The time until the next mutation is allowed, in seconds.
         retry_after: u64,
     },
 }
 
-/// Why something about nodes is refused.
+/// A rule about nodes was violated.
 #[derive(Debug, Error)]
-pub(crate) enum NodeRefusal {
-    /// A node's name that is none.
+pub(crate) enum NodeError {
+    /// The node's name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidNodeName),
-    /// An address that is none.
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] InvalidRemoteAddress),
-    /// There is no listener for remote nodes.
-    #[error("this gateway takes no remote nodes: `[feed] listen` has no address:port")]
+    /// The gateway has no listener for remote nodes.
+    #[error("this gateway accepts no remote nodes: add an address:port to `[feed] listen`")]
     NoRemoteNodes,
-    /// Nobody said where the controlplane is.
-    #[error("where does the node find the controlplane? Give `address`, or set `[feed] address`")]
+    /// The address of the controlplane is not known.
+    #[error("the address of the controlplane is not known: give `address`, or set `[feed] address`")]
     NoAddress,
-    /// A token that is good for too short or too long.
-    #[error("a token is good for 60 to 604800 seconds")]
+    /// The lifetime of the token is out of bounds.
+    #[error("the lifetime of a token must be from 60 to 604800 seconds")]
     Ttl,
-    /// The system has none.
-    #[error("the system has no randomness")]
+    /// The system provides no random bytes.
+    #[error("the system provides no random bytes")]
     NoRandomness,
     /// A node of this name has joined.
     #[error("a node `{0}` has joined")]
     Taken(NodeName),
-    /// No node of this name is known.
+    /// No node of this name exists.
     #[error("there is no node `{0}`")]
     Unknown(String),
     /// No node of this name has joined.

@@ -1,4 +1,4 @@
-//! The questions to all nodes at once: do they hold a version, and how does a host look from each?
+//! Queries of all connected nodes: the acknowledgement of a version, and explanations of a host.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use tokio::time::{Instant, timeout_at};
 use webgateway_proto::model::Host;
 
 use super::{Node, Nodes};
-use crate::domain::{AckProgress, AckTarget, NodeAnswer, NodeReject, RejectedResource};
+use crate::domain::{AckProgress, AckTarget, NodeExplanation, NodeReject, RejectedResource};
 
 impl Nodes {
-    /// Waits until every connected node has acknowledged a version, at most for `limit`, and returns how far it has
-    /// come. Returns early when a node rejects the resource, or another number of nodes than is known acknowledged it.
-    /// A node that disconnects meanwhile does not count.
+    /// Waits until every connected node has acknowledged a version, for at most `limit`, and returns the progress.
+    /// Returns early if a node rejects the resource, or if the number of nodes that acknowledged the version differs
+    /// from `target.known`. A node that disconnects meanwhile does not count.
     pub(crate) async fn wait_acked(&self, target: &AckTarget, limit: Duration) -> AckProgress {
         let (mut changed, until) = (self.changed.subscribe(), Instant::now() + limit);
         loop {
             changed.mark_unchanged();
             let progress = self.progress(target);
             let all_acked = progress.pending.is_empty() && progress.acked >= target.min_nodes;
-            let is_news = target.known.is_some_and(|known| known != progress.acked);
-            if all_acked || is_news || !progress.rejects.is_empty() {
+            let has_changed = target.known.is_some_and(|known| known != progress.acked);
+            if all_acked || has_changed || !progress.rejects.is_empty() {
                 return progress;
             }
             if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
@@ -45,27 +45,29 @@ impl Nodes {
         progress
     }
 
-    /// Every connected node's answer, by name.
-    pub(super) async fn ask_all(&self, host: &Host, limit: Duration) -> Vec<NodeAnswer> {
-        let askers: Vec<_> = {
+    /// Requests an explanation of `host` from every connected node. Returns the explanations by node name.
+    pub(super) async fn explain_all(&self, host: &Host, limit: Duration) -> Vec<NodeExplanation> {
+        let clients: Vec<_> = {
             let state = self.state();
             let connected = state.nodes.values().filter(|entry| entry.node.connected);
             connected
-                .map(|entry| (routes_rejected(&entry.node), entry.node.name.clone(), entry.asker.clone()))
+                .map(|entry| {
+                    (rejected_routes(&entry.node), entry.node.name.clone(), entry.explain_client.clone())
+                })
                 .collect()
         };
-        let ask = |(rejects, node, asker): (_, String, Option<super::Asker>)| async move {
-            let answer = match asker {
-                Some(asker) => asker.ask(host, limit).await,
+        let ask = |(rejects, node, client): (_, String, Option<super::ExplainClient>)| async move {
+            let explanation = match client {
+                Some(client) => client.explain(host, limit).await,
                 None => None,
             };
-            NodeAnswer { node, rejects, answer }
+            NodeExplanation { node, rejects, explanation }
         };
-        join_all(askers.into_iter().map(ask)).await
+        join_all(clients.into_iter().map(ask)).await
     }
 }
 
-fn routes_rejected(node: &Node) -> Vec<RejectedResource> {
+fn rejected_routes(node: &Node) -> Vec<RejectedResource> {
     let routes = node.rejects.iter().filter(|(name, _)| name.starts_with("route/"));
     let owned = |(resource, reason): (&String, &String)| RejectedResource {
         resource: resource.clone(),
@@ -96,7 +98,7 @@ mod tests {
             AckTarget { version: 5, resource: Some(ResourceName::Route(route)), known: None, min_nodes: 0 };
         let limit = Duration::from_secs(10);
         let none = AckProgress::default();
-        assert_eq!(nodes.wait_acked(&target, limit).await, none, "at once: there is nobody to wait for");
+        assert_eq!(nodes.wait_acked(&target, limit).await, none, "immediately, because no node is connected");
 
         let (one, two) = (
             nodes.connect("one", "1", &Peer::Local).unwrap(),
@@ -113,15 +115,19 @@ mod tests {
             session
         };
         let counts = |progress: AckProgress| (progress.acked, progress.nodes(), progress.rejects.len());
-        one.progressed(&acked(5, None));
+        one.set_progress(&acked(5, None));
         assert_eq!(counts(nodes.wait_acked(&target, Duration::ZERO).await), (1, 2, 0));
         let known = AckTarget { known: Some(0), ..target.clone() };
-        assert_eq!(counts(nodes.wait_acked(&known, limit).await), (1, 2, 0), "that is news");
+        assert_eq!(
+            counts(nodes.wait_acked(&known, limit).await),
+            (1, 2, 0),
+            "the number differs from the known one"
+        );
         let waiting = AckTarget { known: Some(1), ..target.clone() };
         let (progress, ()) =
-            tokio::join!(nodes.wait_acked(&waiting, limit), async { two.progressed(&acked(6, None)) });
+            tokio::join!(nodes.wait_acked(&waiting, limit), async { two.set_progress(&acked(6, None)) });
         assert_eq!(counts(progress), (2, 2, 0));
-        two.progressed(&acked(6, Some("no")));
+        two.set_progress(&acked(6, Some("no")));
         assert_eq!(
             nodes.wait_acked(&waiting, limit).await.rejects,
             [NodeReject { node: "two".into(), reason: "no".into() }]
