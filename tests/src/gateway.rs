@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::client::{Client, Connection};
 use crate::process::Process;
-use crate::scene::Scene;
+use crate::sandbox::Sandbox;
 use crate::systemd::Systemd;
 use crate::wait::eventually;
 
@@ -147,11 +147,11 @@ impl Setup {
         self
     }
 
-    /// Keeping what it serves in the scene's `cache`, its keys in `state`.
+    /// Keeping what it serves in the sandbox's `cache`, its keys in `state`.
     #[must_use]
-    pub fn cached(self, scene: &Scene) -> Self {
+    pub fn cached(self, sandbox: &Sandbox) -> Self {
         let number = self.number;
-        let dir = |name: &str| scene.path(&format!("{name}{number}")).display().to_string();
+        let dir = |name: &str| sandbox.path(&format!("{name}{number}")).display().to_string();
         self.top(&format!("cache_dir = \"{}\"\nstate_dir = \"{}\"", dir("cache"), dir("state")))
     }
 
@@ -165,8 +165,8 @@ impl Setup {
 
 impl Gateway {
     /// Starts one and waits until it is ready.
-    pub async fn start(scene: &Scene, setup: &Setup) -> Result<Self> {
-        let mut gateway = Self::start_unready(scene, setup)?;
+    pub async fn start(sandbox: &Sandbox, setup: &Setup) -> Result<Self> {
+        let mut gateway = Self::start_unready(sandbox, setup)?;
         eventually("the gateway is ready", START, async || {
             gateway.process.must_run()?;
             gateway.ready().await
@@ -176,7 +176,7 @@ impl Gateway {
     }
 
     /// Starts one without waiting.
-    pub fn start_unready(scene: &Scene, setup: &Setup) -> Result<Self> {
+    pub fn start_unready(sandbox: &Sandbox, setup: &Setup) -> Result<Self> {
         let Setup { feed, workers, root, number, name: named, service, shell, log_level, top, more } = setup;
         let (name, listen, address) = match number {
             0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
@@ -192,9 +192,9 @@ impl Gateway {
             "node = \"{name}\"\nworkers = {workers}\nhttps_port = {HTTPS}\nhttp_port = {HTTP}\nlisten = [\"{listen}\"]\n\
              admin_listen = \"{admin}\"\nlog_level = \"{log_level}\"\n{top}\n[feed]\nendpoint = [\"{feed}\"]\n{more}\n"
         );
-        let config = scene.write(&format!("{file}.toml"), &config)?;
+        let config = sandbox.write(&format!("{file}.toml"), &config)?;
         let args = ["--config", config.to_str().context("a path that is text")?];
-        let log = scene.path(&format!("{file}.log"));
+        let log = sandbox.path(&format!("{file}.log"));
         let process = match (service, shell) {
             (Some(service), _) => service.start(BINARY, &args, &log)?,
             (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), &[], &log)?,

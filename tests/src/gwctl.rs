@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::controller::Controller;
+use crate::controlplane::Controlplane;
 use crate::process::{self, Output};
 
 /// A user with a key pair made by `gwctl keys generate`, known to a controlplane.
@@ -18,7 +18,7 @@ pub struct User {
 
 impl User {
     /// Makes `name`'s key pair in `dir` and gives the public key to the controlplane.
-    pub async fn create(controller: &Controller, dir: &Path, name: &str) -> Result<Self> {
+    pub async fn create(controller: &Controlplane, dir: &Path, name: &str) -> Result<Self> {
         let stem = dir.join(name);
         let generated = process::run("gwctl", &words(["keys", "generate", &text(&stem)?]), &[]).await?;
         ensure!(generated.code == Some(0), "gwctl keys generate: {generated:?}");

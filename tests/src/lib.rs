@@ -2,13 +2,13 @@
 //!
 //! Leaf first; a module imports only what stands before it.
 
+pub mod acme_proxy;
 pub mod authority;
 pub mod backend;
-pub mod ca;
 pub mod client;
 pub mod clock;
 pub mod connect_proxy;
-pub mod controller;
+pub mod controlplane;
 pub mod delay;
 pub mod feed_file;
 pub mod feed_node;
@@ -23,10 +23,10 @@ pub mod process;
 pub mod quantiles;
 pub mod recorder;
 pub mod resolver;
-pub mod scene;
+pub mod sandbox;
+pub mod scenario;
 pub mod seed;
 pub mod signer;
-pub mod story;
 pub mod systemd;
 pub mod wait;
 pub mod websocket;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
 use crate::process::{MOST_SOCKETS, Process};
-use crate::scene::Scene;
+use crate::sandbox::Sandbox;
 
 /// How long a service may be silent, in microseconds: it speaks three times within it.
 const WATCHDOG_USEC: &str = "900000";
@@ -27,8 +27,8 @@ pub struct Systemd {
 
 impl Systemd {
     /// One without sockets.
-    pub fn new(scene: &Scene, service: &str) -> Result<Self> {
-        let path = scene.path(&format!("{service}.notify"));
+    pub fn new(sandbox: &Sandbox, service: &str) -> Result<Self> {
+        let path = sandbox.path(&format!("{service}.notify"));
         let notify = UnixDatagram::bind(&path)?;
         notify.set_nonblocking(true)?;
         Ok(Self { sockets: Vec::new(), notify, path, said: Mutex::default() })

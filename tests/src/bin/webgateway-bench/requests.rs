@@ -11,8 +11,8 @@ use uuid::Uuid;
 use webgateway_tests::seed::{self, OWNERS};
 use webgateway_tests::signer::{Signer, Stamp, call};
 
+use crate::deployment::{ADMIN, Deployment};
 use crate::drive::Due;
-use crate::world::{ADMIN, World};
 
 /// What is measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,17 +35,17 @@ pub(crate) struct Callers {
 
 impl Callers {
     /// Makes their keys known to the controlplane.
-    pub(crate) fn new(world: &World, routes: u64, seed: u64) -> Result<Self> {
+    pub(crate) fn new(deployment: &Deployment, routes: u64, seed: u64) -> Result<Self> {
         let made = |number: u64, id: &str| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_le_bytes());
             let signer = Signer::from_seed(bytes, id)?;
-            signer.publish(&world.keys())?;
+            signer.publish(&deployment.keys())?;
             anyhow::Ok(signer)
         };
         let owners = (0..OWNERS).map(|n| made(n, &seed::owner(n))).collect::<Result<_>>()?;
         let admin = made(OWNERS, ADMIN)?;
-        Ok(Self { owners, admin, url: world.url(), routes, seed, asked: 0 })
+        Ok(Self { owners, admin, url: deployment.url(), routes, seed, asked: 0 })
     }
 
     /// Requests at `rate` per second, for so many seconds.

@@ -1,8 +1,8 @@
 //! `make sim`: N nodes on a real controlplane with M routes; prints how fast a change is everywhere, and what it takes.
 
+mod deployment;
 mod nodes;
 mod report;
-mod world;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use anyhow::Result;
 use clap::Parser;
 use webgateway_tests::{process, seed};
 
+use crate::deployment::Deployment;
 use crate::nodes::Fleet;
 use crate::report::Report;
-use crate::world::World;
 
 /// Plays nodes against a real controlplane and one real dataplane, and measures; it judges nothing.
 #[derive(Debug, Clone, Copy, Parser)]
@@ -49,38 +49,38 @@ fn main() -> ExitCode {
 
 async fn simulate(args: Args) -> Result<()> {
     let mut report = Report::default();
-    let mut world = World::prepare().await?;
-    report.empty = world.memory()?;
-    world.stop().await?;
+    let mut deployment = Deployment::prepare().await?;
+    report.empty = deployment.memory()?;
+    deployment.stop().await?;
     eprintln!("making {} routes", args.routes);
-    seed::routes(&world.database(), args.routes, args.seed)?;
+    seed::routes(&deployment.database(), args.routes, args.seed)?;
 
     eprintln!("starting the controlplane and the dataplane with them");
     let begun = Instant::now();
-    world.start_controlplane().await?;
+    deployment.start_controlplane().await?;
     report.start = begun.elapsed();
     let begun = Instant::now();
-    world.start_dataplane().await?;
+    deployment.start_dataplane().await?;
     report.full_sync = begun.elapsed();
     let mut fleet = Fleet::default();
-    let first = fleet.sync(&world.feed()).await?;
+    let first = fleet.sync(&deployment.feed()).await?;
     (report.read_all, report.full_bytes) = (first.took, first.bytes);
-    report.full = world.memory()?;
+    report.full = deployment.memory()?;
     eprintln!("letting {} nodes come, then creating {} routes", args.nodes, args.changes);
-    fleet.join(&world.feed(), args.nodes).await?;
+    fleet.join(&deployment.feed(), args.nodes).await?;
 
-    let applied = world.applied().await?;
+    let applied = deployment.applied().await?;
     for n in 0..args.changes {
-        let change = world.create(n).await?;
+        let change = deployment.create(n).await?;
         let propagated = fleet.reached(change.version, change.answered).await?;
         report.answers.push(change.took);
         report.propagation.push(propagated);
         // What follows is another change, not part of this one's batch.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    report.apply = world.applied().await?.mean_since(applied);
+    report.apply = deployment.applied().await?.mean_since(applied);
     report.change_bytes = fleet.bytes_each(args.changes);
-    report.busy = world.memory()?;
+    report.busy = deployment.memory()?;
     println!("{}", report.table(args.nodes, args.routes));
-    world.stop().await
+    deployment.stop().await
 }

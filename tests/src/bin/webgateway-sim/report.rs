@@ -6,7 +6,7 @@ use std::time::Duration;
 use webgateway_tests::process::Memory;
 use webgateway_tests::quantiles::{millis, quantiles};
 
-use crate::world::Memories;
+use crate::deployment::Memories;
 
 const MIB: f64 = 1024.0 * 1024.0;
 

@@ -2,6 +2,7 @@
 //! processes hold as much at the end as at the start.
 
 mod changes;
+mod deployment;
 mod honest;
 mod hostile;
 mod hostile_http;
@@ -9,7 +10,6 @@ mod interruptions;
 mod report;
 mod sample;
 mod targets;
-mod world;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use clap::Parser;
 use tokio::task::LocalSet;
 use webgateway_tests::{netns, process};
 
+use crate::deployment::{Deployment, Load};
 use crate::report::table;
-use crate::world::{Load, World};
 
 /// Loads a real controlplane and a real dataplane, and compares what they hold before and after.
 #[derive(Debug, Clone, Copy, Parser)]
@@ -55,15 +55,15 @@ fn main() -> ExitCode {
 }
 
 async fn soak(args: Args) -> Result<()> {
-    let mut world = World::prepare().await?;
+    let mut deployment = Deployment::prepare().await?;
     eprintln!("warming up for {} s", args.warm_up);
-    let warmed_up = run(&mut world, Duration::from_secs(args.warm_up), 1).await;
-    warmed_up.map_err(|error| world.explain(error))?;
-    let start = world.settled().await?;
+    let warmed_up = run(&mut deployment, Duration::from_secs(args.warm_up), 1).await;
+    warmed_up.map_err(|error| deployment.explain(error))?;
+    let start = deployment.settled().await?;
     eprintln!("loading for {} min", args.minutes);
-    let load = run(&mut world, Duration::from_secs_f64(args.minutes * 60.0), args.kills).await;
-    let done = load.map_err(|error| world.explain(error))?;
-    let end = world.settled_as(&start).await?;
+    let load = run(&mut deployment, Duration::from_secs_f64(args.minutes * 60.0), args.kills).await;
+    let done = load.map_err(|error| deployment.explain(error))?;
+    let end = deployment.settled_as(&start).await?;
     let (text, differences) = table(&start, &done.most, &end);
     println!("{text}{}", done.summary);
     ensure!(differences.is_empty(), "{}", differences.join("; "));
@@ -79,23 +79,23 @@ struct Done {
 }
 
 /// Loads for as long as told, with `kills` of the controlplane in it, and reloads of both processes.
-async fn run(world: &mut World, length: Duration, kills: u32) -> Result<Done> {
+async fn run(deployment: &mut Deployment, length: Duration, kills: u32) -> Result<Done> {
     const SAMPLE: Duration = Duration::from_secs(5);
     const RELOAD: u32 = 4;
-    let load = Load::start(world).await?;
+    let load = Load::start(deployment).await?;
     let (begun, mut most, mut killed, mut sampled) = (Instant::now(), sample::Figures::default(), 0, 0);
     while begun.elapsed() < length {
         tokio::time::sleep(SAMPLE.min(length.saturating_sub(begun.elapsed()))).await;
-        let figures = world.sample().await?;
+        let figures = deployment.sample().await?;
         eprintln!("{:>5} s  {figures}", begun.elapsed().as_secs());
         most.raise(&figures);
         sampled += 1;
         if sampled % RELOAD == 0 {
-            world.reload()?;
+            deployment.reload()?;
         }
         if killed < kills && begun.elapsed() >= length * (killed + 1) / (kills + 1) {
             killed += 1;
-            world.interrupt().await?;
+            deployment.interrupt().await?;
         }
     }
     let summary = load.end().await?;

@@ -1,0 +1,172 @@
+//! Both processes, the backends, and all that goes on.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Error, Result, ensure};
+use nix::sys::signal::Signal;
+use webgateway_tests::authority::Authority;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::gateway::Gateway;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::load;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::wait::eventually;
+
+use crate::changes::Changes;
+use crate::interruptions::Interruptions;
+use crate::sample::{Figures, Held};
+use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
+use crate::{honest, hostile, hostile_http};
+
+/// Short, so that the end is soon after the load, and long enough for clients on a busy machine.
+const LIMITS: &str = "[limits]\nheader_timeout = \"30s\"\nstall_timeout = \"20s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
+/// The longest wait for everything to be over, and how long nothing may change before it is.
+const SETTLING: Duration = Duration::from_secs(150);
+const SETTLED: u32 = 10;
+/// The time that the controlplane is away after a kill.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// Everything that runs.
+pub(crate) struct Deployment {
+    sandbox: Sandbox,
+    terms: Terms,
+    controller: Controlplane,
+    gateway: Gateway,
+    alice: User,
+    targets: Targets,
+    interruptions: Interruptions,
+    _backends: Vec<Backend>,
+}
+
+impl Deployment {
+    /// Starts both processes and two backends, with a route to each.
+    pub(crate) async fn prepare() -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let terms = Terms { log_level: "warn", ..Terms::default() };
+        let controller = Controlplane::start_on(&sandbox, &terms).await?;
+        let more = format!("{LIMITS}[dns]\nlisten = [\"{DNS}\"]\n");
+        let setup = controller.setup().await?.log_level("warn").workers(2).more(&more);
+        let gateway = Gateway::start(&sandbox, &setup).await?;
+        let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+        let authority = Authority::new()?;
+        let tls = authority.issue(&[PASSTHROUGH])?.server(&["http/1.1"])?;
+        let backends =
+            vec![Backend::http(overlay(1, 8080)).await?, Backend::https(overlay(2, 8443), tls).await?];
+        alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
+        alice.create_route(&format!("-f {PASSTHROUGH} -t -b [400::2]:8443")).await?;
+        let targets = Targets {
+            visitor: gateway.visitor()?,
+            insider: Client::new(gateway.https(), authority.root())?,
+            https: gateway.https(),
+            http: gateway.http(),
+            rpc: controller.rpc()?,
+        };
+        eventually("both routes are served", Duration::from_secs(20), async || {
+            targets.visitor.get(HOST, "/").await?.expect(200)?;
+            targets.insider.get(PASSTHROUGH, "/").await?.expect(200)
+        })
+        .await?;
+        let interruptions = Interruptions::default();
+        Ok(Self { sandbox, terms, controller, gateway, alice, targets, interruptions, _backends: backends })
+    }
+
+    /// Reads the figures of both processes, and fails if one has ended.
+    pub(crate) async fn sample(&mut self) -> Result<Figures> {
+        let metrics = self.gateway.metrics().await?;
+        let gateway = self.gateway.process();
+        gateway.must_run()?;
+        let dataplane = Held::read(gateway, &metrics, "webgateway_connections_open")?;
+        self.controller.process().must_run()?;
+        let reply = Connection::plain(ADMIN).await?.get("localhost", "/metrics").await?;
+        let metrics = reply.expect(200)?.text();
+        let process = self.controller.process();
+        let controlplane = Some(Held::read(process, &metrics, "webgateway_api_connections_open")?);
+        Ok(Figures { dataplane, controlplane })
+    }
+
+    /// Has both processes read their configuration anew.
+    pub(crate) fn reload(&mut self) -> Result<()> {
+        self.gateway.reload()?;
+        self.controller.process().signal(Signal::SIGHUP)
+    }
+
+    /// Kills the controlplane, and starts it anew a little later.
+    pub(crate) async fn interrupt(&mut self) -> Result<()> {
+        self.interruptions.add();
+        self.controller.process().kill()?;
+        tokio::time::sleep(AWAY).await;
+        self.controller = Controlplane::start_on(&self.sandbox, &self.terms).await?;
+        self.interruptions.add();
+        Ok(())
+    }
+
+    /// Waits until nobody is connected and nothing changes any more.
+    pub(crate) async fn settled(&mut self) -> Result<Figures> {
+        self.settle(|_| true).await
+    }
+
+    /// The same, and until as many of everything are there as at the start; if that does not come, the last figures.
+    pub(crate) async fn settled_as(&mut self, start: &Figures) -> Result<Figures> {
+        let start = *start;
+        match self.settle(|figures| figures.counts_as(&start)).await {
+            Ok(figures) => Ok(figures),
+            Err(_) => self.sample().await,
+        }
+    }
+
+    async fn settle(&mut self, is_right: impl Fn(&Figures) -> bool) -> Result<Figures> {
+        let (begun, mut last, mut same) = (std::time::Instant::now(), Figures::default(), 0);
+        while same < SETTLED {
+            ensure!(begun.elapsed() < SETTLING, "it does not come to rest; at last: {last}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let figures = self.sample().await?;
+            let as_before = figures.is_idle() && figures.counts_as(&last) && is_right(&figures);
+            (same, last) = (if as_before { same + 1 } else { 0 }, figures);
+        }
+        eprintln!("at rest: {last}");
+        Ok(last)
+    }
+
+    /// Shows the last lines of the logs beside an error.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        eprintln!("{}", self.sandbox.logs());
+        error
+    }
+}
+
+/// The load: honest clients, who must all succeed, hostile ones, and changes.
+pub(crate) struct Load {
+    honest: load::Load,
+    hostile: load::Load,
+    changes: Changes,
+}
+
+impl Load {
+    /// Starts all of it.
+    pub(crate) async fn start(deployment: &Deployment) -> Result<Self> {
+        let (mut honest, mut hostile) = (load::Load::default(), load::Load::default());
+        honest::start(&mut honest, &deployment.targets);
+        hostile::start(&mut hostile, &deployment.targets);
+        hostile_http::start(&mut hostile, &deployment.targets);
+        let signer = Signer::of(&deployment.alice)?;
+        let changes = Changes::start(signer, &deployment.targets, &deployment.interruptions);
+        Ok(Self { honest, hostile, changes })
+    }
+
+    /// Ends it, removes the routes it made, and fails if an honest request or a change ever did.
+    pub(crate) async fn end(self) -> Result<String> {
+        let Self { honest, hostile, changes } = self;
+        let changed = changes.end().await.context("changes")?;
+        let (requests, slowest) = honest.end().await.context("honest clients")?;
+        let (attacks, _) = hostile.end().await?;
+        Ok(format!(
+            "{requests} honest requests, the slowest {slowest} ms; {attacks} hostile ones; {changed}\n"
+        ))
+    }
+}

@@ -1,0 +1,170 @@
+//! A running controlplane, with the `internal` authority or an ACME CA.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::client::Connection;
+use crate::feed_file::BASE_DOMAIN;
+use crate::gateway::Setup;
+use crate::process::Process;
+use crate::sandbox::Sandbox;
+use crate::systemd::Systemd;
+use crate::wait::eventually;
+
+const BINARY: &str = "webgateway-controlplane";
+const START: Duration = Duration::from_secs(30);
+const RPC: &str = "127.0.0.1:8080";
+
+/// How a controlplane is configured.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// `public_ip`, as TOML.
+    pub public_ip: String,
+    /// Its log level.
+    pub log_level: &'static str,
+    /// More top-level keys.
+    pub top: String,
+    /// More keys of `[feed]`.
+    pub feed: String,
+    /// More keys of `[dns]`.
+    pub dns: String,
+    /// Where nodes from afar come in: none if it is empty.
+    pub remote: String,
+    /// `[certificates]` and `[acme]`.
+    pub certificates: String,
+    /// Lines of shell before it, in its own process.
+    pub shell: Option<String>,
+    /// More variables of its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Who holds its sockets and starts it, if it is not the story itself.
+    pub service: Option<Arc<Systemd>>,
+}
+
+/// A controlplane whose state is in the sandbox's directory: one that is killed can be started again.
+#[derive(Debug)]
+pub struct Controlplane {
+    process: Process,
+    state: PathBuf,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            public_ip: "\"127.0.0.1\"".to_owned(),
+            log_level: "debug",
+            top: String::new(),
+            feed: String::new(),
+            dns: String::new(),
+            remote: String::new(),
+            certificates: "[certificates]\nmodule = \"internal\"\n".to_owned(),
+            shell: None,
+            environment: Vec::new(),
+            service: None,
+        }
+    }
+}
+
+impl Controlplane {
+    /// Starts one and waits until its API answers.
+    pub async fn start(sandbox: &Sandbox) -> Result<Self> {
+        Self::start_with(sandbox, "").await
+    }
+
+    /// The same with more configuration: top-level TOML keys.
+    pub async fn start_with(sandbox: &Sandbox, more: &str) -> Result<Self> {
+        Self::start_on(sandbox, &Terms { top: more.to_owned(), ..Terms::default() }).await
+    }
+
+    /// The same on these terms.
+    pub async fn start_on(sandbox: &Sandbox, terms: &Terms) -> Result<Self> {
+        let mut controller = Self::start_unready_on(sandbox, terms)?;
+        eventually("the controlplane answers", START, async || {
+            controller.process.must_run()?;
+            let mut api = Connection::plain(controller.rpc()?).await?;
+            api.get(RPC, "/openrpc.json").await?.expect(200)
+        })
+        .await?;
+        Ok(controller)
+    }
+
+    /// Starts one without waiting.
+    pub fn start_unready(sandbox: &Sandbox, more: &str) -> Result<Self> {
+        Self::start_unready_on(sandbox, &Terms { top: more.to_owned(), ..Terms::default() })
+    }
+
+    /// The same on these terms.
+    pub fn start_unready_on(sandbox: &Sandbox, terms: &Terms) -> Result<Self> {
+        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, shell, environment, service } =
+            terms;
+        let state = sandbox.path("controlplane");
+        fs::create_dir_all(state.join("keys"))?;
+        let dir = state.display();
+        let remote = if remote.is_empty() { String::new() } else { format!(", \"{remote}\"") };
+        let config = format!(
+            "base_domain = \"{BASE_DOMAIN}\"\npublic_ip = {public_ip}\nlog_level = \"{log_level}\"\n{top}\n\
+             [services_storage]\nmodule = \"sqlite\"\ndb_path = \"{dir}/gateway.db\"\n\
+             [pub_key_store]\nmodule = \"directory\"\npath = \"{dir}/keys\"\n\
+             [rpc]\nlisten = \"{RPC}\"\n[feed]\nlisten = [\"unix:{dir}/feed.sock\"{remote}]\n{feed}\n\
+             [dns]\nlisten = \"127.0.0.1:53\"\n{dns}\n{certificates}\n"
+        );
+        let config = sandbox.write("controlplane.toml", &config)?;
+        let args = ["--config", config.to_str().context("a path that is text")?];
+        let log = sandbox.path("controlplane.log");
+        let process = match (service, shell) {
+            (Some(service), _) => service.start(BINARY, &args, &log)?,
+            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), environment, &log)?,
+            (None, None) => Process::start_with(BINARY, &args, environment, &log)?,
+        };
+        Ok(Self { process, state })
+    }
+
+    /// Where the API listens.
+    pub fn rpc(&self) -> Result<SocketAddr> {
+        Ok(RPC.parse()?)
+    }
+
+    /// The URL of the API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{RPC}/rpc")
+    }
+
+    /// The directory of the public keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.state.join("gateway.db")
+    }
+
+    /// The socket of the feed.
+    #[must_use]
+    pub fn feed(&self) -> PathBuf {
+        self.state.join("feed.sock")
+    }
+
+    /// The root of its `internal` authority, PEM.
+    pub async fn root(&self) -> Result<String> {
+        let path = self.state.join("internal-ca.pem");
+        eventually("the authority has a root", START, async || Ok(fs::read_to_string(&path)?)).await
+    }
+
+    /// How a gateway is fed by it.
+    pub async fn setup(&self) -> Result<Setup> {
+        Ok(Setup::from_socket(&self.feed(), &self.root().await?))
+    }
+
+    /// The binary.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

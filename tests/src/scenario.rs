@@ -1,0 +1,80 @@
+//! Runs stories: each in a namespace and a directory of its own, with its logs if it fails.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Failed};
+
+pub use libtest_mimic::Trial;
+
+use crate::sandbox::Sandbox;
+use crate::{netns, process};
+
+/// No story takes longer, in seconds, unless the variable says so.
+const LIMIT: u64 = 120;
+const LIMIT_VARIABLE: &str = "WEBGATEWAY_SCENARIO_LIMIT";
+
+/// Lists stories, `async fn(Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc finds those forgotten.
+#[macro_export]
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn scenarios() -> Vec<$crate::scenario::Trial> {
+            vec![$($crate::scenario::trial(module_path!(), stringify!($name), $name)),*]
+        }
+    };
+}
+
+/// One story as a test.
+pub fn trial<F>(module: &str, name: &str, story: F) -> Trial
+where
+    F: AsyncFnOnce(&Sandbox) -> Result<()> + Send + 'static,
+{
+    let module = module.split_once("::").map_or(module, |(_, rest)| rest);
+    Trial::test(format!("{module}::{name}"), move || run(story).map_err(Failed::from))
+}
+
+/// The `main` of a binary of stories.
+pub fn main(stories: Vec<Trial>) -> Result<()> {
+    process::trampoline()?;
+    let args = Arguments::from_args();
+    if !args.list {
+        netns::prepare()?;
+    }
+    libtest_mimic::run(&args, stories).exit()
+}
+
+fn run<F>(story: F) -> Result<(), String>
+where
+    F: AsyncFnOnce(&Sandbox) -> Result<()>,
+{
+    let sandbox = Sandbox::new().map_err(|error| format!("{error:#}"))?;
+    let told = catch_unwind(AssertUnwindSafe(|| tell(&sandbox, story)));
+    match told {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("{error:#}\n{}", sandbox.logs())),
+        Err(panic) => Err(format!("{}\n{}", message(&*panic), sandbox.logs())),
+    }
+}
+
+fn tell<F>(sandbox: &Sandbox, story: F) -> Result<()>
+where
+    F: AsyncFnOnce(&Sandbox) -> Result<()>,
+{
+    netns::enter()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let limit = std::env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+    let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
+    runtime.block_on(async {
+        match tokio::time::timeout(limit, tokio::task::LocalSet::new().run_until(story(sandbox))).await {
+            Ok(told) => told.and_then(|()| sandbox.must_be_clean()),
+            Err(_) => bail!("not over after {limit:?}"),
+        }
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned()
+}

@@ -1,0 +1,89 @@
+//! How fast a change is: from `routes create` returning to the first good request, and what it disturbs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tokio::task::JoinSet;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::Connection;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::websocket::WebSocket;
+
+use crate::setup::full::Complete;
+
+scenarios![a_route_is_served_within_50_ms, a_change_with_1000_open_websockets];
+
+/// What the issue asks for; the median has to be within it, also on a machine that does other things.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Creates a route and measures from the answer to the first good request over a warm connection.
+async fn create_and_use(
+    world: &Complete,
+    api: &mut Connection,
+    warm: &mut Connection,
+    name: &str,
+) -> Result<Duration> {
+    let params = json!({"subdomain": name, "backends": ["[400::1]:8080"]});
+    let signer = Signer::of(&world.alice)?;
+    signer.call(api, &world.controller.url(), "routes.create", params).await?.expect(200)?;
+    let created = Instant::now();
+    let host = format!("{name}.gw.example");
+    while warm.get(&host, "/").await?.status != 200 {
+        ensure!(created.elapsed() < Duration::from_secs(5), "{host} is never served");
+        tokio::task::yield_now().await;
+    }
+    Ok(created.elapsed())
+}
+
+async fn a_route_is_served_within_50_ms(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let mut api = Connection::plain(world.controller.rpc()?).await?;
+    let mut warm = world.visitor()?.connect("gw.example").await?;
+    let mut took = Vec::new();
+    for n in 0..41 {
+        took.push(create_and_use(&world, &mut api, &mut warm, &format!("r{n}")).await?);
+    }
+    took.sort_unstable();
+    let median = took[took.len() / 2];
+    println!("routes create → first good request: median {median:?}, longest {:?}", took[took.len() - 1]);
+    ensure!(median <= SOON, "the median of {} is {median:?}", took.len());
+    Ok(())
+}
+
+async fn a_change_with_1000_open_websockets(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    world.alice.create_route("-s app -b [400::1]:8080").await?;
+    let changing = world.alice.create_route("-s other -b [400::1]:8080").await?;
+    world.answers("app.gw.example", 200).await?;
+    world.answers("other.gw.example", 200).await?;
+    let visitor = world.visitor()?;
+    let mut opening = JoinSet::new();
+    let mut sockets = Vec::new();
+    for started in 0..1000 {
+        let visitor = visitor.clone();
+        opening.spawn(async move {
+            WebSocket::open(visitor.tls("app.gw.example").await?, "app.gw.example", "/ws").await
+        });
+        if started >= 50 {
+            sockets.push(opening.join_next().await.context("none")???);
+        }
+    }
+    while let Some(opened) = opening.join_next().await {
+        sockets.push(opened??);
+    }
+    ensure!(sockets.len() == 1000);
+    world.alice.json(["routes", "update", "-r", &changing, "-b", "[400::2]:8080"]).await?;
+    world.answers("other.gw.example", 502).await?;
+    world.alice.gwctl(["routes", "delete", "-r", &changing]).await?;
+    world.answers("other.gw.example", 503).await?;
+    for socket in &mut sockets {
+        socket.echo("still here").await?;
+    }
+    Ok(())
+}

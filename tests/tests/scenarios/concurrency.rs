@@ -1,0 +1,161 @@
+//! Many callers at once: one of them wins, and each is told the truth.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use webgateway_tests::client::Connection;
+use webgateway_tests::controlplane::Controlplane;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::{Signer, Stamp, call, send};
+
+scenarios![
+    a_hundred_callers_claim_one_host,
+    a_thousand_retries_make_one_route,
+    one_update_wins_each_version,
+    many_claims_of_one_caller_are_each_answered_for_themselves,
+];
+
+/// The `number`th caller, whose key the controlplane knows.
+fn caller(controller: &Controlplane, number: u8) -> Result<Signer> {
+    let signer = Signer::from_seed([number; 32], &format!("caller{number}.pub"))?;
+    signer.publish(&controller.keys())?;
+    Ok(signer)
+}
+
+/// Sends each list of requests over a connection of its own, one after the other, all lists at once; every answer.
+async fn at_once(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec<Value>> {
+    let start = Arc::new(Barrier::new(lists.len()));
+    let mut callers = JoinSet::new();
+    for list in lists {
+        let (mut connection, start) = (Connection::plain(api).await?, Arc::clone(&start));
+        callers.spawn(async move {
+            start.wait().await;
+            let mut answers = Vec::new();
+            for request in list {
+                answers.push(send(&mut connection, request).await?.expect(200)?.json()?);
+            }
+            anyhow::Ok(answers)
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(ended) = callers.join_next().await {
+        answers.extend(ended??);
+    }
+    Ok(answers)
+}
+
+/// The answers that are results, and the errors of the others.
+fn sorted(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
+    let results = answers.iter().map(|a| &a["result"]).filter(|r| !r.is_null());
+    (results.collect(), answers.iter().map(|a| &a["error"]).filter(|e| !e.is_null()).collect())
+}
+
+async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let body = call("routes.create", json!({"subdomain": "gold", "backends": ["[400::1]:80"]})).to_string();
+    let claim = |number| {
+        let signer = caller(&controller, number)?;
+        Ok(vec![signer.post(&controller.url(), &body, &Stamp::fresh())?])
+    };
+    let claims = (0..100).map(claim).collect::<Result<_>>()?;
+    let answers = at_once(controller.rpc()?, claims).await?;
+    let (won, lost) = sorted(&answers);
+    ensure!(won.len() == 1 && lost.len() == 99, "{} won, {} lost", won.len(), lost.len());
+    let [owner, id] = ["owner", "id"].map(|field| won[0][field].as_str().unwrap_or_default());
+    for error in lost {
+        ensure!(error["data"]["kind"] == "host_taken" && error["data"]["field"] == "host", "{error}");
+        let text = error.to_string();
+        ensure!(!text.contains(owner) && !text.contains(id), "whose it is stays private: {error}");
+    }
+    Ok(())
+}
+
+async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let signer = caller(&controller, 1)?;
+    let id = Uuid::now_v7().to_string();
+    let params = json!({"id": id, "subdomain": "once", "backends": ["[400::1]:80"]});
+    let body = call("routes.create", params).to_string();
+    let retry = || signer.post(&controller.url(), &body, &Stamp::fresh());
+    let retries = (0..50).map(|_| (0..20).map(|_| retry()).collect::<Result<_>>()).collect::<Result<_>>()?;
+    let answers = at_once(controller.rpc()?, retries).await?;
+    let (made, refused) = sorted(&answers);
+    ensure!(
+        made.len() == 1000 && refused.is_empty(),
+        "{} were refused: {:?}",
+        refused.len(),
+        refused.first()
+    );
+    let different: BTreeSet<String> = made.iter().map(|route| route.to_string()).collect();
+    ensure!(different.len() == 1 && made[0]["id"] == id.as_str(), "{different:?}");
+
+    let mut api = Connection::plain(controller.rpc()?).await?;
+    let url = controller.url();
+    let list = signer.call(&mut api, &url, "routes.list", json!({})).await?.json()?;
+    ensure!(list["result"]["routes"].as_array().map(Vec::len) == Some(1), "{list}");
+    let audit = signer.call(&mut api, &url, "audit.list", json!({})).await?.json()?;
+    ensure!(audit["result"]["records"].as_array().map(Vec::len) == Some(1), "{audit}");
+    Ok(())
+}
+
+async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let (signer, url) = (caller(&controller, 1)?, controller.url());
+    let mut api = Connection::plain(controller.rpc()?).await?;
+    let params = json!({"subdomain": "app", "backends": ["[400::1]:80"]});
+    let mut route = signer.call(&mut api, &url, "routes.create", params).await?.json()?["result"].take();
+    for round in 0..5 {
+        let update = |n: usize| {
+            let backend = format!("[400::{round}:{n}]:8080");
+            let change =
+                json!({"id": route["id"], "backends": [backend], "expected_version": route["version"]});
+            Ok(vec![signer.post(&url, &call("routes.update", change).to_string(), &Stamp::fresh())?])
+        };
+        let updates = (1..=50).map(update).collect::<Result<_>>()?;
+        let answers = at_once(controller.rpc()?, updates).await?;
+        let (won, lost) = sorted(&answers);
+        ensure!(won.len() == 1 && lost.len() == 49, "{} won, {} lost", won.len(), lost.len());
+        for error in lost {
+            ensure!(error["data"]["kind"] == "stale_version", "{error}");
+        }
+        let now = signer.call(&mut api, &url, "routes.get", json!({"id": route["id"]})).await?.json()?;
+        ensure!(now["result"] == *won[0], "what the winner was told is what there is: {now}");
+        ensure!(won[0]["version"].as_u64() > route["version"].as_u64(), "{now}");
+        route = won[0].clone();
+    }
+    Ok(())
+}
+
+/// Good ones, ones of a host that is taken, ones with bad backends, mixed: no failure is a neighbour's.
+async fn many_claims_of_one_caller_are_each_answered_for_themselves(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let (signer, url) = (caller(&controller, 1)?, controller.url());
+    let mut api = Connection::plain(controller.rpc()?).await?;
+    let params = json!({"subdomain": "taken", "backends": ["[400::1]:80"]});
+    signer.call(&mut api, &url, "routes.create", params).await?.expect(200)?;
+    let claim = |n: usize| {
+        let name = if n.is_multiple_of(2) { format!("r{n}") } else { "taken".to_owned() };
+        let claim = json!({"subdomain": name, "backends": ["[400::1]:80"]});
+        signer.post(&url, &call("routes.create", claim).to_string(), &Stamp::fresh())
+    };
+    let claims = (0..40).map(|c| (0..5).map(|n| claim(c * 5 + n)).collect::<Result<_>>());
+    let answers = at_once(controller.rpc()?, claims.collect::<Result<_>>()?).await?;
+    let (won, lost) = sorted(&answers);
+    ensure!(won.len() == 100 && lost.len() == 100, "{} won, {} lost", won.len(), lost.len());
+    ensure!(lost.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", lost.first());
+    let versions: BTreeSet<u64> = won.iter().filter_map(|route| route["version"].as_u64()).collect();
+    ensure!(versions.len() == 100, "each change has a version of its own: {versions:?}");
+    let list = signer.call(&mut api, &url, "routes.list", json!({})).await?.json()?;
+    let routes = list["result"]["routes"].as_array().context("no routes")?;
+    ensure!(routes.len() == 101, "{}", routes.len());
+    Ok(())
+}

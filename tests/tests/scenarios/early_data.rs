@@ -1,0 +1,248 @@
+//! Early data: none is accepted, and none that a client sends is in the way (RFC 8446 §4.2.10).
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls_pki_types::ServerName;
+use tokio::task::spawn_blocking;
+use webgateway_tests::authority::{Authority, roots};
+use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::process::{self, Process, installed};
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::wait::eventually;
+
+use crate::setup::standalone::Standalone;
+
+scenarios![
+    it_is_skipped_in_records_of_any_size,
+    its_end_is_found_wherever_it_is,
+    openssl_has_its_answer,
+    it_goes_through_to_a_backend_of_a_passthrough,
+];
+
+const HOST: &str = "app.gw.example";
+const PASSED: &str = "pass.example";
+/// The bytes of early data that most servers allow: OpenSSL, nginx, HAProxy.
+const MOST: usize = 16 * 1024;
+
+/// Visits another server of the same name, in memory, whose tickets allow early data.
+fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Result<()> {
+    let mut elsewhere = ServerConfig::clone(&*authority.issue(&[host])?.server(&["http/1.1"])?);
+    elsewhere.max_early_data_size = u32::MAX;
+    let mut server = ServerConnection::new(Arc::new(elsewhere))?;
+    let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(host.to_owned())?)?;
+    while client.wants_write() || server.wants_write() {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut there)?;
+        }
+        let mut there = &there[..];
+        while !there.is_empty() {
+            server.read_tls(&mut there)?;
+            server.process_new_packets()?;
+        }
+        while server.wants_write() {
+            server.write_tls(&mut back)?;
+        }
+        let mut back = &back[..];
+        while !back.is_empty() {
+            client.read_tls(&mut back)?;
+            client.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+/// The ways to send it.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    /// In one write with the ClientHello.
+    WithTheHello,
+    /// In a write of its own behind it.
+    Behind,
+    /// In small pieces.
+    InPieces,
+}
+
+fn config(root: &str, record: Option<usize>) -> Result<Arc<ClientConfig>> {
+    let mut config = ClientConfig::builder().with_root_certificates(roots(root)?).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_early_data = true;
+    config.max_fragment_size = record;
+    Ok(Arc::new(config))
+}
+
+/// Sends a hello with `count` bytes of early data; returns the connection and the bytes sent.
+fn begin(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    host: &str,
+    count: usize,
+    sent: Sent,
+) -> Result<(TcpStream, ClientConnection, Vec<u8>)> {
+    let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(host.to_owned())?)?;
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight)?;
+    let hello = flight.len();
+    client.early_data().context("the ticket allows none")?.write_all(&vec![b'x'; count])?;
+    while client.wants_write() {
+        client.write_tls(&mut flight)?;
+    }
+    ensure!(flight.len() > hello + count, "no early data was sent");
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    match sent {
+        Sent::WithTheHello => stream.write_all(&flight)?,
+        Sent::Behind => {
+            stream.write_all(&flight[..hello])?;
+            stream.write_all(&flight[hello..])?;
+        }
+        Sent::InPieces => flight.chunks(700).try_for_each(|piece| stream.write_all(piece))?,
+    }
+    Ok((stream, client, flight))
+}
+
+/// Sends early data and then a request, in one write with the end of the handshake, to a server that takes none; returns
+/// the answer, and whether it took some.
+fn ask(address: SocketAddr, config: &Arc<ClientConfig>, count: usize, sent: Sent) -> Result<(String, bool)> {
+    let (mut stream, mut client, _) = begin(address, config, HOST, count, sent)?;
+    while client.is_handshaking() {
+        ensure!(client.read_tls(&mut stream)? > 0, "the server ended the handshake");
+        client.process_new_packets()?;
+    }
+    write!(client.writer(), "GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n")?;
+    let mut flight = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut flight)?;
+    }
+    stream.write_all(&flight)?;
+    let mut answer = String::new();
+    rustls::Stream::new(&mut client, &mut stream).read_to_string(&mut answer)?;
+    Ok((answer, client.is_early_data_accepted()))
+}
+
+/// Fails unless early data is skipped, and what comes behind it is answered.
+async fn is_skipped(world: &Standalone, config: &Arc<ClientConfig>, count: usize, sent: Sent) -> Result<()> {
+    visit(config, &world.authority, HOST)?;
+    let (config, address) = (Arc::clone(config), world.gateway.https());
+    let (answer, accepted) = spawn_blocking(move || ask(address, &config, count, sent)).await??;
+    ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"/after\""), "{answer}");
+    ensure!(!accepted, "early data can be replayed by anybody");
+    Ok(())
+}
+
+async fn app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = app(sandbox).await?;
+    let mut wrong = Vec::new();
+    // Up to 90 KiB with what the records cost.
+    for (record, most) in [
+        (Some(32), 2 * MOST),
+        (Some(33), 2 * MOST),
+        (Some(100), 4 * MOST),
+        (Some(1000), 4 * MOST),
+        (Some(9000), 4 * MOST),
+        (None, 4 * MOST),
+    ] {
+        let config = config(world.authority.root(), record)?;
+        for count in [1, 1000, 5000, MOST, 2 * MOST, most] {
+            for sent in [Sent::WithTheHello, Sent::Behind, Sent::InPieces] {
+                let skipped = is_skipped(&world, &config, count, sent).await;
+                let what = format!("{count} bytes in records of {record:?}, {sent:?}");
+                wrong.extend(skipped.err().map(|error| format!("{what}: {error:#}")));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn its_end_is_found_wherever_it_is(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = app(sandbox).await?;
+    let config = config(world.authority.root(), Some(1500))?;
+    let mut wrong = Vec::new();
+    // The end of the handshake and the request come to lie on both sides of what the TLS library keeps.
+    for count in (17_800..18_500).step_by(10) {
+        let skipped = is_skipped(&world, &config, count, Sent::Behind).await;
+        wrong.extend(skipped.err().map(|error| format!("{count} bytes: {error:#}")));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
+    if installed("openssl").is_none() {
+        return Ok(());
+    }
+    let (world, _backend) = app(sandbox).await?;
+    let issued = world.authority.issue(&[HOST])?;
+    let (chain, key) =
+        (sandbox.write("elsewhere.pem", &issued.chain)?, sandbox.write("elsewhere.key", &issued.key)?);
+    let early = sandbox.write("early", &"x".repeat(4 * MOST))?;
+    let (session, log) = (sandbox.path("session"), sandbox.path("elsewhere.log"));
+    let server = format!(
+        "s_server -accept 127.0.0.1:8444 -cert {} -key {} -tls1_3 -www -max_early_data {}",
+        chain.display(),
+        key.display(),
+        4 * MOST
+    );
+    let _elsewhere = Process::start("openssl", &server.split(' ').collect::<Vec<_>>(), &log)?;
+    let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8444));
+    eventually("another server", Duration::from_secs(10), async || Ok(TcpStream::connect(elsewhere)?))
+        .await?;
+    let visit = |address: SocketAddr, more: String| {
+        let ask = format!("printf 'GET /after HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'");
+        let client =
+            format!("openssl s_client -connect {address} -servername {HOST} -tls1_3 -ign_eof {more}");
+        ["-c".to_owned(), format!("{ask} | {client}")]
+    };
+    let first =
+        process::run("sh", &visit(elsewhere, format!("-sess_out {}", session.display())), &[]).await?;
+    for split in ["", "-split_send_frag 600 -max_send_frag 600", "-max_send_frag 4096"] {
+        let more = format!("-sess_in {} -early_data {} {split}", session.display(), early.display());
+        let seen = process::run("sh", &visit(world.gateway.https(), more), &[]).await?;
+        ensure!(seen.stdout.contains("Early data was rejected"), "{first:?} {seen:?}");
+        ensure!(
+            seen.stdout.contains("HTTP/1.0 200") || seen.stdout.contains("HTTP/1.1 200"),
+            "{split}: {seen:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn it_goes_through_to_a_backend_of_a_passthrough(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::raw(overlay(1, 8443), Raw::Echo).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.passthrough(PASSED, &[backend.address()]);
+    })
+    .await?;
+    for (record, count) in [(Some(32), 1), (Some(32), MOST), (None, MOST)] {
+        let config = config(world.authority.root(), record)?;
+        visit(&config, &world.authority, PASSED)?;
+        let address = world.gateway.https();
+        let echoed = spawn_blocking(move || -> Result<(Vec<u8>, Vec<u8>)> {
+            let (mut stream, _, flight) = begin(address, &config, PASSED, count, Sent::WithTheHello)?;
+            let mut echoed = vec![0; flight.len()];
+            stream.read_exact(&mut echoed)?;
+            Ok((echoed, flight))
+        });
+        let (echoed, flight) = echoed.await??;
+        ensure!(echoed == flight, "{count} bytes in records of {record:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Listeners at `[::]` where the system keeps IPv6 sockets to IPv6, and answers from the address that was asked.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+use webgateway_tests::client::{Connection, tcp};
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::gateway::Gateway;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::process::Process;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+scenarios![
+    every_address_is_every_address,
+    without_ipv6_every_address_is_ipv4,
+    an_address_that_is_not_there_is_named,
+    dns_answers_come_from_where_they_were_asked,
+];
+
+const BINDV6ONLY: &str = "/proc/sys/net/ipv6/bindv6only";
+const DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+const DNS: u16 = 5353;
+const FEED: u16 = 7443;
+const ADMIN: u16 = 9180;
+/// The id 4711, one question: `_acme-challenge.gw.example`, SOA.
+const QUESTION: &[u8] =
+    b"\x12\x67\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01";
+
+/// Both processes, with a relay of DNS questions on every address.
+async fn start(sandbox: &Sandbox) -> Result<(Controlplane, Gateway)> {
+    let terms = Terms { remote: format!("[::]:{FEED}"), ..Terms::default() };
+    let controller = Controlplane::start_on(sandbox, &terms).await?;
+    let setup = controller.setup().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
+    Ok((controller, Gateway::start(sandbox, &setup).await?))
+}
+
+async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
+    fs::write(BINDV6ONLY, "1").context(BINDV6ONLY)?;
+    let (_controller, gateway) = start(sandbox).await?;
+    for ip in ["127.0.0.1", "[::1]"] {
+        for port in [443, 80, DNS, FEED] {
+            tcp(format!("{ip}:{port}").parse()?).await.with_context(|| format!("{ip}, port {port}"))?;
+        }
+        ask(&format!("{ip}:0"), format!("{ip}:{DNS}").parse()?).await?;
+    }
+    let mut admin = Connection::plain(SocketAddr::new([127, 0, 0, 1].into(), ADMIN)).await?;
+    admin.get("localhost", "/readyz").await?.expect(200)?;
+    drop(gateway);
+    Ok(())
+}
+
+/// As `net.ipv6.conf.all.disable_ipv6=1` leaves a machine: sockets of IPv6 can be made, and no address is there.
+async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
+    fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
+    let terms = Terms { remote: format!("[::]:{FEED}"), ..Terms::default() };
+    let controller = Controlplane::start_on(sandbox, &terms).await?;
+    let setup = controller.setup().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
+    let _gateway = Gateway::start(sandbox, &setup).await?;
+    for port in [443, 80, DNS, FEED] {
+        tcp(format!("127.0.0.1:{port}").parse()?).await.with_context(|| format!("port {port}"))?;
+    }
+    ask("127.0.0.1:0", format!("127.0.0.1:{DNS}").parse()?).await
+}
+
+/// Every key of a listener, with an address of IPv6 where there is none.
+async fn an_address_that_is_not_there_is_named(sandbox: &Sandbox) -> Result<()> {
+    fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
+    let default = Terms::default;
+    for (key, terms) in [
+        ("feed.listen", Terms { remote: "[::1]:7443".to_owned(), ..default() }),
+        ("admin_listen", Terms { top: "admin_listen = \"[::1]:9181\"".to_owned(), ..default() }),
+    ] {
+        let mut controller = Controlplane::start_unready_on(sandbox, &terms)?;
+        says(controller.process(), key).await?;
+    }
+    let controller = Controlplane::start(sandbox).await?;
+    let setup = controller.setup().await?;
+    let dns = setup.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
+    says(Gateway::start_unready(sandbox, &dns)?.process(), "[dns] listen").await
+}
+
+/// Waits for the process to end because of what it was told to listen on, and for the key, address and advice in its log.
+async fn says(process: &mut Process, key: &str) -> Result<()> {
+    let status = process.end(Duration::from_secs(20)).await?;
+    let logged = process.logged()?;
+    let last = logged.lines().last().unwrap_or_default();
+    let is_told = [key, "[::1]:", "IPv4 address"].iter().all(|word| last.contains(word));
+    ensure!(!status.success() && is_told, "{key}: {status}: {logged}");
+    Ok(())
+}
+
+async fn dns_answers_come_from_where_they_were_asked(sandbox: &Sandbox) -> Result<()> {
+    let (_controller, _gateway) = start(sandbox).await?;
+    for (asker, asked) in [
+        ("127.0.0.1:0".parse()?, SocketAddr::new([127, 0, 0, 5].into(), DNS)),
+        ("127.0.0.9:0".parse()?, SocketAddr::new([127, 0, 0, 1].into(), DNS)),
+        (overlay(1, 0), overlay(2, DNS)),
+        (overlay(2, 0), overlay(1, DNS)),
+    ] {
+        ask(&asker.to_string(), asked).await?;
+    }
+    Ok(())
+}
+
+/// Asks as resolvers do: what comes from another address is no answer.
+async fn ask(asker: &str, asked: SocketAddr) -> Result<()> {
+    let socket = UdpSocket::bind(asker).await?;
+    socket.connect(asked).await?;
+    socket.send(QUESTION).await?;
+    let mut answer = [0; 1500];
+    let received = timeout(Duration::from_secs(5), socket.recv(&mut answer)).await;
+    let length = received.with_context(|| format!("no answer from {asked} to {asker}"))??;
+    ensure!(length > 12 && answer[..2] == QUESTION[..2], "{asked}: {:?}", &answer[..length]);
+    Ok(())
+}

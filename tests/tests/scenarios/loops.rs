@@ -1,0 +1,221 @@
+//! Routes that lead back to a gateway: to any of its own listeners, or round over another gateway.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use webgateway_tests::authority::Authority;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::feed_file::FeedFile;
+use webgateway_tests::gateway::{Gateway, HTTP, HTTPS, Setup};
+use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::{self, overlay};
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::wait::eventually;
+use webgateway_tests::{scenarios, seed};
+
+use crate::setup::standalone::Standalone;
+
+scenarios![
+    every_listener_of_the_gateway_is_refused,
+    a_listener_of_the_controlplane_is_no_backend,
+    a_route_from_before_a_listener_says_why_it_is_not_served,
+    the_loopback_of_another_machine_is_another_one,
+    two_gateways_that_lead_to_each_other,
+    a_chain_of_gateways_is_no_loop
+];
+
+const ROUND: &str = "round.example";
+const WITHIN: Duration = Duration::from_secs(20);
+
+async fn accepted(gateway: &Gateway) -> Result<u64> {
+    let metrics = gateway.metrics().await?;
+    let counts = metrics.lines().filter(|line| line.contains("accepted") && line.contains("https"));
+    counts.map(|line| line.rsplit(' ').next().context("no count")?.parse::<u64>().context("a count")).sum()
+}
+
+async fn every_listener_of_the_gateway_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let listeners = [
+        ("https", overlay(1, HTTPS)),
+        ("http", overlay(2, HTTP)),
+        ("https of IPv4", format!("127.0.0.1:{HTTPS}").parse()?),
+        ("http of another address of the loopback", format!("127.0.0.2:{HTTP}").parse()?),
+        ("DNS", overlay(3, 53)),
+        ("DNS of IPv4", "127.0.0.1:53".parse()?),
+        ("metrics", "127.0.0.1:9180".parse()?),
+    ];
+    let hosts = |n: usize| (format!("h{n}.gw.example"), format!("h{n}.example"));
+    let routes = |file: &mut FeedFile| {
+        file.allowed("127.0.0.0/8");
+        for (n, (_, address)) in listeners.iter().enumerate() {
+            let (terminated, passed) = hosts(n);
+            file.terminated(&terminated, &[*address]).passthrough(&passed, &[*address]);
+        }
+    };
+    let world =
+        Standalone::start_with(sandbox, routes, |setup| setup.more("[dns]\nlisten = [\"[::]:53\"]")).await?;
+    for (n, (what, _)) in listeners.iter().enumerate() {
+        let (terminated, passed) = hosts(n);
+        for client in [world.visitor()?, world.visitor()?.h2()] {
+            let reply = client.get(&terminated, "/metrics").await?.expect(508).context(*what)?;
+            let says = reply.header("proxy-status");
+            ensure!(says.contains("error=proxy_loop_detected"), "{what}: {says:?}");
+        }
+        let before = accepted(&world.gateway).await?;
+        ensure!(world.visitor()?.tls(&passed).await.is_err(), "{what}");
+        // The one visitor, and the gateway's own connection where it leads to https.
+        let more = accepted(&world.gateway).await? - before;
+        ensure!(more <= 2, "{what}: one visitor became {more} connections");
+    }
+    Ok(())
+}
+
+/// A controlplane whose feed is for remote nodes too, on every address; backends may be on the loopback.
+fn terms(remote: &str) -> Terms {
+    let top = "allowed_backends = [\"400::/7\", \"127.0.0.0/8\"]";
+    Terms { top: top.to_owned(), remote: remote.to_owned(), ..Terms::default() }
+}
+
+async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start_on(sandbox, &terms("[::]:7443")).await?;
+    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let id = alice.create_route("-f app.gw.example -b [400::1]:8080").await?;
+    for (what, address) in [
+        ("the API", "127.0.0.1:8080"),
+        ("DNS", "127.0.0.1:53"),
+        ("metrics", "127.0.0.1:9181"),
+        ("the feed, at an overlay address", "[400::2]:7443"),
+        ("the feed, at the loopback", "127.0.0.1:7443"),
+        ("the feed, at the loopback of IPv6's mapping", "[::ffff:127.0.0.1]:7443"),
+        ("https of the node", "[400::3]:443"),
+        ("http of the node", "127.0.0.1:80"),
+        ("metrics of the node", "127.0.0.1:9180"),
+    ] {
+        for command in
+            [format!("create -f back.example -b {address}"), format!("update --route {id} -b {address}")]
+        {
+            eventually(what, WITHIN, async || {
+                let refused = alice.gwctl(format!("routes {command}").split_whitespace()).await?;
+                let says = refused.stderr.contains("is a listener of this gateway itself");
+                ensure!(refused.code != Some(0) && says, "{what}: {command}: {refused:?}");
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    gateway.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
+    alice.create_route("-f other.gw.example -b [400::2]:8080").await?;
+    Ok(())
+}
+
+async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sandbox) -> Result<()> {
+    const BACKENDS: [&str; 3] = ["[400::1]:7443", "127.0.0.1:7443", "127.0.0.1:9181"];
+    // The port of metrics is another one at first.
+    let mut before = terms("");
+    before.top += "\nadmin_listen = \"127.0.0.1:9182\"";
+    let controller = Controlplane::start_on(sandbox, &before).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    for (n, backend) in BACKENDS.iter().enumerate() {
+        alice.create_route(&format!("-f h{n}.gw.example -b {backend}")).await?;
+    }
+    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
+    for n in 0..BACKENDS.len() {
+        gateway.visitor()?.get(&format!("h{n}.gw.example"), "/").await?.expect(502)?;
+    }
+    drop(controller);
+    let controller = Controlplane::start_on(sandbox, &terms("[::]:7443")).await?;
+    for (n, backend) in BACKENDS.iter().enumerate() {
+        let host = format!("h{n}.gw.example");
+        eventually("the node is told", WITHIN, async || {
+            let reply = gateway.visitor()?.get(&host, "/metrics").await?.expect(508)?;
+            ensure!(reply.header("proxy-status").contains("proxy_loop_detected"), "{backend}: {reply:?}");
+            Ok(())
+        })
+        .await?;
+        let says = format!("its backend {backend} is a listener of this gateway itself");
+        for command in [format!("routes explain {host}"), "routes list -o json".to_owned()] {
+            let told = alice.gwctl(command.split_whitespace()).await?;
+            ensure!(told.stdout.contains(&says) || told.stderr.contains(&says), "{command}: {told:?}");
+        }
+    }
+    drop(controller);
+    Ok(())
+}
+
+/// A node in a network of its own, fed by a socket: its loopback is not the controlplane's, but the overlay is one.
+async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start_on(sandbox, &terms("[400::1]:7443")).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let setup = controller.setup().await?;
+    let elsewhere = async || -> Result<()> {
+        let gateway = Gateway::start(sandbox, &setup).await?;
+        let _api = Backend::http("127.0.0.1:8080".parse()?).await?;
+        let _feed = Backend::http(overlay(1, 7443)).await?;
+        for (host, status) in [("loopback.gw.example", 200), ("overlay.gw.example", 508)] {
+            let visitor = gateway.visitor()?;
+            eventually(host, WITHIN, async || visitor.get(host, "/").await?.expect(status)).await?;
+        }
+        Ok(())
+    };
+    // Before a node has said where it is, one of this machine is thought of.
+    let refused = alice.gwctl("routes create -f loopback.gw.example -b 127.0.0.1:8080".split(' ')).await?;
+    ensure!(refused.code != Some(0), "{refused:?}");
+    seed::route(&controller.database(), "overlay.gw.example", "[400::1]:7443")?;
+    seed::route(&controller.database(), "loopback.gw.example", "127.0.0.1:8080")?;
+    drop(controller);
+    let _controller = Controlplane::start_on(sandbox, &terms("[400::1]:7443")).await?;
+    std::thread::scope(|threads| {
+        let other = threads.spawn(|| {
+            netns::enter()?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(elsewhere())
+        });
+        other.join().map_err(|_| anyhow::anyhow!("it panicked"))?
+    })
+}
+
+/// Two gateways with two workers each; the second one's routes lead to `second`, the first one's to the second gateway.
+async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authority, [Gateway; 2])> {
+    let authority = Authority::new()?;
+    let base = authority.issue(&["gw.example", "*.gw.example"])?;
+    let mut gateways = Vec::new();
+    for (number, next) in [(1, format!("127.0.0.2:{HTTPS}").parse()?), (2, second)] {
+        let mut file = FeedFile::new(&sandbox.path(&format!("feed{number}.json")), &base);
+        file.allowed("127.0.0.0/8").passthrough(ROUND, &[next]);
+        let setup = Setup::from_file(file.write()?, authority.root()).workers(2).number(number);
+        gateways.push(Gateway::start(sandbox, &setup).await?);
+    }
+    let gateways = <[Gateway; 2]>::try_from(gateways).ok().context("two gateways")?;
+    Ok((authority, gateways))
+}
+
+async fn two_gateways_that_lead_to_each_other(sandbox: &Sandbox) -> Result<()> {
+    let (authority, gateways) = two(sandbox, format!("127.0.0.1:{HTTPS}").parse()?).await?;
+    for gateway in &gateways {
+        ensure!(Client::new(gateway.https(), authority.root())?.tls(ROUND).await.is_err());
+        let mut plain = Connection::plain(gateway.http()).await?;
+        plain.get(ROUND, "/.well-known/acme-challenge/token").await?.expect(508)?;
+    }
+    for gateway in &gateways {
+        let count = accepted(gateway).await?;
+        ensure!((2..40).contains(&count), "two visitors became {count} connections");
+    }
+    Ok(())
+}
+
+async fn a_chain_of_gateways_is_no_loop(sandbox: &Sandbox) -> Result<()> {
+    let tls = Authority::new()?;
+    let backend = Backend::https(overlay(1, 8443), tls.issue(&[ROUND])?.server(&["http/1.1"])?).await?;
+    let (_, [first, _second]) = two(sandbox, backend.address()).await?;
+    let visitor = Client::new(first.https(), tls.root())?;
+    let mut open = Vec::new();
+    for _ in 0..40 {
+        let mut connection = visitor.connect(ROUND).await?;
+        connection.get(ROUND, "/").await?.expect(200)?;
+        open.push(connection);
+    }
+    ensure!(backend.open() == 40);
+    Ok(())
+}

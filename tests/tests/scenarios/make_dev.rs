@@ -1,0 +1,142 @@
+//! `make dev`: everything it shows works, and every command that it prints does, as printed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use webgateway_tests::process::{self, Process};
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::wait::eventually;
+
+scenarios![what_make_dev_prints_works, what_make_dev_prints_works_with_a_ca];
+
+/// The time for the whole tour, its certificates included.
+const TOUR: Duration = Duration::from_secs(60);
+
+/// The time until a request is answered.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The part of each command that tells it from the others, and a part of its output. The commands that the tour runs itself,
+/// word by word, are not run again.
+const COMMANDS: &[(&str, Expected)] = &[
+    ("gwctl keys generate target/dev/alice", Expected::Done),
+    ("gwctl keys generate target/dev-acme/alice", Expected::Done),
+    ("cp ", Expected::Output("")),
+    ("routes create -s hello", Expected::Done),
+    ("routes create -f pass.gw.localhost", Expected::Done),
+    ("webgateway-controlplane --config", Expected::Server),
+    ("webgateway-dataplane --config", Expected::Server),
+    ("https://hello.gw.localhost:8443/greeting", Expected::Output("\"target\":\"/greeting\"")),
+    ("https://pass.gw.localhost:8443/greeting", Expected::Output("\"target\":\"/greeting\"")),
+    ("routes list", Expected::Output("hello.gw.localhost")),
+    ("routes create -s second", Expected::Output("second.gw.localhost")),
+    ("https://second.gw.localhost:8443/", Expected::Output("\"target\":\"/\"")),
+    ("http://127.0.0.1:8081/", Expected::Output("location: https://hello.gw.localhost")),
+    ("/openrpc.json", Expected::Output("\"openrpc\"")),
+    ("dig ", Expected::Output("SOA")),
+    ("http://127.0.0.1:9180/metrics", Expected::Output("webgateway_feed_version")),
+    ("gwctl keys generate target/dev/admin", Expected::Output("admin.pub")),
+    ("gwctl keys generate target/dev-acme/admin", Expected::Output("admin.pub")),
+    ("admin suspend", Expected::Output("")),
+    ("admin unsuspend", Expected::Output("")),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    /// The command ends well and prints this.
+    Output(&'static str),
+    /// The tour has run the command.
+    Done,
+    /// The command runs until it is stopped: it is run when the tour is over.
+    Server,
+}
+
+async fn what_make_dev_prints_works(sandbox: &Sandbox) -> Result<()> {
+    take(sandbox, &[]).await
+}
+
+async fn what_make_dev_prints_works_with_a_ca(sandbox: &Sandbox) -> Result<()> {
+    take(sandbox, &["--acme"]).await
+}
+
+async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
+    let built = process::find("webgateway-dev")?;
+    fs::create_dir(sandbox.path("target"))?;
+    symlink(built.parent().context("a folder")?, sandbox.path("target/debug"))?;
+    let script =
+        format!("cd '{}' && exec target/debug/webgateway-dev {}", sandbox.dir().display(), flags.join(" "));
+    let mut tour = Process::start("sh", &["-c", &script], &sandbox.path("tour.log"))?;
+    let printed = eventually("the tour is over", TOUR, async || {
+        tour.must_run()?;
+        let printed = tour.logged()?;
+        ensure!(printed.contains("Ctrl-C ends it."), "{printed}");
+        Ok(printed)
+    })
+    .await?;
+    let (mut exports, mut servers) = (String::new(), Vec::new());
+    for command in commands(&printed) {
+        if command.starts_with("export ") {
+            exports = format!("{command}\n");
+            continue;
+        }
+        match expected(command)? {
+            Expected::Done => {}
+            Expected::Server => servers.push(command),
+            Expected::Output(_) if command.starts_with("dig ") && process::installed("dig").is_none() => {}
+            Expected::Output(wanted) => {
+                // A route is there a moment after it was created; what changes something is run once.
+                let within = if command.starts_with("curl ") { ANSWER } else { Duration::ZERO };
+                eventually("it answers as it should", within, async || {
+                    let said = run(sandbox, &format!("{exports}{command}")).await?;
+                    ensure!(said.contains(wanted), "$ {command}\n{said}");
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+    }
+    ensure!(servers.len() == 2 && !exports.is_empty(), "{printed}");
+    tour.signal(Signal::SIGTERM)?;
+    ensure!(tour.end(TOUR).await?.success(), "{}", tour.logged()?);
+    serve(sandbox, &servers).await
+}
+
+/// Runs the two servers as printed, side by side.
+async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
+    let mut running = Vec::new();
+    for server in servers {
+        let script = format!("cd '{}' && exec {server}", sandbox.dir().display());
+        running.push(Process::start("sh", &["-c", &script], &sandbox.path("server.log"))?);
+    }
+    eventually("both are ready", TOUR, async || {
+        running.iter_mut().try_for_each(Process::must_run)?;
+        run(sandbox, "curl -sSf http://127.0.0.1:9180/readyz http://127.0.0.1:9181/readyz").await
+    })
+    .await?;
+    Ok(())
+}
+
+/// The commands, in the order in which they are printed: those after a `$`, and all that are to be tried next.
+fn commands(printed: &str) -> impl Iterator<Item = &str> {
+    let (shown, next) = printed.split_once("To try next").unwrap_or((printed, ""));
+    let shown = shown.lines().filter_map(|line| line.strip_prefix("   $ "));
+    shown.chain(next.lines().filter_map(|line| line.strip_prefix("   ")))
+}
+
+fn expected(command: &str) -> Result<Expected> {
+    let mut known = COMMANDS.iter().filter(|(part, _)| command.contains(part));
+    known.next().map(|(_, expected)| *expected).with_context(|| format!("not known to this story: {command}"))
+}
+
+/// Runs a command of a shell in the folder of `make dev`; returns its output.
+async fn run(sandbox: &Sandbox, command: &str) -> Result<String> {
+    let script = format!("cd '{}'\n{command}", sandbox.dir().display());
+    let output = process::run("sh", &["-c".to_owned(), script], &[]).await?;
+    if output.code != Some(0) {
+        bail!("$ {command}\n{}{}", output.stderr, output.stdout);
+    }
+    Ok(output.stdout)
+}

@@ -1,0 +1,162 @@
+//! Names that lead nowhere, or not there: unknown, missing, and other than the one of the handshake.
+
+use anyhow::{Context, Result, ensure};
+use webgateway_tests::backend::Backend;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::standalone::Standalone;
+
+scenarios![
+    an_unknown_name_gets_no_certificate,
+    no_name_gets_no_certificate,
+    an_unknown_subdomain_is_503,
+    a_deeper_name_is_not_covered,
+    another_terminated_host_is_served,
+    a_passthrough_host_is_421,
+    a_host_outside_the_certificate_is_421,
+    a_resumed_session_obeys_too,
+    a_route_to_the_gateway_itself_is_508,
+    a_passthrough_to_the_gateway_itself_ends,
+];
+
+async fn world(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut world = Standalone::start(sandbox, |file| {
+        file.terminated("app.gw.example", &[backend.address()])
+            .terminated("other.gw.example", &[backend.address()])
+            .passthrough("pass.gw.example", &[overlay(2, 8443)]);
+    })
+    .await?;
+    let issued = world.authority.issue(&["shop.example.org"])?;
+    world.change(|file| {
+        file.certificate("shop.example.org", &["shop.example.org"], &issued)
+            .terminated("shop.example.org", &[backend.address()]);
+    })?;
+    let visitor = world.visitor()?;
+    webgateway_tests::wait::eventually("the shop opens", std::time::Duration::from_secs(10), async || {
+        visitor.get("shop.example.org", "/").await?.expect(200)
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+/// The alert a refused handshake ends with.
+fn alert(error: &anyhow::Error) -> Option<rustls::AlertDescription> {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+async fn an_unknown_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = world(sandbox).await?;
+    let before = backend.requests();
+    for name in ["nobody.example.org", "example", "gw.example.evil.org"] {
+        let error = world.visitor()?.tls(name).await.err().context("a handshake succeeded")?;
+        ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{name}: {error:#}");
+    }
+    ensure!(backend.requests() == before);
+    Ok(())
+}
+
+async fn no_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    let error = world.visitor()?.without_sni().tls("app.gw.example").await.err().context("it succeeded")?;
+    ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
+    let error = world.visitor()?.tls("127.0.0.1").await.err().context("an address as name succeeded")?;
+    ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
+    Ok(())
+}
+
+async fn an_unknown_subdomain_is_503(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = world(sandbox).await?;
+    let before = backend.requests();
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        client.get("nobody.gw.example", "/").await?.expect(503)?;
+    }
+    ensure!(backend.requests() == before);
+    Ok(())
+}
+
+async fn a_deeper_name_is_not_covered(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    ensure!(world.visitor()?.tls("a.b.gw.example").await.is_err(), "the wildcard covers one label");
+    Ok(())
+}
+
+async fn another_terminated_host_is_served(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("other.gw.example", "/").await?.expect(200)?;
+    }
+    Ok(())
+}
+
+async fn a_passthrough_host_is_421(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("pass.gw.example", "/").await?.expect(421)?;
+    }
+    Ok(())
+}
+
+async fn a_host_outside_the_certificate_is_421(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("shop.example.org", "/").await?.expect(421)?;
+        let mut connection = client.connect("shop.example.org").await?;
+        connection.get("shop.example.org", "/").await?.expect(200)?;
+        connection.get("app.gw.example", "/").await?.expect(421)?;
+    }
+    Ok(())
+}
+
+async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = world(sandbox).await?;
+    let client = world.visitor()?;
+    for _ in 0..3 {
+        let mut connection = client.connect("app.gw.example").await?;
+        connection.get("app.gw.example", "/").await?.expect(200)?;
+        connection.get("pass.gw.example", "/").await?.expect(421)?;
+    }
+    let resumed = client.tls("app.gw.example").await?;
+    ensure!(resumed.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed), "sessions resume");
+    Ok(())
+}
+
+async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
+    // The gateway listens on every address of this namespace, the overlay's too.
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
+    })
+    .await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        client.get("loop.gw.example", "/").await?.expect(508)?;
+    }
+    Ok(())
+}
+
+async fn a_passthrough_to_the_gateway_itself_ends(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut world = Standalone::start(sandbox, |file| {
+        file.passthrough("loop.example.org", &[overlay(1, webgateway_tests::gateway::HTTPS)])
+            .terminated("app.gw.example", &[backend.address()]);
+    })
+    .await?;
+    world.gateway.process().limit_files(2000)?;
+    ensure!(world.visitor()?.tls("loop.example.org").await.is_err());
+    world.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
+    let metrics = world.gateway.metrics().await?;
+    let accepted = metrics.lines().find(|line| line.contains("accepted") && line.contains("https"));
+    let count: u64 = accepted.and_then(|line| line.rsplit(' ').next()).context("no count")?.parse()?;
+    ensure!(count < 20, "one visitor became {count} connections");
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The OpenRPC document put to the proof: all that it says of a method is asked of a real controlplane.
+
+use std::cell::RefCell;
+
+use anyhow::{Context, Result, ensure};
+use boon::{Compiler, Draft, Schemas};
+use serde_json::{Map, Value, json};
+use webgateway_proto::model::JoinToken;
+use webgateway_tests::client::Connection;
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::gateway::Gateway;
+use webgateway_tests::process;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+
+scenarios![
+    every_example_is_answered_as_its_schema_says,
+    every_wrong_param_is_refused_by_name,
+    every_required_param_is_asked_for,
+    what_the_document_does_not_have_is_refused,
+];
+
+const REMOTE: &str = "127.0.0.1:7443";
+/// One of everything JSON has, and some that are nearly right.
+const ANYTHING: &str =
+    r#"[null, true, -1, 1.5, 1e300, "", "x", [], [1], ["x", null], {}, {"no": 1}, {"path": 1}]"#;
+
+type Params = Map<String, Value>;
+
+/// A gateway, the document it serves, and the people of its examples.
+struct World<'a> {
+    sandbox: &'a Sandbox,
+    controller: Controlplane,
+    document: Value,
+    compiler: RefCell<Compiler>,
+    user: Signer,
+    admin: Signer,
+    _gateway: Gateway,
+}
+
+impl<'a> World<'a> {
+    async fn start(sandbox: &'a Sandbox) -> Result<Self> {
+        let terms = Terms { remote: REMOTE.to_owned(), ..Terms::default() };
+        let controller = Controlplane::start_on(sandbox, &terms).await?;
+        let (user, admin) =
+            (Signer::from_seed([1; 32], "user1.pub")?, Signer::from_seed([2; 32], "admin.pub")?);
+        user.publish(&controller.keys())?;
+        admin.publish(&controller.keys())?;
+        let mut api = Connection::plain(controller.rpc()?).await?;
+        let document = api.get("127.0.0.1:8080", "/openrpc.json").await?.expect(200)?.json()?;
+        let mut compiler = Compiler::new();
+        compiler.set_default_draft(Draft::V7);
+        compiler
+            .add_resource("urn:openrpc", document.clone())
+            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let _gateway = Gateway::start(sandbox, &controller.setup().await?.number(1)).await?;
+        Ok(Self { sandbox, controller, document, compiler: RefCell::new(compiler), user, admin, _gateway })
+    }
+
+    fn methods(&self) -> impl Iterator<Item = (usize, &Value, &str)> {
+        let methods = self.document["methods"].as_array().into_iter().flatten().enumerate();
+        methods.map(|(at, method)| (at, method, method["name"].as_str().unwrap_or_default()))
+    }
+
+    /// Whether `value` fits the schema at `pointer` of the document; if not, why.
+    fn fits(&self, pointer: &str, value: &Value) -> Result<Option<String>> {
+        let mut schemas = Schemas::new();
+        let schema = self.compiler.borrow_mut().compile(&format!("urn:openrpc#{pointer}"), &mut schemas);
+        let schema = schema.map_err(|error| anyhow::anyhow!("{pointer}: {error:#}"))?;
+        Ok(schemas.validate(value, schema).err().map(|error| error.to_string()))
+    }
+
+    /// Calls a method as whoever may: its result or its error, which has to be one of the method's.
+    async fn call(&self, method: &str, params: Params) -> Result<Result<Value, Value>> {
+        let is_users = method.starts_with("routes.") || method.starts_with("certificates.");
+        let signer = if is_users { &self.user } else { &self.admin };
+        let mut api = Connection::plain(self.controller.rpc()?).await?;
+        let reply =
+            signer.call(&mut api, &self.controller.url(), method, params.into()).await?.expect(200)?;
+        let mut answer = reply.json()?;
+        if answer["error"].is_null() {
+            return Ok(Ok(answer["result"].take()));
+        }
+        let error = answer["error"].take();
+        let kind = error["data"]["kind"].as_str().context("an error without a kind")?;
+        let described = &self.document["components"]["errors"][kind];
+        ensure!(described["code"] == error["code"], "{method}: {error} is not as it is described");
+        let reference = json!({ "$ref": format!("#/components/errors/{kind}") });
+        let of = self
+            .methods()
+            .find(|(_, _, name)| *name == method)
+            .map_or(&self.document, |(_, method, _)| method);
+        let declared = of["x-errors"].as_array().is_some_and(|errors| errors.contains(&reference));
+        ensure!(declared, "{method} does not declare {error}");
+        Ok(Err(error))
+    }
+
+    /// An example's params, with what only the moment knows.
+    async fn timely(&self, method: &str, mut params: Params) -> Result<Params> {
+        if params.contains_key("expected_version") {
+            let this = Params::from_iter([("id".to_owned(), params["id"].clone())]);
+            let route = self.call("routes.get", this).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
+            params["expected_version"] = route["version"].clone();
+        }
+        if params.contains_key("until") {
+            params["until"] = json!("2999-01-01T00:00:00Z");
+        }
+        if method == "nodes.wait" {
+            params["version"] = json!(1);
+        }
+        Ok(params)
+    }
+
+    /// The node of the examples joins with the token it was invited by.
+    async fn join(&self, token: &str) -> Result<()> {
+        let mut token = JoinToken::parse(token)?;
+        token.address = REMOTE.parse()?;
+        let folder = self.sandbox.path("joined").display().to_string();
+        let args = ["--state-dir", &folder, "join", &token.to_text()].map(str::to_owned);
+        let joined = process::run("webgateway-dataplane", &args, &[]).await?;
+        ensure!(joined.code == Some(0), "{joined:?}");
+        Ok(())
+    }
+
+    /// Refused as invalid params, with the name of the one at fault.
+    async fn refuses(&self, method: &str, params: Params, field: &str) -> Result<()> {
+        let shown = Value::from(params.clone());
+        let Err(error) = self.call(method, params).await? else {
+            anyhow::bail!("{method} takes {shown}");
+        };
+        let data = &error["data"];
+        let is_told = error["code"] == -32602 && data["kind"] == "invalid_params" && data["field"] == field;
+        ensure!(is_told, "{method} {shown}: {error}");
+        Ok(())
+    }
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value[name].as_array().into_iter().flatten()
+}
+
+/// The params of an example, by name.
+fn named(example: &Value) -> Params {
+    let param = |param: &Value| Some((param["name"].as_str()?.to_owned(), param["value"].clone()));
+    list(example, "params").filter_map(param).collect()
+}
+
+/// A call that is good, with this param if any example has it.
+fn good(method: &Value, name: &str) -> Params {
+    let has = |example: &&Value| named(example).contains_key(name);
+    let example = list(method, "examples").find(has).or_else(|| list(method, "examples").next());
+    example.map(named).unwrap_or_default()
+}
+
+async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Result<()> {
+    let world = World::start(sandbox).await?;
+    let mut methods: Vec<_> = world.methods().collect();
+    // The examples are about one route: it is deleted when all have seen it.
+    methods.sort_by_key(|(_, _, name)| *name == "routes.delete");
+    let mut examples = 0;
+    for (at, method, name) in methods {
+        ensure!(list(method, "examples").next().is_some(), "{name} has no example");
+        for (number, example) in list(method, "examples").enumerate() {
+            let shown = &example["result"]["value"];
+            let misfit = world.fits(&format!("/methods/{at}/result/schema"), shown)?;
+            ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
+            for (place, param) in list(method, "params").enumerate() {
+                let value = named(example).remove(param["name"].as_str().unwrap_or_default());
+                let pointer = format!("/methods/{at}/params/{place}/schema");
+                let misfit = value.map(|value| world.fits(&pointer, &value)).transpose()?.flatten();
+                ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
+            }
+            let params = world.timely(name, named(example)).await?;
+            let answer = world.call(name, params).await?;
+            let result = answer.map_err(|error| anyhow::anyhow!("{name}, example {number}: {error}"))?;
+            let misfit = world.fits(&format!("/methods/{at}/result/schema"), &result)?;
+            ensure!(misfit.is_none(), "{name}, example {number}: {result} {misfit:?}");
+            if let Some(token) = result["token"].as_str() {
+                world.join(token).await?;
+            }
+            examples += 1;
+        }
+    }
+    ensure!(examples >= world.methods().count());
+    println!("{examples} examples were answered");
+    Ok(())
+}
+
+async fn every_wrong_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
+    let world = World::start(sandbox).await?;
+    let anything: Vec<Value> = serde_json::from_str(ANYTHING)?;
+    let mut refused = 0;
+    for (at, method, name) in world.methods() {
+        for (place, param) in list(method, "params").enumerate() {
+            let field = param["name"].as_str().context("a param without a name")?;
+            let before = refused;
+            for wrong in &anything {
+                if world.fits(&format!("/methods/{at}/params/{place}/schema"), wrong)?.is_some() {
+                    let mut params = good(method, field);
+                    params.insert(field.to_owned(), wrong.clone());
+                    world.refuses(name, params, field).await?;
+                    refused += 1;
+                }
+            }
+            ensure!(refused > before, "{name}: `{field}` takes anything");
+        }
+    }
+    println!("{refused} wrong values were refused");
+    Ok(())
+}
+
+async fn every_required_param_is_asked_for(sandbox: &Sandbox) -> Result<()> {
+    let world = World::start(sandbox).await?;
+    let mut asked = 0;
+    for (_, method, name) in world.methods() {
+        for param in list(method, "params").filter(|param| param["required"] == true) {
+            let field = param["name"].as_str().context("a param without a name")?;
+            let mut params = good(method, field);
+            ensure!(params.remove(field).is_some(), "{name}: no example has `{field}`");
+            world.refuses(name, params, field).await?;
+            asked += 1;
+        }
+    }
+    ensure!(asked > 10, "{asked}");
+    Ok(())
+}
+
+async fn what_the_document_does_not_have_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let world = World::start(sandbox).await?;
+    for (_, method, name) in world.methods() {
+        for field in ["hots", "__proto__", "jsonrpc"] {
+            let mut params = good(method, "");
+            params.insert(field.to_owned(), json!(1));
+            world.refuses(name, params, field).await?;
+        }
+    }
+    for unknown in
+        ["", "routes", "routes.", "routes.destroy", "Routes.List", "rpc.discover ", "rpc.call", "é\u{0}"]
+    {
+        let Err(error) = world.call(unknown, Params::new()).await? else {
+            anyhow::bail!("{unknown:?} is a method")
+        };
+        ensure!(
+            error["code"] == -32601 && error["data"]["kind"] == "method_not_found",
+            "{unknown:?}: {error}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! An operator's powers: suspension, seeing all, and what only the admin may do.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::Connection;
+use webgateway_tests::gateway::Gateway;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::wait::eventually;
+use webgateway_tests::websocket::WebSocket;
+
+use crate::setup::full::Complete;
+
+scenarios![
+    a_suspended_user_is_served_nowhere,
+    suspension_outlives_a_restart,
+    suspension_cuts_open_connections,
+    only_the_admin_suspends,
+    nodes_are_listed,
+    health_and_version_need_no_key,
+    every_mutation_is_audited,
+];
+
+async fn admin(world: &Complete, verb: &str) -> Result<serde_json::Value> {
+    world.admin.json(["admin", verb, "--user", "alice.pub"]).await
+}
+
+async fn a_suspended_user_is_served_nowhere(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    world.answers("hello.gw.example", 200).await?;
+
+    let state = admin(&world, "suspend").await?;
+    ensure!(state["suspended"] == true && state["routes"] == 1, "{state}");
+    world.answers("hello.gw.example", 503).await?;
+    for args in [
+        vec!["routes", "create", "-s", "more", "-b", "[400::1]:8080"],
+        vec!["routes", "update", "-r", &id, "-b", "[400::2]:8080"],
+        vec!["routes", "delete", "-r", &id],
+    ] {
+        let refused = world.alice.gwctl(&args).await?;
+        ensure!(refused.code == Some(5) && refused.stderr.contains("suspend"), "{args:?}: {refused:?}");
+    }
+    let shown = world.alice.json(["routes", "get", "-r", &id]).await?;
+    ensure!(shown["state"] == "suspended", "{shown}");
+    admin(&world, "suspend").await.context("a second time is no error")?;
+
+    let state = admin(&world, "unsuspend").await?;
+    ensure!(state["suspended"] == false, "{state}");
+    world.answers("hello.gw.example", 200).await?;
+    world.alice.create_route("-s more -b [400::1]:8080").await?;
+    Ok(())
+}
+
+async fn suspension_outlives_a_restart(sandbox: &Sandbox) -> Result<()> {
+    let mut world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    world.answers("hello.gw.example", 200).await?;
+    admin(&world, "suspend").await?;
+    world.answers("hello.gw.example", 503).await?;
+    world.controller.process().kill()?;
+    world.gateway.process().kill()?;
+    world.controller = webgateway_tests::controlplane::Controlplane::start(sandbox).await?;
+    world.gateway = Gateway::start(sandbox, &world.controller.setup().await?).await?;
+    world.answers("hello.gw.example", 503).await?;
+    admin(&world, "unsuspend").await?;
+    world.answers("hello.gw.example", 200).await?;
+    Ok(())
+}
+
+async fn suspension_cuts_open_connections(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    world.answers("hello.gw.example", 200).await?;
+    let stream = world.visitor()?.tls("hello.gw.example").await?;
+    let mut socket = WebSocket::open(stream, "hello.gw.example", "/ws").await?;
+    socket.echo("here").await?;
+    admin(&world, "suspend").await?;
+    // The drain of 30 s does not apply to it.
+    tokio::time::timeout(Duration::from_secs(5), socket.closed()).await.context("it stays open")??;
+    Ok(())
+}
+
+async fn only_the_admin_suspends(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let refused = world.alice.gwctl(["admin", "suspend", "--user", "admin.pub"]).await?;
+    ensure!(refused.code == Some(5), "{refused:?}");
+    let claimed =
+        world.alice.claiming("admin.pub").gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
+    ensure!(claimed.code == Some(4), "somebody else's key id: {claimed:?}");
+    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    Ok(())
+}
+
+async fn nodes_are_listed(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    world.answers("hello.gw.example", 502).await?;
+    let signer = Signer::of(&world.admin)?;
+    eventually("the node stands at the store's version", Duration::from_secs(10), async || {
+        let mut api = Connection::plain(world.controller.rpc()?).await?;
+        let reply =
+            signer.call(&mut api, &world.controller.url(), "nodes.list", json!({})).await?.expect(200)?;
+        let list = reply.json()?["result"].clone();
+        let node = &list["nodes"][0];
+        ensure!(node["node"] == "story" && node["connected"] == true, "{list}");
+        ensure!(node["version"] == list["version"] && node["rejects"] == json!([]), "{list}");
+        Ok(())
+    })
+    .await
+}
+
+async fn health_and_version_need_no_key(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let url = world.controller.url();
+    for command in ["health", "version"] {
+        let args = ["-u", &url, command].map(str::to_owned);
+        let output = webgateway_tests::process::run("gwctl", &args, &[]).await?;
+        ensure!(output.code == Some(0), "{output:?}");
+        ensure!(!output.stdout.trim().is_empty(), "{output:?}");
+    }
+    Ok(())
+}
+
+async fn every_mutation_is_audited(sandbox: &Sandbox) -> Result<()> {
+    let mut world = Complete::start(sandbox).await?;
+    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080"]).await?;
+    world.alice.gwctl(["routes", "delete", "-r", &id]).await?;
+    admin(&world, "suspend").await?;
+    // Refused ones leave none.
+    world.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
+    let database = world.controller.database();
+    world.controller.process().kill()?;
+    let dump = std::fs::read(&database)?.into_iter().chain(std::fs::read(database.with_extension("db-wal"))?);
+    let dump = String::from_utf8_lossy(&dump.collect::<Vec<_>>()).into_owned();
+    for word in ["routes.create", "routes.update", "routes.delete", "admin.suspend"] {
+        ensure!(dump.contains(word), "no trace of {word}");
+    }
+    Ok(())
+}

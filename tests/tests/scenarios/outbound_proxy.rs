@@ -1,0 +1,45 @@
+//! A controlplane that gets out through a proxy alone.
+
+use anyhow::{Result, ensure};
+use webgateway_tests::connect_proxy::ConnectProxy;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::acme::{Certified, Wish};
+
+scenarios![
+    a_certificate_comes_through_the_proxy,
+    a_certificate_comes_through_the_proxy_in_lower_case,
+    a_ca_that_needs_no_proxy_is_asked_directly,
+];
+
+/// Pebble's address, as it is in its URLs.
+const CA: &str = "localhost:14000";
+
+async fn certified_with(sandbox: &Sandbox, environment: Vec<(&'static str, String)>) -> Result<()> {
+    let world = Certified::with(sandbox, Wish { environment, ..Wish::default() }).await?;
+    world.certificate_is("gw.example", |seen| seen["state"] == "valid").await.map(drop)
+}
+
+async fn a_certificate_comes_through_the_proxy(sandbox: &Sandbox) -> Result<()> {
+    comes_through(sandbox, "HTTPS_PROXY").await
+}
+
+async fn a_certificate_comes_through_the_proxy_in_lower_case(sandbox: &Sandbox) -> Result<()> {
+    comes_through(sandbox, "https_proxy").await
+}
+
+async fn comes_through(sandbox: &Sandbox, variable: &'static str) -> Result<()> {
+    let proxy = ConnectProxy::start().await?;
+    certified_with(sandbox, vec![(variable, proxy.url())]).await?;
+    let asked = proxy.asked();
+    ensure!(!asked.is_empty() && asked.iter().all(|target| target == CA), "{asked:?}");
+    Ok(())
+}
+
+async fn a_ca_that_needs_no_proxy_is_asked_directly(sandbox: &Sandbox) -> Result<()> {
+    let proxy = ConnectProxy::start().await?;
+    certified_with(sandbox, vec![("HTTPS_PROXY", proxy.url()), ("no_proxy", "localhost".to_owned())]).await?;
+    ensure!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Readers with curl that take what they can, slowly, for as long as they like.
+
+use anyhow::{Context, Result, ensure};
+use tokio::task::JoinSet;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::process;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::standalone::Standalone;
+use crate::stress::figure;
+
+scenarios![curl_reads_at_any_pace];
+
+const HOST: &str = "app.gw.example";
+/// More than any of them reads.
+const LENGTH: usize = 256 << 20;
+/// curl's own end of a transfer that takes too long.
+const ITS_OWN_END: i32 = 28;
+
+/// Each reads on until it ends by itself; `WEBGATEWAY_SCENARIO_READ_SECONDS=180` and a higher `WEBGATEWAY_SCENARIO_LIMIT` are
+/// the long form.
+async fn curl_reads_at_any_pace(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    let root = sandbox.write("root.pem", world.authority.root())?;
+    let root = root.to_str().context("a path that is text")?;
+    let seconds = figure("WEBGATEWAY_SCENARIO_READ_SECONDS", 5);
+    let mut readers = JoinSet::new();
+    for protocol in ["--http1.1", "--http2"] {
+        for kibibytes in [32, 64, 128, 256, 512] {
+            let (rate, url) = (format!("{kibibytes}k"), format!("https://{HOST}/bytes/{LENGTH}"));
+            let args = [
+                "-sS",
+                "--cacert",
+                root,
+                protocol,
+                "--limit-rate",
+                &rate,
+                "--max-time",
+                &seconds.to_string(),
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code} %{size_download}",
+                "--connect-to",
+                &format!("{HOST}:443:[::1]:443"),
+                &url,
+            ];
+            let args = args.map(str::to_owned);
+            readers.spawn(async move { (args.clone(), process::run("curl", &args, &[]).await) });
+        }
+    }
+    while let Some(ended) = readers.join_next().await {
+        let (args, output) = ended?;
+        let output = output?;
+        let [protocol, rate] = [&args[3], &args[5]];
+        println!("{protocol} {rate}: {} after {seconds} s", output.stdout);
+        let is_well = output.code == Some(ITS_OWN_END) && output.stdout.starts_with("200 ");
+        ensure!(is_well, "{protocol} at {rate}: {output:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What nodes share through the controlplane: session tickets, and the DNS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustls::HandshakeKind;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::Client;
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::feed_file::BASE_DOMAIN;
+use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::pebble::{Pebble, Temper};
+use webgateway_tests::resolver::Resolver;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::wait::eventually;
+
+scenarios![a_session_resumes_on_another_node, a_certificate_comes_by_dns_through_a_node];
+
+const HOST: &str = "hello.gw.example";
+
+/// Whether the next handshake at `gateway` resumes.
+async fn resumes(visitor: &Client, gateway: &Gateway) -> Result<bool> {
+    let stream = visitor.at(gateway.https()).tls(HOST).await?;
+    Ok(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed))
+}
+
+/// A visitor who was at `gateway` once.
+async fn guest(gateway: &Gateway, old: bool) -> Result<Client> {
+    let visitor = gateway.visitor()?;
+    let visitor = if old { visitor.tls_1_2_only() } else { visitor };
+    visitor.get(HOST, "/").await?.expect(200)?;
+    Ok(visitor)
+}
+
+async fn version(gateway: &Gateway) -> Result<u64> {
+    let metrics = gateway.metrics().await?;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("webgateway_feed_version "));
+    Ok(line.context("no version")?.parse()?)
+}
+
+async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
+    let terms = Terms { feed: "ticket_rotation = \"4s\"".to_owned(), ..Terms::default() };
+    let controller = Controlplane::start_on(sandbox, &terms).await?;
+    let setup = controller.setup().await?;
+    let a = Gateway::start(sandbox, &setup.clone().number(1)).await?;
+    let b = Gateway::start(sandbox, &setup.number(2)).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    alice.create_route("-s hello -b [400::1]:8080").await?;
+    for gateway in [&a, &b] {
+        let visitor = gateway.visitor()?;
+        let there = async || visitor.get(HOST, "/").await?.expect(200);
+        eventually("the route is there", Duration::from_secs(10), there).await?;
+    }
+    // A moment just after a rotation, so that none comes between.
+    let rotates = async |from: u64, times: u64| {
+        eventually("the keys are rotated", Duration::from_secs(30), async || {
+            let (on_a, on_b) = (version(&a).await?, version(&b).await?);
+            ensure!(on_a >= from + times && on_b >= from + times, "{on_a}, {on_b}");
+            Ok(on_a)
+        })
+        .await
+    };
+    let from = rotates(version(&a).await?, 1).await?;
+    let mut guests = Vec::new();
+    for old in [false, true] {
+        for _ in 0..3 {
+            guests.push(guest(&a, old).await?);
+        }
+    }
+    for at_once in [0, 3] {
+        ensure!(resumes(&guests[at_once], &b).await?, "guest {at_once} does not resume");
+    }
+    rotates(from, 1).await?;
+    for after_one in [1, 4] {
+        ensure!(resumes(&guests[after_one], &b).await?, "guest {after_one} does not resume");
+    }
+    rotates(from, 3).await?;
+    for after_three in [2, 5] {
+        ensure!(!resumes(&guests[after_three], &b).await?, "guest {after_three} resumes with an old key");
+    }
+    Ok(())
+}
+
+async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<()> {
+    let node: SocketAddr = "127.0.0.1:5300".parse()?;
+    let resolver = Resolver::start(5353, BASE_DOMAIN, node).await?;
+    let pebble = Pebble::start(sandbox.dir(), &resolver, &Temper::default()).await?;
+    resolver.points(BASE_DOMAIN, &["127.0.0.1".parse()?])?;
+    let socket = sandbox.path("controlplane").join("feed.sock");
+    let setup = Setup::from_socket(&socket, &pebble.root().await?);
+    let setup = setup.more(&format!("[dns]\nlisten = [\"{node}\"]"));
+    let gateway = Gateway::start_unready(sandbox, &setup)?;
+    let away = eventually(
+        "a question is failed while the controlplane is away",
+        Duration::from_secs(10),
+        async || asked(node).await,
+    );
+    ensure!(away.await? == 2, "SERVFAIL");
+    let terms = Terms {
+        public_ip: "[\"127.0.0.1\"]".to_owned(),
+        top: format!(
+            "local_acme = \"{}\"\nlocal_acme_root = \"{}\"\n",
+            Pebble::directory(),
+            pebble.root_file().display()
+        ),
+        dns: format!("resolver = [\"{}\"]\n", resolver.address()),
+        certificates: "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@gw.example\"\n".to_owned(),
+        ..Terms::default()
+    };
+    let controller = Controlplane::start_on(sandbox, &terms).await?;
+    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    eventually("the node relays", Duration::from_secs(20), async || {
+        let code = asked(node).await?;
+        ensure!(code == 0, "{code}");
+        Ok(())
+    })
+    .await?;
+    // The first attempt may have come before the node.
+    admin.gwctl(["certificates", "renew", "-c", BASE_DOMAIN]).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    alice.create_route("-s hello -b [400::1]:8080").await?;
+    let visitor = gateway.visitor()?;
+    eventually("the wildcard's certificate is there", Duration::from_secs(100), async || {
+        visitor.get(HOST, "/").await?.expect(200)
+    })
+    .await?;
+    ensure!(asked(node).await? == 0, "the zone's SOA");
+    let questions = gateway.metrics().await?;
+    let questions = questions.lines().find_map(|line| line.strip_prefix("webgateway_dns_questions_total "));
+    ensure!(questions.context("no count")?.parse::<u32>()? > 3, "{questions:?}");
+    Ok(())
+}
+
+/// The code of the answer to a question for the zone's SOA (RFC 1035 §4.1).
+async fn asked(server: SocketAddr) -> Result<u8> {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    let mut question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+    question.extend_from_slice(b"\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01");
+    socket.send_to(&question, server).await?;
+    let mut answer = [0; 512];
+    let length = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut answer)).await??;
+    ensure!(length >= question.len() && answer.starts_with(b"\x12\x34"), "no answer of ours");
+    Ok(answer[3] & 15)
+}

@@ -1,0 +1,81 @@
+//! Visitors that read slowly, or not at all: a steady one is served to the end, and a stalled one holds little.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::connection_ends::h2;
+use crate::setup::standalone::Standalone;
+
+scenarios![a_slow_but_steady_reader_is_served, stalled_readers_hold_little];
+
+const HOST: &str = "app.gw.example";
+/// More than the kernel takes ahead.
+const LENGTH: usize = 8 * 1024 * 1024;
+
+/// Reads a piece at a time, each later than the limits allow for all of them.
+async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
+    const LIMITS: &str =
+        "[limits]\nheader_timeout = \"700ms\"\nstall_timeout = \"700ms\"\nhandshake_timeout = \"700ms\"";
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start_with(
+        sandbox,
+        |file| {
+            file.terminated(HOST, &[backend.address()]);
+        },
+        |setup| setup.more(LIMITS),
+    )
+    .await?;
+    for is_h2 in [false, true] {
+        let visitor = world.visitor()?;
+        let mut stream = if is_h2 { visitor.h2().tls(HOST).await? } else { visitor.tls(HOST).await? };
+        let path = format!("/bytes/{LENGTH}");
+        let request = if is_h2 {
+            [h2::opening_wide(), h2::get(1, HOST, &path)].concat()
+        } else {
+            format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes()
+        };
+        stream.write_all(&request).await?;
+        let (mut read, mut piece) = (0, vec![0; 64 * 1024]);
+        while read < LENGTH {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let more = timeout(Duration::from_secs(10), stream.read(&mut piece)).await.context("it hangs")?;
+            let more = more.with_context(|| format!("h2 {is_h2}: cut after {read}"))?;
+            ensure!(more > 0, "h2 {is_h2}: ended after {read}");
+            read += more;
+        }
+    }
+    Ok(())
+}
+
+async fn stalled_readers_hold_little(sandbox: &Sandbox) -> Result<()> {
+    const READERS: u64 = 300;
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    let visitor = world.visitor()?;
+    for _ in 0..50 {
+        visitor.get(HOST, "/").await?.expect(200)?;
+    }
+    let before = world.gateway.process().memory()?.now;
+    let mut stalled = Vec::new();
+    for _ in 0..READERS {
+        let mut stream = visitor.tls(HOST).await?;
+        stream.write_all(format!("GET /numbers/2000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
+        stalled.push(stream);
+    }
+    // An honest reader is served whole among them.
+    let reply = visitor.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
+    ensure!(reply.body.len() == LENGTH);
+    let each = (world.gateway.process().memory()?.now.saturating_sub(before)) / READERS;
+    ensure!(each <= 192 * 1024, "a stalled reader holds {each} bytes");
+    Ok(())
+}

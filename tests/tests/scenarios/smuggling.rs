@@ -1,0 +1,139 @@
+//! Requests whose end is in doubt: refused and cut, never passed on.
+
+use anyhow::{Result, ensure};
+use http::{Method, Request};
+use http_body_util::Full;
+use tokio::io::AsyncWriteExt as _;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::rest;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::standalone::Standalone;
+
+scenarios![
+    doubtful_requests_are_refused,
+    a_large_head_is_refused,
+    many_headers_are_refused,
+    a_large_head_over_h2_is_refused,
+    connect_over_h2_is_refused,
+];
+
+const HOST: &str = "app.gw.example";
+
+async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+/// What a visitor hears who sends these bytes, followed by a request that must not be served.
+async fn answer(world: &Standalone, request: &str) -> Result<String> {
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    // It may be cut before all of it is sent.
+    drop(stream.write_all(format!("{request}{follow}").as_bytes()).await);
+    Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
+}
+
+async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let doubtful = [
+        ("both lengths", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("two lengths", "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody"),
+        ("a signed length", "Content-Length: +4\r\n\r\nbody"),
+        ("a length in hex", "Content-Length: 0x4\r\n\r\nbody"),
+        ("a list of lengths", "Content-Length: 4, 5\r\n\r\nbody"),
+        ("two codings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("a list of codings", "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n"),
+        ("chunked not last", "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        ("an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+        ("a space before the colon", "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        ("a folded line", "X-A: b\r\n c\r\n\r\n"),
+        ("a bare CR", "X-A: b\rc\r\n\r\n"),
+        ("a zero byte", "X-A: b\0c\r\n\r\n"),
+        ("a second host", "Host: evil.example\r\n\r\n"),
+        ("a bad chunk", "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"),
+    ];
+    let mut taken = Vec::new();
+    for (what, tail) in doubtful {
+        let heard = answer(&world, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
+        let refused = heard.starts_with("HTTP/1.1 400") || heard.is_empty();
+        if !refused || heard.matches("HTTP/1.1 ").count() > 1 || heard.contains("smuggled") {
+            taken.push(format!("{what}: {heard}"));
+        }
+    }
+    ensure!(taken.is_empty(), "{}", taken.join("\n"));
+    let first_lines = [
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 x",
+        "GET /",
+        "GET / HTTP/2.0",
+        " GET / HTTP/1.1",
+        "G\0T / HTTP/1.1",
+    ];
+    for line in first_lines {
+        let heard = answer(&world, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
+        let refused = ["400", "505"].iter().any(|status| heard.starts_with(&format!("HTTP/1.1 {status}")));
+        ensure!(refused || heard.is_empty(), "{line:?}: {heard}");
+    }
+    // A request whose chunks turn out bad has begun when that is found; no other one reaches the backend.
+    ensure!(backend.requests() <= 1, "{} requests reached the backend", backend.requests());
+    Ok(())
+}
+
+async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let heard =
+        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
+            .await?;
+    ensure!(
+        heard.starts_with("HTTP/1.1 431") || heard.starts_with("HTTP/1.1 400") || heard.is_empty(),
+        "{heard}"
+    );
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn many_headers_are_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let heard =
+        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
+    ensure!(heard.starts_with("HTTP/1.1 4") || heard.is_empty(), "{heard}");
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn a_large_head_over_h2_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let large = connection.request(Method::GET, HOST, "/").header("x-a", "x".repeat(200_000));
+    let reply = connection.send(large.body(Full::default())?).await;
+    ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
+    let mut many = connection.request(Method::GET, HOST, "/");
+    for n in 0..2000 {
+        many = many.header(format!("x-{n}"), "y");
+    }
+    let reply = world.visitor()?.h2().connect(HOST).await?.send(many.body(Full::default())?).await;
+    ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn connect_over_h2_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let connect =
+        Request::builder().method(Method::CONNECT).uri(format!("{HOST}:443")).body(Full::default())?;
+    let refused = connection.send(connect).await;
+    ensure!(
+        refused.as_ref().map_or(true, |reply| reply.status.is_client_error() || reply.status == 501),
+        "{refused:?}"
+    );
+    ensure!(backend.connections() == 0);
+    Ok(())
+}

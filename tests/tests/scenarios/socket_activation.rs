@@ -1,0 +1,267 @@
+//! Restarts and upgrades under systemd: sockets outlive the process, and no request is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use serde_json::json;
+use uuid::Uuid;
+use webgateway_proto::feed::wire;
+use webgateway_proto::feed::wire::begin::Kind;
+use webgateway_tests::authority::Authority;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::feed_file::FeedFile;
+use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, route};
+use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gwctl::User;
+use webgateway_tests::load::Load;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::systemd::Systemd;
+use webgateway_tests::wait::eventually;
+
+scenarios![
+    a_restarted_dataplane_loses_no_request,
+    with_a_socket_for_each_worker_neither,
+    a_restarted_controlplane_loses_no_request,
+    a_stuck_worker_is_no_life,
+    a_socket_nobody_knows_is_refused_by_name,
+    a_node_that_drains_lets_its_visitors_go,
+];
+
+const HOST: &str = "app.gw.example";
+const SOON: Duration = Duration::from_secs(10);
+
+async fn a_restarted_dataplane_loses_no_request(sandbox: &Sandbox) -> Result<()> {
+    let service = Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("http", "[::]:80")?;
+    restarts(sandbox, service, 2).await
+}
+
+async fn with_a_socket_for_each_worker_neither(sandbox: &Sandbox) -> Result<()> {
+    let service = Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("https", "[::]:443")?;
+    restarts(sandbox, service.tcp("http", "[::]:80")?, 2).await
+}
+
+async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let authority = Authority::new()?;
+    let mut file =
+        FeedFile::new(&sandbox.path("feed.json"), &authority.issue(&["gw.example", "*.gw.example"])?);
+    file.terminated(HOST, &[backend.address()]);
+    let service = Arc::new(service);
+    let setup = Setup::from_file(file.write()?, authority.root()).workers(workers).service(&service);
+    let mut gateway = Gateway::start(sandbox, &setup).await?;
+    let mut load = Load::default();
+    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+        for _ in 0..3 {
+            load.visitor((client.clone(), None), keeps);
+        }
+        load.visitor(client, async |client| comes_anew(client).await);
+    }
+    load.visitor(gateway.http(), async |http| {
+        Connection::plain(*http).await?.get(HOST, "/").await?.expect(308).map(drop)
+    });
+    for restarted in 1..=4 {
+        load.goes_on(100).await?;
+        ensure!(service.heard("READY=1")? == restarted, "it is ready");
+        gateway.process().signal(Signal::SIGTERM)?;
+        let status = gateway.process().end(SOON).await?;
+        ensure!(status.code() == Some(0) && service.heard("STOPPING=1")? == restarted, "{status}");
+        gateway = Gateway::start(sandbox, &setup).await?;
+    }
+    load.goes_on(100).await?;
+    let (requests, slowest) = load.end().await?;
+    println!("{requests} requests over four restarts, none failed, the slowest took {slowest} ms");
+    Ok(())
+}
+
+/// A request on a connection that is kept as long as the gateway keeps it.
+async fn keeps((client, kept): &mut (Client, Option<Connection>)) -> Result<()> {
+    let mut connection = match kept.take() {
+        Some(open) => open,
+        None => client.connect(HOST).await?,
+    };
+    if !connection.is_open().await {
+        connection = client.connect(HOST).await?;
+    }
+    connection.get(HOST, "/").await?.expect(200)?;
+    *kept = Some(connection);
+    Ok(())
+}
+
+async fn comes_anew(client: &Client) -> Result<()> {
+    client.get(HOST, "/").await?.expect(200).map(drop)
+}
+
+async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<()> {
+    let service = Systemd::new(sandbox, "controlplane")?.tcp("rpc", "127.0.0.1:8080")?;
+    let service = Arc::new(service.unix("feed", &sandbox.path("controlplane/feed.sock"))?);
+    let terms = Terms { service: Some(Arc::clone(&service)), ..Terms::default() };
+    let mut controller = Controlplane::start_on(sandbox, &terms).await?;
+    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let (rpc, url) = (controller.rpc()?, controller.url());
+    let mut load = Load::default();
+    for _ in 0..3 {
+        load.visitor((Signer::of(&alice)?, url.clone()), async move |(signer, url)| {
+            let mut api = Connection::plain(rpc).await?;
+            let answer = signer.call(&mut api, url, "routes.list", json!({})).await?.expect(200)?.json()?;
+            ensure!(answer["result"]["routes"].is_array(), "{answer}");
+            Ok(())
+        });
+    }
+    for restarted in 1..=3 {
+        load.goes_on(20).await?;
+        ensure!(service.heard("READY=1")? == restarted, "it is ready");
+        controller.process().signal(Signal::SIGTERM)?;
+        let status = controller.process().end(SOON).await?;
+        ensure!(status.code() == Some(0), "{status}");
+        ensure!(controller.feed().exists(), "the feed's socket is not its to remove");
+        controller = Controlplane::start_on(sandbox, &terms).await?;
+    }
+    load.goes_on(20).await?;
+    load.end().await?;
+    // The nodes find it again too.
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    alice.create_route("-s hello -b [400::1]:8080").await?;
+    let visitor = gateway.visitor()?;
+    eventually("the node learns it", SOON, async || visitor.get("hello.gw.example", "/").await?.expect(200))
+        .await?;
+    ensure!(service.heard("STATUS=serving: version")? > 0, "systemctl status says how it does");
+    Ok(())
+}
+
+async fn a_stuck_worker_is_no_life(sandbox: &Sandbox) -> Result<()> {
+    let authority = Authority::new()?;
+    let mut file = FeedFile::new(&sandbox.path("feed.json"), &authority.issue(&["gw.example"])?);
+    let service =
+        Arc::new(Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("http", "[::]:80")?);
+    let setup = Setup::from_file(file.write()?, authority.root()).workers(2).service(&service);
+    let mut gateway = Gateway::start(sandbox, &setup).await?;
+    let pings = async |more: usize| {
+        let goal = service.heard("WATCHDOG=1")? + more;
+        eventually("it says that it lives", SOON, async || {
+            ensure!(service.heard("WATCHDOG=1")? >= goal);
+            Ok(())
+        })
+        .await
+    };
+    pings(3).await?;
+    ensure!(service.heard("STATUS=serving: version 1, 0 routes")? > 0, "systemctl status says how it does");
+    let worker = gateway.process().thread("worker 1")?;
+    let stopped = StoppedThread::attach(worker)?;
+    let complaints = |gateway: &mut Gateway| -> Result<usize> {
+        Ok(gateway.process().logged()?.matches("part is stuck").count())
+    };
+    let missed = async |gateway: &mut Gateway, times: usize| {
+        eventually("it is noticed", SOON, async || {
+            ensure!(complaints(gateway)? >= times);
+            Ok(())
+        })
+        .await
+    };
+    missed(&mut gateway, 1).await?;
+    let before = service.heard("WATCHDOG=1")?;
+    missed(&mut gateway, 4).await?;
+    ensure!(service.heard("WATCHDOG=1")? == before, "a process with a stuck worker says that it lives");
+    ensure!(gateway.process().logged()?.contains("worker 1"), "the log names it");
+    drop(stopped);
+    pings(2).await
+}
+
+/// A thread that stands still until it is dropped. A process that is killed with one of its threads still traced cannot
+/// be waited for.
+struct StoppedThread(Pid);
+
+impl StoppedThread {
+    fn attach(thread: Pid) -> Result<Self> {
+        ptrace::attach(thread)?;
+        let stopped = Self(thread);
+        waitpid(thread, Some(WaitPidFlag::__WALL))?;
+        Ok(stopped)
+    }
+}
+
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        let _ = ptrace::detach(self.0, None);
+    }
+}
+
+async fn a_socket_nobody_knows_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
+    let setup = Setup::from_file(&sandbox.path("feed.json"), Authority::new()?.root());
+    let service = |name: &str| Systemd::new(sandbox, name);
+    for (service, said) in [
+        (service("1")?.tcp("webgateway.socket", "[::]:443")?, "`webgateway.socket`"),
+        (service("2")?.unix("https", &sandbox.path("https.sock"))?, "has to be a TCP listener"),
+        (service("3")?.tcp("https", "[::]:443")?.tcp("https", "[::]:444")?, "443 and 444"),
+    ] {
+        let mut gateway = Gateway::start_unready(sandbox, &setup.clone().service(&Arc::new(service)))?;
+        let status = gateway.process().end(SOON).await?;
+        let log = gateway.process().logged()?;
+        ensure!(!status.success() && log.contains(said), "{status}: {log}");
+    }
+    Ok(())
+}
+
+async fn a_node_that_drains_lets_its_visitors_go(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
+    let authority = Authority::new()?;
+    let base = authority.issue(&["gw.example", "*.gw.example"])?;
+    let gateway = Gateway::start_unready(sandbox, &Setup::from_socket(server.path(), authority.root()))?;
+    let mut node = server.subscribed().await?;
+    node.send([begin(Kind::Full)]).await?;
+    node.send(foundation(&base)?).await?;
+    node.send([route(Uuid::now_v7(), HOST, backend.address()), end(1)]).await?;
+    ensure!(node.answer().await? == (Vec::new(), 1));
+    gateway.ready().await?;
+    let (mut h1, mut h2) =
+        (gateway.visitor()?.connect(HOST).await?, gateway.visitor()?.h2().connect(HOST).await?);
+    for connection in [&mut h1, &mut h2] {
+        connection.get(HOST, "/").await?.expect(200)?;
+    }
+    let request = h2.request(Method::GET, HOST, "/stream/20").body(Full::default())?;
+    let mut download = h2.open(request).await?;
+    download.body_mut().frame().await.context("no first chunk")??;
+
+    let directive = |drain| wire::feed_message::Message::Directive(wire::Directive { drain });
+    node.send([directive(true)]).await?;
+    node.drains(true).await?;
+    let unready = gateway.ready().await.err().context("it is ready")?.to_string();
+    ensure!(unready.contains("drains"), "{unready}");
+    let last = h1.get(HOST, "/").await?.expect(200)?;
+    ensure!(last.header("connection") == "close", "{last:?}");
+    h1.closed().await?;
+    let rest = download.into_body().collect().await.context("a download was cut")?.to_bytes();
+    ensure!(rest.ends_with(b"chunk 19\n"));
+    h2.closed().await?;
+    // Nobody is refused.
+    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+        let mut late = client.connect(HOST).await?;
+        late.get(HOST, "/").await?.expect(200)?;
+        late.closed().await?;
+    }
+
+    node.send([directive(false)]).await?;
+    node.drains(false).await?;
+    gateway.ready().await?;
+    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        for _ in 0..2 {
+            let reply = connection.get(HOST, "/").await?.expect(200)?;
+            ensure!(reply.header("connection").is_empty(), "{reply:?}");
+        }
+    }
+    Ok(())
+}

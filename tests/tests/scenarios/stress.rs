@@ -1,0 +1,258 @@
+//! Much at once, and for long: kills without number, changes by the thousand, nodes that do not read.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::json;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use webgateway_proto::feed::FromNode;
+use webgateway_proto::feed::wire::begin::Kind;
+use webgateway_tests::authority::Authority;
+use webgateway_tests::backend::{Backend, number_at};
+use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controlplane::Controlplane;
+use webgateway_tests::feed_node::FeedNode;
+use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, remove, route};
+use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gwctl::User;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::wait::eventually;
+use webgateway_tests::websocket::WebSocket;
+
+use crate::setup::full::Complete;
+
+scenarios![
+    every_acknowledged_change_outlives_kills_without_number,
+    nothing_else_notices_10000_changes,
+    nodes_that_stall_cost_the_controlplane_nothing,
+];
+
+const HOST: &str = "app.gw.example";
+
+/// A figure of the issue, or the smaller one that a run of all stories has time for.
+pub(crate) fn figure(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// What is known of the routes after their mutations were answered, or not.
+#[derive(Default)]
+struct Known {
+    there: BTreeSet<String>,
+    gone: BTreeSet<String>,
+    /// Whose last mutation had no answer.
+    open: BTreeSet<String>,
+    made: usize,
+}
+
+/// Creates a route, and deletes every third again.
+async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Known) -> Result<()> {
+    known.made += 1;
+    let (name, delete) = (format!("k{}", known.made), known.made.is_multiple_of(3));
+    let host = format!("{name}.gw.example");
+    known.open.insert(host.clone());
+    let params = json!({"subdomain": name, "backends": ["[400::1]:8080"]});
+    let reply = signer.call(api, url, "routes.create", params).await?.expect(200)?.json()?;
+    if delete {
+        let id = reply["result"]["id"].as_str().with_context(|| format!("no id in {reply}"))?;
+        let reply = signer.call(api, url, "routes.delete", json!({"id": id})).await?.expect(200)?.json()?;
+        ensure!(reply["error"].is_null(), "{reply}");
+    }
+    known.open.remove(&host);
+    if delete {
+        known.gone.insert(host)
+    } else {
+        known.there.insert(host)
+    };
+    Ok(())
+}
+
+async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandbox) -> Result<()> {
+    let mut world = Complete::start(sandbox).await?;
+    let _backend = Backend::http(overlay(1, 8080)).await?;
+    let signer = Signer::of(&world.alice)?;
+    let kills = figure("WEBGATEWAY_SCENARIO_KILLS", 25);
+    let mut known = Known::default();
+    for round in 0..kills {
+        let (url, mut api) = (world.controller.url(), Connection::plain(world.controller.rpc()?).await?);
+        for _ in 0..1 + round % 5 {
+            mutate(&mut api, &url, &signer, &mut known).await?;
+        }
+        // Anywhere in the next ones.
+        let moment = Duration::from_millis((round as u64 * 7) % 40);
+        let stream = async {
+            loop {
+                if let Err(error) = mutate(&mut api, &url, &signer, &mut known).await {
+                    return error;
+                }
+            }
+        };
+        tokio::select! {
+            error = stream => return Err(error),
+            () = tokio::time::sleep(moment) => {}
+        }
+        world.controller.process().kill()?;
+        world.controller = Controlplane::start(sandbox).await?;
+    }
+    println!(
+        "{kills} kills, {} routes there, {} deleted, {} open",
+        known.there.len(),
+        known.gone.len(),
+        known.open.len()
+    );
+    ensure!(!known.there.is_empty() && !known.gone.is_empty());
+    let listed = world.alice.json(["routes", "list"]).await?;
+    let listed: BTreeSet<String> = listed["routes"]
+        .as_array()
+        .context("no list")?
+        .iter()
+        .filter_map(|route| Some(route["host"].as_str()?.to_owned()))
+        .collect();
+    ensure!(known.there.is_subset(&listed), "lost: {:?}", known.there.difference(&listed));
+    ensure!(known.gone.is_disjoint(&listed), "back: {:?}", known.gone.intersection(&listed));
+    let whole: BTreeSet<_> = known.there.union(&known.open).cloned().collect();
+    ensure!(listed.is_subset(&whole), "from nowhere: {:?}", listed.difference(&whole));
+    on_the_node(&world, &listed, &known).await
+}
+
+async fn on_the_node(world: &Complete, listed: &BTreeSet<String>, known: &Known) -> Result<()> {
+    let count = format!("webgateway_routes {}", listed.len());
+    eventually("the node has as many routes", Duration::from_secs(20), async || {
+        let metrics = world.gateway.metrics().await?;
+        let line = metrics.lines().find(|line| line.starts_with("webgateway_routes ")).unwrap_or_default();
+        ensure!(line == count, "{line}, not {count}");
+        Ok(())
+    })
+    .await?;
+    let visitor = world.visitor()?;
+    let mut connection = visitor.connect("gw.example").await?;
+    for host in listed {
+        connection.get(host, "/").await?.expect(200)?;
+    }
+    for host in &known.gone {
+        connection.get(host, "/").await?.expect(503)?;
+    }
+    Ok(())
+}
+
+/// Reads a body of numbers to its end and fails at the first wrong byte.
+async fn download(visitor: Client, bytes: usize) -> Result<()> {
+    let mut connection = visitor.connect(HOST).await?;
+    let request =
+        connection.request(http::Method::GET, HOST, &format!("/numbers/{bytes}")).body(Full::default())?;
+    let mut body = connection.open(request).await?.into_body();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        for (at, byte) in (read..).zip(&data) {
+            ensure!(*byte == number_at(at), "byte {at} is {byte}");
+        }
+        read += data.len();
+    }
+    ensure!(read == bytes, "{read} of {bytes} bytes");
+    Ok(())
+}
+
+async fn sockets(
+    visitor: &Client,
+    count: usize,
+) -> Result<Vec<WebSocket<webgateway_tests::client::TlsStream<tokio::net::TcpStream>>>> {
+    let (mut opening, mut sockets) = (JoinSet::new(), Vec::new());
+    for started in 0..count {
+        let visitor = visitor.clone();
+        opening.spawn(async move { WebSocket::open(visitor.tls(HOST).await?, HOST, "/ws").await });
+        if started >= 50 {
+            sockets.push(opening.join_next().await.context("none")???);
+        }
+    }
+    while let Some(opened) = opening.join_next().await {
+        sockets.push(opened??);
+    }
+    Ok(sockets)
+}
+
+async fn nothing_else_notices_10000_changes(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
+    let authority = Authority::new()?;
+    let base = authority.issue(&["gw.example", "*.gw.example"])?;
+    let gateway = Gateway::start_unready(sandbox, &Setup::from_socket(server.path(), authority.root()))?;
+    let mut node = server.subscribed().await?;
+    let app = route(Uuid::now_v7(), HOST, backend.address());
+    node.send([vec![begin(Kind::Full)], foundation(&base)?.to_vec(), vec![app, end(1)]].concat()).await?;
+    ensure!(node.answer().await? == (Vec::new(), 1));
+
+    let visitor = gateway.visitor()?;
+    let mut sockets = sockets(&visitor, 1000).await?;
+    let bytes = figure("WEBGATEWAY_SCENARIO_DOWNLOAD_MIB", 64) * 1024 * 1024;
+    let begun = Instant::now();
+    let mut downloading = JoinSet::new();
+    downloading.spawn(download(visitor.clone(), bytes));
+    let ids: Vec<Uuid> = (0..100).map(|_| Uuid::now_v7()).collect();
+    for n in 0..10_000_u32 {
+        let (id, version) = (ids[n as usize % ids.len()], u64::from(n) + 2);
+        let host = format!("other{}.gw.example", n as usize % ids.len());
+        let change = if n % 300 < 200 { route(id, &host, overlay(2, 80)) } else { remove(id, n % 2 == 0) };
+        node.send([begin(Kind::Delta), change, end(version)]).await?;
+        ensure!(node.answer().await? == (Vec::new(), version));
+    }
+    println!("10,000 changes in {:?}", begun.elapsed());
+    downloading.join_next().await.context("a download")???;
+    println!("and a download of {bytes} bytes in {:?}", begun.elapsed());
+    for socket in &mut sockets {
+        socket.echo("still here").await?;
+    }
+    Ok(())
+}
+
+async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Result<()> {
+    const STALLED: usize = 300;
+    const CHANGES: usize = 400;
+    let mut controller = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let mut nodes = Vec::new();
+    for n in 0..STALLED {
+        let mut node = FeedNode::connect(&controller.feed(), &format!("stalled{n}"), None).await?;
+        let first = node.batch().await?;
+        nodes.push((node, first));
+    }
+    let (signer, url) = (Signer::of(&alice)?, controller.url());
+    let mut api = Connection::plain(controller.rpc()?).await?;
+    let mut create = async |n: usize| {
+        let params = json!({"subdomain": format!("r{n}"), "backends": ["[400::1]:8080"]});
+        signer.call(&mut api, &url, "routes.create", params).await?.expect(200)
+    };
+    create(0).await?;
+    let before = controller.process().memory()?.now;
+    for n in 1..CHANGES {
+        create(n).await?;
+        // They live, and do not answer.
+        if n % 20 == 0 {
+            for (node, _) in &nodes {
+                node.say(FromNode::Heartbeat).await?;
+            }
+        }
+    }
+    let grown = controller.process().memory()?.now.saturating_sub(before);
+    println!("{STALLED} stalled nodes, {CHANGES} changes: {} KiB more", grown / 1024);
+    // Each change kept for each node would be more than this by far.
+    ensure!(grown < (STALLED * CHANGES * 150) as u64, "it has grown by {grown} bytes");
+    // What they missed comes merged, each resource once; the last changes may still be gathered.
+    for (node, first) in &mut nodes {
+        node.acknowledge(first).await?;
+        let (mut told, mut batches) = (0, 0);
+        while told < CHANGES {
+            let next = node.batch().await?;
+            (told, batches) = (told + next.changes, batches + 1);
+            ensure!(!next.full && batches <= 5, "{next:?}");
+            node.acknowledge(&next).await?;
+        }
+        ensure!(told == CHANGES, "{told} changes in {batches} batches");
+    }
+    Ok(())
+}

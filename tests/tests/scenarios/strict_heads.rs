@@ -1,0 +1,144 @@
+//! Heads of HTTP/1 that two readers could read in two ways are refused to the byte; any body passes as it is.
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use webgateway_tests::client::{rest, tcp};
+use webgateway_tests::controlplane::Controlplane;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::framing::recording;
+
+scenarios![heads_in_doubt_are_refused, bodies_pass_to_the_byte, the_api_refuses_heads_in_doubt];
+
+const HOST: &str = "app.gw.example";
+
+/// Requests for `/bad` that are refused; `HOST` stands for the host.
+const DOUBTFUL: [&str; 14] = [
+    "POST /bad HTTP/1.1\r\nHost: HOST\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "POST /bad HTTP/1.1\r\nTRANSFER-ENCODING:chunked\r\nHost: HOST\r\ncontent-length:\t5 \r\n\r\n0\r\n\r\n",
+    "GET /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nX: y\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+    "POST /bad HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\nHost: HOST\r\n\r\n0\r\n\r\n",
+    "GET /bad HTTP/1.1\nHost: HOST\r\n\r\n",
+    "GET /bad HTTP/1.1\r\nHost: HOST\n\r\n",
+    "GET /bad HTTP/1.1\r\nHost: HOST\r\n\n",
+    "GET /bad HTTP/1.1\nHost: HOST\n\n",
+    "GET /bad HTTP/1.1\r\nX: y\nHost: HOST\r\n\r\n",
+    "\nGET /bad HTTP/1.1\r\nHost: HOST\r\n\r\n",
+    "POST /bad HTTP/1.1\r\nHost: HOST\r\nContent-Length: 2\n\r\nab",
+    "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\n\r\n0\r\n\r\n",
+    "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n",
+];
+
+/// Requests that may stand before one in doubt, and do not hide it.
+const BEFORE: [&str; 9] = [
+    "",
+    "\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\n\r\n",
+    "POST /good HTTP/1.1\r\nHost: HOST\r\nContent-Length: 7\r\n\r\na\nb\r\n\r\n",
+    "POST /good HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\na\nb\r\n1\r\n\n\r\n0\r\n\r\n",
+    "POST /good HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nA: b\r\n\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: WebSocket, h2c\r\n\r\n",
+    "GET /good HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n\r\n",
+];
+
+const AFTER: &str = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n";
+
+/// Sends a request in pieces of `size` and returns what comes back until the end.
+async fn in_pieces<S>(mut stream: S, request: &[u8], size: usize) -> Result<String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    for piece in request.chunks(size) {
+        // It may be cut before all of it is sent.
+        if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
+}
+
+async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = recording(sandbox).await?;
+    let visitor = world.visitor()?;
+    let mut wrong = Vec::new();
+    for bad in DOUBTFUL {
+        for before in BEFORE {
+            let size = if before.is_empty() { 7 } else { usize::MAX };
+            let request = format!("{before}{bad}{AFTER}").replace("HOST", HOST);
+            let heard = in_pieces(visitor.tls(HOST).await?, request.as_bytes(), size).await?;
+            let served = usize::from(before.contains("/good"));
+            // A bad chunk is found when its request has begun.
+            let is_begun = bad.contains("1\nx");
+            let statuses = heard.matches("HTTP/1.1 ").count();
+            let refused = heard.matches("HTTP/1.1 400").count() == 1 || (is_begun && statuses == served);
+            if !refused || heard.matches("HTTP/1.1 200").count() != served {
+                wrong.push(format!("{before:?} {bad:?}: {heard:?}"));
+            }
+            ensure!(is_begun || backend.requests("/bad").is_empty(), "{bad:?} reached the backend");
+        }
+        // The same at port 80.
+        let request = format!("{bad}{AFTER}").replace("HOST", HOST);
+        let heard = in_pieces(tcp(world.gateway.http()).await?, request.as_bytes(), 5).await?;
+        let is_redirect = bad.contains("1\nx") && heard.starts_with("HTTP/1.1 308");
+        if !(heard.starts_with("HTTP/1.1 400") || is_redirect) || heard.matches("HTTP/1.1 ").count() != 1 {
+            wrong.push(format!("port 80 {bad:?}: {heard:?}"));
+        }
+    }
+    ensure!(backend.requests("/smuggled").is_empty());
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = recording(sandbox).await?;
+    let visitor = world.visitor()?;
+    let body: Vec<u8> = b"\n\r\n\nContent-Length: 1\nTransfer-Encoding: chunked\r\n\r\n\0\n".repeat(2000);
+    let close = format!("GET /end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    for size in [1021, 16_384, usize::MAX] {
+        for (n, chunk) in [None, Some(1), Some(977), Some(body.len())].into_iter().enumerate() {
+            let target = format!("/{size}/{n}");
+            let mut request = format!("POST {target} HTTP/1.1\r\nHost: {HOST}\r\n").into_bytes();
+            if let Some(chunk) = chunk {
+                request.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+                // Enough of them, when they are of one byte.
+                for piece in body.chunks(chunk).take(4000) {
+                    request.extend(format!("{:X}\r\n", piece.len()).into_bytes());
+                    request.extend(piece);
+                    request.extend(b"\r\n");
+                }
+                request.extend(b"0\r\n\r\n");
+            } else {
+                request.extend(format!("Content-Length: {}\r\n\r\n", body.len()).into_bytes());
+                request.extend(&body);
+            }
+            request.extend(close.as_bytes());
+            let heard = in_pieces(visitor.tls(HOST).await?, &request, size).await?;
+            ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{target}: {heard}");
+            let sent = chunk.map_or(body.len(), |chunk| body.len().min(chunk.saturating_mul(4000)));
+            let got = backend.only(&target).context(target)?.body;
+            ensure!(got == body[..sent], "the body is another one: {} of {sent}", got.len());
+        }
+    }
+    Ok(())
+}
+
+async fn the_api_refuses_heads_in_doubt(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let mut wrong = Vec::new();
+    for bad in DOUBTFUL {
+        let request = format!("{bad}{AFTER}").replace("HOST", "localhost:8080").replace("/bad", "/rpc");
+        let heard = in_pieces(tcp(controller.rpc()?).await?, request.as_bytes(), 11).await?;
+        // Some are refused as any broken body is: without a word or with one.
+        let statuses = heard.matches("HTTP/1.1 ").count();
+        let refused = heard.starts_with("HTTP/1.1 4") || (heard.is_empty() && bad.contains("1\nx"));
+        if !refused || statuses > 1 {
+            wrong.push(format!("{bad:?}: {heard:?}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}

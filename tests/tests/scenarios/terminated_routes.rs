@@ -1,0 +1,282 @@
+//! Requests to terminated routes: what reaches the backend, and what comes back.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use webgateway_tests::backend::Backend;
+use webgateway_tests::client::rest;
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::standalone::Standalone;
+
+scenarios![
+    a_page_over_h1_and_h2,
+    one_connection_many_requests,
+    bodies_both_ways,
+    the_backend_learns_who_asks,
+    forged_headers_do_not_pass,
+    hop_by_hop_headers_stay,
+    the_target_passes_byte_exact,
+    a_stream_is_not_held_back,
+    trailers_pass,
+    http_1_0_is_served,
+    the_protocols_offered_decide,
+    expect_continue_is_answered,
+    head_has_no_body,
+    names_in_any_spelling,
+    tls_1_2_is_served,
+    several_workers_serve,
+];
+
+const HOST: &str = "app.gw.example";
+
+async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    Ok((world, backend))
+}
+
+/// All values of a header that the backend saw.
+pub(crate) fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
+    let pairs = seen["headers"].as_array().into_iter().flatten();
+    pairs.filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()
+}
+
+async fn a_page_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let visitor = world.visitor()?;
+    for (client, version) in [
+        (visitor.clone(), http::Version::HTTP_11),
+        (visitor.alpn(&["h2", "http/1.1"]), http::Version::HTTP_2),
+    ] {
+        let reply = client.get(HOST, "/hello?x=1").await?.expect(200)?;
+        ensure!(reply.version == version, "{:?}", reply.version);
+        let seen = reply.json()?;
+        ensure!(seen["method"] == "GET" && seen["target"] == "/hello?x=1", "{seen}");
+        ensure!(header(&seen, "host") == [HOST], "{seen}");
+    }
+    ensure!(backend.requests() == 2);
+    Ok(())
+}
+
+async fn one_connection_many_requests(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        for _ in 0..50 {
+            connection.get(HOST, "/").await?.expect(200)?;
+        }
+    }
+    ensure!(backend.requests() == 100);
+    ensure!(backend.connections() <= 2, "backend connections are pooled, not {}", backend.connections());
+    Ok(())
+}
+
+async fn bodies_both_ways(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let sent = "0123456789abcdef".repeat(40_000);
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        let post = connection.request(Method::POST, HOST, "/").body(Full::from(sent.clone()))?;
+        let seen = connection.send(post).await?.expect(200)?.json()?;
+        ensure!(seen["method"] == "POST" && seen["body"] == sent.as_str(), "the upload arrives whole");
+        let download = connection.get(HOST, "/bytes/5000000").await?.expect(200)?;
+        ensure!(download.body.len() == 5_000_000 && download.body.iter().all(|&b| b == b'x'));
+    }
+    Ok(())
+}
+
+async fn the_backend_learns_who_asks(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let seen = client.get(HOST, "/").await?.expect(200)?.json()?;
+        ensure!(header(&seen, "x-forwarded-for") == ["::1"], "{seen}");
+        ensure!(header(&seen, "x-forwarded-proto") == ["https"], "{seen}");
+        ensure!(header(&seen, "x-forwarded-host") == [HOST], "{seen}");
+    }
+    Ok(())
+}
+
+async fn forged_headers_do_not_pass(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let forged = connection
+        .request(Method::GET, HOST, "/")
+        .header("x-forwarded-for", "9.9.9.9")
+        .header("x-forwarded-proto", "ftp")
+        .header("x-forwarded-host", "evil.example")
+        .header("x-forwarded-server", "evil")
+        .header("x-real-ip", "9.9.9.9")
+        .header("forwarded", "for=9.9.9.9")
+        .header("x_forwarded_for", "9.9.9.9")
+        .header("connection", "x-forwarded-for, x-forwarded-proto, x-kept")
+        .header("x-kept", "no")
+        .header("x-own", "yes")
+        .body(Full::default())?;
+    let seen = connection.send(forged).await?.expect(200)?.json()?;
+    ensure!(!seen["headers"].to_string().contains("9.9.9.9"), "{seen}");
+    ensure!(!seen["headers"].to_string().contains("evil"), "{seen}");
+    ensure!(header(&seen, "x-forwarded-for") == ["::1"], "{seen}");
+    ensure!(header(&seen, "x-forwarded-proto") == ["https"], "{seen}");
+    ensure!(header(&seen, "x-kept").is_empty(), "named in Connection: {seen}");
+    ensure!(header(&seen, "x-own") == ["yes"], "{seen}");
+    Ok(())
+}
+
+async fn hop_by_hop_headers_stay(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let request = connection
+        .request(Method::GET, HOST, "/")
+        .header("proxy-authorization", "Basic eA==")
+        .header("proxy-connection", "keep-alive")
+        .header("keep-alive", "timeout=5")
+        .header("te", "trailers, deflate")
+        .body(Full::default())?;
+    let seen = connection.send(request).await?.expect(200)?.json()?;
+    for name in ["proxy-authorization", "proxy-connection", "keep-alive"] {
+        ensure!(header(&seen, name).is_empty(), "{name}: {seen}");
+    }
+    Ok(())
+}
+
+async fn the_target_passes_byte_exact(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let target = "/a%2fb//c/../d/./%7Euser?q=%20+a&b=%2F/../";
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let seen = client.get(HOST, target).await?.expect(200)?.json()?;
+        ensure!(seen["target"] == target, "{seen}");
+    }
+    Ok(())
+}
+
+async fn a_stream_is_not_held_back(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        let request = connection.request(Method::GET, HOST, "/stream/40").body(Full::default())?;
+        let mut response = connection.open(request).await?;
+        let first = response.body_mut().frame().await.context("no frame")??;
+        let first = first.into_data().ok().context("no data")?;
+        ensure!(first == Bytes::from_static(b"chunk 0\n"), "the first chunk comes alone: {first:?}");
+        let all = response.into_body().collect().await?.to_bytes();
+        ensure!(all.ends_with(b"chunk 39\n"));
+    }
+    Ok(())
+}
+
+async fn trailers_pass(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let request =
+        connection.request(Method::GET, HOST, "/trailers").header("te", "trailers").body(Full::default())?;
+    let reply = connection.send(request).await?.expect(200)?;
+    ensure!(reply.trailers.get("x-sum").is_some_and(|v| v == "42"), "{reply:?}");
+    Ok(())
+}
+
+async fn http_1_0_is_served(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    stream.write_all(b"GET /old HTTP/1.0\r\n\r\n").await?;
+    let answer = String::from_utf8(rest(&mut stream).await?)?;
+    ensure!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
+    ensure!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
+    ensure!(answer.contains("\"/old\""), "{answer}");
+    Ok(())
+}
+
+async fn the_protocols_offered_decide(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    for (offered, expected) in [
+        (&[][..], None),
+        (&["http/1.0"], Some("http/1.0")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&["http/1.0", "http/1.1"], Some("http/1.1")),
+        (&["http/1.0", "h2"], Some("h2")),
+        (&["spdy/3", "http/1.0"], Some("http/1.0")),
+    ] {
+        for client in [world.visitor()?, world.visitor()?.tls_1_2_only()] {
+            let client = client.alpn(offered);
+            let mut stream = client.tls(HOST).await.with_context(|| format!("{offered:?}"))?;
+            let agreed = stream.get_ref().1.alpn_protocol().map(String::from_utf8_lossy).map(String::from);
+            ensure!(agreed.as_deref() == expected, "{offered:?}: {agreed:?}");
+            if expected != Some("h2") {
+                stream.write_all(format!("GET /old HTTP/1.0\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
+                let answer = String::from_utf8(rest(&mut stream).await?)?;
+                ensure!(answer.contains(" 200 ") && answer.contains("\"/old\""), "{offered:?}: {answer}");
+            }
+        }
+    }
+    for offered in [&["spdy/3"][..], &["h2c"], &["http/0.9"]] {
+        ensure!(world.visitor()?.alpn(offered).tls(HOST).await.is_err(), "{offered:?} is not spoken");
+    }
+    Ok(())
+}
+
+async fn expect_continue_is_answered(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut begun = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun);
+    tokio::time::timeout(std::time::Duration::from_secs(5), read).await.context("no 100")??;
+    ensure!(&begun == b"HTTP/1.1 100", "{}", String::from_utf8_lossy(&begun));
+    stream.write_all(b"body").await?;
+    let answer = String::from_utf8(rest(&mut stream).await?)?;
+    ensure!(answer.contains("\"body\":\"body\""), "{answer}");
+    Ok(())
+}
+
+async fn head_has_no_body(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    for client in [world.visitor()?, world.visitor()?.h2()] {
+        let mut connection = client.connect(HOST).await?;
+        let head = connection.request(Method::HEAD, HOST, "/bytes/1000").body(Full::default())?;
+        let reply = connection.send(head).await?.expect(200)?;
+        ensure!(reply.body.is_empty() && reply.header("content-length") == "1000", "{reply:?}");
+        connection.get(HOST, "/").await?.expect(200)?;
+    }
+    Ok(())
+}
+
+async fn names_in_any_spelling(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.connect("APP.gw.EXAMPLE").await?;
+    for host in ["App.GW.example", "app.gw.example.", "app.gw.example:443"] {
+        connection.get(host, "/").await?.expect(200).context(host)?;
+    }
+    Ok(())
+}
+
+async fn tls_1_2_is_served(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let client = world.visitor()?.tls_1_2_only();
+    client.get(HOST, "/").await?.expect(200)?;
+    Ok(())
+}
+
+async fn several_workers_serve(sandbox: &Sandbox) -> Result<()> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let world = Standalone::start_with(sandbox, routes, |setup| setup.workers(4)).await?;
+    let visitor = world.visitor()?;
+    for _ in 0..40 {
+        visitor.get(HOST, "/").await?.expect(200)?;
+    }
+    ensure!(backend.requests() == 40);
+    Ok(())
+}

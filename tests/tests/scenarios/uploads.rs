@@ -1,0 +1,101 @@
+//! Uploads with curl that are answered before they are over: the answer arrives, every time, on every listener.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::process;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+
+use crate::setup::full::Complete;
+use crate::stress::figure;
+
+scenarios![curl_gets_every_early_answer];
+
+const UPLOAD: u64 = 20 << 20;
+const BODY: usize = 20_000;
+
+fn refusal(status: &str) -> Vec<u8> {
+    // The backend reads on, and answers nothing more.
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + BODY, b'x');
+    answer
+}
+
+async fn curl_gets_every_early_answer(sandbox: &Sandbox) -> Result<()> {
+    // Two read on, one says its end at once.
+    let _backends = [
+        Backend::raw(overlay(1, 8080), Raw::AnswerAndRead(refusal("413 Content Too Large"))).await?,
+        Backend::raw(overlay(2, 8080), Raw::AnswerAndRead(refusal("403 Forbidden"))).await?,
+        Backend::raw(overlay(3, 8080), Raw::Answer(refusal("404 Not Found"))).await?,
+    ];
+    let world = Complete::start(sandbox).await?;
+    for (n, host) in ["large", "forbidden", "absent"].into_iter().enumerate() {
+        world.alice.create_route(&format!("-s {host} -b [400::{}]:8080", n + 1)).await?;
+    }
+    for (host, status) in [("large", 413), ("forbidden", 403), ("absent", 404)] {
+        world.answers(&format!("{host}.gw.example"), status).await?;
+    }
+    let file = sandbox.path("upload");
+    std::fs::File::create(&file)?.set_len(UPLOAD)?;
+    let root = sandbox.write("root.pem", &world.controller.root().await?)?;
+    let rounds = figure("WEBGATEWAY_SCENARIO_UPLOADS", 3);
+    for (url, status, length) in [
+        ("https://large.gw.example/", "413", Some(BODY)),
+        ("https://forbidden.gw.example/", "403", Some(BODY)),
+        ("https://absent.gw.example/", "404", Some(BODY)),
+        ("https://nobody.gw.example/", "503", None),
+        ("https://gw.example/rpc", "413", None),
+        ("http://large.gw.example/", "308", None),
+        ("http://nobody.example.org/", "503", None),
+        ("http://127.0.0.1:8080/rpc", "413", None),
+    ] {
+        let protocols = if url.starts_with("https") { &["--http1.1", "--http2"][..] } else { &["--http1.1"] };
+        for protocol in protocols {
+            let mut failed = Vec::new();
+            for _ in 0..rounds {
+                let answered = upload(protocol, url, &file, &root).await?;
+                let is_whole = length.is_none_or(|length| answered.ends_with(&format!(" {length}")));
+                if !answered.starts_with(&format!("0 {status} ")) || !is_whole {
+                    failed.push(answered);
+                }
+            }
+            ensure!(failed.is_empty(), "{protocol} {url}: {} of {rounds}: {failed:?}", failed.len());
+        }
+    }
+    Ok(())
+}
+
+/// curl's exit code, the status, and how many bytes of the answer came.
+async fn upload(protocol: &str, url: &str, file: &Path, root: &Path) -> Result<String> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is text");
+    let host = url.split(['/', ':']).nth(3).context("a host")?.to_owned();
+    let args = [
+        "-sS",
+        "--max-time",
+        "30",
+        protocol,
+        "-H",
+        "Expect:",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{size_download}",
+        "--cacert",
+        &text(root)?,
+        "--connect-to",
+        &format!("{host}:443:[::1]:443"),
+        "--connect-to",
+        &format!("{host}:80:[::1]:80"),
+        "-X",
+        "POST",
+        "-T",
+        &text(file)?,
+        url,
+    ];
+    let output = process::run("curl", &args.map(str::to_owned), &[]).await?;
+    Ok(format!("{} {}{}", output.code.unwrap_or(-1), output.stdout, output.stderr))
+}

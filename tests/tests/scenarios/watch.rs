@@ -1,0 +1,227 @@
+//! `gwctl routes list --watch`: what happens is seen as it happens, whatever happens to the gateway meanwhile.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use webgateway_proto::api::LONGEST_WAIT;
+use webgateway_tests::client::{Client, Connection};
+use webgateway_tests::controlplane::Controlplane;
+use webgateway_tests::gwctl::User;
+use webgateway_tests::process::{Process, find};
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::signer::Signer;
+use webgateway_tests::wait::eventually;
+
+use crate::setup::full::Complete;
+
+scenarios![
+    every_change_is_a_line,
+    a_gateway_that_restarts_is_waited_for,
+    a_wait_ends_with_the_process,
+    a_client_that_goes_away_makes_room,
+    through_a_node_the_longest_wait_is_answered,
+    a_reader_that_has_enough_ends_it,
+    what_will_not_pass_ends_it,
+];
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// A `gwctl` that watches, and what it has printed.
+struct Watch(Process);
+
+impl Watch {
+    fn start(sandbox: &Sandbox, user: &User, flags: &[&str]) -> Result<Self> {
+        let args = [&["routes", "list", "--watch"], flags].concat();
+        let log = sandbox.path("watch.log");
+        fs::write(&log, "")?;
+        Ok(Self(Process::start_with("gwctl", &args, &user.env()?, &log)?))
+    }
+
+    /// Waits until a line has all these words.
+    async fn says(&mut self, words: &[&str]) -> Result<()> {
+        eventually(&format!("it says {words:?}"), SOON, async || {
+            self.0.must_run()?;
+            let told = self.0.logged()?;
+            let is_said = told.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            ensure!(is_said, "{told}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let (alice, admin) = (&world.alice, &world.admin);
+    alice.create_route("-s first -b [400::1]:81").await?;
+    let mut json = Watch::start(sandbox, alice, &["-o", "json"])?;
+    json.says(&[r#""event":"listed""#, "first.gw.example"]).await?;
+    let id = alice.create_route("-s second -b [400::1]:81").await?;
+    json.says(&[r#""event":"created""#, "second.gw.example"]).await?;
+    alice.json(["routes", "update", "-r", &id, "-b", "[400::9]:81"]).await?;
+    json.says(&[r#""event":"changed""#, "[400::9]:81"]).await?;
+    admin.json(["admin", "suspend", "alice.pub"]).await?;
+    json.says(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
+    admin.json(["admin", "unsuspend", "alice.pub"]).await?;
+    eventually("it is active again", SOON, async || {
+        let told = json.0.logged()?;
+        let last = told.lines().rfind(|line| line.contains("first.gw.example")).context("nothing")?;
+        ensure!(last.contains(r#""event":"changed""#) && last.contains(r#""state":"active""#), "{told}");
+        Ok(())
+    })
+    .await?;
+    alice.json(["routes", "delete", "-r", &id]).await?;
+    json.says(&[r#""event":"deleted""#, &id]).await?;
+    let told = json.0.logged()?;
+    let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
+    // Not SIGINT: tests that run in the background inherit that it is ignored.
+    json.0.signal(Signal::SIGTERM)?;
+    json.0.end(SOON).await?;
+    ensure!(json.0.logged()? == told, "it ends without a word");
+
+    let mut table = Watch::start(sandbox, admin, &[])?;
+    table.says(&["   ID  ", "HOST", "STATE"]).await?;
+    let id = alice.create_route("-f own.example.org -b [400::1]:81").await?;
+    table.says(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
+    table.says(&[&id, "active"]).await?;
+    alice.json(["routes", "delete", "-r", &id]).await?;
+    table.says(&["-  ", &id]).await
+}
+
+async fn a_gateway_that_restarts_is_waited_for(sandbox: &Sandbox) -> Result<()> {
+    let mut controller = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    alice.create_route("-s kept -b [400::1]:81").await?;
+    let mut watch = Watch::start(sandbox, &alice, &[])?;
+    watch.says(&["kept.gw.example"]).await?;
+    controller.process().kill()?;
+    watch.says(&["warning:", "retrying"]).await?;
+    let mut controller = Controlplane::start(sandbox).await?;
+    watch.says(&["warning:", "responds again"]).await?;
+    alice.create_route("-s new -b [400::1]:81").await?;
+    watch.says(&["+  ", "new.gw.example"]).await?;
+    let told = watch.0.logged()?;
+    let times = |word: &str| told.matches(word).count();
+    ensure!(times("warning:") == 2 && times("kept.gw.example") == 1, "once each: {told}");
+    // Gracefully too.
+    controller.process().signal(Signal::SIGTERM)?;
+    controller.process().end(SOON).await?;
+    let _controller = Controlplane::start(sandbox).await?;
+    alice.create_route("-s newer -b [400::1]:81").await?;
+    watch.says(&["+  ", "newer.gw.example"]).await
+}
+
+/// Where the API is reached.
+enum Door {
+    Rpc(SocketAddr),
+    Node(Client),
+}
+
+impl Door {
+    /// A call that waits, over a connection of its own.
+    async fn wait(self: Rc<Self>, signer: Rc<Signer>) -> Result<Value> {
+        let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
+        self.call(signer, "routes.list", params).await
+    }
+
+    async fn call(self: Rc<Self>, signer: Rc<Signer>, method: &str, params: Value) -> Result<Value> {
+        let (mut api, url) = match &*self {
+            Self::Rpc(address) => (Connection::plain(*address).await?, format!("http://{address}/rpc")),
+            Self::Node(visitor) => {
+                (visitor.connect("gw.example").await?, "https://gw.example/rpc".to_owned())
+            }
+        };
+        signer.call(&mut api, &url, method, params).await?.expect(200)?.json()
+    }
+
+    /// What a call that waits is answered in half a second; nothing if it waits.
+    async fn at_once(self: &Rc<Self>, signer: &Rc<Signer>) -> Result<Option<Value>> {
+        let wait = Rc::clone(self).wait(Rc::clone(signer));
+        timeout(Duration::from_millis(500), wait).await.ok().transpose()
+    }
+}
+
+async fn a_wait_ends_with_the_process(sandbox: &Sandbox) -> Result<()> {
+    let mut world = Complete::start(sandbox).await?;
+    let (door, signer) = (Rc::new(Door::Rpc(world.controller.rpc()?)), Rc::new(Signer::of(&world.alice)?));
+    let for_routes = Rc::clone(&door).wait(Rc::clone(&signer));
+    let for_nodes = door.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
+    let mut waits = Box::pin(async { tokio::try_join!(for_routes, for_nodes) });
+    let early = timeout(Duration::from_secs(1), &mut waits).await;
+    ensure!(early.is_err(), "they wait: {early:?}");
+    world.controller.process().signal(Signal::SIGTERM)?;
+    let answers = timeout(Duration::from_secs(5), waits).await.context("they still wait")??;
+    let (routes, nodes) = &answers;
+    ensure!(routes["result"]["version"].is_u64() && nodes["result"]["acked"] == 0, "{answers:?}");
+    let status = world.controller.process().end(Duration::from_secs(5)).await?;
+    ensure!(status.code() == Some(0), "{status}");
+    Ok(())
+}
+
+async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let signer = Rc::new(Signer::of(&world.alice)?);
+    for door in [Door::Rpc(world.controller.rpc()?), Door::Node(world.visitor()?)] {
+        let (door, mut waits) = (Rc::new(door), JoinSet::new());
+        for _ in 0..17 {
+            waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
+        }
+        // 16 wait: whichever comes last is told so.
+        let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
+        let data = &answer["error"]["data"];
+        ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
+        ensure!(door.at_once(&signer).await?.is_some(), "there is no room");
+        waits.shutdown().await;
+        eventually("there is room", Duration::from_secs(5), async || {
+            let answer = door.at_once(&signer).await?;
+            ensure!(answer.is_none(), "{answer:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn through_a_node_the_longest_wait_is_answered(sandbox: &Sandbox) -> Result<()> {
+    let world = Complete::start(sandbox).await?;
+    let door = Rc::new(Door::Node(world.visitor()?));
+    let answer = door.wait(Rc::new(Signer::of(&world.alice)?)).await?;
+    ensure!(answer["result"]["version"].is_u64(), "{answer}");
+    Ok(())
+}
+
+async fn a_reader_that_has_enough_ends_it(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let gwctl = find("gwctl")?.display().to_string();
+    let line = format!("set -o pipefail; {gwctl} routes list -w | head -1");
+    let mut piped = Process::start_with("bash", &["-c", &line], &alice.env()?, &sandbox.path("watch.log"))?;
+    let status = piped.end(Duration::from_secs(10)).await?;
+    let told = piped.logged()?;
+    ensure!(status.code() == Some(0) && told.lines().count() == 1, "{status}: {told}");
+    ensure!(told.starts_with("   ID "), "{told}");
+    Ok(())
+}
+
+async fn what_will_not_pass_ends_it(sandbox: &Sandbox) -> Result<()> {
+    let controller = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let bob = User::create(&controller, sandbox.dir(), "bob").await?;
+    let mut watch = Watch::start(sandbox, &alice, &[])?;
+    watch.says(&["   ID "]).await?;
+    fs::remove_file(controller.keys().join("alice.pub"))?;
+    bob.create_route("-s news -b [400::1]:81").await?;
+    let status = watch.0.end(SOON).await?;
+    let told = watch.0.logged()?;
+    ensure!(status.code() == Some(4) && told.contains("error:"), "{status}: {told}");
+    Ok(())
+}

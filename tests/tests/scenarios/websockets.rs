@@ -1,0 +1,237 @@
+//! WebSockets and other upgrades through terminated routes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::client::{Client, TlsStream, rest};
+use webgateway_tests::netns::overlay;
+use webgateway_tests::sandbox::Sandbox;
+use webgateway_tests::scenarios;
+use webgateway_tests::websocket::WebSocket;
+
+use crate::setup::standalone::Standalone;
+use crate::terminated_routes::header;
+
+scenarios![
+    a_websocket_echoes,
+    bytes_right_behind_the_upgrade_arrive,
+    a_refused_upgrade_is_a_response,
+    an_upgrade_that_breaks_with_a_reused_connection_is_repeated,
+    a_request_with_a_body_is_not_upgraded,
+    connect_is_refused,
+    a_change_closes_none_of_1000,
+    a_removed_routes_websockets_are_closed,
+    the_backends_end_reaches_the_visitor,
+    open_websockets_count_against_the_limit_of_connections,
+];
+
+const HOST: &str = "app.gw.example";
+
+async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let world =
+        Standalone::start_with(sandbox, routes, |setup| setup.more("[limits]\ndrain = \"1s\"")).await?;
+    Ok((world, backend))
+}
+
+async fn open(visitor: &Client) -> Result<WebSocket<TlsStream<TcpStream>>> {
+    WebSocket::open(visitor.tls(HOST).await?, HOST, "/ws").await
+}
+
+async fn a_websocket_echoes(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut socket = open(&world.visitor()?).await?;
+    for text in ["a", "hello", &"x".repeat(200_000)] {
+        socket.echo(text).await?;
+    }
+    Ok(())
+}
+
+async fn bytes_right_behind_the_upgrade_arrive(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    // A masked text frame of two line ends that no head may have, sent before the 101 is there.
+    let mut early = format!(
+        "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes();
+    early.extend([0x81, 0x82, 0, 0, 0, 0, b'\n', b'\n']);
+    stream.write_all(&early).await?;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\x81\x02\n\n") {
+        let mut buffer = [0; 1024];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer));
+        let read = read.await.with_context(|| format!("{}", String::from_utf8_lossy(&seen)))??;
+        ensure!(read > 0, "closed after {}", String::from_utf8_lossy(&seen));
+        seen.extend(&buffer[..read]);
+    }
+    ensure!(seen.starts_with(b"HTTP/1.1 101"));
+    ensure!(String::from_utf8_lossy(&seen).contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    Ok(())
+}
+
+async fn a_refused_upgrade_is_a_response(sandbox: &Sandbox) -> Result<()> {
+    let (world, _backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let request = connection
+        .request(Method::GET, HOST, "/status/403")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(Full::default())?;
+    connection.send(request).await?.expect(403)?;
+    connection.get(HOST, "/").await?.expect(200)?;
+    Ok(())
+}
+
+async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(sandbox: &Sandbox) -> Result<()> {
+    // It answers the first request of each connection and breaks with the second one.
+    let refusal = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let backend = Backend::raw(overlay(1, 8080), Raw::AnswerSome(refusal, 1)).await?;
+    let world = Standalone::start(sandbox, |file| {
+        file.terminated(HOST, &[backend.address()]);
+    })
+    .await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    connection.get(HOST, "/").await?.expect(200)?;
+    let upgrade = connection
+        .request(Method::GET, HOST, "/ws")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(Full::from(""))?;
+    connection.send(upgrade).await?.expect(200)?;
+    ensure!(backend.requests() == 3, "{} requests", backend.requests());
+    Ok(())
+}
+
+async fn a_request_with_a_body_is_not_upgraded(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let mut connection = world.visitor()?.connect(HOST).await?;
+    let request = connection
+        .request(Method::POST, HOST, "/ws")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(Full::from("abc"))?;
+    let reply = connection.send(request).await?;
+    ensure!(reply.status == 400 || reply.status == 200, "{reply:?}");
+    ensure!(reply.status == 400 || header(&reply.json()?, "upgrade").is_empty(), "{reply:?}");
+    ensure!(backend.requests() <= 1);
+    Ok(())
+}
+
+async fn connect_is_refused(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let mut stream = world.visitor()?.tls(HOST).await?;
+    let request = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
+    ensure!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 501"), "{answer}");
+    ensure!(backend.requests() == 0);
+    Ok(())
+}
+
+async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
+    let (mut world, backend) = with_app(sandbox).await?;
+    let visitor = world.visitor()?;
+    let mut opening = JoinSet::new();
+    let mut sockets = Vec::new();
+    for started in 0..1000 {
+        let visitor = visitor.clone();
+        opening.spawn(async move { open(&visitor).await });
+        if started >= 50 {
+            sockets.push(opening.join_next().await.context("none")???);
+        }
+    }
+    while let Some(opened) = opening.join_next().await {
+        sockets.push(opened??);
+    }
+    ensure!(sockets.len() == 1000 && backend.open() >= 1000, "{} open", backend.open());
+
+    let begun = Instant::now();
+    let address = backend.address();
+    for n in 0..10 {
+        world.change(|file| {
+            file.terminated(&format!("new{n}.gw.example"), &[address]);
+        })?;
+        webgateway_tests::wait::eventually("the change is applied", Duration::from_secs(5), async || {
+            visitor.get(&format!("new{n}.gw.example"), "/").await?.expect(200)
+        })
+        .await?;
+    }
+    eprintln!("10 changes with 1,000 open WebSockets took {:?}", begun.elapsed());
+    for socket in &mut sockets {
+        socket.echo("still here").await?;
+    }
+    Ok(())
+}
+
+async fn a_removed_routes_websockets_are_closed(sandbox: &Sandbox) -> Result<()> {
+    let (mut world, backend) = with_app(sandbox).await?;
+    let address = backend.address();
+    world.change(|file| {
+        file.terminated("stays.gw.example", &[address]);
+    })?;
+    let visitor = world.visitor()?;
+    webgateway_tests::wait::eventually("both are there", Duration::from_secs(5), async || {
+        visitor.get("stays.gw.example", "/").await?.expect(200)
+    })
+    .await?;
+    let stream = visitor.tls("stays.gw.example").await?;
+    let mut stays = WebSocket::open(stream, "stays.gw.example", "/ws").await?;
+    let mut goes = open(&visitor).await?;
+    goes.echo("here").await?;
+    world.change(|file| {
+        file.without(HOST);
+    })?;
+    goes.closed().await?;
+    stays.echo("still here").await?;
+    visitor.get(HOST, "/").await?.expect(503)?;
+    Ok(())
+}
+
+async fn the_backends_end_reaches_the_visitor(sandbox: &Sandbox) -> Result<()> {
+    let (world, backend) = with_app(sandbox).await?;
+    let mut socket = open(&world.visitor()?).await?;
+    socket.echo("here").await?;
+    drop(backend);
+    socket.closed().await?;
+    Ok(())
+}
+
+async fn open_websockets_count_against_the_limit_of_connections(sandbox: &Sandbox) -> Result<()> {
+    const LIMIT: usize = 6;
+    let backend = Backend::http(overlay(1, 8080)).await?;
+    let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
+        file.terminated(HOST, &[backend.address()]);
+    };
+    let limits = format!("[limits]\nconnections = {LIMIT}");
+    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(&limits)).await?;
+    let visitor = world.visitor()?;
+    let mut sockets = Vec::new();
+    // What is over the limit waits in the kernel's queue: there is no answer until another one closes.
+    while let Ok(opened) = tokio::time::timeout(Duration::from_secs(1), open(&visitor)).await {
+        sockets.push(opened?);
+        ensure!(sockets.len() <= LIMIT, "{} are open, of {LIMIT} allowed", sockets.len());
+    }
+    ensure!(!sockets.is_empty());
+    for socket in &mut sockets {
+        socket.echo("here").await?;
+    }
+    drop(sockets.pop());
+    open(&visitor).await.context("a place that became free")?.echo("here").await
+}
