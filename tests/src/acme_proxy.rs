@@ -1,4 +1,4 @@
-//! A CA that does what this pebble cannot: it stands before one, passes everything on, and deviates where a story
+//! A CA that does what this pebble cannot: it stands before one, passes everything on, and deviates where a scenario
 //! says so (fewer challenges, refusals with Retry-After, renewal information, a conflict over `replaces`).
 
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::client::Client;
 use crate::pebble::{PORT, Pebble};
 
-/// The port of the pebble behind it: [`crate::pebble::Temper::port`].
+/// The port of the pebble behind it: [`crate::pebble::PebbleConfig::port`].
 pub const BEHIND: u16 = 14001;
 const RENEWAL: &str = "/renewal-info";
 /// Pebble's path for new orders.
@@ -39,7 +39,7 @@ pub struct AcmeProxy {
 
 /// A refusal of one request (RFC 7807, RFC 8555 §6.7).
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct AcmeProblem {
     /// What its path begins with.
     pub path: &'static str,
     /// Whether only an order that replaces another is refused.
@@ -56,7 +56,7 @@ pub struct Refusal {
 
 /// A request that came, in the order in which they came.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct AcmeRequest {
     /// Its path.
     pub path: String,
     /// The payload of its JWS; null if it has none.
@@ -65,8 +65,8 @@ pub struct Seen {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: Vec<Seen>,
-    refusals: Vec<Refusal>,
+    seen: Vec<AcmeRequest>,
+    refusals: Vec<AcmeProblem>,
     only: Option<&'static str>,
     /// The window's start and end (RFC 3339).
     window: Option<(String, String)>,
@@ -74,7 +74,7 @@ struct State {
 
 impl AcmeProxy {
     /// Starts one before this pebble, which listens on [`BEHIND`].
-    pub async fn before(pebble: &Pebble) -> Result<Self> {
+    pub async fn start(pebble: &Pebble) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await?;
         let acceptor = TlsAcceptor::from(pebble.api().issue(&["localhost"])?.server(&["http/1.1"])?);
         let behind = Client::new(SocketAddr::from((Ipv4Addr::LOCALHOST, BEHIND)), pebble.api().root())?;
@@ -85,31 +85,31 @@ impl AcmeProxy {
     }
 
     /// Offers this challenge alone from now on.
-    pub fn offers_only(&self, challenge: &'static str) {
+    pub fn offer_only(&self, challenge: &'static str) {
         lock(&self.state).only = Some(challenge);
     }
 
     /// Refuses the next request that fits; several refusals are used up one after the other.
-    pub fn refuses(&self, refusal: Refusal) {
+    pub fn refuse_next(&self, refusal: AcmeProblem) {
         lock(&self.state).refusals.push(refusal);
     }
 
     /// Wants every certificate renewed within this window (RFC 9773; RFC 3339 times) from now on.
-    pub fn renews_between(&self, start: String, end: String) {
+    pub fn set_renewal_window(&self, start: String, end: String) {
         lock(&self.state).window = Some((start, end));
     }
 
     /// The requests to paths that begin so.
     #[must_use]
-    pub fn seen(&self, path: &str) -> Vec<Seen> {
+    pub fn requests(&self, path: &str) -> Vec<AcmeRequest> {
         lock(&self.state).seen.iter().filter(|seen| seen.path.starts_with(path)).cloned().collect()
     }
 }
 
 impl State {
     /// What is answered in pebble's place.
-    fn deviate(&mut self, seen: &Seen) -> Option<Response<Full<Bytes>>> {
-        let refused = |refusal: &Refusal| {
+    fn deviate(&mut self, seen: &AcmeRequest) -> Option<Response<Full<Bytes>>> {
+        let refused = |refusal: &AcmeProblem| {
             seen.path.starts_with(refusal.path)
                 && (!refusal.only_replacing || seen.payload.get("replaces").is_some())
         };
@@ -166,7 +166,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let seen = Seen { path: head.uri.path().to_owned(), payload: payload(&body).unwrap_or_default() };
+    let seen = AcmeRequest { path: head.uri.path().to_owned(), payload: payload(&body).unwrap_or_default() };
     {
         let mut state = lock(state);
         state.seen.push(seen.clone());
@@ -196,7 +196,7 @@ fn payload(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(&bytes).ok()
 }
 
-fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
+fn problem(refusal: &AcmeProblem) -> Response<Full<Bytes>> {
     let body = json!({
         "type": format!("urn:ietf:params:acme:error:{}", refusal.kind),
         "detail": refusal.detail,

@@ -21,7 +21,7 @@ pub struct Authority {
 
 /// A chain and its key, both PEM.
 #[derive(Debug, Clone)]
-pub struct Issued {
+pub struct IssuedCertificate {
     /// The chain, leaf first.
     pub chain: String,
     /// The key, PKCS#8.
@@ -47,25 +47,25 @@ impl Authority {
     }
 
     /// A certificate for these names.
-    pub fn issue(&self, names: &[&str]) -> Result<Issued> {
+    pub fn issue(&self, names: &[&str]) -> Result<IssuedCertificate> {
         self.sign(leaf(names)?)
     }
 
     /// A certificate for these names that is valid in this time only.
-    pub fn issue_for(&self, names: &[&str], valid: Range<OffsetDateTime>) -> Result<Issued> {
+    pub fn issue_for(&self, names: &[&str], valid: Range<OffsetDateTime>) -> Result<IssuedCertificate> {
         let mut params = leaf(names)?;
         (params.not_before, params.not_after) = (valid.start, valid.end);
         self.sign(params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Result<Issued> {
+    fn sign(&self, params: CertificateParams) -> Result<IssuedCertificate> {
         let key = KeyPair::generate()?;
         let chain = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { chain, key: key.serialize_pem() })
+        Ok(IssuedCertificate { chain, key: key.serialize_pem() })
     }
 }
 
-impl Issued {
+impl IssuedCertificate {
     /// A TLS server that shows this certificate.
     pub fn server(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;

@@ -33,12 +33,12 @@ type Body = BoxBody<Bytes, std::io::Error>;
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    counters: Arc<Counters>,
     _server: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Counters {
     connections: AtomicU64,
     open: AtomicU64,
     requests: AtomicU64,
@@ -46,15 +46,15 @@ struct Seen {
 
 /// What a [`Backend::raw`] does with each connection after the first bytes came.
 #[derive(Debug, Clone)]
-pub enum Raw {
+pub enum RawBehaviour {
     /// Answers these bytes and closes.
-    Answer(Vec<u8>),
+    Respond(Vec<u8>),
     /// Answers these bytes and resets.
-    AnswerAndReset(Vec<u8>),
+    RespondAndReset(Vec<u8>),
     /// Answers these bytes and goes on reading.
-    AnswerAndRead(Vec<u8>),
+    RespondAndRead(Vec<u8>),
     /// Answers these bytes to as many requests, reads one more and closes without a word.
-    AnswerSome(Vec<u8>, u64),
+    RespondTimes(Vec<u8>, u64),
     /// Closes without a word.
     Close,
     /// Says every byte back, until the other side's end, then says `bye` and ends.
@@ -72,17 +72,17 @@ impl Backend {
     /// any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`. All of them also
     /// below `/.well-known/acme-challenge`.
     pub async fn http(address: SocketAddr) -> Result<Self> {
-        Self::serve(address, move |stream, seen| http(stream, address, seen)).await
+        Self::serve(address, move |stream, counters| http(stream, address, counters)).await
     }
 
     /// The same behind TLS of its own.
     pub async fn https(address: SocketAddr, config: Arc<ServerConfig>) -> Result<Self> {
         let acceptor = TlsAcceptor::from(config);
-        Self::serve(address, move |stream, seen| {
+        Self::serve(address, move |stream, counters| {
             let acceptor = acceptor.clone();
             async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    http(stream, address, seen).await;
+                    http(stream, address, counters).await;
                 }
             }
         })
@@ -90,41 +90,41 @@ impl Backend {
     }
 
     /// One that speaks no protocol.
-    pub async fn raw(address: SocketAddr, behaviour: Raw) -> Result<Self> {
-        Self::serve(address, move |stream, seen| {
+    pub async fn raw(address: SocketAddr, behaviour: RawBehaviour) -> Result<Self> {
+        Self::serve(address, move |stream, counters| {
             let behaviour = behaviour.clone();
             // A connection that is cut under it is what it is for.
-            async move { drop(misbehave(stream, &behaviour, &seen).await) }
+            async move { drop(misbehave(stream, &behaviour, &counters).await) }
         })
         .await
     }
 
     async fn serve<F, R>(address: SocketAddr, serve: F) -> Result<Self>
     where
-        F: Fn(TcpStream, Arc<Seen>) -> R + Send + 'static,
+        F: Fn(TcpStream, Arc<Counters>) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind(address).await.with_context(|| format!("backend on {address}"))?;
         let address = listener.local_addr()?;
-        let seen = Arc::new(Seen::default());
+        let counters = Arc::new(Counters::default());
         let mut server = JoinSet::new();
-        let counted = Arc::clone(&seen);
+        let counted = Arc::clone(&counters);
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 drop(stream.set_nodelay(true));
-                let seen = Arc::clone(&counted);
-                seen.connections.fetch_add(1, Ordering::SeqCst);
-                seen.open.fetch_add(1, Ordering::SeqCst);
-                let serving = serve(stream, Arc::clone(&seen));
+                let counters = Arc::clone(&counted);
+                counters.connections.fetch_add(1, Ordering::SeqCst);
+                counters.open.fetch_add(1, Ordering::SeqCst);
+                let serving = serve(stream, Arc::clone(&counters));
                 connections.spawn(async move {
                     serving.await;
-                    seen.open.fetch_sub(1, Ordering::SeqCst);
+                    counters.open.fetch_sub(1, Ordering::SeqCst);
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, seen, _server: server })
+        Ok(Self { address, counters, _server: server })
     }
 
     /// Where it listens.
@@ -136,19 +136,19 @@ impl Backend {
     /// How many connections it has accepted.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.seen.connections.load(Ordering::SeqCst)
+        self.counters.connections.load(Ordering::SeqCst)
     }
 
     /// How many of them are open.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.seen.open.load(Ordering::SeqCst)
+        self.counters.open.load(Ordering::SeqCst)
     }
 
     /// How many requests it has read the head of.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.seen.requests.load(Ordering::SeqCst)
+        self.counters.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -184,37 +184,41 @@ impl BlackHole {
     }
 }
 
-async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::io::Result<()> {
+async fn misbehave(
+    mut stream: TcpStream,
+    behaviour: &RawBehaviour,
+    counters: &Counters,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut read = stream.read(&mut buffer).await?;
     if read > 0 {
-        seen.requests.fetch_add(1, Ordering::SeqCst);
+        counters.requests.fetch_add(1, Ordering::SeqCst);
     }
     match behaviour {
-        Raw::Answer(bytes) => {
+        RawBehaviour::Respond(bytes) => {
             stream.write_all(bytes).await?;
             stream.shutdown().await?;
             while stream.read(&mut buffer).await? > 0 {}
         }
-        Raw::AnswerAndReset(bytes) => {
+        RawBehaviour::RespondAndReset(bytes) => {
             stream.write_all(bytes).await?;
             stream.set_zero_linger()?;
         }
-        Raw::AnswerAndRead(bytes) => {
+        RawBehaviour::RespondAndRead(bytes) => {
             stream.write_all(bytes).await?;
             while stream.read(&mut buffer).await? > 0 {}
         }
-        Raw::AnswerSome(bytes, count) => {
+        RawBehaviour::RespondTimes(bytes, count) => {
             for _ in 0..*count {
                 stream.write_all(bytes).await?;
                 if stream.read(&mut buffer).await? == 0 {
                     return Ok(());
                 }
-                seen.requests.fetch_add(1, Ordering::SeqCst);
+                counters.requests.fetch_add(1, Ordering::SeqCst);
             }
         }
-        Raw::Close => {}
-        Raw::Echo => {
+        RawBehaviour::Close => {}
+        RawBehaviour::Echo => {
             while read > 0 {
                 stream.write_all(&buffer[..read]).await?;
                 read = stream.read(&mut buffer).await?;
@@ -222,18 +226,18 @@ async fn misbehave(mut stream: TcpStream, behaviour: &Raw, seen: &Seen) -> std::
             stream.write_all(b"bye").await?;
             stream.shutdown().await?;
         }
-        Raw::Silence => while stream.read(&mut buffer).await? > 0 {},
+        RawBehaviour::Silence => while stream.read(&mut buffer).await? > 0 {},
     }
     Ok(())
 }
 
-async fn http<S>(stream: S, address: SocketAddr, seen: Arc<Seen>)
+async fn http<S>(stream: S, address: SocketAddr, counters: Arc<Counters>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (upgrades, mut upgraded) = tokio::sync::mpsc::unbounded_channel();
     let service = service_fn(move |request: Request<Incoming>| {
-        seen.requests.fetch_add(1, Ordering::SeqCst);
+        counters.requests.fetch_add(1, Ordering::SeqCst);
         let upgrades = upgrades.clone();
         async move {
             Ok::<_, Infallible>(answer(request, address, &upgrades).await.unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! Visitors: TLS with any name and ALPN, h1 and h2 requests, plain requests, raw bytes.
+//! Clients: TLS with any name and ALPN, h1 and h2 requests, plain requests, raw bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub use tokio_rustls::client::TlsStream;
 
 use crate::authority::roots;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects by TLS to one address, whatever the name.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Client {
         let stream = tcp(self.address).await?;
         let name = ServerName::try_from(name.to_owned())?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
-        timeout(PATIENCE, connected).await.context("the TLS handshake hangs")?.context("TLS")
+        timeout(TIMEOUT, connected).await.context("the TLS handshake hangs")?.context("TLS")
     }
 
     /// An HTTP connection for `name`, in the protocol that was negotiated.
@@ -104,7 +104,7 @@ impl Client {
 
 /// A TCP connection.
 pub async fn tcp(address: SocketAddr) -> Result<TcpStream> {
-    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let connected = timeout(TIMEOUT, TcpStream::connect(address)).await;
     let stream = connected.context("connecting hangs")?.with_context(|| format!("cannot reach {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -120,7 +120,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
 /// Reads to the end; a reset is an end too.
 pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("it stays open")?;
+    let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.context("it stays open")?;
     match read {
         Ok(_) => Ok(answer),
         Err(error) if matches!(error.kind(), CONNECTION_RESET | UNEXPECTED_EOF) => Ok(answer),
@@ -192,7 +192,7 @@ impl Connection {
                 }
             }
         };
-        Ok(timeout(PATIENCE, sent).await.context("no response")??)
+        Ok(timeout(TIMEOUT, sent).await.context("no response")??)
     }
 
     /// Begins a request over HTTP/2, which goes on as long as the connection does, whatever becomes of it.
@@ -205,7 +205,7 @@ impl Connection {
 
     /// Sends requests over HTTP/2 at once and reads every response, in the order of the requests; who does not wait for
     /// that cancels those that are left.
-    pub async fn send_together(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
+    pub async fn send_concurrently(&mut self, requests: Vec<Request<Full<Bytes>>>) -> Result<Vec<Reply>> {
         let Sender::H2(sender) = &self.sender else { bail!("HTTP/1.1 takes one at a time") };
         let sent = requests.into_iter().map(|request| {
             let mut sender = sender.clone();
@@ -214,13 +214,13 @@ impl Connection {
                 Reply::read(sender.send_request(request).await?).await
             }
         });
-        timeout(PATIENCE, try_join_all(sent)).await.context("no response")?
+        timeout(TIMEOUT, try_join_all(sent)).await.context("no response")?
     }
 
     /// Sends a request and reads the whole response.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply> {
         let response = self.open(request).await?;
-        timeout(PATIENCE, Reply::read(response)).await.context("the body hangs")?
+        timeout(TIMEOUT, Reply::read(response)).await.context("the body hangs")?
     }
 
     /// One GET.
@@ -239,7 +239,7 @@ impl Connection {
 
     /// Waits until the other side has closed it.
     pub async fn closed(&mut self) -> Result<()> {
-        let ended = timeout(PATIENCE, self.driver.join_next()).await.context("it stays open")?;
+        let ended = timeout(TIMEOUT, self.driver.join_next()).await.context("it stays open")?;
         ended.context("no driver")??;
         Ok(())
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::client::Connection;
 use crate::feed_file::BASE_DOMAIN;
-use crate::gateway::Setup;
+use crate::gateway::GatewayConfig;
 use crate::process::Process;
 use crate::sandbox::Sandbox;
 use crate::systemd::Systemd;
@@ -22,7 +22,7 @@ const RPC: &str = "127.0.0.1:8080";
 
 /// How a controlplane is configured.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct ControlplaneConfig {
     /// `public_ip`, as TOML.
     pub public_ip: String,
     /// Its log level.
@@ -41,7 +41,7 @@ pub struct Terms {
     pub shell: Option<String>,
     /// More variables of its environment.
     pub environment: Vec<(&'static str, String)>,
-    /// Who holds its sockets and starts it, if it is not the story itself.
+    /// Who holds its sockets and starts it, if it is not the scenario itself.
     pub service: Option<Arc<Systemd>>,
 }
 
@@ -52,7 +52,7 @@ pub struct Controlplane {
     state: PathBuf,
 }
 
-impl Default for Terms {
+impl Default for ControlplaneConfig {
     fn default() -> Self {
         Self {
             public_ip: "\"127.0.0.1\"".to_owned(),
@@ -77,30 +77,44 @@ impl Controlplane {
 
     /// The same with more configuration: top-level TOML keys.
     pub async fn start_with(sandbox: &Sandbox, more: &str) -> Result<Self> {
-        Self::start_on(sandbox, &Terms { top: more.to_owned(), ..Terms::default() }).await
+        Self::start_on(sandbox, &ControlplaneConfig { top: more.to_owned(), ..ControlplaneConfig::default() })
+            .await
     }
 
-    /// The same on these terms.
-    pub async fn start_on(sandbox: &Sandbox, terms: &Terms) -> Result<Self> {
-        let mut controller = Self::start_unready_on(sandbox, terms)?;
+    /// The same on these config.
+    pub async fn start_on(sandbox: &Sandbox, config: &ControlplaneConfig) -> Result<Self> {
+        let mut controlplane = Self::start_unready_on(sandbox, config)?;
         eventually("the controlplane answers", START, async || {
-            controller.process.must_run()?;
-            let mut api = Connection::plain(controller.rpc()?).await?;
+            controlplane.process.ensure_running()?;
+            let mut api = Connection::plain(controlplane.rpc()?).await?;
             api.get(RPC, "/openrpc.json").await?.expect(200)
         })
         .await?;
-        Ok(controller)
+        Ok(controlplane)
     }
 
     /// Starts one without waiting.
     pub fn start_unready(sandbox: &Sandbox, more: &str) -> Result<Self> {
-        Self::start_unready_on(sandbox, &Terms { top: more.to_owned(), ..Terms::default() })
+        Self::start_unready_on(
+            sandbox,
+            &ControlplaneConfig { top: more.to_owned(), ..ControlplaneConfig::default() },
+        )
     }
 
-    /// The same on these terms.
-    pub fn start_unready_on(sandbox: &Sandbox, terms: &Terms) -> Result<Self> {
-        let Terms { public_ip, log_level, top, dns, remote, feed, certificates, shell, environment, service } =
-            terms;
+    /// The same on these config.
+    pub fn start_unready_on(sandbox: &Sandbox, config: &ControlplaneConfig) -> Result<Self> {
+        let ControlplaneConfig {
+            public_ip,
+            log_level,
+            top,
+            dns,
+            remote,
+            feed,
+            certificates,
+            shell,
+            environment,
+            service,
+        } = config;
         let state = sandbox.path("controlplane");
         fs::create_dir_all(state.join("keys"))?;
         let dir = state.display();
@@ -117,7 +131,7 @@ impl Controlplane {
         let log = sandbox.path("controlplane.log");
         let process = match (service, shell) {
             (Some(service), _) => service.start(BINARY, &args, &log)?,
-            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), environment, &log)?,
+            (None, Some(shell)) => Process::start_with_shell(shell, (BINARY, &args), environment, &log)?,
             (None, None) => Process::start_with(BINARY, &args, environment, &log)?,
         };
         Ok(Self { process, state })
@@ -159,8 +173,8 @@ impl Controlplane {
     }
 
     /// How a gateway is fed by it.
-    pub async fn setup(&self) -> Result<Setup> {
-        Ok(Setup::from_socket(&self.feed(), &self.root().await?))
+    pub async fn gateway_config(&self) -> Result<GatewayConfig> {
+        Ok(GatewayConfig::from_socket(&self.feed(), &self.root().await?))
     }
 
     /// The binary.

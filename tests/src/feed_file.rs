@@ -7,9 +7,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::authority::Issued;
+use crate::authority::IssuedCertificate;
 
-/// The base domain of every story.
+/// The base domain of every scenario.
 pub const BASE_DOMAIN: &str = "gw.example";
 
 /// What the file says.
@@ -25,7 +25,7 @@ pub struct FeedFile {
 impl FeedFile {
     /// One without routes, with a certificate for the base domain and its wildcard.
     #[must_use]
-    pub fn new(path: &Path, base: &Issued) -> Self {
+    pub fn new(path: &Path, base: &IssuedCertificate) -> Self {
         let mut file = Self {
             path: path.to_owned(),
             version: 0,
@@ -33,33 +33,33 @@ impl FeedFile {
             certificates: Vec::new(),
             routes: Vec::new(),
         };
-        file.certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base);
+        file.add_certificate("*.gw.example", &[BASE_DOMAIN, "*.gw.example"], base);
         file
     }
 
     /// Adds a certificate.
-    pub fn certificate(&mut self, id: &str, names: &[&str], issued: &Issued) -> &mut Self {
+    pub fn add_certificate(&mut self, id: &str, names: &[&str], issued: &IssuedCertificate) -> &mut Self {
         self.certificates.push(json!({"id": id, "names": names, "chain": issued.chain, "key": issued.key}));
         self
     }
 
     /// Allows backends in this prefix too.
-    pub fn allowed(&mut self, prefix: &str) -> &mut Self {
+    pub fn allow_prefix(&mut self, prefix: &str) -> &mut Self {
         self.allowed.push(prefix.to_owned());
         self
     }
 
     /// Adds a terminated route.
-    pub fn terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
-        self.route(host, "terminate", backends)
+    pub fn add_terminated(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+        self.add_route(host, "terminate", backends)
     }
 
     /// Adds a passthrough route.
-    pub fn passthrough(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
-        self.route(host, "passthrough", backends)
+    pub fn add_passthrough(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+        self.add_route(host, "passthrough", backends)
     }
 
-    fn route(&mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> &mut Self {
+    fn add_route(&mut self, host: &str, mode: &str, backends: &[SocketAddr]) -> &mut Self {
         let backends: Vec<_> = backends.iter().map(SocketAddr::to_string).collect();
         self.routes.push(json!({
             "id": Uuid::now_v7(), "host": host, "mode": mode, "balance": "round_robin", "backends": backends,
@@ -68,13 +68,13 @@ impl FeedFile {
     }
 
     /// Takes the route of this host away.
-    pub fn without(&mut self, host: &str) -> &mut Self {
+    pub fn remove_route(&mut self, host: &str) -> &mut Self {
         self.routes.retain(|route| route["host"] != host);
         self
     }
 
     /// Points the route of this host elsewhere; its id stays.
-    pub fn moved(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
+    pub fn set_backends(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["backends"] = backends.iter().map(SocketAddr::to_string).collect();
         }
@@ -82,7 +82,7 @@ impl FeedFile {
     }
 
     /// Changes how the route of this host chooses a backend.
-    pub fn balanced(&mut self, host: &str, balance: &str) -> &mut Self {
+    pub fn set_balance(&mut self, host: &str, balance: &str) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["balance"] = balance.into();
         }
@@ -90,7 +90,7 @@ impl FeedFile {
     }
 
     /// Has the backends of this host's route checked.
-    pub fn checked(&mut self, host: &str, check: Value) -> &mut Self {
+    pub fn set_health_check(&mut self, host: &str, check: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["health"] = check.clone();
         }

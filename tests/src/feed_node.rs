@@ -1,4 +1,4 @@
-//! A node's end of a real controlplane's feed: takes batches, holds nothing, and answers when a story wants it to.
+//! A node's end of a real controlplane's feed: takes batches, holds nothing, and answers when a scenario wants it to.
 
 use std::path::Path;
 

@@ -14,16 +14,16 @@ use crate::sandbox::Sandbox;
 use crate::systemd::Systemd;
 use crate::wait::eventually;
 
-/// The port visitors use for https, free in every story's namespace.
+/// The port clients use for https, free in every scenario's namespace.
 pub const HTTPS: u16 = 443;
-/// The port visitors use for plain http.
+/// The port clients use for plain http.
 pub const HTTP: u16 = 80;
 /// 9181 is the controlplane's: several gateways count from 9190.
 const ADMIN: u16 = 9180;
 const BINARY: &str = "webgateway-dataplane";
 const START: Duration = Duration::from_secs(20);
 
-/// A dataplane on ports 443 and 80 of the story's namespace.
+/// A dataplane on ports 443 and 80 of the scenario's namespace.
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
@@ -34,7 +34,7 @@ pub struct Gateway {
 
 /// How a gateway is started.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct GatewayConfig {
     /// `[feed] endpoint`.
     pub feed: String,
     /// How many workers.
@@ -45,7 +45,7 @@ pub struct Setup {
     pub number: u8,
     /// Its name, if not the one that goes with its number.
     pub name: Option<String>,
-    /// Who holds its sockets and starts it, if it is not the story itself.
+    /// Who holds its sockets and starts it, if it is not the scenario itself.
     pub service: Option<Arc<Systemd>>,
     /// Lines of shell before it, in its own process.
     pub shell: Option<String>,
@@ -57,7 +57,7 @@ pub struct Setup {
     pub more: String,
 }
 
-impl Setup {
+impl GatewayConfig {
     /// Fed from a file.
     #[must_use]
     pub fn from_file(path: &Path, root: &str) -> Self {
@@ -165,10 +165,10 @@ impl Setup {
 
 impl Gateway {
     /// Starts one and waits until it is ready.
-    pub async fn start(sandbox: &Sandbox, setup: &Setup) -> Result<Self> {
-        let mut gateway = Self::start_unready(sandbox, setup)?;
+    pub async fn start(sandbox: &Sandbox, config: &GatewayConfig) -> Result<Self> {
+        let mut gateway = Self::start_unready(sandbox, config)?;
         eventually("the gateway is ready", START, async || {
-            gateway.process.must_run()?;
+            gateway.process.ensure_running()?;
             gateway.ready().await
         })
         .await?;
@@ -176,10 +176,11 @@ impl Gateway {
     }
 
     /// Starts one without waiting.
-    pub fn start_unready(sandbox: &Sandbox, setup: &Setup) -> Result<Self> {
-        let Setup { feed, workers, root, number, name: named, service, shell, log_level, top, more } = setup;
+    pub fn start_unready(sandbox: &Sandbox, config: &GatewayConfig) -> Result<Self> {
+        let GatewayConfig { feed, workers, root, number, name: named, service, shell, log_level, top, more } =
+            config;
         let (name, listen, address) = match number {
-            0 => ("story".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            0 => ("scenario".to_owned(), "::".to_owned(), IpAddr::V6(Ipv6Addr::LOCALHOST)),
             n => (format!("node{n}"), format!("127.0.0.{n}"), Ipv4Addr::new(127, 0, 0, *n).into()),
         };
         let name = named.clone().unwrap_or(name);
@@ -197,26 +198,26 @@ impl Gateway {
         let log = sandbox.path(&format!("{file}.log"));
         let process = match (service, shell) {
             (Some(service), _) => service.start(BINARY, &args, &log)?,
-            (None, Some(shell)) => Process::start_after(shell, (BINARY, &args), &[], &log)?,
+            (None, Some(shell)) => Process::start_with_shell(shell, (BINARY, &args), &[], &log)?,
             (None, None) => Process::start(BINARY, &args, &log)?,
         };
         Ok(Self { process, address, admin, root: root.clone() })
     }
 
-    /// Where visitors go for https.
+    /// Where clients go for https.
     #[must_use]
     pub fn https(&self) -> SocketAddr {
         SocketAddr::new(self.address, HTTPS)
     }
 
-    /// Where visitors go for plain http.
+    /// Where clients go for plain http.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         SocketAddr::new(self.address, HTTP)
     }
 
-    /// A visitor that trusts the gateway's root.
-    pub fn visitor(&self) -> Result<Client> {
+    /// A client that trusts the gateway's root.
+    pub fn client(&self) -> Result<Client> {
         Client::new(self.https(), &self.root)
     }
 

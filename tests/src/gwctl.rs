@@ -18,13 +18,13 @@ pub struct User {
 
 impl User {
     /// Makes `name`'s key pair in `dir` and gives the public key to the controlplane.
-    pub async fn create(controller: &Controlplane, dir: &Path, name: &str) -> Result<Self> {
+    pub async fn create(controlplane: &Controlplane, dir: &Path, name: &str) -> Result<Self> {
         let stem = dir.join(name);
         let generated = process::run("gwctl", &words(["keys", "generate", &text(&stem)?]), &[]).await?;
         ensure!(generated.code == Some(0), "gwctl keys generate: {generated:?}");
         let id = format!("{name}.pub");
-        std::fs::copy(stem.with_extension("pub"), controller.keys().join(&id))?;
-        Ok(Self { url: controller.url(), id, key: stem.with_extension("priv") })
+        std::fs::copy(stem.with_extension("pub"), controlplane.keys().join(&id))?;
+        Ok(Self { url: controlplane.url(), id, key: stem.with_extension("priv") })
     }
 
     /// The same user at another URL.

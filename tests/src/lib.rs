@@ -1,4 +1,4 @@
-//! The harness of the stories and of `make dev`: the real binaries, real backends, real clients.
+//! The harness of the scenarios and of `make dev`: the real binaries, real backends, real clients.
 //!
 //! Leaf first; a module imports only what stands before it.
 

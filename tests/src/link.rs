@@ -44,7 +44,7 @@ impl Link {
     }
 
     /// Carries what the node says, and what it is told, or holds it back.
-    pub fn carries(&self, up: bool, down: bool) {
+    pub fn set_open(&self, up: bool, down: bool) {
         self.up.send_replace(up);
         self.down.send_replace(down);
     }

@@ -1,4 +1,4 @@
-//! Network namespaces: every story has a loopback of its own, with overlay addresses on it.
+//! Network namespaces: every scenario has a loopback of its own, with overlay addresses on it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
 
-/// How many overlay addresses a story can bind to: `400::1` to `400::20`.
+/// How many overlay addresses a scenario can bind to: `400::1` to `400::20`.
 const ADDRESSES: u16 = 0x20;
 
-const WHAT_TO_DO: &str = "the stories need a network namespace of their own: run them as root, or allow \
+const WHAT_TO_DO: &str = "the scenarios need a network namespace of their own: run them as root, or allow \
     unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
     and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)";
 
@@ -30,7 +30,7 @@ pub fn prepare() -> Result<()> {
 }
 
 /// Takes the `n`th overlay address away: what is sent to it from now on is lost, and nothing says so.
-pub fn vanish(n: u16) -> Result<()> {
+pub fn remove_address(n: u16) -> Result<()> {
     let address = address(n);
     ip(&format!("addr del {address}/7 dev lo\nroute add blackhole {address}/128 table local\n"))
 }
@@ -57,7 +57,7 @@ fn ip(batch: &str) -> Result<()> {
         .spawn();
     let mut ip = match spawned {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("the stories need the `ip` command: apt-get install iproute2")
+            bail!("the scenarios need the `ip` command: apt-get install iproute2")
         }
         spawned => spawned.context("ip")?,
     };
@@ -67,10 +67,10 @@ fn ip(batch: &str) -> Result<()> {
     Ok(())
 }
 
-/// The `n`th overlay address of the story (1 to 32) with this port.
+/// The `n`th overlay address of the scenario (1 to 32) with this port.
 #[must_use]
 pub fn overlay(n: u16, port: u16) -> SocketAddr {
-    assert!((1..=ADDRESSES).contains(&n), "a story has {ADDRESSES} overlay addresses");
+    assert!((1..=ADDRESSES).contains(&n), "a scenario has {ADDRESSES} overlay addresses");
     SocketAddr::new(IpAddr::V6(address(n)), port)
 }
 

@@ -1,4 +1,4 @@
-//! Let's Encrypt's pebble: a real ACME CA, in the story's namespace.
+//! Let's Encrypt's pebble: a real ACME CA, in the scenario's namespace.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const START: Duration = Duration::from_secs(20);
 
 /// How a CA behaves.
 #[derive(Debug, Clone)]
-pub struct Temper {
+pub struct PebbleConfig {
     /// How many of 100 nonces it refuses although they are good.
     pub nonces_refused: u8,
     /// How many seconds it takes, at most, before it looks at a challenge.
@@ -45,7 +45,7 @@ pub struct Pebble {
     root_file: PathBuf,
 }
 
-impl Default for Temper {
+impl Default for PebbleConfig {
     fn default() -> Self {
         Self {
             nonces_refused: 0,
@@ -59,7 +59,7 @@ impl Default for Temper {
     }
 }
 
-impl Temper {
+impl PebbleConfig {
     fn config(&self, dir: &str) -> String {
         let keys: serde_json::Map<_, _> =
             self.binding.iter().map(|(id, key)| (id.clone(), json!(key))).collect();
@@ -93,7 +93,11 @@ impl Temper {
 
 impl Pebble {
     /// Starts one that asks this resolver, with its files and its log in `dir`.
-    pub async fn start(dir: &std::path::Path, resolver: &Resolver, temper: &Temper) -> Result<Self> {
+    pub async fn start(
+        dir: &std::path::Path,
+        resolver: &Resolver,
+        pebble_config: &PebbleConfig,
+    ) -> Result<Self> {
         let api = Authority::new()?;
         let shown = api.issue(&["localhost"])?;
         let root_file = dir.join("pebble-root.pem");
@@ -101,16 +105,16 @@ impl Pebble {
         std::fs::write(dir.join("pebble.pem"), &shown.chain)?;
         std::fs::write(dir.join("pebble.key"), &shown.key)?;
         let config = dir.join("pebble.json");
-        std::fs::write(&config, temper.config(dir.to_str().context("a path that is text")?))?;
+        std::fs::write(&config, pebble_config.config(dir.to_str().context("a path that is text")?))?;
         let (config, dns) = (config.to_string_lossy(), resolver.address().to_string());
         // `-strict false` with a space would end its flags.
         let args = ["-config", &*config, "-strict=false", "-dnsserver", &dns];
         let mut process =
-            Process::start_with("pebble", &args, &temper.environment(), &dir.join("pebble.log"))
+            Process::start_with("pebble", &args, &pebble_config.environment(), &dir.join("pebble.log"))
                 .context("apt-get install pebble")?;
         let client = Client::new(([127, 0, 0, 1], MANAGEMENT).into(), api.root())?;
         eventually("pebble answers", START, async || {
-            process.must_run()?;
+            process.ensure_running()?;
             client.get("localhost", "/roots/0").await?.expect(200)
         })
         .await?;
@@ -142,12 +146,12 @@ impl Pebble {
 
     /// How many orders were placed, finished or not.
     pub fn orders(&self) -> Result<usize> {
-        Ok(self.process.logged()?.matches("Added order ").count())
+        Ok(self.process.log()?.matches("Added order ").count())
     }
 
     /// How many certificates it has issued.
     pub fn issued(&self) -> Result<usize> {
-        Ok(self.process.logged()?.matches("Issued certificate serial").count())
+        Ok(self.process.log()?.matches("IssuedCertificate certificate serial").count())
     }
 
     /// The process.

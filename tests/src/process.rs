@@ -15,8 +15,8 @@ use nix::unistd::{Pid, getppid};
 
 use crate::wait::eventually;
 
-/// How many sockets [`Process::start_holding`] can pass.
-pub const MOST_SOCKETS: usize = 3;
+/// How many sockets [`Process::start_with_sockets`] can pass.
+pub const MAX_SOCKETS: usize = 3;
 /// Moves what stands in for the three standard streams to where systemd passes sockets, and becomes the program.
 const LISTEN: &str =
     "exec 3<&0 4<&1 5<&2 </dev/null >>\"$LOG\" 2>&1; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
@@ -48,7 +48,7 @@ impl Process {
     }
 
     /// The same after some lines of shell, whose process it takes over: they can limit it, or redirect its streams.
-    pub fn start_after(
+    pub fn start_with_shell(
         shell: &str,
         (binary, args): (&str, &[&str]),
         env: &[(&str, String)],
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// The same as systemd starts a service: with sockets from descriptor 3 on, and `LISTEN_PID`.
-    pub fn start_holding(
+    pub fn start_with_sockets(
         (binary, args): (&str, &[&str]),
         env: &[(&str, String)],
         sockets: Vec<OwnedFd>,
@@ -71,7 +71,7 @@ impl Process {
         let mut env = env.to_vec();
         env.push(("LOG", log.to_string_lossy().into_owned()));
         let mut sockets = sockets.into_iter().map(Stdio::from);
-        let streams = [(); MOST_SOCKETS].map(|()| sockets.next().unwrap_or_else(Stdio::null));
+        let streams = [(); MAX_SOCKETS].map(|()| sockets.next().unwrap_or_else(Stdio::null));
         let mut process = Self::spawn(("sh", &args), &env, streams, log)?;
         binary.clone_into(&mut process.name);
         Ok(process)
@@ -129,9 +129,9 @@ impl Process {
     }
 
     /// Fails, with what it logged last, if it has ended.
-    pub fn must_run(&mut self) -> Result<()> {
+    pub fn ensure_running(&mut self) -> Result<()> {
         if let Some(status) = self.ended()? {
-            bail!("{} ended with {status}; it said:\n{}", self.name, self.logged()?);
+            bail!("{} ended with {status}; it said:\n{}", self.name, self.log()?);
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Process {
     }
 
     /// What it has logged so far.
-    pub fn logged(&self) -> Result<String> {
+    pub fn log(&self) -> Result<String> {
         // A pipe or a device has no end.
         ensure!(fs::metadata(&self.log)?.is_file(), "the log of {} is no file", self.name);
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())

@@ -20,13 +20,13 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     answers: HashMap<String, Vec<u8>>,
-    requests: Vec<Recorded>,
+    requests: Vec<RecordedRequest>,
     connections: usize,
 }
 
 /// A request as it was received.
 #[derive(Debug, Clone, Default)]
-pub struct Recorded {
+pub struct RecordedRequest {
     /// The request line and the fields, as they were sent.
     pub head: String,
     /// The content, without its framing.
@@ -35,7 +35,7 @@ pub struct Recorded {
     pub trailers: String,
 }
 
-impl Recorded {
+impl RecordedRequest {
     /// Returns all values of a field, in order.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<&str> {
@@ -81,12 +81,12 @@ impl Recorder {
 
     /// Returns the requests for `target` so far.
     #[must_use]
-    pub fn requests(&self, target: &str) -> Vec<Recorded> {
+    pub fn requests(&self, target: &str) -> Vec<RecordedRequest> {
         lock(&self.state).requests.iter().filter(|request| request.target() == target).cloned().collect()
     }
 
     /// Returns the only request for `target`.
-    pub fn only(&self, target: &str) -> Result<Recorded> {
+    pub fn only(&self, target: &str) -> Result<RecordedRequest> {
         let mut requests = self.requests(target);
         match (requests.pop(), requests.is_empty()) {
             (Some(only), true) => Ok(only),
@@ -108,7 +108,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 async fn serve(stream: TcpStream, state: &Mutex<State>) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut request = Recorded { head: lines(&mut stream).await?, ..Recorded::default() };
+        let mut request = RecordedRequest { head: lines(&mut stream).await?, ..RecordedRequest::default() };
         if request.values("transfer-encoding").is_empty() {
             let length = request.values("content-length").first().map_or(Ok(0), |length| length.parse())?;
             request.body = vec![0; length];

@@ -1,4 +1,4 @@
-//! The DNS as the world sees it: one recursive resolver that knows what a story says, and asks our own name server
+//! The DNS as the world sees it: one recursive resolver that knows what a scenario says, and asks our own name server
 //! about `_acme-challenge.<base domain>`, as the owner's NS record would have it.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long our name server may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest chain of CNAME records.
 const CHAIN: usize = 8;
 const TTL: u32 = 1;
@@ -60,7 +60,7 @@ impl Resolver {
     }
 
     /// Gives `host` these addresses and nothing else.
-    pub fn points(&self, host: &str, addresses: &[IpAddr]) -> Result<()> {
+    pub fn set_addresses(&self, host: &str, addresses: &[IpAddr]) -> Result<()> {
         let records = addresses.iter().map(|address| match *address {
             IpAddr::V4(v4) => RData::A(A(v4)),
             IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
@@ -70,14 +70,14 @@ impl Resolver {
     }
 
     /// Makes `host` another name of `target` and nothing else.
-    pub fn alias(&self, host: &str, target: &str) -> Result<()> {
+    pub fn set_alias(&self, host: &str, target: &str) -> Result<()> {
         let record = RData::CNAME(CNAME(name(target)?));
         lock(&self.zone).records.insert(name(host)?, vec![record]);
         Ok(())
     }
 
     /// How often this was asked for.
-    pub fn asked(&self, host: &str, kind: RecordType) -> Result<usize> {
+    pub fn query_count(&self, host: &str, kind: RecordType) -> Result<usize> {
         let host = name(host)?;
         Ok(lock(&self.zone).asked.iter().filter(|asked| asked.0 == host && asked.1 == kind).count())
     }
@@ -140,7 +140,7 @@ async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation)
 impl Delegation {
     /// Asks our name server; without an answer it is SERVFAIL, as from any resolver.
     async fn ask(&self, host: &Name, kind: RecordType, answer: &mut Message) {
-        match timeout(PATIENCE, self.exchange(host, kind)).await {
+        match timeout(TIMEOUT, self.exchange(host, kind)).await {
             Ok(Ok(theirs)) => {
                 answer.metadata.response_code = theirs.metadata.response_code;
                 answer.add_answers(theirs.answers);

@@ -1,4 +1,4 @@
-//! What one story has for itself: a directory, whose logs are shown if the story fails.
+//! What one scenario has for itself: a directory, whose logs are shown if the scenario fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const SHOWN: usize = 40;
 
-/// The directory of one story.
+/// The directory of one scenario.
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
@@ -40,8 +40,8 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// Fails if a log tells of a panic or shows a private key, which holds for every story.
-    pub fn must_be_clean(&self) -> Result<()> {
+    /// Fails if a log tells of a panic or shows a private key, which holds for every scenario.
+    pub fn check_logs(&self) -> Result<()> {
         for path in logs_in(self.dir.path()) {
             let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
             for word in ["panicked at", "PRIVATE KEY"] {

@@ -1,4 +1,4 @@
-//! Runs stories: each in a namespace and a directory of its own, with its logs if it fails.
+//! Runs scenarios: each in a namespace and a directory of its own, with its logs if it fails.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,11 @@ pub use libtest_mimic::Trial;
 use crate::sandbox::Sandbox;
 use crate::{netns, process};
 
-/// No story takes longer, in seconds, unless the variable says so.
+/// No scenario takes longer, in seconds, unless the variable says so.
 const LIMIT: u64 = 120;
 const LIMIT_VARIABLE: &str = "WEBGATEWAY_SCENARIO_LIMIT";
 
-/// Lists stories, `async fn(Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc finds those forgotten.
+/// Lists scenarios, `async fn(Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc finds those forgotten.
 #[macro_export]
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
@@ -26,31 +26,31 @@ macro_rules! scenarios {
     };
 }
 
-/// One story as a test.
-pub fn trial<F>(module: &str, name: &str, story: F) -> Trial
+/// One scenario as a test.
+pub fn trial<F>(module: &str, name: &str, scenario: F) -> Trial
 where
     F: AsyncFnOnce(&Sandbox) -> Result<()> + Send + 'static,
 {
     let module = module.split_once("::").map_or(module, |(_, rest)| rest);
-    Trial::test(format!("{module}::{name}"), move || run(story).map_err(Failed::from))
+    Trial::test(format!("{module}::{name}"), move || run(scenario).map_err(Failed::from))
 }
 
-/// The `main` of a binary of stories.
-pub fn main(stories: Vec<Trial>) -> Result<()> {
+/// The `main` of a binary of scenarios.
+pub fn main(scenarios: Vec<Trial>) -> Result<()> {
     process::trampoline()?;
     let args = Arguments::from_args();
     if !args.list {
         netns::prepare()?;
     }
-    libtest_mimic::run(&args, stories).exit()
+    libtest_mimic::run(&args, scenarios).exit()
 }
 
-fn run<F>(story: F) -> Result<(), String>
+fn run<F>(scenario: F) -> Result<(), String>
 where
     F: AsyncFnOnce(&Sandbox) -> Result<()>,
 {
     let sandbox = Sandbox::new().map_err(|error| format!("{error:#}"))?;
-    let told = catch_unwind(AssertUnwindSafe(|| tell(&sandbox, story)));
+    let told = catch_unwind(AssertUnwindSafe(|| tell(&sandbox, scenario)));
     match told {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("{error:#}\n{}", sandbox.logs())),
@@ -58,7 +58,7 @@ where
     }
 }
 
-fn tell<F>(sandbox: &Sandbox, story: F) -> Result<()>
+fn tell<F>(sandbox: &Sandbox, scenario: F) -> Result<()>
 where
     F: AsyncFnOnce(&Sandbox) -> Result<()>,
 {
@@ -67,8 +67,8 @@ where
     let limit = std::env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
     let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
     runtime.block_on(async {
-        match tokio::time::timeout(limit, tokio::task::LocalSet::new().run_until(story(sandbox))).await {
-            Ok(told) => told.and_then(|()| sandbox.must_be_clean()),
+        match tokio::time::timeout(limit, tokio::task::LocalSet::new().run_until(scenario(sandbox))).await {
+            Ok(told) => told.and_then(|()| sandbox.check_logs()),
             Err(_) => bail!("not over after {limit:?}"),
         }
     })

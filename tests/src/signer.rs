@@ -23,14 +23,14 @@ pub struct Signer {
 
 /// When and as what a request is signed.
 #[derive(Debug, Clone)]
-pub struct Stamp {
+pub struct SignatureParams {
     /// `created`, Unix seconds.
     pub created: i64,
     /// `nonce`.
     pub nonce: String,
 }
 
-impl Stamp {
+impl SignatureParams {
     /// Now, with a nonce of its own.
     #[must_use]
     pub fn fresh() -> Self {
@@ -40,7 +40,7 @@ impl Stamp {
 
 impl Signer {
     /// Signs as a user.
-    pub fn of(user: &User) -> Result<Self> {
+    pub fn for_user(user: &User) -> Result<Self> {
         Self::new(&std::fs::read_to_string(user.key())?, user.id())
     }
 
@@ -49,7 +49,7 @@ impl Signer {
         Ok(Self { key: PrivateKey::parse(pem)?, id: id.parse::<KeyId>()? })
     }
 
-    /// Signs with the key that this seed makes: as many callers as a story wants.
+    /// Signs with the key that this seed makes: as many callers as a scenario wants.
     pub fn from_seed(seed: [u8; 32], id: &str) -> Result<Self> {
         Ok(Self { key: PrivateKey::from_seed(&seed), id: id.parse::<KeyId>()? })
     }
@@ -60,7 +60,7 @@ impl Signer {
     }
 
     /// A POST of `body` to `url`.
-    pub fn post(&self, url: &str, body: &str, stamp: &Stamp) -> Result<Request<Bytes>> {
+    pub fn post(&self, url: &str, body: &str, stamp: &SignatureParams) -> Result<Request<Bytes>> {
         let mut request = Request::post(url)
             .header("content-type", "application/json")
             .body(Bytes::from(body.to_owned()))?;
@@ -70,7 +70,7 @@ impl Signer {
 
     /// Calls a method over a connection of the API and returns the whole answer.
     pub async fn call(&self, api: &mut Connection, url: &str, method: &str, params: Value) -> Result<Reply> {
-        let request = self.post(url, &call(method, params).to_string(), &Stamp::fresh())?;
+        let request = self.post(url, &call(method, params).to_string(), &SignatureParams::fresh())?;
         send(api, request).await
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
-use crate::process::{MOST_SOCKETS, Process};
+use crate::process::{MAX_SOCKETS, Process};
 use crate::sandbox::Sandbox;
 
 /// How long a service may be silent, in microseconds: it speaks three times within it.
@@ -55,7 +55,7 @@ impl Systemd {
 
     /// Starts the service's process with its sockets.
     pub fn start(&self, binary: &str, args: &[&str], log: &Path) -> Result<Process> {
-        ensure!(self.sockets.len() <= MOST_SOCKETS, "more sockets than can be passed");
+        ensure!(self.sockets.len() <= MAX_SOCKETS, "more sockets than can be passed");
         let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
         let env = [
             ("LISTEN_FDS", names.len().to_string()),
@@ -64,11 +64,11 @@ impl Systemd {
             ("WATCHDOG_USEC", WATCHDOG_USEC.to_owned()),
         ];
         let sockets: Result<Vec<_>, _> = self.sockets.iter().map(|(_, socket)| socket.try_clone()).collect();
-        Process::start_holding((binary, args), &env, sockets?, log)
+        Process::start_with_sockets((binary, args), &env, sockets?, log)
     }
 
     /// How often a line with this beginning was said so far.
-    pub fn heard(&self, beginning: &str) -> Result<usize> {
+    pub fn notifications(&self, beginning: &str) -> Result<usize> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; 4096];
         loop {

@@ -1,4 +1,4 @@
-//! WebSockets, both ends: a visitor's, and the backend's that says everything back.
+//! WebSockets, both ends: a client's, and the backend's that says everything back.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A visitor's end.
+/// A client's end.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: WebSocketStream<S>,
@@ -24,14 +24,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Opens one over a stream that leads to `host`.
     pub async fn open(stream: S, host: &str, path: &str) -> Result<Self> {
         let request = format!("ws://{host}{path}").into_client_request()?;
-        let opened = timeout(PATIENCE, client_async(request, stream)).await.context("no answer")?;
+        let opened = timeout(TIMEOUT, client_async(request, stream)).await.context("no answer")?;
         Ok(Self { stream: opened?.0 })
     }
 
     /// Says something and fails unless exactly that comes back.
     pub async fn echo(&mut self, text: &str) -> Result<()> {
         self.stream.send(Message::text(text)).await?;
-        let heard = timeout(PATIENCE, self.stream.next()).await.context("no echo")?;
+        let heard = timeout(TIMEOUT, self.stream.next()).await.context("no echo")?;
         match heard.context("closed")?? {
             Message::Text(echo) if echo.as_str() == text => Ok(()),
             other => bail!("expected an echo of {text:?}, got {other:?}"),
@@ -48,12 +48,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
             }
         };
-        timeout(PATIENCE, ended).await.context("it stays open")?;
+        timeout(TIMEOUT, ended).await.context("it stays open")?;
         Ok(code)
     }
 }
 
-/// The backend's end, after the upgrade: says everything back until the visitor closes.
+/// The backend's end, after the upgrade: says everything back until the client closes.
 pub async fn echo_all<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
     while let Some(Ok(message)) = socket.next().await {

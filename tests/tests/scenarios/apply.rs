@@ -25,9 +25,9 @@ const OTHER: &str =
     "routes:\n- subdomain: shop\n  balance: random\n  backends: ['[400::9]:81']\n  health: {path: /up}\n";
 
 async fn alice(sandbox: &Sandbox) -> Result<(Controlplane, User)> {
-    let controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    Ok((controller, alice))
+    let controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    Ok((controlplane, alice))
 }
 
 async fn apply(user: &User, sandbox: &Sandbox, file: &str, flags: &str) -> Result<Value> {
@@ -74,8 +74,8 @@ async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(sandbox: &San
 }
 
 async fn one_that_fails_keeps_nobody_back(sandbox: &Sandbox) -> Result<()> {
-    let (controller, alice) = alice(sandbox).await?;
-    let bob = User::create(&controller, sandbox.dir(), "bob").await?;
+    let (controlplane, alice) = alice(sandbox).await?;
+    let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     bob.create_route("-s taken -b [400::1]:81").await?;
     let file = "{routes: [{subdomain: taken, backends: ['[400::1]:81']}, {subdomain: free, backends: ['[400::1]:81']}]}";
     let file = sandbox.write("routes.yaml", file)?.display().to_string();
@@ -100,7 +100,7 @@ async fn on_a_terminal_it_asks(sandbox: &Sandbox) -> Result<()> {
         let log = sandbox.path("terminal.log");
         let mut terminal = Process::start_with("bash", &["-c", &line], &alice.env()?, &log)?;
         let status = terminal.end(Duration::from_secs(15)).await?;
-        let told = terminal.logged()?;
+        let told = terminal.log()?;
         ensure!(status.success() && told.contains("Apply? [y/N]") && told.contains(says), "{status}: {told}");
         ensure!(hosts(&alice).await?.len() == made, "{told}");
     }
@@ -109,8 +109,8 @@ async fn on_a_terminal_it_asks(sandbox: &Sandbox) -> Result<()> {
 
 /// A new name for a route is a creation and a deletion.
 async fn nothing_is_deleted_where_what_comes_in_its_place_failed(sandbox: &Sandbox) -> Result<()> {
-    let (controller, alice) = alice(sandbox).await?;
-    let bob = User::create(&controller, sandbox.dir(), "bob").await?;
+    let (controlplane, alice) = alice(sandbox).await?;
+    let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     bob.create_route("-s new -b [400::1]:81").await?;
     alice.create_route("-s old -b [400::1]:81").await?;
     let file = sandbox.write("routes.yaml", "routes: [{subdomain: new, backends: ['[400::1]:81']}]")?;

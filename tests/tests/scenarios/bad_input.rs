@@ -20,9 +20,9 @@ scenarios![
 ];
 
 async fn alice(sandbox: &Sandbox) -> Result<(Controlplane, User)> {
-    let controller = Controlplane::start_with(sandbox, "reserved_subdomains = [\"www\"]").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    Ok((controller, alice))
+    let controlplane = Controlplane::start_with(sandbox, "reserved_subdomains = [\"www\"]").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    Ok((controlplane, alice))
 }
 
 async fn none_was_made(alice: &User) -> Result<()> {
@@ -138,8 +138,8 @@ async fn keys_are_not_overwritten(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_refuses_wrong_params(sandbox: &Sandbox) -> Result<()> {
-    let (controller, alice) = alice(sandbox).await?;
-    let signer = Signer::of(&alice)?;
+    let (controlplane, alice) = alice(sandbox).await?;
+    let signer = Signer::for_user(&alice)?;
     let good = json!(["[400::1]:81"]);
     let many: Vec<String> = (1..=33).map(|n| format!("[400::{n:x}]:80")).collect();
     let cases: [(Value, &str); 16] = [
@@ -161,9 +161,9 @@ async fn the_api_refuses_wrong_params(sandbox: &Sandbox) -> Result<()> {
         (json!({"subdomain": "x", "backends": good, "balance": "fastest"}), "balance"),
     ];
     for (params, field) in cases {
-        let mut api = Connection::plain(controller.rpc()?).await?;
+        let mut api = Connection::plain(controlplane.rpc()?).await?;
         let reply =
-            signer.call(&mut api, &controller.url(), "routes.create", params.clone()).await?.json()?;
+            signer.call(&mut api, &controlplane.url(), "routes.create", params.clone()).await?.json()?;
         let error = &reply["error"];
         ensure!(error["code"] == -32602, "{params}: {reply}");
         let named = error["data"]["field"].as_str().unwrap_or_default();

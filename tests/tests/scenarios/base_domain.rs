@@ -10,10 +10,10 @@ use webgateway_tests::client::Connection;
 use webgateway_tests::process;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
-use webgateway_tests::signer::{Signer, Stamp, call, send};
+use webgateway_tests::signer::{SignatureParams, Signer, call, send};
 
-use crate::setup::full::Complete;
-use crate::setup::standalone::Standalone;
+use crate::setup::full::FullSetup;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     a_page_says_what_this_is,
@@ -29,8 +29,8 @@ const BASE: &str = "gw.example";
 const URL: &str = "https://gw.example/rpc";
 
 async fn a_page_says_what_this_is(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let setup = FullSetup::start(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let page = client.get(BASE, "/").await?.expect(200)?;
         ensure!(page.text().contains("webgateway"), "{page:?}");
         client.get(BASE, "/nowhere").await?.expect(404)?;
@@ -39,9 +39,9 @@ async fn a_page_says_what_this_is(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_is_reached_from_outside(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let signer = Signer::of(&world.alice)?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let setup = FullSetup::start(sandbox).await?;
+    let signer = Signer::for_user(&setup.alice)?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let document = client.get(BASE, "/openrpc.json").await?.expect(200)?.json()?;
         ensure!(document["openrpc"].is_string(), "{document}");
         let mut api = client.connect(BASE).await?;
@@ -56,9 +56,9 @@ async fn the_api_is_reached_from_outside(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn gwctl_says_why_a_name_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     // Names are resolved by gwctl itself, and localhost leads to the gateway: it has no such name.
-    let root = sandbox.write("root.pem", &world.controller.root().await?)?.display().to_string();
+    let root = sandbox.write("root.pem", &setup.controlplane.root().await?)?.display().to_string();
     for url in ["https://localhost/rpc", "http://localhost/rpc"] {
         let args = ["-u", url, "health"].map(str::to_owned);
         let refused = process::run("gwctl", &args, &[("SSL_CERT_FILE", &root)]).await?;
@@ -68,13 +68,13 @@ async fn gwctl_says_why_a_name_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn what_was_signed_for_elsewhere_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let signer = Signer::of(&world.alice)?;
+    let setup = FullSetup::start(sandbox).await?;
+    let signer = Signer::for_user(&setup.alice)?;
     let body = call("routes.list", json!({})).to_string();
     // A request captured on the way to another gateway.
-    let foreign = signer.post("https://other.example/rpc", &body, &Stamp::fresh())?;
+    let foreign = signer.post("https://other.example/rpc", &body, &SignatureParams::fresh())?;
     let (head, body) = foreign.into_parts();
-    let mut api = world.visitor()?.connect(BASE).await?;
+    let mut api = setup.client()?.connect(BASE).await?;
     let mut replayed = api.request(Method::POST, BASE, "/rpc").body(Full::from(body))?;
     replayed.headers_mut().extend(head.headers);
     api.send(replayed).await?.expect(401)?;
@@ -82,41 +82,41 @@ async fn what_was_signed_for_elsewhere_is_refused(sandbox: &Sandbox) -> Result<(
 }
 
 async fn too_much_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let large = Full::from(vec![b' '; (1 << 20) + 1]);
-    let mut api = world.visitor()?.h2().connect(BASE).await?;
+    let mut api = setup.client()?.h2().connect(BASE).await?;
     let post = api.request(Method::POST, BASE, "/rpc").body(large)?;
     api.send(post).await?.expect(413)?;
-    Connection::plain(world.gateway.http()).await?.get(BASE, "/rpc").await?.expect(308)?;
+    Connection::plain(setup.gateway.http()).await?.get(BASE, "/rpc").await?.expect(308)?;
     Ok(())
 }
 
 /// Unsigned bodies of 70 MiB together, each without its last byte.
 async fn bodies_that_never_end_keep_nobody_out(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let head = "POST /rpc HTTP/1.1\r\nhost: gw.example\r\ncontent-type: application/json\r\n";
     let announced = 1 << 20;
     let bytes = [format!("{head}content-length: {announced}\r\n\r\n").as_bytes(), &vec![b' '; announced - 1]]
         .concat();
     let mut flood = Vec::new();
     for _ in 0..70 {
-        let mut stream = world.visitor()?.tls(BASE).await?;
+        let mut stream = setup.client()?.tls(BASE).await?;
         // Those that give way to others are closed.
         let _ = stream.write_all(&bytes).await;
         flood.push(stream);
     }
-    let mut api = world.visitor()?.connect(BASE).await?;
+    let mut api = setup.client()?.connect(BASE).await?;
     let version = Request::post(URL).header("content-type", "application/json");
     let body = Bytes::from(call("version", json!({})).to_string());
     send(&mut api, version.body(body)?).await?.expect(200)?;
-    let signer = Signer::of(&world.alice)?;
+    let signer = Signer::for_user(&setup.alice)?;
     signer.call(&mut api, URL, "routes.list", json!({})).await?.expect(200)?;
     Ok(())
 }
 
 async fn without_a_controlplane_the_api_is_away(sandbox: &Sandbox) -> Result<()> {
-    let world = Standalone::start(sandbox, |_| {}).await?;
-    let reply = world.visitor()?.get(BASE, "/openrpc.json").await?;
+    let setup = StandaloneSetup::start(sandbox, |_| {}).await?;
+    let reply = setup.client()?.get(BASE, "/openrpc.json").await?;
     ensure!(reply.status == 503, "{reply:?}");
     Ok(())
 }

@@ -7,13 +7,13 @@ use time::OffsetDateTime;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::feed_file::FeedFile;
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     a_certificate_is_served_once_its_time_has_come,
@@ -35,44 +35,42 @@ async fn a_certificate_is_served_once_its_time_has_come(sandbox: &Sandbox) -> Re
     let base = authority.issue_for(&NAMES, begins..begins + DAY)?;
     let own = authority.issue(&["own.example"])?;
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &base);
-    file.certificate("own.example", &["own.example"], &own);
-    file.terminated(HOST, &[backend.address()]).terminated("own.example", &[backend.address()]);
-    let setup = Setup::from_file(file.write()?, authority.root());
-    let gateway = Gateway::start_unready(sandbox, &setup)?;
-    let visitor = gateway.visitor()?;
-    eventually("the routes are served", AHEAD, async || visitor.get("own.example", "/").await?.expect(200))
+    file.add_certificate("own.example", &["own.example"], &own);
+    file.add_terminated(HOST, &[backend.address()]).add_terminated("own.example", &[backend.address()]);
+    let config = GatewayConfig::from_file(file.write()?, authority.root());
+    let gateway = Gateway::start_unready(sandbox, &config)?;
+    let client = gateway.client()?;
+    eventually("the routes are served", AHEAD, async || client.get("own.example", "/").await?.expect(200))
         .await?;
-    ensure!(OffsetDateTime::now_utc() < begins, "the machine is too slow for this story");
+    ensure!(OffsetDateTime::now_utc() < begins, "the machine is too slow for this scenario");
     let unready = gateway.ready().await.err().context("it is ready")?.to_string();
-    ensure!(visitor.tls(HOST).await.is_err(), "served before its time");
+    ensure!(client.tls(HOST).await.is_err(), "served before its time");
     ensure!(unready.contains("503") && unready.contains("check the clock"), "{unready}");
     eventually("it is ready", AHEAD * 3, async || gateway.ready().await).await?;
     ensure!(OffsetDateTime::now_utc() >= begins.replace_nanosecond(0)?, "ready before its time");
-    visitor.get(HOST, "/").await?.expect(200).map(drop)
+    client.get(HOST, "/").await?.expect(200).map(drop)
 }
 
 async fn the_one_before_serves_until_then(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let mut setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
     let other = Authority::new()?;
     let begins = OffsetDateTime::now_utc() + AHEAD;
     let renewed = other.issue_for(&NAMES, begins..begins + DAY)?;
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &renewed);
-    file.terminated(HOST, &[backend.address()]).terminated("second.gw.example", &[backend.address()]);
-    world.change(|held| *held = file)?;
-    let visitor = world.visitor()?;
-    eventually("the file is loaded", AHEAD, async || {
-        visitor.get("second.gw.example", "/").await?.expect(200)
-    })
-    .await?;
-    world.gateway.ready().await?;
-    let later = webgateway_tests::client::Client::new(world.gateway.https(), other.root())?;
+    file.add_terminated(HOST, &[backend.address()]).add_terminated("second.gw.example", &[backend.address()]);
+    setup.change(|held| *held = file)?;
+    let client = setup.client()?;
+    eventually("the file is loaded", AHEAD, async || client.get("second.gw.example", "/").await?.expect(200))
+        .await?;
+    setup.gateway.ready().await?;
+    let later = webgateway_tests::client::Client::new(setup.gateway.https(), other.root())?;
     eventually("the renewed one is served", AHEAD * 3, async || later.get(HOST, "/").await?.expect(200))
         .await?;
-    ensure!(visitor.tls(HOST).await.is_err(), "the one before is served still");
+    ensure!(client.tls(HOST).await.is_err(), "the one before is served still");
     Ok(())
 }
 
@@ -82,9 +80,9 @@ async fn an_expired_one_is_served_rather_than_none(sandbox: &Sandbox) -> Result<
     let now = OffsetDateTime::now_utc();
     let base = authority.issue_for(&NAMES, now - DAY * 2..now - DAY)?;
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &base);
-    let setup = Setup::from_file(file.write()?, authority.root());
-    let gateway = Gateway::start(sandbox, &setup).await?;
-    let refused = gateway.visitor()?.tls(HOST).await.err().context("the visitor takes it")?;
+    let config = GatewayConfig::from_file(file.write()?, authority.root());
+    let gateway = Gateway::start(sandbox, &config).await?;
+    let refused = gateway.client()?.tls(HOST).await.err().context("the client takes it")?;
     ensure!(format!("{refused:#}").contains("expired"), "{refused:#}");
     Ok(())
 }

@@ -13,7 +13,7 @@ use webgateway_tests::scenarios;
 use webgateway_tests::signer::Signer;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![a_route_is_served_within_50_ms, a_change_with_1000_open_websockets];
 
@@ -22,14 +22,14 @@ const SOON: Duration = Duration::from_millis(50);
 
 /// Creates a route and measures from the answer to the first good request over a warm connection.
 async fn create_and_use(
-    world: &Complete,
+    setup: &FullSetup,
     api: &mut Connection,
     warm: &mut Connection,
     name: &str,
 ) -> Result<Duration> {
     let params = json!({"subdomain": name, "backends": ["[400::1]:8080"]});
-    let signer = Signer::of(&world.alice)?;
-    signer.call(api, &world.controller.url(), "routes.create", params).await?.expect(200)?;
+    let signer = Signer::for_user(&setup.alice)?;
+    signer.call(api, &setup.controlplane.url(), "routes.create", params).await?.expect(200)?;
     let created = Instant::now();
     let host = format!("{name}.gw.example");
     while warm.get(&host, "/").await?.status != 200 {
@@ -40,13 +40,13 @@ async fn create_and_use(
 }
 
 async fn a_route_is_served_within_50_ms(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let mut api = Connection::plain(world.controller.rpc()?).await?;
-    let mut warm = world.visitor()?.connect("gw.example").await?;
+    let mut api = Connection::plain(setup.controlplane.rpc()?).await?;
+    let mut warm = setup.client()?.connect("gw.example").await?;
     let mut took = Vec::new();
     for n in 0..41 {
-        took.push(create_and_use(&world, &mut api, &mut warm, &format!("r{n}")).await?);
+        took.push(create_and_use(&setup, &mut api, &mut warm, &format!("r{n}")).await?);
     }
     took.sort_unstable();
     let median = took[took.len() / 2];
@@ -56,19 +56,19 @@ async fn a_route_is_served_within_50_ms(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_change_with_1000_open_websockets(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s app -b [400::1]:8080").await?;
-    let changing = world.alice.create_route("-s other -b [400::1]:8080").await?;
-    world.answers("app.gw.example", 200).await?;
-    world.answers("other.gw.example", 200).await?;
-    let visitor = world.visitor()?;
+    setup.alice.create_route("-s app -b [400::1]:8080").await?;
+    let changing = setup.alice.create_route("-s other -b [400::1]:8080").await?;
+    setup.wait_for_status("app.gw.example", 200).await?;
+    setup.wait_for_status("other.gw.example", 200).await?;
+    let client = setup.client()?;
     let mut opening = JoinSet::new();
     let mut sockets = Vec::new();
     for started in 0..1000 {
-        let visitor = visitor.clone();
+        let client = client.clone();
         opening.spawn(async move {
-            WebSocket::open(visitor.tls("app.gw.example").await?, "app.gw.example", "/ws").await
+            WebSocket::open(client.tls("app.gw.example").await?, "app.gw.example", "/ws").await
         });
         if started >= 50 {
             sockets.push(opening.join_next().await.context("none")???);
@@ -78,10 +78,10 @@ async fn a_change_with_1000_open_websockets(sandbox: &Sandbox) -> Result<()> {
         sockets.push(opened??);
     }
     ensure!(sockets.len() == 1000);
-    world.alice.json(["routes", "update", "-r", &changing, "-b", "[400::2]:8080"]).await?;
-    world.answers("other.gw.example", 502).await?;
-    world.alice.gwctl(["routes", "delete", "-r", &changing]).await?;
-    world.answers("other.gw.example", 503).await?;
+    setup.alice.json(["routes", "update", "-r", &changing, "-b", "[400::2]:8080"]).await?;
+    setup.wait_for_status("other.gw.example", 502).await?;
+    setup.alice.gwctl(["routes", "delete", "-r", &changing]).await?;
+    setup.wait_for_status("other.gw.example", 503).await?;
     for socket in &mut sockets {
         socket.echo("still here").await?;
     }

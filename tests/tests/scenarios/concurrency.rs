@@ -1,4 +1,4 @@
-//! Many callers at once: one of them wins, and each is told the truth.
+//! MultiNodeSetup callers at once: one of them wins, and each is told the truth.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use webgateway_tests::client::Connection;
 use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
-use webgateway_tests::signer::{Signer, Stamp, call, send};
+use webgateway_tests::signer::{SignatureParams, Signer, call, send};
 
 scenarios![
     a_hundred_callers_claim_one_host,
@@ -25,9 +25,9 @@ scenarios![
 ];
 
 /// The `number`th caller, whose key the controlplane knows.
-fn caller(controller: &Controlplane, number: u8) -> Result<Signer> {
+fn caller(controlplane: &Controlplane, number: u8) -> Result<Signer> {
     let signer = Signer::from_seed([number; 32], &format!("caller{number}.pub"))?;
-    signer.publish(&controller.keys())?;
+    signer.publish(&controlplane.keys())?;
     Ok(signer)
 }
 
@@ -60,14 +60,14 @@ fn sorted(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
 }
 
 async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
     let body = call("routes.create", json!({"subdomain": "gold", "backends": ["[400::1]:80"]})).to_string();
     let claim = |number| {
-        let signer = caller(&controller, number)?;
-        Ok(vec![signer.post(&controller.url(), &body, &Stamp::fresh())?])
+        let signer = caller(&controlplane, number)?;
+        Ok(vec![signer.post(&controlplane.url(), &body, &SignatureParams::fresh())?])
     };
     let claims = (0..100).map(claim).collect::<Result<_>>()?;
-    let answers = at_once(controller.rpc()?, claims).await?;
+    let answers = at_once(controlplane.rpc()?, claims).await?;
     let (won, lost) = sorted(&answers);
     ensure!(won.len() == 1 && lost.len() == 99, "{} won, {} lost", won.len(), lost.len());
     let [owner, id] = ["owner", "id"].map(|field| won[0][field].as_str().unwrap_or_default());
@@ -80,14 +80,14 @@ async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
-    let signer = caller(&controller, 1)?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let signer = caller(&controlplane, 1)?;
     let id = Uuid::now_v7().to_string();
     let params = json!({"id": id, "subdomain": "once", "backends": ["[400::1]:80"]});
     let body = call("routes.create", params).to_string();
-    let retry = || signer.post(&controller.url(), &body, &Stamp::fresh());
+    let retry = || signer.post(&controlplane.url(), &body, &SignatureParams::fresh());
     let retries = (0..50).map(|_| (0..20).map(|_| retry()).collect::<Result<_>>()).collect::<Result<_>>()?;
-    let answers = at_once(controller.rpc()?, retries).await?;
+    let answers = at_once(controlplane.rpc()?, retries).await?;
     let (made, refused) = sorted(&answers);
     ensure!(
         made.len() == 1000 && refused.is_empty(),
@@ -98,8 +98,8 @@ async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
     let different: BTreeSet<String> = made.iter().map(|route| route.to_string()).collect();
     ensure!(different.len() == 1 && made[0]["id"] == id.as_str(), "{different:?}");
 
-    let mut api = Connection::plain(controller.rpc()?).await?;
-    let url = controller.url();
+    let mut api = Connection::plain(controlplane.rpc()?).await?;
+    let url = controlplane.url();
     let list = signer.call(&mut api, &url, "routes.list", json!({})).await?.json()?;
     ensure!(list["result"]["routes"].as_array().map(Vec::len) == Some(1), "{list}");
     let audit = signer.call(&mut api, &url, "audit.list", json!({})).await?.json()?;
@@ -108,9 +108,9 @@ async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
-    let (signer, url) = (caller(&controller, 1)?, controller.url());
-    let mut api = Connection::plain(controller.rpc()?).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let (signer, url) = (caller(&controlplane, 1)?, controlplane.url());
+    let mut api = Connection::plain(controlplane.rpc()?).await?;
     let params = json!({"subdomain": "app", "backends": ["[400::1]:80"]});
     let mut route = signer.call(&mut api, &url, "routes.create", params).await?.json()?["result"].take();
     for round in 0..5 {
@@ -118,10 +118,14 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
             let backend = format!("[400::{round}:{n}]:8080");
             let change =
                 json!({"id": route["id"], "backends": [backend], "expected_version": route["version"]});
-            Ok(vec![signer.post(&url, &call("routes.update", change).to_string(), &Stamp::fresh())?])
+            Ok(vec![signer.post(
+                &url,
+                &call("routes.update", change).to_string(),
+                &SignatureParams::fresh(),
+            )?])
         };
         let updates = (1..=50).map(update).collect::<Result<_>>()?;
-        let answers = at_once(controller.rpc()?, updates).await?;
+        let answers = at_once(controlplane.rpc()?, updates).await?;
         let (won, lost) = sorted(&answers);
         ensure!(won.len() == 1 && lost.len() == 49, "{} won, {} lost", won.len(), lost.len());
         for error in lost {
@@ -137,18 +141,18 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
 
 /// Good ones, ones of a host that is taken, ones with bad backends, mixed: no failure is a neighbour's.
 async fn many_claims_of_one_caller_are_each_answered_for_themselves(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
-    let (signer, url) = (caller(&controller, 1)?, controller.url());
-    let mut api = Connection::plain(controller.rpc()?).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let (signer, url) = (caller(&controlplane, 1)?, controlplane.url());
+    let mut api = Connection::plain(controlplane.rpc()?).await?;
     let params = json!({"subdomain": "taken", "backends": ["[400::1]:80"]});
     signer.call(&mut api, &url, "routes.create", params).await?.expect(200)?;
     let claim = |n: usize| {
         let name = if n.is_multiple_of(2) { format!("r{n}") } else { "taken".to_owned() };
         let claim = json!({"subdomain": name, "backends": ["[400::1]:80"]});
-        signer.post(&url, &call("routes.create", claim).to_string(), &Stamp::fresh())
+        signer.post(&url, &call("routes.create", claim).to_string(), &SignatureParams::fresh())
     };
     let claims = (0..40).map(|c| (0..5).map(|n| claim(c * 5 + n)).collect::<Result<_>>());
-    let answers = at_once(controller.rpc()?, claims.collect::<Result<_>>()?).await?;
+    let answers = at_once(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
     let (won, lost) = sorted(&answers);
     ensure!(won.len() == 100 && lost.len() == 100, "{} won, {} lost", won.len(), lost.len());
     ensure!(lost.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", lost.first());

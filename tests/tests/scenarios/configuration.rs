@@ -120,9 +120,9 @@ async fn a_flag_beats_a_variable_beats_the_file(sandbox: &Sandbox) -> Result<()>
 
 /// Starts a controlplane that must refuse, and returns what it says.
 async fn refuses(sandbox: &Sandbox) -> Result<String> {
-    let mut controller = Controlplane::start_unready(sandbox, "")?;
-    let status = controller.process().end(std::time::Duration::from_secs(15)).await?;
-    let log = controller.process().logged()?;
+    let mut controlplane = Controlplane::start_unready(sandbox, "")?;
+    let status = controlplane.process().end(std::time::Duration::from_secs(15)).await?;
+    let log = controlplane.process().log()?;
     ensure!(status.code().is_some_and(|code| code != 0), "{status}: {log}");
     Ok(log)
 }
@@ -142,11 +142,11 @@ async fn a_corrupt_database_is_not_touched(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_database_of_a_newer_build_is_not_touched(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
-    controller.process().signal(nix::sys::signal::Signal::SIGTERM)?;
-    controller.process().end(std::time::Duration::from_secs(10)).await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    controlplane.process().signal(nix::sys::signal::Signal::SIGTERM)?;
+    controlplane.process().end(std::time::Duration::from_secs(10)).await?;
     let newer = "INSERT INTO __diesel_schema_migrations(version) VALUES ('99990101000000');";
-    let changed = std::process::Command::new("sqlite3").arg(controller.database()).arg(newer).status();
+    let changed = std::process::Command::new("sqlite3").arg(controlplane.database()).arg(newer).status();
     if !changed.is_ok_and(|status| status.success()) {
         // Without sqlite3 here; the store's own tests tell it too.
         return Ok(());
@@ -181,7 +181,7 @@ async fn a_second_controlplane_is_refused(sandbox: &Sandbox) -> Result<()> {
     let mut first = Controlplane::start(sandbox).await?;
     let log = refuses(sandbox).await?;
     ensure!(log.contains("8080") || log.contains("gateway.db") || log.contains("feed.sock"), "{log}");
-    first.process().must_run()?;
+    first.process().ensure_running()?;
     webgateway_tests::client::Connection::plain(first.rpc()?)
         .await?
         .get("127.0.0.1:8080", "/openrpc.json")

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::client::{rest, tcp};
 use webgateway_tests::feed_file::FeedFile;
 use webgateway_tests::netns::overlay;
@@ -18,8 +18,8 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::full::Complete;
-use crate::setup::standalone::Standalone;
+use crate::setup::full::FullSetup;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     whoever_half_closes_gets_its_answer,
@@ -41,19 +41,19 @@ const LARGE: usize = 20 * 1024 * 1024;
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn world(sandbox: &Sandbox, backends: &[SocketAddr]) -> Result<Standalone> {
+async fn setup(sandbox: &Sandbox, backends: &[SocketAddr]) -> Result<StandaloneSetup> {
     let routes = |file: &mut FeedFile| {
-        file.terminated(HOST, &backends[..1]).passthrough("pass.example.org", &backends[1..]);
+        file.add_terminated(HOST, &backends[..1]).add_passthrough("pass.example.org", &backends[1..]);
     };
     // On 127.0.0.1 alone: port 80 of the overlay is a backend's.
-    Standalone::start_with(sandbox, routes, |setup| setup.number(1)).await
+    StandaloneSetup::start_with(sandbox, routes, |config| config.number(1)).await
 }
 
 /// A connection of each kind that takes HTTP/1.1, the host to ask there, and what the path to a backend begins with.
-async fn listeners(world: &Standalone) -> Result<Vec<(Box<dyn Stream>, &'static str, &'static str)>> {
+async fn listeners(setup: &StandaloneSetup) -> Result<Vec<(Box<dyn Stream>, &'static str, &'static str)>> {
     Ok(vec![
-        (Box::new(world.visitor()?.tls(HOST).await?), HOST, ""),
-        (Box::new(tcp(world.gateway.http()).await?), "pass.example.org", CHALLENGE),
+        (Box::new(setup.client()?.tls(HOST).await?), HOST, ""),
+        (Box::new(tcp(setup.gateway.http()).await?), "pass.example.org", CHALLENGE),
     ])
 }
 
@@ -72,22 +72,22 @@ fn ends_with_ok(answer: &[u8], status: u16, length: usize) -> Result<()> {
 
 async fn whoever_half_closes_gets_its_answer(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
-    let world = world(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for round in 0..5 {
-        for (mut stream, host, prefix) in listeners(&world).await? {
+        for (mut stream, host, prefix) in listeners(&setup).await? {
             let request = format!("GET {prefix}/slow/300 HTTP/1.1\r\nHost: {host}\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             stream.shutdown().await?;
             ends_with_ok(&rest(&mut stream).await?, 200, 4).with_context(|| format!("{host} {round}"))?;
         }
         for (host, status) in [(HOST, 308), ("nobody.example.org", 503)] {
-            let mut stream = tcp(world.gateway.http()).await?;
+            let mut stream = tcp(setup.gateway.http()).await?;
             stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
             stream.shutdown().await?;
             let answer = String::from_utf8(rest(&mut stream).await?)?;
             ensure!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.ends_with('\n'), "{answer}");
         }
-        let mut stream = world.visitor()?.h2().tls(HOST).await?;
+        let mut stream = setup.client()?.h2().tls(HOST).await?;
         stream.write_all(&h2::opening()).await?;
         stream.write_all(&h2::get(1, HOST, "/slow/300")).await?;
         stream.shutdown().await?;
@@ -101,8 +101,8 @@ async fn whoever_half_closes_gets_its_answer(sandbox: &Sandbox) -> Result<()> {
 
 async fn whoever_half_closes_gets_an_answer_of_any_size(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
-    let world = world(sandbox, &backends.each_ref().map(Backend::address)).await?;
-    for (mut stream, host, prefix) in listeners(&world).await? {
+    let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    for (mut stream, host, prefix) in listeners(&setup).await? {
         let request = format!("GET {prefix}/bytes/{LARGE} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         stream.shutdown().await?;
@@ -114,9 +114,9 @@ async fn whoever_half_closes_gets_an_answer_of_any_size(sandbox: &Sandbox) -> Re
 }
 
 async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
-    let silent = Backend::raw(overlay(1, 8080), Raw::Silence).await?;
-    let too = Backend::raw(overlay(1, 80), Raw::Silence).await?;
-    let world = world(sandbox, &[silent.address(), too.address()]).await?;
+    let silent = Backend::raw(overlay(1, 8080), RawBehaviour::Silence).await?;
+    let too = Backend::raw(overlay(1, 80), RawBehaviour::Silence).await?;
+    let setup = setup(sandbox, &[silent.address(), too.address()]).await?;
     let open = async |expected: u64| {
         eventually("the backends' connections", Duration::from_secs(5), async || {
             let open = silent.open() + too.open();
@@ -126,13 +126,13 @@ async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
         .await
     };
     // TLS without its own end.
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
     open(1).await?;
     drop(stream);
     open(0).await?;
     // A reset.
-    let mut stream = tcp(world.gateway.http()).await?;
+    let mut stream = tcp(setup.gateway.http()).await?;
     let request = format!("GET {CHALLENGE}/x HTTP/1.1\r\nHost: pass.example.org\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     open(1).await?;
@@ -142,10 +142,10 @@ async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_answers_whoever_half_closes(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     for _ in 0..10 {
-        let mut node = world.visitor()?.tls("gw.example").await?;
-        let mut direct = tcp(world.controller.rpc()?).await?;
+        let mut node = setup.client()?.tls("gw.example").await?;
+        let mut direct = tcp(setup.controlplane.rpc()?).await?;
         let streams: [&mut dyn Stream; 2] = [&mut node, &mut direct];
         for stream in streams {
             let request = "POST /rpc HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 2\r\n\r\n{}";
@@ -192,11 +192,11 @@ async fn upload_meanwhile(stream: Box<dyn Stream>, head: &str, length: usize) ->
 async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
     let mut early = format!("HTTP/1.1 413 Too Large\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
     early.resize(early.len() + LARGE, b'x');
-    let backend = Backend::raw(overlay(1, 8080), Raw::AnswerAndRead(early.clone())).await?;
-    let too = Backend::raw(overlay(1, 80), Raw::AnswerAndRead(early)).await?;
-    let world = world(sandbox, &[backend.address(), too.address()]).await?;
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(early.clone())).await?;
+    let too = Backend::raw(overlay(1, 80), RawBehaviour::RespondAndRead(early)).await?;
+    let setup = setup(sandbox, &[backend.address(), too.address()]).await?;
     for round in 0..3 {
-        for (stream, host, prefix) in listeners(&world).await? {
+        for (stream, host, prefix) in listeners(&setup).await? {
             // A challenge is only ever got.
             let method = if prefix.is_empty() { "POST" } else { "GET" };
             let head = format!(
@@ -207,13 +207,13 @@ async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
             ends_with_ok(&answer, 413, LARGE).context(host)?;
         }
         // Answers of our own.
-        for (mut stream, _, _) in listeners(&world).await? {
+        for (mut stream, _, _) in listeners(&setup).await? {
             let head = "POST / HTTP/1.1\r\nHost: nobody.gw.example\r\nConnection: close\r\nContent-Length: 20971520\r\n\r\n";
             let answer = upload(&mut *stream, head, LARGE).await.with_context(|| format!("ours {round}"))?;
             let answer = String::from_utf8(answer)?;
             ensure!(answer.contains("HTTP/1.1 503") || answer.contains("HTTP/1.1 421"), "{answer}");
         }
-        let mut connection = world.visitor()?.h2().connect(HOST).await?;
+        let mut connection = setup.client()?.h2().connect(HOST).await?;
         let body = Full::from(vec![b'x'; LARGE]);
         let reply =
             connection.send(connection.request(Method::POST, HOST, "/").body(body)?).await?.expect(413)?;
@@ -223,10 +223,10 @@ async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_refuses_an_upload_readably(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     for framing in ["Content-Length: 20971520\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1400000\r\n"] {
-        let mut node = world.visitor()?.tls("gw.example").await?;
-        let mut direct = tcp(world.controller.rpc()?).await?;
+        let mut node = setup.client()?.tls("gw.example").await?;
+        let mut direct = tcp(setup.controlplane.rpc()?).await?;
         let streams: [&mut dyn Stream; 2] = [&mut node, &mut direct];
         for (n, stream) in streams.into_iter().enumerate() {
             let head = format!("POST /rpc HTTP/1.1\r\nHost: gw.example\r\nConnection: close\r\n{framing}");
@@ -257,9 +257,9 @@ async fn cancel(stream: &mut impl Stream, bursts: u32, burst: u32) -> Result<u32
 
 async fn a_page_of_cancelled_requests_is_no_attack(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
-    let world = world(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for burst in [25, 100] {
-        let mut stream = world.visitor()?.h2().tls(HOST).await?;
+        let mut stream = setup.client()?.h2().tls(HOST).await?;
         stream.write_all(&h2::opening()).await?;
         ensure!(cancel(&mut stream, 2, burst).await? == 2 * burst, "cut after {burst} in one write");
         stream.write_all(&h2::get(10_001, HOST, "/slow/1")).await?;
@@ -270,12 +270,12 @@ async fn a_page_of_cancelled_requests_is_no_attack(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-/// Many requests cancelled one by one are what a burst of them is (CVE-2023-44487).
+/// MultiNodeSetup requests cancelled one by one are what a burst of them is (CVE-2023-44487).
 async fn a_flood_of_cancelled_requests_is(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
-    let world = world(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for (bursts, burst) in [(2000, 1), (40, 50), (4, 1000)] {
-        let mut stream = world.visitor()?.h2().tls(HOST).await?;
+        let mut stream = setup.client()?.h2().tls(HOST).await?;
         stream.write_all(&h2::opening()).await?;
         let cancelled = cancel(&mut stream, bursts, burst).await?;
         ensure!(cancelled < bursts * burst, "{bursts} times {burst} are taken");
@@ -290,11 +290,11 @@ async fn stalled_uploads_hold_up_no_others(sandbox: &Sandbox) -> Result<()> {
     unread.listen(16)?;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let other = "other.gw.example";
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]).terminated(other, &[overlay(2, 8080)]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]).add_terminated(other, &[overlay(2, 8080)]);
     })
     .await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let body = Bytes::from(vec![b'x'; 8 * 1024 * 1024]);
     for _ in 0..6 {
         let request = connection.request(Method::POST, other, "/").body(Full::from(body.clone()))?;

@@ -118,7 +118,7 @@ async fn it_answers_over_tcp(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn garbage_is_no_harm(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     let full = query(1, &question(ZONE, TXT));
     for end in 0..full.len() {
@@ -133,5 +133,5 @@ async fn garbage_is_no_harm(sandbox: &Sandbox) -> Result<()> {
     stream.write_all(&[0xff, 0xff, 1, 2, 3]).await?;
     drop(stream);
     ask(ZONE, SOA).await?;
-    controller.process().must_run()
+    controlplane.process().ensure_running()
 }

@@ -10,14 +10,14 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use rustls_pki_types::ServerName;
 use tokio::task::spawn_blocking;
 use webgateway_tests::authority::{Authority, roots};
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::process::{self, Process, installed};
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     it_is_skipped_in_records_of_any_size,
@@ -129,26 +129,31 @@ fn ask(address: SocketAddr, config: &Arc<ClientConfig>, count: usize, sent: Sent
 }
 
 /// Fails unless early data is skipped, and what comes behind it is answered.
-async fn is_skipped(world: &Standalone, config: &Arc<ClientConfig>, count: usize, sent: Sent) -> Result<()> {
-    visit(config, &world.authority, HOST)?;
-    let (config, address) = (Arc::clone(config), world.gateway.https());
+async fn is_skipped(
+    setup: &StandaloneSetup,
+    config: &Arc<ClientConfig>,
+    count: usize,
+    sent: Sent,
+) -> Result<()> {
+    visit(config, &setup.authority, HOST)?;
+    let (config, address) = (Arc::clone(config), setup.gateway.https());
     let (answer, accepted) = spawn_blocking(move || ask(address, &config, count, sent)).await??;
     ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"/after\""), "{answer}");
     ensure!(!accepted, "early data can be replayed by anybody");
     Ok(())
 }
 
-async fn app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
 async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = app(sandbox).await?;
+    let (setup, _backend) = app(sandbox).await?;
     let mut wrong = Vec::new();
     // Up to 90 KiB with what the records cost.
     for (record, most) in [
@@ -159,10 +164,10 @@ async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
         (Some(9000), 4 * MOST),
         (None, 4 * MOST),
     ] {
-        let config = config(world.authority.root(), record)?;
+        let config = config(setup.authority.root(), record)?;
         for count in [1, 1000, 5000, MOST, 2 * MOST, most] {
             for sent in [Sent::WithTheHello, Sent::Behind, Sent::InPieces] {
-                let skipped = is_skipped(&world, &config, count, sent).await;
+                let skipped = is_skipped(&setup, &config, count, sent).await;
                 let what = format!("{count} bytes in records of {record:?}, {sent:?}");
                 wrong.extend(skipped.err().map(|error| format!("{what}: {error:#}")));
             }
@@ -173,12 +178,12 @@ async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn its_end_is_found_wherever_it_is(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = app(sandbox).await?;
-    let config = config(world.authority.root(), Some(1500))?;
+    let (setup, _backend) = app(sandbox).await?;
+    let config = config(setup.authority.root(), Some(1500))?;
     let mut wrong = Vec::new();
     // The end of the handshake and the request come to lie on both sides of what the TLS library keeps.
     for count in (17_800..18_500).step_by(10) {
-        let skipped = is_skipped(&world, &config, count, Sent::Behind).await;
+        let skipped = is_skipped(&setup, &config, count, Sent::Behind).await;
         wrong.extend(skipped.err().map(|error| format!("{count} bytes: {error:#}")));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -189,8 +194,8 @@ async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
     if installed("openssl").is_none() {
         return Ok(());
     }
-    let (world, _backend) = app(sandbox).await?;
-    let issued = world.authority.issue(&[HOST])?;
+    let (setup, _backend) = app(sandbox).await?;
+    let issued = setup.authority.issue(&[HOST])?;
     let (chain, key) =
         (sandbox.write("elsewhere.pem", &issued.chain)?, sandbox.write("elsewhere.key", &issued.key)?);
     let early = sandbox.write("early", &"x".repeat(4 * MOST))?;
@@ -215,7 +220,7 @@ async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
         process::run("sh", &visit(elsewhere, format!("-sess_out {}", session.display())), &[]).await?;
     for split in ["", "-split_send_frag 600 -max_send_frag 600", "-max_send_frag 4096"] {
         let more = format!("-sess_in {} -early_data {} {split}", session.display(), early.display());
-        let seen = process::run("sh", &visit(world.gateway.https(), more), &[]).await?;
+        let seen = process::run("sh", &visit(setup.gateway.https(), more), &[]).await?;
         ensure!(seen.stdout.contains("Early data was rejected"), "{first:?} {seen:?}");
         ensure!(
             seen.stdout.contains("HTTP/1.0 200") || seen.stdout.contains("HTTP/1.1 200"),
@@ -226,15 +231,15 @@ async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn it_goes_through_to_a_backend_of_a_passthrough(sandbox: &Sandbox) -> Result<()> {
-    let backend = Backend::raw(overlay(1, 8443), Raw::Echo).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(PASSED, &[backend.address()]);
+    let backend = Backend::raw(overlay(1, 8443), RawBehaviour::Echo).await?;
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(PASSED, &[backend.address()]);
     })
     .await?;
     for (record, count) in [(Some(32), 1), (Some(32), MOST), (None, MOST)] {
-        let config = config(world.authority.root(), record)?;
-        visit(&config, &world.authority, PASSED)?;
-        let address = world.gateway.https();
+        let config = config(setup.authority.root(), record)?;
+        visit(&config, &setup.authority, PASSED)?;
+        let address = setup.gateway.https();
         let echoed = spawn_blocking(move || -> Result<(Vec<u8>, Vec<u8>)> {
             let (mut stream, _, flight) = begin(address, &config, PASSED, count, Sent::WithTheHello)?;
             let mut echoed = vec![0; flight.len()];

@@ -7,14 +7,14 @@ use anyhow::{Result, ensure};
 use http::Method;
 use http_body_util::Full;
 use webgateway_tests::authority::Authority;
-use webgateway_tests::backend::{Backend, BlackHole, Raw};
+use webgateway_tests::backend::{Backend, BlackHole, RawBehaviour};
 use webgateway_tests::client::Client;
-use webgateway_tests::netns::{overlay, vanish};
+use webgateway_tests::netns::{overlay, remove_address};
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     round_robin_takes_turns,
@@ -40,15 +40,15 @@ scenarios![
 const HOST: &str = "app.gw.example";
 const QUICK: &str = "[limits]\nconnect_timeout = \"400ms\"\nresponse_timeout = \"400ms\"";
 
-async fn quick(sandbox: &Sandbox, backends: &[std::net::SocketAddr]) -> Result<Standalone> {
+async fn quick(sandbox: &Sandbox, backends: &[std::net::SocketAddr]) -> Result<StandaloneSetup> {
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated(HOST, backends);
+        file.add_terminated(HOST, backends);
     };
-    Standalone::start_with(sandbox, routes, |setup| setup.more(QUICK)).await
+    StandaloneSetup::start_with(sandbox, routes, |config| config.more(QUICK)).await
 }
 
-async fn spread(world: &Standalone, requests: usize) -> Result<BTreeMap<String, usize>> {
-    let mut connection = world.visitor()?.connect(HOST).await?;
+async fn spread(setup: &StandaloneSetup, requests: usize) -> Result<BTreeMap<String, usize>> {
+    let mut connection = setup.client()?.connect(HOST).await?;
     let mut counts = BTreeMap::new();
     for _ in 0..requests {
         let seen = connection.get(HOST, "/").await?.expect(200)?.json()?;
@@ -67,21 +67,21 @@ async fn three() -> Result<[Backend; 3]> {
 
 async fn round_robin_takes_turns(sandbox: &Sandbox) -> Result<()> {
     let backends = three().await?;
-    let world = quick(sandbox, &backends.each_ref().map(Backend::address)).await?;
-    let counts = spread(&world, 30).await?;
+    let setup = quick(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    let counts = spread(&setup, 30).await?;
     ensure!(counts.values().all(|&n| n == 10), "{counts:?}");
     Ok(())
 }
 
 async fn random_takes_any(sandbox: &Sandbox) -> Result<()> {
     let backends = three().await?;
-    let mut world = quick(sandbox, &[backends[0].address()]).await?;
+    let mut setup = quick(sandbox, &[backends[0].address()]).await?;
     let addresses = backends.each_ref().map(Backend::address);
-    world.change(|file| {
-        file.moved(HOST, &addresses).balanced(HOST, "random");
+    setup.change(|file| {
+        file.set_backends(HOST, &addresses).set_balance(HOST, "random");
     })?;
     webgateway_tests::wait::eventually("all three are used", Duration::from_secs(20), async || {
-        let counts = spread(&world, 30).await?;
+        let counts = spread(&setup, 30).await?;
         ensure!(counts.len() == 3, "{counts:?}");
         Ok(())
     })
@@ -90,22 +90,22 @@ async fn random_takes_any(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_dead_backend_is_passed_over(sandbox: &Sandbox) -> Result<()> {
     let alive = Backend::http(overlay(2, 8080)).await?;
-    let world = quick(sandbox, &[overlay(1, 8080), alive.address()]).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let setup = quick(sandbox, &[overlay(1, 8080), alive.address()]).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         for _ in 0..20 {
             connection.get(HOST, "/").await?.expect(200)?;
         }
     }
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let post = connection.request(Method::POST, HOST, "/").body(Full::from("body"))?;
     let seen = connection.send(post).await?.expect(200)?.json()?;
     ensure!(seen["body"] == "body", "nothing was sent yet, so the body is whole: {seen}");
     Ok(())
 }
 
-async fn fails_with(world: &Standalone, status: u16, word: &str) -> Result<()> {
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+async fn fails_with(setup: &StandaloneSetup, status: u16, word: &str) -> Result<()> {
+    for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/").await?.expect(status)?;
         let says = reply.header("proxy-status").to_owned();
         ensure!(says.contains(&format!("error={word}")), "Proxy-Status says {says:?}, not {word}");
@@ -118,36 +118,37 @@ async fn fails_with(world: &Standalone, status: u16, word: &str) -> Result<()> {
 }
 
 async fn all_refuse_502(sandbox: &Sandbox) -> Result<()> {
-    let world = quick(sandbox, &[overlay(1, 8080), overlay(2, 8080)]).await?;
-    fails_with(&world, 502, "connection_refused").await
+    let setup = quick(sandbox, &[overlay(1, 8080), overlay(2, 8080)]).await?;
+    fails_with(&setup, 502, "connection_refused").await
 }
 
 async fn a_black_hole_504(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
-    let world = quick(sandbox, &[hole.address()]).await?;
+    let setup = quick(sandbox, &[hole.address()]).await?;
     let begun = Instant::now();
-    fails_with(&world, 504, "connection_timeout").await?;
+    fails_with(&setup, 504, "connection_timeout").await?;
     ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     Ok(())
 }
 
 async fn a_late_answer_504(sandbox: &Sandbox) -> Result<()> {
-    let silent = Backend::raw(overlay(1, 8080), Raw::Silence).await?;
-    let world = quick(sandbox, &[silent.address()]).await?;
-    fails_with(&world, 504, "http_response_timeout").await
+    let silent = Backend::raw(overlay(1, 8080), RawBehaviour::Silence).await?;
+    let setup = quick(sandbox, &[silent.address()]).await?;
+    fails_with(&setup, 504, "http_response_timeout").await
 }
 
 async fn garbage_502(sandbox: &Sandbox) -> Result<()> {
     let garbage =
-        Backend::raw(overlay(1, 8080), Raw::Answer(b"\x00\x01 this is no HTTP\r\n\r\n".to_vec())).await?;
-    let world = quick(sandbox, &[garbage.address()]).await?;
-    fails_with(&world, 502, "http_protocol_error").await
+        Backend::raw(overlay(1, 8080), RawBehaviour::Respond(b"\x00\x01 this is no HTTP\r\n\r\n".to_vec()))
+            .await?;
+    let setup = quick(sandbox, &[garbage.address()]).await?;
+    fails_with(&setup, 502, "http_protocol_error").await
 }
 
 async fn a_close_without_an_answer_502(sandbox: &Sandbox) -> Result<()> {
-    let closing = Backend::raw(overlay(1, 8080), Raw::Close).await?;
-    let world = quick(sandbox, &[closing.address()]).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let closing = Backend::raw(overlay(1, 8080), RawBehaviour::Close).await?;
+    let setup = quick(sandbox, &[closing.address()]).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/").await?.expect(502)?;
         ensure!(reply.header("proxy-status").contains("error="), "{reply:?}");
     }
@@ -157,43 +158,43 @@ async fn a_close_without_an_answer_502(sandbox: &Sandbox) -> Result<()> {
 async fn a_break_in_the_middle_is_seen(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".to_vec();
-    let resetting = Backend::raw(overlay(2, 8080), Raw::AnswerAndReset(raw)).await?;
-    let mut world = quick(sandbox, &[backend.address()]).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let resetting = Backend::raw(overlay(2, 8080), RawBehaviour::RespondAndReset(raw)).await?;
+    let mut setup = quick(sandbox, &[backend.address()]).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/break").await;
         ensure!(reply.is_err(), "half a body came as a whole: {reply:?}");
     }
-    world.change(|file| {
-        file.terminated("resets.gw.example", &[resetting.address()]);
+    setup.change(|file| {
+        file.add_terminated("resets.gw.example", &[resetting.address()]);
     })?;
-    let visitor = world.visitor()?;
+    let client = setup.client()?;
     webgateway_tests::wait::eventually("the route is there", Duration::from_secs(5), async || {
-        let reply = visitor.get("resets.gw.example", "/").await;
+        let reply = client.get("resets.gw.example", "/").await;
         ensure!(reply.is_err(), "half a body came as a whole: {reply:?}");
         Ok(())
     })
     .await?;
-    visitor.get(HOST, "/").await?.expect(200)?;
+    client.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn a_backend_that_comes_back_is_used(sandbox: &Sandbox) -> Result<()> {
-    let world = quick(sandbox, &[overlay(1, 8080)]).await?;
-    let visitor = world.visitor()?;
-    visitor.get(HOST, "/").await?.expect(502)?;
+    let setup = quick(sandbox, &[overlay(1, 8080)]).await?;
+    let client = setup.client()?;
+    client.get(HOST, "/").await?.expect(502)?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     webgateway_tests::wait::eventually("it is used", Duration::from_secs(10), async || {
-        visitor.get(HOST, "/").await?.expect(200)
+        client.get(HOST, "/").await?.expect(200)
     })
     .await?;
     Ok(())
 }
 
 async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
-    let first = Backend::raw(overlay(1, 8080), Raw::Close).await?;
-    let second = Backend::raw(overlay(2, 8080), Raw::Close).await?;
-    let world = quick(sandbox, &[first.address(), second.address()]).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let first = Backend::raw(overlay(1, 8080), RawBehaviour::Close).await?;
+    let second = Backend::raw(overlay(2, 8080), RawBehaviour::Close).await?;
+    let setup = quick(sandbox, &[first.address(), second.address()]).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let post = connection.request(Method::POST, HOST, "/pay").body(Full::from("once"))?;
     connection.send(post).await?.expect(502)?;
     ensure!(first.requests() + second.requests() == 1, "{} and {}", first.requests(), second.requests());
@@ -203,9 +204,9 @@ async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
 async fn a_backend_that_closes_idle_connections_is_no_error(sandbox: &Sandbox) -> Result<()> {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
     // It promises keep-alive and closes after each answer.
-    let backend = Backend::raw(overlay(1, 8080), Raw::Answer(answer)).await?;
-    let world = quick(sandbox, &[backend.address()]).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(answer)).await?;
+    let setup = quick(sandbox, &[backend.address()]).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     for _ in 0..50 {
         ensure!(connection.get(HOST, "/").await?.expect(200)?.text() == "ok");
     }
@@ -215,19 +216,19 @@ async fn a_backend_that_closes_idle_connections_is_no_error(sandbox: &Sandbox) -
 async fn an_address_outside_the_overlay_is_refused_here_too(sandbox: &Sandbox) -> Result<()> {
     let inside = Backend::http(overlay(1, 8080)).await?;
     let outside = Backend::http("127.0.0.1:8081".parse()?).await?;
-    let mut world = quick(sandbox, &[inside.address()]).await?;
-    world.change(|file| {
-        file.terminated("local.gw.example", &[outside.address()]);
+    let mut setup = quick(sandbox, &[inside.address()]).await?;
+    setup.change(|file| {
+        file.add_terminated("local.gw.example", &[outside.address()]);
     })?;
-    let visitor = world.visitor()?;
+    let client = setup.client()?;
     webgateway_tests::wait::eventually("the log names the route", Duration::from_secs(5), async || {
-        let log = world.gateway.process().logged()?;
+        let log = setup.gateway.process().log()?;
         ensure!(log.contains("local.gw.example") && log.contains("127.0.0.1:8081"), "{log}");
         Ok(())
     })
     .await?;
-    visitor.get(HOST, "/").await?.expect(200)?;
-    visitor.get("local.gw.example", "/").await?.expect(503)?;
+    client.get(HOST, "/").await?.expect(200)?;
+    client.get("local.gw.example", "/").await?.expect(503)?;
     ensure!(outside.connections() == 0);
     Ok(())
 }
@@ -251,9 +252,9 @@ async fn only_what_does_no_harm_is_repeated(sandbox: &Sandbox) -> Result<()> {
     ]) {
         let what = format!("{method} {body:?}");
         // Each connection breaks with its second request.
-        let backend = Backend::raw(overlay(n, 8080), Raw::AnswerSome(answer.clone(), 1)).await?;
-        let world = quick(sandbox, &[backend.address()]).await?;
-        let mut connection = world.visitor()?.connect(HOST).await?;
+        let backend = Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer.clone(), 1)).await?;
+        let setup = quick(sandbox, &[backend.address()]).await?;
+        let mut connection = setup.client()?.connect(HOST).await?;
         connection.get(HOST, "/").await?.expect(200)?;
         let request = connection.request(method, HOST, "/again").body(Full::from(body))?;
         let reply = connection.send(request).await?;
@@ -279,12 +280,13 @@ async fn a_connection_is_given_up_before_its_backend_does(sandbox: &Sandbox) -> 
         ("Keep-Alive: timeout=soon\r\n", 1, false),
         ("", 1, false),
     ]) {
-        let backend = Backend::raw(overlay(n, 8080), Raw::AnswerSome(answer(keep), u64::MAX)).await?;
+        let backend =
+            Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer(keep), u64::MAX)).await?;
         let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-            file.terminated(HOST, &[backend.address()]);
+            file.add_terminated(HOST, &[backend.address()]);
         };
-        let world = Standalone::start_with(sandbox, routes, |setup| setup.more(LONG)).await?;
-        let mut connection = world.visitor()?.connect(HOST).await?;
+        let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(LONG)).await?;
+        let mut connection = setup.client()?.connect(HOST).await?;
         for _ in 0..2 {
             let post = connection.request(Method::POST, HOST, "/").body(Full::from("x"))?;
             ensure!(connection.send(post).await?.expect(200)?.header("keep-alive").is_empty(), "{keep:?}");
@@ -308,10 +310,10 @@ async fn bytes_on_an_idle_connection_are_no_answer(sandbox: &Sandbox) -> Result<
         "\r\n",
         "x",
     ]) {
-        let raw = Raw::AnswerSome([ANSWER, beyond].concat().into_bytes(), u64::MAX);
+        let raw = RawBehaviour::RespondTimes([ANSWER, beyond].concat().into_bytes(), u64::MAX);
         let backend = Backend::raw(overlay(n, 8080), raw).await?;
-        let world = quick(sandbox, &[backend.address()]).await?;
-        let mut connection = world.visitor()?.connect(HOST).await?;
+        let setup = quick(sandbox, &[backend.address()]).await?;
+        let mut connection = setup.client()?.connect(HOST).await?;
         for method in [Method::GET, Method::POST, Method::GET, Method::POST] {
             let request = connection.request(method, HOST, "/").body(Full::from(""))?;
             ensure!(connection.send(request).await?.expect(200)?.text() == "right", "{beyond:?}");
@@ -331,17 +333,17 @@ async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandb
     let server = tls.issue(&[PASSED])?.server(&["http/1.1"])?;
     let passed = Backend::https(overlay(4, 8443), server).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated("get.gw.example", &[get.address()])
-            .terminated("post.gw.example", &[post.address()])
-            .terminated("ws.gw.example", &[socket.address()])
-            .passthrough(PASSED, &[passed.address()]);
+        file.add_terminated("get.gw.example", &[get.address()])
+            .add_terminated("post.gw.example", &[post.address()])
+            .add_terminated("ws.gw.example", &[socket.address()])
+            .add_passthrough(PASSED, &[passed.address()]);
     };
     let limits = "[limits]\nack_timeout = \"1s\"\nconnect_timeout = \"1s\"\nbackend_idle = \"1h\"";
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(limits)).await?;
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(limits)).await?;
     for (n, host, method) in [(1, "get.gw.example", Method::GET), (2, "post.gw.example", Method::POST)] {
-        let mut connection = world.visitor()?.connect(host).await?;
+        let mut connection = setup.client()?.connect(host).await?;
         connection.get(host, "/").await?.expect(200)?;
-        vanish(n)?;
+        remove_address(n)?;
         let begun = Instant::now();
         let request = connection.request(method, host, "/").body(Full::from(""))?;
         let reply = connection.send(request).await?;
@@ -349,11 +351,11 @@ async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandb
         ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
     }
     for (n, host, client) in
-        [(3, "ws.gw.example", world.visitor()?), (4, PASSED, Client::new(world.gateway.https(), tls.root())?)]
+        [(3, "ws.gw.example", setup.client()?), (4, PASSED, Client::new(setup.gateway.https(), tls.root())?)]
     {
         let mut websocket = WebSocket::open(client.tls(host).await?, host, "/ws").await?;
         websocket.echo("before").await?;
-        vanish(n)?;
+        remove_address(n)?;
         let begun = Instant::now();
         ensure!(websocket.echo("after").await.is_err(), "{host}: it is gone");
         ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
@@ -362,13 +364,13 @@ async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandb
 }
 
 async fn a_log_line_says_which_connection_and_request_it_is_of(sandbox: &Sandbox) -> Result<()> {
-    let mut world = quick(sandbox, &[overlay(1, 8080)]).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let mut setup = quick(sandbox, &[overlay(1, 8080)]).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         connection.get(HOST, "/").await?.expect(502)?;
         connection.get(HOST, "/").await?.expect(502)?;
     }
-    let log = world.gateway.process().logged()?;
+    let log = setup.gateway.process().log()?;
     let failed: Vec<&str> = log.lines().filter(|line| line.contains("a backend failed")).collect();
     ensure!(failed.len() == 4, "{log}");
     for (line, request) in failed.iter().zip([1, 2, 1, 2]) {

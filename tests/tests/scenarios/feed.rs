@@ -6,13 +6,14 @@ use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::wire::begin::Kind;
-use webgateway_tests::authority::{Authority, Issued};
+use webgateway_tests::authority::{Authority, IssuedCertificate};
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::Client;
 use webgateway_tests::feed_server::{
-    FeedServer, Subscription, begin, certificate, end, foundation, put, remove, requiring, route,
+    FeedServer, Subscription, base_resources, begin, certificate, end, put, remove, route,
+    with_required_option,
 };
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
@@ -35,30 +36,30 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// A gateway and this story's own end of its feed.
-pub(crate) struct Fed {
+/// A gateway and this scenario's own end of its feed.
+pub(crate) struct FeedSetup {
     server: FeedServer,
     pub(crate) gateway: Gateway,
     authority: Authority,
-    base: Issued,
+    base: IssuedCertificate,
 }
 
-impl Fed {
+impl FeedSetup {
     pub(crate) async fn start(sandbox: &Sandbox) -> Result<(Self, Subscription)> {
-        Self::start_with(sandbox, |setup| setup).await
+        Self::start_with(sandbox, |config| config).await
     }
 
     /// The same with more configuration.
     pub(crate) async fn start_with(
         sandbox: &Sandbox,
-        setup: impl FnOnce(Setup) -> Setup,
+        config: impl FnOnce(GatewayConfig) -> GatewayConfig,
     ) -> Result<(Self, Subscription)> {
         let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
         let authority = Authority::new()?;
         let base = authority.issue(&["gw.example", "*.gw.example"])?;
-        let from_socket = Setup::from_socket(server.path(), authority.root());
-        let gateway = Gateway::start_unready(sandbox, &setup(from_socket))?;
-        let subscription = server.subscribed().await?;
+        let from_socket = GatewayConfig::from_socket(server.path(), authority.root());
+        let gateway = Gateway::start_unready(sandbox, &config(from_socket))?;
+        let subscription = server.next_subscription().await?;
         ensure!(subscription.hello.held.is_none(), "it begins with nothing");
         ensure!(!subscription.hello.node.is_empty() && !subscription.hello.build.is_empty());
         Ok((Self { server, gateway, authority, base }, subscription))
@@ -81,41 +82,42 @@ impl Fed {
         messages: Vec<wire::feed_message::Message>,
         version: u64,
     ) -> Result<()> {
-        let all = [vec![begin(Kind::Full)], foundation(&self.base)?.to_vec(), messages, vec![end(version)]];
+        let all =
+            [vec![begin(Kind::Full)], base_resources(&self.base)?.to_vec(), messages, vec![end(version)]];
         node.send(all.concat()).await?;
         ensure!(node.answer().await? == (Vec::new(), version));
         Ok(())
     }
 
-    pub(crate) fn visitor(&self) -> Result<Client> {
-        self.gateway.visitor()
+    pub(crate) fn client(&self) -> Result<Client> {
+        self.gateway.client()
     }
 }
 
 async fn a_batch_is_applied_whole(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     node.send([begin(Kind::Full)]).await?;
-    node.send(foundation(&fed.base)?).await?;
+    node.send(base_resources(&setup.base)?).await?;
     node.send([route(Uuid::now_v7(), HOST, backend.address())]).await?;
     // What has no answer yet gives no sign of having been read.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    ensure!(fed.gateway.ready().await.is_err(), "it is not ready before the end of the batch");
-    ensure!(fed.visitor()?.tls(HOST).await.is_err(), "nothing is served before the end of the batch");
+    ensure!(setup.gateway.ready().await.is_err(), "it is not ready before the end of the batch");
+    ensure!(setup.client()?.tls(HOST).await.is_err(), "nothing is served before the end of the batch");
     node.send([end(7)]).await?;
     ensure!(node.answer().await? == (Vec::new(), 7));
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
-    fed.gateway.ready().await
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
+    setup.gateway.ready().await
 }
 
 async fn what_is_wrong_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let [outside, nonsense, good] = [(); 3].map(|()| Uuid::now_v7());
-    let mut mixed = fed.authority.issue(&["shop.example.org"])?;
-    mixed.key = fed.authority.issue(&["shop.example.org"])?.key;
+    let mut mixed = setup.authority.issue(&["shop.example.org"])?;
+    mixed.key = setup.authority.issue(&["shop.example.org"])?.key;
     node.send([begin(Kind::Full)]).await?;
-    node.send(foundation(&fed.base)?).await?;
+    node.send(base_resources(&setup.base)?).await?;
     node.send([
         route(outside, "outside.gw.example", "127.0.0.1:80".parse()?),
         route(nonsense, "a..b", backend.address()),
@@ -133,35 +135,35 @@ async fn what_is_wrong_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     ensure!(named == expected && version == 1, "{rejects:?}");
     ensure!(rejects.iter().all(|reject| !reject.reason.is_empty() && reject.version == 1), "{rejects:?}");
     ensure!(!format!("{rejects:?}").contains("PRIVATE"), "{rejects:?}");
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
-    fed.visitor()?.get("outside.gw.example", "/").await?.expect(503)?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get("outside.gw.example", "/").await?.expect(503)?;
     Ok(())
 }
 
 async fn the_last_good_one_stays(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let id = Uuid::now_v7();
-    fed.sync(&mut node, vec![route(id, HOST, backend.address())]).await?;
+    setup.sync(&mut node, vec![route(id, HOST, backend.address())]).await?;
     node.send([begin(Kind::Delta), route(id, HOST, "[2001:db8::1]:80".parse()?), end(2)]).await?;
     let (rejects, version) = node.answer().await?;
     ensure!(
         version == 2 && rejects.len() == 1 && rejects[0].resource == format!("route/{id}"),
         "{rejects:?}"
     );
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 /// A node that is older than its controlplane does not serve half of what an owner asked for.
 async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     let (old, new) = (Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?);
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let (known, unknown) = (Uuid::now_v7(), Uuid::now_v7());
     let name = |id: Uuid| format!("route/{id}");
-    fed.sync(&mut node, vec![route(known, HOST, old.address())]).await?;
-    let changed = requiring("teleport", route(known, HOST, new.address()));
-    let fresh = requiring("teleport", route(unknown, "fresh.gw.example", new.address()));
+    setup.sync(&mut node, vec![route(known, HOST, old.address())]).await?;
+    let changed = with_required_option("teleport", route(known, HOST, new.address()));
+    let fresh = with_required_option("teleport", route(unknown, "fresh.gw.example", new.address()));
     let plain = route(Uuid::now_v7(), "plain.gw.example", new.address());
     node.send([begin(Kind::Delta), changed.clone(), fresh.clone(), plain.clone(), end(2)]).await?;
     let (rejects, acked) = node.answer().await?;
@@ -169,16 +171,17 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
     ensure!((named, acked) == (vec![&*name(known), &*name(unknown)], 2), "{rejects:?}");
     ensure!(rejects.iter().all(|reject| reject.reason.contains("`teleport`")), "{rejects:?}");
     let serves = async |version: u64| -> Result<()> {
-        fed.visitor()?.get(HOST, "/").await?.expect(200)?;
-        fed.visitor()?.get("fresh.gw.example", "/").await?.expect(503)?;
-        fed.visitor()?.get("plain.gw.example", "/").await?.expect(200)?;
+        setup.client()?.get(HOST, "/").await?.expect(200)?;
+        setup.client()?.get("fresh.gw.example", "/").await?.expect(503)?;
+        setup.client()?.get("plain.gw.example", "/").await?.expect(200)?;
         let last_good = (old.requests(), new.requests()) == (version - 1, version - 1);
         ensure!(last_good, "{} and {} requests", old.requests(), new.requests());
         Ok(())
     };
     serves(2).await?;
     // A full sync, as a node gets it that comes back, does not take the last good one either.
-    let all = [vec![begin(Kind::Full)], foundation(&fed.base)?.to_vec(), vec![changed, fresh, plain, end(3)]];
+    let all =
+        [vec![begin(Kind::Full)], base_resources(&setup.base)?.to_vec(), vec![changed, fresh, plain, end(3)]];
     node.send(all.concat()).await?;
     ensure!(node.answer().await?.0.len() == 2);
     serves(3).await
@@ -186,79 +189,79 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
 
 async fn a_full_sync_drops_what_it_does_not_name(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let stays = Uuid::now_v7();
     let routes = vec![
         route(Uuid::now_v7(), HOST, backend.address()),
         route(stays, "stays.gw.example", backend.address()),
     ];
-    fed.sync(&mut node, routes).await?;
+    setup.sync(&mut node, routes).await?;
     node.send([begin(Kind::Full)]).await?;
-    node.send(foundation(&fed.base)?).await?;
+    node.send(base_resources(&setup.base)?).await?;
     node.send([route(stays, "stays.gw.example", backend.address()), end(2)]).await?;
     node.answer().await?;
-    fed.visitor()?.get(HOST, "/").await?.expect(503)?;
-    fed.visitor()?.get("stays.gw.example", "/").await?.expect(200)?;
+    setup.client()?.get(HOST, "/").await?.expect(503)?;
+    setup.client()?.get("stays.gw.example", "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn a_reconnecting_node_says_what_it_holds(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (mut fed, mut node) = Fed::start(sandbox).await?;
-    fed.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
+    let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
+    setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
     drop(node);
-    let mut node = fed.server.subscribed().await?;
+    let mut node = setup.server.next_subscription().await?;
     let held = node.hello.held.clone().context("it holds something")?;
-    ensure!((&*held.epoch, held.version) == ("story", 1), "{held:?}");
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+    ensure!((&*held.epoch, held.version) == ("scenario", 1), "{held:?}");
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
 
     // A version of which something was rejected does not count as held.
     let bad = route(Uuid::now_v7(), "bad.gw.example", "127.0.0.1:80".parse()?);
     node.send([begin(Kind::Delta), bad, end(2)]).await?;
     ensure!(node.answer().await?.0.len() == 1);
     drop(node);
-    let node = fed.server.subscribed().await?;
+    let node = setup.server.next_subscription().await?;
     let held = node.hello.held.clone().context("it holds something")?;
     ensure!(held.version == 1, "{held:?}");
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn a_broken_off_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (mut fed, mut node) = Fed::start(sandbox).await?;
-    fed.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
+    let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
+    setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
     node.send([begin(Kind::Full), route(Uuid::now_v7(), "half.gw.example", backend.address())]).await?;
     drop(node);
-    let mut node = fed.server.subscribed().await?;
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
-    fed.visitor()?.get("half.gw.example", "/").await?.expect(503)?;
+    let mut node = setup.server.next_subscription().await?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get("half.gw.example", "/").await?.expect(503)?;
     node.send([begin(Kind::Delta), route(Uuid::now_v7(), "next.gw.example", backend.address()), end(2)])
         .await?;
     ensure!(node.answer().await? == (Vec::new(), 2));
-    fed.visitor()?.get("next.gw.example", "/").await?.expect(200)?;
-    fed.visitor()?.get("half.gw.example", "/").await?.expect(503)?;
+    setup.client()?.get("next.gw.example", "/").await?.expect(200)?;
+    setup.client()?.get("half.gw.example", "/").await?.expect(503)?;
     Ok(())
 }
 
 async fn what_is_not_known_is_skipped(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     // A newer controlplane sends kinds of resources that this build has no field for.
     let future = put("weather/sunny", None);
-    fed.sync(&mut node, vec![future.clone(), route(Uuid::now_v7(), HOST, backend.address())]).await?;
+    setup.sync(&mut node, vec![future.clone(), route(Uuid::now_v7(), HOST, backend.address())]).await?;
     node.send([begin(Kind::Delta), future, end(2)]).await?;
     ensure!(node.answer().await? == (Vec::new(), 2));
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn a_suspension_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (fed, mut node) = Fed::start(sandbox).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let id = Uuid::now_v7();
-    fed.sync(&mut node, vec![route(id, HOST, backend.address())]).await?;
-    let mut socket = WebSocket::open(fed.visitor()?.tls(HOST).await?, HOST, "/ws").await?;
+    setup.sync(&mut node, vec![route(id, HOST, backend.address())]).await?;
+    let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
     node.send([begin(Kind::Delta), remove(id, true), end(2)]).await?;
     node.answer().await?;
@@ -273,27 +276,27 @@ async fn a_suspension_closes_at_once(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_silent_controlplane_is_left(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let (mut fed, mut node) = Fed::start(sandbox).await?;
-    fed.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
+    let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
+    setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
     // The connection answers pings, but this stream says nothing.
     let begun = std::time::Instant::now();
-    let again = fed.server.subscribed().await?;
+    let again = setup.server.next_subscription().await?;
     let after = begun.elapsed();
     ensure!((Duration::from_secs(10)..Duration::from_secs(18)).contains(&after), "after {after:?}");
     ensure!(again.hello.held.is_some());
-    fed.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn no_call_is_made_without_a_stream(sandbox: &Sandbox) -> Result<()> {
-    let (fed, mut node) = Fed::start(sandbox).await?;
-    fed.sync(&mut node, vec![]).await?;
+    let (setup, mut node) = FeedSetup::start(sandbox).await?;
+    setup.sync(&mut node, vec![]).await?;
     // This end of the feed answers no call, but says so.
-    fed.visitor()?.get("gw.example", "/rpc").await?.expect(502)?;
-    fed.server.refuse_streams();
+    setup.client()?.get("gw.example", "/rpc").await?.expect(502)?;
+    setup.server.refuse_streams();
     drop(node);
     eventually("the controlplane is away", Duration::from_secs(5), async || {
-        let reply = fed.visitor()?.get("gw.example", "/rpc").await?.expect(503)?;
+        let reply = setup.client()?.get("gw.example", "/rpc").await?.expect(503)?;
         ensure!(reply.text().contains("the controlplane is away"), "{reply:?}");
         Ok(())
     })

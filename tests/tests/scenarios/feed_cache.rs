@@ -10,15 +10,15 @@ use webgateway_proto::feed::wire::begin::Kind;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::controlplane::Controlplane;
-use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, remove, route};
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::feed_server::{FeedServer, base_resources, begin, end, remove, route};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     a_cold_start_without_a_controlplane_serves,
@@ -27,22 +27,22 @@ scenarios![
     a_cache_that_cannot_be_written_holds_nothing_up,
 ];
 
-/// A world whose gateway has a cache.
-async fn start(sandbox: &Sandbox) -> Result<Complete> {
-    let controller = Controlplane::start(sandbox).await?;
-    let gateway = Gateway::start(sandbox, &controller.setup().await?.cached(sandbox)).await?;
-    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    Ok(Complete { controller, gateway, admin, alice })
+/// A setup whose gateway has a cache.
+async fn start(sandbox: &Sandbox) -> Result<FullSetup> {
+    let controlplane = Controlplane::start(sandbox).await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.cached(sandbox)).await?;
+    let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    Ok(FullSetup { controlplane, gateway, admin, alice })
 }
 
 /// Kills both and starts the gateway alone.
-async fn cold_start(sandbox: &Sandbox, world: &mut Complete) -> Result<Duration> {
-    let setup = world.controller.setup().await?.cached(sandbox);
-    world.controller.process().kill()?;
-    world.gateway.process().kill()?;
+async fn cold_start(sandbox: &Sandbox, setup: &mut FullSetup) -> Result<Duration> {
+    let config = setup.controlplane.gateway_config().await?.cached(sandbox);
+    setup.controlplane.process().kill()?;
+    setup.gateway.process().kill()?;
     let started = Instant::now();
-    world.gateway = Gateway::start(sandbox, &setup).await?;
+    setup.gateway = Gateway::start(sandbox, &config).await?;
     Ok(started.elapsed())
 }
 
@@ -52,27 +52,27 @@ fn metric(metrics: &str, name: &str) -> Result<i64> {
 }
 
 async fn a_cold_start_without_a_controlplane_serves(sandbox: &Sandbox) -> Result<()> {
-    let mut world = start(sandbox).await?;
+    let mut setup = start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s one -b [400::1]:8080").await?;
-    let gone = world.alice.create_route("-s gone -b [400::1]:8080").await?;
-    world.answers("gone.gw.example", 200).await?;
-    world.alice.gwctl(["routes", "delete", "-r", &gone]).await?;
-    world.answers("gone.gw.example", 503).await?;
-    let took = cold_start(sandbox, &mut world).await?;
+    setup.alice.create_route("-s one -b [400::1]:8080").await?;
+    let gone = setup.alice.create_route("-s gone -b [400::1]:8080").await?;
+    setup.wait_for_status("gone.gw.example", 200).await?;
+    setup.alice.gwctl(["routes", "delete", "-r", &gone]).await?;
+    setup.wait_for_status("gone.gw.example", 503).await?;
+    let took = cold_start(sandbox, &mut setup).await?;
     ensure!(took < Duration::from_secs(5), "ready after {took:?}");
-    let visitor = world.visitor()?;
-    visitor.get("one.gw.example", "/").await?.expect(200)?;
-    visitor.get("gone.gw.example", "/").await?.expect(503)?;
-    let metrics = world.gateway.metrics().await?;
+    let client = setup.client()?;
+    client.get("one.gw.example", "/").await?.expect(200)?;
+    client.get("gone.gw.example", "/").await?.expect(503)?;
+    let metrics = setup.gateway.metrics().await?;
     ensure!((0..60).contains(&metric(&metrics, "config_age_seconds")?), "{metrics}");
-    ensure!(world.gateway.process().logged()?.contains("serving what is cached"));
+    ensure!(setup.gateway.process().log()?.contains("serving what is cached"));
     // And goes on from there.
-    world.controller = Controlplane::start(sandbox).await?;
-    world.alice.create_route("-s two -b [400::1]:8080").await?;
-    world.answers("two.gw.example", 200).await?;
-    cold_start(sandbox, &mut world).await?;
-    world.visitor()?.get("two.gw.example", "/").await?.expect(200)?;
+    setup.controlplane = Controlplane::start(sandbox).await?;
+    setup.alice.create_route("-s two -b [400::1]:8080").await?;
+    setup.wait_for_status("two.gw.example", 200).await?;
+    cold_start(sandbox, &mut setup).await?;
+    setup.client()?.get("two.gw.example", "/").await?.expect(200)?;
     Ok(())
 }
 
@@ -82,13 +82,13 @@ async fn a_suspended_user_does_not_come_back(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
-    let setup = Setup::from_socket(server.path(), authority.root()).cached(sandbox);
-    let mut gateway = Gateway::start_unready(sandbox, &setup)?;
-    let mut node = server.subscribed().await?;
+    let config = GatewayConfig::from_socket(server.path(), authority.root()).cached(sandbox);
+    let mut gateway = Gateway::start_unready(sandbox, &config)?;
+    let mut node = server.next_subscription().await?;
     let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
     let host = |n: usize| format!("r{n}.gw.example");
     let routes = ids.iter().enumerate().map(|(n, id)| route(*id, &host(n), backend.address()));
-    let all = [vec![begin(Kind::Full)], foundation(&base)?.to_vec(), routes.collect(), vec![end(1)]];
+    let all = [vec![begin(Kind::Full)], base_resources(&base)?.to_vec(), routes.collect(), vec![end(1)]];
     node.send(all.concat()).await?;
     ensure!(node.answer().await? == (Vec::new(), 1));
     for (n, id) in ids.iter().enumerate() {
@@ -98,25 +98,25 @@ async fn a_suspended_user_does_not_come_back(sandbox: &Sandbox) -> Result<()> {
         gateway.process().kill()?;
         drop((node, server));
         fs::remove_file(sandbox.path("feed.sock"))?;
-        gateway = Gateway::start(sandbox, &setup).await?;
-        let visitor = gateway.visitor()?;
-        visitor.get(&host(n), "/").await?.expect(503)?;
+        gateway = Gateway::start(sandbox, &config).await?;
+        let client = gateway.client()?;
+        client.get(&host(n), "/").await?.expect(503)?;
         if n + 1 < ids.len() {
-            visitor.get(&host(n + 1), "/").await?.expect(200)?;
+            client.get(&host(n + 1), "/").await?.expect(200)?;
         }
         server = FeedServer::listen(&sandbox.path("feed.sock"))?;
-        node = server.subscribed().await?;
+        node = server.next_subscription().await?;
         ensure!(node.hello.held.as_ref().is_some_and(|held| held.version == version), "{:?}", node.hello);
     }
     Ok(())
 }
 
 async fn a_tampered_cache_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let mut world = start(sandbox).await?;
-    let setup = world.controller.setup().await?.cached(sandbox);
-    world.alice.create_route("-s one -b [400::1]:8080").await?;
-    world.gateway.process().kill()?;
-    world.controller.process().kill()?;
+    let mut setup = start(sandbox).await?;
+    let config = setup.controlplane.gateway_config().await?.cached(sandbox);
+    setup.alice.create_route("-s one -b [400::1]:8080").await?;
+    setup.gateway.process().kill()?;
+    setup.controlplane.process().kill()?;
     let snapshot = |entry: std::io::Result<fs::DirEntry>| -> Option<PathBuf> {
         let path = entry.ok()?.path();
         path.file_name()?.to_str()?.starts_with("snapshot.").then_some(path)
@@ -126,34 +126,34 @@ async fn a_tampered_cache_is_refused(sandbox: &Sandbox) -> Result<()> {
     let middle = bytes.len() / 2;
     *bytes.get_mut(middle).context("empty")? ^= 1;
     fs::write(&path, bytes)?;
-    world.gateway = Gateway::start_unready(sandbox, &setup)?;
+    setup.gateway = Gateway::start_unready(sandbox, &config)?;
     eventually("it says which file it refuses, and is not ready", Duration::from_secs(10), async || {
-        let logged = world.gateway.process().logged()?;
+        let logged = setup.gateway.process().log()?;
         ensure!(logged.contains("refused") && logged.contains(&path.display().to_string()), "{logged}");
-        ensure!(world.gateway.ready().await.is_err(), "it is ready");
+        ensure!(setup.gateway.ready().await.is_err(), "it is ready");
         Ok(())
     })
     .await?;
-    world.controller = Controlplane::start(sandbox).await?;
-    eventually("it is ready", Duration::from_secs(15), async || world.gateway.ready().await).await?;
+    setup.controlplane = Controlplane::start(sandbox).await?;
+    eventually("it is ready", Duration::from_secs(15), async || setup.gateway.ready().await).await?;
     Ok(())
 }
 
 async fn a_cache_that_cannot_be_written_holds_nothing_up(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
     // A file stands where the folder should be.
     sandbox.write("cache0", "")?;
-    let gateway = Gateway::start(sandbox, &controller.setup().await?.cached(sandbox)).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.cached(sandbox)).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = alice.create_route("-s one -b [400::1]:8080").await?;
-    let visitor = gateway.visitor()?;
+    let client = gateway.client()?;
     for (status, change) in [(200, None), (503, Some(id))] {
         if let Some(id) = change {
             alice.gwctl(["routes", "delete", "-r", &id]).await?;
         }
         eventually("the change is there", Duration::from_secs(10), async || {
-            visitor.get("one.gw.example", "/").await?.expect(status)
+            client.get("one.gw.example", "/").await?.expect(status)
         })
         .await?;
     }

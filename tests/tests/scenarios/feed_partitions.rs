@@ -11,8 +11,8 @@ use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::Connection;
 use webgateway_tests::controlplane::Controlplane;
-use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, route};
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::feed_server::{FeedServer, base_resources, begin, end, route};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::link::Link;
 use webgateway_tests::netns::overlay;
@@ -34,41 +34,42 @@ const SOON: Duration = Duration::from_secs(10);
 const HOST: &str = "hello.gw.example";
 
 /// A controlplane and three nodes, each at a link of its own.
-struct Many {
-    controller: Controlplane,
+struct MultiNodeSetup {
+    controlplane: Controlplane,
     alice: User,
     admin: User,
     nodes: Vec<(Gateway, Link)>,
     _backend: Backend,
 }
 
-impl Many {
+impl MultiNodeSetup {
     async fn start(sandbox: &Sandbox) -> Result<Self> {
-        let controller = Controlplane::start(sandbox).await?;
+        let controlplane = Controlplane::start(sandbox).await?;
         let (alice, admin) = (
-            User::create(&controller, sandbox.dir(), "alice").await?,
-            User::create(&controller, sandbox.dir(), "admin").await?,
+            User::create(&controlplane, sandbox.dir(), "alice").await?,
+            User::create(&controlplane, sandbox.dir(), "admin").await?,
         );
         let mut nodes = Vec::new();
         for number in 1..=3 {
-            let link = Link::between(&sandbox.path(&format!("link{number}.sock")), &controller.feed())?;
-            let setup = Setup::from_socket(link.path(), &controller.root().await?).number(number);
-            nodes.push((Gateway::start(sandbox, &setup).await?, link));
+            let link = Link::between(&sandbox.path(&format!("link{number}.sock")), &controlplane.feed())?;
+            let config = GatewayConfig::from_socket(link.path(), &controlplane.root().await?).number(number);
+            nodes.push((Gateway::start(sandbox, &config).await?, link));
         }
-        let many = Self { controller, alice, admin, nodes, _backend: Backend::http(overlay(1, 8080)).await? };
-        many.alice.create_route("-s hello -b [400::1]:8080").await?;
-        try_join_all((0..3).map(|node| many.answers(node, HOST, SOON))).await?;
-        Ok(many)
+        let setup =
+            Self { controlplane, alice, admin, nodes, _backend: Backend::http(overlay(1, 8080)).await? };
+        setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+        try_join_all((0..3).map(|node| setup.wait_until_served(node, HOST, SOON))).await?;
+        Ok(setup)
     }
 
     fn node(&self, node: usize) -> Result<&Gateway> {
         Ok(&self.nodes.get(node).context("no such node")?.0)
     }
 
-    async fn answers(&self, node: usize, host: &str, within: Duration) -> Result<()> {
-        let visitor = self.node(node)?.visitor()?;
+    async fn wait_until_served(&self, node: usize, host: &str, within: Duration) -> Result<()> {
+        let client = self.node(node)?.client()?;
         eventually(&format!("node {} answers for {host}", node + 1), within, async || {
-            visitor.get(host, "/").await?.expect(200).map(drop)
+            client.get(host, "/").await?.expect(200).map(drop)
         })
         .await
     }
@@ -82,8 +83,8 @@ impl Many {
 
     /// Which nodes the controlplane counts as connected.
     async fn connected(&self) -> Result<Vec<String>> {
-        let (mut api, url) = (Connection::plain(self.controller.rpc()?).await?, self.controller.url());
-        let reply = Signer::of(&self.admin)?.call(&mut api, &url, "nodes.list", json!({})).await?;
+        let (mut api, url) = (Connection::plain(self.controlplane.rpc()?).await?, self.controlplane.url());
+        let reply = Signer::for_user(&self.admin)?.call(&mut api, &url, "nodes.list", json!({})).await?;
         let answer = reply.expect(200)?.json()?;
         let nodes = answer["result"]["nodes"].as_array().with_context(|| answer.to_string())?;
         let live = nodes.iter().filter(|node| node["connected"] == true);
@@ -92,43 +93,43 @@ impl Many {
 }
 
 async fn a_link_cut_either_way_is_noticed_and_heals(sandbox: &Sandbox) -> Result<()> {
-    let many = Many::start(sandbox).await?;
-    ensure!(many.connected().await? == ["node1", "node2", "node3"]);
+    let setup = MultiNodeSetup::start(sandbox).await?;
+    ensure!(setup.connected().await? == ["node1", "node2", "node3"]);
     let cuts = [(false, false), (true, false), (false, true)];
-    for ((_, link), (up, down)) in many.nodes.iter().zip(cuts) {
-        link.carries(up, down);
+    for ((_, link), (up, down)) in setup.nodes.iter().zip(cuts) {
+        link.set_open(up, down);
     }
     let cut = Instant::now();
     let nodes_notice = try_join_all((0..3).map(|node| {
-        let many = &many;
+        let setup = &setup;
         eventually("a node notices", NOTICED, async move || {
-            ensure!(!many.has_feed(node).await?, "node {} counts its feed as connected", node + 1);
+            ensure!(!setup.has_feed(node).await?, "node {} counts its feed as connected", node + 1);
             Ok(())
         })
     }));
     let controlplane_notices = eventually("the controlplane notices", NOTICED, async || {
-        let connected = many.connected().await?;
+        let connected = setup.connected().await?;
         ensure!(connected.is_empty(), "{connected:?}");
         Ok(())
     });
     let traffic = async {
         while cut.elapsed() < Duration::from_secs(12) {
             for node in 0..3 {
-                many.node(node)?.visitor()?.get(HOST, "/").await?.expect(200)?;
+                setup.node(node)?.client()?.get(HOST, "/").await?.expect(200)?;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     };
     tokio::try_join!(nodes_notice, controlplane_notices, traffic)?;
-    many.alice.create_route("-s second -b [400::1]:8080").await?;
-    for (_, link) in &many.nodes {
-        link.carries(true, true);
+    setup.alice.create_route("-s second -b [400::1]:8080").await?;
+    for (_, link) in &setup.nodes {
+        link.set_open(true, true);
     }
     let healed = Duration::from_secs(25);
-    try_join_all((0..3).map(|node| many.answers(node, "second.gw.example", healed))).await?;
+    try_join_all((0..3).map(|node| setup.wait_until_served(node, "second.gw.example", healed))).await?;
     eventually("all are back", SOON, async || {
-        ensure!(many.connected().await?.len() == 3);
+        ensure!(setup.connected().await?.len() == 3);
         Ok(())
     })
     .await
@@ -136,27 +137,30 @@ async fn a_link_cut_either_way_is_noticed_and_heals(sandbox: &Sandbox) -> Result
 
 async fn a_node_that_stalls_delays_nobody_and_catches_up(sandbox: &Sandbox) -> Result<()> {
     use nix::sys::signal::Signal;
-    let mut many = Many::start(sandbox).await?;
-    let stalled = &mut many.nodes.get_mut(2).context("no third node")?.0;
+    let mut setup = MultiNodeSetup::start(sandbox).await?;
+    let stalled = &mut setup.nodes.get_mut(2).context("no third node")?.0;
     stalled.process().signal(Signal::SIGSTOP)?;
     for n in 0..20 {
-        many.alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
+        setup.alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
     }
-    try_join_all((0..2).map(|node| many.answers(node, "r19.gw.example", SOON))).await?;
+    try_join_all((0..2).map(|node| setup.wait_until_served(node, "r19.gw.example", SOON))).await?;
     eventually("the controlplane notices", NOTICED, async || {
-        let connected = many.connected().await?;
+        let connected = setup.connected().await?;
         ensure!(connected == ["node1", "node2"], "{connected:?}");
         Ok(())
     })
     .await?;
     // While it stalls, the controlplane dies and comes back too.
-    many.controller.process().kill()?;
-    many.controller = Controlplane::start(sandbox).await?;
-    many.alice.create_route("-s last -b [400::1]:8080").await?;
-    many.nodes.get_mut(2).context("no third node")?.0.process().signal(Signal::SIGCONT)?;
-    try_join_all((0..3).map(|node| many.answers(node, "last.gw.example", Duration::from_secs(20)))).await?;
+    setup.controlplane.process().kill()?;
+    setup.controlplane = Controlplane::start(sandbox).await?;
+    setup.alice.create_route("-s last -b [400::1]:8080").await?;
+    setup.nodes.get_mut(2).context("no third node")?.0.process().signal(Signal::SIGCONT)?;
+    try_join_all(
+        (0..3).map(|node| setup.wait_until_served(node, "last.gw.example", Duration::from_secs(20))),
+    )
+    .await?;
     for n in 0..20 {
-        many.node(2)?.visitor()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
+        setup.node(2)?.client()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
     }
     Ok(())
 }
@@ -166,56 +170,56 @@ async fn a_node_killed_within_a_large_batch_begins_anew(sandbox: &Sandbox) -> Re
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
-    let setup = Setup::from_socket(server.path(), authority.root());
+    let config = GatewayConfig::from_socket(server.path(), authority.root());
     let routes: Vec<_> =
         (0..5000).map(|n| route(Uuid::now_v7(), &format!("r{n}.gw.example"), backend.address())).collect();
     for complete in [false, true] {
-        let mut gateway = Gateway::start_unready(sandbox, &setup)?;
-        let node = server.subscribed().await?;
+        let mut gateway = Gateway::start_unready(sandbox, &config)?;
+        let node = server.next_subscription().await?;
         ensure!(node.hello.held.is_none(), "half a batch is nothing: {:?}", node.hello);
         node.send([begin(Kind::Full)]).await?;
-        node.send(foundation(&base)?).await?;
+        node.send(base_resources(&base)?).await?;
         node.send(routes.clone()).await?;
         if complete {
             node.send([end(1)]).await?;
         }
         gateway.process().kill()?;
     }
-    let gateway = Gateway::start_unready(sandbox, &setup)?;
-    let mut node = server.subscribed().await?;
+    let gateway = Gateway::start_unready(sandbox, &config)?;
+    let mut node = server.next_subscription().await?;
     ensure!(node.hello.held.is_none(), "{:?}", node.hello);
     node.send([begin(Kind::Full)]).await?;
-    node.send(foundation(&base)?).await?;
+    node.send(base_resources(&base)?).await?;
     node.send(routes).await?;
     node.send([end(1)]).await?;
     ensure!(node.answer().await? == (Vec::new(), 1));
     for n in [0, 2500, 4999] {
-        gateway.visitor()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
+        gateway.client()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
     }
     Ok(())
 }
 
 async fn two_nodes_of_one_name_both_serve(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let setup = controller.setup().await?.name("twin");
+    let config = controlplane.gateway_config().await?.name("twin");
     let begun = Instant::now();
     let twins = [
-        Gateway::start(sandbox, &setup.clone().number(1)).await?,
-        Gateway::start(sandbox, &setup.number(2)).await?,
+        Gateway::start(sandbox, &config.clone().number(1)).await?,
+        Gateway::start(sandbox, &config.number(2)).await?,
     ];
     for n in 0..3 {
         alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
         for twin in &twins {
-            let visitor = twin.visitor()?;
+            let client = twin.client()?;
             eventually("each learns it when it is its turn", Duration::from_secs(15), async || {
-                visitor.get(&format!("r{n}.gw.example"), "/").await?.expect(200)
+                client.get(&format!("r{n}.gw.example"), "/").await?.expect(200)
             })
             .await?;
         }
     }
-    let replaced = controller.process().logged()?.matches("a second node of this name").count();
+    let replaced = controlplane.process().log()?.matches("a second node of this name").count();
     // The waits double up to 5 s, half of it by chance.
     let most = 14 + begun.elapsed().as_secs();
     ensure!(replaced > 0, "the operator is told");

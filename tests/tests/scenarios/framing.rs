@@ -21,8 +21,8 @@ use webgateway_tests::recorder::Recorder;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::feed::Fed;
-use crate::setup::standalone::Standalone;
+use crate::feed::FeedSetup;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     every_method_arrives_with_its_body_over_h1,
@@ -42,18 +42,18 @@ pub(crate) type Frames = Vec<Frame<Bytes>>;
 type Body = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
 /// A gateway with one route, to a backend that records.
-pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(Standalone, Recorder)> {
+pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(StandaloneSetup, Recorder)> {
     let backend = Recorder::start(overlay(1, 8080)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
 /// Sends bytes over TLS and returns all that comes back until the end.
-pub(crate) async fn answer(world: &Standalone, request: &str) -> Result<String> {
-    let mut stream = world.visitor()?.tls(HOST).await?;
+pub(crate) async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
+    let mut stream = setup.client()?.tls(HOST).await?;
     // It may be cut before all of it is sent.
     drop(stream.write_all(request.as_bytes()).await);
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
@@ -66,8 +66,8 @@ pub(crate) struct H2 {
 }
 
 impl H2 {
-    pub(crate) async fn connect(world: &Standalone) -> Result<Self> {
-        let stream = world.visitor()?.h2().tls(HOST).await?;
+    pub(crate) async fn connect(setup: &StandaloneSetup) -> Result<Self> {
+        let stream = setup.client()?.h2().tls(HOST).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move { drop(connection.await) });
@@ -116,13 +116,13 @@ const BODIES: [(&str, &str, &str); 8] = [
 ];
 
 async fn every_method_arrives_with_its_body_over_h1(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for method in METHODS {
         for (kind, tail, body) in BODIES {
             let target = format!("/{method}/{kind}");
             let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
-            let heard = answer(&world, &format!("{head}{tail}")).await?;
+            let heard = answer(&setup, &format!("{head}{tail}")).await?;
             ensure!(heard.starts_with("HTTP/1.1 200"), "{target}: {heard}");
             wrong.extend(arrived(&backend, method, &target, body).err().map(|error| error.to_string()));
         }
@@ -134,12 +134,12 @@ async fn every_method_arrives_with_its_body_over_h1(sandbox: &Sandbox) -> Result
 async fn every_challenge_arrives_with_its_body_at_port_80(sandbox: &Sandbox) -> Result<()> {
     let backend = Recorder::start(overlay(1, HTTP)).await?;
     // It listens on 127.0.0.1 alone: port 80 of the overlay is the backend's.
-    let (fed, mut node) = Fed::start_with(sandbox, |setup| setup.number(1)).await?;
-    fed.sync(&mut node, vec![passthrough(Uuid::now_v7(), HOST, overlay(1, 8443))]).await?;
+    let (setup, mut node) = FeedSetup::start_with(sandbox, |config| config.number(1)).await?;
+    setup.sync(&mut node, vec![passthrough(Uuid::now_v7(), HOST, overlay(1, 8443))]).await?;
     let path = "/.well-known/acme-challenge";
     let ask = async |method: &str, target: &str, tail: &str| {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{tail}");
-        let heard = exchange(fed.gateway.http(), head.as_bytes()).await?;
+        let heard = exchange(setup.gateway.http(), head.as_bytes()).await?;
         anyhow::Ok(String::from_utf8_lossy(&heard).into_owned())
     };
     for method in ["GET", "HEAD"] {
@@ -165,9 +165,9 @@ async fn every_challenge_arrives_with_its_body_at_port_80(sandbox: &Sandbox) -> 
 }
 
 async fn every_method_arrives_with_its_body_over_h2(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
-    let mut h2 = H2::connect(&world).await?;
-    let mut plain = world.visitor()?.h2().connect(HOST).await?;
+    let (setup, backend) = recording(sandbox).await?;
+    let mut h2 = H2::connect(&setup).await?;
+    let mut plain = setup.client()?.h2().connect(HOST).await?;
     let mut wrong = Vec::new();
     for method in METHODS {
         let bodies = [
@@ -196,7 +196,7 @@ async fn every_method_arrives_with_its_body_over_h2(sandbox: &Sandbox) -> Result
 }
 
 async fn lengths_over_h2_are_one_length(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     for method in ["GET", "POST"] {
         for (n, (first, second, passes)) in
             [("5", "5", true), ("5", "6", false), ("6", "5", false), ("5", "x", false), ("5", "+5", false)]
@@ -204,7 +204,7 @@ async fn lengths_over_h2_are_one_length(sandbox: &Sandbox) -> Result<()> {
                 .enumerate()
         {
             // One that is refused may take the connection with it.
-            let mut h2 = H2::connect(&world).await?;
+            let mut h2 = H2::connect(&setup).await?;
             let target = format!("/{method}/{n}");
             let request = Request::builder().method(method).uri(format!("https://{HOST}{target}"));
             let request = request.header("content-length", first).header("content-length", second);
@@ -240,15 +240,15 @@ const TRAILERS: [&str; 10] = [
 ];
 
 async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let announced = TRAILERS.join(", ");
     let lines: String = TRAILERS.iter().map(|name| format!("{name}: 1\r\n")).collect();
     let head = format!("POST /h1 HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close, TE\r\n");
     let chunked =
         format!("Trailer: {announced}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{lines}\r\n");
-    let heard = answer(&world, &format!("{head}{chunked}")).await?;
+    let heard = answer(&setup, &format!("{head}{chunked}")).await?;
     ensure!(heard.starts_with("HTTP/1.1 200"), "{heard}");
-    let mut h2 = H2::connect(&world).await?;
+    let mut h2 = H2::connect(&setup).await?;
     let mut trailers = HeaderMap::new();
     for name in TRAILERS.iter().filter(|name| !matches!(**name, "connection" | "transfer-encoding" | "host"))
     {
@@ -274,7 +274,7 @@ async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<(
     }
     // A trailer that may not pass alone leaves the body whole.
     let heard = answer(
-        &world,
+        &setup,
         &format!(
             "POST /alone HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nTrailer: X-Forwarded-For\r\n\
              Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Forwarded-For: 1\r\n\r\n"
@@ -288,7 +288,7 @@ async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<(
 }
 
 async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let cases = [
         (HOST.to_owned(), HOST.to_owned(), 200),
         (format!("{HOST}:443"), HOST.to_owned(), 200),
@@ -302,7 +302,7 @@ async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result
         (HOST.to_owned(), "other.gw.example".to_owned(), 400),
         (HOST.to_owned(), format!("user@{HOST}"), 400),
     ];
-    let mut h2 = H2::connect(&world).await?;
+    let mut h2 = H2::connect(&setup).await?;
     let mut wrong = Vec::new();
     for (n, (authority, host, expected)) in cases.into_iter().enumerate() {
         let request = Request::get(format!("https://{authority}/h2/{n}")).header("host", &host);
@@ -312,7 +312,7 @@ async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result
         }
         let head =
             format!("GET https://{authority}/h1/{n} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let heard = answer(&world, &head).await?;
+        let heard = answer(&setup, &head).await?;
         if !heard.starts_with(&format!("HTTP/1.1 {expected}")) {
             wrong.push(format!("absolute form of {authority} beside {host}: {heard}"));
         }
@@ -323,7 +323,7 @@ async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result
         [(format!("{HOST}:80"), 308), (HOST.to_owned(), 308), (format!("{HOST}:443"), 400)]
     {
         let head = format!("GET http://{HOST}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let heard = String::from_utf8(exchange(world.gateway.http(), head.as_bytes()).await?)?;
+        let heard = String::from_utf8(exchange(setup.gateway.http(), head.as_bytes()).await?)?;
         if !heard.starts_with(&format!("HTTP/1.1 {expected}")) {
             wrong.push(format!("port 80, {host}: {heard}"));
         }
@@ -340,11 +340,11 @@ fn upgrade(target: &str, protocol: &str) -> String {
 }
 
 async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     for (n, protocol) in ["h2c", "TLS/1.2", "invented", "xwebsocket", "websocket2", ""].iter().enumerate() {
         let target = format!("/{n}");
         let follow = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
-        let heard = answer(&world, &format!("{}{follow}", upgrade(&target, protocol))).await?;
+        let heard = answer(&setup, &format!("{}{follow}", upgrade(&target, protocol))).await?;
         ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{protocol}: {heard}");
         let request = backend.only(&target)?;
         for name in ["upgrade", "http2-settings"] {
@@ -358,19 +358,19 @@ async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
             format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"),
         );
         let heard =
-            answer(&world, &upgrade("/unasked", "h2c").replace("Upgrade, ", "close, Upgrade, ")).await?;
+            answer(&setup, &upgrade("/unasked", "h2c").replace("Upgrade, ", "close, Upgrade, ")).await?;
         ensure!(heard.starts_with("HTTP/1.1 502") && heard.contains("http_upgrade_failed"), "{heard}");
     }
     Ok(())
 }
 
 async fn protocol_names_are_in_any_case(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     for asked in ["websocket", "WebSocket", "h2c, WebSocket", "WEBSOCKET , h2c"] {
         for agreed in ["websocket", "WebSocket", "WEBSOCKET"] {
             let head = format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: {agreed}\r\n\r\n");
             backend.answer("/ws", format!("{head}x-connection: close"));
-            let heard = answer(&world, &upgrade("/ws", asked)).await?;
+            let heard = answer(&setup, &upgrade("/ws", asked)).await?;
             ensure!(heard.starts_with("HTTP/1.1 101"), "{asked}, {agreed}: {heard}");
             ensure!(heard.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n"), "{heard}");
         }
@@ -380,7 +380,7 @@ async fn protocol_names_are_in_any_case(sandbox: &Sandbox) -> Result<()> {
     }
     for agreed in ["Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n", "", "Upgrade: xwebsocket\r\n"] {
         backend.answer("/other", format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\n{agreed}\r\n"));
-        let mut connection = world.visitor()?.connect(HOST).await?;
+        let mut connection = setup.client()?.connect(HOST).await?;
         let request = connection.request(http::Method::GET, HOST, "/other");
         let request = request.header("connection", "upgrade").header("upgrade", "websocket");
         connection.send(request.body(http_body_util::Full::default())?).await?.expect(502)?;

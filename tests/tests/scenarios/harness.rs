@@ -1,8 +1,8 @@
-//! The harness itself: its parts do what the other stories rely on.
+//! The harness itself: its parts do what the other scenarios rely on.
 
 use anyhow::{Result, ensure};
 use webgateway_tests::authority::Authority;
-use webgateway_tests::backend::{Backend, BlackHole, Raw};
+use webgateway_tests::backend::{Backend, BlackHole, RawBehaviour};
 use webgateway_tests::client::{Client, Connection, exchange, tcp};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
@@ -36,7 +36,7 @@ async fn backends_do_what_they_are_asked(_: &Sandbox) -> Result<()> {
     ensure!(client.get("other.example", "/").await.is_err(), "the certificate is verified");
     WebSocket::open(client.tls("pass.example").await?, "pass.example", "/ws").await?.echo("hello").await?;
 
-    let garbage = Backend::raw(overlay(1, 9), Raw::Answer(b"garbage".to_vec())).await?;
+    let garbage = Backend::raw(overlay(1, 9), RawBehaviour::Respond(b"garbage".to_vec())).await?;
     ensure!(exchange(garbage.address(), b"x").await? == b"garbage");
     Ok(())
 }

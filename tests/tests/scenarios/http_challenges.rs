@@ -16,7 +16,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::feed::Fed;
+use crate::feed::FeedSetup;
 use crate::terminated_routes::header;
 
 scenarios![
@@ -30,17 +30,17 @@ const HOST: &str = "pass.example.org";
 const PATH: &str = "/.well-known/acme-challenge";
 
 /// A gateway with one passthrough route. It listens on 127.0.0.1 alone: port 80 of the overlay is the backend's.
-async fn world(sandbox: &Sandbox, limits: &str) -> Result<(Fed, Subscription, Uuid, Backend)> {
+async fn setup(sandbox: &Sandbox, limits: &str) -> Result<(FeedSetup, Subscription, Uuid, Backend)> {
     let backend = Backend::http(overlay(1, HTTP)).await?;
-    let (fed, mut node) = Fed::start_with(sandbox, |setup| setup.number(1).more(limits)).await?;
+    let (setup, mut node) = FeedSetup::start_with(sandbox, |config| config.number(1).more(limits)).await?;
     let id = Uuid::now_v7();
-    fed.sync(&mut node, vec![passthrough(id, HOST, overlay(1, 8443))]).await?;
-    Ok((fed, node, id, backend))
+    setup.sync(&mut node, vec![passthrough(id, HOST, overlay(1, 8443))]).await?;
+    Ok((setup, node, id, backend))
 }
 
 async fn a_passthrough_hosts_challenge_is_answered_by_its_backend(sandbox: &Sandbox) -> Result<()> {
-    let (fed, _node, _, _backend) = world(sandbox, "").await?;
-    let mut connection = Connection::plain(fed.gateway.http()).await?;
+    let (setup, _node, _, _backend) = setup(sandbox, "").await?;
+    let mut connection = Connection::plain(setup.gateway.http()).await?;
     for _ in 0..3 {
         let seen = connection.get(HOST, &format!("{PATH}/token")).await?.expect(200)?.json()?;
         ensure!(seen["target"] == format!("{PATH}/token"), "{seen}");
@@ -59,14 +59,14 @@ async fn a_passthrough_hosts_challenge_is_answered_by_its_backend(sandbox: &Sand
 }
 
 async fn a_challenge_of_doubtful_length_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let (fed, _node, _, backend) = world(sandbox, "").await?;
+    let (setup, _node, _, backend) = setup(sandbox, "").await?;
     for doubtful in [
         "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
     ] {
         let request = format!("GET {PATH}/token HTTP/1.1\r\nHost: {HOST}\r\n{doubtful}");
-        let answer = exchange(fed.gateway.http(), request.as_bytes()).await?;
+        let answer = exchange(setup.gateway.http(), request.as_bytes()).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{doubtful:?}: {answer}");
         ensure!(backend.requests() == 0, "{doubtful:?} is passed on");
@@ -76,20 +76,20 @@ async fn a_challenge_of_doubtful_length_is_refused(sandbox: &Sandbox) -> Result<
 
 async fn a_challenge_has_the_time_of_any_other_request(sandbox: &Sandbox) -> Result<()> {
     let limits = "[limits]\nheader_timeout = \"300ms\"\nstall_timeout = \"300ms\"";
-    let (fed, _node, _, _backend) = world(sandbox, limits).await?;
+    let (setup, _node, _, _backend) = setup(sandbox, limits).await?;
     for path in ["slow/2000", "stream/40"] {
-        let mut connection = Connection::plain(fed.gateway.http()).await?;
+        let mut connection = Connection::plain(setup.gateway.http()).await?;
         let reply = connection.get(HOST, &format!("{PATH}/{path}")).await.context(path)?.expect(200)?;
         ensure!(reply.text().ends_with("late") || reply.text().ends_with("chunk 39\n"), "{reply:?}");
     }
-    let mut idle = Connection::plain(fed.gateway.http()).await?;
+    let mut idle = Connection::plain(setup.gateway.http()).await?;
     idle.get(HOST, "/").await?.expect(308)?;
     timeout(Duration::from_secs(4), idle.closed()).await.context("an idle one stays open")?
 }
 
 async fn a_challenge_ends_with_its_route(sandbox: &Sandbox) -> Result<()> {
-    let (fed, mut node, id, _backend) = world(sandbox, "").await?;
-    let mut connection = Connection::plain(fed.gateway.http()).await?;
+    let (setup, mut node, id, _backend) = setup(sandbox, "").await?;
+    let mut connection = Connection::plain(setup.gateway.http()).await?;
     let request =
         connection.request(Method::GET, HOST, &format!("{PATH}/stream/2000")).body(Full::default())?;
     let mut response = connection.open(request).await?;

@@ -1,4 +1,4 @@
-//! Plain http on :80: it sends visitors to https and serves nobody.
+//! Plain http on :80: it sends clients to https and serves nobody.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -9,40 +9,40 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![a_known_host_is_sent_to_https, an_unknown_host_is_not, a_post_keeps_its_method, no_host_is_400];
 
-async fn world(sandbox: &Sandbox) -> Result<Standalone> {
-    Standalone::start(sandbox, |file| {
-        file.terminated("app.gw.example", &[overlay(1, 8080)])
-            .passthrough("pass.example.org", &[overlay(1, 8443)]);
+async fn setup(sandbox: &Sandbox) -> Result<StandaloneSetup> {
+    StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated("app.gw.example", &[overlay(1, 8080)])
+            .add_passthrough("pass.example.org", &[overlay(1, 8443)]);
     })
     .await
 }
 
 async fn a_known_host_is_sent_to_https(sandbox: &Sandbox) -> Result<()> {
-    let world = world(sandbox).await?;
+    let setup = setup(sandbox).await?;
     for host in ["app.gw.example", "pass.example.org", "gw.example"] {
-        let mut connection = Connection::plain(world.gateway.http()).await?;
+        let mut connection = Connection::plain(setup.gateway.http()).await?;
         let reply = connection.get(host, "/a%2f/../b?c=%20d").await?.expect(308)?;
         ensure!(reply.header("location") == format!("https://{host}/a%2f/../b?c=%20d"), "{reply:?}");
     }
-    let mut connection = Connection::plain(world.gateway.http()).await?;
+    let mut connection = Connection::plain(setup.gateway.http()).await?;
     let reply = connection.get("APP.gw.example:80", "/").await?.expect(308)?;
     ensure!(reply.header("location").eq_ignore_ascii_case("https://app.gw.example/"), "{reply:?}");
     Ok(())
 }
 
 async fn an_unknown_host_is_not(sandbox: &Sandbox) -> Result<()> {
-    let world = world(sandbox).await?;
+    let setup = setup(sandbox).await?;
     for host in ["nobody.gw.example", "evil.example.org", "127.0.0.1", "[::1]"] {
-        let reply = Connection::plain(world.gateway.http()).await?.get(host, "/").await?.expect(503)?;
+        let reply = Connection::plain(setup.gateway.http()).await?.get(host, "/").await?.expect(503)?;
         ensure!(reply.header("location").is_empty(), "never an open redirect: {reply:?}");
     }
     // The host is the authority of an absolute target, whatever Host says (RFC 9112, section 3.2.2).
     let answer = exchange(
-        world.gateway.http(),
+        setup.gateway.http(),
         b"GET http://evil.example.org/ HTTP/1.1\r\nHost: app.gw.example\r\nConnection: close\r\n\r\n",
     )
     .await?;
@@ -52,8 +52,8 @@ async fn an_unknown_host_is_not(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_post_keeps_its_method(sandbox: &Sandbox) -> Result<()> {
-    let world = world(sandbox).await?;
-    let mut connection = Connection::plain(world.gateway.http()).await?;
+    let setup = setup(sandbox).await?;
+    let mut connection = Connection::plain(setup.gateway.http()).await?;
     let body = Full::new(Bytes::from_static(b"body"));
     let post = connection.request(Method::POST, "app.gw.example", "/form").body(body)?;
     let reply = connection.send(post).await?.expect(308)?;
@@ -62,9 +62,9 @@ async fn a_post_keeps_its_method(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn no_host_is_400(sandbox: &Sandbox) -> Result<()> {
-    let world = world(sandbox).await?;
+    let setup = setup(sandbox).await?;
     for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
-        let answer = exchange(world.gateway.http(), request.as_bytes()).await?;
+        let answer = exchange(setup.gateway.http(), request.as_bytes()).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         ensure!(answer.starts_with("HTTP/1.1 400"), "{request:?}: {answer}");
     }

@@ -75,9 +75,9 @@ impl Foreign {
 }
 
 /// An ed25519 key and both kinds of RSA key, known to the controlplane.
-fn keys(sandbox: &Sandbox, controller: &Controlplane) -> Result<Vec<Key>> {
+fn keys(sandbox: &Sandbox, controlplane: &Controlplane) -> Result<Vec<Key>> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/src/httpsig/samples");
-    let known = controller.keys();
+    let known = controlplane.keys();
     let seed = sandbox.path("ed.priv");
     let key = webgateway_proto::httpsig::PrivateKey::from_seed(&[9; 32]);
     std::fs::write(&seed, key.to_pem().as_bytes())?;
@@ -95,20 +95,20 @@ async fn understood(
     ways: &[&str],
 ) -> Result<()> {
     let Some(foreign) = foreign else { return Ok(()) };
-    let controller = Controlplane::start(sandbox).await?;
-    let keys = keys(sandbox, &controller)?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let keys = keys(sandbox, &controlplane)?;
     let mut created = 0;
     for key in keys.iter().filter(|key| algorithms.contains(&key.algorithm)) {
         for covered in ways {
             let params = json!({ "subdomain": format!("app{created}"), "backends": ["[400::1]:81"] });
             let create = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.create", "params": params });
-            let reply = foreign.post(&controller.url(), key, covered, &create)?;
+            let reply = foreign.post(&controlplane.url(), key, covered, &create)?;
             let owner = reply.pointer("/answer/result/owner").and_then(Value::as_str);
             ensure!(owner == Some(key.id), "{} over {covered}: {reply}", key.algorithm);
             created += 1;
         }
         let list = json!({ "jsonrpc": "2.0", "id": "l", "method": "routes.list" });
-        let reply = foreign.post(&controller.url(), key, ways[0], &list)?;
+        let reply = foreign.post(&controlplane.url(), key, ways[0], &list)?;
         let routes = reply.pointer("/answer/result/routes").and_then(Value::as_array).map(Vec::len);
         ensure!(reply["status"] == 200 && routes.is_some_and(|count| count >= ways.len()), "{reply}");
     }
@@ -134,15 +134,15 @@ async fn npm_http_message_sig(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_foreign_signature_over_too_little_says_so(sandbox: &Sandbox) -> Result<()> {
     let Some(foreign) = Foreign::node("http-message-signatures") else { return Ok(()) };
-    let controller = Controlplane::start(sandbox).await?;
-    let keys = keys(sandbox, &controller)?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let keys = keys(sandbox, &controlplane)?;
     let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.list" });
     for (covered, missing) in [
         ("@target-uri,content-digest", "@method"),
         ("@method,content-digest", "@target-uri"),
         ("@method,@target-uri", "content-digest"),
     ] {
-        let reply = foreign.post(&controller.url(), &keys[0], covered, &list)?;
+        let reply = foreign.post(&controlplane.url(), &keys[0], covered, &list)?;
         let field = reply.pointer("/answer/error/data/field").and_then(Value::as_str);
         ensure!(reply["status"] == 401 && field == Some(missing), "{covered}: {reply}");
     }
@@ -156,8 +156,8 @@ async fn the_document_is_openrpc(sandbox: &Sandbox) -> Result<()> {
     else {
         return Ok(());
     };
-    let controller = Controlplane::start(sandbox).await?;
-    let url = controller.url().replace("/rpc", "/openrpc.json");
+    let controlplane = Controlplane::start(sandbox).await?;
+    let url = controlplane.url().replace("/rpc", "/openrpc.json");
     let output = Command::new("node").arg(script).arg(url).output().context("node does not start")?;
     let found: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;

@@ -14,7 +14,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![no_request_meets_a_connection_that_its_backend_is_closing];
 
@@ -60,20 +60,20 @@ async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &San
             connections.spawn(async move { drop(serve(stream).await) });
         }
     });
-    let world = Standalone::start_with(
+    let setup = StandaloneSetup::start_with(
         sandbox,
         |file| {
-            file.terminated(HOST, &[relay.address()]);
+            file.add_terminated(HOST, &[relay.address()]);
         },
         // Only what the backend says makes it give up a connection sooner.
-        |setup| setup.more("[limits]\nbackend_idle = \"60s\""),
+        |config| config.more("[limits]\nbackend_idle = \"60s\""),
     )
     .await?;
     let mut clients = JoinSet::new();
     for n in 0..CLIENTS {
-        let visitor = world.visitor()?;
+        let client = setup.client()?;
         clients.spawn(async move {
-            let mut connection = visitor.connect(HOST).await?;
+            let mut connection = client.connect(HOST).await?;
             let mut failed = 0;
             for round in 0..POSTS {
                 let request = connection.request(Method::POST, HOST, "/").body(Full::from("hello"))?;

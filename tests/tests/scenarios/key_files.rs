@@ -20,7 +20,7 @@ fn sample(name: &str) -> PathBuf {
 }
 
 /// Runs `gwctl` with a private key, as a key id.
-async fn list(sandbox: &Sandbox, controller: &Controlplane, private: &Path, id: &str) -> Result<Output> {
+async fn list(sandbox: &Sandbox, controlplane: &Controlplane, private: &Path, id: &str) -> Result<Output> {
     let key = sandbox.path("key");
     if key.exists() {
         fs::remove_file(&key)?;
@@ -28,12 +28,12 @@ async fn list(sandbox: &Sandbox, controller: &Controlplane, private: &Path, id: 
     fs::copy(private, &key)?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
     let key = key.to_str().context("a path that is text")?;
-    let args = ["-u", &controller.url(), "-i", id, "-k", key, "routes", "list"].map(str::to_owned);
+    let args = ["-u", &controlplane.url(), "-i", id, "-k", key, "routes", "list"].map(str::to_owned);
     process::run("gwctl", &args, &[]).await
 }
 
 async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
     let mounted = sandbox.path("mounted");
     fs::create_dir(&mounted)?;
     for (kind, private, public) in [
@@ -64,16 +64,16 @@ async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
             let id = format!("{kind}{n}.pub");
             // Every other one through links, as orchestrators mount them.
             if n.is_multiple_of(2) {
-                fs::copy(sample(public), controller.keys().join(&id))?;
+                fs::copy(sample(public), controlplane.keys().join(&id))?;
             } else {
                 fs::copy(sample(public), mounted.join(&id))?;
-                symlink(mounted.join(&id), controller.keys().join(&id))?;
+                symlink(mounted.join(&id), controlplane.keys().join(&id))?;
             }
-            let output = list(sandbox, &controller, &sample(private), &id).await?;
+            let output = list(sandbox, &controlplane, &sample(private), &id).await?;
             ensure!(output.code == Some(0), "{private} and {public}: {output:?}");
         }
         for private in private {
-            let output = list(sandbox, &controller, &sample(private), &format!("{kind}0.pub")).await?;
+            let output = list(sandbox, &controlplane, &sample(private), &format!("{kind}0.pub")).await?;
             ensure!(output.code == Some(0), "{private}: {output:?}");
         }
     }
@@ -81,7 +81,7 @@ async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_key_that_is_not_read_is_told_by_its_name(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
     for (private, words) in [
         ("ed25519.putty3.ppk", "puttygen FILE -O private-openssh -o NEW"),
         ("rsa.sshcom.priv", "puttygen FILE -O private-openssh -o NEW"),
@@ -89,7 +89,7 @@ async fn a_key_that_is_not_read_is_told_by_its_name(sandbox: &Sandbox) -> Result
         ("rsa.encrypted.priv", "openssl pkey -in FILE -out NEW"),
         ("rsa.p12", "openssl pkey -in FILE -out NEW"),
     ] {
-        let output = list(sandbox, &controller, &sample(private), "alice.pub").await?;
+        let output = list(sandbox, &controlplane, &sample(private), "alice.pub").await?;
         ensure!(output.code != Some(0) && output.stderr.contains(words), "{private}: {output:?}");
     }
     for (n, (public, words)) in [
@@ -101,12 +101,12 @@ async fn a_key_that_is_not_read_is_told_by_its_name(sandbox: &Sandbox) -> Result
     .enumerate()
     {
         let id = format!("user{n}.pub");
-        fs::copy(sample(public), controller.keys().join(&id))?;
-        let output = list(sandbox, &controller, &sample("ed25519.putty.priv"), &id).await?;
+        fs::copy(sample(public), controlplane.keys().join(&id))?;
+        let output = list(sandbox, &controlplane, &sample("ed25519.putty.priv"), &id).await?;
         ensure!(output.code != Some(0), "{public}: {output:?}");
         // The log is written beside the answer.
         eventually(public, Duration::from_secs(5), async || {
-            let logged = controller.process().logged()?;
+            let logged = controlplane.process().log()?;
             let is_told = logged.lines().any(|line| line.contains(&id) && line.contains(words));
             ensure!(is_told, "{output:?}; {logged}");
             Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use webgateway_tests::client::{Connection, tcp};
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::process::Process;
@@ -33,10 +33,11 @@ const QUESTION: &[u8] =
 
 /// Both processes, with a relay of DNS questions on every address.
 async fn start(sandbox: &Sandbox) -> Result<(Controlplane, Gateway)> {
-    let terms = Terms { remote: format!("[::]:{FEED}"), ..Terms::default() };
-    let controller = Controlplane::start_on(sandbox, &terms).await?;
-    let setup = controller.setup().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
-    Ok((controller, Gateway::start(sandbox, &setup).await?))
+    let controlplane_config =
+        ControlplaneConfig { remote: format!("[::]:{FEED}"), ..ControlplaneConfig::default() };
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let config = controlplane.gateway_config().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
+    Ok((controlplane, Gateway::start(sandbox, &config).await?))
 }
 
 async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
@@ -57,10 +58,11 @@ async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
 /// As `net.ipv6.conf.all.disable_ipv6=1` leaves a machine: sockets of IPv6 can be made, and no address is there.
 async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
-    let terms = Terms { remote: format!("[::]:{FEED}"), ..Terms::default() };
-    let controller = Controlplane::start_on(sandbox, &terms).await?;
-    let setup = controller.setup().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
-    let _gateway = Gateway::start(sandbox, &setup).await?;
+    let controlplane_config =
+        ControlplaneConfig { remote: format!("[::]:{FEED}"), ..ControlplaneConfig::default() };
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let config = controlplane.gateway_config().await?.more(&format!("[dns]\nlisten = [\"[::]:{DNS}\"]"));
+    let _gateway = Gateway::start(sandbox, &config).await?;
     for port in [443, 80, DNS, FEED] {
         tcp(format!("127.0.0.1:{port}").parse()?).await.with_context(|| format!("port {port}"))?;
     }
@@ -70,24 +72,24 @@ async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
 /// Every key of a listener, with an address of IPv6 where there is none.
 async fn an_address_that_is_not_there_is_named(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
-    let default = Terms::default;
-    for (key, terms) in [
-        ("feed.listen", Terms { remote: "[::1]:7443".to_owned(), ..default() }),
-        ("admin_listen", Terms { top: "admin_listen = \"[::1]:9181\"".to_owned(), ..default() }),
+    let default = ControlplaneConfig::default;
+    for (key, controlplane_config) in [
+        ("feed.listen", ControlplaneConfig { remote: "[::1]:7443".to_owned(), ..default() }),
+        ("admin_listen", ControlplaneConfig { top: "admin_listen = \"[::1]:9181\"".to_owned(), ..default() }),
     ] {
-        let mut controller = Controlplane::start_unready_on(sandbox, &terms)?;
-        says(controller.process(), key).await?;
+        let mut controlplane = Controlplane::start_unready_on(sandbox, &controlplane_config)?;
+        says(controlplane.process(), key).await?;
     }
-    let controller = Controlplane::start(sandbox).await?;
-    let setup = controller.setup().await?;
-    let dns = setup.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
+    let controlplane = Controlplane::start(sandbox).await?;
+    let config = controlplane.gateway_config().await?;
+    let dns = config.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
     says(Gateway::start_unready(sandbox, &dns)?.process(), "[dns] listen").await
 }
 
 /// Waits for the process to end because of what it was told to listen on, and for the key, address and advice in its log.
 async fn says(process: &mut Process, key: &str) -> Result<()> {
     let status = process.end(Duration::from_secs(20)).await?;
-    let logged = process.logged()?;
+    let logged = process.log()?;
     let last = logged.lines().last().unwrap_or_default();
     let is_told = [key, "[::1]:", "IPv4 address"].iter().all(|word| last.contains(word));
     ensure!(!status.success() && is_told, "{key}: {status}: {logged}");

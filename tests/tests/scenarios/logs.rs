@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
 use webgateway_tests::backend::Backend;
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
@@ -18,7 +18,7 @@ use webgateway_tests::process;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     a_log_whose_reader_is_gone_harms_nobody,
@@ -36,9 +36,9 @@ const REQUESTS: usize = 400;
 async fn a_log_whose_reader_is_gone_harms_nobody(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     let readers = logs.pipes()?;
-    let world = start(sandbox).await?;
+    let setup = start(sandbox).await?;
     drop(readers);
-    goes_on(world, true).await
+    goes_on(setup, true).await
 }
 
 async fn a_log_whose_reader_stalls_delays_nobody(sandbox: &Sandbox) -> Result<()> {
@@ -55,7 +55,7 @@ async fn a_log_without_room_harms_nobody(sandbox: &Sandbox) -> Result<()> {
 
 /// As `webgateway-dataplane 2>&-` starts it.
 async fn a_log_that_is_closed_harms_nobody(sandbox: &Sandbox) -> Result<()> {
-    goes_on(start_after(sandbox, ["exec 2>&-"; 2]).await?, false).await
+    goes_on(start_with_shell(sandbox, ["exec 2>&-"; 2]).await?, false).await
 }
 
 async fn a_log_that_never_had_a_reader_harms_nobody(sandbox: &Sandbox) -> Result<()> {
@@ -64,19 +64,19 @@ async fn a_log_that_never_had_a_reader_harms_nobody(sandbox: &Sandbox) -> Result
         // Opening the pipe waits for the reader, and the next line for its end.
         format!("mkfifo '{pipe}'; : <'{pipe}' &\nexec 2>'{pipe}'\nwait")
     };
-    let [controller, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
-    goes_on(start_after(sandbox, [&controller, &gateway]).await?, true).await
+    let [controlplane, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
+    goes_on(start_with_shell(sandbox, [&controlplane, &gateway]).await?, true).await
 }
 
 /// `gwctl … | head -0`, with as much to print as a pipe does not hold.
 async fn a_reader_of_gwctl_that_is_gone_is_no_failure(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let gwctl = process::find("gwctl")?;
     for args in [&["routes", "list"][..], &["--help"], &["routes", "list", "-o", "json"], &["audit", "log"]] {
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let mut command = Command::new(&gwctl);
-        command.args(args).envs(world.alice.env()?).stdin(Stdio::null());
+        command.args(args).envs(setup.alice.env()?).stdin(Stdio::null());
         let child = command.stdout(writer).stderr(Stdio::piped()).spawn()?;
         let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -104,39 +104,40 @@ impl Logs {
     }
 }
 
-async fn start(sandbox: &Sandbox) -> Result<Complete> {
-    start_after(sandbox, ["true"; 2]).await
+async fn start(sandbox: &Sandbox) -> Result<FullSetup> {
+    start_with_shell(sandbox, ["true"; 2]).await
 }
 
 /// Starts the controlplane and the gateway, each after these lines of shell.
-async fn start_after(sandbox: &Sandbox, [controller, gateway]: [&str; 2]) -> Result<Complete> {
-    let terms = Terms { shell: Some(controller.to_owned()), ..Terms::default() };
-    let controller = Controlplane::start_on(sandbox, &terms).await?;
-    let setup = controller.setup().await?.top("access_log = true").shell(gateway);
-    let gateway = Gateway::start(sandbox, &setup).await?;
-    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    Ok(Complete { controller, gateway, admin, alice })
+async fn start_with_shell(sandbox: &Sandbox, [controlplane, gateway]: [&str; 2]) -> Result<FullSetup> {
+    let controlplane_config =
+        ControlplaneConfig { shell: Some(controlplane.to_owned()), ..ControlplaneConfig::default() };
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let config = controlplane.gateway_config().await?.top("access_log = true").shell(gateway);
+    let gateway = Gateway::start(sandbox, &config).await?;
+    let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    Ok(FullSetup { controlplane, gateway, admin, alice })
 }
 
 /// Changes, the feed, requests, readiness and the stop are as ever.
-async fn goes_on(mut world: Complete, lost: bool) -> Result<()> {
+async fn goes_on(mut setup: FullSetup, lost: bool) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
-    world.answers(HOST, 200).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    setup.alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(HOST, 200).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     for _ in 0..REQUESTS {
         connection.get(HOST, "/").await?.expect(200)?;
     }
     let second = "second.gw.example";
-    world.alice.create_route(&format!("-f {second} -b [400::1]:8080")).await?;
-    world.answers(second, 200).await?;
-    world.gateway.ready().await?;
-    let metrics = world.gateway.metrics().await?;
+    setup.alice.create_route(&format!("-f {second} -b [400::1]:8080")).await?;
+    setup.wait_for_status(second, 200).await?;
+    setup.gateway.ready().await?;
+    let metrics = setup.gateway.metrics().await?;
     let dropped = metrics.lines().find_map(|line| line.strip_prefix("webgateway_log_lines_dropped_total "));
     let dropped: u64 = dropped.context("no metric of lost lines")?.parse()?;
     ensure!(!lost || dropped > 0, "lost lines are not counted");
-    for process in [world.gateway.process(), world.controller.process()] {
+    for process in [setup.gateway.process(), setup.controlplane.process()] {
         process.signal(Signal::SIGTERM)?;
         let status = process.end(Duration::from_secs(10)).await?;
         ensure!(status.code() == Some(0), "{status}");

@@ -6,16 +6,16 @@ use anyhow::{Context, Result, ensure};
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::feed_file::FeedFile;
-use webgateway_tests::gateway::{Gateway, HTTP, HTTPS, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig, HTTP, HTTPS};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::{self, overlay};
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::{scenarios, seed};
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     every_listener_of_the_gateway_is_refused,
@@ -47,40 +47,41 @@ async fn every_listener_of_the_gateway_is_refused(sandbox: &Sandbox) -> Result<(
     ];
     let hosts = |n: usize| (format!("h{n}.gw.example"), format!("h{n}.example"));
     let routes = |file: &mut FeedFile| {
-        file.allowed("127.0.0.0/8");
+        file.allow_prefix("127.0.0.0/8");
         for (n, (_, address)) in listeners.iter().enumerate() {
             let (terminated, passed) = hosts(n);
-            file.terminated(&terminated, &[*address]).passthrough(&passed, &[*address]);
+            file.add_terminated(&terminated, &[*address]).add_passthrough(&passed, &[*address]);
         }
     };
-    let world =
-        Standalone::start_with(sandbox, routes, |setup| setup.more("[dns]\nlisten = [\"[::]:53\"]")).await?;
+    let setup =
+        StandaloneSetup::start_with(sandbox, routes, |config| config.more("[dns]\nlisten = [\"[::]:53\"]"))
+            .await?;
     for (n, (what, _)) in listeners.iter().enumerate() {
         let (terminated, passed) = hosts(n);
-        for client in [world.visitor()?, world.visitor()?.h2()] {
+        for client in [setup.client()?, setup.client()?.h2()] {
             let reply = client.get(&terminated, "/metrics").await?.expect(508).context(*what)?;
             let says = reply.header("proxy-status");
             ensure!(says.contains("error=proxy_loop_detected"), "{what}: {says:?}");
         }
-        let before = accepted(&world.gateway).await?;
-        ensure!(world.visitor()?.tls(&passed).await.is_err(), "{what}");
-        // The one visitor, and the gateway's own connection where it leads to https.
-        let more = accepted(&world.gateway).await? - before;
-        ensure!(more <= 2, "{what}: one visitor became {more} connections");
+        let before = accepted(&setup.gateway).await?;
+        ensure!(setup.client()?.tls(&passed).await.is_err(), "{what}");
+        // The one client, and the gateway's own connection where it leads to https.
+        let more = accepted(&setup.gateway).await? - before;
+        ensure!(more <= 2, "{what}: one client became {more} connections");
     }
     Ok(())
 }
 
 /// A controlplane whose feed is for remote nodes too, on every address; backends may be on the loopback.
-fn terms(remote: &str) -> Terms {
+fn controlplane_config(remote: &str) -> ControlplaneConfig {
     let top = "allowed_backends = [\"400::/7\", \"127.0.0.0/8\"]";
-    Terms { top: top.to_owned(), remote: remote.to_owned(), ..Terms::default() }
+    ControlplaneConfig { top: top.to_owned(), remote: remote.to_owned(), ..ControlplaneConfig::default() }
 }
 
 async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start_on(sandbox, &terms("[::]:7443")).await?;
-    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[::]:7443")).await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = alice.create_route("-f app.gw.example -b [400::1]:8080").await?;
     for (what, address) in [
@@ -106,7 +107,7 @@ async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Resu
             .await?;
         }
     }
-    gateway.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
+    gateway.client()?.get("app.gw.example", "/").await?.expect(200)?;
     alice.create_route("-f other.gw.example -b [400::2]:8080").await?;
     Ok(())
 }
@@ -114,23 +115,23 @@ async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Resu
 async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sandbox) -> Result<()> {
     const BACKENDS: [&str; 3] = ["[400::1]:7443", "127.0.0.1:7443", "127.0.0.1:9181"];
     // The port of metrics is another one at first.
-    let mut before = terms("");
+    let mut before = controlplane_config("");
     before.top += "\nadmin_listen = \"127.0.0.1:9182\"";
-    let controller = Controlplane::start_on(sandbox, &before).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane = Controlplane::start_on(sandbox, &before).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     for (n, backend) in BACKENDS.iter().enumerate() {
         alice.create_route(&format!("-f h{n}.gw.example -b {backend}")).await?;
     }
-    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
     for n in 0..BACKENDS.len() {
-        gateway.visitor()?.get(&format!("h{n}.gw.example"), "/").await?.expect(502)?;
+        gateway.client()?.get(&format!("h{n}.gw.example"), "/").await?.expect(502)?;
     }
-    drop(controller);
-    let controller = Controlplane::start_on(sandbox, &terms("[::]:7443")).await?;
+    drop(controlplane);
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[::]:7443")).await?;
     for (n, backend) in BACKENDS.iter().enumerate() {
         let host = format!("h{n}.gw.example");
         eventually("the node is told", WITHIN, async || {
-            let reply = gateway.visitor()?.get(&host, "/metrics").await?.expect(508)?;
+            let reply = gateway.client()?.get(&host, "/metrics").await?.expect(508)?;
             ensure!(reply.header("proxy-status").contains("proxy_loop_detected"), "{backend}: {reply:?}");
             Ok(())
         })
@@ -141,32 +142,32 @@ async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sand
             ensure!(told.stdout.contains(&says) || told.stderr.contains(&says), "{command}: {told:?}");
         }
     }
-    drop(controller);
+    drop(controlplane);
     Ok(())
 }
 
-/// A node in a network of its own, fed by a socket: its loopback is not the controlplane's, but the overlay is one.
+/// A node in a network of its own, setup by a socket: its loopback is not the controlplane's, but the overlay is one.
 async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start_on(sandbox, &terms("[400::1]:7443")).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    let setup = controller.setup().await?;
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    let config = controlplane.gateway_config().await?;
     let elsewhere = async || -> Result<()> {
-        let gateway = Gateway::start(sandbox, &setup).await?;
+        let gateway = Gateway::start(sandbox, &config).await?;
         let _api = Backend::http("127.0.0.1:8080".parse()?).await?;
         let _feed = Backend::http(overlay(1, 7443)).await?;
         for (host, status) in [("loopback.gw.example", 200), ("overlay.gw.example", 508)] {
-            let visitor = gateway.visitor()?;
-            eventually(host, WITHIN, async || visitor.get(host, "/").await?.expect(status)).await?;
+            let client = gateway.client()?;
+            eventually(host, WITHIN, async || client.get(host, "/").await?.expect(status)).await?;
         }
         Ok(())
     };
     // Before a node has said where it is, one of this machine is thought of.
     let refused = alice.gwctl("routes create -f loopback.gw.example -b 127.0.0.1:8080".split(' ')).await?;
     ensure!(refused.code != Some(0), "{refused:?}");
-    seed::route(&controller.database(), "overlay.gw.example", "[400::1]:7443")?;
-    seed::route(&controller.database(), "loopback.gw.example", "127.0.0.1:8080")?;
-    drop(controller);
-    let _controller = Controlplane::start_on(sandbox, &terms("[400::1]:7443")).await?;
+    seed::route(&controlplane.database(), "overlay.gw.example", "[400::1]:7443")?;
+    seed::route(&controlplane.database(), "loopback.gw.example", "127.0.0.1:8080")?;
+    drop(controlplane);
+    let _controller = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
     std::thread::scope(|threads| {
         let other = threads.spawn(|| {
             netns::enter()?;
@@ -183,9 +184,9 @@ async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authori
     let mut gateways = Vec::new();
     for (number, next) in [(1, format!("127.0.0.2:{HTTPS}").parse()?), (2, second)] {
         let mut file = FeedFile::new(&sandbox.path(&format!("feed{number}.json")), &base);
-        file.allowed("127.0.0.0/8").passthrough(ROUND, &[next]);
-        let setup = Setup::from_file(file.write()?, authority.root()).workers(2).number(number);
-        gateways.push(Gateway::start(sandbox, &setup).await?);
+        file.allow_prefix("127.0.0.0/8").add_passthrough(ROUND, &[next]);
+        let config = GatewayConfig::from_file(file.write()?, authority.root()).workers(2).number(number);
+        gateways.push(Gateway::start(sandbox, &config).await?);
     }
     let gateways = <[Gateway; 2]>::try_from(gateways).ok().context("two gateways")?;
     Ok((authority, gateways))
@@ -200,7 +201,7 @@ async fn two_gateways_that_lead_to_each_other(sandbox: &Sandbox) -> Result<()> {
     }
     for gateway in &gateways {
         let count = accepted(gateway).await?;
-        ensure!((2..40).contains(&count), "two visitors became {count} connections");
+        ensure!((2..40).contains(&count), "two clients became {count} connections");
     }
     Ok(())
 }
@@ -209,10 +210,10 @@ async fn a_chain_of_gateways_is_no_loop(sandbox: &Sandbox) -> Result<()> {
     let tls = Authority::new()?;
     let backend = Backend::https(overlay(1, 8443), tls.issue(&[ROUND])?.server(&["http/1.1"])?).await?;
     let (_, [first, _second]) = two(sandbox, backend.address()).await?;
-    let visitor = Client::new(first.https(), tls.root())?;
+    let client = Client::new(first.https(), tls.root())?;
     let mut open = Vec::new();
     for _ in 0..40 {
-        let mut connection = visitor.connect(ROUND).await?;
+        let mut connection = client.connect(ROUND).await?;
         connection.get(ROUND, "/").await?.expect(200)?;
         open.push(connection);
     }

@@ -70,8 +70,8 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
         format!("cd '{}' && exec target/debug/webgateway-dev {}", sandbox.dir().display(), flags.join(" "));
     let mut tour = Process::start("sh", &["-c", &script], &sandbox.path("tour.log"))?;
     let printed = eventually("the tour is over", TOUR, async || {
-        tour.must_run()?;
-        let printed = tour.logged()?;
+        tour.ensure_running()?;
+        let printed = tour.log()?;
         ensure!(printed.contains("Ctrl-C ends it."), "{printed}");
         Ok(printed)
     })
@@ -100,7 +100,7 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
     }
     ensure!(servers.len() == 2 && !exports.is_empty(), "{printed}");
     tour.signal(Signal::SIGTERM)?;
-    ensure!(tour.end(TOUR).await?.success(), "{}", tour.logged()?);
+    ensure!(tour.end(TOUR).await?.success(), "{}", tour.log()?);
     serve(sandbox, &servers).await
 }
 
@@ -112,7 +112,7 @@ async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
         running.push(Process::start("sh", &["-c", &script], &sandbox.path("server.log"))?);
     }
     eventually("both are ready", TOUR, async || {
-        running.iter_mut().try_for_each(Process::must_run)?;
+        running.iter_mut().try_for_each(Process::ensure_running)?;
         run(sandbox, "curl -sSf http://127.0.0.1:9180/readyz http://127.0.0.1:9181/readyz").await
     })
     .await?;
@@ -128,7 +128,10 @@ fn commands(printed: &str) -> impl Iterator<Item = &str> {
 
 fn expected(command: &str) -> Result<Expected> {
     let mut known = COMMANDS.iter().filter(|(part, _)| command.contains(part));
-    known.next().map(|(_, expected)| *expected).with_context(|| format!("not known to this story: {command}"))
+    known
+        .next()
+        .map(|(_, expected)| *expected)
+        .with_context(|| format!("not known to this scenario: {command}"))
 }
 
 /// Runs a command of a shell in the folder of `make dev`; returns its output.

@@ -6,7 +6,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     an_unknown_name_gets_no_certificate,
@@ -21,25 +21,25 @@ scenarios![
     a_passthrough_to_the_gateway_itself_ends,
 ];
 
-async fn world(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn setup(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = Standalone::start(sandbox, |file| {
-        file.terminated("app.gw.example", &[backend.address()])
-            .terminated("other.gw.example", &[backend.address()])
-            .passthrough("pass.gw.example", &[overlay(2, 8443)]);
+    let mut setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated("app.gw.example", &[backend.address()])
+            .add_terminated("other.gw.example", &[backend.address()])
+            .add_passthrough("pass.gw.example", &[overlay(2, 8443)]);
     })
     .await?;
-    let issued = world.authority.issue(&["shop.example.org"])?;
-    world.change(|file| {
-        file.certificate("shop.example.org", &["shop.example.org"], &issued)
-            .terminated("shop.example.org", &[backend.address()]);
+    let issued = setup.authority.issue(&["shop.example.org"])?;
+    setup.change(|file| {
+        file.add_certificate("shop.example.org", &["shop.example.org"], &issued)
+            .add_terminated("shop.example.org", &[backend.address()]);
     })?;
-    let visitor = world.visitor()?;
+    let client = setup.client()?;
     webgateway_tests::wait::eventually("the shop opens", std::time::Duration::from_secs(10), async || {
-        visitor.get("shop.example.org", "/").await?.expect(200)
+        client.get("shop.example.org", "/").await?.expect(200)
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
 /// The alert a refused handshake ends with.
@@ -52,10 +52,10 @@ fn alert(error: &anyhow::Error) -> Option<rustls::AlertDescription> {
 }
 
 async fn an_unknown_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = world(sandbox).await?;
+    let (setup, backend) = setup(sandbox).await?;
     let before = backend.requests();
     for name in ["nobody.example.org", "example", "gw.example.evil.org"] {
-        let error = world.visitor()?.tls(name).await.err().context("a handshake succeeded")?;
+        let error = setup.client()?.tls(name).await.err().context("a handshake succeeded")?;
         ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{name}: {error:#}");
     }
     ensure!(backend.requests() == before);
@@ -63,18 +63,18 @@ async fn an_unknown_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn no_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    let error = world.visitor()?.without_sni().tls("app.gw.example").await.err().context("it succeeded")?;
+    let (setup, _backend) = setup(sandbox).await?;
+    let error = setup.client()?.without_sni().tls("app.gw.example").await.err().context("it succeeded")?;
     ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
-    let error = world.visitor()?.tls("127.0.0.1").await.err().context("an address as name succeeded")?;
+    let error = setup.client()?.tls("127.0.0.1").await.err().context("an address as name succeeded")?;
     ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
     Ok(())
 }
 
 async fn an_unknown_subdomain_is_503(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = world(sandbox).await?;
+    let (setup, backend) = setup(sandbox).await?;
     let before = backend.requests();
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         client.get("nobody.gw.example", "/").await?.expect(503)?;
     }
     ensure!(backend.requests() == before);
@@ -82,14 +82,14 @@ async fn an_unknown_subdomain_is_503(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_deeper_name_is_not_covered(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    ensure!(world.visitor()?.tls("a.b.gw.example").await.is_err(), "the wildcard covers one label");
+    let (setup, _backend) = setup(sandbox).await?;
+    ensure!(setup.client()?.tls("a.b.gw.example").await.is_err(), "the wildcard covers one label");
     Ok(())
 }
 
 async fn another_terminated_host_is_served(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = setup(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect("app.gw.example").await?;
         connection.get("app.gw.example", "/").await?.expect(200)?;
         connection.get("other.gw.example", "/").await?.expect(200)?;
@@ -98,8 +98,8 @@ async fn another_terminated_host_is_served(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_passthrough_host_is_421(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = setup(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect("app.gw.example").await?;
         connection.get("app.gw.example", "/").await?.expect(200)?;
         connection.get("pass.gw.example", "/").await?.expect(421)?;
@@ -108,8 +108,8 @@ async fn a_passthrough_host_is_421(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_host_outside_the_certificate_is_421(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = setup(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect("app.gw.example").await?;
         connection.get("shop.example.org", "/").await?.expect(421)?;
         let mut connection = client.connect("shop.example.org").await?;
@@ -120,8 +120,8 @@ async fn a_host_outside_the_certificate_is_421(sandbox: &Sandbox) -> Result<()> 
 }
 
 async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = world(sandbox).await?;
-    let client = world.visitor()?;
+    let (setup, _backend) = setup(sandbox).await?;
+    let client = setup.client()?;
     for _ in 0..3 {
         let mut connection = client.connect("app.gw.example").await?;
         connection.get("app.gw.example", "/").await?.expect(200)?;
@@ -134,11 +134,11 @@ async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
     // The gateway listens on every address of this namespace, the overlay's too.
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
     })
     .await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         client.get("loop.gw.example", "/").await?.expect(508)?;
     }
     Ok(())
@@ -146,17 +146,17 @@ async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_passthrough_to_the_gateway_itself_ends(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = Standalone::start(sandbox, |file| {
-        file.passthrough("loop.example.org", &[overlay(1, webgateway_tests::gateway::HTTPS)])
-            .terminated("app.gw.example", &[backend.address()]);
+    let mut setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough("loop.example.org", &[overlay(1, webgateway_tests::gateway::HTTPS)])
+            .add_terminated("app.gw.example", &[backend.address()]);
     })
     .await?;
-    world.gateway.process().limit_files(2000)?;
-    ensure!(world.visitor()?.tls("loop.example.org").await.is_err());
-    world.visitor()?.get("app.gw.example", "/").await?.expect(200)?;
-    let metrics = world.gateway.metrics().await?;
+    setup.gateway.process().limit_files(2000)?;
+    ensure!(setup.client()?.tls("loop.example.org").await.is_err());
+    setup.client()?.get("app.gw.example", "/").await?.expect(200)?;
+    let metrics = setup.gateway.metrics().await?;
     let accepted = metrics.lines().find(|line| line.contains("accepted") && line.contains("https"));
     let count: u64 = accepted.and_then(|line| line.rsplit(' ').next()).context("no count")?.parse()?;
-    ensure!(count < 20, "one visitor became {count} connections");
+    ensure!(count < 20, "one client became {count} connections");
     Ok(())
 }

@@ -7,7 +7,7 @@ use boon::{Compiler, Draft, Schemas};
 use serde_json::{Map, Value, json};
 use webgateway_proto::model::JoinToken;
 use webgateway_tests::client::Connection;
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::process;
 use webgateway_tests::sandbox::Sandbox;
@@ -29,9 +29,9 @@ const ANYTHING: &str =
 type Params = Map<String, Value>;
 
 /// A gateway, the document it serves, and the people of its examples.
-struct World<'a> {
+struct ApiSetup<'a> {
     sandbox: &'a Sandbox,
-    controller: Controlplane,
+    controlplane: Controlplane,
     document: Value,
     compiler: RefCell<Compiler>,
     user: Signer,
@@ -39,23 +39,24 @@ struct World<'a> {
     _gateway: Gateway,
 }
 
-impl<'a> World<'a> {
+impl<'a> ApiSetup<'a> {
     async fn start(sandbox: &'a Sandbox) -> Result<Self> {
-        let terms = Terms { remote: REMOTE.to_owned(), ..Terms::default() };
-        let controller = Controlplane::start_on(sandbox, &terms).await?;
+        let controlplane_config =
+            ControlplaneConfig { remote: REMOTE.to_owned(), ..ControlplaneConfig::default() };
+        let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
         let (user, admin) =
             (Signer::from_seed([1; 32], "user1.pub")?, Signer::from_seed([2; 32], "admin.pub")?);
-        user.publish(&controller.keys())?;
-        admin.publish(&controller.keys())?;
-        let mut api = Connection::plain(controller.rpc()?).await?;
+        user.publish(&controlplane.keys())?;
+        admin.publish(&controlplane.keys())?;
+        let mut api = Connection::plain(controlplane.rpc()?).await?;
         let document = api.get("127.0.0.1:8080", "/openrpc.json").await?.expect(200)?.json()?;
         let mut compiler = Compiler::new();
         compiler.set_default_draft(Draft::V7);
         compiler
             .add_resource("urn:openrpc", document.clone())
             .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let _gateway = Gateway::start(sandbox, &controller.setup().await?.number(1)).await?;
-        Ok(Self { sandbox, controller, document, compiler: RefCell::new(compiler), user, admin, _gateway })
+        let _gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.number(1)).await?;
+        Ok(Self { sandbox, controlplane, document, compiler: RefCell::new(compiler), user, admin, _gateway })
     }
 
     fn methods(&self) -> impl Iterator<Item = (usize, &Value, &str)> {
@@ -75,9 +76,9 @@ impl<'a> World<'a> {
     async fn call(&self, method: &str, params: Params) -> Result<Result<Value, Value>> {
         let is_users = method.starts_with("routes.") || method.starts_with("certificates.");
         let signer = if is_users { &self.user } else { &self.admin };
-        let mut api = Connection::plain(self.controller.rpc()?).await?;
+        let mut api = Connection::plain(self.controlplane.rpc()?).await?;
         let reply =
-            signer.call(&mut api, &self.controller.url(), method, params.into()).await?.expect(200)?;
+            signer.call(&mut api, &self.controlplane.url(), method, params.into()).await?.expect(200)?;
         let mut answer = reply.json()?;
         if answer["error"].is_null() {
             return Ok(Ok(answer["result"].take()));
@@ -154,8 +155,8 @@ fn good(method: &Value, name: &str) -> Params {
 }
 
 async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Result<()> {
-    let world = World::start(sandbox).await?;
-    let mut methods: Vec<_> = world.methods().collect();
+    let setup = ApiSetup::start(sandbox).await?;
+    let mut methods: Vec<_> = setup.methods().collect();
     // The examples are about one route: it is deleted when all have seen it.
     methods.sort_by_key(|(_, _, name)| *name == "routes.delete");
     let mut examples = 0;
@@ -163,43 +164,43 @@ async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Resu
         ensure!(list(method, "examples").next().is_some(), "{name} has no example");
         for (number, example) in list(method, "examples").enumerate() {
             let shown = &example["result"]["value"];
-            let misfit = world.fits(&format!("/methods/{at}/result/schema"), shown)?;
+            let misfit = setup.fits(&format!("/methods/{at}/result/schema"), shown)?;
             ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
             for (place, param) in list(method, "params").enumerate() {
                 let value = named(example).remove(param["name"].as_str().unwrap_or_default());
                 let pointer = format!("/methods/{at}/params/{place}/schema");
-                let misfit = value.map(|value| world.fits(&pointer, &value)).transpose()?.flatten();
+                let misfit = value.map(|value| setup.fits(&pointer, &value)).transpose()?.flatten();
                 ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
             }
-            let params = world.timely(name, named(example)).await?;
-            let answer = world.call(name, params).await?;
+            let params = setup.timely(name, named(example)).await?;
+            let answer = setup.call(name, params).await?;
             let result = answer.map_err(|error| anyhow::anyhow!("{name}, example {number}: {error}"))?;
-            let misfit = world.fits(&format!("/methods/{at}/result/schema"), &result)?;
+            let misfit = setup.fits(&format!("/methods/{at}/result/schema"), &result)?;
             ensure!(misfit.is_none(), "{name}, example {number}: {result} {misfit:?}");
             if let Some(token) = result["token"].as_str() {
-                world.join(token).await?;
+                setup.join(token).await?;
             }
             examples += 1;
         }
     }
-    ensure!(examples >= world.methods().count());
+    ensure!(examples >= setup.methods().count());
     println!("{examples} examples were answered");
     Ok(())
 }
 
 async fn every_wrong_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
-    let world = World::start(sandbox).await?;
+    let setup = ApiSetup::start(sandbox).await?;
     let anything: Vec<Value> = serde_json::from_str(ANYTHING)?;
     let mut refused = 0;
-    for (at, method, name) in world.methods() {
+    for (at, method, name) in setup.methods() {
         for (place, param) in list(method, "params").enumerate() {
             let field = param["name"].as_str().context("a param without a name")?;
             let before = refused;
             for wrong in &anything {
-                if world.fits(&format!("/methods/{at}/params/{place}/schema"), wrong)?.is_some() {
+                if setup.fits(&format!("/methods/{at}/params/{place}/schema"), wrong)?.is_some() {
                     let mut params = good(method, field);
                     params.insert(field.to_owned(), wrong.clone());
-                    world.refuses(name, params, field).await?;
+                    setup.refuses(name, params, field).await?;
                     refused += 1;
                 }
             }
@@ -211,14 +212,14 @@ async fn every_wrong_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn every_required_param_is_asked_for(sandbox: &Sandbox) -> Result<()> {
-    let world = World::start(sandbox).await?;
+    let setup = ApiSetup::start(sandbox).await?;
     let mut asked = 0;
-    for (_, method, name) in world.methods() {
+    for (_, method, name) in setup.methods() {
         for param in list(method, "params").filter(|param| param["required"] == true) {
             let field = param["name"].as_str().context("a param without a name")?;
             let mut params = good(method, field);
             ensure!(params.remove(field).is_some(), "{name}: no example has `{field}`");
-            world.refuses(name, params, field).await?;
+            setup.refuses(name, params, field).await?;
             asked += 1;
         }
     }
@@ -227,18 +228,18 @@ async fn every_required_param_is_asked_for(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn what_the_document_does_not_have_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let world = World::start(sandbox).await?;
-    for (_, method, name) in world.methods() {
+    let setup = ApiSetup::start(sandbox).await?;
+    for (_, method, name) in setup.methods() {
         for field in ["hots", "__proto__", "jsonrpc"] {
             let mut params = good(method, "");
             params.insert(field.to_owned(), json!(1));
-            world.refuses(name, params, field).await?;
+            setup.refuses(name, params, field).await?;
         }
     }
     for unknown in
         ["", "routes", "routes.", "routes.destroy", "Routes.List", "rpc.discover ", "rpc.call", "é\u{0}"]
     {
-        let Err(error) = world.call(unknown, Params::new()).await? else {
+        let Err(error) = setup.call(unknown, Params::new()).await? else {
             anyhow::bail!("{unknown:?} is a method")
         };
         ensure!(

@@ -14,7 +14,7 @@ use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     a_suspended_user_is_served_nowhere,
@@ -26,92 +26,92 @@ scenarios![
     every_mutation_is_audited,
 ];
 
-async fn admin(world: &Complete, verb: &str) -> Result<serde_json::Value> {
-    world.admin.json(["admin", verb, "--user", "alice.pub"]).await
+async fn admin(setup: &FullSetup, verb: &str) -> Result<serde_json::Value> {
+    setup.admin.json(["admin", verb, "--user", "alice.pub"]).await
 }
 
 async fn a_suspended_user_is_served_nowhere(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
 
-    let state = admin(&world, "suspend").await?;
+    let state = admin(&setup, "suspend").await?;
     ensure!(state["suspended"] == true && state["routes"] == 1, "{state}");
-    world.answers("hello.gw.example", 503).await?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
     for args in [
         vec!["routes", "create", "-s", "more", "-b", "[400::1]:8080"],
         vec!["routes", "update", "-r", &id, "-b", "[400::2]:8080"],
         vec!["routes", "delete", "-r", &id],
     ] {
-        let refused = world.alice.gwctl(&args).await?;
+        let refused = setup.alice.gwctl(&args).await?;
         ensure!(refused.code == Some(5) && refused.stderr.contains("suspend"), "{args:?}: {refused:?}");
     }
-    let shown = world.alice.json(["routes", "get", "-r", &id]).await?;
+    let shown = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(shown["state"] == "suspended", "{shown}");
-    admin(&world, "suspend").await.context("a second time is no error")?;
+    admin(&setup, "suspend").await.context("a second time is no error")?;
 
-    let state = admin(&world, "unsuspend").await?;
+    let state = admin(&setup, "unsuspend").await?;
     ensure!(state["suspended"] == false, "{state}");
-    world.answers("hello.gw.example", 200).await?;
-    world.alice.create_route("-s more -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s more -b [400::1]:8080").await?;
     Ok(())
 }
 
 async fn suspension_outlives_a_restart(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    admin(&world, "suspend").await?;
-    world.answers("hello.gw.example", 503).await?;
-    world.controller.process().kill()?;
-    world.gateway.process().kill()?;
-    world.controller = webgateway_tests::controlplane::Controlplane::start(sandbox).await?;
-    world.gateway = Gateway::start(sandbox, &world.controller.setup().await?).await?;
-    world.answers("hello.gw.example", 503).await?;
-    admin(&world, "unsuspend").await?;
-    world.answers("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    admin(&setup, "suspend").await?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
+    setup.controlplane.process().kill()?;
+    setup.gateway.process().kill()?;
+    setup.controlplane = webgateway_tests::controlplane::Controlplane::start(sandbox).await?;
+    setup.gateway = Gateway::start(sandbox, &setup.controlplane.gateway_config().await?).await?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
+    admin(&setup, "unsuspend").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
     Ok(())
 }
 
 async fn suspension_cuts_open_connections(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    let stream = world.visitor()?.tls("hello.gw.example").await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    let stream = setup.client()?.tls("hello.gw.example").await?;
     let mut socket = WebSocket::open(stream, "hello.gw.example", "/ws").await?;
     socket.echo("here").await?;
-    admin(&world, "suspend").await?;
+    admin(&setup, "suspend").await?;
     // The drain of 30 s does not apply to it.
     tokio::time::timeout(Duration::from_secs(5), socket.closed()).await.context("it stays open")??;
     Ok(())
 }
 
 async fn only_the_admin_suspends(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let refused = world.alice.gwctl(["admin", "suspend", "--user", "admin.pub"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let refused = setup.alice.gwctl(["admin", "suspend", "--user", "admin.pub"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");
     let claimed =
-        world.alice.claiming("admin.pub").gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
+        setup.alice.claiming("admin.pub").gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
     ensure!(claimed.code == Some(4), "somebody else's key id: {claimed:?}");
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     Ok(())
 }
 
 async fn nodes_are_listed(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 502).await?;
-    let signer = Signer::of(&world.admin)?;
+    let setup = FullSetup::start(sandbox).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 502).await?;
+    let signer = Signer::for_user(&setup.admin)?;
     eventually("the node stands at the store's version", Duration::from_secs(10), async || {
-        let mut api = Connection::plain(world.controller.rpc()?).await?;
+        let mut api = Connection::plain(setup.controlplane.rpc()?).await?;
         let reply =
-            signer.call(&mut api, &world.controller.url(), "nodes.list", json!({})).await?.expect(200)?;
+            signer.call(&mut api, &setup.controlplane.url(), "nodes.list", json!({})).await?.expect(200)?;
         let list = reply.json()?["result"].clone();
         let node = &list["nodes"][0];
-        ensure!(node["node"] == "story" && node["connected"] == true, "{list}");
+        ensure!(node["node"] == "scenario" && node["connected"] == true, "{list}");
         ensure!(node["version"] == list["version"] && node["rejects"] == json!([]), "{list}");
         Ok(())
     })
@@ -119,8 +119,8 @@ async fn nodes_are_listed(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn health_and_version_need_no_key(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let url = world.controller.url();
+    let setup = FullSetup::start(sandbox).await?;
+    let url = setup.controlplane.url();
     for command in ["health", "version"] {
         let args = ["-u", &url, command].map(str::to_owned);
         let output = webgateway_tests::process::run("gwctl", &args, &[]).await?;
@@ -131,15 +131,15 @@ async fn health_and_version_need_no_key(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn every_mutation_is_audited(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080"]).await?;
-    world.alice.gwctl(["routes", "delete", "-r", &id]).await?;
-    admin(&world, "suspend").await?;
+    let mut setup = FullSetup::start(sandbox).await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080"]).await?;
+    setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
+    admin(&setup, "suspend").await?;
     // Refused ones leave none.
-    world.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
-    let database = world.controller.database();
-    world.controller.process().kill()?;
+    setup.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
+    let database = setup.controlplane.database();
+    setup.controlplane.process().kill()?;
     let dump = std::fs::read(&database)?.into_iter().chain(std::fs::read(database.with_extension("db-wal"))?);
     let dump = String::from_utf8_lossy(&dump.collect::<Vec<_>>()).into_owned();
     for word in ["routes.create", "routes.update", "routes.delete", "admin.suspend"] {

@@ -16,7 +16,7 @@ use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     losing_the_controlplane_changes_nothing,
@@ -30,89 +30,89 @@ scenarios![
 ];
 
 async fn losing_the_controlplane_changes_nothing(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    let stream = world.visitor()?.tls("hello.gw.example").await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    let stream = setup.client()?.tls("hello.gw.example").await?;
     let mut socket = WebSocket::open(stream, "hello.gw.example", "/ws").await?;
-    world.controller.process().kill()?;
+    setup.controlplane.process().kill()?;
     for _ in 0..20 {
-        world.visitor()?.get("hello.gw.example", "/").await?.expect(200)?;
-        world.visitor()?.h2().get("hello.gw.example", "/").await?.expect(200)?;
+        setup.client()?.get("hello.gw.example", "/").await?.expect(200)?;
+        setup.client()?.h2().get("hello.gw.example", "/").await?.expect(200)?;
     }
     socket.echo("still here").await?;
-    world.gateway.ready().await?;
+    setup.gateway.ready().await?;
     // Only the API is away, and says so.
-    let reply = world.visitor()?.get("gw.example", "/openrpc.json").await?;
+    let reply = setup.client()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 503 || reply.status == 502, "{reply:?}");
-    let refused = world.alice.gwctl(["routes", "list"]).await?;
+    let refused = setup.alice.gwctl(["routes", "list"]).await?;
     ensure!(refused.code == Some(3), "{refused:?}");
     Ok(())
 }
 
 async fn a_controlplane_that_comes_back_is_found(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s one -b [400::1]:8080").await?;
-    world.answers("one.gw.example", 200).await?;
+    setup.alice.create_route("-s one -b [400::1]:8080").await?;
+    setup.wait_for_status("one.gw.example", 200).await?;
     for name in ["two", "three"] {
-        world.controller.process().kill()?;
-        world.controller = Controlplane::start(sandbox).await?;
-        world.alice.create_route(&format!("-s {name} -b [400::1]:8080")).await?;
-        world.answers(&format!("{name}.gw.example"), 200).await?;
-        world.answers("one.gw.example", 200).await?;
+        setup.controlplane.process().kill()?;
+        setup.controlplane = Controlplane::start(sandbox).await?;
+        setup.alice.create_route(&format!("-s {name} -b [400::1]:8080")).await?;
+        setup.wait_for_status(&format!("{name}.gw.example"), 200).await?;
+        setup.wait_for_status("one.gw.example", 200).await?;
     }
     Ok(())
 }
 
 async fn a_gateway_may_start_first(sandbox: &Sandbox) -> Result<()> {
     // The root exists once the controlplane has run.
-    let mut controller = Controlplane::start(sandbox).await?;
-    let setup = controller.setup().await?;
-    controller.process().kill()?;
-    let mut gateway = Gateway::start_unready(sandbox, &setup)?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    let config = controlplane.gateway_config().await?;
+    controlplane.process().kill()?;
+    let mut gateway = Gateway::start_unready(sandbox, &config)?;
     eventually("it runs, and is not ready", Duration::from_secs(5), async || {
-        gateway.process().must_run()?;
+        gateway.process().ensure_running()?;
         let error = gateway.ready().await.err();
         ensure!(error.is_some_and(|e| e.to_string().contains("503")), "it says it is ready");
         Ok(())
     })
     .await?;
-    let controller = Controlplane::start(sandbox).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
     eventually("it is ready", Duration::from_secs(15), async || gateway.ready().await).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
-    let visitor = gateway.visitor()?;
+    let client = gateway.client()?;
     eventually("the route works", Duration::from_secs(5), async || {
-        visitor.get("hello.gw.example", "/").await?.expect(200)
+        client.get("hello.gw.example", "/").await?.expect(200)
     })
     .await?;
     Ok(())
 }
 
 async fn a_killed_gateway_learns_everything_again(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let gone = world.alice.create_route("-s gone -b [400::1]:8080").await?;
+    let gone = setup.alice.create_route("-s gone -b [400::1]:8080").await?;
     for n in 0..20 {
-        world.alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
+        setup.alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
     }
-    world.alice.gwctl(["routes", "delete", "-r", &gone]).await?;
-    world.gateway.process().kill()?;
-    world.gateway = Gateway::start(sandbox, &world.controller.setup().await?).await?;
-    let visitor = world.visitor()?;
+    setup.alice.gwctl(["routes", "delete", "-r", &gone]).await?;
+    setup.gateway.process().kill()?;
+    setup.gateway = Gateway::start(sandbox, &setup.controlplane.gateway_config().await?).await?;
+    let client = setup.client()?;
     for n in 0..20 {
-        visitor.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
+        client.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
     }
-    visitor.get("gone.gw.example", "/").await?.expect(503)?;
+    client.get("gone.gw.example", "/").await?.expect(503)?;
     Ok(())
 }
 
 async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let mut acknowledged = Vec::new();
     for round in 0..4 {
         let writer = async {
@@ -126,11 +126,11 @@ async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> 
         };
         let killer = async {
             tokio::time::sleep(Duration::from_millis(150 + 170 * round)).await;
-            controller.process().kill()
+            controlplane.process().kill()
         };
         let ((), killed) = tokio::join!(writer, killer);
         killed?;
-        controller = Controlplane::start(sandbox).await?;
+        controlplane = Controlplane::start(sandbox).await?;
         let list = alice.json(["routes", "list"]).await?;
         let hosts: Vec<&str> = list["routes"]
             .as_array()
@@ -152,55 +152,55 @@ async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> 
 }
 
 async fn an_orderly_stop_ends_well(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.controller.process().signal(Signal::SIGTERM)?;
-    let status = world.controller.process().end(Duration::from_secs(10)).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.controlplane.process().signal(Signal::SIGTERM)?;
+    let status = setup.controlplane.process().end(Duration::from_secs(10)).await?;
     ensure!(status.code() == Some(0), "the controlplane: {status}");
-    world.gateway.process().signal(Signal::SIGTERM)?;
-    let status = world.gateway.process().end(Duration::from_secs(10)).await?;
+    setup.gateway.process().signal(Signal::SIGTERM)?;
+    let status = setup.gateway.process().end(Duration::from_secs(10)).await?;
     ensure!(status.code() == Some(0), "the dataplane: {status}");
     Ok(())
 }
 
 async fn garbage_on_the_feed_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0; 4096],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage garbage garbage",
     ] {
-        let mut stream = UnixStream::connect(world.controller.feed()).await?;
+        let mut stream = UnixStream::connect(setup.controlplane.feed()).await?;
         drop(stream.write_all(bytes).await);
         let answer = webgateway_tests::client::rest(&mut stream).await;
         ensure!(answer.is_ok() || answer.is_err_and(|e| e.to_string().contains("pipe")), "it stays open");
     }
-    world.controller.process().must_run()?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
+    setup.controlplane.process().ensure_running()?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
     Ok(())
 }
 
 async fn a_frozen_controlplane_is_noticed(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
     let reconnecting = |metrics: &str| {
         metrics
             .lines()
             .any(|line| line.contains("feed") && line.contains("connected") && line.ends_with(" 0"))
     };
-    world.controller.process().signal(Signal::SIGSTOP)?;
+    setup.controlplane.process().signal(Signal::SIGSTOP)?;
     eventually("the half-dead stream is noticed", Duration::from_secs(17), async || {
-        ensure!(reconnecting(&world.gateway.metrics().await?), "it counts as connected");
+        ensure!(reconnecting(&setup.gateway.metrics().await?), "it counts as connected");
         Ok(())
     })
     .await?;
-    world.visitor()?.get("hello.gw.example", "/").await?.expect(200)?;
-    world.controller.process().signal(Signal::SIGCONT)?;
-    world.alice.create_route("-s second -b [400::1]:8080").await?;
-    world.answers("second.gw.example", 200).await?;
+    setup.client()?.get("hello.gw.example", "/").await?.expect(200)?;
+    setup.controlplane.process().signal(Signal::SIGCONT)?;
+    setup.alice.create_route("-s second -b [400::1]:8080").await?;
+    setup.wait_for_status("second.gw.example", 200).await?;
     Ok(())
 }

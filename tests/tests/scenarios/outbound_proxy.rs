@@ -5,7 +5,7 @@ use webgateway_tests::connect_proxy::ConnectProxy;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::acme::{Certified, Wish};
+use crate::setup::acme::{AcmeOptions, AcmeSetup};
 
 scenarios![
     a_certificate_comes_through_the_proxy,
@@ -17,8 +17,8 @@ scenarios![
 const CA: &str = "localhost:14000";
 
 async fn certified_with(sandbox: &Sandbox, environment: Vec<(&'static str, String)>) -> Result<()> {
-    let world = Certified::with(sandbox, Wish { environment, ..Wish::default() }).await?;
-    world.certificate_is("gw.example", |seen| seen["state"] == "valid").await.map(drop)
+    let setup = AcmeSetup::with(sandbox, AcmeOptions { environment, ..AcmeOptions::default() }).await?;
+    setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await.map(drop)
 }
 
 async fn a_certificate_comes_through_the_proxy(sandbox: &Sandbox) -> Result<()> {

@@ -11,7 +11,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 use crate::terminated_routes::header;
 
 scenarios![
@@ -33,64 +33,64 @@ scenarios![
 ];
 
 async fn a_subdomain_comes_to_life(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let backend = Backend::http(overlay(1, 8080)).await?;
-    world.answers("hello.gw.example", 503).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    let seen = world.answers("hello.gw.example", 200).await?.json()?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    let seen = setup.wait_for_status("hello.gw.example", 200).await?.json()?;
     ensure!(header(&seen, "host") == ["hello.gw.example"], "{seen}");
-    world.visitor()?.h2().get("hello.gw.example", "/").await?.expect(200)?;
+    setup.client()?.h2().get("hello.gw.example", "/").await?.expect(200)?;
     ensure!(backend.requests() >= 2);
     Ok(())
 }
 
 async fn a_host_of_ones_own_comes_to_life(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     for host in ["shop.example.org", "deep.er.gw.example"] {
-        ensure!(world.visitor()?.tls(host).await.is_err(), "{host} is not known yet");
-        world.alice.create_route(&format!("-f {host} -b [400::1]:8080")).await?;
-        world.answers(host, 200).await?;
+        ensure!(setup.client()?.tls(host).await.is_err(), "{host} is not known yet");
+        setup.alice.create_route(&format!("-f {host} -b [400::1]:8080")).await?;
+        setup.wait_for_status(host, 200).await?;
     }
     Ok(())
 }
 
 async fn a_passthrough_route_comes_to_life(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let authority = Authority::new()?;
     let tls = authority.issue(&["pass.example.org"])?.server(&["http/1.1"])?;
     let _backend = Backend::https(overlay(1, 8443), tls).await?;
-    world.alice.create_route("-f pass.example.org -t -b [400::1]:8443").await?;
-    let visitor = Client::new(world.gateway.https(), authority.root())?;
+    setup.alice.create_route("-f pass.example.org -t -b [400::1]:8443").await?;
+    let client = Client::new(setup.gateway.https(), authority.root())?;
     let soon = std::time::Duration::from_secs(10);
     webgateway_tests::wait::eventually("its own certificate is seen", soon, async || {
-        visitor.get("pass.example.org", "/").await?.expect(200)
+        client.get("pass.example.org", "/").await?.expect(200)
     })
     .await?;
     Ok(())
 }
 
 async fn several_backends_take_turns(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080 -b [400::2]:8080 -m round_robin").await?;
-    world.answers("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080 -b [400::2]:8080 -m round_robin").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
     for _ in 0..9 {
-        world.answers("hello.gw.example", 200).await?;
+        setup.wait_for_status("hello.gw.example", 200).await?;
     }
     ensure!((one.requests(), two.requests()) == (5, 5), "{} and {}", one.requests(), two.requests());
     Ok(())
 }
 
 async fn routes_are_listed_and_shown(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let id = world.alice.create_route("-s one -b [400::1]:8080 -m random").await?;
-    world.alice.create_route("-f two.example.org -t -b [400:0:0::2]:444").await?;
-    let list = world.alice.json(["routes", "list"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let id = setup.alice.create_route("-s one -b [400::1]:8080 -m random").await?;
+    setup.alice.create_route("-f two.example.org -t -b [400:0:0::2]:444").await?;
+    let list = setup.alice.json(["routes", "list"]).await?;
     let hosts: Vec<_> = list["routes"].as_array().into_iter().flatten().map(|r| r["host"].clone()).collect();
     ensure!(hosts == ["one.gw.example", "two.example.org"], "{list}");
-    let route = world.alice.json(["routes", "get", "-r", &id]).await?;
+    let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(route["host"] == "one.gw.example" && route["owner"] == "alice.pub", "{route}");
     ensure!(route["balance"] == "random" && route["mode"] == "terminate", "{route}");
     ensure!(route["backends"][0] == "[400::1]:8080" && route["state"] == "active", "{route}");
@@ -99,13 +99,13 @@ async fn routes_are_listed_and_shown(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn answered_by(world: &Complete, host: &str, address: SocketAddr) -> Result<()> {
-    let visitor = world.visitor()?;
+async fn answered_by(setup: &FullSetup, host: &str, address: SocketAddr) -> Result<()> {
+    let client = setup.client()?;
     webgateway_tests::wait::eventually(
         "it is answered there",
         std::time::Duration::from_secs(10),
         async || {
-            let seen = visitor.get(host, "/").await?.expect(200)?.json()?;
+            let seen = client.get(host, "/").await?.expect(200)?.json()?;
             ensure!(seen["backend"] == address.to_string(), "{seen}");
             Ok(())
         },
@@ -114,39 +114,39 @@ async fn answered_by(world: &Complete, host: &str, address: SocketAddr) -> Resul
 }
 
 async fn a_route_is_changed(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    answered_by(&world, "hello.gw.example", one.address()).await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    answered_by(&setup, "hello.gw.example", one.address()).await?;
     let changed =
-        world.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
+        setup.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
     ensure!(changed["id"] == id.as_str() && changed["balance"] == "random", "{changed}");
-    answered_by(&world, "hello.gw.example", two.address()).await
+    answered_by(&setup, "hello.gw.example", two.address()).await
 }
 
 async fn a_backend_gets_the_host_that_its_route_says(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     // Two backends, of which the first is down: the Host is that of the one which answers.
     let backend = Backend::http(overlay(2, 8080)).await?;
     let flags = "-s hello -b [400::1]:8080 -b [400::2]:8080 --host-header backend";
-    let id = world.alice.create_route(flags).await?;
+    let id = setup.alice.create_route(flags).await?;
     for h2 in [false, true] {
-        world.answers("hello.gw.example", 200).await?;
+        setup.wait_for_status("hello.gw.example", 200).await?;
         for _ in 0..4 {
-            let visitor = if h2 { world.visitor()?.h2() } else { world.visitor()? };
-            let seen = visitor.get("hello.gw.example", "/").await?.expect(200)?.json()?;
+            let client = if h2 { setup.client()?.h2() } else { setup.client()? };
+            let seen = client.get("hello.gw.example", "/").await?.expect(200)?.json()?;
             ensure!(header(&seen, "host") == [backend.address().to_string()], "{seen}");
             ensure!(header(&seen, "x-forwarded-host") == ["hello.gw.example"], "{seen}");
         }
     }
-    let shown = world.alice.json(["routes", "get", "-r", &id]).await?;
+    let shown = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(shown["host_header"] == "backend", "{shown}");
-    let reset = world.alice.json(["routes", "update", "-r", &id, "--reset", "host_header"]).await?;
+    let reset = setup.alice.json(["routes", "update", "-r", &id, "--reset", "host_header"]).await?;
     ensure!(reset.get("host_header").is_none(), "{reset}");
     let soon = std::time::Duration::from_secs(10);
     webgateway_tests::wait::eventually("the client's Host is passed on again", soon, async || {
-        let seen = world.visitor()?.get("hello.gw.example", "/").await?.expect(200)?.json()?;
+        let seen = setup.client()?.get("hello.gw.example", "/").await?.expect(200)?.json()?;
         ensure!(header(&seen, "host") == ["hello.gw.example"], "{seen}");
         Ok(())
     })
@@ -154,36 +154,36 @@ async fn a_backend_gets_the_host_that_its_route_says(sandbox: &Sandbox) -> Resul
 }
 
 async fn a_route_changes_its_mode_and_host(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let id = world.alice.create_route("-f pass.example.org -t -b [400::1]:8080").await?;
-    world.alice.json(["routes", "update", "-r", &id, "-t=false"]).await?;
-    answered_by(&world, "pass.example.org", backend.address()).await?;
-    world.alice.json(["routes", "update", "-r", &id, "-s", "moved"]).await?;
-    answered_by(&world, "moved.gw.example", backend.address()).await?;
-    ensure!(world.visitor()?.get("pass.example.org", "/").await.is_err(), "the old host is gone");
+    let id = setup.alice.create_route("-f pass.example.org -t -b [400::1]:8080").await?;
+    setup.alice.json(["routes", "update", "-r", &id, "-t=false"]).await?;
+    answered_by(&setup, "pass.example.org", backend.address()).await?;
+    setup.alice.json(["routes", "update", "-r", &id, "-s", "moved"]).await?;
+    answered_by(&setup, "moved.gw.example", backend.address()).await?;
+    ensure!(setup.client()?.get("pass.example.org", "/").await.is_err(), "the old host is gone");
     Ok(())
 }
 
 async fn a_deleted_route_is_gone(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    let deleted = world.alice.gwctl(["routes", "delete", "-r", &id]).await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    let deleted = setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
     ensure!(deleted.code == Some(0), "{deleted:?}");
-    world.answers("hello.gw.example", 503).await?;
-    let again = world.alice.gwctl(["routes", "delete", "-r", &id]).await?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
+    let again = setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
     ensure!(again.code == Some(6), "{again:?}");
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
     Ok(())
 }
 
 async fn one_owner_does_not_see_anothers(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let bob = User::create(&world.controller, sandbox.dir(), "bob").await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     let list = bob.json(["routes", "list"]).await?;
     ensure!(list["routes"] == serde_json::json!([]), "{list}");
     for args in [["routes", "get", "-r", &id], ["routes", "delete", "-r", &id]] {
@@ -192,19 +192,19 @@ async fn one_owner_does_not_see_anothers(sandbox: &Sandbox) -> Result<()> {
     }
     let refused = bob.gwctl(["routes", "update", "-r", &id, "-b", "[400::9]:81"]).await?;
     ensure!(refused.code == Some(6), "{refused:?}");
-    let all = world.admin.json(["routes", "list"]).await?;
+    let all = setup.admin.json(["routes", "list"]).await?;
     ensure!(all["routes"][0]["id"] == id.as_str(), "the admin sees it: {all}");
-    let same = world.alice.json(["routes", "get", "-r", &id]).await?;
+    let same = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(same["backends"][0] == "[400::1]:8080", "nothing changed: {same}");
-    let by_admin = world.admin.gwctl(["routes", "delete", "-r", &id]).await?;
+    let by_admin = setup.admin.gwctl(["routes", "delete", "-r", &id]).await?;
     ensure!(by_admin.code == Some(0), "{by_admin:?}");
     Ok(())
 }
 
 async fn a_host_is_taken_once(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let bob = User::create(&world.controller, sandbox.dir(), "bob").await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     let flags = [["-s", "hello"], ["-s", "HELLO"], ["-f", "hello.gw.example"], ["-f", "Hello.GW.example."]];
     for [flag, host] in flags {
         let refused = bob.gwctl(["routes", "create", flag, host, "-b", "[400::2]:81"]).await?;
@@ -215,12 +215,12 @@ async fn a_host_is_taken_once(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn two_claims_at_once_have_one_winner(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let bob = User::create(&world.controller, sandbox.dir(), "bob").await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     for round in 0..5 {
         let host = format!("race{round}");
         let args = ["routes", "create", "-s", &host, "-b", "[400::1]:8080"];
-        let (one, two) = tokio::join!(world.alice.gwctl(args), bob.gwctl(args));
+        let (one, two) = tokio::join!(setup.alice.gwctl(args), bob.gwctl(args));
         let mut codes = [one?.code, two?.code];
         codes.sort_unstable();
         ensure!(codes == [Some(0), Some(7)], "{codes:?}");
@@ -229,9 +229,9 @@ async fn two_claims_at_once_have_one_winner(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_list_for_people(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let id = world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    let list = world.alice.gwctl(["routes", "list"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    let list = setup.alice.gwctl(["routes", "list"]).await?;
     ensure!(list.code == Some(0) && list.stderr.is_empty(), "{list:?}");
     for word in [&*id, "hello.gw.example", "[400::1]:8080", "active"] {
         ensure!(list.stdout.contains(word), "{word}: {list:?}");
@@ -240,11 +240,11 @@ async fn a_list_for_people(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_list_is_cut_and_filtered(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     for label in ["blog", "shop", "shopping"] {
-        world.alice.create_route(&format!("-s {label} -b [400::1]:8080")).await?;
+        setup.alice.create_route(&format!("-s {label} -b [400::1]:8080")).await?;
     }
-    world.alice.create_route("-f shop.example.org -t -b [400::1]:444").await?;
+    setup.alice.create_route("-f shop.example.org -t -b [400::1]:444").await?;
     let all = ["blog.gw.example", "shop.example.org", "shop.gw.example", "shopping.gw.example"];
     for (flags, expected) in [
         ("", &all[..]),
@@ -254,23 +254,23 @@ async fn a_list_is_cut_and_filtered(sandbox: &Sandbox) -> Result<()> {
         ("--owner alice.pub --mode passthrough", &all[1..2]),
         ("--owner bob.pub", &[]),
     ] {
-        let list = world.admin.json(["routes", "list"].into_iter().chain(flags.split_whitespace())).await?;
+        let list = setup.admin.json(["routes", "list"].into_iter().chain(flags.split_whitespace())).await?;
         let hosts: Vec<_> =
             list["routes"].as_array().into_iter().flatten().filter_map(|r| r["host"].as_str()).collect();
         ensure!(hosts == expected, "{flags}: {list}");
     }
-    let refused = world.alice.gwctl(["routes", "list", "--limit", "0"]).await?;
+    let refused = setup.alice.gwctl(["routes", "list", "--limit", "0"]).await?;
     ensure!(refused.code == Some(2) && refused.stderr.contains("--limit"), "{refused:?}");
     Ok(())
 }
 
 async fn verbose_shows_what_was_signed(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let shown = world.alice.gwctl(["-v", "routes", "list"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let shown = setup.alice.gwctl(["-v", "routes", "list"]).await?;
     for word in ["\"@method\": POST", "@signature-params", "routes.list", "content-digest", "200"] {
         ensure!(shown.stderr.contains(word), "{word}: {shown:?}");
     }
-    let key = std::fs::read_to_string(world.alice.key())?;
+    let key = std::fs::read_to_string(setup.alice.key())?;
     let secret = key.lines().nth(1).unwrap_or_default();
     ensure!(!secret.is_empty() && !shown.stderr.contains(secret), "the key is never printed");
     Ok(())

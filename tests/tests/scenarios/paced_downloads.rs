@@ -8,7 +8,7 @@ use webgateway_tests::process;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 use crate::stress::figure;
 
 scenarios![curl_reads_at_any_pace];
@@ -23,11 +23,11 @@ const ITS_OWN_END: i32 = 28;
 /// the long form.
 async fn curl_reads_at_any_pace(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    let root = sandbox.write("root.pem", world.authority.root())?;
+    let root = sandbox.write("root.pem", setup.authority.root())?;
     let root = root.to_str().context("a path that is text")?;
     let seconds = figure("WEBGATEWAY_SCENARIO_READ_SECONDS", 5);
     let mut readers = JoinSet::new();

@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use webgateway_tests::authority::Authority;
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::client::{Client, exchange, rest, tcp};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     the_backend_terminates,
@@ -25,10 +25,10 @@ scenarios![
     a_hello_may_span_records,
     a_hello_that_is_no_good_here_is_the_backends_to_judge,
     bytes_flow_both_ways_after_the_hello,
-    the_visitors_end_is_passed_on,
+    the_clients_end_is_passed_on,
     the_backends_end_is_passed_on,
     a_reset_is_passed_on,
-    a_late_visitor_loses_nothing,
+    a_late_client_loses_nothing,
     large_streams_arrive_whole,
     the_next_backend_is_tried,
     no_backend_closes,
@@ -36,13 +36,13 @@ scenarios![
 
 const HOST: &str = "app.gateway.example.com";
 
-async fn with_raw(sandbox: &Sandbox, behaviour: Raw) -> Result<(Standalone, Backend)> {
+async fn with_raw(sandbox: &Sandbox, behaviour: RawBehaviour) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::raw(overlay(1, 8443), behaviour).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(HOST, &[backend.address()]);
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
 /// The hellos of real clients that ask for [`HOST`].
@@ -69,27 +69,27 @@ async fn the_backend_terminates(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let server = authority.issue(&["pass.example.org"])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), server).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough("pass.example.org", &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough("pass.example.org", &[backend.address()]);
     })
     .await?;
-    let visitor = Client::new(world.gateway.https(), authority.root())?;
-    let seen = visitor.get("pass.example.org", "/a?b").await?.expect(200)?.json()?;
+    let client = Client::new(setup.gateway.https(), authority.root())?;
+    let seen = client.get("pass.example.org", "/a?b").await?.expect(200)?.json()?;
     ensure!(seen["target"] == "/a?b", "{seen}");
     ensure!(!seen.to_string().contains("x-forwarded"), "the gateway adds nothing: {seen}");
-    let stream = visitor.tls("pass.example.org").await?;
+    let stream = client.tls("pass.example.org").await?;
     WebSocket::open(stream, "pass.example.org", "/ws").await?.echo("through").await?;
     ensure!(
-        world.visitor()?.tls("pass.example.org").await.is_err(),
+        setup.client()?.tls("pass.example.org").await.is_err(),
         "the gateway shows no certificate of its own"
     );
     Ok(())
 }
 
 async fn real_hellos_arrive_whole(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_raw(sandbox, Raw::Echo).await?;
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     for (path, hello) in hellos()? {
-        let mut stream = tcp(world.gateway.https()).await?;
+        let mut stream = tcp(setup.gateway.https()).await?;
         stream.write_all(&hello).await?;
         stream.shutdown().await?;
         let mut expected = hello.clone();
@@ -100,10 +100,10 @@ async fn real_hellos_arrive_whole(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_hello_may_come_in_pieces(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_raw(sandbox, Raw::Echo).await?;
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     let hello = chromium()?;
     for size in [1, 7, 100, 1000] {
-        let mut stream = tcp(world.gateway.https()).await?;
+        let mut stream = tcp(setup.gateway.https()).await?;
         for piece in hello.chunks(size) {
             stream.write_all(piece).await?;
             stream.flush().await?;
@@ -129,10 +129,10 @@ fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
 }
 
 async fn a_hello_may_span_records(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_raw(sandbox, Raw::Echo).await?;
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     for size in [1, 50, 400, 1900] {
         let hello = in_records(&chromium()?, size);
-        let mut stream = tcp(world.gateway.https()).await?;
+        let mut stream = tcp(setup.gateway.https()).await?;
         stream.write_all(&hello).await?;
         stream.shutdown().await?;
         let mut expected = hello.clone();
@@ -155,18 +155,18 @@ fn old_hellos(host: &str) -> Result<Vec<Vec<u8>>> {
 
 async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(sandbox: &Sandbox) -> Result<()> {
     const ALERT: u8 = 21;
-    let backend = Backend::raw(overlay(1, 8443), Raw::Echo).await?;
+    let backend = Backend::raw(overlay(1, 8443), RawBehaviour::Echo).await?;
     let (passed, ended, unknown) = (HOST, "abcdefghijklmnop.gw.example", "nobody.knows.example.co");
     let ended = &ended[ended.len() - HOST.len()..];
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(passed, &[backend.address()]).terminated(ended, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(passed, &[backend.address()]).add_terminated(ended, &[backend.address()]);
     })
     .await?;
     let [tls_1_0, tls_1_1] = &old_hellos(passed)?[..] else { anyhow::bail!("two old hellos") };
     for hello in [tls_1_0, tls_1_1] {
         for sent in [hello.clone(), in_records(hello, 1), in_records(hello, 50)] {
             for piece in [1, 7, sent.len()] {
-                let mut stream = tcp(world.gateway.https()).await?;
+                let mut stream = tcp(setup.gateway.https()).await?;
                 for piece in sent.chunks(piece) {
                     stream.write_all(piece).await?;
                 }
@@ -179,7 +179,7 @@ async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(sandbox: &Sandbox
     let reached = backend.connections();
     for host in [ended, unknown] {
         for hello in old_hellos(host)? {
-            let answer = exchange(world.gateway.https(), &hello).await?;
+            let answer = exchange(setup.gateway.https(), &hello).await?;
             ensure!(answer.len() == 7 && answer[0] == ALERT, "{host}: {answer:?}");
         }
     }
@@ -188,8 +188,8 @@ async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(sandbox: &Sandbox
 }
 
 async fn bytes_flow_both_ways_after_the_hello(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_raw(sandbox, Raw::Echo).await?;
-    let mut stream = tcp(world.gateway.https()).await?;
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
+    let mut stream = tcp(setup.gateway.https()).await?;
     let hello = chromium()?;
     stream.write_all(&hello).await?;
     let mut echoed = vec![0; hello.len()];
@@ -203,10 +203,10 @@ async fn bytes_flow_both_ways_after_the_hello(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_visitors_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
-    // The backend says `bye` only after it has seen the visitor's end; the other direction is still open then.
-    let (world, _backend) = with_raw(sandbox, Raw::Echo).await?;
-    let mut stream = tcp(world.gateway.https()).await?;
+async fn the_clients_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
+    // The backend says `bye` only after it has seen the client's end; the other direction is still open then.
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
+    let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
     stream.write_all(b"last words").await?;
     stream.shutdown().await?;
@@ -216,11 +216,11 @@ async fn the_visitors_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_backends_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_raw(sandbox, Raw::Answer(b"and no more".to_vec())).await?;
-    let mut stream = tcp(world.gateway.https()).await?;
+    let (setup, backend) = with_raw(sandbox, RawBehaviour::Respond(b"and no more".to_vec())).await?;
+    let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
     ensure!(rest(&mut stream).await? == b"and no more");
-    ensure!(backend.open() == 1, "the visitor's direction is still open");
+    ensure!(backend.open() == 1, "the client's direction is still open");
     drop(stream);
     webgateway_tests::wait::eventually("the backend sees the end", Duration::from_secs(5), async || {
         ensure!(backend.open() == 0, "{} open", backend.open());
@@ -230,8 +230,8 @@ async fn the_backends_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_reset_is_passed_on(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_raw(sandbox, Raw::AnswerAndReset(Vec::new())).await?;
-    let mut stream = tcp(world.gateway.https()).await?;
+    let (setup, _backend) = with_raw(sandbox, RawBehaviour::RespondAndReset(Vec::new())).await?;
+    let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
     let mut answer = Vec::new();
     let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.context("it hangs")?;
@@ -240,24 +240,24 @@ async fn a_reset_is_passed_on(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_late_visitor_loses_nothing(sandbox: &Sandbox) -> Result<()> {
-    // The visitor has said everything and half-closed before the backend accepts.
+async fn a_late_client_loses_nothing(sandbox: &Sandbox) -> Result<()> {
+    // The client has said everything and half-closed before the backend accepts.
     let listener = TcpListener::bind(overlay(1, 8443)).await?;
     let address = listener.local_addr()?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(HOST, &[address]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(HOST, &[address]);
     })
     .await?;
     let hello = chromium()?;
-    let mut visitor = tcp(world.gateway.https()).await?;
-    visitor.write_all(&hello).await?;
-    visitor.shutdown().await?;
+    let mut client = tcp(setup.gateway.https()).await?;
+    client.write_all(&hello).await?;
+    client.shutdown().await?;
     let (mut accepted, _) =
         timeout(Duration::from_secs(10), listener.accept()).await.context("not dialled")??;
     ensure!(rest(&mut accepted).await? == hello);
     accepted.write_all(b"after the end").await?;
     accepted.shutdown().await?;
-    ensure!(rest(&mut visitor).await? == b"after the end");
+    ensure!(rest(&mut client).await? == b"after the end");
     Ok(())
 }
 
@@ -265,34 +265,34 @@ async fn large_streams_arrive_whole(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let server = authority.issue(&[HOST])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), server).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(HOST, &[backend.address()]);
     })
     .await?;
-    let visitor = Client::new(world.gateway.https(), authority.root())?;
-    let reply = visitor.get(HOST, "/bytes/30000000").await?.expect(200)?;
+    let client = Client::new(setup.gateway.https(), authority.root())?;
+    let reply = client.get(HOST, "/bytes/30000000").await?.expect(200)?;
     ensure!(reply.body.len() == 30_000_000 && reply.body.iter().all(|&b| b == b'x'));
     Ok(())
 }
 
 async fn the_next_backend_is_tried(sandbox: &Sandbox) -> Result<()> {
-    let backend = Backend::raw(overlay(2, 8443), Raw::Answer(b"here".to_vec())).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(HOST, &[overlay(1, 8443), backend.address()]);
+    let backend = Backend::raw(overlay(2, 8443), RawBehaviour::Respond(b"here".to_vec())).await?;
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(HOST, &[overlay(1, 8443), backend.address()]);
     })
     .await?;
     for _ in 0..4 {
-        ensure!(exchange(world.gateway.https(), &chromium()?).await? == b"here");
+        ensure!(exchange(setup.gateway.https(), &chromium()?).await? == b"here");
     }
     Ok(())
 }
 
 async fn no_backend_closes(sandbox: &Sandbox) -> Result<()> {
-    let world = Standalone::start(sandbox, |file| {
-        file.passthrough(HOST, &[overlay(1, 8443)]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_passthrough(HOST, &[overlay(1, 8443)]);
     })
     .await?;
-    let answer = exchange(world.gateway.https(), &chromium()?).await?;
+    let answer = exchange(setup.gateway.https(), &chromium()?).await?;
     ensure!(answer.len() <= 7, "an alert at most: {answer:?}");
     Ok(())
 }

@@ -10,7 +10,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     garbage_is_cut_and_others_are_served,
@@ -24,19 +24,19 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
     let limits = "[limits]\nhello_timeout = \"700ms\"\nheader_timeout = \"700ms\"";
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(limits)).await?;
-    Ok((world, backend))
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(limits)).await?;
+    Ok((setup, backend))
 }
 
 async fn garbage_is_cut_and_others_are_served(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_app(sandbox).await?;
-    let mut kept = world.visitor()?.connect(HOST).await?;
+    let (mut setup, _backend) = with_app(sandbox).await?;
+    let mut kept = setup.client()?.connect(HOST).await?;
     let zeros = vec![0; 100_000];
     let garbage: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: app.gw.example\r\n\r\n",
@@ -46,19 +46,19 @@ async fn garbage_is_cut_and_others_are_served(sandbox: &Sandbox) -> Result<()> {
         &zeros,
     ];
     for bytes in garbage {
-        let answer = exchange(world.gateway.https(), bytes).await?;
+        let answer = exchange(setup.gateway.https(), bytes).await?;
         ensure!(answer.len() < 300, "{}", String::from_utf8_lossy(&answer));
         kept.get(HOST, "/").await?.expect(200)?;
     }
-    world.gateway.process().must_run()?;
-    world.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.gateway.process().ensure_running()?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn silence_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
-    let mut silent = tcp(world.gateway.https()).await?;
+    let mut silent = tcp(setup.gateway.https()).await?;
     rest(&mut silent).await?;
     let took = begun.elapsed();
     ensure!((Duration::from_millis(500)..Duration::from_secs(3)).contains(&took), "cut after {took:?}");
@@ -66,9 +66,9 @@ async fn silence_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
-    let mut dripping = tcp(world.gateway.https()).await?;
+    let mut dripping = tcp(setup.gateway.https()).await?;
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[7; 500]].concat();
     for byte in hello {
         // Progress does not prolong it.
@@ -82,7 +82,7 @@ async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()
 }
 
 async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     // A handshake message that says it is 16 MiB long, in full records.
     let mut record = vec![0x16, 3, 1, 0x40, 0];
     record.extend([1, 0xff, 0xff, 0xff]);
@@ -90,7 +90,7 @@ async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
     let mut follow = vec![0x16, 3, 1, 0x40, 0];
     follow.resize(5 + 0x4000, 7);
     let begun = Instant::now();
-    let mut stream = tcp(world.gateway.https()).await?;
+    let mut stream = tcp(setup.gateway.https()).await?;
     let mut written = stream.write_all(&record).await;
     let mut sent = record.len();
     while written.is_ok() && sent < 64 << 20 {
@@ -103,39 +103,39 @@ async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn garbage_on_80(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_app(sandbox).await?;
+    let (mut setup, _backend) = with_app(sandbox).await?;
     let zeros = vec![0; 200_000];
     let garbage: [&[u8]; 4] = [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n\r\n", b"GET\r\n\r\n", &zeros];
     for bytes in garbage {
-        let answer = exchange(world.gateway.http(), bytes).await?;
+        let answer = exchange(setup.gateway.http(), bytes).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     let begun = Instant::now();
-    rest(&mut tcp(world.gateway.http()).await?).await?;
+    rest(&mut tcp(setup.gateway.http()).await?).await?;
     ensure!(begun.elapsed() < Duration::from_secs(3), "silence is cut");
-    world.gateway.process().must_run()?;
-    world.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.gateway.process().ensure_running()?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn an_early_end_is_no_harm(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_app(sandbox).await?;
+    let (mut setup, _backend) = with_app(sandbox).await?;
     for _ in 0..200 {
-        drop(tcp(world.gateway.https()).await?);
-        drop(tcp(world.gateway.http()).await?);
+        drop(tcp(setup.gateway.https()).await?);
+        drop(tcp(setup.gateway.http()).await?);
     }
-    world.gateway.process().must_run()?;
-    world.visitor()?.get(HOST, "/").await?.expect(200)?;
+    setup.gateway.process().ensure_running()?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
 async fn a_refused_hello_is_counted(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let before = world.gateway.metrics().await?;
-    exchange(world.gateway.https(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n").await?;
-    drop(world.visitor()?.tls("unknown.example.org").await);
-    let after = world.gateway.metrics().await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let before = setup.gateway.metrics().await?;
+    exchange(setup.gateway.https(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n").await?;
+    drop(setup.client()?.tls("unknown.example.org").await);
+    let after = setup.gateway.metrics().await?;
     let changed: Vec<&str> = after.lines().filter(|line| !before.contains(*line)).collect();
     let counts = changed.iter().filter(|line| line.contains("hello") || line.contains("refus")).count();
     ensure!(counts >= 2, "no counter tells of it: {changed:#?}");

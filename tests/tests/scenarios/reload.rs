@@ -15,7 +15,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     a_hangup_reloads_quotas_and_names_the_rest,
@@ -29,13 +29,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 async fn a_hangup_reloads_quotas_and_names_the_rest(sandbox: &Sandbox) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let controller = Controlplane::start(sandbox).await?;
-    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
-    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    let mut world = Complete { controller, gateway, admin, alice };
-    world.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
-    world.answers(FIRST, 200).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
+    let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    let mut setup = FullSetup { controlplane, gateway, admin, alice };
+    setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(FIRST, 200).await?;
     let more = "[quotas]\nroutes = 1\n[certificates]";
     edit(
         sandbox,
@@ -44,14 +44,14 @@ async fn a_hangup_reloads_quotas_and_names_the_rest(sandbox: &Sandbox) -> Result
     )?;
     edit(sandbox, "dataplane.toml", &[("debug", "info"), ("workers = 1", "workers = 2")])?;
     let changed = ["changed=\"log_level, quotas.routes\"", "keys=\"dns.listen\""];
-    hang_up(world.controller.process(), &changed).await?;
-    hang_up(world.gateway.process(), &["changed=\"log_level\"", "keys=\"workers\""]).await?;
+    hang_up(setup.controlplane.process(), &changed).await?;
+    hang_up(setup.gateway.process(), &["changed=\"log_level\"", "keys=\"workers\""]).await?;
     let refused =
-        world.alice.gwctl(["routes", "create", "-f", "b.gw.example", "-b", "[400::1]:8080"]).await?;
+        setup.alice.gwctl(["routes", "create", "-f", "b.gw.example", "-b", "[400::1]:8080"]).await?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("1 of 1 routes"), "{refused:?}");
-    world.answers(FIRST, 200).await?;
-    for process in [world.controller.process(), world.gateway.process()] {
-        let log = process.logged()?;
+    setup.wait_for_status(FIRST, 200).await?;
+    for process in [setup.controlplane.process(), setup.gateway.process()] {
+        let log = process.log()?;
         let after = log.rsplit("configuration reloaded").next().unwrap_or_default();
         ensure!(!after.contains("DEBUG"), "the log level is the old one: {after}");
     }
@@ -60,33 +60,33 @@ async fn a_hangup_reloads_quotas_and_names_the_rest(sandbox: &Sandbox) -> Result
 
 async fn new_connections_have_new_limits_and_old_ones_keep_theirs(sandbox: &Sandbox) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = Complete::start(sandbox).await?;
-    world.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
-    world.answers(FIRST, 200).await?;
-    let mut old = world.visitor()?.connect(FIRST).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
+    setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(FIRST, 200).await?;
+    let mut old = setup.client()?.connect(FIRST).await?;
     old.get(FIRST, "/old").await?.expect(200)?;
-    ensure!(!accesses(world.gateway.process(), "/old")?, "there is an access log");
+    ensure!(!accesses(setup.gateway.process(), "/old")?, "there is an access log");
     let limits = "[limits]\nheader_timeout = \"700ms\"\nconnections = 40\n[feed]";
     let access = "log_level = \"debug\"\naccess_log = true";
     edit(sandbox, "dataplane.toml", &[("[feed]", limits), ("log_level = \"debug\"", access)])?;
     let changed = ["changed=\"access_log, limits.connections, limits.header_timeout\""];
-    hang_up(world.gateway.process(), &changed).await?;
+    hang_up(setup.gateway.process(), &changed).await?;
     eventually("a new connection is closed when it is idle for long", LIMIT, async || {
-        let mut new = world.visitor()?.connect(FIRST).await?;
+        let mut new = setup.client()?.connect(FIRST).await?;
         new.get(FIRST, "/new").await?.expect(200)?;
         tokio::time::timeout(Duration::from_secs(3), new.closed()).await?
     })
     .await?;
     old.get(FIRST, "/still").await?.expect(200)?;
-    let process = world.gateway.process();
+    let process = setup.gateway.process();
     ensure!(accesses(process, "/new")? && !accesses(process, "/still")?, "the log is of new connections");
     // More connections than there may be now wait.
     let mut open = Vec::new();
     for _ in 0..45 {
-        open.push(webgateway_tests::client::tcp(world.gateway.https()).await?);
+        open.push(webgateway_tests::client::tcp(setup.gateway.https()).await?);
     }
     eventually("as many are open as may be", LIMIT, async || {
-        let metrics = world.gateway.metrics().await?;
+        let metrics = setup.gateway.metrics().await?;
         let count: u64 = metrics
             .lines()
             .filter(|line| line.starts_with("webgateway_connections_open"))
@@ -99,9 +99,9 @@ async fn new_connections_have_new_limits_and_old_ones_keep_theirs(sandbox: &Sand
 }
 
 async fn the_key_store_is_another_one(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
-    let bob = User::create(&world.controller, sandbox.dir(), "bob").await?;
-    let (keys, other) = (world.controller.keys(), sandbox.path("controlplane/other"));
+    let mut setup = FullSetup::start(sandbox).await?;
+    let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
+    let (keys, other) = (setup.controlplane.keys(), sandbox.path("controlplane/other"));
     let keys = keys.to_str().unwrap_or_default().to_owned();
     fs::create_dir_all(&other)?;
     fs::rename(format!("{keys}/bob.pub"), other.join("bob.pub"))?;
@@ -114,35 +114,35 @@ async fn the_key_store_is_another_one(sandbox: &Sandbox) -> Result<()> {
         &[(&path(&keys), &path(&missing)), ("[certificates]", "[quotas]\nroutes = 0\n[certificates]")],
     )?;
     let said = ["the configuration cannot be used, the one before stays", "pub_key_store.path"];
-    hang_up(world.controller.process(), &said).await?;
-    world.alice.json(["routes", "list"]).await?;
-    world.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
+    hang_up(setup.controlplane.process(), &said).await?;
+    setup.alice.json(["routes", "list"]).await?;
+    setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
     edit(sandbox, "controlplane.toml", &[(&path(&missing), &path(other.to_str().unwrap_or_default()))])?;
     let changed = ["changed=\"pub_key_store.path, quotas.routes\""];
-    hang_up(world.controller.process(), &changed).await?;
+    hang_up(setup.controlplane.process(), &changed).await?;
     bob.json(["routes", "list"]).await?;
-    let refused = world.alice.gwctl(["routes", "list"]).await?;
+    let refused = setup.alice.gwctl(["routes", "list"]).await?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("alice.pub"), "{refused:?}");
     Ok(())
 }
 
 async fn a_bad_configuration_changes_nothing(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     for (file, bad) in [("controlplane.toml", "[unknown]"), ("dataplane.toml", "= no TOML")] {
         let text = fs::read_to_string(sandbox.path(file))?;
         sandbox.write(file, &format!("{text}\n{bad}\n"))?;
     }
     let said = ["the configuration cannot be used, the one before stays"];
-    hang_up(world.controller.process(), &said).await?;
-    hang_up(world.gateway.process(), &said).await?;
-    world.gateway.ready().await?;
-    world.alice.json(["routes", "list"]).await?;
+    hang_up(setup.controlplane.process(), &said).await?;
+    hang_up(setup.gateway.process(), &said).await?;
+    setup.gateway.ready().await?;
+    setup.alice.json(["routes", "list"]).await?;
     Ok(())
 }
 
 /// Returns whether the access log has a request for this path.
 fn accesses(process: &mut Process, path: &str) -> Result<bool> {
-    Ok(process.logged()?.lines().any(|line| line.contains("access") && line.contains(path)))
+    Ok(process.log()?.lines().any(|line| line.contains("access") && line.contains(path)))
 }
 
 fn edit(sandbox: &Sandbox, file: &str, changes: &[(&str, &str)]) -> Result<()> {
@@ -158,8 +158,8 @@ fn edit(sandbox: &Sandbox, file: &str, changes: &[(&str, &str)]) -> Result<()> {
 async fn hang_up(process: &mut Process, said: &[&str]) -> Result<()> {
     process.signal(Signal::SIGHUP)?;
     eventually("it reloads", LIMIT, async || {
-        process.must_run()?;
-        let log = process.logged()?;
+        process.ensure_running()?;
+        let log = process.log()?;
         let missing: Vec<_> = said.iter().filter(|words| !log.contains(**words)).collect();
         ensure!(missing.is_empty(), "the log does not say {missing:?}");
         Ok(())

@@ -11,7 +11,7 @@ use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
 use crate::framing::{answer, recording};
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     answers_arrive_whole,
@@ -68,9 +68,9 @@ const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
 ];
 
 async fn answers_arrive_whole(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         for (method, tail, length, body) in WHOLE {
             // Over and over on connections to the backend that were used before.
             backend.answer("/", format!("HTTP/1.1 {tail}"));
@@ -141,10 +141,10 @@ const CODING: &str = "http_response_transfer_coding";
 const PROTOCOL: &str = "http_protocol_error";
 
 async fn doubtful_answers_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (n, (bytes, error, field)) in DOUBTFUL.iter().enumerate() {
-        for client in [world.visitor()?, world.visitor()?.h2()] {
+        for client in [setup.client()?, setup.client()?.h2()] {
             for method in [Method::GET, Method::HEAD] {
                 let path = format!("/{n}");
                 backend.answer(&path, *bytes);
@@ -224,10 +224,10 @@ const BROKEN: [(&str, &str, &str); 20] = [
 ];
 
 async fn heads_are_read_as_strictly_as_those_of_requests(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (n, (bytes, _, words)) in BROKEN.iter().enumerate() {
-        for (client, over) in [(world.visitor()?, "h1"), (world.visitor()?.h2(), "h2")] {
+        for (client, over) in [(setup.client()?, "h1"), (setup.client()?.h2(), "h2")] {
             let path = format!("/{over}/{n}");
             backend.answer(&path, *bytes);
             let got = client.get(HOST, &path).await;
@@ -271,12 +271,12 @@ async fn logged(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result
 }
 
 async fn a_doubtful_connection_is_not_used_again(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let head = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     backend.answer("/both", format!("HTTP/1.1 200 OK\r\n{head}"));
     backend.answer("/204", format!("HTTP/1.1 204 No Content\r\n{head}"));
     backend.answer("/old", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello");
-    let (mut connection, mut expected) = (world.visitor()?.connect(HOST).await?, 1);
+    let (mut connection, mut expected) = (setup.client()?.connect(HOST).await?, 1);
     for _ in 0..3 {
         for path in ["/both", "/204", "/old"] {
             connection.get(HOST, "/fine").await?.expect(200)?;
@@ -293,12 +293,12 @@ const TRAILERS: &str = "Connection: x\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\
                         Proxy-Authenticate: x\r\nKeep-Alive: x\r\nUpgrade: x\r\nX-Sum: 42\r\n";
 
 async fn answers_trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let body = format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{TRAILERS}\r\n");
     backend
         .answer("/announced", format!("HTTP/1.1 200 OK\r\nTrailer: Set-Cookie, X-Sum, Connection\r\n{body}"));
     backend.answer("/unannounced", format!("HTTP/1.1 200 OK\r\n{body}"));
-    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let mut h2 = setup.client()?.h2().connect(HOST).await?;
     for path in ["/announced", "/unannounced"] {
         let request = h2.request(Method::GET, HOST, path).header("te", "trailers").body(Full::default())?;
         let reply = h2.send(request).await?.expect(200)?;
@@ -307,19 +307,19 @@ async fn answers_trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> 
     }
     let head =
         format!("GET /announced HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n");
-    let heard = answer(&world, &head).await?.to_ascii_lowercase();
+    let heard = answer(&setup, &head).await?.to_ascii_lowercase();
     ensure!(heard.contains("\r\ntrailer: x-sum\r\n"), "{heard}");
     ensure!(heard.ends_with("1\r\nx\r\n0\r\nx-sum: 42\r\n\r\n"), "{heard}");
     Ok(())
 }
 
 async fn heads_are_limited_by_their_bytes(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let cookies = |count: usize, size: usize| -> String {
         (0..count).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(size))).collect()
     };
-    many_fields_pass(&world, &backend, &cookies).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    many_fields_pass(&setup, &backend, &cookies).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         backend
             .answer("/large", format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(400, 400)));
         let reply = client.get(HOST, "/large").await?.expect(502)?;
@@ -334,11 +334,11 @@ async fn heads_are_limited_by_their_bytes(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn many_fields_pass(
-    world: &Standalone,
+    setup: &StandaloneSetup,
     backend: &Recorder,
     cookies: &impl Fn(usize, usize) -> String,
 ) -> Result<()> {
-    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let mut h2 = setup.client()?.h2().connect(HOST).await?;
     for count in [99, 100, 101, 150, 900] {
         let head = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(count, 20));
         let (target, over_h2) = (format!("/{count}"), format!("/h2/{count}"));
@@ -351,7 +351,7 @@ async fn many_fields_pass(
         let asked: String = (0..count).map(|n| format!("x-{n}: y\r\n")).collect();
         let request = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{asked}\r\n");
         // Read to the byte: hyper's client takes 100 fields.
-        let got = answer(world, &request).await?.matches("\r\nset-cookie: c").count();
+        let got = answer(setup, &request).await?.matches("\r\nset-cookie: c").count();
         ensure!(got == count, "h1: {got} of {count}");
         let mut request = h2.request(Method::GET, HOST, &over_h2);
         for n in 0..count {

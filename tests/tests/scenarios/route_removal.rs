@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use uuid::Uuid;
 use webgateway_proto::feed::wire::begin::Kind;
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::client::{Client, Connection};
 use webgateway_tests::feed_server::{Subscription, begin, end, remove, route};
 use webgateway_tests::netns::overlay;
@@ -19,7 +19,7 @@ use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::feed::Fed;
+use crate::feed::FeedSetup;
 
 scenarios![
     a_suspension_ends_a_coalesced_response_at_once,
@@ -43,7 +43,7 @@ const SHORT_DRAIN: &str = "[limits]\ndrain = \"1s\"";
 
 /// A gateway with two routes, of which one is about to end.
 struct TwoRoutes {
-    fed: Fed,
+    setup: FeedSetup,
     node: Subscription,
     /// The route of [`OTHER`].
     other: Uuid,
@@ -51,12 +51,12 @@ struct TwoRoutes {
 
 impl TwoRoutes {
     async fn start(sandbox: &Sandbox, backend: &Backend, limits: &str) -> Result<Self> {
-        let (fed, mut node) = Fed::start_with(sandbox, |setup| setup.more(limits)).await?;
+        let (setup, mut node) = FeedSetup::start_with(sandbox, |config| config.more(limits)).await?;
         let other = Uuid::now_v7();
         let routes =
             vec![route(Uuid::now_v7(), HOST, backend.address()), route(other, OTHER, backend.address())];
-        fed.sync(&mut node, routes).await?;
-        Ok(Self { fed, node, other })
+        setup.sync(&mut node, routes).await?;
+        Ok(Self { setup, node, other })
     }
 
     /// Ends the route of [`OTHER`].
@@ -66,8 +66,8 @@ impl TwoRoutes {
         Ok(())
     }
 
-    fn visitor(&self) -> Result<Client> {
-        self.fed.visitor()
+    fn client(&self) -> Result<Client> {
+        self.setup.client()
     }
 }
 
@@ -97,10 +97,10 @@ async fn all_closed(backend: &Backend) -> Result<()> {
 
 async fn a_suspension_ends_a_coalesced_response_at_once(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "").await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let response = begun(&mut connection).await?;
-    world.end_other(true).await?;
+    setup.end_other(true).await?;
     breaks_off(response).await?;
     connection.get(HOST, "/").await?.expect(200).context("the connection is of another route")?;
     connection.get(OTHER, "/").await?.expect(503)?;
@@ -109,19 +109,19 @@ async fn a_suspension_ends_a_coalesced_response_at_once(sandbox: &Sandbox) -> Re
 
 async fn a_suspension_ends_a_response_to_another_host_over_http_1(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "").await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let response = begun(&mut connection).await?;
-    world.end_other(true).await?;
+    setup.end_other(true).await?;
     breaks_off(response).await
 }
 
 async fn a_deletion_ends_a_coalesced_response_after_the_drain(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let mut response = begun(&mut connection).await?;
-    world.end_other(false).await?;
+    setup.end_other(false).await?;
     response.body_mut().frame().await.context("it is cut before the drain is over")??;
     breaks_off(response).await?;
     connection.get(HOST, "/").await?.expect(200)?;
@@ -130,9 +130,9 @@ async fn a_deletion_ends_a_coalesced_response_after_the_drain(sandbox: &Sandbox)
 
 async fn a_suspension_ends_a_coalesced_upload_whose_response_is_complete(sandbox: &Sandbox) -> Result<()> {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
-    let backend = Backend::raw(overlay(1, 8080), Raw::AnswerAndRead(answer)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "").await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(answer)).await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let head = format!("POST / HTTP/1.1\r\nHost: {OTHER}\r\nContent-Length: 1000000\r\n\r\nbegun");
     stream.write_all(head.as_bytes()).await?;
     let mut seen = Vec::new();
@@ -142,16 +142,16 @@ async fn a_suspension_ends_a_coalesced_upload_whose_response_is_complete(sandbox
     }
     stream.write_all(b"goes on").await?;
     ensure!(backend.open() == 1, "the upload is under way");
-    world.end_other(true).await?;
+    setup.end_other(true).await?;
     all_closed(&backend).await
 }
 
 async fn a_suspension_ends_a_websocket_of_a_coalesced_connection(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "").await?;
-    let mut socket = WebSocket::open(world.visitor()?.tls(HOST).await?, OTHER, "/ws").await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
+    let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, OTHER, "/ws").await?;
     socket.echo("here").await?;
-    world.end_other(true).await?;
+    setup.end_other(true).await?;
     timeout(SOON, socket.closed()).await.context("it stays open")??;
     all_closed(&backend).await
 }
@@ -159,15 +159,15 @@ async fn a_suspension_ends_a_websocket_of_a_coalesced_connection(sandbox: &Sandb
 /// Opens a WebSocket of [`OTHER`] over a connection for `sni` whose 101 comes after the route was deleted.
 async fn opens_late_and_closes(sandbox: &Sandbox, sni: &str) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "[limits]\ndrain = \"2s\"").await?;
-    let opening = WebSocket::open(world.visitor()?.tls(sni).await?, OTHER, "/ws/1000");
+    let mut setup = TwoRoutes::start(sandbox, &backend, "[limits]\ndrain = \"2s\"").await?;
+    let opening = WebSocket::open(setup.client()?.tls(sni).await?, OTHER, "/ws/1000");
     let ending = async {
         eventually("the backend has the request", SOON, async || {
             ensure!(backend.requests() == 1);
             Ok(())
         })
         .await?;
-        world.end_other(false).await
+        setup.end_other(false).await
     };
     let (mut socket, ()) = tokio::try_join!(opening, ending)?;
     timeout(SOON, socket.closed()).await.context("it stays open")??;
@@ -186,22 +186,22 @@ async fn a_coalesced_websocket_that_opens_while_its_route_drains_is_closed_with_
 
 async fn a_suspension_learned_from_a_full_sync_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, "").await?;
-    let mut socket = WebSocket::open(world.visitor()?.tls(OTHER).await?, OTHER, "/ws").await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
+    let mut socket = WebSocket::open(setup.client()?.tls(OTHER).await?, OTHER, "/ws").await?;
     socket.echo("here").await?;
-    world.fed.full(&mut world.node, vec![remove(world.other, true)], 2).await?;
+    setup.setup.full(&mut setup.node, vec![remove(setup.other, true)], 2).await?;
     timeout(SOON, socket.closed()).await.context("it stays open")??;
     all_closed(&backend).await
 }
 
 async fn a_deletion_learned_from_a_full_sync_drains(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
-    let mut connection = world.visitor()?.connect(OTHER).await?;
+    let mut setup = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
+    let mut connection = setup.client()?.connect(OTHER).await?;
     let request = connection.request(Method::GET, OTHER, "/stream/2000").body(Full::default())?;
     let mut response = connection.open(request).await?;
     response.body_mut().frame().await.context("no first chunk")??;
-    world.fed.full(&mut world.node, vec![], 2).await?;
+    setup.setup.full(&mut setup.node, vec![], 2).await?;
     response.body_mut().frame().await.context("it is cut before the drain is over")??;
     breaks_off(response).await
 }

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use rustls::HandshakeKind;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::Client;
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::feed_file::BASE_DOMAIN;
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
-use webgateway_tests::pebble::{Pebble, Temper};
+use webgateway_tests::pebble::{Pebble, PebbleConfig};
 use webgateway_tests::resolver::Resolver;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
@@ -23,17 +23,17 @@ scenarios![a_session_resumes_on_another_node, a_certificate_comes_by_dns_through
 const HOST: &str = "hello.gw.example";
 
 /// Whether the next handshake at `gateway` resumes.
-async fn resumes(visitor: &Client, gateway: &Gateway) -> Result<bool> {
-    let stream = visitor.at(gateway.https()).tls(HOST).await?;
+async fn resumes(client: &Client, gateway: &Gateway) -> Result<bool> {
+    let stream = client.at(gateway.https()).tls(HOST).await?;
     Ok(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
-/// A visitor who was at `gateway` once.
+/// A client who was at `gateway` once.
 async fn guest(gateway: &Gateway, old: bool) -> Result<Client> {
-    let visitor = gateway.visitor()?;
-    let visitor = if old { visitor.tls_1_2_only() } else { visitor };
-    visitor.get(HOST, "/").await?.expect(200)?;
-    Ok(visitor)
+    let client = gateway.client()?;
+    let client = if old { client.tls_1_2_only() } else { client };
+    client.get(HOST, "/").await?.expect(200)?;
+    Ok(client)
 }
 
 async fn version(gateway: &Gateway) -> Result<u64> {
@@ -43,17 +43,18 @@ async fn version(gateway: &Gateway) -> Result<u64> {
 }
 
 async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
-    let terms = Terms { feed: "ticket_rotation = \"4s\"".to_owned(), ..Terms::default() };
-    let controller = Controlplane::start_on(sandbox, &terms).await?;
-    let setup = controller.setup().await?;
-    let a = Gateway::start(sandbox, &setup.clone().number(1)).await?;
-    let b = Gateway::start(sandbox, &setup.number(2)).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane_config =
+        ControlplaneConfig { feed: "ticket_rotation = \"4s\"".to_owned(), ..ControlplaneConfig::default() };
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let config = controlplane.gateway_config().await?;
+    let a = Gateway::start(sandbox, &config.clone().number(1)).await?;
+    let b = Gateway::start(sandbox, &config.number(2)).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
     for gateway in [&a, &b] {
-        let visitor = gateway.visitor()?;
-        let there = async || visitor.get(HOST, "/").await?.expect(200);
+        let client = gateway.client()?;
+        let there = async || client.get(HOST, "/").await?.expect(200);
         eventually("the route is there", Duration::from_secs(10), there).await?;
     }
     // A moment just after a rotation, so that none comes between.
@@ -89,19 +90,19 @@ async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
 async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let node: SocketAddr = "127.0.0.1:5300".parse()?;
     let resolver = Resolver::start(5353, BASE_DOMAIN, node).await?;
-    let pebble = Pebble::start(sandbox.dir(), &resolver, &Temper::default()).await?;
-    resolver.points(BASE_DOMAIN, &["127.0.0.1".parse()?])?;
+    let pebble = Pebble::start(sandbox.dir(), &resolver, &PebbleConfig::default()).await?;
+    resolver.set_addresses(BASE_DOMAIN, &["127.0.0.1".parse()?])?;
     let socket = sandbox.path("controlplane").join("feed.sock");
-    let setup = Setup::from_socket(&socket, &pebble.root().await?);
-    let setup = setup.more(&format!("[dns]\nlisten = [\"{node}\"]"));
-    let gateway = Gateway::start_unready(sandbox, &setup)?;
+    let config = GatewayConfig::from_socket(&socket, &pebble.root().await?);
+    let config = config.more(&format!("[dns]\nlisten = [\"{node}\"]"));
+    let gateway = Gateway::start_unready(sandbox, &config)?;
     let away = eventually(
         "a question is failed while the controlplane is away",
         Duration::from_secs(10),
         async || asked(node).await,
     );
     ensure!(away.await? == 2, "SERVFAIL");
-    let terms = Terms {
+    let controlplane_config = ControlplaneConfig {
         public_ip: "[\"127.0.0.1\"]".to_owned(),
         top: format!(
             "local_acme = \"{}\"\nlocal_acme_root = \"{}\"\n",
@@ -110,11 +111,11 @@ async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<
         ),
         dns: format!("resolver = [\"{}\"]\n", resolver.address()),
         certificates: "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@gw.example\"\n".to_owned(),
-        ..Terms::default()
+        ..ControlplaneConfig::default()
     };
-    let controller = Controlplane::start_on(sandbox, &terms).await?;
-    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     eventually("the node relays", Duration::from_secs(20), async || {
         let code = asked(node).await?;
         ensure!(code == 0, "{code}");
@@ -125,9 +126,9 @@ async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<
     admin.gwctl(["certificates", "renew", "-c", BASE_DOMAIN]).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
-    let visitor = gateway.visitor()?;
+    let client = gateway.client()?;
     eventually("the wildcard's certificate is there", Duration::from_secs(100), async || {
-        visitor.get(HOST, "/").await?.expect(200)
+        client.get(HOST, "/").await?.expect(200)
     })
     .await?;
     ensure!(asked(node).await? == 0, "the zone's SOA");

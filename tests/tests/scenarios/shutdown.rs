@@ -9,14 +9,14 @@ use nix::sys::signal::Signal;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::tcp;
 use webgateway_tests::feed_file::FeedFile;
-use webgateway_tests::gateway::{Gateway, HTTPS, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig, HTTPS};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     what_runs_is_finished,
@@ -31,20 +31,20 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-async fn with_drain(sandbox: &Sandbox, drain: &str) -> Result<(Standalone, Backend)> {
+async fn with_drain(sandbox: &Sandbox, drain: &str) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
     let limits = format!("[limits]\ndrain = \"{drain}\"");
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(&limits)).await?;
-    Ok((world, backend))
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(&limits)).await?;
+    Ok((setup, backend))
 }
 
 async fn what_runs_is_finished(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "20s").await?;
-    let mut h1 = world.visitor()?.connect(HOST).await?;
-    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let (mut setup, _backend) = with_drain(sandbox, "20s").await?;
+    let mut h1 = setup.client()?.connect(HOST).await?;
+    let mut h2 = setup.client()?.h2().connect(HOST).await?;
     let mut running = Vec::new();
     for connection in [&mut h1, &mut h2] {
         let request = connection.request(Method::GET, HOST, "/stream/30").body(Full::default())?;
@@ -52,75 +52,75 @@ async fn what_runs_is_finished(sandbox: &Sandbox) -> Result<()> {
         response.body_mut().frame().await.context("no first chunk")??;
         running.push(response);
     }
-    world.gateway.process().signal(Signal::SIGTERM)?;
-    let https = world.gateway.https();
+    setup.gateway.process().signal(Signal::SIGTERM)?;
+    let https = setup.gateway.https();
     eventually("no new connections", Duration::from_secs(5), async || {
         ensure!(tcp(https).await.is_err(), "it still accepts");
         Ok(())
     })
     .await?;
-    ensure!(world.gateway.metrics().await?.contains("webgateway_"), "a draining process can be watched");
-    ensure!(world.gateway.ready().await.is_err(), "and is not ready");
+    ensure!(setup.gateway.metrics().await?.contains("webgateway_"), "a draining process can be watched");
+    ensure!(setup.gateway.ready().await.is_err(), "and is not ready");
     for response in running {
         let rest = response.into_body().collect().await.context("a request was cut")?.to_bytes();
         ensure!(rest.ends_with(b"chunk 29\n"));
     }
-    let status = world.gateway.process().end(Duration::from_secs(5)).await?;
+    let status = setup.gateway.process().end(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}");
     Ok(())
 }
 
 async fn the_deadline_ends_the_rest(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "1s").await?;
-    let mut socket = WebSocket::open(world.visitor()?.tls(HOST).await?, HOST, "/ws").await?;
+    let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
+    let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
     let begun = Instant::now();
-    world.gateway.process().signal(Signal::SIGTERM)?;
+    setup.gateway.process().signal(Signal::SIGTERM)?;
     socket.closed().await?;
-    let status = world.gateway.process().end(Duration::from_secs(5)).await?;
+    let status = setup.gateway.process().end(Duration::from_secs(5)).await?;
     let took = begun.elapsed();
     ensure!(took < Duration::from_secs(4), "{status} after {took:?}");
     Ok(())
 }
 
 async fn a_second_signal_cuts(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "60s").await?;
-    let mut socket = WebSocket::open(world.visitor()?.tls(HOST).await?, HOST, "/ws").await?;
+    let (mut setup, _backend) = with_drain(sandbox, "60s").await?;
+    let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
-    world.gateway.process().signal(Signal::SIGTERM)?;
-    let https = world.gateway.https();
+    setup.gateway.process().signal(Signal::SIGTERM)?;
+    let https = setup.gateway.https();
     eventually("it stops", Duration::from_secs(5), async || {
         ensure!(tcp(https).await.is_err(), "it still accepts");
         Ok(())
     })
     .await?;
-    world.gateway.process().signal(Signal::SIGTERM)?;
-    world.gateway.process().end(Duration::from_secs(3)).await?;
+    setup.gateway.process().signal(Signal::SIGTERM)?;
+    setup.gateway.process().end(Duration::from_secs(3)).await?;
     Ok(())
 }
 
 async fn an_idle_gateway_stops_at_once(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "60s").await?;
-    let mut h1 = world.visitor()?.connect(HOST).await?;
-    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let (mut setup, _backend) = with_drain(sandbox, "60s").await?;
+    let mut h1 = setup.client()?.connect(HOST).await?;
+    let mut h2 = setup.client()?.h2().connect(HOST).await?;
     for connection in [&mut h1, &mut h2] {
         connection.get(HOST, "/").await?.expect(200)?;
     }
-    world.gateway.process().signal(Signal::SIGINT)?;
+    setup.gateway.process().signal(Signal::SIGINT)?;
     h1.closed().await?;
     h2.closed().await?;
-    let status = world.gateway.process().end(Duration::from_secs(3)).await?;
+    let status = setup.gateway.process().end(Duration::from_secs(3)).await?;
     ensure!(status.code() == Some(0), "{status}");
     Ok(())
 }
 
 async fn a_killed_gateway_starts_again(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "1s").await?;
-    let _open = world.visitor()?.connect(HOST).await?;
-    world.gateway.process().kill()?;
-    let setup = Setup::from_file(&sandbox.path("feed.json"), world.authority.root());
-    world.gateway = Gateway::start(sandbox, &setup).await?;
-    world.visitor()?.get(HOST, "/").await?.expect(200)?;
+    let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
+    let _open = setup.client()?.connect(HOST).await?;
+    setup.gateway.process().kill()?;
+    let config = GatewayConfig::from_file(&sandbox.path("feed.json"), setup.authority.root());
+    setup.gateway = Gateway::start(sandbox, &config).await?;
+    setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
 
@@ -129,37 +129,37 @@ async fn a_taken_port_fails_the_start(sandbox: &Sandbox) -> Result<()> {
     let authority = webgateway_tests::authority::Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &base);
-    let setup = Setup::from_file(file.write()?, authority.root());
-    let mut gateway = Gateway::start_unready(sandbox, &setup)?;
+    let config = GatewayConfig::from_file(file.write()?, authority.root());
+    let mut gateway = Gateway::start_unready(sandbox, &config)?;
     let status = gateway.process().end(Duration::from_secs(10)).await?;
-    let log = gateway.process().logged()?;
+    let log = gateway.process().log()?;
     ensure!(status.code() == Some(1), "{status}: {log}");
     ensure!(log.contains(":443") && log.contains("https_port"), "it names the port and its key: {log}");
     Ok(())
 }
 
 async fn without_file_descriptors_it_waits(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, _backend) = with_drain(sandbox, "1s").await?;
-    let mut kept = world.visitor()?.connect(HOST).await?;
+    let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
+    let mut kept = setup.client()?.connect(HOST).await?;
     kept.get(HOST, "/").await?.expect(200)?;
-    world.gateway.process().limit_files(20)?;
+    setup.gateway.process().limit_files(20)?;
     let mut silent = Vec::new();
     for _ in 0..100 {
-        silent.push(tcp(world.gateway.https()).await?);
+        silent.push(tcp(setup.gateway.https()).await?);
     }
-    let before = world.gateway.process().cpu_ticks()?;
+    let before = setup.gateway.process().cpu_ticks()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let used = world.gateway.process().cpu_ticks()? - before;
+    let used = setup.gateway.process().cpu_ticks()? - before;
     ensure!(used < 30, "it spins: {used} of 100 ticks");
     kept.get(HOST, "/").await?.expect(200)?;
     drop(silent);
-    world.gateway.process().limit_files(10_000)?;
-    let visitor = world.visitor()?;
+    setup.gateway.process().limit_files(10_000)?;
+    let client = setup.client()?;
     eventually("it accepts again", Duration::from_secs(10), async || {
-        visitor.get(HOST, "/").await?.expect(200)
+        client.get(HOST, "/").await?.expect(200)
     })
     .await?;
-    let metrics = world.gateway.metrics().await?;
+    let metrics = setup.gateway.metrics().await?;
     let counted =
         metrics.lines().any(|line| line.starts_with("webgateway_accept_errors") && !line.ends_with(" 0"));
     ensure!(counted, "it is counted");
@@ -169,16 +169,16 @@ async fn without_file_descriptors_it_waits(sandbox: &Sandbox) -> Result<()> {
 async fn clients_leave_descriptors_for_backends(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
-    let mut world = Standalone::start_with(sandbox, routes, |setup| setup.files(256)).await?;
-    let mut kept = world.visitor()?.connect(HOST).await?;
+    let mut setup = StandaloneSetup::start_with(sandbox, routes, |config| config.files(256)).await?;
+    let mut kept = setup.client()?.connect(HOST).await?;
     let mut silent = Vec::new();
     for _ in 0..300 {
-        silent.push(tcp(world.gateway.https()).await?);
+        silent.push(tcp(setup.gateway.https()).await?);
     }
     eventually("clients have what they may", Duration::from_secs(5), async || {
-        let metrics = world.gateway.metrics().await?;
+        let metrics = setup.gateway.metrics().await?;
         let open =
             metrics.lines().find_map(|line| line.strip_prefix("webgateway_connections_open{worker=\"0\"} "));
         ensure!(open.context("no metric")?.parse::<u64>()? > 90, "{open:?}");
@@ -186,7 +186,7 @@ async fn clients_leave_descriptors_for_backends(sandbox: &Sandbox) -> Result<()>
     })
     .await?;
     kept.get(HOST, "/").await?.expect(200)?;
-    let log = world.gateway.process().logged()?;
+    let log = setup.gateway.process().log()?;
     let said = log.lines().filter(|line| line.contains("cannot accept")).count();
     ensure!(said <= 1, "it says so {said} times");
     ensure!(log.contains("the limit on open files allows fewer connections"), "{log}");

@@ -1,4 +1,4 @@
-//! The API takes what is signed well, and nothing else: each story is wrong in one place.
+//! The API takes what is signed well, and nothing else: each scenario is wrong in one place.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
-use webgateway_tests::signer::{Signer, Stamp, call, send, tamper};
+use webgateway_tests::signer::{SignatureParams, Signer, call, send, tamper};
 
 scenarios![
     unsigned_is_401,
@@ -35,33 +35,33 @@ scenarios![
 ];
 
 struct Api {
-    controller: Controlplane,
+    controlplane: Controlplane,
     signer: Signer,
     alice: User,
 }
 
 impl Api {
     async fn start(sandbox: &Sandbox) -> Result<Self> {
-        let controller = Controlplane::start(sandbox).await?;
-        let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-        Ok(Self { signer: Signer::of(&alice)?, controller, alice })
+        let controlplane = Controlplane::start(sandbox).await?;
+        let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+        Ok(Self { signer: Signer::for_user(&alice)?, controlplane, alice })
     }
 
     async fn connect(&self) -> Result<Connection> {
-        Connection::plain(self.controller.rpc()?).await
+        Connection::plain(self.controlplane.rpc()?).await
     }
 
     async fn call(&self, method: &str, params: Value) -> Result<Reply> {
-        self.signer.call(&mut self.connect().await?, &self.controller.url(), method, params).await
+        self.signer.call(&mut self.connect().await?, &self.controlplane.url(), method, params).await
     }
 
-    fn signed(&self, body: &Value, stamp: &Stamp) -> Result<Request<Bytes>> {
-        self.signer.post(&self.controller.url(), &body.to_string(), stamp)
+    fn signed(&self, body: &Value, stamp: &SignatureParams) -> Result<Request<Bytes>> {
+        self.signer.post(&self.controlplane.url(), &body.to_string(), stamp)
     }
 
     /// A good request, changed by hand after it was signed.
     async fn tampered(&self, change: impl FnOnce(&mut Request<Bytes>) -> Result<()>) -> Result<Reply> {
-        let mut request = self.signed(&create("tampered"), &Stamp::fresh())?;
+        let mut request = self.signed(&create("tampered"), &SignatureParams::fresh())?;
         change(&mut request)?;
         self.send(request).await
     }
@@ -94,7 +94,7 @@ fn refused(reply: Reply, word: &str) -> Result<()> {
 async fn unsigned_is_401(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let body = create("unsigned").to_string();
-    let request = Request::post(api.controller.url()).header("content-type", "application/json");
+    let request = Request::post(api.controlplane.url()).header("content-type", "application/json");
     refused(api.send(request.body(Bytes::from(body))?).await?, "signed")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
@@ -102,7 +102,7 @@ async fn unsigned_is_401(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_nonce_is_used_once(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
-    let stamp = Stamp::fresh();
+    let stamp = SignatureParams::fresh();
     api.send(api.signed(&create("once"), &stamp)?).await?.expect(200)?;
     refused(api.send(api.signed(&create("once"), &stamp)?).await?, "nonce")?;
     refused(api.send(api.signed(&create("twice"), &stamp)?).await?, "nonce")?;
@@ -113,11 +113,11 @@ async fn a_nonce_is_used_once(sandbox: &Sandbox) -> Result<()> {
 async fn an_old_signature_is_refused(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     for distance in [-400, 400] {
-        let stamp = Stamp { created: clock::now() + distance, ..Stamp::fresh() };
+        let stamp = SignatureParams { created: clock::now() + distance, ..SignatureParams::fresh() };
         refused(api.send(api.signed(&create("old"), &stamp)?).await?, "clock")?;
     }
     for distance in [-250, 250] {
-        let stamp = Stamp { created: clock::now() + distance, ..Stamp::fresh() };
+        let stamp = SignatureParams { created: clock::now() + distance, ..SignatureParams::fresh() };
         api.send(api.signed(&call("routes.list", json!({})), &stamp)?).await?.expect(200)?;
     }
     ensure!(api.hosts().await?.is_empty());
@@ -195,8 +195,9 @@ async fn a_contradicting_algorithm_is_refused(sandbox: &Sandbox) -> Result<()> {
 
 async fn an_unknown_key_is_refused(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
-    let stranger = Signer::of(&api.alice.claiming("nobody.pub"))?;
-    let request = stranger.post(&api.controller.url(), &create("x").to_string(), &Stamp::fresh())?;
+    let stranger = Signer::for_user(&api.alice.claiming("nobody.pub"))?;
+    let request =
+        stranger.post(&api.controlplane.url(), &create("x").to_string(), &SignatureParams::fresh())?;
     refused(api.send(request).await?, "")?;
     Ok(())
 }
@@ -213,7 +214,7 @@ async fn a_key_id_is_no_path(sandbox: &Sandbox) -> Result<()> {
 async fn another_authority_is_refused(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let elsewhere = "http://other.example:8080/rpc";
-    let request = api.signer.post(elsewhere, &create("x").to_string(), &Stamp::fresh())?;
+    let request = api.signer.post(elsewhere, &create("x").to_string(), &SignatureParams::fresh())?;
     refused(api.send(request).await?, "")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
@@ -228,7 +229,7 @@ async fn a_batch_is_signed_whole(sandbox: &Sandbox) -> Result<()> {
         {"jsonrpc": "2.0", "method": "version", "id": 1.5},
         1,
     ]);
-    let reply = api.send(api.signed(&batch, &Stamp::fresh())?).await?.expect(200)?.json()?;
+    let reply = api.send(api.signed(&batch, &SignatureParams::fresh())?).await?.expect(200)?.json()?;
     let answers = reply.as_array().context("an array")?;
     ensure!(answers.len() == 4, "a notification has no answer: {reply}");
     let by_id = |id: Value| answers.iter().find(|answer| answer["id"] == id).cloned().unwrap_or_default();
@@ -239,7 +240,7 @@ async fn a_batch_is_signed_whole(sandbox: &Sandbox) -> Result<()> {
     ensure!(api.hosts().await? == ["one.gw.example", "two.gw.example"], "a notification is carried out");
 
     let unsigned = json!([call("version", json!({})), create("unsigned")]).to_string();
-    let request = Request::post(api.controller.url()).header("content-type", "application/json");
+    let request = Request::post(api.controlplane.url()).header("content-type", "application/json");
     let reply = api.send(request.body(Bytes::from(unsigned))?).await?;
     ensure!(reply.status == 401, "{reply:?}");
     Ok(())
@@ -259,7 +260,7 @@ async fn openssh_and_raw_keys_are_keys(sandbox: &Sandbox) -> Result<()> {
         ("ssh.pub", format!("ssh-ed25519 {} alice@laptop\n", base64(&blob))),
         ("raw.pub", format!("{raw}\n")),
     ] {
-        std::fs::write(api.controller.keys().join(id), content)?;
+        std::fs::write(api.controlplane.keys().join(id), content)?;
         let listed = api.alice.claiming(id).gwctl(["routes", "list"]).await?;
         ensure!(listed.code == Some(0), "{id}: {listed:?}");
     }
@@ -281,12 +282,12 @@ fn base64(bytes: &[u8]) -> String {
 
 async fn a_new_key_is_known_at_once(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
-    let bob = User::create(&api.controller, sandbox.dir(), "bob").await?;
+    let bob = User::create(&api.controlplane, sandbox.dir(), "bob").await?;
     ensure!(bob.gwctl(["routes", "list"]).await?.code == Some(0));
-    std::fs::remove_file(api.controller.keys().join("bob.pub"))?;
+    std::fs::remove_file(api.controlplane.keys().join("bob.pub"))?;
     let refused = bob.gwctl(["routes", "list"]).await?;
     ensure!(refused.code == Some(4), "{refused:?}");
-    std::fs::write(api.controller.keys().join("bob.pub"), "no key")?;
+    std::fs::write(api.controlplane.keys().join("bob.pub"), "no key")?;
     let refused = bob.gwctl(["routes", "list"]).await?;
     ensure!(refused.code != Some(0), "{refused:?}");
     Ok(())
@@ -307,7 +308,7 @@ async fn json_rpc_says_what_is_wrong(sandbox: &Sandbox) -> Result<()> {
         (r#"{"jsonrpc":"2.0","method":"routes.list","params":{"colour":"red"},"id":1}"#, -32602),
     ];
     for (body, code) in cases {
-        let request = api.signer.post(&api.controller.url(), body, &Stamp::fresh())?;
+        let request = api.signer.post(&api.controlplane.url(), body, &SignatureParams::fresh())?;
         let reply = api.send(request).await?.json()?;
         ensure!(reply["error"]["code"] == code, "{body}: {reply}");
     }
@@ -316,7 +317,7 @@ async fn json_rpc_says_what_is_wrong(sandbox: &Sandbox) -> Result<()> {
 
 async fn garbage_is_refused(sandbox: &Sandbox) -> Result<()> {
     let mut api = Api::start(sandbox).await?;
-    let address = api.controller.rpc()?;
+    let address = api.controlplane.rpc()?;
     for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n"] {
         let answer = exchange(address, &[bytes, &[b'\n'; 4]].concat()).await?;
         ensure!(
@@ -333,7 +334,7 @@ async fn garbage_is_refused(sandbox: &Sandbox) -> Result<()> {
     let large = Full::from(vec![b' '; (1 << 20) + 1]);
     let post = connection.request(Method::POST, "127.0.0.1:8080", "/rpc").body(large)?;
     ensure!(connection.send(post).await?.status == 413);
-    api.controller.process().must_run()?;
+    api.controlplane.process().ensure_running()?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
 }
@@ -346,7 +347,7 @@ async fn the_api_describes_itself(sandbox: &Sandbox) -> Result<()> {
     for name in ["routes.create", "routes.list", "admin.suspend", "health", "version"] {
         ensure!(methods.iter().any(|method| method["name"] == name), "{name} is not described");
     }
-    let request = Request::post(api.controller.url()).header("content-type", "application/json");
+    let request = Request::post(api.controlplane.url()).header("content-type", "application/json");
     let discover = request.body(Bytes::from(call("rpc.discover", json!({})).to_string()))?;
     ensure!(api.send(discover).await?.expect(200)?.json()?["result"] == document, "one document");
     let checked_in = concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane/openrpc.json");

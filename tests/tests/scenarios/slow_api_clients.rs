@@ -15,9 +15,9 @@ use webgateway_tests::client::{Connection, rest};
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::seed;
-use webgateway_tests::signer::{Signer, Stamp, call};
+use webgateway_tests::signer::{SignatureParams, Signer, call};
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     slow_readers_of_answers_keep_nobody_out_of_a_node,
@@ -38,32 +38,32 @@ const MEMORY: usize = 64 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn slow_readers_of_answers_keep_nobody_out_of_a_node(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let visitor = world.visitor()?;
+    let setup = FullSetup::start(sandbox).await?;
+    let client = setup.client()?;
     let from = |address: SocketAddr| {
-        let visitor = visitor.at(address);
-        async move { visitor.tls(BASE).await }
+        let client = client.at(address);
+        async move { client.tls(BASE).await }
     };
     let others = "127.0.0.1:443".parse()?;
-    slow_readers(&world, &format!("https://{BASE}/rpc"), || from(world.gateway.https()), || from(others))
+    slow_readers(&setup, &format!("https://{BASE}/rpc"), || from(setup.gateway.https()), || from(others))
         .await
 }
 
 async fn slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let (rpc, url) = (world.controller.rpc()?, world.controller.url());
-    slow_readers(&world, &url, || from_address("127.0.0.1", rpc), || from_address("127.0.9.1", rpc)).await
+    let setup = FullSetup::start(sandbox).await?;
+    let (rpc, url) = (setup.controlplane.rpc()?, setup.controlplane.url());
+    slow_readers(&setup, &url, || from_address("127.0.0.1", rpc), || from_address("127.0.9.1", rpc)).await
 }
 
 /// Readers that come by `slow` stop after the first byte; one of another network, by `honest`, reads all.
 async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
-    world: &Complete,
+    setup: &FullSetup,
     url: &str,
     slow: impl AsyncFn() -> Result<S>,
     honest: impl AsyncFn() -> Result<S>,
 ) -> Result<()> {
-    seed::routes(&world.controller.database(), ROUTES, 1)?;
-    let signer = Signer::of(&world.admin)?;
+    seed::routes(&setup.controlplane.database(), ROUTES, 1)?;
+    let signer = Signer::for_user(&setup.admin)?;
     let mut flood = Vec::new();
     for _ in 0..READERS {
         let mut stream = slow().await?;
@@ -75,7 +75,7 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let mut honest = honest().await?;
     let list = call("routes.list", json!({"limit": ROUTES})).to_string();
-    let list = signer.post(url, &list, &Stamp::fresh())?;
+    let list = signer.post(url, &list, &SignatureParams::fresh())?;
     honest.write_all(&raw(&list)).await?;
     let (announced, read) = answer(&mut honest).await?;
     ensure!(announced == read && read > 100_000, "{read} of {announced} were read");
@@ -86,8 +86,8 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn bodies_that_never_end_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let rpc = world.controller.rpc()?;
+    let setup = FullSetup::start(sandbox).await?;
+    let rpc = setup.controlplane.rpc()?;
     let announced = 1 << 20;
     let head = format!("POST /rpc HTTP/1.1\r\nhost: {rpc}\r\ncontent-type: application/json\r\n");
     let bytes = [format!("{head}content-length: {announced}\r\n\r\n").as_bytes(), &vec![b' '; announced - 1]]
@@ -106,8 +106,8 @@ async fn bodies_that_never_end_keep_nobody_out_of_the_rpc_listener(sandbox: &San
 }
 
 async fn connections_of_one_network_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let rpc = world.controller.rpc()?;
+    let setup = FullSetup::start(sandbox).await?;
+    let rpc = setup.controlplane.rpc()?;
     let mut flood = Vec::new();
     for _ in 0..600 {
         flood.push(webgateway_tests::client::tcp(rpc).await?);
@@ -132,7 +132,7 @@ async fn from_address(from: &str, to: SocketAddr) -> Result<TcpStream> {
 /// A signed request whose answer is large.
 fn large(signer: &Signer, url: &str) -> Result<Request<Bytes>> {
     let batch: Vec<Value> = (0..CALLS).map(|_| call("rpc.discover", json!({}))).collect();
-    signer.post(url, &json!(batch).to_string(), &Stamp::fresh())
+    signer.post(url, &json!(batch).to_string(), &SignatureParams::fresh())
 }
 
 /// A request as HTTP/1.1 has it.

@@ -1,4 +1,4 @@
-//! Visitors that take their time: progress is waited for, a standstill is cut.
+//! Clients that take their time: progress is waited for, a standstill is cut.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::Full;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::client::rest;
 use webgateway_tests::feed_file::FeedFile;
 use webgateway_tests::netns::overlay;
@@ -15,7 +15,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     a_dripping_head_is_cut,
@@ -31,13 +31,13 @@ const HOST: &str = "app.gw.example";
 const LIMITS: &str =
     "[limits]\nheader_timeout = \"700ms\"\nstall_timeout = \"700ms\"\nhandshake_timeout = \"700ms\"";
 
-async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(LIMITS)).await?;
-    Ok((world, backend))
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(LIMITS)).await?;
+    Ok((setup, backend))
 }
 
 async fn all_closed(backend: &Backend) -> Result<()> {
@@ -49,8 +49,8 @@ async fn all_closed(backend: &Backend) -> Result<()> {
 }
 
 async fn a_dripping_head_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let begun = Instant::now();
     let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: {}\r\n\r\n", "x".repeat(200));
     for byte in head.bytes() {
@@ -68,19 +68,19 @@ async fn a_dripping_head_is_cut(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn an_idle_connection_is_closed(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut h1 = world.visitor()?.connect(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut h1 = setup.client()?.connect(HOST).await?;
     h1.get(HOST, "/").await?.expect(200)?;
     timeout(Duration::from_secs(4), h1.closed()).await.context("h1 stays open")??;
-    let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+    let mut h2 = setup.client()?.h2().connect(HOST).await?;
     h2.get(HOST, "/").await?.expect(200)?;
     timeout(Duration::from_secs(4), h2.closed()).await.context("h2 stays open")??;
     Ok(())
 }
 
 async fn a_stalled_upload_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let begun = Instant::now();
     let begin = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\n\r\n0123456789");
     stream.write_all(begin.as_bytes()).await?;
@@ -91,8 +91,8 @@ async fn a_stalled_upload_is_cut(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_slow_upload_is_waited_for(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nContent-Length: 20\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     for _ in 0..20 {
@@ -106,8 +106,8 @@ async fn a_slow_upload_is_waited_for(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_stalled_download_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, backend) = with_app(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         let request = connection.request(Method::GET, HOST, "/bytes/50000000").body(Full::default())?;
         let unread = connection.open(request).await?;
@@ -118,20 +118,20 @@ async fn a_stalled_download_is_cut(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_handshake_that_stops_is_cut(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
     // A hello for a terminated host, and never a Finished.
     let mut hello = rustls::ClientConnection::new(
         std::sync::Arc::new(
             rustls::ClientConfig::builder()
-                .with_root_certificates(webgateway_tests::authority::roots(world.authority.root())?)
+                .with_root_certificates(webgateway_tests::authority::roots(setup.authority.root())?)
                 .with_no_client_auth(),
         ),
         HOST.try_into()?,
     )?;
     let mut bytes = Vec::new();
     hello.write_tls(&mut bytes)?;
-    let mut stream = webgateway_tests::client::tcp(world.gateway.https()).await?;
+    let mut stream = webgateway_tests::client::tcp(setup.gateway.https()).await?;
     stream.write_all(&bytes).await?;
     let answer = rest(&mut stream).await?;
     ensure!(answer.first() == Some(&0x16), "it answers the hello");
@@ -142,12 +142,12 @@ async fn a_handshake_that_stops_is_cut(sandbox: &Sandbox) -> Result<()> {
 async fn an_early_answer_passes(sandbox: &Sandbox) -> Result<()> {
     let raw =
         b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n".to_vec();
-    let backend = Backend::raw(overlay(1, 8080), Raw::Answer(raw)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(raw)).await?;
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         let request = connection.request(Method::POST, HOST, "/").body(Full::from(vec![b'x'; 3_000_000]))?;
         let reply = connection.send(request).await?.expect(413)?;

@@ -1,4 +1,4 @@
-//! Visitors that read slowly, or not at all: a steady one is served to the end, and a stalled one holds little.
+//! Clients that read slowly, or not at all: a steady one is served to the end, and a stalled one holds little.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 use crate::connection_ends::h2;
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![a_slow_but_steady_reader_is_served, stalled_readers_hold_little];
 
@@ -24,17 +24,17 @@ async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
     const LIMITS: &str =
         "[limits]\nheader_timeout = \"700ms\"\nstall_timeout = \"700ms\"\nhandshake_timeout = \"700ms\"";
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let world = Standalone::start_with(
+    let setup = StandaloneSetup::start_with(
         sandbox,
         |file| {
-            file.terminated(HOST, &[backend.address()]);
+            file.add_terminated(HOST, &[backend.address()]);
         },
-        |setup| setup.more(LIMITS),
+        |config| config.more(LIMITS),
     )
     .await?;
     for is_h2 in [false, true] {
-        let visitor = world.visitor()?;
-        let mut stream = if is_h2 { visitor.h2().tls(HOST).await? } else { visitor.tls(HOST).await? };
+        let client = setup.client()?;
+        let mut stream = if is_h2 { client.h2().tls(HOST).await? } else { client.tls(HOST).await? };
         let path = format!("/bytes/{LENGTH}");
         let request = if is_h2 {
             [h2::opening_wide(), h2::get(1, HOST, &path)].concat()
@@ -57,25 +57,25 @@ async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
 async fn stalled_readers_hold_little(sandbox: &Sandbox) -> Result<()> {
     const READERS: u64 = 300;
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let mut world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let mut setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    let visitor = world.visitor()?;
+    let client = setup.client()?;
     for _ in 0..50 {
-        visitor.get(HOST, "/").await?.expect(200)?;
+        client.get(HOST, "/").await?.expect(200)?;
     }
-    let before = world.gateway.process().memory()?.now;
+    let before = setup.gateway.process().memory()?.now;
     let mut stalled = Vec::new();
     for _ in 0..READERS {
-        let mut stream = visitor.tls(HOST).await?;
+        let mut stream = client.tls(HOST).await?;
         stream.write_all(format!("GET /numbers/2000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
         stalled.push(stream);
     }
     // An honest reader is served whole among them.
-    let reply = visitor.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
+    let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
     ensure!(reply.body.len() == LENGTH);
-    let each = (world.gateway.process().memory()?.now.saturating_sub(before)) / READERS;
+    let each = (setup.gateway.process().memory()?.now.saturating_sub(before)) / READERS;
     ensure!(each <= 192 * 1024, "a stalled reader holds {each} bytes");
     Ok(())
 }

@@ -10,7 +10,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     doubtful_requests_are_refused,
@@ -22,18 +22,18 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
-/// What a visitor hears who sends these bytes, followed by a request that must not be served.
-async fn answer(world: &Standalone, request: &str) -> Result<String> {
-    let mut stream = world.visitor()?.tls(HOST).await?;
+/// What a client hears who sends these bytes, followed by a request that must not be served.
+async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
+    let mut stream = setup.client()?.tls(HOST).await?;
     let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     // It may be cut before all of it is sent.
     drop(stream.write_all(format!("{request}{follow}").as_bytes()).await);
@@ -41,7 +41,7 @@ async fn answer(world: &Standalone, request: &str) -> Result<String> {
 }
 
 async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
+    let (setup, backend) = with_app(sandbox).await?;
     let doubtful = [
         ("both lengths", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         ("two lengths", "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody"),
@@ -61,7 +61,7 @@ async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
     ];
     let mut taken = Vec::new();
     for (what, tail) in doubtful {
-        let heard = answer(&world, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
+        let heard = answer(&setup, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
         let refused = heard.starts_with("HTTP/1.1 400") || heard.is_empty();
         if !refused || heard.matches("HTTP/1.1 ").count() > 1 || heard.contains("smuggled") {
             taken.push(format!("{what}: {heard}"));
@@ -77,7 +77,7 @@ async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
         "G\0T / HTTP/1.1",
     ];
     for line in first_lines {
-        let heard = answer(&world, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
+        let heard = answer(&setup, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
         let refused = ["400", "505"].iter().any(|status| heard.starts_with(&format!("HTTP/1.1 {status}")));
         ensure!(refused || heard.is_empty(), "{line:?}: {heard}");
     }
@@ -87,9 +87,9 @@ async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
+    let (setup, backend) = with_app(sandbox).await?;
     let heard =
-        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
+        answer(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
             .await?;
     ensure!(
         heard.starts_with("HTTP/1.1 431") || heard.starts_with("HTTP/1.1 400") || heard.is_empty(),
@@ -100,17 +100,17 @@ async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn many_headers_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
+    let (setup, backend) = with_app(sandbox).await?;
     let heard =
-        answer(&world, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
+        answer(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
     ensure!(heard.starts_with("HTTP/1.1 4") || heard.is_empty(), "{heard}");
     ensure!(backend.requests() == 0);
     Ok(())
 }
 
 async fn a_large_head_over_h2_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let large = connection.request(Method::GET, HOST, "/").header("x-a", "x".repeat(200_000));
     let reply = connection.send(large.body(Full::default())?).await;
     ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
@@ -118,15 +118,15 @@ async fn a_large_head_over_h2_is_refused(sandbox: &Sandbox) -> Result<()> {
     for n in 0..2000 {
         many = many.header(format!("x-{n}"), "y");
     }
-    let reply = world.visitor()?.h2().connect(HOST).await?.send(many.body(Full::default())?).await;
+    let reply = setup.client()?.h2().connect(HOST).await?.send(many.body(Full::default())?).await;
     ensure!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
     ensure!(backend.requests() == 0);
     Ok(())
 }
 
 async fn connect_over_h2_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let connect =
         Request::builder().method(Method::CONNECT).uri(format!("{HOST}:443")).body(Full::default())?;
     let refused = connection.send(connect).await;

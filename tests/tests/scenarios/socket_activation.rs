@@ -17,10 +17,10 @@ use webgateway_proto::feed::wire::begin::Kind;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::feed_file::FeedFile;
-use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, route};
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::feed_server::{FeedServer, base_resources, begin, end, route};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::load::Load;
 use webgateway_tests::netns::overlay;
@@ -36,7 +36,7 @@ scenarios![
     a_restarted_controlplane_loses_no_request,
     a_stuck_worker_is_no_life,
     a_socket_nobody_knows_is_refused_by_name,
-    a_node_that_drains_lets_its_visitors_go,
+    a_node_that_drains_lets_its_clients_go,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -57,29 +57,29 @@ async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<(
     let authority = Authority::new()?;
     let mut file =
         FeedFile::new(&sandbox.path("feed.json"), &authority.issue(&["gw.example", "*.gw.example"])?);
-    file.terminated(HOST, &[backend.address()]);
+    file.add_terminated(HOST, &[backend.address()]);
     let service = Arc::new(service);
-    let setup = Setup::from_file(file.write()?, authority.root()).workers(workers).service(&service);
-    let mut gateway = Gateway::start(sandbox, &setup).await?;
+    let config = GatewayConfig::from_file(file.write()?, authority.root()).workers(workers).service(&service);
+    let mut gateway = Gateway::start(sandbox, &config).await?;
     let mut load = Load::default();
-    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+    for client in [gateway.client()?, gateway.client()?.h2()] {
         for _ in 0..3 {
-            load.visitor((client.clone(), None), keeps);
+            load.add_client((client.clone(), None), keeps);
         }
-        load.visitor(client, async |client| comes_anew(client).await);
+        load.add_client(client, async |client| comes_anew(client).await);
     }
-    load.visitor(gateway.http(), async |http| {
+    load.add_client(gateway.http(), async |http| {
         Connection::plain(*http).await?.get(HOST, "/").await?.expect(308).map(drop)
     });
     for restarted in 1..=4 {
-        load.goes_on(100).await?;
-        ensure!(service.heard("READY=1")? == restarted, "it is ready");
+        load.wait_for_more(100).await?;
+        ensure!(service.notifications("READY=1")? == restarted, "it is ready");
         gateway.process().signal(Signal::SIGTERM)?;
         let status = gateway.process().end(SOON).await?;
-        ensure!(status.code() == Some(0) && service.heard("STOPPING=1")? == restarted, "{status}");
-        gateway = Gateway::start(sandbox, &setup).await?;
+        ensure!(status.code() == Some(0) && service.notifications("STOPPING=1")? == restarted, "{status}");
+        gateway = Gateway::start(sandbox, &config).await?;
     }
-    load.goes_on(100).await?;
+    load.wait_for_more(100).await?;
     let (requests, slowest) = load.end().await?;
     println!("{requests} requests over four restarts, none failed, the slowest took {slowest} ms");
     Ok(())
@@ -106,14 +106,15 @@ async fn comes_anew(client: &Client) -> Result<()> {
 async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<()> {
     let service = Systemd::new(sandbox, "controlplane")?.tcp("rpc", "127.0.0.1:8080")?;
     let service = Arc::new(service.unix("feed", &sandbox.path("controlplane/feed.sock"))?);
-    let terms = Terms { service: Some(Arc::clone(&service)), ..Terms::default() };
-    let mut controller = Controlplane::start_on(sandbox, &terms).await?;
-    let gateway = Gateway::start(sandbox, &controller.setup().await?).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    let (rpc, url) = (controller.rpc()?, controller.url());
+    let controlplane_config =
+        ControlplaneConfig { service: Some(Arc::clone(&service)), ..ControlplaneConfig::default() };
+    let mut controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+    let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    let (rpc, url) = (controlplane.rpc()?, controlplane.url());
     let mut load = Load::default();
     for _ in 0..3 {
-        load.visitor((Signer::of(&alice)?, url.clone()), async move |(signer, url)| {
+        load.add_client((Signer::for_user(&alice)?, url.clone()), async move |(signer, url)| {
             let mut api = Connection::plain(rpc).await?;
             let answer = signer.call(&mut api, url, "routes.list", json!({})).await?.expect(200)?.json()?;
             ensure!(answer["result"]["routes"].is_array(), "{answer}");
@@ -121,23 +122,23 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
         });
     }
     for restarted in 1..=3 {
-        load.goes_on(20).await?;
-        ensure!(service.heard("READY=1")? == restarted, "it is ready");
-        controller.process().signal(Signal::SIGTERM)?;
-        let status = controller.process().end(SOON).await?;
+        load.wait_for_more(20).await?;
+        ensure!(service.notifications("READY=1")? == restarted, "it is ready");
+        controlplane.process().signal(Signal::SIGTERM)?;
+        let status = controlplane.process().end(SOON).await?;
         ensure!(status.code() == Some(0), "{status}");
-        ensure!(controller.feed().exists(), "the feed's socket is not its to remove");
-        controller = Controlplane::start_on(sandbox, &terms).await?;
+        ensure!(controlplane.feed().exists(), "the feed's socket is not its to remove");
+        controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
     }
-    load.goes_on(20).await?;
+    load.wait_for_more(20).await?;
     load.end().await?;
     // The nodes find it again too.
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
-    let visitor = gateway.visitor()?;
-    eventually("the node learns it", SOON, async || visitor.get("hello.gw.example", "/").await?.expect(200))
+    let client = gateway.client()?;
+    eventually("the node learns it", SOON, async || client.get("hello.gw.example", "/").await?.expect(200))
         .await?;
-    ensure!(service.heard("STATUS=serving: version")? > 0, "systemctl status says how it does");
+    ensure!(service.notifications("STATUS=serving: version")? > 0, "systemctl status says how it does");
     Ok(())
 }
 
@@ -146,22 +147,25 @@ async fn a_stuck_worker_is_no_life(sandbox: &Sandbox) -> Result<()> {
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &authority.issue(&["gw.example"])?);
     let service =
         Arc::new(Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("http", "[::]:80")?);
-    let setup = Setup::from_file(file.write()?, authority.root()).workers(2).service(&service);
-    let mut gateway = Gateway::start(sandbox, &setup).await?;
+    let config = GatewayConfig::from_file(file.write()?, authority.root()).workers(2).service(&service);
+    let mut gateway = Gateway::start(sandbox, &config).await?;
     let pings = async |more: usize| {
-        let goal = service.heard("WATCHDOG=1")? + more;
+        let goal = service.notifications("WATCHDOG=1")? + more;
         eventually("it says that it lives", SOON, async || {
-            ensure!(service.heard("WATCHDOG=1")? >= goal);
+            ensure!(service.notifications("WATCHDOG=1")? >= goal);
             Ok(())
         })
         .await
     };
     pings(3).await?;
-    ensure!(service.heard("STATUS=serving: version 1, 0 routes")? > 0, "systemctl status says how it does");
+    ensure!(
+        service.notifications("STATUS=serving: version 1, 0 routes")? > 0,
+        "systemctl status says how it does"
+    );
     let worker = gateway.process().thread("worker 1")?;
     let stopped = StoppedThread::attach(worker)?;
     let complaints = |gateway: &mut Gateway| -> Result<usize> {
-        Ok(gateway.process().logged()?.matches("part is stuck").count())
+        Ok(gateway.process().log()?.matches("part is stuck").count())
     };
     let missed = async |gateway: &mut Gateway, times: usize| {
         eventually("it is noticed", SOON, async || {
@@ -171,10 +175,13 @@ async fn a_stuck_worker_is_no_life(sandbox: &Sandbox) -> Result<()> {
         .await
     };
     missed(&mut gateway, 1).await?;
-    let before = service.heard("WATCHDOG=1")?;
+    let before = service.notifications("WATCHDOG=1")?;
     missed(&mut gateway, 4).await?;
-    ensure!(service.heard("WATCHDOG=1")? == before, "a process with a stuck worker says that it lives");
-    ensure!(gateway.process().logged()?.contains("worker 1"), "the log names it");
+    ensure!(
+        service.notifications("WATCHDOG=1")? == before,
+        "a process with a stuck worker says that it lives"
+    );
+    ensure!(gateway.process().log()?.contains("worker 1"), "the log names it");
     drop(stopped);
     pings(2).await
 }
@@ -199,35 +206,36 @@ impl Drop for StoppedThread {
 }
 
 async fn a_socket_nobody_knows_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
-    let setup = Setup::from_file(&sandbox.path("feed.json"), Authority::new()?.root());
+    let config = GatewayConfig::from_file(&sandbox.path("feed.json"), Authority::new()?.root());
     let service = |name: &str| Systemd::new(sandbox, name);
     for (service, said) in [
         (service("1")?.tcp("webgateway.socket", "[::]:443")?, "`webgateway.socket`"),
         (service("2")?.unix("https", &sandbox.path("https.sock"))?, "has to be a TCP listener"),
         (service("3")?.tcp("https", "[::]:443")?.tcp("https", "[::]:444")?, "443 and 444"),
     ] {
-        let mut gateway = Gateway::start_unready(sandbox, &setup.clone().service(&Arc::new(service)))?;
+        let mut gateway = Gateway::start_unready(sandbox, &config.clone().service(&Arc::new(service)))?;
         let status = gateway.process().end(SOON).await?;
-        let log = gateway.process().logged()?;
+        let log = gateway.process().log()?;
         ensure!(!status.success() && log.contains(said), "{status}: {log}");
     }
     Ok(())
 }
 
-async fn a_node_that_drains_lets_its_visitors_go(sandbox: &Sandbox) -> Result<()> {
+async fn a_node_that_drains_lets_its_clients_go(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
-    let gateway = Gateway::start_unready(sandbox, &Setup::from_socket(server.path(), authority.root()))?;
-    let mut node = server.subscribed().await?;
+    let gateway =
+        Gateway::start_unready(sandbox, &GatewayConfig::from_socket(server.path(), authority.root()))?;
+    let mut node = server.next_subscription().await?;
     node.send([begin(Kind::Full)]).await?;
-    node.send(foundation(&base)?).await?;
+    node.send(base_resources(&base)?).await?;
     node.send([route(Uuid::now_v7(), HOST, backend.address()), end(1)]).await?;
     ensure!(node.answer().await? == (Vec::new(), 1));
     gateway.ready().await?;
     let (mut h1, mut h2) =
-        (gateway.visitor()?.connect(HOST).await?, gateway.visitor()?.h2().connect(HOST).await?);
+        (gateway.client()?.connect(HOST).await?, gateway.client()?.h2().connect(HOST).await?);
     for connection in [&mut h1, &mut h2] {
         connection.get(HOST, "/").await?.expect(200)?;
     }
@@ -237,7 +245,7 @@ async fn a_node_that_drains_lets_its_visitors_go(sandbox: &Sandbox) -> Result<()
 
     let directive = |drain| wire::feed_message::Message::Directive(wire::Directive { drain });
     node.send([directive(true)]).await?;
-    node.drains(true).await?;
+    node.wait_for_draining(true).await?;
     let unready = gateway.ready().await.err().context("it is ready")?.to_string();
     ensure!(unready.contains("drains"), "{unready}");
     let last = h1.get(HOST, "/").await?.expect(200)?;
@@ -247,16 +255,16 @@ async fn a_node_that_drains_lets_its_visitors_go(sandbox: &Sandbox) -> Result<()
     ensure!(rest.ends_with(b"chunk 19\n"));
     h2.closed().await?;
     // Nobody is refused.
-    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+    for client in [gateway.client()?, gateway.client()?.h2()] {
         let mut late = client.connect(HOST).await?;
         late.get(HOST, "/").await?.expect(200)?;
         late.closed().await?;
     }
 
     node.send([directive(false)]).await?;
-    node.drains(false).await?;
+    node.wait_for_draining(false).await?;
     gateway.ready().await?;
-    for client in [gateway.visitor()?, gateway.visitor()?.h2()] {
+    for client in [gateway.client()?, gateway.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         for _ in 0..2 {
             let reply = connection.get(HOST, "/").await?.expect(200)?;

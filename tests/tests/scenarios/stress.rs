@@ -15,8 +15,8 @@ use webgateway_tests::backend::{Backend, number_at};
 use webgateway_tests::client::{Client, Connection};
 use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::feed_node::FeedNode;
-use webgateway_tests::feed_server::{FeedServer, begin, end, foundation, remove, route};
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::feed_server::{FeedServer, base_resources, begin, end, remove, route};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
@@ -25,7 +25,7 @@ use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     every_acknowledged_change_outlives_kills_without_number,
@@ -35,7 +35,7 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// A figure of the issue, or the smaller one that a run of all stories has time for.
+/// A figure of the issue, or the smaller one that a run of all scenarios has time for.
 pub(crate) fn figure(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
@@ -73,13 +73,13 @@ async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Kn
 }
 
 async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    let signer = Signer::of(&world.alice)?;
+    let signer = Signer::for_user(&setup.alice)?;
     let kills = figure("WEBGATEWAY_SCENARIO_KILLS", 25);
     let mut known = Known::default();
     for round in 0..kills {
-        let (url, mut api) = (world.controller.url(), Connection::plain(world.controller.rpc()?).await?);
+        let (url, mut api) = (setup.controlplane.url(), Connection::plain(setup.controlplane.rpc()?).await?);
         for _ in 0..1 + round % 5 {
             mutate(&mut api, &url, &signer, &mut known).await?;
         }
@@ -96,8 +96,8 @@ async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandb
             error = stream => return Err(error),
             () = tokio::time::sleep(moment) => {}
         }
-        world.controller.process().kill()?;
-        world.controller = Controlplane::start(sandbox).await?;
+        setup.controlplane.process().kill()?;
+        setup.controlplane = Controlplane::start(sandbox).await?;
     }
     println!(
         "{kills} kills, {} routes there, {} deleted, {} open",
@@ -106,7 +106,7 @@ async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandb
         known.open.len()
     );
     ensure!(!known.there.is_empty() && !known.gone.is_empty());
-    let listed = world.alice.json(["routes", "list"]).await?;
+    let listed = setup.alice.json(["routes", "list"]).await?;
     let listed: BTreeSet<String> = listed["routes"]
         .as_array()
         .context("no list")?
@@ -117,20 +117,20 @@ async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandb
     ensure!(known.gone.is_disjoint(&listed), "back: {:?}", known.gone.intersection(&listed));
     let whole: BTreeSet<_> = known.there.union(&known.open).cloned().collect();
     ensure!(listed.is_subset(&whole), "from nowhere: {:?}", listed.difference(&whole));
-    on_the_node(&world, &listed, &known).await
+    on_the_node(&setup, &listed, &known).await
 }
 
-async fn on_the_node(world: &Complete, listed: &BTreeSet<String>, known: &Known) -> Result<()> {
+async fn on_the_node(setup: &FullSetup, listed: &BTreeSet<String>, known: &Known) -> Result<()> {
     let count = format!("webgateway_routes {}", listed.len());
     eventually("the node has as many routes", Duration::from_secs(20), async || {
-        let metrics = world.gateway.metrics().await?;
+        let metrics = setup.gateway.metrics().await?;
         let line = metrics.lines().find(|line| line.starts_with("webgateway_routes ")).unwrap_or_default();
         ensure!(line == count, "{line}, not {count}");
         Ok(())
     })
     .await?;
-    let visitor = world.visitor()?;
-    let mut connection = visitor.connect("gw.example").await?;
+    let client = setup.client()?;
+    let mut connection = client.connect("gw.example").await?;
     for host in listed {
         connection.get(host, "/").await?.expect(200)?;
     }
@@ -141,8 +141,8 @@ async fn on_the_node(world: &Complete, listed: &BTreeSet<String>, known: &Known)
 }
 
 /// Reads a body of numbers to its end and fails at the first wrong byte.
-async fn download(visitor: Client, bytes: usize) -> Result<()> {
-    let mut connection = visitor.connect(HOST).await?;
+async fn download(client: Client, bytes: usize) -> Result<()> {
+    let mut connection = client.connect(HOST).await?;
     let request =
         connection.request(http::Method::GET, HOST, &format!("/numbers/{bytes}")).body(Full::default())?;
     let mut body = connection.open(request).await?.into_body();
@@ -159,13 +159,13 @@ async fn download(visitor: Client, bytes: usize) -> Result<()> {
 }
 
 async fn sockets(
-    visitor: &Client,
+    client: &Client,
     count: usize,
 ) -> Result<Vec<WebSocket<webgateway_tests::client::TlsStream<tokio::net::TcpStream>>>> {
     let (mut opening, mut sockets) = (JoinSet::new(), Vec::new());
     for started in 0..count {
-        let visitor = visitor.clone();
-        opening.spawn(async move { WebSocket::open(visitor.tls(HOST).await?, HOST, "/ws").await });
+        let client = client.clone();
+        opening.spawn(async move { WebSocket::open(client.tls(HOST).await?, HOST, "/ws").await });
         if started >= 50 {
             sockets.push(opening.join_next().await.context("none")???);
         }
@@ -181,18 +181,19 @@ async fn nothing_else_notices_10000_changes(sandbox: &Sandbox) -> Result<()> {
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
-    let gateway = Gateway::start_unready(sandbox, &Setup::from_socket(server.path(), authority.root()))?;
-    let mut node = server.subscribed().await?;
+    let gateway =
+        Gateway::start_unready(sandbox, &GatewayConfig::from_socket(server.path(), authority.root()))?;
+    let mut node = server.next_subscription().await?;
     let app = route(Uuid::now_v7(), HOST, backend.address());
-    node.send([vec![begin(Kind::Full)], foundation(&base)?.to_vec(), vec![app, end(1)]].concat()).await?;
+    node.send([vec![begin(Kind::Full)], base_resources(&base)?.to_vec(), vec![app, end(1)]].concat()).await?;
     ensure!(node.answer().await? == (Vec::new(), 1));
 
-    let visitor = gateway.visitor()?;
-    let mut sockets = sockets(&visitor, 1000).await?;
+    let client = gateway.client()?;
+    let mut sockets = sockets(&client, 1000).await?;
     let bytes = figure("WEBGATEWAY_SCENARIO_DOWNLOAD_MIB", 64) * 1024 * 1024;
     let begun = Instant::now();
     let mut downloading = JoinSet::new();
-    downloading.spawn(download(visitor.clone(), bytes));
+    downloading.spawn(download(client.clone(), bytes));
     let ids: Vec<Uuid> = (0..100).map(|_| Uuid::now_v7()).collect();
     for n in 0..10_000_u32 {
         let (id, version) = (ids[n as usize % ids.len()], u64::from(n) + 2);
@@ -213,22 +214,22 @@ async fn nothing_else_notices_10000_changes(sandbox: &Sandbox) -> Result<()> {
 async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Result<()> {
     const STALLED: usize = 300;
     const CHANGES: usize = 400;
-    let mut controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let mut nodes = Vec::new();
     for n in 0..STALLED {
-        let mut node = FeedNode::connect(&controller.feed(), &format!("stalled{n}"), None).await?;
+        let mut node = FeedNode::connect(&controlplane.feed(), &format!("stalled{n}"), None).await?;
         let first = node.batch().await?;
         nodes.push((node, first));
     }
-    let (signer, url) = (Signer::of(&alice)?, controller.url());
-    let mut api = Connection::plain(controller.rpc()?).await?;
+    let (signer, url) = (Signer::for_user(&alice)?, controlplane.url());
+    let mut api = Connection::plain(controlplane.rpc()?).await?;
     let mut create = async |n: usize| {
         let params = json!({"subdomain": format!("r{n}"), "backends": ["[400::1]:8080"]});
         signer.call(&mut api, &url, "routes.create", params).await?.expect(200)
     };
     create(0).await?;
-    let before = controller.process().memory()?.now;
+    let before = controlplane.process().memory()?.now;
     for n in 1..CHANGES {
         create(n).await?;
         // They live, and do not answer.
@@ -238,7 +239,7 @@ async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Re
             }
         }
     }
-    let grown = controller.process().memory()?.now.saturating_sub(before);
+    let grown = controlplane.process().memory()?.now.saturating_sub(before);
     println!("{STALLED} stalled nodes, {CHANGES} changes: {} KiB more", grown / 1024);
     // Each change kept for each node would be more than this by far.
     ensure!(grown < (STALLED * CHANGES * 150) as u64, "it has grown by {grown} bytes");

@@ -62,14 +62,14 @@ where
 }
 
 async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
-    let visitor = world.visitor()?;
+    let (setup, backend) = recording(sandbox).await?;
+    let client = setup.client()?;
     let mut wrong = Vec::new();
     for bad in DOUBTFUL {
         for before in BEFORE {
             let size = if before.is_empty() { 7 } else { usize::MAX };
             let request = format!("{before}{bad}{AFTER}").replace("HOST", HOST);
-            let heard = in_pieces(visitor.tls(HOST).await?, request.as_bytes(), size).await?;
+            let heard = in_pieces(client.tls(HOST).await?, request.as_bytes(), size).await?;
             let served = usize::from(before.contains("/good"));
             // A bad chunk is found when its request has begun.
             let is_begun = bad.contains("1\nx");
@@ -82,7 +82,7 @@ async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
         }
         // The same at port 80.
         let request = format!("{bad}{AFTER}").replace("HOST", HOST);
-        let heard = in_pieces(tcp(world.gateway.http()).await?, request.as_bytes(), 5).await?;
+        let heard = in_pieces(tcp(setup.gateway.http()).await?, request.as_bytes(), 5).await?;
         let is_redirect = bad.contains("1\nx") && heard.starts_with("HTTP/1.1 308");
         if !(heard.starts_with("HTTP/1.1 400") || is_redirect) || heard.matches("HTTP/1.1 ").count() != 1 {
             wrong.push(format!("port 80 {bad:?}: {heard:?}"));
@@ -94,8 +94,8 @@ async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
-    let visitor = world.visitor()?;
+    let (setup, backend) = recording(sandbox).await?;
+    let client = setup.client()?;
     let body: Vec<u8> = b"\n\r\n\nContent-Length: 1\nTransfer-Encoding: chunked\r\n\r\n\0\n".repeat(2000);
     let close = format!("GET /end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
     for size in [1021, 16_384, usize::MAX] {
@@ -116,7 +116,7 @@ async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
                 request.extend(&body);
             }
             request.extend(close.as_bytes());
-            let heard = in_pieces(visitor.tls(HOST).await?, &request, size).await?;
+            let heard = in_pieces(client.tls(HOST).await?, &request, size).await?;
             ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{target}: {heard}");
             let sent = chunk.map_or(body.len(), |chunk| body.len().min(chunk.saturating_mul(4000)));
             let got = backend.only(&target).context(target)?.body;
@@ -127,11 +127,11 @@ async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_refuses_heads_in_doubt(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
+    let controlplane = Controlplane::start(sandbox).await?;
     let mut wrong = Vec::new();
     for bad in DOUBTFUL {
         let request = format!("{bad}{AFTER}").replace("HOST", "localhost:8080").replace("/bad", "/rpc");
-        let heard = in_pieces(tcp(controller.rpc()?).await?, request.as_bytes(), 11).await?;
+        let heard = in_pieces(tcp(controlplane.rpc()?).await?, request.as_bytes(), 11).await?;
         // Some are refused as any broken body is: without a word or with one.
         let statuses = heard.matches("HTTP/1.1 ").count();
         let refused = heard.starts_with("HTTP/1.1 4") || (heard.is_empty() && bad.contains("1\nx"));

@@ -12,7 +12,7 @@ use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     a_page_over_h1_and_h2,
@@ -35,13 +35,13 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    Ok((world, backend))
+    Ok((setup, backend))
 }
 
 /// All values of a header that the backend saw.
@@ -51,12 +51,11 @@ pub(crate) fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
 }
 
 async fn a_page_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let visitor = world.visitor()?;
-    for (client, version) in [
-        (visitor.clone(), http::Version::HTTP_11),
-        (visitor.alpn(&["h2", "http/1.1"]), http::Version::HTTP_2),
-    ] {
+    let (setup, backend) = with_app(sandbox).await?;
+    let client = setup.client()?;
+    for (client, version) in
+        [(client.clone(), http::Version::HTTP_11), (client.alpn(&["h2", "http/1.1"]), http::Version::HTTP_2)]
+    {
         let reply = client.get(HOST, "/hello?x=1").await?.expect(200)?;
         ensure!(reply.version == version, "{:?}", reply.version);
         let seen = reply.json()?;
@@ -68,8 +67,8 @@ async fn a_page_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn one_connection_many_requests(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, backend) = with_app(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         for _ in 0..50 {
             connection.get(HOST, "/").await?.expect(200)?;
@@ -81,9 +80,9 @@ async fn one_connection_many_requests(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn bodies_both_ways(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     let sent = "0123456789abcdef".repeat(40_000);
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         let post = connection.request(Method::POST, HOST, "/").body(Full::from(sent.clone()))?;
         let seen = connection.send(post).await?.expect(200)?.json()?;
@@ -95,8 +94,8 @@ async fn bodies_both_ways(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_backend_learns_who_asks(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = with_app(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let seen = client.get(HOST, "/").await?.expect(200)?.json()?;
         ensure!(header(&seen, "x-forwarded-for") == ["::1"], "{seen}");
         ensure!(header(&seen, "x-forwarded-proto") == ["https"], "{seen}");
@@ -106,8 +105,8 @@ async fn the_backend_learns_who_asks(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn forged_headers_do_not_pass(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let forged = connection
         .request(Method::GET, HOST, "/")
         .header("x-forwarded-for", "9.9.9.9")
@@ -132,8 +131,8 @@ async fn forged_headers_do_not_pass(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn hop_by_hop_headers_stay(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let request = connection
         .request(Method::GET, HOST, "/")
         .header("proxy-authorization", "Basic eA==")
@@ -149,9 +148,9 @@ async fn hop_by_hop_headers_stay(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_target_passes_byte_exact(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     let target = "/a%2fb//c/../d/./%7Euser?q=%20+a&b=%2F/../";
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    for client in [setup.client()?, setup.client()?.h2()] {
         let seen = client.get(HOST, target).await?.expect(200)?.json()?;
         ensure!(seen["target"] == target, "{seen}");
     }
@@ -159,8 +158,8 @@ async fn the_target_passes_byte_exact(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_stream_is_not_held_back(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = with_app(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         let request = connection.request(Method::GET, HOST, "/stream/40").body(Full::default())?;
         let mut response = connection.open(request).await?;
@@ -174,8 +173,8 @@ async fn a_stream_is_not_held_back(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn trailers_pass(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.h2().connect(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.h2().connect(HOST).await?;
     let request =
         connection.request(Method::GET, HOST, "/trailers").header("te", "trailers").body(Full::default())?;
     let reply = connection.send(request).await?.expect(200)?;
@@ -184,8 +183,8 @@ async fn trailers_pass(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn http_1_0_is_served(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     stream.write_all(b"GET /old HTTP/1.0\r\n\r\n").await?;
     let answer = String::from_utf8(rest(&mut stream).await?)?;
     ensure!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -195,7 +194,7 @@ async fn http_1_0_is_served(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_protocols_offered_decide(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
     for (offered, expected) in [
         (&[][..], None),
         (&["http/1.0"], Some("http/1.0")),
@@ -204,7 +203,7 @@ async fn the_protocols_offered_decide(sandbox: &Sandbox) -> Result<()> {
         (&["http/1.0", "h2"], Some("h2")),
         (&["spdy/3", "http/1.0"], Some("http/1.0")),
     ] {
-        for client in [world.visitor()?, world.visitor()?.tls_1_2_only()] {
+        for client in [setup.client()?, setup.client()?.tls_1_2_only()] {
             let client = client.alpn(offered);
             let mut stream = client.tls(HOST).await.with_context(|| format!("{offered:?}"))?;
             let agreed = stream.get_ref().1.alpn_protocol().map(String::from_utf8_lossy).map(String::from);
@@ -217,14 +216,14 @@ async fn the_protocols_offered_decide(sandbox: &Sandbox) -> Result<()> {
         }
     }
     for offered in [&["spdy/3"][..], &["h2c"], &["http/0.9"]] {
-        ensure!(world.visitor()?.alpn(offered).tls(HOST).await.is_err(), "{offered:?} is not spoken");
+        ensure!(setup.client()?.alpn(offered).tls(HOST).await.is_err(), "{offered:?} is not spoken");
     }
     Ok(())
 }
 
 async fn expect_continue_is_answered(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let head = format!(
         "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
     );
@@ -240,8 +239,8 @@ async fn expect_continue_is_answered(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn head_has_no_body(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    for client in [world.visitor()?, world.visitor()?.h2()] {
+    let (setup, _backend) = with_app(sandbox).await?;
+    for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         let head = connection.request(Method::HEAD, HOST, "/bytes/1000").body(Full::default())?;
         let reply = connection.send(head).await?.expect(200)?;
@@ -252,8 +251,8 @@ async fn head_has_no_body(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn names_in_any_spelling(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.connect("APP.gw.EXAMPLE").await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.connect("APP.gw.EXAMPLE").await?;
     for host in ["App.GW.example", "app.gw.example.", "app.gw.example:443"] {
         connection.get(host, "/").await?.expect(200).context(host)?;
     }
@@ -261,8 +260,8 @@ async fn names_in_any_spelling(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn tls_1_2_is_served(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let client = world.visitor()?.tls_1_2_only();
+    let (setup, _backend) = with_app(sandbox).await?;
+    let client = setup.client()?.tls_1_2_only();
     client.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
@@ -270,12 +269,12 @@ async fn tls_1_2_is_served(sandbox: &Sandbox) -> Result<()> {
 async fn several_workers_serve(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.workers(4)).await?;
-    let visitor = world.visitor()?;
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.workers(4)).await?;
+    let client = setup.client()?;
     for _ in 0..40 {
-        visitor.get(HOST, "/").await?.expect(200)?;
+        client.get(HOST, "/").await?.expect(200)?;
     }
     ensure!(backend.requests() == 40);
     Ok(())

@@ -75,7 +75,7 @@ fn chunked(content: &str, trailers: &[Field]) -> String {
 }
 
 async fn requests_trailers_pass(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (content_name, content) in contents() {
         for (name, fields, sent, passed) in CASES.into_iter().chain(NAMED) {
@@ -85,14 +85,14 @@ async fn requests_trailers_pass(sandbox: &Sandbox) -> Result<()> {
             let after = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
             let request =
                 format!("{head}Transfer-Encoding: chunked\r\n\r\n{}{after}", chunked(&content, sent));
-            let heard = answer(&world, &request).await?;
+            let heard = answer(&setup, &request).await?;
             let expected = if lines(fields).contains("close") { 1 } else { 2 };
             if heard.matches("HTTP/1.1 200").count() != expected {
                 wrong.push(format!("{target}: {heard}"));
             }
             wrong.extend(arrived(&backend, &target, &content, passed).err().map(|error| error.to_string()));
         }
-        let mut h2 = H2::connect(&world).await?;
+        let mut h2 = H2::connect(&setup).await?;
         for (name, fields, sent, passed) in CASES {
             let target = format!("/h2/{content_name}/{name}");
             let mut request = Request::post(format!("https://{HOST}{target}"));
@@ -127,7 +127,7 @@ fn arrived(backend: &Recorder, target: &str, content: &str, passed: &[Field]) ->
 }
 
 async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     backend.answer("/after", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
     let mut wrong = Vec::new();
     for (content_name, content) in contents() {
@@ -140,7 +140,7 @@ async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
                     "GET {target} HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: {more}TE\r\n\r\n"
                 )
             };
-            let heard = answer(&world, &format!("{}{}", ask(&target, ""), ask("/after", "close, "))).await?;
+            let heard = answer(&setup, &format!("{}{}", ask(&target, ""), ask("/after", "close, "))).await?;
             let end = format!("\r\n0\r\n{}\r\nHTTP/1.1 200 OK\r\n", lines(passed));
             if !heard.contains(&end) || !heard.ends_with("\r\n\r\nafter") {
                 wrong.push(format!(
@@ -148,7 +148,7 @@ async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
                     heard.get(heard.len().saturating_sub(400)..).unwrap_or(&heard)
                 ));
             }
-            let mut h2 = world.visitor()?.h2().connect(HOST).await?;
+            let mut h2 = setup.client()?.h2().connect(HOST).await?;
             let request = h2.request(Method::GET, HOST, &target).body(Full::default())?;
             let reply = h2.send(request).await?.expect(200)?;
             if reply.trailers != map(passed)? || reply.body != content {
@@ -161,7 +161,7 @@ async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_client_that_takes_no_trailers_gets_none(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let head = "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
     backend.answer("/", format!("{head}{}", chunked("hello", &[SUM, MORE])));
     for (version, fields, end) in [
@@ -171,23 +171,23 @@ async fn a_client_that_takes_no_trailers_gets_none(sandbox: &Sandbox) -> Result<
         ("1.0", "TE: trailers\r\n", "\r\n\r\nhello"),
     ] {
         let request = format!("GET / HTTP/{version}\r\nHost: {HOST}\r\n{fields}Connection: close\r\n\r\n");
-        let heard = answer(&world, &request).await?;
+        let heard = answer(&setup, &request).await?;
         ensure!(heard.ends_with(end), "HTTP/{version} {fields:?}: {heard}");
     }
     // Nothing is left of them on the connection.
     let ask = |method| format!("{method} / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\n");
     let heard =
-        answer(&world, &format!("{}\r\n{}Connection: close\r\n\r\n", ask("HEAD"), ask("HEAD"))).await?;
+        answer(&setup, &format!("{}\r\n{}Connection: close\r\n\r\n", ask("HEAD"), ask("HEAD"))).await?;
     ensure!(heard.matches("HTTP/1.1 200").count() == 2 && !heard.contains("x-more"), "{heard}");
     Ok(())
 }
 
 async fn a_slow_reader_gets_its_trailers_at_the_end(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = recording(sandbox).await?;
+    let (setup, backend) = recording(sandbox).await?;
     let content = "0\r\n\r\n".repeat(1_000_000);
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     backend.answer("/", format!("{head}{}", chunked(&content, &[SUM])));
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let (mut heard, mut buffer) = (Vec::new(), vec![0; 3000]);

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::process;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 use crate::stress::figure;
 
 scenarios![curl_gets_every_early_answer];
@@ -28,20 +28,21 @@ fn refusal(status: &str) -> Vec<u8> {
 async fn curl_gets_every_early_answer(sandbox: &Sandbox) -> Result<()> {
     // Two read on, one says its end at once.
     let _backends = [
-        Backend::raw(overlay(1, 8080), Raw::AnswerAndRead(refusal("413 Content Too Large"))).await?,
-        Backend::raw(overlay(2, 8080), Raw::AnswerAndRead(refusal("403 Forbidden"))).await?,
-        Backend::raw(overlay(3, 8080), Raw::Answer(refusal("404 Not Found"))).await?,
+        Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(refusal("413 Content Too Large")))
+            .await?,
+        Backend::raw(overlay(2, 8080), RawBehaviour::RespondAndRead(refusal("403 Forbidden"))).await?,
+        Backend::raw(overlay(3, 8080), RawBehaviour::Respond(refusal("404 Not Found"))).await?,
     ];
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     for (n, host) in ["large", "forbidden", "absent"].into_iter().enumerate() {
-        world.alice.create_route(&format!("-s {host} -b [400::{}]:8080", n + 1)).await?;
+        setup.alice.create_route(&format!("-s {host} -b [400::{}]:8080", n + 1)).await?;
     }
     for (host, status) in [("large", 413), ("forbidden", 403), ("absent", 404)] {
-        world.answers(&format!("{host}.gw.example"), status).await?;
+        setup.wait_for_status(&format!("{host}.gw.example"), status).await?;
     }
     let file = sandbox.path("upload");
     std::fs::File::create(&file)?.set_len(UPLOAD)?;
-    let root = sandbox.write("root.pem", &world.controller.root().await?)?;
+    let root = sandbox.write("root.pem", &setup.controlplane.root().await?)?;
     let rounds = figure("WEBGATEWAY_SCENARIO_UPLOADS", 3);
     for (url, status, length) in [
         ("https://large.gw.example/", "413", Some(BODY)),

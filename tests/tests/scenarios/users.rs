@@ -11,11 +11,11 @@ use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
-use webgateway_tests::signer::{Signer, Stamp, call, send};
+use webgateway_tests::signer::{SignatureParams, Signer, call, send};
 use webgateway_tests::wait::eventually;
 use webgateway_tests::{clock, scenarios};
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     a_suspension_ends_by_itself,
@@ -30,56 +30,56 @@ scenarios![
 const SUSPEND: [&str; 5] = ["admin", "suspend", "alice.pub", "--reason", "late bill"];
 
 async fn a_suspension_ends_by_itself(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
+    let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    let state = world.admin.json(SUSPEND.into_iter().chain(["--for", "4s"])).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    let state = setup.admin.json(SUSPEND.into_iter().chain(["--for", "4s"])).await?;
     let until = state["suspension"]["until"].as_str().unwrap_or_default().to_owned();
-    world.answers("hello.gw.example", 503).await?;
-    let refused = world.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
+    setup.wait_for_status("hello.gw.example", 503).await?;
+    let refused = setup.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");
     for word in ["late bill", &*until, "ends by itself"] {
         ensure!(refused.stderr.contains(word), "{word}: {refused:?}");
     }
-    let list = world.alice.gwctl(["routes", "list"]).await?;
+    let list = setup.alice.gwctl(["routes", "list"]).await?;
     ensure!(list.stdout.contains(&format!("suspended until {until}: late bill")), "{list:?}");
 
-    world.answers("hello.gw.example", 200).await?;
-    world.alice.create_route("-s more -b [400::1]:8080").await?;
-    let audit = world.admin.json(["audit", "list", "--target", "user/alice.pub"]).await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    setup.alice.create_route("-s more -b [400::1]:8080").await?;
+    let audit = setup.admin.json(["audit", "list", "--target", "user/alice.pub"]).await?;
     let record = &audit["records"][0];
     ensure!(record["caller"] == "(gateway)" && record["method"] == "admin.unsuspend", "{audit}");
-    let verified = world.admin.gwctl(["audit", "verify"]).await?;
+    let verified = setup.admin.gwctl(["audit", "verify"]).await?;
     ensure!(verified.code == Some(0), "{verified:?}");
     Ok(())
 }
 
 async fn a_suspension_ends_while_nobody_is_there(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
+    let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    world.alice.create_route("-s hello -b [400::1]:8080").await?;
-    world.answers("hello.gw.example", 200).await?;
-    world.admin.json(SUSPEND.into_iter().chain(["--for", "2s"])).await?;
+    setup.alice.create_route("-s hello -b [400::1]:8080").await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    setup.admin.json(SUSPEND.into_iter().chain(["--for", "2s"])).await?;
     let over = clock::now() + 2;
-    world.controller.process().kill()?;
+    setup.controlplane.process().kill()?;
     let is_over = async || {
         ensure!(clock::now() > over);
         Ok(())
     };
     eventually("it is over", Duration::from_secs(10), is_over).await?;
-    world.controller = Controlplane::start(sandbox).await?;
-    world.answers("hello.gw.example", 200).await?;
-    let audit = world.admin.json(["audit", "list", "--target", "user/alice.pub"]).await?;
+    setup.controlplane = Controlplane::start(sandbox).await?;
+    setup.wait_for_status("hello.gw.example", 200).await?;
+    let audit = setup.admin.json(["audit", "list", "--target", "user/alice.pub"]).await?;
     ensure!(audit["records"][0]["caller"] == "(gateway)", "{audit}");
     Ok(())
 }
 
 async fn a_quota_is_never_exceeded(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    world.admin.json(["admin", "quota", "alice.pub", "--routes", "3"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    setup.admin.json(["admin", "quota", "alice.pub", "--routes", "3"]).await?;
     let hosts: Vec<String> = (0..12).map(|i| format!("app{i}")).collect();
-    let create = |host| world.alice.gwctl(["routes", "create", "-s", host, "-b", "[400::1]:8080"]);
+    let create = |host| setup.alice.gwctl(["routes", "create", "-s", host, "-b", "[400::1]:8080"]);
     let ended = try_join_all(hosts.iter().map(|host| create(host.as_str()))).await?;
     let (made, refused): (Vec<_>, Vec<_>) = ended.into_iter().partition(|ended| ended.code == Some(0));
     ensure!(made.len() == 3, "{made:?}");
@@ -88,15 +88,15 @@ async fn a_quota_is_never_exceeded(sandbox: &Sandbox) -> Result<()> {
             refused.stderr.contains("you have 3 of 3 routes") && refused.stderr.contains("ask the operator");
         ensure!(refused.code == Some(5) && told, "{refused:?}");
     }
-    let list = world.alice.json(["routes", "list"]).await?;
+    let list = setup.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"].as_array().map(Vec::len) == Some(3), "{list}");
     Ok(())
 }
 
 async fn defaults_hold_for_everybody_but_the_admin(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start_with(sandbox, "[quotas]\nroutes = 1\nbackends = 2").await?;
-    let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane = Controlplane::start_with(sandbox, "[quotas]\nroutes = 1\nbackends = 2").await?;
+    let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let id = alice.create_route("-s one -b [400::1]:81").await?;
     let two = ["routes", "create", "-s", "two", "-b", "[400::1]:81"];
     ensure!(alice.gwctl(two).await?.code == Some(5), "one is all");
@@ -120,14 +120,15 @@ async fn defaults_hold_for_everybody_but_the_admin(sandbox: &Sandbox) -> Result<
 }
 
 async fn changes_come_only_so_fast(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    world.admin.json(["admin", "quota", "alice.pub", "--mutations", "2"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    setup.admin.json(["admin", "quota", "alice.pub", "--mutations", "2"]).await?;
     let create =
         |label: &str| call("routes.create", json!({ "subdomain": label, "backends": ["[400::1]:81"] }));
     let batch = json!([create("a"), create("b"), create("c"), call("routes.list", json!({}))]).to_string();
-    let mut api = Connection::plain(world.controller.rpc()?).await?;
-    let signer = Signer::of(&world.alice)?;
-    let reply = send(&mut api, signer.post(&world.controller.url(), &batch, &Stamp::fresh())?).await?;
+    let mut api = Connection::plain(setup.controlplane.rpc()?).await?;
+    let signer = Signer::for_user(&setup.alice)?;
+    let reply =
+        send(&mut api, signer.post(&setup.controlplane.url(), &batch, &SignatureParams::fresh())?).await?;
     let answers: Value = reply.expect(200)?.json()?;
     ensure!(answers[0]["result"]["id"].is_string() && answers[1]["result"]["id"].is_string(), "{answers}");
     let refused = &answers[2]["error"]["data"];
@@ -138,40 +139,40 @@ async fn changes_come_only_so_fast(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn what_is_tried_is_not_done(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let tried = world.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let tried = setup.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     let told =
         tried.stdout.starts_with("Nothing was stored.") && tried.stdout.contains("https://a.gw.example/");
     ensure!(tried.code == Some(0) && told, "{tried:?}");
-    let list = world.alice.json(["routes", "list"]).await?;
+    let list = setup.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"] == json!([]), "{list}");
-    let id = world.alice.create_route("-s a -b [400::1]:81").await?;
-    let tried = world.alice.json(["routes", "update", "-r", &id, "-s", "b", "--dry-run"]).await?;
+    let id = setup.alice.create_route("-s a -b [400::1]:81").await?;
+    let tried = setup.alice.json(["routes", "update", "-r", &id, "-s", "b", "--dry-run"]).await?;
     ensure!(tried["host"] == "b.gw.example", "{tried}");
-    let stays = world.alice.json(["routes", "get", "-r", &id]).await?;
+    let stays = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(stays["host"] == "a.gw.example", "{stays}");
-    let taken = world.admin.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
+    let taken = setup.admin.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     ensure!(taken.code == Some(7), "{taken:?}");
-    let nothing = world.alice.gwctl(["routes", "update", "-r", &id, "--dry-run"]).await?;
+    let nothing = setup.alice.gwctl(["routes", "update", "-r", &id, "--dry-run"]).await?;
     ensure!(nothing.code == Some(2), "{nothing:?}");
     Ok(())
 }
 
 async fn users_are_listed_for_the_admin(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let bob = User::create(&world.controller, sandbox.dir(), "bob").await?;
-    world.alice.create_route("-s a -b [400::1]:81 -b [400::2]:81").await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
+    setup.alice.create_route("-s a -b [400::1]:81 -b [400::2]:81").await?;
     bob.create_route("-s b -b [400::1]:81").await?;
-    world.admin.json(["admin", "quota", "bob.pub", "--routes", "9"]).await?;
-    world.admin.json(SUSPEND).await?;
-    let list = world.admin.gwctl(["admin", "users"]).await?;
+    setup.admin.json(["admin", "quota", "bob.pub", "--routes", "9"]).await?;
+    setup.admin.json(SUSPEND).await?;
+    let list = setup.admin.gwctl(["admin", "users"]).await?;
     let lines: Vec<Vec<&str>> = list.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     ensure!(lines.len() == 3 && lines[1][..3] == ["alice.pub", "1", "2"], "{list:?}");
     ensure!(lines[1].ends_with(&["suspended", "(late", "bill)"]), "{list:?}");
     ensure!(lines[2][..5] == ["bob.pub", "1", "of", "9", "1"] && lines[2].ends_with(&["active"]), "{list:?}");
-    let suspended = world.admin.json(["admin", "users", "--suspended"]).await?;
+    let suspended = setup.admin.json(["admin", "users", "--suspended"]).await?;
     ensure!(suspended["users"].as_array().map(Vec::len) == Some(1), "{suspended}");
-    let refused = world.alice.gwctl(["admin", "users"]).await?;
+    let refused = setup.alice.gwctl(["admin", "users"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");
     Ok(())
 }

@@ -20,7 +20,7 @@ use webgateway_tests::scenarios;
 use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::full::Complete;
+use crate::setup::full::FullSetup;
 
 scenarios![
     every_change_is_a_line,
@@ -48,8 +48,8 @@ impl Watch {
     /// Waits until a line has all these words.
     async fn says(&mut self, words: &[&str]) -> Result<()> {
         eventually(&format!("it says {words:?}"), SOON, async || {
-            self.0.must_run()?;
-            let told = self.0.logged()?;
+            self.0.ensure_running()?;
+            let told = self.0.log()?;
             let is_said = told.lines().any(|line| words.iter().all(|word| line.contains(word)));
             ensure!(is_said, "{told}");
             Ok(())
@@ -59,8 +59,8 @@ impl Watch {
 }
 
 async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let (alice, admin) = (&world.alice, &world.admin);
+    let setup = FullSetup::start(sandbox).await?;
+    let (alice, admin) = (&setup.alice, &setup.admin);
     alice.create_route("-s first -b [400::1]:81").await?;
     let mut json = Watch::start(sandbox, alice, &["-o", "json"])?;
     json.says(&[r#""event":"listed""#, "first.gw.example"]).await?;
@@ -72,7 +72,7 @@ async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
     json.says(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
     admin.json(["admin", "unsuspend", "alice.pub"]).await?;
     eventually("it is active again", SOON, async || {
-        let told = json.0.logged()?;
+        let told = json.0.log()?;
         let last = told.lines().rfind(|line| line.contains("first.gw.example")).context("nothing")?;
         ensure!(last.contains(r#""event":"changed""#) && last.contains(r#""state":"active""#), "{told}");
         Ok(())
@@ -80,13 +80,13 @@ async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
     .await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
     json.says(&[r#""event":"deleted""#, &id]).await?;
-    let told = json.0.logged()?;
+    let told = json.0.log()?;
     let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
     // Not SIGINT: tests that run in the background inherit that it is ignored.
     json.0.signal(Signal::SIGTERM)?;
     json.0.end(SOON).await?;
-    ensure!(json.0.logged()? == told, "it ends without a word");
+    ensure!(json.0.log()? == told, "it ends without a word");
 
     let mut table = Watch::start(sandbox, admin, &[])?;
     table.says(&["   ID  ", "HOST", "STATE"]).await?;
@@ -98,23 +98,23 @@ async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_gateway_that_restarts_is_waited_for(sandbox: &Sandbox) -> Result<()> {
-    let mut controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     alice.create_route("-s kept -b [400::1]:81").await?;
     let mut watch = Watch::start(sandbox, &alice, &[])?;
     watch.says(&["kept.gw.example"]).await?;
-    controller.process().kill()?;
+    controlplane.process().kill()?;
     watch.says(&["warning:", "retrying"]).await?;
-    let mut controller = Controlplane::start(sandbox).await?;
+    let mut controlplane = Controlplane::start(sandbox).await?;
     watch.says(&["warning:", "responds again"]).await?;
     alice.create_route("-s new -b [400::1]:81").await?;
     watch.says(&["+  ", "new.gw.example"]).await?;
-    let told = watch.0.logged()?;
+    let told = watch.0.log()?;
     let times = |word: &str| told.matches(word).count();
     ensure!(times("warning:") == 2 && times("kept.gw.example") == 1, "once each: {told}");
     // Gracefully too.
-    controller.process().signal(Signal::SIGTERM)?;
-    controller.process().end(SOON).await?;
+    controlplane.process().signal(Signal::SIGTERM)?;
+    controlplane.process().end(SOON).await?;
     let _controller = Controlplane::start(sandbox).await?;
     alice.create_route("-s newer -b [400::1]:81").await?;
     watch.says(&["+  ", "newer.gw.example"]).await
@@ -136,9 +136,7 @@ impl Door {
     async fn call(self: Rc<Self>, signer: Rc<Signer>, method: &str, params: Value) -> Result<Value> {
         let (mut api, url) = match &*self {
             Self::Rpc(address) => (Connection::plain(*address).await?, format!("http://{address}/rpc")),
-            Self::Node(visitor) => {
-                (visitor.connect("gw.example").await?, "https://gw.example/rpc".to_owned())
-            }
+            Self::Node(client) => (client.connect("gw.example").await?, "https://gw.example/rpc".to_owned()),
         };
         signer.call(&mut api, &url, method, params).await?.expect(200)?.json()
     }
@@ -151,26 +149,27 @@ impl Door {
 }
 
 async fn a_wait_ends_with_the_process(sandbox: &Sandbox) -> Result<()> {
-    let mut world = Complete::start(sandbox).await?;
-    let (door, signer) = (Rc::new(Door::Rpc(world.controller.rpc()?)), Rc::new(Signer::of(&world.alice)?));
+    let mut setup = FullSetup::start(sandbox).await?;
+    let (door, signer) =
+        (Rc::new(Door::Rpc(setup.controlplane.rpc()?)), Rc::new(Signer::for_user(&setup.alice)?));
     let for_routes = Rc::clone(&door).wait(Rc::clone(&signer));
     let for_nodes = door.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
     let mut waits = Box::pin(async { tokio::try_join!(for_routes, for_nodes) });
     let early = timeout(Duration::from_secs(1), &mut waits).await;
     ensure!(early.is_err(), "they wait: {early:?}");
-    world.controller.process().signal(Signal::SIGTERM)?;
+    setup.controlplane.process().signal(Signal::SIGTERM)?;
     let answers = timeout(Duration::from_secs(5), waits).await.context("they still wait")??;
     let (routes, nodes) = &answers;
     ensure!(routes["result"]["version"].is_u64() && nodes["result"]["acked"] == 0, "{answers:?}");
-    let status = world.controller.process().end(Duration::from_secs(5)).await?;
+    let status = setup.controlplane.process().end(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}");
     Ok(())
 }
 
 async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let signer = Rc::new(Signer::of(&world.alice)?);
-    for door in [Door::Rpc(world.controller.rpc()?), Door::Node(world.visitor()?)] {
+    let setup = FullSetup::start(sandbox).await?;
+    let signer = Rc::new(Signer::for_user(&setup.alice)?);
+    for door in [Door::Rpc(setup.controlplane.rpc()?), Door::Node(setup.client()?)] {
         let (door, mut waits) = (Rc::new(door), JoinSet::new());
         for _ in 0..17 {
             waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
@@ -192,36 +191,36 @@ async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn through_a_node_the_longest_wait_is_answered(sandbox: &Sandbox) -> Result<()> {
-    let world = Complete::start(sandbox).await?;
-    let door = Rc::new(Door::Node(world.visitor()?));
-    let answer = door.wait(Rc::new(Signer::of(&world.alice)?)).await?;
+    let setup = FullSetup::start(sandbox).await?;
+    let door = Rc::new(Door::Node(setup.client()?));
+    let answer = door.wait(Rc::new(Signer::for_user(&setup.alice)?)).await?;
     ensure!(answer["result"]["version"].is_u64(), "{answer}");
     Ok(())
 }
 
 async fn a_reader_that_has_enough_ends_it(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let gwctl = find("gwctl")?.display().to_string();
     let line = format!("set -o pipefail; {gwctl} routes list -w | head -1");
     let mut piped = Process::start_with("bash", &["-c", &line], &alice.env()?, &sandbox.path("watch.log"))?;
     let status = piped.end(Duration::from_secs(10)).await?;
-    let told = piped.logged()?;
+    let told = piped.log()?;
     ensure!(status.code() == Some(0) && told.lines().count() == 1, "{status}: {told}");
     ensure!(told.starts_with("   ID "), "{told}");
     Ok(())
 }
 
 async fn what_will_not_pass_ends_it(sandbox: &Sandbox) -> Result<()> {
-    let controller = Controlplane::start(sandbox).await?;
-    let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-    let bob = User::create(&controller, sandbox.dir(), "bob").await?;
+    let controlplane = Controlplane::start(sandbox).await?;
+    let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+    let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     let mut watch = Watch::start(sandbox, &alice, &[])?;
     watch.says(&["   ID "]).await?;
-    fs::remove_file(controller.keys().join("alice.pub"))?;
+    fs::remove_file(controlplane.keys().join("alice.pub"))?;
     bob.create_route("-s news -b [400::1]:81").await?;
     let status = watch.0.end(SOON).await?;
-    let told = watch.0.logged()?;
+    let told = watch.0.log()?;
     ensure!(status.code() == Some(4) && told.contains("error:"), "{status}: {told}");
     Ok(())
 }

@@ -8,14 +8,14 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use webgateway_tests::backend::{Backend, Raw};
+use webgateway_tests::backend::{Backend, RawBehaviour};
 use webgateway_tests::client::{Client, TlsStream, rest};
 use webgateway_tests::netns::overlay;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::websocket::WebSocket;
 
-use crate::setup::standalone::Standalone;
+use crate::setup::standalone::StandaloneSetup;
 use crate::terminated_routes::header;
 
 scenarios![
@@ -27,29 +27,30 @@ scenarios![
     connect_is_refused,
     a_change_closes_none_of_1000,
     a_removed_routes_websockets_are_closed,
-    the_backends_end_reaches_the_visitor,
+    the_backends_end_reaches_the_client,
     open_websockets_count_against_the_limit_of_connections,
 ];
 
 const HOST: &str = "app.gw.example";
 
-async fn with_app(sandbox: &Sandbox) -> Result<(Standalone, Backend)> {
+async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
-    let world =
-        Standalone::start_with(sandbox, routes, |setup| setup.more("[limits]\ndrain = \"1s\"")).await?;
-    Ok((world, backend))
+    let setup =
+        StandaloneSetup::start_with(sandbox, routes, |config| config.more("[limits]\ndrain = \"1s\""))
+            .await?;
+    Ok((setup, backend))
 }
 
-async fn open(visitor: &Client) -> Result<WebSocket<TlsStream<TcpStream>>> {
-    WebSocket::open(visitor.tls(HOST).await?, HOST, "/ws").await
+async fn open(client: &Client) -> Result<WebSocket<TlsStream<TcpStream>>> {
+    WebSocket::open(client.tls(HOST).await?, HOST, "/ws").await
 }
 
 async fn a_websocket_echoes(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut socket = open(&world.visitor()?).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut socket = open(&setup.client()?).await?;
     for text in ["a", "hello", &"x".repeat(200_000)] {
         socket.echo(text).await?;
     }
@@ -57,8 +58,8 @@ async fn a_websocket_echoes(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn bytes_right_behind_the_upgrade_arrive(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     // A masked text frame of two line ends that no head may have, sent before the 101 is there.
     let mut early = format!(
         "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -81,8 +82,8 @@ async fn bytes_right_behind_the_upgrade_arrive(sandbox: &Sandbox) -> Result<()> 
 }
 
 async fn a_refused_upgrade_is_a_response(sandbox: &Sandbox) -> Result<()> {
-    let (world, _backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let (setup, _backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let request = connection
         .request(Method::GET, HOST, "/status/403")
         .header("connection", "upgrade")
@@ -98,12 +99,12 @@ async fn a_refused_upgrade_is_a_response(sandbox: &Sandbox) -> Result<()> {
 async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(sandbox: &Sandbox) -> Result<()> {
     // It answers the first request of each connection and breaks with the second one.
     let refusal = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let backend = Backend::raw(overlay(1, 8080), Raw::AnswerSome(refusal, 1)).await?;
-    let world = Standalone::start(sandbox, |file| {
-        file.terminated(HOST, &[backend.address()]);
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondTimes(refusal, 1)).await?;
+    let setup = StandaloneSetup::start(sandbox, |file| {
+        file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     connection.get(HOST, "/").await?.expect(200)?;
     let upgrade = connection
         .request(Method::GET, HOST, "/ws")
@@ -118,8 +119,8 @@ async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(sandbox: &S
 }
 
 async fn a_request_with_a_body_is_not_upgraded(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut connection = world.visitor()?.connect(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut connection = setup.client()?.connect(HOST).await?;
     let request = connection
         .request(Method::POST, HOST, "/ws")
         .header("connection", "upgrade")
@@ -135,8 +136,8 @@ async fn a_request_with_a_body_is_not_upgraded(sandbox: &Sandbox) -> Result<()> 
 }
 
 async fn connect_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut stream = world.visitor()?.tls(HOST).await?;
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut stream = setup.client()?.tls(HOST).await?;
     let request = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
@@ -146,13 +147,13 @@ async fn connect_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, backend) = with_app(sandbox).await?;
-    let visitor = world.visitor()?;
+    let (mut setup, backend) = with_app(sandbox).await?;
+    let client = setup.client()?;
     let mut opening = JoinSet::new();
     let mut sockets = Vec::new();
     for started in 0..1000 {
-        let visitor = visitor.clone();
-        opening.spawn(async move { open(&visitor).await });
+        let client = client.clone();
+        opening.spawn(async move { open(&client).await });
         if started >= 50 {
             sockets.push(opening.join_next().await.context("none")???);
         }
@@ -165,11 +166,11 @@ async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
     let begun = Instant::now();
     let address = backend.address();
     for n in 0..10 {
-        world.change(|file| {
-            file.terminated(&format!("new{n}.gw.example"), &[address]);
+        setup.change(|file| {
+            file.add_terminated(&format!("new{n}.gw.example"), &[address]);
         })?;
         webgateway_tests::wait::eventually("the change is applied", Duration::from_secs(5), async || {
-            visitor.get(&format!("new{n}.gw.example"), "/").await?.expect(200)
+            client.get(&format!("new{n}.gw.example"), "/").await?.expect(200)
         })
         .await?;
     }
@@ -181,32 +182,32 @@ async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_removed_routes_websockets_are_closed(sandbox: &Sandbox) -> Result<()> {
-    let (mut world, backend) = with_app(sandbox).await?;
+    let (mut setup, backend) = with_app(sandbox).await?;
     let address = backend.address();
-    world.change(|file| {
-        file.terminated("stays.gw.example", &[address]);
+    setup.change(|file| {
+        file.add_terminated("stays.gw.example", &[address]);
     })?;
-    let visitor = world.visitor()?;
+    let client = setup.client()?;
     webgateway_tests::wait::eventually("both are there", Duration::from_secs(5), async || {
-        visitor.get("stays.gw.example", "/").await?.expect(200)
+        client.get("stays.gw.example", "/").await?.expect(200)
     })
     .await?;
-    let stream = visitor.tls("stays.gw.example").await?;
+    let stream = client.tls("stays.gw.example").await?;
     let mut stays = WebSocket::open(stream, "stays.gw.example", "/ws").await?;
-    let mut goes = open(&visitor).await?;
+    let mut goes = open(&client).await?;
     goes.echo("here").await?;
-    world.change(|file| {
-        file.without(HOST);
+    setup.change(|file| {
+        file.remove_route(HOST);
     })?;
     goes.closed().await?;
     stays.echo("still here").await?;
-    visitor.get(HOST, "/").await?.expect(503)?;
+    client.get(HOST, "/").await?.expect(503)?;
     Ok(())
 }
 
-async fn the_backends_end_reaches_the_visitor(sandbox: &Sandbox) -> Result<()> {
-    let (world, backend) = with_app(sandbox).await?;
-    let mut socket = open(&world.visitor()?).await?;
+async fn the_backends_end_reaches_the_client(sandbox: &Sandbox) -> Result<()> {
+    let (setup, backend) = with_app(sandbox).await?;
+    let mut socket = open(&setup.client()?).await?;
     socket.echo("here").await?;
     drop(backend);
     socket.closed().await?;
@@ -217,14 +218,14 @@ async fn open_websockets_count_against_the_limit_of_connections(sandbox: &Sandbo
     const LIMIT: usize = 6;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
-        file.terminated(HOST, &[backend.address()]);
+        file.add_terminated(HOST, &[backend.address()]);
     };
     let limits = format!("[limits]\nconnections = {LIMIT}");
-    let world = Standalone::start_with(sandbox, routes, |setup| setup.more(&limits)).await?;
-    let visitor = world.visitor()?;
+    let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(&limits)).await?;
+    let client = setup.client()?;
     let mut sockets = Vec::new();
     // What is over the limit waits in the kernel's queue: there is no answer until another one closes.
-    while let Ok(opened) = tokio::time::timeout(Duration::from_secs(1), open(&visitor)).await {
+    while let Ok(opened) = tokio::time::timeout(Duration::from_secs(1), open(&client)).await {
         sockets.push(opened?);
         ensure!(sockets.len() <= LIMIT, "{} are open, of {LIMIT} allowed", sockets.len());
     }
@@ -233,5 +234,5 @@ async fn open_websockets_count_against_the_limit_of_connections(sandbox: &Sandbo
         socket.echo("here").await?;
     }
     drop(sockets.pop());
-    open(&visitor).await.context("a place that became free")?.echo("here").await
+    open(&client).await.context("a place that became free")?.echo("here").await
 }

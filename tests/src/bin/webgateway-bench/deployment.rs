@@ -53,7 +53,7 @@ impl Deployment {
         let log = self.sandbox.path("controlplane.log");
         let mut process = Process::start("webgateway-controlplane", &["--config", &config], &log)?;
         eventually("the controlplane answers", START, async || {
-            process.must_run()?;
+            process.ensure_running()?;
             Connection::plain(self.rpc).await?.get(&self.rpc.to_string(), "/openrpc.json").await?.expect(200)
         })
         .await?;

@@ -14,7 +14,7 @@ use tokio::time::sleep_until;
 use webgateway_tests::client::{Connection, Reply};
 
 /// A request, and how long after the start it is due.
-pub(crate) struct Due {
+pub(crate) struct ScheduledRequest {
     /// After the start.
     pub(crate) after: Duration,
     /// Signed, in the form of HTTP/1.1.
@@ -23,7 +23,7 @@ pub(crate) struct Due {
 
 /// What came of many.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct PhaseResult {
     /// From when each was due to its whole answer.
     pub(crate) took: Vec<Duration>,
     /// When the last answer was there, after the start.
@@ -34,32 +34,32 @@ pub(crate) struct Outcome {
     pub(crate) first_failure: Option<String>,
 }
 
-type Queue = Rc<RefCell<std::vec::IntoIter<Due>>>;
+type Queue = Rc<RefCell<std::vec::IntoIter<ScheduledRequest>>>;
 
 /// Sends all, each when it is due or as soon after as one of the connections is free.
 pub(crate) async fn drive(
     api: SocketAddr,
-    requests: Vec<Due>,
+    requests: Vec<ScheduledRequest>,
     connections: usize,
     start: Instant,
-) -> Result<Outcome> {
+) -> Result<PhaseResult> {
     let mut workers = JoinSet::new();
     let connections = connections.min(requests.len());
     let queue: Queue = Rc::new(RefCell::new(requests.into_iter()));
     for _ in 0..connections {
         workers.spawn_local(work(Connection::plain(api).await?, Rc::clone(&queue), start));
     }
-    let mut all = Outcome::default();
+    let mut all = PhaseResult::default();
     while let Some(ended) = workers.join_next().await {
         all.add(ended??);
     }
     Ok(all)
 }
 
-async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Result<PhaseResult> {
+    let mut outcome = PhaseResult::default();
     loop {
-        let Some(Due { after, request }) = queue.borrow_mut().next() else { return Ok(outcome) };
+        let Some(ScheduledRequest { after, request }) = queue.borrow_mut().next() else { return Ok(outcome) };
         let due = start + after;
         sleep_until(due.into()).await;
         let reply = connection.send(request).await?;
@@ -77,7 +77,7 @@ fn is_result(reply: &Reply) -> bool {
     reply.status == 200 && reply.body.starts_with(br#"{"jsonrpc":"2.0","result":"#)
 }
 
-impl Outcome {
+impl PhaseResult {
     fn add(&mut self, other: Self) {
         self.took.extend(other.took);
         self.over = self.over.max(other.over);

@@ -13,7 +13,7 @@ use clap::Parser;
 use webgateway_tests::{process, seed};
 
 use crate::deployment::Deployment;
-use crate::drive::{Outcome, drive};
+use crate::drive::{PhaseResult, drive};
 use crate::report::{Phase, Report};
 use crate::requests::{Callers, Kind};
 
@@ -96,7 +96,7 @@ async fn part(
         drive(api, reads, args.connections, start),
         drive(api, mutations, args.connections, start)
     )?;
-    let outcomes: Vec<(Kind, Outcome)> = vec![(Kind::Read, reads), (Kind::Mutation, mutations)];
+    let outcomes: Vec<(Kind, PhaseResult)> = vec![(Kind::Read, reads), (Kind::Mutation, mutations)];
     let cpu = [deployment.cpu()? - theirs, deployment::own_cpu()? - ours];
     Ok(Phase { what, outcomes, cpu, took: start.elapsed() })
 }

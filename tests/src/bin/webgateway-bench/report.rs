@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use webgateway_tests::quantiles::{millis, quantiles};
 
-use crate::drive::Outcome;
+use crate::drive::PhaseResult;
 use crate::requests::Kind;
 
 /// One part.
@@ -14,7 +14,7 @@ pub(crate) struct Phase {
     /// What it is called.
     pub(crate) what: &'static str,
     /// What came of each kind.
-    pub(crate) outcomes: Vec<(Kind, Outcome)>,
+    pub(crate) outcomes: Vec<(Kind, PhaseResult)>,
     /// The CPU time of the controlplane, and of asking.
     pub(crate) cpu: [Duration; 2],
     /// How long it took.

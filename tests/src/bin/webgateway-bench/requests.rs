@@ -9,10 +9,10 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use webgateway_tests::seed::{self, OWNERS};
-use webgateway_tests::signer::{Signer, Stamp, call};
+use webgateway_tests::signer::{SignatureParams, Signer, call};
 
 use crate::deployment::{ADMIN, Deployment};
-use crate::drive::Due;
+use crate::drive::ScheduledRequest;
 
 /// What is measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +49,11 @@ impl Callers {
     }
 
     /// Requests at `rate` per second, for so many seconds.
-    pub(crate) fn sign(&mut self, kind: Kind, rate: u64, seconds: u64) -> Result<Vec<Due>> {
+    pub(crate) fn sign(&mut self, kind: Kind, rate: u64, seconds: u64) -> Result<Vec<ScheduledRequest>> {
         let due = |n: u64| Duration::from_secs_f64(n as f64 / rate as f64);
-        (0..rate * seconds).map(|n| Ok(Due { after: due(n), request: self.request(kind)? })).collect()
+        (0..rate * seconds)
+            .map(|n| Ok(ScheduledRequest { after: due(n), request: self.request(kind)? }))
+            .collect()
     }
 
     fn request(&mut self, kind: Kind) -> Result<Request<Full<bytes::Bytes>>> {
@@ -61,7 +63,7 @@ impl Callers {
             Kind::Mutation => self.mutation(),
         };
         let body = call(method, params).to_string();
-        let (mut head, body) = signer.post(&self.url, &body, &Stamp::fresh())?.into_parts();
+        let (mut head, body) = signer.post(&self.url, &body, &SignatureParams::fresh())?.into_parts();
         let authority = head.uri.authority().context("an absolute URI")?.to_string();
         head.headers.insert(HOST, HeaderValue::from_str(&authority)?);
         head.uri = Uri::from_static("/rpc");

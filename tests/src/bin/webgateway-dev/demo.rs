@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
-use webgateway_tests::pebble::{Pebble, Temper};
+use webgateway_tests::pebble::{Pebble, PebbleConfig};
 use webgateway_tests::process::{self, Process};
 use webgateway_tests::resolver::Resolver;
 use webgateway_tests::wait::eventually;
@@ -85,9 +85,9 @@ Ctrl-C ends it."#
     async fn certificate_authority(&mut self) -> Result<()> {
         self.say("A certificate authority, Let's Encrypt's pebble, and the DNS that it asks");
         let resolver = Resolver::start(WORLD_DNS, BASE_DOMAIN, local(DNS)).await?;
-        resolver.points(BASE_DOMAIN, &[local(DNS).ip()])?;
-        let temper = Temper { https: HTTPS, http: HTTP, ..Temper::default() };
-        let pebble = Pebble::start(self.state.dir(), &resolver, &temper).await?;
+        resolver.set_addresses(BASE_DOMAIN, &[local(DNS).ip()])?;
+        let pebble_config = PebbleConfig { https: HTTPS, http: HTTP, ..PebbleConfig::default() };
+        let pebble = Pebble::start(self.state.dir(), &resolver, &pebble_config).await?;
         fs::write(self.state.path(self.state.root()), pebble.root().await?)?;
         println!(
             "   its directory is {}, its root {}",
@@ -107,7 +107,7 @@ Ctrl-C ends it."#
         let root = self.state.path("internal-ca.pem");
         let running = self.processes.last_mut().context("just started")?;
         eventually("the controlplane answers", START, async || {
-            running.must_run()?;
+            running.ensure_running()?;
             if !self.state.is_acme() {
                 read(&root)?;
             }
@@ -120,11 +120,11 @@ Ctrl-C ends it."#
     }
 
     async fn dataplane(&mut self) -> Result<()> {
-        self.say("The dataplane: visitors come here");
+        self.say("The dataplane: clients come here");
         self.start("webgateway-dataplane", "dataplane").await?;
         let running = self.processes.last_mut().context("just started")?;
         eventually("the dataplane is ready", START, async || {
-            running.must_run()?;
+            running.ensure_running()?;
             Connection::plain(local(ADMIN)).await?.get("localhost", "/readyz").await?.expect(200)
         })
         .await?;
@@ -175,10 +175,10 @@ Ctrl-C ends it."#
             "   $ curl --cacert {} --resolve {host}:{HTTPS}:127.0.0.1 https://{host}:{HTTPS}/greeting",
             root.display()
         );
-        let visitor = Client::new(local(HTTPS), &read(&root)?)?;
+        let client = Client::new(local(HTTPS), &read(&root)?)?;
         let begun = Instant::now();
         let reply = eventually("a good answer comes", ANSWER, async || {
-            visitor.get(host, "/greeting").await?.expect(200)
+            client.get(host, "/greeting").await?.expect(200)
         })
         .await
         .context("if its routes or users were changed since, begin anew: rm -rf target/dev")?;

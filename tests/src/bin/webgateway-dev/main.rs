@@ -87,7 +87,7 @@ async fn until_interrupted(processes: &mut [Process], interrupts: &mut Interrupt
         tokio::select! {
             () = interrupts.next() => return Ok(()),
             _ = look.tick() => for process in processes.iter_mut() {
-                process.must_run()?;
+                process.ensure_running()?;
             },
         }
     }

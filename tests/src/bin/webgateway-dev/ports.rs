@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, UdpSocket};
 use webgateway_tests::pebble;
 
-/// Visitors, https.
+/// Clients, https.
 pub(crate) const HTTPS: u16 = 8443;
-/// Visitors, plain http.
+/// Clients, plain http.
 pub(crate) const HTTP: u16 = 8081;
 /// The API.
 pub(crate) const RPC: u16 = 8080;
@@ -34,8 +34,8 @@ pub(crate) fn local(port: u16) -> SocketAddr {
 /// Fails, naming the port, if one is taken.
 pub(crate) async fn must_be_free(acme: bool) -> Result<()> {
     let mut all = vec![
-        (HTTPS, "visitors, https"),
-        (HTTP, "visitors, plain http"),
+        (HTTPS, "clients, https"),
+        (HTTP, "clients, plain http"),
         (RPC, "the API"),
         (DNS, "the DNS server"),
         (ADMIN, "the dataplane's metrics"),

@@ -47,7 +47,7 @@ pub(crate) struct Change {
 
 /// The memory of both processes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Memories {
+pub(crate) struct MemoryUsage {
     /// The controlplane's.
     pub(crate) controlplane: Memory,
     /// The dataplane's.
@@ -56,12 +56,12 @@ pub(crate) struct Memories {
 
 /// What the dataplane has counted of its applying batches.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Applied {
+pub(crate) struct ApplyMetrics {
     seconds: f64,
     batches: f64,
 }
 
-impl Applied {
+impl ApplyMetrics {
     /// How long one took, of those since `earlier`.
     pub(crate) fn mean_since(self, earlier: Self) -> Duration {
         Duration::from_secs_f64((self.seconds - earlier.seconds) / (self.batches - earlier.batches).max(1.0))
@@ -103,7 +103,7 @@ impl Deployment {
         let mut process = self.process("webgateway-controlplane", "controlplane")?;
         let rpc = self.ports.rpc;
         let answers = eventually("the controlplane answers", START, async || {
-            process.must_run()?;
+            process.ensure_running()?;
             let mut api = Connection::plain(rpc).await?;
             api.get(&rpc.to_string(), "/openrpc.json").await?.expect(200)?;
             Ok(api)
@@ -117,7 +117,7 @@ impl Deployment {
     pub(crate) async fn start_dataplane(&mut self) -> Result<()> {
         let mut process = self.process("webgateway-dataplane", "dataplane")?;
         eventually("the dataplane is ready", START, async || {
-            process.must_run()?;
+            process.ensure_running()?;
             self.node("/readyz").await
         })
         .await?;
@@ -151,19 +151,22 @@ impl Deployment {
     }
 
     /// What both take now, and took at most.
-    pub(crate) fn memory(&self) -> Result<Memories> {
+    pub(crate) fn memory(&self) -> Result<MemoryUsage> {
         let of = |process: &Option<Process>| process.as_ref().context("it does not run")?.memory();
-        Ok(Memories { controlplane: of(&self.controlplane)?, dataplane: of(&self.dataplane)? })
+        Ok(MemoryUsage { controlplane: of(&self.controlplane)?, dataplane: of(&self.dataplane)? })
     }
 
     /// What the dataplane has counted.
-    pub(crate) async fn applied(&self) -> Result<Applied> {
+    pub(crate) async fn applied(&self) -> Result<ApplyMetrics> {
         let metrics = self.node("/metrics").await?;
         let value = |name: &str| -> Result<f64> {
             let line = metrics.lines().find(|line| line.split(' ').next().is_some_and(|n| n.ends_with(name)));
             Ok(line.and_then(|line| line.rsplit(' ').next()).with_context(|| name.to_owned())?.parse()?)
         };
-        Ok(Applied { seconds: value("feed_apply_seconds_sum")?, batches: value("feed_apply_seconds_count")? })
+        Ok(ApplyMetrics {
+            seconds: value("feed_apply_seconds_sum")?,
+            batches: value("feed_apply_seconds_count")?,
+        })
     }
 
     async fn node(&self, path: &str) -> Result<String> {

@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use webgateway_proto::feed::{FromNode, Held};
 use webgateway_tests::feed_node::FeedNode;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What one node was sent in one batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
+pub(crate) struct SyncResult {
     /// From the node's hello to the end.
     pub(crate) took: Duration,
     /// The bytes of its messages.
@@ -26,13 +26,13 @@ pub(crate) struct Taken {
 #[derive(Default)]
 pub(crate) struct Fleet {
     held: Option<Held>,
-    reports: Option<mpsc::UnboundedReceiver<Told>>,
+    reports: Option<mpsc::UnboundedReceiver<AppliedReport>>,
     nodes: usize,
     bytes: usize,
     running: JoinSet<Result<()>>,
 }
 
-struct Told {
+struct AppliedReport {
     version: u64,
     at: Instant,
     bytes: usize,
@@ -40,12 +40,12 @@ struct Told {
 
 impl Fleet {
     /// One node that begins with nothing; the others begin with what it got.
-    pub(crate) async fn sync(&mut self, feed: &Path) -> Result<Taken> {
+    pub(crate) async fn sync(&mut self, feed: &Path) -> Result<SyncResult> {
         let begun = Instant::now();
         let mut node = FeedNode::connect(feed, "sim-first", None).await?;
         let batch = node.batch().await?;
         self.held = Some(batch.held);
-        Ok(Taken { took: begun.elapsed(), bytes: batch.bytes })
+        Ok(SyncResult { took: begun.elapsed(), bytes: batch.bytes })
     }
 
     /// Lets `count` nodes come, and waits until all are up to date.
@@ -68,14 +68,14 @@ impl Fleet {
         let reports = self.reports.as_mut().context("nobody has joined yet")?;
         let (mut reached, mut last) = (0, since);
         while reached < self.nodes {
-            let told = tokio::select! {
-                told = timeout(PATIENCE, reports.recv()) => told.context("a node does not answer")?.context("none")?,
+            let report = tokio::select! {
+                report = timeout(TIMEOUT, reports.recv()) => report.context("a node does not answer")?.context("none")?,
                 Some(ended) = self.running.join_next() => bail!("a node ended: {ended:?}"),
             };
-            self.bytes += told.bytes;
-            if told.version >= version {
+            self.bytes += report.bytes;
+            if report.version >= version {
                 reached += 1;
-                last = last.max(told.at);
+                last = last.max(report.at);
             }
         }
         Ok(last.saturating_duration_since(since))
@@ -87,7 +87,12 @@ impl Fleet {
     }
 }
 
-async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSender<Told>) -> Result<()> {
+async fn live(
+    feed: PathBuf,
+    name: String,
+    held: Held,
+    reports: mpsc::UnboundedSender<AppliedReport>,
+) -> Result<()> {
     let mut node = FeedNode::connect(&feed, &name, Some(held)).await?;
     let mut beat = tokio::time::interval(HEARTBEAT);
     loop {
@@ -95,8 +100,8 @@ async fn live(feed: PathBuf, name: String, held: Held, told: mpsc::UnboundedSend
             batch = node.batch() => {
                 let batch = batch?;
                 node.acknowledge(&batch).await?;
-                let told_now = Told { version: batch.held.version, at: Instant::now(), bytes: batch.bytes };
-                drop(told.send(told_now));
+                let report = AppliedReport { version: batch.held.version, at: Instant::now(), bytes: batch.bytes };
+                drop(reports.send(report));
             }
             // A batch cut in two by this still ends with its End, which alone counts.
             _ = beat.tick() => node.say(FromNode::Heartbeat).await?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use webgateway_tests::process::Memory;
 use webgateway_tests::quantiles::{millis, quantiles};
 
-use crate::deployment::Memories;
+use crate::deployment::MemoryUsage;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -14,7 +14,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Memory without a route.
-    pub(crate) empty: Memories,
+    pub(crate) empty: MemoryUsage,
     /// From the controlplane's start to its first answer.
     pub(crate) start: Duration,
     /// From the dataplane's start to its being ready.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     /// Its bytes.
     pub(crate) full_bytes: usize,
     /// Memory with every route.
-    pub(crate) full: Memories,
+    pub(crate) full: MemoryUsage,
     /// How long each `routes create` took to be answered.
     pub(crate) answers: Vec<Duration>,
     /// How long after its answer each change was on all nodes.
@@ -34,7 +34,7 @@ pub(crate) struct Report {
     /// How long the dataplane took to apply a change.
     pub(crate) apply: Duration,
     /// Memory at the end.
-    pub(crate) busy: Memories,
+    pub(crate) busy: MemoryUsage,
 }
 
 impl Report {
@@ -67,7 +67,7 @@ impl Report {
     }
 }
 
-type Side = (&'static str, fn(&Memories) -> Memory);
+type Side = (&'static str, fn(&MemoryUsage) -> Memory);
 const SIDES: [Side; 2] = [("controlplane", |m| m.controlplane), ("dataplane", |m| m.dataplane)];
 
 fn seconds(time: Duration) -> String {

@@ -135,11 +135,11 @@ impl Changer {
 
     /// Waits until clients of the node find the route's host like that.
     async fn answers(&mut self, number: u64, status: u16) -> Result<()> {
-        let (visitor, host) = (&self.targets.visitor, format!("soak-{number}.gw.example"));
+        let (client, host) = (&self.targets.client, format!("soak-{number}.gw.example"));
         let (what, begun) = (format!("{host} is answered {status}"), Instant::now());
         // The API closes a connection that is idle for long.
         self.api = None;
-        eventually(&what, PROPAGATION, async || visitor.get(&host, "/").await?.expect(status)).await?;
+        eventually(&what, PROPAGATION, async || client.get(&host, "/").await?.expect(status)).await?;
         self.slowest = self.slowest.max(begun.elapsed());
         Ok(())
     }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::backend::Backend;
 use webgateway_tests::client::{Client, Connection};
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::gateway::Gateway;
 use webgateway_tests::gwctl::User;
 use webgateway_tests::load;
@@ -19,7 +19,7 @@ use webgateway_tests::wait::eventually;
 
 use crate::changes::Changes;
 use crate::interruptions::Interruptions;
-use crate::sample::{Figures, Held};
+use crate::sample::{Figures, ProcessFigures};
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
 use crate::{honest, hostile, hostile_http};
 
@@ -35,8 +35,8 @@ const AWAY: Duration = Duration::from_secs(3);
 /// Everything that runs.
 pub(crate) struct Deployment {
     sandbox: Sandbox,
-    terms: Terms,
-    controller: Controlplane,
+    controlplane_config: ControlplaneConfig,
+    controlplane: Controlplane,
     gateway: Gateway,
     alice: User,
     targets: Targets,
@@ -48,12 +48,12 @@ impl Deployment {
     /// Starts both processes and two backends, with a route to each.
     pub(crate) async fn prepare() -> Result<Self> {
         let sandbox = Sandbox::new()?;
-        let terms = Terms { log_level: "warn", ..Terms::default() };
-        let controller = Controlplane::start_on(&sandbox, &terms).await?;
+        let controlplane_config = ControlplaneConfig { log_level: "warn", ..ControlplaneConfig::default() };
+        let controlplane = Controlplane::start_on(&sandbox, &controlplane_config).await?;
         let more = format!("{LIMITS}[dns]\nlisten = [\"{DNS}\"]\n");
-        let setup = controller.setup().await?.log_level("warn").workers(2).more(&more);
-        let gateway = Gateway::start(&sandbox, &setup).await?;
-        let alice = User::create(&controller, sandbox.dir(), "alice").await?;
+        let config = controlplane.gateway_config().await?.log_level("warn").workers(2).more(&more);
+        let gateway = Gateway::start(&sandbox, &config).await?;
+        let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
         let authority = Authority::new()?;
         let tls = authority.issue(&[PASSTHROUGH])?.server(&["http/1.1"])?;
         let backends =
@@ -61,47 +61,56 @@ impl Deployment {
         alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
         alice.create_route(&format!("-f {PASSTHROUGH} -t -b [400::2]:8443")).await?;
         let targets = Targets {
-            visitor: gateway.visitor()?,
-            insider: Client::new(gateway.https(), authority.root())?,
+            client: gateway.client()?,
+            passthrough_client: Client::new(gateway.https(), authority.root())?,
             https: gateway.https(),
             http: gateway.http(),
-            rpc: controller.rpc()?,
+            rpc: controlplane.rpc()?,
         };
         eventually("both routes are served", Duration::from_secs(20), async || {
-            targets.visitor.get(HOST, "/").await?.expect(200)?;
-            targets.insider.get(PASSTHROUGH, "/").await?.expect(200)
+            targets.client.get(HOST, "/").await?.expect(200)?;
+            targets.passthrough_client.get(PASSTHROUGH, "/").await?.expect(200)
         })
         .await?;
         let interruptions = Interruptions::default();
-        Ok(Self { sandbox, terms, controller, gateway, alice, targets, interruptions, _backends: backends })
+        Ok(Self {
+            sandbox,
+            controlplane_config,
+            controlplane,
+            gateway,
+            alice,
+            targets,
+            interruptions,
+            _backends: backends,
+        })
     }
 
     /// Reads the figures of both processes, and fails if one has ended.
     pub(crate) async fn sample(&mut self) -> Result<Figures> {
         let metrics = self.gateway.metrics().await?;
         let gateway = self.gateway.process();
-        gateway.must_run()?;
-        let dataplane = Held::read(gateway, &metrics, "webgateway_connections_open")?;
-        self.controller.process().must_run()?;
+        gateway.ensure_running()?;
+        let dataplane = ProcessFigures::read(gateway, &metrics, "webgateway_connections_open")?;
+        self.controlplane.process().ensure_running()?;
         let reply = Connection::plain(ADMIN).await?.get("localhost", "/metrics").await?;
         let metrics = reply.expect(200)?.text();
-        let process = self.controller.process();
-        let controlplane = Some(Held::read(process, &metrics, "webgateway_api_connections_open")?);
+        let process = self.controlplane.process();
+        let controlplane = Some(ProcessFigures::read(process, &metrics, "webgateway_api_connections_open")?);
         Ok(Figures { dataplane, controlplane })
     }
 
     /// Has both processes read their configuration anew.
     pub(crate) fn reload(&mut self) -> Result<()> {
         self.gateway.reload()?;
-        self.controller.process().signal(Signal::SIGHUP)
+        self.controlplane.process().signal(Signal::SIGHUP)
     }
 
     /// Kills the controlplane, and starts it anew a little later.
     pub(crate) async fn interrupt(&mut self) -> Result<()> {
         self.interruptions.add();
-        self.controller.process().kill()?;
+        self.controlplane.process().kill()?;
         tokio::time::sleep(AWAY).await;
-        self.controller = Controlplane::start_on(&self.sandbox, &self.terms).await?;
+        self.controlplane = Controlplane::start_on(&self.sandbox, &self.controlplane_config).await?;
         self.interruptions.add();
         Ok(())
     }
@@ -154,7 +163,7 @@ impl Load {
         honest::start(&mut honest, &deployment.targets);
         hostile::start(&mut hostile, &deployment.targets);
         hostile_http::start(&mut hostile, &deployment.targets);
-        let signer = Signer::of(&deployment.alice)?;
+        let signer = Signer::for_user(&deployment.alice)?;
         let changes = Changes::start(signer, &deployment.targets, &deployment.interruptions);
         Ok(Self { honest, hostile, changes })
     }

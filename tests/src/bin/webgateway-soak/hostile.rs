@@ -39,7 +39,7 @@ where
     A: AsyncFn(&Targets, usize) -> Result<()> + Copy + 'static,
 {
     for copy in 0..copies {
-        load.visitor((targets.clone(), copy), async move |(targets, n)| {
+        load.add_client((targets.clone(), copy), async move |(targets, n)| {
             *n += 1;
             // That it fails is what is wanted.
             drop(attack(targets, *n).await);
@@ -106,11 +106,11 @@ async fn a_certificate_refused(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn a_name_unknown(targets: &Targets, n: usize) -> Result<()> {
-    let (visitor, name) = (&targets.visitor, format!("nobody{n}.example.org"));
+    let (client, name) = (&targets.client, format!("nobody{n}.example.org"));
     match n % 3 {
-        0 => visitor.clone().without_sni().tls(HOST).await.map(drop),
-        1 => visitor.tls(&name).await.map(drop),
-        _ => visitor.get(&format!("nobody{n}.gw.example"), "/").await.map(drop),
+        0 => client.clone().without_sni().tls(HOST).await.map(drop),
+        1 => client.tls(&name).await.map(drop),
+        _ => client.get(&format!("nobody{n}.gw.example"), "/").await.map(drop),
     }
 }
 
@@ -130,14 +130,14 @@ async fn a_tunnel_stalled(targets: &Targets, _: usize) -> Result<()> {
 }
 
 async fn a_tunnel_half_closed(targets: &Targets, n: usize) -> Result<()> {
-    let mut stream = targets.insider.tls(PASSTHROUGH).await?;
+    let mut stream = targets.passthrough_client.tls(PASSTHROUGH).await?;
     stream.shutdown().await?;
     let waits = timeout(Duration::from_secs(if n.is_multiple_of(4) { 40 } else { 1 }), rest(&mut stream));
     waits.await?.map(drop)
 }
 
 async fn tunnel(targets: &Targets) -> Result<webgateway_tests::client::TlsStream<TcpStream>> {
-    let mut stream = targets.insider.tls(PASSTHROUGH).await?;
+    let mut stream = targets.passthrough_client.tls(PASSTHROUGH).await?;
     let request = format!("GET /numbers/3000000 HTTP/1.1\r\nHost: {PASSTHROUGH}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     Ok(stream)
@@ -159,7 +159,7 @@ async fn api_garbage(targets: &Targets, n: usize) -> Result<()> {
         stream.write_all(if n.is_multiple_of(8) { GARBAGE[n / 8 % GARBAGE.len()] } else { call }).await?;
         return timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop);
     }
-    let mut stream = targets.visitor.tls("gw.example").await?;
+    let mut stream = targets.client.tls("gw.example").await?;
     stream.write_all(call).await?;
     timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop)
 }

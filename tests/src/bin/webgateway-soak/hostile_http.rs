@@ -38,7 +38,7 @@ pub(crate) fn start(load: &mut Load, targets: &Targets) {
 }
 
 async fn request(targets: &Targets, head: &str) -> Result<TlsStream<TcpStream>> {
-    let mut stream = targets.visitor.tls(HOST).await?;
+    let mut stream = targets.client.tls(HOST).await?;
     stream.write_all(head.as_bytes()).await?;
     Ok(stream)
 }
@@ -77,7 +77,7 @@ async fn a_stalled_reader(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn a_stalled_h2_reader(targets: &Targets, n: usize) -> Result<()> {
-    let mut connection = targets.visitor.clone().h2().connect(HOST).await?;
+    let mut connection = targets.client.clone().h2().connect(HOST).await?;
     let mut unread = Vec::new();
     for _ in 0..5 {
         let request = connection.request(Method::GET, HOST, "/numbers/3000000").body(Full::default())?;
@@ -97,7 +97,7 @@ async fn a_stalled_upload(targets: &Targets, n: usize) -> Result<()> {
 async fn a_dripping_head(targets: &Targets, n: usize) -> Result<()> {
     let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: {}", "x".repeat(50 + n % 100));
     let mut plain = tcp(targets.http).await?;
-    let mut stream = targets.visitor.tls(HOST).await?;
+    let mut stream = targets.client.tls(HOST).await?;
     for byte in head.bytes() {
         plain.write_all(&[byte]).await?;
         stream.write_all(&[byte]).await?;
@@ -109,11 +109,11 @@ async fn a_dripping_head(targets: &Targets, n: usize) -> Result<()> {
 /// Bursts of requests, each cancelled at once, until the connection is ended or for some times.
 async fn a_cancelled_burst(targets: &Targets, n: usize) -> Result<()> {
     const BURST: usize = 100;
-    let mut connection = targets.visitor.clone().h2().connect(HOST).await?;
+    let mut connection = targets.client.clone().h2().connect(HOST).await?;
     for _ in 0..1 + n % 10 {
         let slow = |_| connection.request(Method::GET, HOST, "/slow/3000").body(Full::default());
         let requests = (0..BURST).map(slow).collect::<Result<_, _>>()?;
-        if let Ok(ended) = timeout(Duration::from_millis(20), connection.send_together(requests)).await {
+        if let Ok(ended) = timeout(Duration::from_millis(20), connection.send_concurrently(requests)).await {
             return ended.map(drop);
         }
     }
@@ -121,7 +121,7 @@ async fn a_cancelled_burst(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn an_aborted_websocket(targets: &Targets, n: usize) -> Result<()> {
-    let stream = targets.visitor.tls(HOST).await?;
+    let stream = targets.client.tls(HOST).await?;
     let mut socket =
         WebSocket::open(stream, HOST, if n.is_multiple_of(3) { "/ws/1000" } else { "/ws" }).await?;
     socket.echo(&"x".repeat(n % 5000)).await

@@ -9,7 +9,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// The figures of one process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct ProcessFigures {
     /// Resident memory, in bytes.
     pub(crate) memory: u64,
     /// Open files.
@@ -24,12 +24,12 @@ pub(crate) struct Held {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Figures {
     /// The dataplane's.
-    pub(crate) dataplane: Held,
+    pub(crate) dataplane: ProcessFigures,
     /// The controlplane's; none while it is not there.
-    pub(crate) controlplane: Option<Held>,
+    pub(crate) controlplane: Option<ProcessFigures>,
 }
 
-impl Held {
+impl ProcessFigures {
     /// Reads them; `connections` is the name of the metric of open connections.
     pub(crate) fn read(process: &Process, metrics: &str, connections: &str) -> Result<Self> {
         Ok(Self {
@@ -69,12 +69,12 @@ impl Figures {
 
     /// Is true if both hold as many of everything that is counted.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
-        let same = |(a, b): (Held, Held)| a.counts_as(&b);
+        let same = |(a, b): (ProcessFigures, ProcessFigures)| a.counts_as(&b);
         same((self.dataplane, other.dataplane)) && self.controlplane.zip(other.controlplane).is_some_and(same)
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for ProcessFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { memory, descriptors, tasks, connections } = self;
         let memory = *memory as f64 / MIB;

@@ -18,9 +18,9 @@ pub(crate) const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 #[derive(Clone)]
 pub(crate) struct Targets {
     /// A client that trusts the gateway.
-    pub(crate) visitor: Client,
+    pub(crate) client: Client,
     /// A client that trusts the backend of the passthrough route.
-    pub(crate) insider: Client,
+    pub(crate) passthrough_client: Client,
     /// Port 443.
     pub(crate) https: SocketAddr,
     /// Port 80.

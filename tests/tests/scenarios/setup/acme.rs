@@ -1,4 +1,4 @@
-//! What the stories of certificates begin with: a real CA, the DNS as it sees us, a controlplane, gateways, users.
+//! What the scenarios of certificates begin with: a real CA, the DNS as it sees us, a controlplane, gateways, users.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,108 +7,118 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use webgateway_tests::acme_proxy::{AcmeProxy, BEHIND};
 use webgateway_tests::client::{Client, Reply};
-use webgateway_tests::controlplane::{Controlplane, Terms};
+use webgateway_tests::controlplane::{Controlplane, ControlplaneConfig};
 use webgateway_tests::feed_file::BASE_DOMAIN;
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::gwctl::User;
-use webgateway_tests::pebble::{Pebble, Temper};
+use webgateway_tests::pebble::{Pebble, PebbleConfig};
 use webgateway_tests::resolver::Resolver;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
 
 /// A host of alice's own.
 pub(crate) const OWN: &str = "shop.example.org";
-/// The port of the world's DNS.
+/// The port of the setup's DNS.
 const DNS: u16 = 5353;
 const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 /// How long a certificate may take.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A world in which certificates are issued.
-pub(crate) struct Certified {
+/// A setup in which certificates are issued.
+pub(crate) struct AcmeSetup {
     pub(crate) resolver: Resolver,
     pub(crate) pebble: Pebble,
-    pub(crate) terms: Terms,
-    pub(crate) controller: Controlplane,
+    pub(crate) controlplane_config: ControlplaneConfig,
+    pub(crate) controlplane: Controlplane,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) admin: User,
     pub(crate) alice: User,
 }
 
 /// How many gateways there are, what is in `[acme]` and in the controlplane's environment.
-pub(crate) struct Wish {
-    pub(crate) temper: Temper,
+pub(crate) struct AcmeOptions {
+    pub(crate) pebble_config: PebbleConfig,
     pub(crate) gateways: u8,
     pub(crate) acme: String,
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
-impl Default for Wish {
+impl Default for AcmeOptions {
     fn default() -> Self {
-        Self { temper: Temper::default(), gateways: 1, acme: String::new(), environment: Vec::new() }
+        Self {
+            pebble_config: PebbleConfig::default(),
+            gateways: 1,
+            acme: String::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
-impl Certified {
+impl AcmeSetup {
     /// One gateway and a friendly CA.
     pub(crate) async fn start(sandbox: &Sandbox) -> Result<Self> {
-        Self::with(sandbox, Wish::default()).await
+        Self::with(sandbox, AcmeOptions::default()).await
     }
 
-    /// One gateway and a CA of this temper.
-    pub(crate) async fn under(sandbox: &Sandbox, temper: Temper) -> Result<Self> {
-        Self::with(sandbox, Wish { temper, ..Wish::default() }).await
+    /// One gateway and a CA of this pebble_config.
+    pub(crate) async fn with_pebble(sandbox: &Sandbox, pebble_config: PebbleConfig) -> Result<Self> {
+        Self::with(sandbox, AcmeOptions { pebble_config, ..AcmeOptions::default() }).await
     }
 
-    /// As wished.
-    pub(crate) async fn with(sandbox: &Sandbox, wish: Wish) -> Result<Self> {
-        let outside = world(sandbox, &wish.temper).await?;
-        Self::before(sandbox, outside, wish).await
+    /// As with_acme_proxy.
+    pub(crate) async fn with(sandbox: &Sandbox, options: AcmeOptions) -> Result<Self> {
+        let dns_and_ca = dns_and_ca(sandbox, &options.pebble_config).await?;
+        Self::with_dns_and_ca(sandbox, dns_and_ca, options).await
     }
 
-    /// As wished, with this DNS and this CA.
-    pub(crate) async fn before(sandbox: &Sandbox, outside: (Resolver, Pebble), wish: Wish) -> Result<Self> {
-        let (resolver, pebble) = outside;
+    /// As with_acme_proxy, with this DNS and this CA.
+    pub(crate) async fn with_dns_and_ca(
+        sandbox: &Sandbox,
+        dns_and_ca: (Resolver, Pebble),
+        options: AcmeOptions,
+    ) -> Result<Self> {
+        let (resolver, pebble) = dns_and_ca;
         let addresses: Vec<IpAddr> =
-            (1..=wish.gateways).map(|n| Ipv4Addr::new(127, 0, 0, n).into()).collect();
-        resolver.points(BASE_DOMAIN, &addresses)?;
-        let terms = terms(&resolver, &pebble, &addresses, &wish.acme);
-        let terms = Terms { environment: wish.environment, ..terms };
-        let controller = Controlplane::start_on(sandbox, &terms).await?;
-        let setup = Setup::from_socket(&controller.feed(), &pebble.root().await?);
+            (1..=options.gateways).map(|n| Ipv4Addr::new(127, 0, 0, n).into()).collect();
+        resolver.set_addresses(BASE_DOMAIN, &addresses)?;
+        let controlplane_config = controlplane_config(&resolver, &pebble, &addresses, &options.acme);
+        let controlplane_config =
+            ControlplaneConfig { environment: options.environment, ..controlplane_config };
+        let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
+        let config = GatewayConfig::from_socket(&controlplane.feed(), &pebble.root().await?);
         let mut gateways = Vec::new();
-        for n in 1..=wish.gateways {
-            gateways.push(Gateway::start(sandbox, &setup.clone().number(n)).await?);
+        for n in 1..=options.gateways {
+            gateways.push(Gateway::start(sandbox, &config.clone().number(n)).await?);
         }
-        let admin = User::create(&controller, sandbox.dir(), "admin").await?;
-        let alice = User::create(&controller, sandbox.dir(), "alice").await?;
-        Ok(Self { resolver, pebble, terms, controller, gateways, admin, alice })
+        let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
+        let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
+        Ok(Self { resolver, pebble, controlplane_config, controlplane, gateways, admin, alice })
     }
 
     /// Kills the controlplane and starts it again.
     pub(crate) async fn restart(&mut self, sandbox: &Sandbox) -> Result<()> {
-        self.controller.process().kill()?;
-        self.controller = Controlplane::start_on(sandbox, &self.terms).await?;
+        self.controlplane.process().kill()?;
+        self.controlplane = Controlplane::start_on(sandbox, &self.controlplane_config).await?;
         Ok(())
     }
 
-    /// A visitor of the first gateway who trusts the CA.
-    pub(crate) fn visitor(&self) -> Result<Client> {
-        self.gateways.first().context("no gateway")?.visitor()
+    /// A client of the first gateway who trusts the CA.
+    pub(crate) fn client(&self) -> Result<Client> {
+        self.gateways.first().context("no gateway")?.client()
     }
 
     /// Makes `host` another name of the base domain.
-    pub(crate) fn leads_here(&self, host: &str) -> Result<()> {
-        self.resolver.alias(host, BASE_DOMAIN)
+    pub(crate) fn point_to_gateway(&self, host: &str) -> Result<()> {
+        self.resolver.set_alias(host, BASE_DOMAIN)
     }
 
     /// Waits until every gateway answers a GET of this host so, with a certificate from the CA.
-    pub(crate) async fn answers(&self, host: &str, status: u16) -> Result<()> {
+    pub(crate) async fn wait_for_status(&self, host: &str, status: u16) -> Result<()> {
         for gateway in &self.gateways {
-            let visitor = gateway.visitor()?;
+            let client = gateway.client()?;
             let what = format!("{host} is answered {status}");
             let answered: Result<Reply> =
-                eventually(&what, SOON, async || visitor.get(host, "/").await?.expect(status)).await;
+                eventually(&what, SOON, async || client.get(host, "/").await?.expect(status)).await;
             if answered.is_err() {
                 let seen = self.admin.gwctl(["certificates", "list"]).await?;
                 return answered.map(drop).context(format!("certificates:\n{}{}", seen.stdout, seen.stderr));
@@ -123,7 +133,7 @@ impl Certified {
     }
 
     /// Waits until a certificate is as `is` says.
-    pub(crate) async fn certificate_is(&self, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(crate) async fn wait_for_certificate(&self, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
         eventually(&format!("the certificate of {id} is as it should be"), SOON, async || {
             let seen = self.certificate(id).await?;
             ensure!(is(&seen), "{seen}");
@@ -133,9 +143,14 @@ impl Certified {
     }
 }
 
-fn terms(resolver: &Resolver, pebble: &Pebble, addresses: &[IpAddr], acme: &str) -> Terms {
+fn controlplane_config(
+    resolver: &Resolver,
+    pebble: &Pebble,
+    addresses: &[IpAddr],
+    acme: &str,
+) -> ControlplaneConfig {
     let quoted: Vec<String> = addresses.iter().map(|ip| format!("\"{ip}\"")).collect();
-    Terms {
+    ControlplaneConfig {
         public_ip: format!("[{}]", quoted.join(", ")),
         top: format!(
             "local_acme = \"{}\"\nlocal_acme_root = \"{}\"\n",
@@ -147,26 +162,34 @@ fn terms(resolver: &Resolver, pebble: &Pebble, addresses: &[IpAddr], acme: &str)
         certificates: format!(
             "[certificates]\nmodule = \"acme\"\n[acme]\nemail = \"ops@{BASE_DOMAIN}\"\n{acme}\n"
         ),
-        ..Terms::default()
+        ..ControlplaneConfig::default()
     }
 }
 
 /// The DNS and a CA that asks it.
-pub(crate) async fn world(sandbox: &Sandbox, temper: &Temper) -> Result<(Resolver, Pebble)> {
+pub(crate) async fn dns_and_ca(
+    sandbox: &Sandbox,
+    pebble_config: &PebbleConfig,
+) -> Result<(Resolver, Pebble)> {
     let resolver = Resolver::start(DNS, BASE_DOMAIN, OURS).await?;
-    let pebble = Pebble::start(sandbox.dir(), &resolver, temper).await?;
+    let pebble = Pebble::start(sandbox.dir(), &resolver, pebble_config).await?;
     Ok((resolver, pebble))
 }
 
-/// A CA of which one can wish what pebble lacks.
-pub(crate) async fn wished(
+/// A CA of which one can options what pebble lacks.
+pub(crate) async fn with_acme_proxy(
     sandbox: &Sandbox,
-    wish: impl FnOnce(&AcmeProxy),
-) -> Result<(Certified, AcmeProxy)> {
-    let temper = Temper { port: BEHIND, ..Temper::default() };
-    let (resolver, pebble) = world(sandbox, &temper).await?;
-    let ca = AcmeProxy::before(&pebble).await?;
-    wish(&ca);
-    let world = Certified::before(sandbox, (resolver, pebble), Wish { temper, ..Wish::default() }).await?;
-    Ok((world, ca))
+    configure: impl FnOnce(&AcmeProxy),
+) -> Result<(AcmeSetup, AcmeProxy)> {
+    let pebble_config = PebbleConfig { port: BEHIND, ..PebbleConfig::default() };
+    let (resolver, pebble) = dns_and_ca(sandbox, &pebble_config).await?;
+    let ca = AcmeProxy::start(&pebble).await?;
+    configure(&ca);
+    let setup = AcmeSetup::with_dns_and_ca(
+        sandbox,
+        (resolver, pebble),
+        AcmeOptions { pebble_config, ..AcmeOptions::default() },
+    )
+    .await?;
+    Ok((setup, ca))
 }

@@ -1,37 +1,37 @@
-//! What most stories of the dataplane begin with: a gateway fed from a file, and its authority.
+//! What most scenarios of the dataplane begin with: a gateway setup from a file, and its authority.
 
 use anyhow::Result;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::client::Client;
 use webgateway_tests::feed_file::FeedFile;
-use webgateway_tests::gateway::{Gateway, Setup};
+use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::sandbox::Sandbox;
 
 /// A gateway without a controlplane.
-pub(crate) struct Standalone {
+pub(crate) struct StandaloneSetup {
     pub(crate) authority: Authority,
     pub(crate) file: FeedFile,
     pub(crate) gateway: Gateway,
 }
 
-impl Standalone {
+impl StandaloneSetup {
     /// Starts one with these routes.
     pub(crate) async fn start(sandbox: &Sandbox, routes: impl FnOnce(&mut FeedFile)) -> Result<Self> {
-        Self::start_with(sandbox, routes, |setup| setup).await
+        Self::start_with(sandbox, routes, |config| config).await
     }
 
     /// The same with more configuration.
     pub(crate) async fn start_with(
         sandbox: &Sandbox,
         routes: impl FnOnce(&mut FeedFile),
-        setup: impl FnOnce(Setup) -> Setup,
+        config: impl FnOnce(GatewayConfig) -> GatewayConfig,
     ) -> Result<Self> {
         let authority = Authority::new()?;
         let base = authority.issue(&["gw.example", "*.gw.example"])?;
         let mut file = FeedFile::new(&sandbox.path("feed.json"), &base);
         routes(&mut file);
-        let from_file = Setup::from_file(file.write()?, authority.root());
-        let gateway = Gateway::start(sandbox, &setup(from_file)).await?;
+        let from_file = GatewayConfig::from_file(file.write()?, authority.root());
+        let gateway = Gateway::start(sandbox, &config(from_file)).await?;
         Ok(Self { authority, file, gateway })
     }
 
@@ -42,8 +42,8 @@ impl Standalone {
         self.gateway.reload()
     }
 
-    /// A visitor.
-    pub(crate) fn visitor(&self) -> Result<Client> {
-        self.gateway.visitor()
+    /// A client.
+    pub(crate) fn client(&self) -> Result<Client> {
+        self.gateway.client()
     }
 }
