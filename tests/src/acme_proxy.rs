@@ -1,5 +1,5 @@
-//! A CA that does what this pebble cannot: it stands before one, passes everything on, and deviates where a scenario
-//! says so (fewer challenges, refusals with Retry-After, renewal information, a conflict over `replaces`).
+//! An ACME proxy before pebble that forwards every request and deviates where a scenario
+//! says so (fewer challenges, errors with Retry-After, renewal information, a conflict over `replaces`).
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,42 +24,42 @@ use tokio_rustls::TlsAcceptor;
 use crate::client::Client;
 use crate::pebble::{PORT, Pebble};
 
-/// The port of the pebble behind it: [`crate::pebble::PebbleConfig::port`].
+/// The port of the pebble behind the proxy: [`crate::pebble::PebbleConfig::port`].
 pub const BEHIND: u16 = 14001;
 const RENEWAL: &str = "/renewal-info";
 /// Pebble's path for new orders.
 pub const NEW_ORDER: &str = "/order-plz";
 
-/// A running CA; dropping it ends it.
+/// A running proxy; dropping it stops it.
 #[derive(Debug)]
 pub struct AcmeProxy {
     state: Arc<Mutex<State>>,
     _server: JoinSet<()>,
 }
 
-/// A refusal of one request (RFC 7807, RFC 8555 §6.7).
+/// An error response to one request (RFC 7807, RFC 8555 §6.7).
 #[derive(Debug, Clone)]
 pub struct AcmeProblem {
-    /// What its path begins with.
+    /// The prefix of the request's path.
     pub path: &'static str,
-    /// Whether only an order that replaces another is refused.
+    /// True to refuse only orders that replace another certificate.
     pub only_replacing: bool,
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
     /// The last part of the problem's type, such as `rateLimited`.
     pub kind: &'static str,
-    /// In its own words.
+    /// The text for people.
     pub detail: &'static str,
     /// Retry-After, in seconds.
     pub retry_after: Option<u32>,
 }
 
-/// A request that came, in the order in which they came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct AcmeRequest {
-    /// Its path.
+    /// The path of the request.
     pub path: String,
-    /// The payload of its JWS; null if it has none.
+    /// The payload of the JWS; null if there is none.
     pub payload: Value,
 }
 
@@ -73,7 +73,7 @@ struct State {
 }
 
 impl AcmeProxy {
-    /// Starts one before this pebble, which listens on [`BEHIND`].
+    /// Starts a proxy before this pebble, which listens on [`BEHIND`].
     pub async fn start(pebble: &Pebble) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await?;
         let acceptor = TlsAcceptor::from(pebble.api().issue(&["localhost"])?.server(&["http/1.1"])?);
@@ -84,22 +84,22 @@ impl AcmeProxy {
         Ok(Self { state, _server: server })
     }
 
-    /// Offers this challenge alone from now on.
+    /// Offers only this type of challenge from now on.
     pub fn offer_only(&self, challenge: &'static str) {
         lock(&self.state).only = Some(challenge);
     }
 
-    /// Refuses the next request that fits; several refusals are used up one after the other.
+    /// Refuses the next request that matches; each call refuses one request.
     pub fn refuse_next(&self, refusal: AcmeProblem) {
         lock(&self.state).refusals.push(refusal);
     }
 
-    /// Wants every certificate renewed within this window (RFC 9773; RFC 3339 times) from now on.
+    /// Suggests this renewal window for every certificate from now on (RFC 9773; RFC 3339 times).
     pub fn set_renewal_window(&self, start: String, end: String) {
         lock(&self.state).window = Some((start, end));
     }
 
-    /// The requests to paths that begin so.
+    /// Returns the received requests whose path has this prefix, in order.
     #[must_use]
     pub fn requests(&self, path: &str) -> Vec<AcmeRequest> {
         lock(&self.state).seen.iter().filter(|seen| seen.path.starts_with(path)).cloned().collect()
@@ -107,7 +107,7 @@ impl AcmeProxy {
 }
 
 impl State {
-    /// What is answered in pebble's place.
+    /// Returns the response that replaces pebble's, if any.
     fn deviate(&mut self, seen: &AcmeRequest) -> Option<Response<Full<Bytes>>> {
         let refused = |refusal: &AcmeProblem| {
             seen.path.starts_with(refusal.path)
@@ -124,7 +124,7 @@ impl State {
         Some(response)
     }
 
-    /// Changes what pebble answered.
+    /// Changes the body of pebble's response.
     fn amend(&self, path: &str, body: Bytes) -> Bytes {
         let Ok(mut value) = serde_json::from_slice::<Value>(&body) else { return body };
         if path == "/dir" && self.window.is_some() {
@@ -152,7 +152,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<S
                 };
                 Ok::<_, Infallible>(answer(request, &state, &behind).await.unwrap_or_else(failed))
             });
-            // A client that goes away is its own affair.
+            // A client may disconnect at any time.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
         while connections.try_join_next().is_some() {}
@@ -189,7 +189,7 @@ async fn answer(
     Ok(response)
 }
 
-/// What a JWS says (RFC 7515, flattened).
+/// Returns the payload of a JWS in the flattened serialization (RFC 7515 §7.2.2).
 fn payload(body: &[u8]) -> Option<Value> {
     let jws: Value = serde_json::from_slice(body).ok()?;
     let bytes = URL_SAFE_NO_PAD.decode(jws["payload"].as_str()?).ok()?;

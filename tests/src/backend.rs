@@ -1,4 +1,4 @@
-//! Backends: an HTTP server that does what the path says, and raw ones that misbehave.
+//! Backends: an HTTP server whose responses depend on the path, and raw TCP servers that misbehave.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -44,30 +44,30 @@ struct Counters {
     requests: AtomicU64,
 }
 
-/// What a [`Backend::raw`] does with each connection after the first bytes came.
+/// The behaviour of a [`Backend::raw`] on each connection after the first bytes arrived.
 #[derive(Debug, Clone)]
 pub enum RawBehaviour {
-    /// Answers these bytes and closes.
+    /// Sends these bytes and closes.
     Respond(Vec<u8>),
-    /// Answers these bytes and resets.
+    /// Sends these bytes and resets.
     RespondAndReset(Vec<u8>),
-    /// Answers these bytes and goes on reading.
+    /// Sends these bytes and goes on reading.
     RespondAndRead(Vec<u8>),
-    /// Answers these bytes to as many requests, reads one more and closes without a word.
+    /// Sends these bytes in response to this many requests, reads one more and closes without a response.
     RespondTimes(Vec<u8>, u64),
-    /// Closes without a word.
+    /// Closes without a response.
     Close,
-    /// Says every byte back, until the other side's end, then says `bye` and ends.
+    /// Echoes every byte until the peer's FIN, then sends `bye` and closes.
     Echo,
-    /// Reads and never answers.
+    /// Reads and never responds.
     Silence,
 }
 
 impl Backend {
-    /// An HTTP/1.1 server. Its paths:
+    /// Starts an HTTP/1.1 server. Its paths:
     ///
-    /// `/slow/<ms>` answers late · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
-    /// [`number_at`] its place · `/break` breaks off after
+    /// `/slow/<ms>` a delayed response · `/stream/<n>` n chunks · `/bytes/<n>` n bytes · `/numbers/<n>` n bytes, each
+    /// [`number_at`] its offset · `/break` a body that breaks off after
     /// one chunk · `/status/<code>` · `/trailers` · `/ws` a WebSocket that echoes, `/ws/<ms>` one that opens late ·
     /// any other: the request, as JSON `{backend, method, target, headers: [[name, value]], body}`. All of them also
     /// below `/.well-known/acme-challenge`.
@@ -75,7 +75,7 @@ impl Backend {
         Self::serve(address, move |stream, counters| http(stream, address, counters)).await
     }
 
-    /// The same behind TLS of its own.
+    /// Starts the same server with TLS.
     pub async fn https(address: SocketAddr, config: Arc<ServerConfig>) -> Result<Self> {
         let acceptor = TlsAcceptor::from(config);
         Self::serve(address, move |stream, counters| {
@@ -89,11 +89,11 @@ impl Backend {
         .await
     }
 
-    /// One that speaks no protocol.
+    /// Starts a TCP server that speaks no protocol.
     pub async fn raw(address: SocketAddr, behaviour: RawBehaviour) -> Result<Self> {
         Self::serve(address, move |stream, counters| {
             let behaviour = behaviour.clone();
-            // A connection that is cut under it is what it is for.
+            // Broken connections are expected.
             async move { drop(misbehave(stream, &behaviour, &counters).await) }
         })
         .await
@@ -127,32 +127,32 @@ impl Backend {
         Ok(Self { address, counters, _server: server })
     }
 
-    /// Where it listens.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.counters.connections.load(Ordering::SeqCst)
     }
 
-    /// How many of them are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.counters.open.load(Ordering::SeqCst)
     }
 
-    /// How many requests it has read the head of.
+    /// Returns the number of requests of which the head was read.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.counters.requests.load(Ordering::SeqCst)
     }
 }
 
-/// A port that neither accepts nor refuses: its queue is full, so that a connection attempt hangs.
+/// A port that neither accepts nor refuses connections: its queue is full, so that connection attempts hang.
 #[derive(Debug)]
 pub struct BlackHole {
     address: SocketAddr,
@@ -161,7 +161,7 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// Fills the queue of a listener that never accepts.
+    /// Starts a listener that never accepts, and fills its queue.
     pub fn at(address: SocketAddr) -> Result<Self> {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         listener.bind(&address.into())?;
@@ -177,7 +177,7 @@ impl BlackHole {
         Ok(Self { address, _listener: listener, _queued: queued })
     }
 
-    /// Where it swallows.
+    /// Returns the address that connection attempts hang at.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -294,10 +294,10 @@ fn frames(frames: Vec<std::io::Result<Frame<Bytes>>>) -> Body {
     BodyExt::boxed(StreamBody::new(stream::iter(frames)))
 }
 
-/// What stands at a place of the body of `/numbers/<n>`: no two neighbouring 64 KiB are the same.
+/// Returns the byte at an offset of the body of `/numbers/<n>`. No two neighbouring 64 KiB are the same.
 #[must_use]
 pub fn number_at(place: usize) -> u8 {
-    // The last byte of the sum is what is wanted.
+    // The cast keeps the last byte, as intended.
     (place ^ (place >> 8) ^ (place >> 16)) as u8
 }
 
@@ -329,7 +329,7 @@ fn broken() -> Body {
         match n {
             0 => Some((Ok(Frame::data(Bytes::from_static(b"half"))), 1)),
             1 => {
-                // The first half is on its way by then.
+                // The pause lets the first half be sent.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Some((Err(std::io::Error::other("broken off")), 2))
             }

@@ -20,12 +20,12 @@ const BINARY: &str = "webgateway-controlplane";
 const START: Duration = Duration::from_secs(30);
 const RPC: &str = "127.0.0.1:8080";
 
-/// How a controlplane is configured.
+/// The configuration of a controlplane.
 #[derive(Debug, Clone)]
 pub struct ControlplaneConfig {
     /// `public_ip`, as TOML.
     pub public_ip: String,
-    /// Its log level.
+    /// The log level.
     pub log_level: &'static str,
     /// More top-level keys.
     pub top: String,
@@ -33,19 +33,19 @@ pub struct ControlplaneConfig {
     pub feed: String,
     /// More keys of `[dns]`.
     pub dns: String,
-    /// Where nodes from afar come in: none if it is empty.
+    /// The listen address for remote nodes; none if it is empty.
     pub remote: String,
     /// `[certificates]` and `[acme]`.
     pub certificates: String,
-    /// Lines of shell before it, in its own process.
+    /// Lines of shell to run before, in the same process.
     pub shell: Option<String>,
-    /// More variables of its environment.
+    /// Additional environment variables.
     pub environment: Vec<(&'static str, String)>,
-    /// Who holds its sockets and starts it, if it is not the scenario itself.
+    /// The service manager that holds the sockets and starts the process; `None` to start it directly.
     pub service: Option<Arc<Systemd>>,
 }
 
-/// A controlplane whose state is in the sandbox's directory: one that is killed can be started again.
+/// A running controlplane. Its state is in the sandbox, so that it can be started again.
 #[derive(Debug)]
 pub struct Controlplane {
     process: Process,
@@ -70,12 +70,12 @@ impl Default for ControlplaneConfig {
 }
 
 impl Controlplane {
-    /// Starts one and waits until its API answers.
+    /// Starts a controlplane and waits until its API responds.
     pub async fn start(sandbox: &Sandbox) -> Result<Self> {
         Self::start_with(sandbox, "").await
     }
 
-    /// The same with more configuration: top-level TOML keys.
+    /// Starts a controlplane with more top-level TOML keys.
     pub async fn start_with(sandbox: &Sandbox, more: &str) -> Result<Self> {
         Self::start_on(sandbox, &ControlplaneConfig { top: more.to_owned(), ..ControlplaneConfig::default() })
             .await
@@ -93,7 +93,7 @@ impl Controlplane {
         Ok(controlplane)
     }
 
-    /// Starts one without waiting.
+    /// Starts the process without waiting until it is ready.
     pub fn start_unready(sandbox: &Sandbox, more: &str) -> Result<Self> {
         Self::start_unready_on(
             sandbox,
@@ -137,47 +137,47 @@ impl Controlplane {
         Ok(Self { process, state })
     }
 
-    /// Where the API listens.
+    /// Returns the listen address of the API.
     pub fn rpc(&self) -> Result<SocketAddr> {
         Ok(RPC.parse()?)
     }
 
-    /// The URL of the API.
+    /// Returns the URL of the API.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{RPC}/rpc")
     }
 
-    /// The directory of the public keys.
+    /// Returns the directory of the public keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.state.join("keys")
     }
 
-    /// The database.
+    /// Returns the path of the database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.state.join("gateway.db")
     }
 
-    /// The socket of the feed.
+    /// Returns the path of the feed's socket.
     #[must_use]
     pub fn feed(&self) -> PathBuf {
         self.state.join("feed.sock")
     }
 
-    /// The root of its `internal` authority, PEM.
+    /// Returns the root certificate of the `internal` authority, PEM.
     pub async fn root(&self) -> Result<String> {
         let path = self.state.join("internal-ca.pem");
         eventually("the authority has a root", START, async || Ok(fs::read_to_string(&path)?)).await
     }
 
-    /// How a gateway is fed by it.
+    /// Returns the configuration of a gateway that is fed by this controlplane.
     pub async fn gateway_config(&self) -> Result<GatewayConfig> {
         Ok(GatewayConfig::from_socket(&self.feed(), &self.root().await?))
     }
 
-    /// The binary.
+    /// Returns the process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }

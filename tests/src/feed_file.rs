@@ -1,4 +1,4 @@
-//! The file a dataplane can be fed from instead of a controlplane.
+//! A file that feeds a dataplane without a controlplane.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::authority::IssuedCertificate;
 
-/// The base domain of every scenario.
+/// The base domain of all scenarios.
 pub const BASE_DOMAIN: &str = "gw.example";
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug)]
 pub struct FeedFile {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct FeedFile {
 }
 
 impl FeedFile {
-    /// One without routes, with a certificate for the base domain and its wildcard.
+    /// Creates a file without routes, with a certificate for the base domain and its wildcard.
     #[must_use]
     pub fn new(path: &Path, base: &IssuedCertificate) -> Self {
         let mut file = Self {
@@ -67,13 +67,13 @@ impl FeedFile {
         self
     }
 
-    /// Takes the route of this host away.
+    /// Removes the route of this host.
     pub fn remove_route(&mut self, host: &str) -> &mut Self {
         self.routes.retain(|route| route["host"] != host);
         self
     }
 
-    /// Points the route of this host elsewhere; its id stays.
+    /// Replaces the backends of this host's route; its id stays.
     pub fn set_backends(&mut self, host: &str, backends: &[SocketAddr]) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["backends"] = backends.iter().map(SocketAddr::to_string).collect();
@@ -81,7 +81,7 @@ impl FeedFile {
         self
     }
 
-    /// Changes how the route of this host chooses a backend.
+    /// Sets the balancing policy of this host's route.
     pub fn set_balance(&mut self, host: &str, balance: &str) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["balance"] = balance.into();
@@ -89,7 +89,7 @@ impl FeedFile {
         self
     }
 
-    /// Has the backends of this host's route checked.
+    /// Sets the health check of this host's route.
     pub fn set_health_check(&mut self, host: &str, check: Value) -> &mut Self {
         for route in self.routes.iter_mut().filter(|route| route["host"] == host) {
             route["health"] = check.clone();
@@ -97,7 +97,7 @@ impl FeedFile {
         self
     }
 
-    /// Writes it, as the next version.
+    /// Writes the file as the next version.
     pub fn write(&mut self) -> Result<&Path> {
         self.version += 1;
         let content = json!({
@@ -106,7 +106,7 @@ impl FeedFile {
             "certificates": self.certificates,
             "routes": self.routes,
         });
-        // A reader sees the old file or the new one, never half of one.
+        // The rename is atomic, so that a reader sees the old file or the new one.
         let unfinished = self.path.with_extension("new");
         std::fs::write(&unfinished, content.to_string())?;
         std::fs::rename(&unfinished, &self.path)?;

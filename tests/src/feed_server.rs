@@ -1,4 +1,4 @@
-//! A controlplane's end of the feed that says what a scenario wants, right or wrong.
+//! A simulated controlplane's feed server that sends the messages of a scenario, valid or not.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::feed_file::BASE_DOMAIN;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A listener; dropping it ends every stream.
+/// A running feed server; dropping it ends every stream.
 #[derive(Debug)]
 pub struct FeedServer {
     path: PathBuf,
@@ -33,17 +33,17 @@ pub struct FeedServer {
     _server: JoinSet<()>,
 }
 
-/// One node's stream, after its Hello.
+/// The stream of one node, after its Hello.
 #[derive(Debug)]
 pub struct Subscription {
-    /// How it introduced itself.
+    /// The node's Hello.
     pub hello: wire::Hello,
     from_node: Streaming<wire::NodeMessage>,
     to_node: mpsc::Sender<Result<wire::FeedMessage, Status>>,
 }
 
 impl FeedServer {
-    /// Listens on a socket.
+    /// Listens on a unix socket.
     pub fn listen(path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path)?;
         let (accepted, subscriptions) = mpsc::channel(8);
@@ -57,18 +57,18 @@ impl FeedServer {
         Ok(Self { path: path.to_owned(), subscriptions, refuses, _server: server })
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Refuses every further stream; calls are answered as before.
+    /// Refuses every further stream; calls get responses as before.
     pub fn refuse_streams(&self) {
         self.refuses.store(true, Ordering::SeqCst);
     }
 
-    /// The next node that subscribes.
+    /// Waits for the next node that subscribes.
     pub async fn next_subscription(&mut self) -> Result<Subscription> {
         let next = timeout(TIMEOUT, self.subscriptions.recv()).await.context("no node subscribes")?;
         next.context("the server is gone")
@@ -84,7 +84,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// What the node says to a batch: the resources it rejects, and the version it acknowledges.
+    /// Waits for the acknowledgement of a batch; returns the rejected resources and the acknowledged version.
     pub async fn answer(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
         let mut rejects = Vec::new();
         loop {
@@ -96,7 +96,7 @@ impl Subscription {
             }
         }
     }
-    /// Waits until the node says so of itself.
+    /// Waits until the node reports this draining status.
     pub async fn wait_for_draining(&mut self, drains: bool) -> Result<()> {
         loop {
             let message = timeout(TIMEOUT, self.from_node.message()).await.context("no status")??;
@@ -149,38 +149,38 @@ impl Feed for FeedService {
     }
 }
 
-/// `Begin`.
+/// Returns a `Begin` message.
 #[must_use]
 pub fn begin(kind: wire::begin::Kind) -> wire::feed_message::Message {
     wire::feed_message::Message::Begin(wire::Begin { kind: kind.into() })
 }
 
-/// `End` of the epoch `scenario`.
+/// Returns an `End` message of the epoch `scenario`.
 #[must_use]
 pub fn end(version: u64) -> wire::feed_message::Message {
     wire::feed_message::Message::End(wire::End { epoch: "scenario".into(), version })
 }
 
-/// `Put`.
+/// Returns a `Put` message.
 #[must_use]
 pub fn put(name: &str, kind: Option<wire::resource::Kind>) -> wire::feed_message::Message {
     let resource = Some(wire::Resource { name: name.to_owned(), kind });
     wire::feed_message::Message::Put(wire::Put { resource })
 }
 
-/// `Remove`.
+/// Returns a `Remove` message.
 #[must_use]
 pub fn remove(id: Uuid, at_once: bool) -> wire::feed_message::Message {
     wire::feed_message::Message::Remove(wire::Remove { name: format!("route/{id}"), at_once })
 }
 
-/// A terminated route.
+/// Returns a `Put` message of a terminated route.
 #[must_use]
 pub fn route(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
     route_of(wire::Mode::Terminate, id, host, backend)
 }
 
-/// A passthrough route.
+/// Returns a `Put` message of a passthrough route.
 #[must_use]
 pub fn passthrough(id: Uuid, host: &str, backend: SocketAddr) -> wire::feed_message::Message {
     route_of(wire::Mode::Passthrough, id, host, backend)
@@ -197,7 +197,7 @@ fn route_of(mode: wire::Mode, id: Uuid, host: &str, backend: SocketAddr) -> wire
     put(&format!("route/{id}"), Some(wire::resource::Kind::Route(route)))
 }
 
-/// The same route, with an option that no node knows: to its controlplane, each node is an old one.
+/// Adds an option that no node knows to a route, as a newer controlplane would.
 #[must_use]
 pub fn with_required_option(
     option: &str,
@@ -211,7 +211,7 @@ pub fn with_required_option(
     route
 }
 
-/// The settings of every scenario, and a certificate for the base domain and its wildcard.
+/// Returns the settings of all scenarios, and a certificate for the base domain and its wildcard.
 pub fn base_resources(base: &IssuedCertificate) -> Result<[wire::feed_message::Message; 2]> {
     let settings = wire::Settings {
         base_domain: BASE_DOMAIN.into(),
@@ -224,7 +224,7 @@ pub fn base_resources(base: &IssuedCertificate) -> Result<[wire::feed_message::M
     ])
 }
 
-/// A certificate.
+/// Returns a `Put` message of a certificate.
 pub fn certificate(
     id: &str,
     names: &[&str],

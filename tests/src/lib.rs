@@ -1,6 +1,6 @@
-//! The harness of the scenarios and of `make dev`: the real binaries, real backends, real clients.
+//! The harness of the scenarios, `make dev` and the benchmarks: the real binaries, real backends and real clients.
 //!
-//! Leaf first; a module imports only what stands before it.
+//! The dependency order of the modules is in `tests/layers/order.rs`.
 
 pub mod acme_proxy;
 pub mod authority;

@@ -1,4 +1,4 @@
-//! Clients who never stop: every one of their requests has to succeed.
+//! Continuous load by clients whose requests all have to succeed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use crate::wait::eventually;
 
-/// The most different failures that are shown.
+/// The maximum number of different failures in an error.
 const SHOWN: usize = 10;
 
-/// A load; dropping it ends it.
+/// A running load; dropping it stops it.
 #[derive(Debug, Default)]
 pub struct Load {
     clients: JoinSet<()>,
     counters: Arc<LoadCounters>,
 }
 
-/// What became of the requests.
+/// The counters of the requests.
 #[derive(Debug, Default)]
 pub struct LoadCounters {
     answered: AtomicU64,
@@ -30,7 +30,7 @@ pub struct LoadCounters {
 }
 
 impl Load {
-    /// One more client, who makes requests one after the other, each by calling `request`.
+    /// Adds a client that sends requests one after the other, each by calling `request`.
     pub fn add_client<V>(&mut self, mut client: V, request: impl AsyncFn(&mut V) -> Result<()> + 'static)
     where
         V: 'static,
@@ -44,7 +44,7 @@ impl Load {
                     Err(error) => {
                         let mut failed = counters.failed.lock().unwrap_or_else(PoisonError::into_inner);
                         failed.push(format!("{error:#}"));
-                        // Whoever fails at once shall not fill the memory.
+                        // A client that always fails must not fill the memory.
                         if failed.len() > 100 {
                             return;
                         }
@@ -57,7 +57,7 @@ impl Load {
         });
     }
 
-    /// Waits until `more` requests more have been answered.
+    /// Waits until `more` further requests have succeeded.
     pub async fn wait_for_more(&self, more: u64) -> Result<()> {
         let goal = self.counters.answered.load(Ordering::Relaxed) + more;
         eventually("the load goes on", Duration::from_secs(30), async || {
@@ -68,8 +68,9 @@ impl Load {
         .await
     }
 
-    /// Lets each client finish its request, and fails if one ever failed; else how many there were, and how many
-    /// milliseconds the slowest took.
+    /// Waits for each client's current request and fails if any request failed; otherwise returns the number of
+    /// requests and the
+    /// longest duration, in milliseconds.
     pub async fn end(mut self) -> Result<(u64, u64)> {
         self.counters.over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {

@@ -1,4 +1,4 @@
-//! Network namespaces: every scenario has a loopback of its own, with overlay addresses on it.
+//! Network namespaces: each scenario has a loopback of its own with overlay addresses.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,14 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
 
-/// How many overlay addresses a scenario can bind to: `400::1` to `400::20`.
+/// The number of overlay addresses that a scenario can bind to: `400::1` to `400::20`.
 const ADDRESSES: u16 = 0x20;
 
 const WHAT_TO_DO: &str = "the scenarios need a network namespace of their own: run them as root, or allow \
     unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
     and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)";
 
-/// Makes [`enter`] possible. Call it first in `main`: a process with threads cannot enter a user namespace.
+/// Prepares for [`enter`]. Call this first in `main`: a process with threads cannot enter a user namespace.
 pub fn prepare() -> Result<()> {
     if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
         return Ok(());
@@ -29,15 +29,15 @@ pub fn prepare() -> Result<()> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(WHAT_TO_DO)
 }
 
-/// Takes the `n`th overlay address away: what is sent to it from now on is lost, and nothing says so.
+/// Removes the `n`th overlay address: packets to it are dropped silently.
 pub fn remove_address(n: u16) -> Result<()> {
     let address = address(n);
     ip(&format!("addr del {address}/7 dev lo\nroute add blackhole {address}/128 table local\n"))
 }
 
-/// Puts this thread, and whatever it starts from now on, into a fresh namespace.
+/// Moves this thread, and the processes and threads that it starts, into a new namespace.
 ///
-/// Every address of `400::/7` is local there: those of [`overlay`] can be bound, the others refuse.
+/// Every address of `400::/7` is local there: those of [`overlay`] can be bound, others refuse connections.
 pub fn enter() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context(WHAT_TO_DO)?;
     let mut batch = String::from("link set lo up\nroute add local 400::/7 dev lo\n");
@@ -67,7 +67,7 @@ fn ip(batch: &str) -> Result<()> {
     Ok(())
 }
 
-/// The `n`th overlay address of the scenario (1 to 32) with this port.
+/// Returns the `n`th overlay address of the scenario (1 to 32) with this port.
 #[must_use]
 pub fn overlay(n: u16, port: u16) -> SocketAddr {
     assert!((1..=ADDRESSES).contains(&n), "a scenario has {ADDRESSES} overlay addresses");

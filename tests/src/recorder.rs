@@ -1,4 +1,4 @@
-//! A backend that records each request to the byte, and answers with the bytes that its path was given.
+//! A backend that records each request byte by byte, and responds with bytes that were set for its path.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ struct State {
     connections: usize,
 }
 
-/// A request as it was received.
+/// A recorded request.
 #[derive(Debug, Clone, Default)]
 pub struct RecordedRequest {
     /// The request line and the fields, as they were sent.
@@ -49,7 +49,7 @@ impl RecordedRequest {
 }
 
 impl Recorder {
-    /// Listens on `address`; a path without an answer of its own is answered with an empty 200.
+    /// Listens on `address`; a path without a response of its own gets an empty 200.
     pub async fn start(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("recorder on {address}"))?;
         let address = listener.local_addr()?;
@@ -61,20 +61,20 @@ impl Recorder {
             while let Ok((stream, _)) = listener.accept().await {
                 lock(&shared).connections += 1;
                 let state = Arc::clone(&shared);
-                // A connection that is cut, or misframed, ends here; what came before it is recorded.
+                // A connection that is cut or misframed ends here; earlier requests are recorded.
                 connections.spawn(async move { drop(serve(stream, &state).await) });
             }
         });
         Ok(Self { address, state, _server: server })
     }
 
-    /// The address it listens on.
+    /// Returns the listen address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers requests for `target` with these bytes, and closes after an answer that says `Connection: close`.
+    /// Sets the response to requests for `target`; a response with `Connection: close` ends the connection.
     pub fn answer(&self, target: &str, bytes: impl Into<Vec<u8>>) {
         lock(&self.state).answers.insert(target.to_owned(), bytes.into());
     }

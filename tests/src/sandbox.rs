@@ -1,4 +1,4 @@
-//! What one scenario has for itself: a directory, whose logs are shown if the scenario fails.
+//! A scenario's own directory, whose logs are shown if the scenario fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,31 +16,31 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty one.
+    /// Creates an empty directory.
     pub fn new() -> Result<Self> {
         Ok(Self { dir: tempfile::Builder::new().prefix("webgateway-").tempdir()? })
     }
 
-    /// The directory.
+    /// Returns the directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A path in it.
+    /// Returns a path in the directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Writes a file in it and returns its path.
+    /// Writes a file in the directory and returns its path.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.path(name);
         fs::write(&path, content)?;
         Ok(path)
     }
 
-    /// Fails if a log tells of a panic or shows a private key, which holds for every scenario.
+    /// Fails if a log has a panic or a private key, which no scenario allows.
     pub fn check_logs(&self) -> Result<()> {
         for path in logs_in(self.dir.path()) {
             let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
@@ -51,7 +51,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The last lines of every log in it.
+    /// Returns the last lines of every log.
     #[must_use]
     pub fn logs(&self) -> String {
         let mut shown = String::new();

@@ -1,4 +1,4 @@
-//! Runs scenarios: each in a namespace and a directory of its own, with its logs if it fails.
+//! Runs scenarios, each in its own network namespace and directory; the logs of failed ones are shown.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,12 @@ pub use libtest_mimic::Trial;
 use crate::sandbox::Sandbox;
 use crate::{netns, process};
 
-/// No scenario takes longer, in seconds, unless the variable says so.
+/// The timeout of a scenario, in seconds, unless the environment variable sets another one.
 const LIMIT: u64 = 120;
 const LIMIT_VARIABLE: &str = "WEBGATEWAY_SCENARIO_LIMIT";
 
-/// Lists scenarios, `async fn(Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc finds those forgotten.
+/// Lists scenarios, `async fn(&Sandbox) -> anyhow::Result<()>`, as `pub(crate) fn scenarios()`; rustc warns of unlisted
+/// ones.
 #[macro_export]
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
@@ -26,7 +27,7 @@ macro_rules! scenarios {
     };
 }
 
-/// One scenario as a test.
+/// Wraps one scenario as a test.
 pub fn trial<F>(module: &str, name: &str, scenario: F) -> Trial
 where
     F: AsyncFnOnce(&Sandbox) -> Result<()> + Send + 'static,
@@ -35,7 +36,7 @@ where
     Trial::test(format!("{module}::{name}"), move || run(scenario).map_err(Failed::from))
 }
 
-/// The `main` of a binary of scenarios.
+/// Runs a binary of scenarios.
 pub fn main(scenarios: Vec<Trial>) -> Result<()> {
     process::trampoline()?;
     let args = Arguments::from_args();

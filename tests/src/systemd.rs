@@ -1,4 +1,4 @@
-//! Plays systemd: holds sockets for what it starts, and hears what that says of itself (sd_notify(3)).
+//! A simulated systemd: passes sockets to services and receives their notifications (sd_notify(3)).
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use socket2::{Domain, Socket, Type};
 use crate::process::{MAX_SOCKETS, Process};
 use crate::sandbox::Sandbox;
 
-/// How long a service may be silent, in microseconds: it speaks three times within it.
+/// The watchdog interval, in microseconds; services notify three times within it.
 const WATCHDOG_USEC: &str = "900000";
 
-/// One service's manager. Its sockets stay open whatever becomes of the service.
+/// The manager of one service. Its sockets stay open when the service ends.
 #[derive(Debug)]
 pub struct Systemd {
     sockets: Vec<(String, OwnedFd)>,
@@ -26,7 +26,7 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// One without sockets.
+    /// Creates a manager without sockets.
     pub fn new(sandbox: &Sandbox, service: &str) -> Result<Self> {
         let path = sandbox.path(&format!("{service}.notify"));
         let notify = UnixDatagram::bind(&path)?;
@@ -34,7 +34,7 @@ impl Systemd {
         Ok(Self { sockets: Vec::new(), notify, path, said: Mutex::default() })
     }
 
-    /// Listens with TCP, as `ListenStream=` with `ReusePort=yes` does.
+    /// Adds a TCP socket, as `ListenStream=` with `ReusePort=yes` does.
     pub fn tcp(mut self, name: &str, address: &str) -> Result<Self> {
         let address: SocketAddr = address.parse()?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -53,7 +53,7 @@ impl Systemd {
         Ok(self)
     }
 
-    /// Starts the service's process with its sockets.
+    /// Starts the service's process with the sockets.
     pub fn start(&self, binary: &str, args: &[&str], log: &Path) -> Result<Process> {
         ensure!(self.sockets.len() <= MAX_SOCKETS, "more sockets than can be passed");
         let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
@@ -67,7 +67,7 @@ impl Systemd {
         Process::start_with_sockets((binary, args), &env, sockets?, log)
     }
 
-    /// How often a line with this beginning was said so far.
+    /// Returns the number of notifications so far that begin with this text.
     pub fn notifications(&self, beginning: &str) -> Result<usize> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = [0; 4096];

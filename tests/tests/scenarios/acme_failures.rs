@@ -1,4 +1,5 @@
-//! Certificates in spite of everything: a CA that refuses, is slow or unknown, and a controlplane that dies.
+//! Failures while certificates are ordered: a CA that refuses, is slow or is not trusted, and a controlplane that
+//! crashes.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ async fn killed_at_every_step_the_order_is_finished_and_not_repeated(sandbox: &S
     setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
     let (mut orders, mut kills) = (None, 0);
     for (step, path) in steps.into_iter().enumerate() {
-        // What was finished before the last kill is not asked for again.
+        // Steps that were finished before the last kill are not repeated.
         let asked = eventually(path, Duration::from_secs(2), async || {
             ensure!(ca.requests(path).len() > before[step]);
             Ok(())
@@ -96,7 +97,7 @@ async fn killed_at_every_step_the_order_is_finished_and_not_repeated(sandbox: &S
         }
         setup.controlplane.process().kill()?;
         kills += 1;
-        // From here on the order is known: it was asked for what it needs.
+        // The order is stored by now: the CA was asked for its authorizations.
         if path == "/authZ/" {
             orders = Some(ca.requests(NEW_ORDER).len());
         }
@@ -129,7 +130,7 @@ async fn too_many_requests_are_waited_out(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// When the next attempt is due, in Unix seconds.
+/// Returns the time of the next attempt, in Unix seconds.
 fn due(seen: &Value) -> Result<i64> {
     let next = seen["next_attempt"].as_str().context("no next attempt")?;
     Ok(OffsetDateTime::parse(next, &Rfc3339)?.unix_timestamp())
@@ -205,7 +206,7 @@ async fn a_suspended_owner_costs_no_order(sandbox: &Sandbox) -> Result<()> {
     setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
     setup.admin.gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
     setup.point_to_gateway(OWN)?;
-    // Another's host is seen to meanwhile: so was hers, if it was to be.
+    // By the time another owner's host has a certificate, an order for alice's host would have been placed too.
     setup.point_to_gateway("admin.example.org")?;
     setup.admin.create_route("-f admin.example.org -b [400::1]:8080").await?;
     setup.wait_for_status("admin.example.org", 200).await?;

@@ -1,4 +1,4 @@
-//! A file says which routes there shall be, and gwctl makes it so.
+//! `gwctl apply`: the routes become those of a file.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn on_a_terminal_it_asks(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// A new name for a route is a creation and a deletion.
+/// Renaming a route in the file is planned as a creation and a deletion.
 async fn nothing_is_deleted_where_what_comes_in_its_place_failed(sandbox: &Sandbox) -> Result<()> {
     let (controlplane, alice) = alice(sandbox).await?;
     let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;

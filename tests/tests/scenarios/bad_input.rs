@@ -1,4 +1,4 @@
-//! What gwctl and the API refuse: one clear error that names what is wrong, and nothing is changed.
+//! Invalid input to gwctl and the API: one error names the wrong field or flag, and nothing changes.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};

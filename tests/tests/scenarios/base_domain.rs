@@ -1,4 +1,4 @@
-//! The base domain itself: the API and a short page, through the feed.
+//! Requests to the base domain: the API and the landing page, forwarded over the feed.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -57,7 +57,7 @@ async fn the_api_is_reached_from_outside(sandbox: &Sandbox) -> Result<()> {
 
 async fn gwctl_says_why_a_name_is_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
-    // Names are resolved by gwctl itself, and localhost leads to the gateway: it has no such name.
+    // gwctl resolves `localhost` to the gateway, which has no certificate for that name.
     let root = sandbox.write("root.pem", &setup.controlplane.root().await?)?.display().to_string();
     for url in ["https://localhost/rpc", "http://localhost/rpc"] {
         let args = ["-u", url, "health"].map(str::to_owned);
@@ -71,7 +71,7 @@ async fn what_was_signed_for_elsewhere_is_refused(sandbox: &Sandbox) -> Result<(
     let setup = FullSetup::start(sandbox).await?;
     let signer = Signer::for_user(&setup.alice)?;
     let body = call("routes.list", json!({})).to_string();
-    // A request captured on the way to another gateway.
+    // A request that was signed for another gateway and captured.
     let foreign = signer.post("https://other.example/rpc", &body, &SignatureParams::fresh())?;
     let (head, body) = foreign.into_parts();
     let mut api = setup.client()?.connect(BASE).await?;
@@ -91,7 +91,7 @@ async fn too_much_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Unsigned bodies of 70 MiB together, each without its last byte.
+/// Sends unsigned bodies of 70 MiB in total, each without its last byte.
 async fn bodies_that_never_end_keep_nobody_out(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let head = "POST /rpc HTTP/1.1\r\nhost: gw.example\r\ncontent-type: application/json\r\n";
@@ -101,7 +101,7 @@ async fn bodies_that_never_end_keep_nobody_out(sandbox: &Sandbox) -> Result<()> 
     let mut flood = Vec::new();
     for _ in 0..70 {
         let mut stream = setup.client()?.tls(BASE).await?;
-        // Those that give way to others are closed.
+        // The gateway closes some of them to admit other clients.
         let _ = stream.write_all(&bytes).await;
         flood.push(stream);
     }

@@ -1,4 +1,4 @@
-//! Certificates and time: what is not valid yet is kept until it is, and the node is not ready before.
+//! Validity periods: a certificate that is not valid yet is used once it is, and the node is not ready before.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 const NAMES: [&str; 2] = ["gw.example", "*.gw.example"];
-/// The time until a certificate begins: enough for a slow machine to see what is before it.
+/// The time until a certificate becomes valid; a slow machine must be able to check the state before.
 const AHEAD: Duration = Duration::from_secs(6);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// To the node, a clock that is behind is a certificate that is ahead.
+/// A node whose clock is slow sees a certificate that is not valid yet.
 async fn a_certificate_is_served_once_its_time_has_come(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let authority = Authority::new()?;
@@ -74,7 +74,7 @@ async fn the_one_before_serves_until_then(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// The client says what is wrong, by its own clock.
+/// The client detects the expiry by its own clock.
 async fn an_expired_one_is_served_rather_than_none(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let now = OffsetDateTime::now_utc();

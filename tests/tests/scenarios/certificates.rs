@@ -1,4 +1,4 @@
-//! Certificates from a real CA: from nothing, for hosts of one's own, by every way, against every adversity.
+//! Certificates from a real CA: for the base domain and custom hosts, with every kind of challenge.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn by_an_alias_into_our_zone(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
-    // The host itself leads elsewhere, such as to a CDN before us.
+    // The host itself points to another machine, such as a CDN in front of the gateway.
     setup.resolver.set_addresses(OWN, &["192.0.2.1".parse()?])?;
     let id = setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
     let target = eventually("it is said where the alias is to lead", Duration::from_secs(10), async || {

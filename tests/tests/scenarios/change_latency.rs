@@ -1,4 +1,4 @@
-//! How fast a change is: from `routes create` returning to the first good request, and what it disturbs.
+//! The latency from the response of `routes.create` to the first good request, and its effect on open connections.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::setup::full::FullSetup;
 
 scenarios![a_route_is_served_within_50_ms, a_change_with_1000_open_websockets];
 
-/// What the issue asks for; the median has to be within it, also on a machine that does other things.
+/// The maximum median, also on a machine with other load.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Creates a route and measures from the answer to the first good request over a warm connection.
+/// Creates a route and measures the time from the response to the first good request over a warm connection.
 async fn create_and_use(
     setup: &FullSetup,
     api: &mut Connection,

@@ -1,4 +1,4 @@
-//! MultiNodeSetup callers at once: one of them wins, and each is told the truth.
+//! Concurrent callers of the API: one of them wins, and each gets the right response.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -24,14 +24,15 @@ scenarios![
     many_claims_of_one_caller_are_each_answered_for_themselves,
 ];
 
-/// The `number`th caller, whose key the controlplane knows.
+/// Creates the `number`th caller, whose key the controlplane knows.
 fn caller(controlplane: &Controlplane, number: u8) -> Result<Signer> {
     let signer = Signer::from_seed([number; 32], &format!("caller{number}.pub"))?;
     signer.publish(&controlplane.keys())?;
     Ok(signer)
 }
 
-/// Sends each list of requests over a connection of its own, one after the other, all lists at once; every answer.
+/// Sends each list of requests one after the other over a connection of its own, all lists concurrently, and returns
+/// every response.
 async fn at_once(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec<Value>> {
     let start = Arc::new(Barrier::new(lists.len()));
     let mut callers = JoinSet::new();
@@ -53,7 +54,7 @@ async fn at_once(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec
     Ok(answers)
 }
 
-/// The answers that are results, and the errors of the others.
+/// Splits the responses into results and errors.
 fn sorted(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
     let results = answers.iter().map(|a| &a["result"]).filter(|r| !r.is_null());
     (results.collect(), answers.iter().map(|a| &a["error"]).filter(|e| !e.is_null()).collect())
@@ -139,7 +140,7 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Good ones, ones of a host that is taken, ones with bad backends, mixed: no failure is a neighbour's.
+/// Mixes valid claims, claims of a host that is taken, and claims with invalid backends: each fails or succeeds alone.
 async fn many_claims_of_one_caller_are_each_answered_for_themselves(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let (signer, url) = (caller(&controlplane, 1)?, controlplane.url());

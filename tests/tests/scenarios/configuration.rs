@@ -1,4 +1,4 @@
-//! Configurations: the examples are good, and what is wrong is named.
+//! Configuration files: the examples are valid, and errors name the wrong key.
 
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,7 @@ async fn a_flag_beats_a_variable_beats_the_file(sandbox: &Sandbox) -> Result<()>
     Ok(())
 }
 
-/// Starts a controlplane that must refuse, and returns what it says.
+/// Starts a controlplane that must exit with an error, and returns its log.
 async fn refuses(sandbox: &Sandbox) -> Result<String> {
     let mut controlplane = Controlplane::start_unready(sandbox, "")?;
     let status = controlplane.process().end(std::time::Duration::from_secs(15)).await?;
@@ -148,7 +148,7 @@ async fn a_database_of_a_newer_build_is_not_touched(sandbox: &Sandbox) -> Result
     let newer = "INSERT INTO __diesel_schema_migrations(version) VALUES ('99990101000000');";
     let changed = std::process::Command::new("sqlite3").arg(controlplane.database()).arg(newer).status();
     if !changed.is_ok_and(|status| status.success()) {
-        // Without sqlite3 here; the store's own tests tell it too.
+        // The machine may lack sqlite3; unit tests of the store cover this case too.
         return Ok(());
     }
     let log = refuses(sandbox).await?;

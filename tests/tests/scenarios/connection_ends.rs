@@ -1,4 +1,4 @@
-//! How connections end and wait: early answers are read whole, and whoever has said all gets an answer.
+//! Half-closed connections, early responses and cancelled requests: clients get every response completely.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 const CHALLENGE: &str = "/.well-known/acme-challenge";
-/// More than all buffers on the way take.
+/// More bytes than all buffers on the path hold.
 const LARGE: usize = 20 * 1024 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -45,11 +45,12 @@ async fn setup(sandbox: &Sandbox, backends: &[SocketAddr]) -> Result<StandaloneS
     let routes = |file: &mut FeedFile| {
         file.add_terminated(HOST, &backends[..1]).add_passthrough("pass.example.org", &backends[1..]);
     };
-    // On 127.0.0.1 alone: port 80 of the overlay is a backend's.
+    // The gateway listens on 127.0.0.1 alone, as the backend uses port 80 of the overlay address.
     StandaloneSetup::start_with(sandbox, routes, |config| config.number(1)).await
 }
 
-/// A connection of each kind that takes HTTP/1.1, the host to ask there, and what the path to a backend begins with.
+/// Opens a connection to each listener that takes HTTP/1.1; returns it with the host to request and the prefix of the
+/// paths that reach a backend.
 async fn listeners(setup: &StandaloneSetup) -> Result<Vec<(Box<dyn Stream>, &'static str, &'static str)>> {
     Ok(vec![
         (Box::new(setup.client()?.tls(HOST).await?), HOST, ""),
@@ -106,7 +107,7 @@ async fn whoever_half_closes_gets_an_answer_of_any_size(sandbox: &Sandbox) -> Re
         let request = format!("GET {prefix}/bytes/{LARGE} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         stream.shutdown().await?;
-        // The first of it fills all buffers.
+        // The first part fills all buffers.
         tokio::time::sleep(Duration::from_millis(300)).await;
         ends_with_ok(&rest(&mut stream).await?, 200, LARGE).context(host)?;
     }
@@ -125,13 +126,13 @@ async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
         })
         .await
     };
-    // TLS without its own end.
+    // A TCP FIN without close_notify.
     let mut stream = setup.client()?.tls(HOST).await?;
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
     open(1).await?;
     drop(stream);
     open(0).await?;
-    // A reset.
+    // A TCP reset.
     let mut stream = tcp(setup.gateway.http()).await?;
     let request = format!("GET {CHALLENGE}/x HTTP/1.1\r\nHost: pass.example.org\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -159,7 +160,7 @@ async fn the_api_answers_whoever_half_closes(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Uploads for as long as it is taken, at most `length` bytes, before it reads anything.
+/// Uploads at most `length` bytes, as long as the other side reads, before it reads the response.
 async fn upload(stream: &mut dyn Stream, head: &str, length: usize) -> Result<Vec<u8>> {
     stream.write_all(head.as_bytes()).await?;
     let piece = vec![b'x'; 64 * 1024];
@@ -171,7 +172,7 @@ async fn upload(stream: &mut dyn Stream, head: &str, length: usize) -> Result<Ve
     read.await.context("it stays open")?.context("it is cut").map(|_| answer)
 }
 
-/// Uploads until the answer is there, at most `length` bytes; an upload that is not taken is no failure.
+/// Uploads at most `length` bytes until the response arrives; a failing write is not an error.
 async fn upload_meanwhile(stream: Box<dyn Stream>, head: &str, length: usize) -> Result<Vec<u8>> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let sending = async {
@@ -197,7 +198,7 @@ async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
     let setup = setup(sandbox, &[backend.address(), too.address()]).await?;
     for round in 0..3 {
         for (stream, host, prefix) in listeners(&setup).await? {
-            // A challenge is only ever got.
+            // Challenges are requested with GET only.
             let method = if prefix.is_empty() { "POST" } else { "GET" };
             let head = format!(
                 "{method} {prefix}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n"
@@ -206,7 +207,7 @@ async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
             let answer = answer.with_context(|| format!("{host} {round}"))?;
             ends_with_ok(&answer, 413, LARGE).context(host)?;
         }
-        // Answers of our own.
+        // Responses that the gateway itself creates.
         for (mut stream, _, _) in listeners(&setup).await? {
             let head = "POST / HTTP/1.1\r\nHost: nobody.gw.example\r\nConnection: close\r\nContent-Length: 20971520\r\n\r\n";
             let answer = upload(&mut *stream, head, LARGE).await.with_context(|| format!("ours {round}"))?;
@@ -238,7 +239,7 @@ async fn the_api_refuses_an_upload_readably(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Cancels requests as soon as they are sent, in bursts of `burst`; returns how many it could.
+/// Cancels requests as soon as they are sent, in bursts of `burst`; returns the number of cancelled ones.
 async fn cancel(stream: &mut impl Stream, bursts: u32, burst: u32) -> Result<u32> {
     let mut discarded = vec![0; 64 * 1024];
     for round in 0..bursts {
@@ -270,7 +271,7 @@ async fn a_page_of_cancelled_requests_is_no_attack(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-/// MultiNodeSetup requests cancelled one by one are what a burst of them is (CVE-2023-44487).
+/// Many requests cancelled one by one count as a burst of them does (CVE-2023-44487).
 async fn a_flood_of_cancelled_requests_is(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
     let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
@@ -284,7 +285,7 @@ async fn a_flood_of_cancelled_requests_is(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn stalled_uploads_hold_up_no_others(sandbox: &Sandbox) -> Result<()> {
-    // Nobody accepts there, so that nobody reads.
+    // The backend does not accept connections, so that the body is not read.
     let unread = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     unread.bind(&overlay(2, 8080).into())?;
     unread.listen(16)?;
@@ -307,7 +308,7 @@ async fn stalled_uploads_hold_up_no_others(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Frames of HTTP/2, by hand (RFC 9113 §4.1).
+/// HTTP/2 frames, encoded by hand (RFC 9113 §4.1).
 pub(crate) mod h2 {
     pub(super) const DATA: u8 = 0;
     pub(super) const HEADERS: u8 = 1;
@@ -331,19 +332,19 @@ pub(crate) mod h2 {
         frame
     }
 
-    /// The preface and no settings.
+    /// Returns the preface with empty SETTINGS.
     pub(super) fn opening() -> Vec<u8> {
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat()
     }
 
-    /// The preface, and windows that nothing is held back by.
+    /// Returns the preface with windows so large that flow control holds nothing back.
     pub(crate) fn opening_wide() -> Vec<u8> {
         let settings = [&[0, 4][..], &MAX_WINDOW.to_be_bytes()].concat();
         let update = frame(WINDOW_UPDATE, 0, 0, &(MAX_WINDOW - 65_535).to_be_bytes());
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &settings), update].concat()
     }
 
-    /// The whole of a GET: indexed `:method`, `:scheme`, and literals (RFC 7541 §6).
+    /// Returns the HEADERS frame of a GET: indexed `:method` and `:scheme`, and literals (RFC 7541 §6).
     pub(crate) fn get(stream: u32, host: &str, path: &str) -> Vec<u8> {
         let literal = |index: u8, value: &str| {
             let length = u8::try_from(value.len()).unwrap_or_default();
@@ -357,7 +358,7 @@ pub(crate) mod h2 {
         frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
     }
 
-    /// All whole frames.
+    /// Returns the complete frames.
     pub(super) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some((&[a, b, c, kind, ..], rest)) = bytes.split_first_chunk::<9>() {

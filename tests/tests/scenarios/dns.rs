@@ -1,4 +1,4 @@
-//! The controlplane's DNS server: authoritative for one zone, refusing the rest.
+//! The controlplane's DNS server: authoritative for one zone, REFUSED for all others.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const CAA: u16 = 257;
 const NOERROR: u8 = 0;
 const REFUSED: u8 = 5;
 
-/// The parts of an answer that matter here (RFC 1035, section 4.1.1).
+/// The parts of a DNS answer that the scenarios check (RFC 1035 §4.1.1).
 #[derive(Debug)]
 struct Answer {
     id: u16,
@@ -91,7 +91,7 @@ async fn it_answers_for_its_zone_alone(sandbox: &Sandbox) -> Result<()> {
         let nodata = answer.code == NOERROR && answer.authoritative && answer.answers == 0;
         ensure!(nodata && answer.authorities == 1, "{kind}: {answer:?}");
     }
-    // 0x20: the question comes back in its own spelling, which `ask` checks.
+    // With 0x20 encoding the answer repeats the question's spelling, which `ask` checks.
     ask("_AcMe-ChAlLeNgE.gW.eXaMpLe", SOA).await?;
     for name in ["gw.example", "example", "other.example.org", "x.gw.example"] {
         let answer = ask(name, A).await?;

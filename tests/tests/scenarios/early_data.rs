@@ -1,4 +1,4 @@
-//! Early data: none is accepted, and none that a client sends is in the way (RFC 8446 §4.2.10).
+//! TLS early data: it is rejected and skipped, and the handshake goes on (RFC 8446 §4.2.10).
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -28,10 +28,10 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 const PASSED: &str = "pass.example";
-/// The bytes of early data that most servers allow: OpenSSL, nginx, HAProxy.
+/// The maximum early data of most servers (OpenSSL, nginx, HAProxy), in bytes.
 const MOST: usize = 16 * 1024;
 
-/// Visits another server of the same name, in memory, whose tickets allow early data.
+/// Connects to another server of the same name, in memory, whose tickets allow early data.
 fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Result<()> {
     let mut elsewhere = ServerConfig::clone(&*authority.issue(&[host])?.server(&["http/1.1"])?);
     elsewhere.max_early_data_size = u32::MAX;
@@ -59,14 +59,14 @@ fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Resul
     Ok(())
 }
 
-/// The ways to send it.
+/// The ways to split early data into writes.
 #[derive(Debug, Clone, Copy)]
 enum Sent {
-    /// In one write with the ClientHello.
+    /// One write together with the ClientHello.
     WithTheHello,
-    /// In a write of its own behind it.
+    /// A write of its own after the ClientHello.
     Behind,
-    /// In small pieces.
+    /// Small writes.
     InPieces,
 }
 
@@ -78,7 +78,7 @@ fn config(root: &str, record: Option<usize>) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Sends a hello with `count` bytes of early data; returns the connection and the bytes sent.
+/// Sends a ClientHello with `count` bytes of early data; returns the connection and the bytes sent.
 fn begin(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
@@ -109,8 +109,9 @@ fn begin(
     Ok((stream, client, flight))
 }
 
-/// Sends early data and then a request, in one write with the end of the handshake, to a server that takes none; returns
-/// the answer, and whether it took some.
+/// Sends early data, and a request in one write with the client's Finished, to a server that rejects early data;
+/// returns
+/// the response, and true if early data was accepted.
 fn ask(address: SocketAddr, config: &Arc<ClientConfig>, count: usize, sent: Sent) -> Result<(String, bool)> {
     let (mut stream, mut client, _) = begin(address, config, HOST, count, sent)?;
     while client.is_handshaking() {
@@ -128,7 +129,7 @@ fn ask(address: SocketAddr, config: &Arc<ClientConfig>, count: usize, sent: Sent
     Ok((answer, client.is_early_data_accepted()))
 }
 
-/// Fails unless early data is skipped, and what comes behind it is answered.
+/// Fails unless early data is skipped and the request after it gets a response.
 async fn is_skipped(
     setup: &StandaloneSetup,
     config: &Arc<ClientConfig>,
@@ -155,7 +156,7 @@ async fn app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
 async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = app(sandbox).await?;
     let mut wrong = Vec::new();
-    // Up to 90 KiB with what the records cost.
+    // Up to 90 KiB including the overhead of the records.
     for (record, most) in [
         (Some(32), 2 * MOST),
         (Some(33), 2 * MOST),
@@ -181,7 +182,7 @@ async fn its_end_is_found_wherever_it_is(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = app(sandbox).await?;
     let config = config(setup.authority.root(), Some(1500))?;
     let mut wrong = Vec::new();
-    // The end of the handshake and the request come to lie on both sides of what the TLS library keeps.
+    // The Finished and the request cross the boundary of the TLS library's buffer.
     for count in (17_800..18_500).step_by(10) {
         let skipped = is_skipped(&setup, &config, count, Sent::Behind).await;
         wrong.extend(skipped.err().map(|error| format!("{count} bytes: {error:#}")));

@@ -1,4 +1,4 @@
-//! Backends that fail, and how the load is spread over those that do not.
+//! Failing backends: errors, retries and balancing over the healthy ones.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -203,7 +203,7 @@ async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_backend_that_closes_idle_connections_is_no_error(sandbox: &Sandbox) -> Result<()> {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
-    // It promises keep-alive and closes after each answer.
+    // The backend announces keep-alive and closes after each response.
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(answer)).await?;
     let setup = quick(sandbox, &[backend.address()]).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
@@ -251,7 +251,7 @@ async fn only_what_does_no_harm_is_repeated(sandbox: &Sandbox) -> Result<()> {
         (Method::PATCH, "once", false),
     ]) {
         let what = format!("{method} {body:?}");
-        // Each connection breaks with its second request.
+        // Each connection breaks at its second request.
         let backend = Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer.clone(), 1)).await?;
         let setup = quick(sandbox, &[backend.address()]).await?;
         let mut connection = setup.client()?.connect(HOST).await?;
@@ -323,11 +323,11 @@ async fn bytes_on_an_idle_connection_are_no_answer(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-/// Requests over pooled connections, a WebSocket and a passthrough alike.
+/// Tests requests over pooled connections, a WebSocket and a passthrough connection.
 async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandbox) -> Result<()> {
     const PASSED: &str = "pass.example";
     const SOON: Duration = Duration::from_secs(8);
-    // One address for each, as each is taken away while the connection is idle.
+    // Each has its own address, which is removed while the connection is idle.
     let [get, post, socket] = three().await?;
     let tls = Authority::new()?;
     let server = tls.issue(&[PASSED])?.server(&["http/1.1"])?;

@@ -1,4 +1,4 @@
-//! The feed, node by node: batches are whole, what is wrong is rejected by name, nothing is forgotten.
+//! The feed protocol from a node's side: batches are atomic, and invalid resources are rejected by name.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// A gateway and this scenario's own end of its feed.
+/// A gateway whose feed is served by the scenario.
 pub(crate) struct FeedSetup {
     server: FeedServer,
     pub(crate) gateway: Gateway,
@@ -49,7 +49,7 @@ impl FeedSetup {
         Self::start_with(sandbox, |config| config).await
     }
 
-    /// The same with more configuration.
+    /// Starts the same processes with more configuration.
     pub(crate) async fn start_with(
         sandbox: &Sandbox,
         config: impl FnOnce(GatewayConfig) -> GatewayConfig,
@@ -65,7 +65,7 @@ impl FeedSetup {
         Ok((Self { server, gateway, authority, base }, subscription))
     }
 
-    /// A first sync with these routes, as version 1.
+    /// Sends the first full sync with these routes, as version 1.
     pub(crate) async fn sync(
         &self,
         node: &mut Subscription,
@@ -75,7 +75,7 @@ impl FeedSetup {
         self.gateway.ready().await
     }
 
-    /// A full batch with these messages, as this version.
+    /// Sends a full batch with these messages, as this version.
     pub(crate) async fn full(
         &self,
         node: &mut Subscription,
@@ -100,7 +100,7 @@ async fn a_batch_is_applied_whole(sandbox: &Sandbox) -> Result<()> {
     node.send([begin(Kind::Full)]).await?;
     node.send(base_resources(&setup.base)?).await?;
     node.send([route(Uuid::now_v7(), HOST, backend.address())]).await?;
-    // What has no answer yet gives no sign of having been read.
+    // A node does not confirm that it has read an incomplete batch, so that there is nothing to wait for.
     tokio::time::sleep(Duration::from_millis(200)).await;
     ensure!(setup.gateway.ready().await.is_err(), "it is not ready before the end of the batch");
     ensure!(setup.client()?.tls(HOST).await.is_err(), "nothing is served before the end of the batch");
@@ -155,7 +155,7 @@ async fn the_last_good_one_stays(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// A node that is older than its controlplane does not serve half of what an owner asked for.
+/// A node that is older than its controlplane does not serve a route with only some of its options.
 async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     let (old, new) = (Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?);
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
@@ -179,7 +179,7 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
         Ok(())
     };
     serves(2).await?;
-    // A full sync, as a node gets it that comes back, does not take the last good one either.
+    // A full sync after a reconnect does not remove the last valid version either.
     let all =
         [vec![begin(Kind::Full)], base_resources(&setup.base)?.to_vec(), vec![changed, fresh, plain, end(3)]];
     node.send(all.concat()).await?;
@@ -215,7 +215,7 @@ async fn a_reconnecting_node_says_what_it_holds(sandbox: &Sandbox) -> Result<()>
     ensure!((&*held.epoch, held.version) == ("scenario", 1), "{held:?}");
     setup.client()?.get(HOST, "/").await?.expect(200)?;
 
-    // A version of which something was rejected does not count as held.
+    // A version with a rejected resource does not count as held.
     let bad = route(Uuid::now_v7(), "bad.gw.example", "127.0.0.1:80".parse()?);
     node.send([begin(Kind::Delta), bad, end(2)]).await?;
     ensure!(node.answer().await?.0.len() == 1);
@@ -247,7 +247,7 @@ async fn a_broken_off_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
 async fn what_is_not_known_is_skipped(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
-    // A newer controlplane sends kinds of resources that this build has no field for.
+    // A newer controlplane may send kinds of resources that this build does not know.
     let future = put("weather/sunny", None);
     setup.sync(&mut node, vec![future.clone(), route(Uuid::now_v7(), HOST, backend.address())]).await?;
     node.send([begin(Kind::Delta), future, end(2)]).await?;
@@ -265,7 +265,7 @@ async fn a_suspension_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     socket.echo("here").await?;
     node.send([begin(Kind::Delta), remove(id, true), end(2)]).await?;
     node.answer().await?;
-    // The drain is 30 s.
+    // The default drain is 30 s.
     tokio::time::timeout(Duration::from_secs(5), socket.closed()).await.context("it stays open")??;
     eventually("the backend's side is closed too", Duration::from_secs(5), async || {
         ensure!(backend.open() == 0, "{} open", backend.open());
@@ -278,7 +278,7 @@ async fn a_silent_controlplane_is_left(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
-    // The connection answers pings, but this stream says nothing.
+    // The HTTP/2 connection answers pings, but the stream is silent.
     let begun = std::time::Instant::now();
     let again = setup.server.next_subscription().await?;
     let after = begun.elapsed();
@@ -291,7 +291,7 @@ async fn a_silent_controlplane_is_left(sandbox: &Sandbox) -> Result<()> {
 async fn no_call_is_made_without_a_stream(sandbox: &Sandbox) -> Result<()> {
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![]).await?;
-    // This end of the feed answers no call, but says so.
+    // This feed server refuses calls as unimplemented.
     setup.client()?.get("gw.example", "/rpc").await?.expect(502)?;
     setup.server.refuse_streams();
     drop(node);

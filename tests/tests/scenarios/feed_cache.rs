@@ -1,4 +1,4 @@
-//! A node that starts while the controlplane is away: it serves what it kept, and nothing that was taken away.
+//! Cold starts from the feed cache while the controlplane is down: removed and suspended routes stay away.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ scenarios![
     a_cache_that_cannot_be_written_holds_nothing_up,
 ];
 
-/// A setup whose gateway has a cache.
+/// Starts a setup whose gateway has a cache.
 async fn start(sandbox: &Sandbox) -> Result<FullSetup> {
     let controlplane = Controlplane::start(sandbox).await?;
     let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.cached(sandbox)).await?;
@@ -36,7 +36,7 @@ async fn start(sandbox: &Sandbox) -> Result<FullSetup> {
     Ok(FullSetup { controlplane, gateway, admin, alice })
 }
 
-/// Kills both and starts the gateway alone.
+/// Kills both processes and starts the gateway alone.
 async fn cold_start(sandbox: &Sandbox, setup: &mut FullSetup) -> Result<Duration> {
     let config = setup.controlplane.gateway_config().await?.cached(sandbox);
     setup.controlplane.process().kill()?;
@@ -67,7 +67,7 @@ async fn a_cold_start_without_a_controlplane_serves(sandbox: &Sandbox) -> Result
     let metrics = setup.gateway.metrics().await?;
     ensure!((0..60).contains(&metric(&metrics, "config_age_seconds")?), "{metrics}");
     ensure!(setup.gateway.process().log()?.contains("serving what is cached"));
-    // And goes on from there.
+    // The feed resumes at the cached version.
     setup.controlplane = Controlplane::start(sandbox).await?;
     setup.alice.create_route("-s two -b [400::1]:8080").await?;
     setup.wait_for_status("two.gw.example", 200).await?;
@@ -76,7 +76,7 @@ async fn a_cold_start_without_a_controlplane_serves(sandbox: &Sandbox) -> Result
     Ok(())
 }
 
-/// Killed as soon as it has acknowledged the suspension, and started without a controlplane.
+/// The gateway is killed as soon as it has acknowledged the suspension, and started without a controlplane.
 async fn a_suspended_user_does_not_come_back(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let authority = Authority::new()?;
@@ -141,7 +141,7 @@ async fn a_tampered_cache_is_refused(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_cache_that_cannot_be_written_holds_nothing_up(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
-    // A file stands where the folder should be.
+    // A file has the path of the cache folder.
     sandbox.write("cache0", "")?;
     let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.cached(sandbox)).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;

@@ -1,4 +1,4 @@
-//! Several nodes and what can come between them and their controlplane: nobody's traffic notices.
+//! Several nodes with cut, stalled and slow links to their controlplane: traffic is not affected.
 
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,12 @@ scenarios![
     two_nodes_of_one_name_both_serve,
 ];
 
-/// Each side waits for 15 s of silence; both look now and then.
+/// The time within which a dead link is detected: both sides check periodically for 15 s of silence.
 const NOTICED: Duration = Duration::from_secs(18);
 const SOON: Duration = Duration::from_secs(10);
 const HOST: &str = "hello.gw.example";
 
-/// A controlplane and three nodes, each at a link of its own.
+/// A controlplane and three nodes, each connected through a link of its own.
 struct MultiNodeSetup {
     controlplane: Controlplane,
     alice: User,
@@ -74,14 +74,14 @@ impl MultiNodeSetup {
         .await
     }
 
-    /// Whether a node counts its own feed as connected.
+    /// Returns true if the node's metrics report the feed as connected.
     async fn has_feed(&self, node: usize) -> Result<bool> {
         let metrics = self.node(node)?.metrics().await?;
         let line = metrics.lines().find(|line| line.starts_with("webgateway_feed_connected "));
         Ok(line.context("no such metric")?.ends_with(" 1"))
     }
 
-    /// Which nodes the controlplane counts as connected.
+    /// Returns the nodes that the controlplane lists as connected.
     async fn connected(&self) -> Result<Vec<String>> {
         let (mut api, url) = (Connection::plain(self.controlplane.rpc()?).await?, self.controlplane.url());
         let reply = Signer::for_user(&self.admin)?.call(&mut api, &url, "nodes.list", json!({})).await?;
@@ -150,7 +150,7 @@ async fn a_node_that_stalls_delays_nobody_and_catches_up(sandbox: &Sandbox) -> R
         Ok(())
     })
     .await?;
-    // While it stalls, the controlplane dies and comes back too.
+    // The controlplane restarts while the node stalls.
     setup.controlplane.process().kill()?;
     setup.controlplane = Controlplane::start(sandbox).await?;
     setup.alice.create_route("-s last -b [400::1]:8080").await?;
@@ -220,7 +220,7 @@ async fn two_nodes_of_one_name_both_serve(sandbox: &Sandbox) -> Result<()> {
         }
     }
     let replaced = controlplane.process().log()?.matches("a second node of this name").count();
-    // The waits double up to 5 s, half of it by chance.
+    // The backoff doubles up to 5 s, with 50 % jitter.
     let most = 14 + begun.elapsed().as_secs();
     ensure!(replaced > 0, "the operator is told");
     ensure!(u64::try_from(replaced)? <= most, "they turn each other out all the time: {replaced} times");

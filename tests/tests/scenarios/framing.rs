@@ -1,4 +1,4 @@
-//! Requests on their way to a backend: framed anew, whatever way the client framed them.
+//! Request framing: the gateway frames every request anew, however the client framed it.
 
 use std::convert::Infallible;
 
@@ -41,7 +41,7 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "
 pub(crate) type Frames = Vec<Frame<Bytes>>;
 type Body = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
-/// A gateway with one route, to a backend that records.
+/// Starts a gateway with one route to a recording backend.
 pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(StandaloneSetup, Recorder)> {
     let backend = Recorder::start(overlay(1, 8080)).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {
@@ -51,15 +51,15 @@ pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(StandaloneSetup, Rec
     Ok((setup, backend))
 }
 
-/// Sends bytes over TLS and returns all that comes back until the end.
+/// Sends bytes over TLS and returns everything received until the connection ends.
 pub(crate) async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
     let mut stream = setup.client()?.tls(HOST).await?;
-    // It may be cut before all of it is sent.
+    // The gateway may cut the connection before everything is sent.
     drop(stream.write_all(request.as_bytes()).await);
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
 }
 
-/// An HTTP/2 connection whose bodies are sent frame by frame, of no known length.
+/// An HTTP/2 connection that sends bodies frame by frame, without a known length.
 pub(crate) struct H2 {
     sender: SendRequest<Body>,
     _driver: JoinSet<()>,
@@ -91,7 +91,7 @@ pub(crate) fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
-/// Fails unless a request arrived once, with this body, framed in one way, and with the length that its method calls for.
+/// Fails unless the request arrived once, with this body, one framing, and the Content-Length that its method requires.
 fn arrived(backend: &Recorder, method: &str, target: &str, body: &str) -> Result<()> {
     let request = backend.only(target)?;
     ensure!(request.head.starts_with(&format!("{method} ")), "{target}: {request:?}");
@@ -103,7 +103,7 @@ fn arrived(backend: &Recorder, method: &str, target: &str, body: &str) -> Result
     Ok(())
 }
 
-/// Bodies over HTTP/1.1: their name, how a request with one goes on after its head, and the body.
+/// Bodies over HTTP/1.1: a name, the framing fields and content, and the body.
 const BODIES: [(&str, &str, &str); 8] = [
     ("none", "\r\n", ""),
     ("length", "Content-Length: 5\r\n\r\nhello", "hello"),
@@ -133,7 +133,7 @@ async fn every_method_arrives_with_its_body_over_h1(sandbox: &Sandbox) -> Result
 
 async fn every_challenge_arrives_with_its_body_at_port_80(sandbox: &Sandbox) -> Result<()> {
     let backend = Recorder::start(overlay(1, HTTP)).await?;
-    // It listens on 127.0.0.1 alone: port 80 of the overlay is the backend's.
+    // The gateway listens on 127.0.0.1 alone, as the backend uses port 80 of the overlay address.
     let (setup, mut node) = FeedSetup::start_with(sandbox, |config| config.number(1)).await?;
     setup.sync(&mut node, vec![passthrough(Uuid::now_v7(), HOST, overlay(1, 8443))]).await?;
     let path = "/.well-known/acme-challenge";
@@ -203,7 +203,7 @@ async fn lengths_over_h2_are_one_length(sandbox: &Sandbox) -> Result<()> {
                 .into_iter()
                 .enumerate()
         {
-            // One that is refused may take the connection with it.
+            // The gateway may close the connection together with a refused request.
             let mut h2 = H2::connect(&setup).await?;
             let target = format!("/{method}/{n}");
             let request = Request::builder().method(method).uri(format!("https://{HOST}{target}"));
@@ -225,7 +225,7 @@ async fn lengths_over_h2_are_one_length(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Trailers of a request that may not pass, beside one that may.
+/// Request trailers that are removed, next to one that is forwarded.
 const TRAILERS: [&str; 10] = [
     "x-sum",
     "x-forwarded-for",
@@ -272,7 +272,7 @@ async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<(
         let connection = request.values("connection").join(",").to_ascii_lowercase();
         ensure!(connection.split(',').any(|named| named.trim() == "te"), "{request:?}");
     }
-    // A trailer that may not pass alone leaves the body whole.
+    // A body with only a removed trailer arrives complete.
     let heard = answer(
         &setup,
         &format!(
@@ -318,7 +318,7 @@ async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result
         }
         ensure!(expected == 200 || backend.requests(&format!("/h1/{n}")).is_empty(), "{authority}, {host}");
     }
-    // At port 80 the default is another one.
+    // At port 80 the default port is 80.
     for (host, expected) in
         [(format!("{HOST}:80"), 308), (HOST.to_owned(), 308), (format!("{HOST}:443"), 400)]
     {
@@ -351,7 +351,7 @@ async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
             ensure!(request.values(name).is_empty(), "{protocol}: {request:?}");
         }
     }
-    // A backend cannot switch a connection to what was not forwarded.
+    // A backend cannot switch protocols if the upgrade was not forwarded.
     for protocol in ["h2c", "websocket"] {
         backend.answer(
             "/unasked",

@@ -1,4 +1,4 @@
-//! The harness itself: its parts do what the other scenarios rely on.
+//! The harness itself: its parts behave as the other scenarios assume.
 
 use anyhow::{Result, ensure};
 use webgateway_tests::authority::Authority;

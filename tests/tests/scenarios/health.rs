@@ -1,4 +1,4 @@
-//! Backends that are looked after: who is out, who is back, and what the nodes say of it.
+//! Health checks and outlier detection: backends leave and return, and nodes report it.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ async fn a_backend_that_dies_is_out_and_comes_back(sandbox: &Sandbox) -> Result<
     let check = json!({"interval": 1, "rise": 2, "fall": 2});
     let mut setup = checked(sandbox, &[one.address(), two.address()], check).await?;
     drop(one);
-    // Nobody visits: the checks alone find out.
+    // There are no requests: the health checks alone detect it.
     are_out(&setup.gateway, 1).await?;
     let before = two.connections();
     let mut client = setup.client()?.connect(HOST).await?;
@@ -82,7 +82,7 @@ async fn a_backend_that_dies_is_out_and_comes_back(sandbox: &Sandbox) -> Result<
 }
 
 async fn when_all_are_out_all_are_asked(sandbox: &Sandbox) -> Result<()> {
-    // Nothing but `rise` checks of one hour could bring them back.
+    // With an interval of one hour no check can mark them healthy again.
     let check = json!({"interval": 1, "rise": 10, "fall": 1});
     let setup = checked(sandbox, &[overlay(1, 8080), overlay(2, 8080)], check).await?;
     are_out(&setup.gateway, 2).await?;
@@ -146,7 +146,7 @@ async fn a_black_hole_costs_one_client_at_most(sandbox: &Sandbox) -> Result<()> 
     let first = slow(4).await?;
     ensure!(first <= 1, "{first} clients waited");
     are_out(&setup.gateway, 1).await?;
-    // Whatever worker they come to, and while it is looked at again and again.
+    // This holds on each worker and while the checks go on.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         ensure!(slow(10).await? == 0, "a client paid for a backend that is known to be away");
@@ -190,7 +190,7 @@ async fn a_check_asks_for_the_host_and_ends_with_its_route(sandbox: &Sandbox) ->
     .await
 }
 
-/// With nodes that listen on an address of their own each.
+/// Starts two nodes, each with a listen address of its own.
 async fn two_nodes(sandbox: &Sandbox) -> Result<(FullSetup, Gateway)> {
     let setup = FullSetup::start_as(sandbox, 3).await?;
     let second = Gateway::start(sandbox, &setup.controlplane.gateway_config().await?.number(2)).await?;

@@ -1,4 +1,4 @@
-//! Challenges on :80 of hosts that get their own certificates: proxied as any other request is.
+//! HTTP-01 challenges on :80 for passthrough hosts: they are proxied like any other request.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ scenarios![
 const HOST: &str = "pass.example.org";
 const PATH: &str = "/.well-known/acme-challenge";
 
-/// A gateway with one passthrough route. It listens on 127.0.0.1 alone: port 80 of the overlay is the backend's.
+/// Starts a gateway with one passthrough route, on 127.0.0.1 alone, as the backend uses port 80 of the overlay address.
 async fn setup(sandbox: &Sandbox, limits: &str) -> Result<(FeedSetup, Subscription, Uuid, Backend)> {
     let backend = Backend::http(overlay(1, HTTP)).await?;
     let (setup, mut node) = FeedSetup::start_with(sandbox, |config| config.number(1).more(limits)).await?;

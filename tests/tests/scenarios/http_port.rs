@@ -1,4 +1,4 @@
-//! Plain http on :80: it sends clients to https and serves nobody.
+//! Plain HTTP on :80: redirects to https.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -40,7 +40,7 @@ async fn an_unknown_host_is_not(sandbox: &Sandbox) -> Result<()> {
         let reply = Connection::plain(setup.gateway.http()).await?.get(host, "/").await?.expect(503)?;
         ensure!(reply.header("location").is_empty(), "never an open redirect: {reply:?}");
     }
-    // The host is the authority of an absolute target, whatever Host says (RFC 9112, section 3.2.2).
+    // The authority of an absolute target takes precedence over Host (RFC 9112 §3.2.2).
     let answer = exchange(
         setup.gateway.http(),
         b"GET http://evil.example.org/ HTTP/1.1\r\nHost: app.gw.example\r\nConnection: close\r\n\r\n",

@@ -1,4 +1,4 @@
-//! Clients of other people, in other languages: what they sign, in their own order, is understood.
+//! Signatures by third-party clients in other languages, with their order of components and parameters.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,19 +21,19 @@ const EVERY_WAY: &[&str] = &[
     "@method,@target-uri,content-digest",
     "content-digest,@path,@authority,@method",
     "@authority,content-type,@path,content-digest,@method,@query",
-    // The predecessor's form, without `created`, nonce and authority.
+    // The form of the preceding gateway, without `created`, nonce and authority.
     "@request-target,date,content-digest",
     "date,content-digest,@path,@method",
 ];
 const RSA: [&str; 2] = ["rsa-pss-sha512", "rsa-v1_5-sha256"];
 
-/// A foreign client: a program with its first arguments.
+/// A third-party client: a program and its first arguments.
 struct Foreign {
     program: PathBuf,
     args: Vec<String>,
 }
 
-/// Whose key signs, and how.
+/// A signing key and its algorithm.
 struct Key {
     file: PathBuf,
     id: &'static str,
@@ -50,14 +50,14 @@ fn installed(path: &str) -> Option<PathBuf> {
 }
 
 impl Foreign {
-    /// `None` where it is not installed.
+    /// Returns the client, or `None` if it is not installed.
     fn python() -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/client.py");
         let program = installed("venv/bin/python")?;
         Some(Self { program, args: vec![script.display().to_string()] })
     }
 
-    /// `None` where it is not installed.
+    /// Returns the client, or `None` if it is not installed.
     fn node(library: &str) -> Option<Self> {
         installed(&format!("node_modules/{library}"))?;
         let script = installed("client.mjs")?;
@@ -74,7 +74,7 @@ impl Foreign {
     }
 }
 
-/// An ed25519 key and both kinds of RSA key, known to the controlplane.
+/// Creates an ed25519 key and RSA keys of both kinds, and publishes them to the controlplane.
 fn keys(sandbox: &Sandbox, controlplane: &Controlplane) -> Result<Vec<Key>> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/src/httpsig/samples");
     let known = controlplane.keys();
@@ -87,7 +87,7 @@ fn keys(sandbox: &Sandbox, controlplane: &Controlplane) -> Result<Vec<Key>> {
     Ok([Key { file: seed, id: "ed.pub", algorithm: "ed25519" }].into_iter().chain(RSA.map(rsa)).collect())
 }
 
-/// Each key, each choice of components: a list, and a route created with it.
+/// For each key and each set of components, lists routes and creates one.
 async fn understood(
     sandbox: &Sandbox,
     foreign: Option<Foreign>,
@@ -120,12 +120,12 @@ async fn python_http_message_signatures(sandbox: &Sandbox) -> Result<()> {
     understood(sandbox, Foreign::python(), &["ed25519", RSA[0], RSA[1]], EVERY_WAY).await
 }
 
-/// Its RSA-PSS has the longest salt instead of 64 bytes, against RFC 9421 §3.3.1.
+/// RSA-PSS is excluded: the library uses the longest salt instead of 64 bytes, contrary to RFC 9421 §3.3.1.
 async fn npm_http_message_signatures(sandbox: &Sandbox) -> Result<()> {
     understood(sandbox, Foreign::node("http-message-signatures"), &["ed25519", RSA[1]], EVERY_WAY).await
 }
 
-/// A `Request` has no `@request-target` for it.
+/// `@request-target` is excluded: the library cannot derive it from a `Request`.
 async fn npm_http_message_sig(sandbox: &Sandbox) -> Result<()> {
     let ways: Vec<&str> =
         EVERY_WAY.iter().copied().filter(|covered| !covered.contains("@request-target")).collect();
@@ -149,7 +149,7 @@ async fn a_foreign_signature_over_too_little_says_so(sandbox: &Sandbox) -> Resul
     Ok(())
 }
 
-/// Valid against the meta-schema, and read whole, by the library of OpenRPC's authors.
+/// The OpenRPC reference library validates the document against the meta-schema and dereferences it.
 async fn the_document_is_openrpc(sandbox: &Sandbox) -> Result<()> {
     let (Some(_), Some(script)) =
         (installed("node_modules/@open-rpc/schema-utils-js"), installed("openrpc.mjs"))

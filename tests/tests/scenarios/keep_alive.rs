@@ -1,4 +1,4 @@
-//! Backends that close idle connections soon, and say so, behind a long way.
+//! Distant backends that announce a short keep-alive timeout.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(150);
 const IDLE: Duration = Duration::from_secs(2);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 2\r\n\r\nok";
 
-/// Answers requests over one connection, until none comes for [`IDLE`].
+/// Responds to requests on one connection until none arrives for [`IDLE`].
 async fn serve(stream: TcpStream) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -46,7 +46,8 @@ async fn serve(stream: TcpStream) -> Result<()> {
     }
 }
 
-/// Clients that pause for about as long as the backend waits, so that some come just before it closes, some just after.
+/// Tests clients that pause for about the backend's timeout, so that some requests arrive just before it closes, some
+/// just after.
 async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &Sandbox) -> Result<()> {
     const CLIENTS: u64 = 50;
     const POSTS: u64 = 5;
@@ -56,7 +57,7 @@ async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &San
     backend.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            // It ends when nothing came for long enough.
+            // An idle timeout ends the connection.
             connections.spawn(async move { drop(serve(stream).await) });
         }
     });
@@ -65,7 +66,7 @@ async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &San
         |file| {
             file.add_terminated(HOST, &[relay.address()]);
         },
-        // Only what the backend says makes it give up a connection sooner.
+        // Only the backend's Keep-Alive field shortens the idle timeout.
         |config| config.more("[limits]\nbackend_idle = \"60s\""),
     )
     .await?;
@@ -78,7 +79,7 @@ async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &San
             for round in 0..POSTS {
                 let request = connection.request(Method::POST, HOST, "/").body(Full::from("hello"))?;
                 failed += u64::from(connection.send(request).await?.status != 200);
-                // From 1.6 s to 2.2 s.
+                // Pauses are between 1.6 s and 2.2 s.
                 sleep(Duration::from_millis(1600 + (n * 7 + round * 131) % 600)).await;
             }
             anyhow::Ok(failed)

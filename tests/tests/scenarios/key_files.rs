@@ -1,4 +1,4 @@
-//! Key files of other tools, with the real `gwctl` and the key directory of a real controlplane: a user of each.
+//! Key files of other tools, used by the real `gwctl` and a real controlplane's key directory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -14,12 +14,12 @@ use webgateway_tests::wait::eventually;
 
 scenarios![users_bring_the_keys_of_their_tools, a_key_that_is_not_read_is_told_by_its_name];
 
-/// The key files that the tools made, of two keys.
+/// Returns the path of a sample key file; the samples are two keys, each written by several tools.
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/src/httpsig/samples/tools").join(name)
 }
 
-/// Runs `gwctl` with a private key, as a key id.
+/// Runs `gwctl` with a private key and a key id.
 async fn list(sandbox: &Sandbox, controlplane: &Controlplane, private: &Path, id: &str) -> Result<Output> {
     let key = sandbox.path("key");
     if key.exists() {
@@ -62,7 +62,7 @@ async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
     ] {
         for (n, (private, public)) in private.iter().cycle().zip(public).enumerate() {
             let id = format!("{kind}{n}.pub");
-            // Every other one through links, as orchestrators mount them.
+            // Every second key is a symbolic link, as orchestrators mount secrets.
             if n.is_multiple_of(2) {
                 fs::copy(sample(public), controlplane.keys().join(&id))?;
             } else {
@@ -104,7 +104,7 @@ async fn a_key_that_is_not_read_is_told_by_its_name(sandbox: &Sandbox) -> Result
         fs::copy(sample(public), controlplane.keys().join(&id))?;
         let output = list(sandbox, &controlplane, &sample("ed25519.putty.priv"), &id).await?;
         ensure!(output.code != Some(0), "{public}: {output:?}");
-        // The log is written beside the answer.
+        // The log is written concurrently with the response.
         eventually(public, Duration::from_secs(5), async || {
             let logged = controlplane.process().log()?;
             let is_told = logged.lines().any(|line| line.contains(&id) && line.contains(words));

@@ -1,4 +1,4 @@
-//! Listeners at `[::]` where the system keeps IPv6 sockets to IPv6, and answers from the address that was asked.
+//! Listeners at `[::]` with `bindv6only` set, and source addresses of DNS answers.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,11 +27,11 @@ const DISABLE_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 const DNS: u16 = 5353;
 const FEED: u16 = 7443;
 const ADMIN: u16 = 9180;
-/// The id 4711, one question: `_acme-challenge.gw.example`, SOA.
+/// A DNS query with the id 4711 for the SOA of `_acme-challenge.gw.example`.
 const QUESTION: &[u8] =
     b"\x12\x67\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01";
 
-/// Both processes, with a relay of DNS questions on every address.
+/// Starts both processes, with a DNS relay on every address.
 async fn start(sandbox: &Sandbox) -> Result<(Controlplane, Gateway)> {
     let controlplane_config =
         ControlplaneConfig { remote: format!("[::]:{FEED}"), ..ControlplaneConfig::default() };
@@ -55,7 +55,7 @@ async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// As `net.ipv6.conf.all.disable_ipv6=1` leaves a machine: sockets of IPv6 can be made, and no address is there.
+/// With `net.ipv6.conf.all.disable_ipv6=1`, IPv6 sockets can be created, but there is no IPv6 address.
 async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
     let controlplane_config =
@@ -69,7 +69,7 @@ async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
     ask("127.0.0.1:0", format!("127.0.0.1:{DNS}").parse()?).await
 }
 
-/// Every key of a listener, with an address of IPv6 where there is none.
+/// Sets every listener key to an IPv6 address while IPv6 is disabled.
 async fn an_address_that_is_not_there_is_named(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
     let default = ControlplaneConfig::default;
@@ -86,7 +86,7 @@ async fn an_address_that_is_not_there_is_named(sandbox: &Sandbox) -> Result<()> 
     says(Gateway::start_unready(sandbox, &dns)?.process(), "[dns] listen").await
 }
 
-/// Waits for the process to end because of what it was told to listen on, and for the key, address and advice in its log.
+/// Waits for the process to exit because of its listen address; its log must name the key, the address and a hint.
 async fn says(process: &mut Process, key: &str) -> Result<()> {
     let status = process.end(Duration::from_secs(20)).await?;
     let logged = process.log()?;
@@ -109,7 +109,7 @@ async fn dns_answers_come_from_where_they_were_asked(sandbox: &Sandbox) -> Resul
     Ok(())
 }
 
-/// Asks as resolvers do: what comes from another address is no answer.
+/// Sends a query as resolvers do: answers from another address are ignored.
 async fn ask(asker: &str, asked: SocketAddr) -> Result<()> {
     let socket = UdpSocket::bind(asker).await?;
     socket.connect(asked).await?;

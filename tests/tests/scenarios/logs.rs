@@ -1,4 +1,4 @@
-//! The log goes nowhere: its reader is gone, stalls, or has no room, and all else goes on.
+//! Logs that cannot be written, as the reader is gone or stalled or the disk is full: everything else goes on.
 
 use std::fs::File;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
@@ -30,7 +30,7 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
-/// Enough for a pipe to be full: each has several lines at the level `debug`.
+/// Enough requests to fill a pipe: each logs several lines at the level `debug`.
 const REQUESTS: usize = 400;
 
 async fn a_log_whose_reader_is_gone_harms_nobody(sandbox: &Sandbox) -> Result<()> {
@@ -53,7 +53,7 @@ async fn a_log_without_room_harms_nobody(sandbox: &Sandbox) -> Result<()> {
     goes_on(start(sandbox).await?, true).await
 }
 
-/// As `webgateway-dataplane 2>&-` starts it.
+/// Starts the processes with stderr closed (`2>&-`).
 async fn a_log_that_is_closed_harms_nobody(sandbox: &Sandbox) -> Result<()> {
     goes_on(start_with_shell(sandbox, ["exec 2>&-"; 2]).await?, false).await
 }
@@ -61,14 +61,14 @@ async fn a_log_that_is_closed_harms_nobody(sandbox: &Sandbox) -> Result<()> {
 async fn a_log_that_never_had_a_reader_harms_nobody(sandbox: &Sandbox) -> Result<()> {
     let without_reader = |name| {
         let pipe = sandbox.path(name).display().to_string();
-        // Opening the pipe waits for the reader, and the next line for its end.
+        // The shell waits for the pipe's reader, and the next line for its end.
         format!("mkfifo '{pipe}'; : <'{pipe}' &\nexec 2>'{pipe}'\nwait")
     };
     let [controlplane, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
     goes_on(start_with_shell(sandbox, [&controlplane, &gateway]).await?, true).await
 }
 
-/// `gwctl … | head -0`, with as much to print as a pipe does not hold.
+/// Runs `gwctl … | head -0` with more output than a pipe holds.
 async fn a_reader_of_gwctl_that_is_gone_is_no_failure(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let gwctl = process::find("gwctl")?;
@@ -86,7 +86,7 @@ async fn a_reader_of_gwctl_that_is_gone_is_no_failure(sandbox: &Sandbox) -> Resu
     Ok(())
 }
 
-/// The logs of the two processes, to be made before they start.
+/// The log paths of the two processes, which the scenario creates before they start.
 struct Logs([PathBuf; 2]);
 
 impl Logs {
@@ -94,7 +94,7 @@ impl Logs {
         Self(["controlplane.log", "dataplane.log"].map(|name| sandbox.path(name)))
     }
 
-    /// Makes each a pipe; returns their readers.
+    /// Makes each log a named pipe; returns their readers.
     fn pipes(&self) -> Result<Vec<File>> {
         let make = |log| -> Result<File> {
             ensure!(Command::new("mkfifo").arg(log).status()?.success(), "mkfifo");
@@ -108,7 +108,7 @@ async fn start(sandbox: &Sandbox) -> Result<FullSetup> {
     start_with_shell(sandbox, ["true"; 2]).await
 }
 
-/// Starts the controlplane and the gateway, each after these lines of shell.
+/// Starts the controlplane and the gateway, each with lines of shell before it.
 async fn start_with_shell(sandbox: &Sandbox, [controlplane, gateway]: [&str; 2]) -> Result<FullSetup> {
     let controlplane_config =
         ControlplaneConfig { shell: Some(controlplane.to_owned()), ..ControlplaneConfig::default() };
@@ -120,7 +120,7 @@ async fn start_with_shell(sandbox: &Sandbox, [controlplane, gateway]: [&str; 2])
     Ok(FullSetup { controlplane, gateway, admin, alice })
 }
 
-/// Changes, the feed, requests, readiness and the stop are as ever.
+/// Fails unless changes, the feed, requests, readiness and shutdown work as usual.
 async fn goes_on(mut setup: FullSetup, lost: bool) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;

@@ -1,4 +1,4 @@
-//! Routes that lead back to a gateway: to any of its own listeners, or round over another gateway.
+//! Routing loops: routes to the gateway's own listeners, directly or over another gateway.
 
 use std::time::Duration;
 
@@ -65,14 +65,14 @@ async fn every_listener_of_the_gateway_is_refused(sandbox: &Sandbox) -> Result<(
         }
         let before = accepted(&setup.gateway).await?;
         ensure!(setup.client()?.tls(&passed).await.is_err(), "{what}");
-        // The one client, and the gateway's own connection where it leads to https.
+        // The client's connection, and the gateway's own one if the route points to https.
         let more = accepted(&setup.gateway).await? - before;
         ensure!(more <= 2, "{what}: one client became {more} connections");
     }
     Ok(())
 }
 
-/// A controlplane whose feed is for remote nodes too, on every address; backends may be on the loopback.
+/// Returns the configuration of a controlplane with a remote feed on every address; backends may be on loopback.
 fn controlplane_config(remote: &str) -> ControlplaneConfig {
     let top = "allowed_backends = [\"400::/7\", \"127.0.0.0/8\"]";
     ControlplaneConfig { top: top.to_owned(), remote: remote.to_owned(), ..ControlplaneConfig::default() }
@@ -114,7 +114,7 @@ async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Resu
 
 async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sandbox) -> Result<()> {
     const BACKENDS: [&str; 3] = ["[400::1]:7443", "127.0.0.1:7443", "127.0.0.1:9181"];
-    // The port of metrics is another one at first.
+    // The admin port is another one at first.
     let mut before = controlplane_config("");
     before.top += "\nadmin_listen = \"127.0.0.1:9182\"";
     let controlplane = Controlplane::start_on(sandbox, &before).await?;
@@ -146,7 +146,8 @@ async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sand
     Ok(())
 }
 
-/// A node in a network of its own, setup by a socket: its loopback is not the controlplane's, but the overlay is one.
+/// A node in another network namespace, connected by a unix socket: its loopback is another one, but the overlay is
+/// shared.
 async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
@@ -161,7 +162,7 @@ async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Re
         }
         Ok(())
     };
-    // Before a node has said where it is, one of this machine is thought of.
+    // A node that has not reported its location counts as on this machine.
     let refused = alice.gwctl("routes create -f loopback.gw.example -b 127.0.0.1:8080".split(' ')).await?;
     ensure!(refused.code != Some(0), "{refused:?}");
     seed::route(&controlplane.database(), "overlay.gw.example", "[400::1]:7443")?;
@@ -177,7 +178,7 @@ async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Re
     })
 }
 
-/// Two gateways with two workers each; the second one's routes lead to `second`, the first one's to the second gateway.
+/// Starts two gateways with two workers each; the first routes to the second, and the second to `second`.
 async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authority, [Gateway; 2])> {
     let authority = Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;

@@ -1,4 +1,4 @@
-//! What users see, told over the real binaries: each module tells of one side of it.
+//! End-to-end scenarios over the real binaries, one topic per module.
 
 mod acme_failures;
 mod apply;

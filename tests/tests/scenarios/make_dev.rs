@@ -1,4 +1,4 @@
-//! `make dev`: everything it shows works, and every command that it prints does, as printed.
+//! `make dev`: the demo succeeds, and every command that it prints works as printed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,14 +13,14 @@ use webgateway_tests::wait::eventually;
 
 scenarios![what_make_dev_prints_works, what_make_dev_prints_works_with_a_ca];
 
-/// The time for the whole tour, its certificates included.
+/// The timeout of the whole demo, including certificates.
 const TOUR: Duration = Duration::from_secs(60);
 
-/// The time until a request is answered.
+/// The timeout of a request.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The part of each command that tells it from the others, and a part of its output. The commands that the tour runs itself,
-/// word by word, are not run again.
+/// A unique part of each command, and the expected output. Commands that the demo itself runs
+/// are not run again.
 const COMMANDS: &[(&str, Expected)] = &[
     ("gwctl keys generate target/dev/alice", Expected::Done),
     ("gwctl keys generate target/dev-acme/alice", Expected::Done),
@@ -46,11 +46,11 @@ const COMMANDS: &[(&str, Expected)] = &[
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
-    /// The command ends well and prints this.
+    /// The command succeeds and prints this text.
     Output(&'static str),
-    /// The tour has run the command.
+    /// The demo has run the command.
     Done,
-    /// The command runs until it is stopped: it is run when the tour is over.
+    /// The command runs until it is stopped; the scenario runs it after the demo.
     Server,
 }
 
@@ -87,7 +87,7 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
             Expected::Server => servers.push(command),
             Expected::Output(_) if command.starts_with("dig ") && process::installed("dig").is_none() => {}
             Expected::Output(wanted) => {
-                // A route is there a moment after it was created; what changes something is run once.
+                // A route is served a moment after its creation, so that reads are retried; mutations are run once.
                 let within = if command.starts_with("curl ") { ANSWER } else { Duration::ZERO };
                 eventually("it answers as it should", within, async || {
                     let said = run(sandbox, &format!("{exports}{command}")).await?;
@@ -104,7 +104,7 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
     serve(sandbox, &servers).await
 }
 
-/// Runs the two servers as printed, side by side.
+/// Runs the two servers concurrently, with the printed commands.
 async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
     let mut running = Vec::new();
     for server in servers {
@@ -119,7 +119,7 @@ async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The commands, in the order in which they are printed: those after a `$`, and all that are to be tried next.
+/// Returns the printed commands in order: those after a `$`, and the suggested ones.
 fn commands(printed: &str) -> impl Iterator<Item = &str> {
     let (shown, next) = printed.split_once("To try next").unwrap_or((printed, ""));
     let shown = shown.lines().filter_map(|line| line.strip_prefix("   $ "));
@@ -134,7 +134,7 @@ fn expected(command: &str) -> Result<Expected> {
         .with_context(|| format!("not known to this scenario: {command}"))
 }
 
-/// Runs a command of a shell in the folder of `make dev`; returns its output.
+/// Runs a shell command in the folder of `make dev` and returns its output.
 async fn run(sandbox: &Sandbox, command: &str) -> Result<String> {
     let script = format!("cd '{}'\n{command}", sandbox.dir().display());
     let output = process::run("sh", &["-c".to_owned(), script], &[]).await?;

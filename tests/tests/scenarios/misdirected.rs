@@ -1,4 +1,4 @@
-//! Names that lead nowhere, or not there: unknown, missing, and other than the one of the handshake.
+//! Unknown and missing names, and requests for another host than the one of the handshake (421).
 
 use anyhow::{Context, Result, ensure};
 use webgateway_tests::backend::Backend;
@@ -42,7 +42,7 @@ async fn setup(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-/// The alert a refused handshake ends with.
+/// Returns the TLS alert that a refused handshake ended with.
 fn alert(error: &anyhow::Error) -> Option<rustls::AlertDescription> {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
     match io.get_ref()?.downcast_ref::<rustls::Error>()? {
@@ -133,7 +133,7 @@ async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
-    // The gateway listens on every address of this namespace, the overlay's too.
+    // The gateway listens on every address of this namespace, including the overlay addresses.
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
     })

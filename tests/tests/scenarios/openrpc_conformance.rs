@@ -1,4 +1,4 @@
-//! The OpenRPC document put to the proof: all that it says of a method is asked of a real controlplane.
+//! Conformance of a real controlplane to its OpenRPC document: every method, parameter and example.
 
 use std::cell::RefCell;
 
@@ -22,13 +22,13 @@ scenarios![
 ];
 
 const REMOTE: &str = "127.0.0.1:7443";
-/// One of everything JSON has, and some that are nearly right.
+/// A JSON array of one value of each type, and some almost valid ones.
 const ANYTHING: &str =
     r#"[null, true, -1, 1.5, 1e300, "", "x", [], [1], ["x", null], {}, {"no": 1}, {"path": 1}]"#;
 
 type Params = Map<String, Value>;
 
-/// A gateway, the document it serves, and the people of its examples.
+/// A gateway, the document that it serves, and the users of its examples.
 struct ApiSetup<'a> {
     sandbox: &'a Sandbox,
     controlplane: Controlplane,
@@ -64,7 +64,7 @@ impl<'a> ApiSetup<'a> {
         methods.map(|(at, method)| (at, method, method["name"].as_str().unwrap_or_default()))
     }
 
-    /// Whether `value` fits the schema at `pointer` of the document; if not, why.
+    /// Validates `value` against the schema at `pointer` of the document; returns the error, if any.
     fn fits(&self, pointer: &str, value: &Value) -> Result<Option<String>> {
         let mut schemas = Schemas::new();
         let schema = self.compiler.borrow_mut().compile(&format!("urn:openrpc#{pointer}"), &mut schemas);
@@ -72,7 +72,7 @@ impl<'a> ApiSetup<'a> {
         Ok(schemas.validate(value, schema).err().map(|error| error.to_string()))
     }
 
-    /// Calls a method as whoever may: its result or its error, which has to be one of the method's.
+    /// Calls a method as a user who may; returns its result or its error, which must be one that the document lists.
     async fn call(&self, method: &str, params: Params) -> Result<Result<Value, Value>> {
         let is_users = method.starts_with("routes.") || method.starts_with("certificates.");
         let signer = if is_users { &self.user } else { &self.admin };
@@ -97,7 +97,7 @@ impl<'a> ApiSetup<'a> {
         Ok(Err(error))
     }
 
-    /// An example's params, with what only the moment knows.
+    /// Replaces values of an example's params that depend on the current state.
     async fn timely(&self, method: &str, mut params: Params) -> Result<Params> {
         if params.contains_key("expected_version") {
             let this = Params::from_iter([("id".to_owned(), params["id"].clone())]);
@@ -113,7 +113,7 @@ impl<'a> ApiSetup<'a> {
         Ok(params)
     }
 
-    /// The node of the examples joins with the token it was invited by.
+    /// Joins the node of the examples with its invitation token.
     async fn join(&self, token: &str) -> Result<()> {
         let mut token = JoinToken::parse(token)?;
         token.address = REMOTE.parse()?;
@@ -124,7 +124,7 @@ impl<'a> ApiSetup<'a> {
         Ok(())
     }
 
-    /// Refused as invalid params, with the name of the one at fault.
+    /// Fails unless the call is refused as invalid params and names `field`.
     async fn refuses(&self, method: &str, params: Params, field: &str) -> Result<()> {
         let shown = Value::from(params.clone());
         let Err(error) = self.call(method, params).await? else {
@@ -141,13 +141,13 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + u
     value[name].as_array().into_iter().flatten()
 }
 
-/// The params of an example, by name.
+/// Returns the params of an example by name.
 fn named(example: &Value) -> Params {
     let param = |param: &Value| Some((param["name"].as_str()?.to_owned(), param["value"].clone()));
     list(example, "params").filter_map(param).collect()
 }
 
-/// A call that is good, with this param if any example has it.
+/// Returns the params of a valid call, including the param `name` if an example has it.
 fn good(method: &Value, name: &str) -> Params {
     let has = |example: &&Value| named(example).contains_key(name);
     let example = list(method, "examples").find(has).or_else(|| list(method, "examples").next());
@@ -157,7 +157,7 @@ fn good(method: &Value, name: &str) -> Params {
 async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Result<()> {
     let setup = ApiSetup::start(sandbox).await?;
     let mut methods: Vec<_> = setup.methods().collect();
-    // The examples are about one route: it is deleted when all have seen it.
+    // The examples share one route, which is deleted last.
     methods.sort_by_key(|(_, _, name)| *name == "routes.delete");
     let mut examples = 0;
     for (at, method, name) in methods {

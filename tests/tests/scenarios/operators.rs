@@ -1,4 +1,4 @@
-//! An operator's powers: suspension, seeing all, and what only the admin may do.
+//! Operators: suspension, listing, and what only the admin may do.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn suspension_cuts_open_connections(sandbox: &Sandbox) -> Result<()> {
     let mut socket = WebSocket::open(stream, "hello.gw.example", "/ws").await?;
     socket.echo("here").await?;
     admin(&setup, "suspend").await?;
-    // The drain of 30 s does not apply to it.
+    // The drain of 30 s does not apply to suspensions.
     tokio::time::timeout(Duration::from_secs(5), socket.closed()).await.context("it stays open")??;
     Ok(())
 }
@@ -136,7 +136,7 @@ async fn every_mutation_is_audited(sandbox: &Sandbox) -> Result<()> {
     setup.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080"]).await?;
     setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
     admin(&setup, "suspend").await?;
-    // Refused ones leave none.
+    // Refused mutations leave no record.
     setup.alice.gwctl(["routes", "create", "-s", "more", "-b", "[400::1]:8080"]).await?;
     let database = setup.controlplane.database();
     setup.controlplane.process().kill()?;

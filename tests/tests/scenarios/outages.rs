@@ -1,4 +1,4 @@
-//! Processes that die and come back: traffic goes on, what was acknowledged stays.
+//! Crashes and restarts of both processes: traffic goes on, and acknowledged changes persist.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn losing_the_controlplane_changes_nothing(sandbox: &Sandbox) -> Result<()
     }
     socket.echo("still here").await?;
     setup.gateway.ready().await?;
-    // Only the API is away, and says so.
+    // Only the API is unavailable, with a clear error.
     let reply = setup.client()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 503 || reply.status == 502, "{reply:?}");
     let refused = setup.alice.gwctl(["routes", "list"]).await?;
@@ -67,7 +67,7 @@ async fn a_controlplane_that_comes_back_is_found(sandbox: &Sandbox) -> Result<()
 }
 
 async fn a_gateway_may_start_first(sandbox: &Sandbox) -> Result<()> {
-    // The root exists once the controlplane has run.
+    // The root certificate exists once the controlplane has run.
     let mut controlplane = Controlplane::start(sandbox).await?;
     let config = controlplane.gateway_config().await?;
     controlplane.process().kill()?;
@@ -141,7 +141,7 @@ async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> 
         for host in &acknowledged {
             ensure!(hosts.contains(&&**host), "{host} was acknowledged and is gone: {hosts:?}");
         }
-        // One may have been written whose answer was lost with the process.
+        // One more may have been written if its response was lost in the crash.
         ensure!(
             hosts.len() <= acknowledged.len() + 1 + usize::try_from(round)?,
             "{hosts:?} {acknowledged:?}"

@@ -1,4 +1,4 @@
-//! A controlplane that gets out through a proxy alone.
+//! A controlplane whose outbound requests use an HTTP proxy.
 
 use anyhow::{Result, ensure};
 use webgateway_tests::connect_proxy::ConnectProxy;
@@ -13,7 +13,7 @@ scenarios![
     a_ca_that_needs_no_proxy_is_asked_directly,
 ];
 
-/// Pebble's address, as it is in its URLs.
+/// Pebble's address, as in its URLs.
 const CA: &str = "localhost:14000";
 
 async fn certified_with(sandbox: &Sandbox, environment: Vec<(&'static str, String)>) -> Result<()> {

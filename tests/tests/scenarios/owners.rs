@@ -1,4 +1,4 @@
-//! A service owner's day with gwctl: routes are created, seen, changed and deleted, and work at once.
+//! Service owners with gwctl: routes are created, listed, changed and deleted, and take effect at once.
 
 use std::net::SocketAddr;
 
@@ -127,7 +127,7 @@ async fn a_route_is_changed(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_backend_gets_the_host_that_its_route_says(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
-    // Two backends, of which the first is down: the Host is that of the one which answers.
+    // Of two backends the first is down: the Host is the one of the backend that responds.
     let backend = Backend::http(overlay(2, 8080)).await?;
     let flags = "-s hello -b [400::1]:8080 -b [400::2]:8080 --host-header backend";
     let id = setup.alice.create_route(flags).await?;

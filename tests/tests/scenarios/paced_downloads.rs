@@ -1,4 +1,4 @@
-//! Readers with curl that take what they can, slowly, for as long as they like.
+//! Downloads with curl at limited rates, for as long as they take.
 
 use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
@@ -14,13 +14,13 @@ use crate::stress::figure;
 scenarios![curl_reads_at_any_pace];
 
 const HOST: &str = "app.gw.example";
-/// More than any of them reads.
+/// More bytes than any client reads.
 const LENGTH: usize = 256 << 20;
-/// curl's own end of a transfer that takes too long.
+/// curl's exit code for a transfer that takes too long.
 const ITS_OWN_END: i32 = 28;
 
-/// Each reads on until it ends by itself; `WEBGATEWAY_SCENARIO_READ_SECONDS=180` and a higher `WEBGATEWAY_SCENARIO_LIMIT` are
-/// the long form.
+/// Each client reads until its own timeout; `WEBGATEWAY_SCENARIO_READ_SECONDS=180` and a higher
+/// `WEBGATEWAY_SCENARIO_LIMIT` make a longer run.
 async fn curl_reads_at_any_pace(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {

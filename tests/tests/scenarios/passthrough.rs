@@ -1,4 +1,4 @@
-//! Passthrough routes: every byte goes to the backend and back, untouched.
+//! Passthrough routes: bytes are relayed unchanged in both directions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ async fn with_raw(sandbox: &Sandbox, behaviour: RawBehaviour) -> Result<(Standal
     Ok((setup, backend))
 }
 
-/// The hellos of real clients that ask for [`HOST`].
+/// Returns ClientHellos of real clients that request [`HOST`].
 fn hellos() -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clienthellos");
     let mut hellos = Vec::new();
@@ -116,7 +116,7 @@ async fn a_hello_may_come_in_pieces(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Cuts one record into records of `size` (RFC 8446, section 5.1: a message may span records).
+/// Splits one record into records of `size` bytes (RFC 8446 §5.1: a message may span records).
 fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
     let (header, payload) = hello.split_at(5);
     let mut records = Vec::new();
@@ -142,7 +142,7 @@ async fn a_hello_may_span_records(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// The hellos of clients that speak TLS 1.1 or older, with the name they ask for changed to `host` of the same length.
+/// Returns ClientHellos for TLS 1.1 and older, with the server name replaced by `host` of the same length.
 fn old_hellos(host: &str) -> Result<Vec<Vec<u8>>> {
     let old = hellos()?.into_iter().filter(|(path, _)| path.to_string_lossy().contains("openssl-tls1"));
     let old = old.filter(|(path, _)| !path.ends_with("openssl-tls12.bin")).map(|(_, mut hello)| {
@@ -204,7 +204,7 @@ async fn bytes_flow_both_ways_after_the_hello(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_clients_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
-    // The backend says `bye` only after it has seen the client's end; the other direction is still open then.
+    // The backend sends `bye` only after it has seen the client's FIN; the other direction is still open then.
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
@@ -241,7 +241,7 @@ async fn a_reset_is_passed_on(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_late_client_loses_nothing(sandbox: &Sandbox) -> Result<()> {
-    // The client has said everything and half-closed before the backend accepts.
+    // The client has sent everything and half-closed before the backend accepts.
     let listener = TcpListener::bind(overlay(1, 8443)).await?;
     let address = listener.local_addr()?;
     let setup = StandaloneSetup::start(sandbox, |file| {

@@ -1,4 +1,4 @@
-//! What is no TLS on :443 and no HTTP on :80: cut, counted, and nothing lost.
+//! Bytes that are not TLS on :443 or not HTTP on :80: the connection is closed and counted.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()
     let mut dripping = tcp(setup.gateway.https()).await?;
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[7; 500]].concat();
     for byte in hello {
-        // Progress does not prolong it.
+        // Progress does not extend the deadline.
         if begun.elapsed() > Duration::from_secs(3) || dripping.write_all(&[byte]).await.is_err() {
             break;
         }
@@ -83,7 +83,7 @@ async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()
 
 async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
-    // A handshake message that says it is 16 MiB long, in full records.
+    // A handshake message with a length of 16 MiB, in full records.
     let mut record = vec![0x16, 3, 1, 0x40, 0];
     record.extend([1, 0xff, 0xff, 0xff]);
     record.resize(5 + 0x4000, 7);

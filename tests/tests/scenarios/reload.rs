@@ -1,4 +1,4 @@
-//! SIGHUP: what can change without a restart does, the log names the rest, and nothing ends.
+//! Reload with SIGHUP: reloadable keys change, the log names the others, and no connection ends.
 
 use std::fs;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn new_connections_have_new_limits_and_old_ones_keep_theirs(sandbox: &Sand
     old.get(FIRST, "/still").await?.expect(200)?;
     let process = setup.gateway.process();
     ensure!(accesses(process, "/new")? && !accesses(process, "/still")?, "the log is of new connections");
-    // More connections than there may be now wait.
+    // Connections above the new limit wait.
     let mut open = Vec::new();
     for _ in 0..45 {
         open.push(webgateway_tests::client::tcp(setup.gateway.https()).await?);
@@ -140,7 +140,7 @@ async fn a_bad_configuration_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the access log has a request for this path.
+/// Returns true if the access log has a request for this path.
 fn accesses(process: &mut Process, path: &str) -> Result<bool> {
     Ok(process.log()?.lines().any(|line| line.contains("access") && line.contains(path)))
 }
@@ -154,7 +154,7 @@ fn edit(sandbox: &Sandbox, file: &str, changes: &[(&str, &str)]) -> Result<()> {
     sandbox.write(file, &text).map(drop)
 }
 
-/// Sends a SIGHUP and waits until the log says this.
+/// Sends SIGHUP and waits for these texts in the log.
 async fn hang_up(process: &mut Process, said: &[&str]) -> Result<()> {
     process.signal(Signal::SIGHUP)?;
     eventually("it reloads", LIMIT, async || {

@@ -1,4 +1,4 @@
-//! Nodes far away: they join with a token, come by mutual TLS, renew by themselves, and are sent away.
+//! Remote nodes: join tokens, mutual TLS, certificate renewal and removal.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -35,7 +35,7 @@ scenarios![
 const REMOTE: &str = "127.0.0.1:7443";
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// A controlplane that takes nodes from afar, and its people.
+/// A controlplane that accepts remote nodes, and its users.
 struct RemoteSetup<'a> {
     sandbox: &'a Sandbox,
     controlplane: Controlplane,
@@ -139,7 +139,7 @@ async fn a_second_node_joins_and_serves(sandbox: &Sandbox) -> Result<()> {
         .await?;
     ensure!(node["address"] == "127.0.0.1" && node["certificate_not_after"].is_string(), "{node}");
     ensure!(setup.listed("node1").await?["address"] == "unix");
-    // The API is reached through it, too.
+    // The node forwards API requests, too.
     let reply = second.client()?.get("gw.example", "/openrpc.json").await?;
     reply.expect(200)?;
     Ok(())
@@ -172,13 +172,13 @@ async fn a_token_expires(sandbox: &Sandbox) -> Result<()> {
         let refused = setup.admin.gwctl(["nodes", "invite", "node2", "--ttl", wrong]).await?;
         ensure!(refused.code == Some(2) && refused.stderr.contains("--ttl"), "{refused:?}");
     }
-    // A token whose hour is over, as its holder has it.
+    // A token that expired an hour ago, with a forged expiry.
     let text = setup.invite("node2").await?;
     let mut token = webgateway_proto::model::JoinToken::parse(&text)?;
     token.expires_at = 1_700_000_000;
     let refused = setup.join(&token.to_text(), "node2").await?;
     ensure!(refused.code == Some(1) && refused.stderr.contains("expired"), "{refused:?}");
-    // It changed nothing: the true one is still good.
+    // A refused attempt does not use up the token.
     ensure!(setup.join(&text, "node2").await?.code == Some(0), "it is not good any more");
     Ok(())
 }
@@ -202,7 +202,7 @@ async fn nobody_comes_from_afar_without_a_certificate(sandbox: &Sandbox) -> Resu
     let mut setup = RemoteSetup::start(sandbox, "").await?;
     let address: SocketAddr = REMOTE.parse()?;
     for bytes in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 4096]] {
-        // TLS is spoken or nothing: at most an alert comes back.
+        // Only TLS is accepted: at most an alert comes back.
         let answer = exchange(address, bytes).await.unwrap_or_default();
         ensure!(answer.len() <= 7, "{answer:?}");
     }
@@ -210,7 +210,7 @@ async fn nobody_comes_from_afar_without_a_certificate(sandbox: &Sandbox) -> Resu
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
     says(&mut gateway, "has not joined").await?;
     ensure!(gateway.ready().await.is_err());
-    // The CA of the node is another one: the controlplane does not know its certificate.
+    // The node's certificate is from another CA, which the controlplane does not trust.
     gateway.process().kill()?;
     setup.joined("node2").await?;
     setup.controlplane.process().kill()?;
@@ -235,7 +235,7 @@ async fn a_removed_node_is_cut_and_stays_out(sandbox: &Sandbox) -> Result<()> {
     let node = setup.until_listed("node2", |node| node["connected"] == false).await?;
     ensure!(node["removed"] == true, "{node}");
     says(&mut gateway, "was removed").await?;
-    // What it holds it serves, but it learns nothing more, and not through the API either.
+    // The node serves the routes it holds, but receives no updates, and cannot forward API requests.
     setup.serves(&gateway, "hello.gw.example").await?;
     let reply = gateway.client()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 502 || reply.status == 503, "{reply:?}");
@@ -243,7 +243,7 @@ async fn a_removed_node_is_cut_and_stays_out(sandbox: &Sandbox) -> Result<()> {
     let told = log.lines().filter(|line| line.contains("no feed") && line.contains("WARN")).count();
     ensure!(told == 1, "it is said {told} times");
     gateway.process().kill()?;
-    // The name can be invited again, and the old certificate stays out.
+    // The name can be invited again, and the old certificate stays refused.
     let old = setup.state("old");
     std::fs::rename(setup.state("node2"), &old)?;
     let _again = setup.node(2).await?;
@@ -270,7 +270,7 @@ async fn a_node_renews_while_its_stream_goes_on(sandbox: &Sandbox) -> Result<()>
     ensure!(std::fs::read(&file)? != kept, "the new one is not on the disk");
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     setup.serves(&gateway, "hello.gw.example").await?;
-    // The new one is good for a new connection, long after the first has ended.
+    // The new certificate works for a new connection after the first certificate has expired.
     gateway.process().kill()?;
     let gateway = Gateway::start(sandbox, &setup.gateway_config(2, &[&format!("https://{REMOTE}")])).await?;
     setup.serves(&gateway, "hello.gw.example").await
@@ -295,14 +295,14 @@ async fn a_node_that_was_away_too_long_is_told_so(sandbox: &Sandbox) -> Result<(
 async fn two_nodes_of_one_name_and_one_of_another(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
     let mut first = setup.node(2).await?;
-    // A certificate of one name does not make a node of another.
+    // A certificate for one name does not authenticate another node.
     let endpoint = format!("https://{REMOTE}");
     let config = GatewayConfig::from_remote(&[&endpoint], &setup.state("node2"), &setup.root).number(3);
     let mut liar = Gateway::start_unready(sandbox, &config)?;
     says(&mut liar, "its certificate is that of `node2`").await?;
     ensure!(setup.admin.json(["nodes", "list"]).await?["nodes"].as_array().is_some_and(|n| n.len() == 1));
     liar.process().kill()?;
-    // The name without its certificate, over the socket of the controlplane's machine: the newest is the true one.
+    // A local node of the same name, over the unix socket without a certificate: the newest connection wins.
     let local = GatewayConfig::from_socket(&setup.controlplane.feed(), &setup.root).number(2);
     first.process().kill()?;
     let _local = Gateway::start(sandbox, &local).await?;

@@ -1,4 +1,4 @@
-//! Backends' answers on their way to a client: framed anew, or refused with the reason.
+//! Response framing: backends' responses are framed anew, or refused with a reason.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// Answers that pass: the method, the answer after its status line, the length and the body that clients get.
+/// Accepted responses: the method, the response after its status line, the length and the body that clients get.
 const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
     ("GET", "200 OK\r\nContent-Length: 5\r\n\r\nhello", Some("5"), "hello"),
     ("GET", "200 OK\r\nContent-Length: 005\r\n\r\nhello", Some("5"), "hello"),
@@ -72,7 +72,7 @@ async fn answers_arrive_whole(sandbox: &Sandbox) -> Result<()> {
     let mut wrong = Vec::new();
     for client in [setup.client()?, setup.client()?.h2()] {
         for (method, tail, length, body) in WHOLE {
-            // Over and over on connections to the backend that were used before.
+            // Repeated requests reuse connections to the backend.
             backend.answer("/", format!("HTTP/1.1 {tail}"));
             let mut connection = client.connect(HOST).await?;
             let request = connection.request(method.parse()?, HOST, "/").body(Full::default())?;
@@ -82,7 +82,7 @@ async fn answers_arrive_whole(sandbox: &Sandbox) -> Result<()> {
                 continue;
             };
             let lengths: Vec<_> = reply.headers.get_all("content-length").iter().collect();
-            // A length that the client's side of the gateway knows may be added, if it is the right one.
+            // The gateway may add the right Content-Length if the length is known.
             let fits = match length {
                 Some(length) => lengths == [length],
                 None if method == "HEAD" || reply.status == 204 => lengths.is_empty(),
@@ -97,7 +97,7 @@ async fn answers_arrive_whole(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Answers that do not pass, the field in doubt, and the error of RFC 9209.
+/// Refused responses, the ambiguous field, and the error type of RFC 9209.
 const DOUBTFUL: [(&str, &str, &str); 13] = [
     (
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
@@ -175,7 +175,7 @@ async fn doubtful_answers_are_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Heads that do not pass, the label of the reason, and the words that name it.
+/// Refused response heads, the label of the reason, and the words that name it.
 const BROKEN: [(&str, &str, &str); 20] = [
     ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "line_end", "ends in LF without CR"),
     ("HTTP/1.1 200 OK\r\nX-One: y\nContent-Length: 0\r\n\r\n", "line_end", "CR (`X-One`)"),
@@ -246,7 +246,7 @@ async fn heads_are_read_as_strictly_as_those_of_requests(sandbox: &Sandbox) -> R
     logged(sandbox, are_warned_of_once_in_a_while).await
 }
 
-/// Fails unless each reason is a line that an operator sees, and not a line for each answer.
+/// Fails unless each reason is logged as a warning once, and not for each response.
 fn are_warned_of_once_in_a_while(log: &str) -> Result<()> {
     for (_, reason, _) in BROKEN {
         let warned = log.lines().filter(|line| {
@@ -261,7 +261,7 @@ fn are_warned_of_once_in_a_while(log: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the log is as `check` says: lines are written by a thread of their own.
+/// Waits until the log passes `check`: a separate thread writes the lines.
 async fn logged(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result<()> {
     let probe = async || {
         let log = std::fs::read(sandbox.path("dataplane.log"))?;
@@ -288,7 +288,7 @@ async fn a_doubtful_connection_is_not_used_again(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-/// Trailers of an answer that may not pass, before one that may.
+/// Response trailers that are removed, before one that is forwarded.
 const TRAILERS: &str = "Connection: x\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\nTransfer-Encoding: gzip\r\n\
                         Proxy-Authenticate: x\r\nKeep-Alive: x\r\nUpgrade: x\r\nX-Sum: 42\r\n";
 
@@ -342,7 +342,7 @@ async fn many_fields_pass(
     for count in [99, 100, 101, 150, 900] {
         let head = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(count, 20));
         let (target, over_h2) = (format!("/{count}"), format!("/h2/{count}"));
-        // This client takes 16 KiB over HTTP/2.
+        // This client accepts 16 KiB of header fields over HTTP/2.
         let answered = if count <= 150 { count } else { 0 };
         if answered > 0 {
             backend.answer(&over_h2, head.clone());
@@ -350,7 +350,7 @@ async fn many_fields_pass(
         backend.answer(&target, head);
         let asked: String = (0..count).map(|n| format!("x-{n}: y\r\n")).collect();
         let request = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{asked}\r\n");
-        // Read to the byte: hyper's client takes 100 fields.
+        // The response is read as bytes, as hyper's client accepts 100 fields at most.
         let got = answer(setup, &request).await?.matches("\r\nset-cookie: c").count();
         ensure!(got == count, "h1: {got} of {count}");
         let mut request = h2.request(Method::GET, HOST, &over_h2);

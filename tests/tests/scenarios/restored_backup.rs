@@ -1,4 +1,4 @@
-//! A database that goes back in time: what was lost with it is gone on the nodes too, and what follows is right.
+//! Restored database backups: nodes drop the lost changes, and later changes are applied correctly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ async fn stop(setup: &mut FullSetup) -> Result<()> {
     Ok(())
 }
 
-/// The files of the database and of its log.
+/// Returns the files of the database and of its write-ahead log.
 fn files(database: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", database.display())))
 }
 
-/// Puts the files of one database in the place of another's.
+/// Replaces the files of one database with those of another.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for (from, to) in files(from).into_iter().zip(files(to)) {
         if to.exists() {
@@ -46,14 +46,14 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A gateway with the route `kept`, and a backup that has it.
+/// Starts a setup with the route `kept`, and makes a backup that contains it.
 async fn backed_up(sandbox: &Sandbox) -> Result<(FullSetup, Backend, PathBuf)> {
     let mut setup = FullSetup::start(sandbox).await?;
     let backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s kept -b [400::1]:8080").await?;
     setup.wait_for_status("kept.gw.example", 200).await?;
     let backup = sandbox.path("backup.db");
-    // Taken while it runs: the log goes along, and the epoch outlives the copy.
+    // The backup is taken while the controlplane runs: the write-ahead log is part of it, and so is the epoch.
     copy(&setup.controlplane.database(), &backup)?;
     setup.controlplane.process().ensure_running()?;
     Ok((setup, backend, backup))
@@ -83,7 +83,7 @@ async fn a_node_that_slept_through_a_restore_is_not_fooled_by_the_numbers(sandbo
     setup.controlplane.process().kill()?;
     copy(&backup, &setup.controlplane.database())?;
     setup.controlplane = Controlplane::start(sandbox).await?;
-    // As many changes as were lost, and more: the node's version means something else now.
+    // More changes than were lost: the node's version number now denotes another state.
     for n in 0..4 {
         setup.alice.create_route(&format!("-s later{n} -b [400::1]:8080")).await?;
     }

@@ -1,4 +1,4 @@
-//! Changes: routes come, move and go while traffic runs; what is wrong is refused by name.
+//! Changes of routes under traffic; invalid resources are refused by name.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The end of a route: every connection, request and tunnel of it ends, at once or after the drain, and nothing else.
+//! Removed routes: their connections, requests and tunnels end at once or after the drain, and no others.
 
 use std::time::Duration;
 
@@ -35,13 +35,13 @@ scenarios![
 
 /// The host of the connection.
 const HOST: &str = "app.gw.example";
-/// Another host of the same certificate, whose requests come over the same connection.
+/// Another host of the same certificate, whose requests share the connection.
 const OTHER: &str = "other.gw.example";
-/// Much less than the default drain of 30 s.
+/// A timeout much shorter than the default drain of 30 s.
 const SOON: Duration = Duration::from_secs(5);
 const SHORT_DRAIN: &str = "[limits]\ndrain = \"1s\"";
 
-/// A gateway with two routes, of which one is about to end.
+/// A gateway with two routes, of which one will be removed.
 struct TwoRoutes {
     setup: FeedSetup,
     node: Subscription,
@@ -59,7 +59,7 @@ impl TwoRoutes {
         Ok(Self { setup, node, other })
     }
 
-    /// Ends the route of [`OTHER`].
+    /// Removes the route of [`OTHER`].
     async fn end_other(&mut self, at_once: bool) -> Result<()> {
         self.node.send([begin(Kind::Delta), remove(self.other, at_once), end(2)]).await?;
         ensure!(self.node.answer().await? == (Vec::new(), 2));
@@ -71,7 +71,7 @@ impl TwoRoutes {
     }
 }
 
-/// A response of [`OTHER`] that has begun, over a connection that was opened for [`HOST`].
+/// Returns an unfinished response of [`OTHER`], over a connection that was opened for [`HOST`].
 async fn begun(connection: &mut Connection) -> Result<Response<Incoming>> {
     connection.get(HOST, "/").await?.expect(200)?;
     let request = connection.request(Method::GET, OTHER, "/stream/2000").body(Full::default())?;
@@ -156,7 +156,7 @@ async fn a_suspension_ends_a_websocket_of_a_coalesced_connection(sandbox: &Sandb
     all_closed(&backend).await
 }
 
-/// Opens a WebSocket of [`OTHER`] over a connection for `sni` whose 101 comes after the route was deleted.
+/// Opens a WebSocket of [`OTHER`] over a connection for `sni`; its 101 response comes after the route was deleted.
 async fn opens_late_and_closes(sandbox: &Sandbox, sni: &str) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, "[limits]\ndrain = \"2s\"").await?;

@@ -1,4 +1,4 @@
-//! The processes that most scenarios start with.
+//! Setups of processes that several scenarios start with.
 
 pub(crate) mod acme;
 pub(crate) mod full;

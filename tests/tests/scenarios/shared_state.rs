@@ -1,4 +1,4 @@
-//! What nodes share through the controlplane: session tickets, and the DNS.
+//! State that nodes share through the controlplane: session ticket keys and DNS answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,13 +22,13 @@ scenarios![a_session_resumes_on_another_node, a_certificate_comes_by_dns_through
 
 const HOST: &str = "hello.gw.example";
 
-/// Whether the next handshake at `gateway` resumes.
+/// Returns true if the next handshake with `gateway` is resumed.
 async fn resumes(client: &Client, gateway: &Gateway) -> Result<bool> {
     let stream = client.at(gateway.https()).tls(HOST).await?;
     Ok(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
-/// A client who was at `gateway` once.
+/// Returns a client that has a session ticket of `gateway`.
 async fn guest(gateway: &Gateway, old: bool) -> Result<Client> {
     let client = gateway.client()?;
     let client = if old { client.tls_1_2_only() } else { client };
@@ -57,7 +57,7 @@ async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
         let there = async || client.get(HOST, "/").await?.expect(200);
         eventually("the route is there", Duration::from_secs(10), there).await?;
     }
-    // A moment just after a rotation, so that none comes between.
+    // Waits until just after a key rotation, so that none happens in between.
     let rotates = async |from: u64, times: u64| {
         eventually("the keys are rotated", Duration::from_secs(30), async || {
             let (on_a, on_b) = (version(&a).await?, version(&b).await?);
@@ -122,7 +122,7 @@ async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<
         Ok(())
     })
     .await?;
-    // The first attempt may have come before the node.
+    // The first attempt may have happened before the node connected.
     admin.gwctl(["certificates", "renew", "-c", BASE_DOMAIN]).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -138,7 +138,7 @@ async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-/// The code of the answer to a question for the zone's SOA (RFC 1035 §4.1).
+/// Queries the zone's SOA and returns the response code (RFC 1035 §4.1).
 async fn asked(server: SocketAddr) -> Result<u8> {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
     let mut question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();

@@ -1,4 +1,4 @@
-//! Starting, stopping and dying: what runs is finished, and a deadline ends the rest.
+//! Start, graceful shutdown and crashes: open requests are finished until a deadline.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The API takes what is signed well, and nothing else: each scenario is wrong in one place.
+//! Signatures of API requests: each scenario has one defect, and the API refuses it.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ impl Api {
         self.signer.post(&self.controlplane.url(), &body.to_string(), stamp)
     }
 
-    /// A good request, changed by hand after it was signed.
+    /// Sends a valid request that was changed after it was signed.
     async fn tampered(&self, change: impl FnOnce(&mut Request<Bytes>) -> Result<()>) -> Result<Reply> {
         let mut request = self.signed(&create("tampered"), &SignatureParams::fresh())?;
         change(&mut request)?;
@@ -81,7 +81,7 @@ fn create(subdomain: &str) -> Value {
     call("routes.create", json!({"subdomain": subdomain, "backends": ["[400::1]:81"]}))
 }
 
-/// A refusal says which requirement failed, and how to sign.
+/// Fails unless the refusal names the failed requirement and how to sign.
 fn refused(reply: Reply, word: &str) -> Result<()> {
     let reply = reply.expect(401)?;
     ensure!(!reply.header("accept-signature").is_empty(), "{reply:?}");
@@ -251,7 +251,7 @@ async fn openssh_and_raw_keys_are_keys(sandbox: &Sandbox) -> Result<()> {
     let public = webgateway_proto::httpsig::PrivateKey::parse(&std::fs::read_to_string(api.alice.key())?)?;
     let public = raw_of_spki(&public.public().to_pem())?;
     let raw = base64(&public);
-    // RFC 8709: the type's name and the key, each with its length.
+    // The OpenSSH format (RFC 8709): the key type and the key, each with its length.
     let mut blob = vec![0, 0, 0, 11];
     blob.extend(b"ssh-ed25519");
     blob.extend([0, 0, 0, 32]);
@@ -267,7 +267,7 @@ async fn openssh_and_raw_keys_are_keys(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// The 32 bytes at the end of an SPKI PEM.
+/// Returns the last 32 bytes of an SPKI PEM, which are the raw ed25519 key.
 fn raw_of_spki(pem: &str) -> Result<Vec<u8>> {
     use base64::Engine as _;
     let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();

@@ -1,5 +1,5 @@
-//! Clients that do not read what the API answers, send bodies that never end, or hold connections: each network shares
-//! with the others, over a node and at `[rpc]` alike.
+//! Clients of the API that do not read responses, send endless bodies, or hold connections: a client network gets its
+//! fair share of memory and connections, over a node and at `[rpc]`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,13 +27,13 @@ scenarios![
 ];
 
 const BASE: &str = "gw.example";
-/// As many routes as one page has.
+/// The number of routes on one page.
 const ROUTES: u64 = 1000;
-/// Calls in one answer: megabytes.
+/// The number of calls in one batch, whose response has megabytes.
 const CALLS: usize = 90;
-/// More answers than there is memory for.
+/// The number of readers, whose responses exceed the memory limit.
 const READERS: usize = 9;
-/// The memory that there is for all answers.
+/// The memory limit of all responses, in bytes.
 const MEMORY: usize = 64 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -55,7 +55,8 @@ async fn slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener(sandbox: &S
     slow_readers(&setup, &url, || from_address("127.0.0.1", rpc), || from_address("127.0.9.1", rpc)).await
 }
 
-/// Readers that come by `slow` stop after the first byte; one of another network, by `honest`, reads all.
+/// Readers that connect with `slow` stop after the first byte; one from another network, with `honest`, reads
+/// everything.
 async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     setup: &FullSetup,
     url: &str,
@@ -79,7 +80,7 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     honest.write_all(&raw(&list)).await?;
     let (announced, read) = answer(&mut honest).await?;
     ensure!(announced == read && read > 100_000, "{read} of {announced} were read");
-    // The first of the slow ones has lost its answer: there is not memory for all.
+    // The first slow reader has lost its response, as the memory limit is exceeded.
     let (announced, read) = answer(&mut flood.swap_remove(0)).await?;
     ensure!(announced * READERS > MEMORY && read < announced, "{read} of {announced} were held");
     Ok(())
@@ -95,7 +96,7 @@ async fn bodies_that_never_end_keep_nobody_out_of_the_rpc_listener(sandbox: &San
     let mut flood = Vec::new();
     for _ in 0..70 {
         let mut stream = webgateway_tests::client::tcp(rpc).await?;
-        // Those that give way to others are closed.
+        // The gateway closes some of them to admit other clients.
         let _ = stream.write_all(&bytes).await;
         flood.push(stream);
     }
@@ -115,7 +116,7 @@ async fn connections_of_one_network_keep_nobody_out_of_the_rpc_listener(sandbox:
     is_served(rpc).await
 }
 
-/// Asks for the version from another network than the others.
+/// Calls `version` from another client network.
 async fn is_served(rpc: SocketAddr) -> Result<()> {
     let stream = from_address("127.0.9.1", rpc).await?;
     let mut api = Connection::over(stream, false, "http").await?;
@@ -129,13 +130,13 @@ async fn from_address(from: &str, to: SocketAddr) -> Result<TcpStream> {
     timeout(LIMIT, socket.connect(to)).await.context("connecting hangs")?.context("cannot connect")
 }
 
-/// A signed request whose answer is large.
+/// Returns a signed request whose response is large.
 fn large(signer: &Signer, url: &str) -> Result<Request<Bytes>> {
     let batch: Vec<Value> = (0..CALLS).map(|_| call("rpc.discover", json!({}))).collect();
     signer.post(url, &json!(batch).to_string(), &SignatureParams::fresh())
 }
 
-/// A request as HTTP/1.1 has it.
+/// Encodes a request as HTTP/1.1.
 fn raw(request: &Request<Bytes>) -> Vec<u8> {
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let mut head = format!("POST /rpc HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n");
@@ -146,7 +147,7 @@ fn raw(request: &Request<Bytes>) -> Vec<u8> {
     [head.as_bytes(), request.body()].concat()
 }
 
-/// Reads an answer to its end; returns the length of its body that is announced, and the length that came.
+/// Reads a response to its end; returns the announced and the received length of its body.
 async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<(usize, usize)> {
     let all = rest(stream).await?;
     let end = all.windows(4).position(|four| four == b"\r\n\r\n").context("no head")?;

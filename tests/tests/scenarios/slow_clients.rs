@@ -1,4 +1,4 @@
-//! Clients that take their time: progress is waited for, a standstill is cut.
+//! Slow clients: the gateway waits as long as there is progress, and closes stalled connections.
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ async fn a_stalled_download_is_cut(sandbox: &Sandbox) -> Result<()> {
 async fn a_handshake_that_stops_is_cut(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
-    // A hello for a terminated host, and never a Finished.
+    // A ClientHello for a terminated host without a Finished.
     let mut hello = rustls::ClientConnection::new(
         std::sync::Arc::new(
             rustls::ClientConfig::builder()

@@ -1,4 +1,4 @@
-//! Clients that read slowly, or not at all: a steady one is served to the end, and a stalled one holds little.
+//! Slow and stalled readers: a steady reader gets everything, and a stalled one occupies little memory.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::setup::standalone::StandaloneSetup;
 scenarios![a_slow_but_steady_reader_is_served, stalled_readers_hold_little];
 
 const HOST: &str = "app.gw.example";
-/// More than the kernel takes ahead.
+/// More bytes than the kernel buffers.
 const LENGTH: usize = 8 * 1024 * 1024;
 
-/// Reads a piece at a time, each later than the limits allow for all of them.
+/// Reads piece by piece; the whole download takes longer than the stall timeout.
 async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
     const LIMITS: &str =
         "[limits]\nheader_timeout = \"700ms\"\nstall_timeout = \"700ms\"\nhandshake_timeout = \"700ms\"";
@@ -72,7 +72,7 @@ async fn stalled_readers_hold_little(sandbox: &Sandbox) -> Result<()> {
         stream.write_all(format!("GET /numbers/2000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
         stalled.push(stream);
     }
-    // An honest reader is served whole among them.
+    // Meanwhile an honest reader gets everything.
     let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
     ensure!(reply.body.len() == LENGTH);
     let each = (setup.gateway.process().memory()?.now.saturating_sub(before)) / READERS;

@@ -1,4 +1,4 @@
-//! Requests whose end is in doubt: refused and cut, never passed on.
+//! Request smuggling: requests of ambiguous length are refused and never forwarded.
 
 use anyhow::{Result, ensure};
 use http::{Method, Request};
@@ -31,11 +31,11 @@ async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-/// What a client hears who sends these bytes, followed by a request that must not be served.
+/// Sends these bytes, followed by a request that must not be served, and returns the response.
 async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
     let mut stream = setup.client()?.tls(HOST).await?;
     let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    // It may be cut before all of it is sent.
+    // The gateway may cut the connection before everything is sent.
     drop(stream.write_all(format!("{request}{follow}").as_bytes()).await);
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
 }
@@ -81,7 +81,7 @@ async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
         let refused = ["400", "505"].iter().any(|status| heard.starts_with(&format!("HTTP/1.1 {status}")));
         ensure!(refused || heard.is_empty(), "{line:?}: {heard}");
     }
-    // A request whose chunks turn out bad has begun when that is found; no other one reaches the backend.
+    // A request with an invalid chunk is already being forwarded; the request after it does not reach the backend.
     ensure!(backend.requests() <= 1, "{} requests reached the backend", backend.requests());
     Ok(())
 }

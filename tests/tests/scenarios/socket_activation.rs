@@ -1,4 +1,4 @@
-//! Restarts and upgrades under systemd: sockets outlive the process, and no request is lost.
+//! Restarts and upgrades with systemd socket activation: no request is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<(
     Ok(())
 }
 
-/// A request on a connection that is kept as long as the gateway keeps it.
+/// Sends a request on a connection that is kept as long as the gateway keeps it open.
 async fn keeps((client, kept): &mut (Client, Option<Connection>)) -> Result<()> {
     let mut connection = match kept.take() {
         Some(open) => open,
@@ -132,7 +132,7 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
     }
     load.wait_for_more(20).await?;
     load.end().await?;
-    // The nodes find it again too.
+    // The nodes reconnect, too.
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
     let client = gateway.client()?;
@@ -186,7 +186,7 @@ async fn a_stuck_worker_is_no_life(sandbox: &Sandbox) -> Result<()> {
     pings(2).await
 }
 
-/// A thread that stands still until it is dropped. A process that is killed with one of its threads still traced cannot
+/// A thread that is stopped with ptrace until this is dropped. A process that is killed with a traced thread cannot
 /// be waited for.
 struct StoppedThread(Pid);
 
@@ -254,7 +254,7 @@ async fn a_node_that_drains_lets_its_clients_go(sandbox: &Sandbox) -> Result<()>
     let rest = download.into_body().collect().await.context("a download was cut")?.to_bytes();
     ensure!(rest.ends_with(b"chunk 19\n"));
     h2.closed().await?;
-    // Nobody is refused.
+    // No client is refused.
     for client in [gateway.client()?, gateway.client()?.h2()] {
         let mut late = client.connect(HOST).await?;
         late.get(HOST, "/").await?.expect(200)?;

@@ -1,4 +1,4 @@
-//! Much at once, and for long: kills without number, changes by the thousand, nodes that do not read.
+//! Stress: repeated kills, thousands of changes, and nodes that do not read.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -35,22 +35,22 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// A figure of the issue, or the smaller one that a run of all scenarios has time for.
+/// Returns the number in an environment variable, or a smaller default that a run of all scenarios has time for.
 pub(crate) fn figure(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// What is known of the routes after their mutations were answered, or not.
+/// The expected routes, by the responses to their mutations.
 #[derive(Default)]
 struct Known {
     there: BTreeSet<String>,
     gone: BTreeSet<String>,
-    /// Whose last mutation had no answer.
+    /// Routes whose last mutation got no response.
     open: BTreeSet<String>,
     made: usize,
 }
 
-/// Creates a route, and deletes every third again.
+/// Creates a route, and deletes every third one again.
 async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Known) -> Result<()> {
     known.made += 1;
     let (name, delete) = (format!("k{}", known.made), known.made.is_multiple_of(3));
@@ -83,7 +83,7 @@ async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandb
         for _ in 0..1 + round % 5 {
             mutate(&mut api, &url, &signer, &mut known).await?;
         }
-        // Anywhere in the next ones.
+        // The kill happens at a random point of the next mutations.
         let moment = Duration::from_millis((round as u64 * 7) % 40);
         let stream = async {
             loop {
@@ -232,7 +232,7 @@ async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Re
     let before = controlplane.process().memory()?.now;
     for n in 1..CHANGES {
         create(n).await?;
-        // They live, and do not answer.
+        // The nodes send heartbeats, but do not acknowledge.
         if n % 20 == 0 {
             for (node, _) in &nodes {
                 node.say(FromNode::Heartbeat).await?;
@@ -241,9 +241,9 @@ async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Re
     }
     let grown = controlplane.process().memory()?.now.saturating_sub(before);
     println!("{STALLED} stalled nodes, {CHANGES} changes: {} KiB more", grown / 1024);
-    // Each change kept for each node would be more than this by far.
+    // Memory for each change of each node would be far more than this.
     ensure!(grown < (STALLED * CHANGES * 150) as u64, "it has grown by {grown} bytes");
-    // What they missed comes merged, each resource once; the last changes may still be gathered.
+    // Missed changes arrive merged, each resource once; the last changes may still be pending.
     for (node, first) in &mut nodes {
         node.acknowledge(first).await?;
         let (mut told, mut batches) = (0, 0);

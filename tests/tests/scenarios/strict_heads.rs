@@ -1,4 +1,4 @@
-//! Heads of HTTP/1 that two readers could read in two ways are refused to the byte; any body passes as it is.
+//! Strict parsing of HTTP/1 heads: ambiguous heads are refused, and bodies are forwarded unchanged.
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -13,7 +13,7 @@ scenarios![heads_in_doubt_are_refused, bodies_pass_to_the_byte, the_api_refuses_
 
 const HOST: &str = "app.gw.example";
 
-/// Requests for `/bad` that are refused; `HOST` stands for the host.
+/// Refused requests for `/bad`; `HOST` is replaced by the host.
 const DOUBTFUL: [&str; 14] = [
     "POST /bad HTTP/1.1\r\nHost: HOST\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
@@ -31,7 +31,7 @@ const DOUBTFUL: [&str; 14] = [
     "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n",
 ];
 
-/// Requests that may stand before one in doubt, and do not hide it.
+/// Requests that may precede an ambiguous one on the same connection.
 const BEFORE: [&str; 9] = [
     "",
     "\r\n",
@@ -46,13 +46,13 @@ const BEFORE: [&str; 9] = [
 
 const AFTER: &str = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n";
 
-/// Sends a request in pieces of `size` and returns what comes back until the end.
+/// Sends a request in pieces of `size` bytes and returns everything received until the end.
 async fn in_pieces<S>(mut stream: S, request: &[u8], size: usize) -> Result<String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     for piece in request.chunks(size) {
-        // It may be cut before all of it is sent.
+        // The gateway may cut the connection before everything is sent.
         if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
             break;
         }
@@ -71,7 +71,7 @@ async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
             let request = format!("{before}{bad}{AFTER}").replace("HOST", HOST);
             let heard = in_pieces(client.tls(HOST).await?, request.as_bytes(), size).await?;
             let served = usize::from(before.contains("/good"));
-            // A bad chunk is found when its request has begun.
+            // An invalid chunk is detected when the request is already being forwarded.
             let is_begun = bad.contains("1\nx");
             let statuses = heard.matches("HTTP/1.1 ").count();
             let refused = heard.matches("HTTP/1.1 400").count() == 1 || (is_begun && statuses == served);
@@ -80,7 +80,7 @@ async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
             }
             ensure!(is_begun || backend.requests("/bad").is_empty(), "{bad:?} reached the backend");
         }
-        // The same at port 80.
+        // Port 80 behaves the same.
         let request = format!("{bad}{AFTER}").replace("HOST", HOST);
         let heard = in_pieces(tcp(setup.gateway.http()).await?, request.as_bytes(), 5).await?;
         let is_redirect = bad.contains("1\nx") && heard.starts_with("HTTP/1.1 308");
@@ -104,7 +104,7 @@ async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
             let mut request = format!("POST {target} HTTP/1.1\r\nHost: {HOST}\r\n").into_bytes();
             if let Some(chunk) = chunk {
                 request.extend(b"Transfer-Encoding: chunked\r\n\r\n");
-                // Enough of them, when they are of one byte.
+                // With pieces of one byte, a prefix is enough.
                 for piece in body.chunks(chunk).take(4000) {
                     request.extend(format!("{:X}\r\n", piece.len()).into_bytes());
                     request.extend(piece);
@@ -132,7 +132,7 @@ async fn the_api_refuses_heads_in_doubt(sandbox: &Sandbox) -> Result<()> {
     for bad in DOUBTFUL {
         let request = format!("{bad}{AFTER}").replace("HOST", "localhost:8080").replace("/bad", "/rpc");
         let heard = in_pieces(tcp(controlplane.rpc()?).await?, request.as_bytes(), 11).await?;
-        // Some are refused as any broken body is: without a word or with one.
+        // Some are refused like any broken body: with or without a response.
         let statuses = heard.matches("HTTP/1.1 ").count();
         let refused = heard.starts_with("HTTP/1.1 4") || (heard.is_empty() && bad.contains("1\nx"));
         if !refused || statuses > 1 {

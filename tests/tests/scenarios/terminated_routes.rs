@@ -1,4 +1,4 @@
-//! Requests to terminated routes: what reaches the backend, and what comes back.
+//! Requests to terminated routes and their responses.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-/// All values of a header that the backend saw.
+/// Returns all values of a header that the backend received.
 pub(crate) fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
     let pairs = seen["headers"].as_array().into_iter().flatten();
     pairs.filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()

@@ -1,4 +1,4 @@
-//! Trailers on their way through, announced or not: whatever may come as a header passes, over every pair of protocols.
+//! Forwarding of trailers, announced or not, over every pair of protocols.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ scenarios![
 
 const HOST: &str = "app.gw.example";
 
-/// The trailers of a message: its name, the fields of its head that matter, the trailers sent, and those that pass.
+/// A test case: its name, relevant fields of the head, the trailers sent, and those forwarded.
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [Field], &'static [Field]);
 type Field = (&'static str, &'static str);
 
@@ -45,7 +45,7 @@ const CASES: [Case; 9] = [
     ("nothing-left", &[], &[("content-type", "x"), ("range", "x")], &[]),
     ("none", &[("trailer", "x-sum")], &[], &[]),
 ];
-/// HTTP/2 has no Connection.
+/// Cases for HTTP/1.1 alone, as HTTP/2 has no Connection field.
 const NAMED: [Case; 2] = [
     ("named", &[("connection", "close, X-Sum")], &[SUM, MORE], &[MORE]),
     ("named-and-announced", &[("connection", "x-sum"), ("trailer", "x-sum, x-more")], &[SUM], &[]),
@@ -63,7 +63,7 @@ fn map(fields: &[Field]) -> Result<HeaderMap> {
     Ok(map)
 }
 
-/// Chunked content: none, a little, or so much that it is not written at once.
+/// Contents: none, a little, or more than one write.
 fn contents() -> [(&'static str, String); 3] {
     [("empty", String::new()), ("short", "0\r\n\r\n".to_owned()), ("long", "0\r\n\r\n".repeat(60_000))]
 }
@@ -81,7 +81,7 @@ async fn requests_trailers_pass(sandbox: &Sandbox) -> Result<()> {
         for (name, fields, sent, passed) in CASES.into_iter().chain(NAMED) {
             let target = format!("/h1/{content_name}/{name}");
             let head = format!("POST {target} HTTP/1.1\r\nHost: {HOST}\r\n{}", lines(fields));
-            // What follows shows that it ends where it says so.
+            // The next request proves that the message ended where announced.
             let after = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
             let request =
                 format!("{head}Transfer-Encoding: chunked\r\n\r\n{}{after}", chunked(&content, sent));
@@ -107,7 +107,7 @@ async fn requests_trailers_pass(sandbox: &Sandbox) -> Result<()> {
             ensure!(status.context(target.clone())?.context(target.clone())? == 200, "{target}");
             wrong.extend(arrived(&backend, &target, &content, passed).err().map(|error| error.to_string()));
         }
-        // Content of a known length is not chunked unless something was announced.
+        // Content of a known length is not chunked unless trailers were announced.
         let request =
             Request::post(format!("https://{HOST}/known/{content_name}")).header("content-length", 1);
         h2.send(request, vec![data("x"), Frame::trailers(map(&[SUM])?)]).await?;
@@ -167,14 +167,14 @@ async fn a_client_that_takes_no_trailers_gets_none(sandbox: &Sandbox) -> Result<
     for (version, fields, end) in [
         ("1.1", "", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         ("1.1", "TE: deflate\r\n", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
-        // There are no chunks in it.
+        // The response is not chunked.
         ("1.0", "TE: trailers\r\n", "\r\n\r\nhello"),
     ] {
         let request = format!("GET / HTTP/{version}\r\nHost: {HOST}\r\n{fields}Connection: close\r\n\r\n");
         let heard = answer(&setup, &request).await?;
         ensure!(heard.ends_with(end), "HTTP/{version} {fields:?}: {heard}");
     }
-    // Nothing is left of them on the connection.
+    // No rest of them remains on the connection.
     let ask = |method| format!("{method} / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\n");
     let heard =
         answer(&setup, &format!("{}\r\n{}Connection: close\r\n\r\n", ask("HEAD"), ask("HEAD"))).await?;

@@ -1,4 +1,4 @@
-//! Uploads with curl that are answered before they are over: the answer arrives, every time, on every listener.
+//! Uploads with curl that get an early response: it arrives on every listener.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const UPLOAD: u64 = 20 << 20;
 const BODY: usize = 20_000;
 
 fn refusal(status: &str) -> Vec<u8> {
-    // The backend reads on, and answers nothing more.
+    // The backend goes on reading without another response.
     let mut answer =
         format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + BODY, b'x');
@@ -26,7 +26,7 @@ fn refusal(status: &str) -> Vec<u8> {
 }
 
 async fn curl_gets_every_early_answer(sandbox: &Sandbox) -> Result<()> {
-    // Two read on, one says its end at once.
+    // Two backends go on reading, one closes its side at once.
     let _backends = [
         Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(refusal("413 Content Too Large")))
             .await?,
@@ -70,7 +70,7 @@ async fn curl_gets_every_early_answer(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// curl's exit code, the status, and how many bytes of the answer came.
+/// Returns curl's exit code, the status, and the size of the response in bytes, as text.
 async fn upload(protocol: &str, url: &str, file: &Path, root: &Path) -> Result<String> {
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is text");
     let host = url.split(['/', ':']).nth(3).context("a host")?.to_owned();

@@ -1,4 +1,4 @@
-//! Users as an operator deals with them: suspended for a while, held to quotas, listed.
+//! Management of users: temporary suspension, quotas, rate limits and lists.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `gwctl routes list --watch`: what happens is seen as it happens, whatever happens to the gateway meanwhile.
+//! `gwctl routes list --watch` and waiting calls: changes are reported at once, also over restarts.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ scenarios![
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// A `gwctl` that watches, and what it has printed.
+/// A running `gwctl` with `--watch`, and its output.
 struct Watch(Process);
 
 impl Watch {
@@ -45,7 +45,7 @@ impl Watch {
         Ok(Self(Process::start_with("gwctl", &args, &user.env()?, &log)?))
     }
 
-    /// Waits until a line has all these words.
+    /// Waits until a line contains all these words.
     async fn says(&mut self, words: &[&str]) -> Result<()> {
         eventually(&format!("it says {words:?}"), SOON, async || {
             self.0.ensure_running()?;
@@ -83,7 +83,7 @@ async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
     let told = json.0.log()?;
     let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
-    // Not SIGINT: tests that run in the background inherit that it is ignored.
+    // SIGTERM, as tests that run in the background inherit an ignored SIGINT.
     json.0.signal(Signal::SIGTERM)?;
     json.0.end(SOON).await?;
     ensure!(json.0.log()? == told, "it ends without a word");
@@ -112,7 +112,7 @@ async fn a_gateway_that_restarts_is_waited_for(sandbox: &Sandbox) -> Result<()> 
     let told = watch.0.log()?;
     let times = |word: &str| told.matches(word).count();
     ensure!(times("warning:") == 2 && times("kept.gw.example") == 1, "once each: {told}");
-    // Gracefully too.
+    // A graceful stop of the controlplane ends the wait, too.
     controlplane.process().signal(Signal::SIGTERM)?;
     controlplane.process().end(SOON).await?;
     let _controller = Controlplane::start(sandbox).await?;
@@ -120,14 +120,14 @@ async fn a_gateway_that_restarts_is_waited_for(sandbox: &Sandbox) -> Result<()> 
     watch.says(&["+  ", "newer.gw.example"]).await
 }
 
-/// Where the API is reached.
+/// A way to reach the API.
 enum Door {
     Rpc(SocketAddr),
     Node(Client),
 }
 
 impl Door {
-    /// A call that waits, over a connection of its own.
+    /// Makes a waiting call over a connection of its own.
     async fn wait(self: Rc<Self>, signer: Rc<Signer>) -> Result<Value> {
         let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
         self.call(signer, "routes.list", params).await
@@ -141,7 +141,7 @@ impl Door {
         signer.call(&mut api, &url, method, params).await?.expect(200)?.json()
     }
 
-    /// What a call that waits is answered in half a second; nothing if it waits.
+    /// Returns the response to a waiting call if it comes within half a second.
     async fn at_once(self: &Rc<Self>, signer: &Rc<Signer>) -> Result<Option<Value>> {
         let wait = Rc::clone(self).wait(Rc::clone(signer));
         timeout(Duration::from_millis(500), wait).await.ok().transpose()
@@ -174,7 +174,7 @@ async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
         for _ in 0..17 {
             waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
         }
-        // 16 wait: whichever comes last is told so.
+        // 16 calls may wait: the last one is refused.
         let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
         let data = &answer["error"]["data"];
         ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");

@@ -60,7 +60,7 @@ async fn a_websocket_echoes(sandbox: &Sandbox) -> Result<()> {
 async fn bytes_right_behind_the_upgrade_arrive(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
-    // A masked text frame of two line ends that no head may have, sent before the 101 is there.
+    // A masked text frame with two line ends that no head may have, sent before the 101 response.
     let mut early = format!(
         "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -97,7 +97,7 @@ async fn a_refused_upgrade_is_a_response(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(sandbox: &Sandbox) -> Result<()> {
-    // It answers the first request of each connection and breaks with the second one.
+    // The backend responds to the first request of each connection and breaks at the second.
     let refusal = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondTimes(refusal, 1)).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {
@@ -224,7 +224,7 @@ async fn open_websockets_count_against_the_limit_of_connections(sandbox: &Sandbo
     let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.more(&limits)).await?;
     let client = setup.client()?;
     let mut sockets = Vec::new();
-    // What is over the limit waits in the kernel's queue: there is no answer until another one closes.
+    // A connection above the limit waits in the kernel's queue until another one closes.
     while let Ok(opened) = tokio::time::timeout(Duration::from_secs(1), open(&client)).await {
         sockets.push(opened?);
         ensure!(sockets.len() <= LIMIT, "{} are open, of {LIMIT} allowed", sockets.len());

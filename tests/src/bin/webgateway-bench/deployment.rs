@@ -1,4 +1,4 @@
-//! The real controlplane, on ports that are free.
+//! A real controlplane on free ports.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// A clock tick of proc(5).
 const TICK: Duration = Duration::from_millis(10);
 
-/// What runs.
+/// The controlplane and its files.
 pub(crate) struct Deployment {
     sandbox: Sandbox,
     rpc: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Starts it with an empty database.
+    /// Starts the controlplane with an empty database.
     pub(crate) async fn prepare() -> Result<Self> {
         let sandbox = Sandbox::new()?;
         let (dir, rpc, dns, admin) = (sandbox.dir().display(), free()?, free()?, free()?);
@@ -47,7 +47,7 @@ impl Deployment {
         Ok(deployment)
     }
 
-    /// Returns once its API answers.
+    /// Starts the controlplane and waits until its API responds.
     pub(crate) async fn start(&mut self) -> Result<()> {
         let config = self.sandbox.path("controlplane.toml").display().to_string();
         let log = self.sandbox.path("controlplane.log");
@@ -61,7 +61,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Stops it in order.
+    /// Stops the controlplane gracefully.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         let mut process = self.controlplane.take().context("it does not run")?;
         process.signal(Signal::SIGTERM)?;
@@ -69,39 +69,39 @@ impl Deployment {
         Ok(())
     }
 
-    /// The address of its API.
+    /// Returns the address of the API.
     pub(crate) fn rpc(&self) -> SocketAddr {
         self.rpc
     }
 
-    /// The URL of its API.
+    /// Returns the URL of the API.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/rpc", self.rpc)
     }
 
-    /// The directory of the public keys.
+    /// Returns the directory of the public keys.
     pub(crate) fn keys(&self) -> PathBuf {
         self.sandbox.path("keys")
     }
 
-    /// The database.
+    /// Returns the path of the database.
     pub(crate) fn database(&self) -> PathBuf {
         self.sandbox.path("gateway.db")
     }
 
-    /// The CPU time it has used.
+    /// Returns the CPU time of the controlplane.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let ticks = self.controlplane.as_ref().context("it does not run")?.cpu_ticks()?;
         Ok(TICK * u32::try_from(ticks)?)
     }
 }
 
-/// The CPU time that asking has used.
+/// Returns the CPU time of this process.
 pub(crate) fn own_cpu() -> Result<Duration> {
     Ok(TICK * u32::try_from(cpu_ticks_of(std::process::id())?)?)
 }
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

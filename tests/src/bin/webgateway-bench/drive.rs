@@ -1,4 +1,5 @@
-//! Asks at fixed times: an answer that is late delays no other question, and is measured from when it was due.
+//! Open-loop load: requests have fixed times, and durations count from these, so that a late response delays no other
+//! one.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -13,30 +14,30 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use webgateway_tests::client::{Connection, Reply};
 
-/// A request, and how long after the start it is due.
+/// A signed request and its time.
 pub(crate) struct ScheduledRequest {
-    /// After the start.
+    /// The time of the request, relative to the start.
     pub(crate) after: Duration,
-    /// Signed, in the form of HTTP/1.1.
+    /// The signed request, in the form of HTTP/1.1.
     pub(crate) request: Request<Full<Bytes>>,
 }
 
-/// What came of many.
+/// The results of many requests.
 #[derive(Debug, Default)]
 pub(crate) struct PhaseResult {
-    /// From when each was due to its whole answer.
+    /// The time from each request's scheduled time to its complete response.
     pub(crate) took: Vec<Duration>,
-    /// When the last answer was there, after the start.
+    /// The time of the last response, relative to the start.
     pub(crate) over: Duration,
-    /// How many were not answered with a result.
+    /// The number of responses without a result.
     pub(crate) failed: usize,
-    /// The first of these.
+    /// The first of these responses.
     pub(crate) first_failure: Option<String>,
 }
 
 type Queue = Rc<RefCell<std::vec::IntoIter<ScheduledRequest>>>;
 
-/// Sends all, each when it is due or as soon after as one of the connections is free.
+/// Sends all requests, each at its time or as soon as a connection is free.
 pub(crate) async fn drive(
     api: SocketAddr,
     requests: Vec<ScheduledRequest>,
@@ -72,7 +73,7 @@ async fn work(mut connection: Connection, queue: Queue, start: Instant) -> Resul
     }
 }
 
-/// Told from the first bytes: reading all of it would cost the machine more than answering it.
+/// Returns true if the response is a result. Only the first bytes are read: parsing would cost more than the request.
 fn is_result(reply: &Reply) -> bool {
     reply.status == 200 && reply.body.starts_with(br#"{"jsonrpc":"2.0","result":"#)
 }

@@ -17,26 +17,26 @@ use crate::drive::{PhaseResult, drive};
 use crate::report::{Phase, Report};
 use crate::requests::{Callers, Kind};
 
-/// Asks at a fixed rate, whether or not the answers keep up, and measures; it judges nothing.
+/// Calls the API at a fixed rate and measures the responses; there are no pass criteria.
 #[derive(Debug, Clone, Copy, Parser)]
 #[command(name = "webgateway-bench")]
 struct Args {
-    /// How many routes there are, of 1,000 owners.
+    /// The number of routes, of 1,000 owners.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100_000..))]
     routes: u64,
-    /// How long each of the three parts takes: reads alone, mutations alone, both together.
+    /// The length of each of the three phases, in seconds: reads alone, mutations alone, both together.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
-    /// Signed reads per second.
+    /// The number of signed reads per second.
     #[arg(long, default_value_t = 2000)]
     reads: u64,
-    /// Signed mutations per second, each durable before it is answered.
+    /// The number of signed mutations per second, each durable before its response.
     #[arg(long, default_value_t = 500)]
     mutations: u64,
-    /// Keep-alive connections, for the reads and for the mutations each.
+    /// The number of keep-alive connections, for the reads and for the mutations each.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// What the routes and the calls are made from: the same number makes the same ones.
+    /// The seed of the generated routes and calls.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -64,7 +64,7 @@ async fn bench(args: Args) -> Result<()> {
     eprintln!("starting the controlplane with them");
     deployment.start().await?;
     let mut callers = Callers::new(&deployment, args.routes, args.seed)?;
-    // What is read for the first time comes from the disk.
+    // The first reads come from the disk.
     part(&args, &mut deployment, &mut callers, ("warming up", args.reads, args.mutations)).await?;
     let mut report = Report::default();
     for what in [
@@ -79,7 +79,7 @@ async fn bench(args: Args) -> Result<()> {
     deployment.stop().await
 }
 
-/// One part, at these rates per second.
+/// Runs one phase at these rates per second.
 async fn part(
     args: &Args,
     deployment: &mut Deployment,

@@ -1,4 +1,4 @@
-//! Starts everything, goes through the main job step by step, and says what to try next.
+//! The demo: starts everything, creates two routes, requests both, and prints what to try next.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -20,13 +20,13 @@ const ANSWER: Duration = Duration::from_secs(10);
 const GWCTL: &str = "target/debug/gwctl";
 const USER: &str = "alice";
 
-/// Everything that runs.
+/// The running processes and servers.
 pub(crate) struct Demo<'a> {
     state: &'a State,
     step: u32,
-    /// In the order in which they started.
+    /// The processes, in the order in which they started.
     pub(crate) processes: Vec<Process>,
-    /// The CA and the DNS that it asks, with ACME.
+    /// The CA and its resolver, with ACME.
     ca: Option<(Pebble, Resolver)>,
     _backends: [Backend; 2],
 }
@@ -40,7 +40,7 @@ impl<'a> Demo<'a> {
         Ok(Self { state, step: 0, processes: Vec::new(), ca: None, _backends: [plain, tls] })
     }
 
-    /// The main job, from the first start to two good requests.
+    /// Runs the demo, from the first start to two good requests.
     pub(crate) async fn show(&mut self) -> Result<()> {
         self.say("A sample backend that tells what it was asked");
         println!("   plain http on 127.0.0.1:{BACKEND}, with TLS of its own on 127.0.0.1:{TLS_BACKEND}");
@@ -58,7 +58,7 @@ impl<'a> Demo<'a> {
         self.request(PASSTHROUGH, "backend-ca.pem").await
     }
 
-    /// What a person may type next.
+    /// Prints commands to try next.
     pub(crate) fn suggest(&self) {
         let [ca, keys] = [self.state.root(), "keys"].map(|name| self.state.text(name));
         let dir = self.state.text("");

@@ -15,7 +15,7 @@ use webgateway_tests::process::{self, Process};
 use crate::demo::Demo;
 use crate::state::State;
 
-/// How long each process gets to stop.
+/// The timeout of stopping a process.
 const STOP: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ async fn dev() -> Result<()> {
     ended.and(stopped)
 }
 
-/// Ctrl-C and SIGTERM.
+/// The signals of Ctrl-C and SIGTERM.
 struct Interrupts {
     interrupt: Signals,
     terminate: Signals,
@@ -80,7 +80,7 @@ impl Interrupts {
     }
 }
 
-/// Waits for an interrupt; a process that ends before is an error.
+/// Waits for an interrupt; a process that ends earlier is an error.
 async fn until_interrupted(processes: &mut [Process], interrupts: &mut Interrupts) -> Result<()> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     loop {

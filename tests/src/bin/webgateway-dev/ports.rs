@@ -6,32 +6,32 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, UdpSocket};
 use webgateway_tests::pebble;
 
-/// Clients, https.
+/// The https port.
 pub(crate) const HTTPS: u16 = 8443;
-/// Clients, plain http.
+/// The plain HTTP port.
 pub(crate) const HTTP: u16 = 8081;
-/// The API.
+/// The address of the API.
 pub(crate) const RPC: u16 = 8080;
-/// The DNS server, UDP and TCP.
+/// The port of the DNS server, UDP and TCP.
 pub(crate) const DNS: u16 = 5354;
-/// The dataplane's metrics.
+/// The port of the dataplane's metrics.
 pub(crate) const ADMIN: u16 = 9180;
-/// The controlplane's metrics.
+/// The port of the controlplane's metrics.
 pub(crate) const CONTROL_ADMIN: u16 = 9181;
-/// The sample backend, plain http.
+/// The port of the sample backend, plain HTTP.
 pub(crate) const BACKEND: u16 = 8082;
-/// The sample backend with TLS of its own.
+/// The port of the sample backend with its own certificate.
 pub(crate) const TLS_BACKEND: u16 = 8083;
 
-/// What the CA asks about names.
+/// The port of the resolver that the CA uses.
 pub(crate) const WORLD_DNS: u16 = 5355;
 
-/// An address on loopback.
+/// Returns an address on loopback.
 pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
 }
 
-/// Fails, naming the port, if one is taken.
+/// Fails with the port and a hint if a port is in use.
 pub(crate) async fn must_be_free(acme: bool) -> Result<()> {
     let mut all = vec![
         (HTTPS, "clients, https"),

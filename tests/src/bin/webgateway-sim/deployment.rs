@@ -1,4 +1,4 @@
-//! The real processes: a controlplane, a dataplane, and a user of theirs.
+//! A real controlplane, a real dataplane, and a user.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(20);
 const USER: &str = "sim.pub";
 
-/// Everything that runs.
+/// The running processes and servers.
 pub(crate) struct Deployment {
     sandbox: Sandbox,
     ports: Ports,
@@ -35,26 +35,26 @@ struct Ports {
     node_admin: SocketAddr,
 }
 
-/// A route that was created.
+/// The creation of a route.
 pub(crate) struct Change {
-    /// The version that has it.
+    /// The version of the change.
     pub(crate) version: u64,
-    /// When the answer was there.
+    /// The time of the response.
     pub(crate) answered: Instant,
-    /// How long the answer took.
+    /// The response time.
     pub(crate) took: Duration,
 }
 
 /// The memory of both processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MemoryUsage {
-    /// The controlplane's.
+    /// The figures of the controlplane.
     pub(crate) controlplane: Memory,
-    /// The dataplane's.
+    /// The figures of the dataplane.
     pub(crate) dataplane: Memory,
 }
 
-/// What the dataplane has counted of its applying batches.
+/// The dataplane's metrics of applied batches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ApplyMetrics {
     seconds: f64,
@@ -62,14 +62,14 @@ pub(crate) struct ApplyMetrics {
 }
 
 impl ApplyMetrics {
-    /// How long one took, of those since `earlier`.
+    /// Returns the mean duration of the batches since `earlier`.
     pub(crate) fn mean_since(self, earlier: Self) -> Duration {
         Duration::from_secs_f64((self.seconds - earlier.seconds) / (self.batches - earlier.batches).max(1.0))
     }
 }
 
 impl Deployment {
-    /// Both processes with an empty database, and a user.
+    /// Starts both processes with an empty database, and creates a user.
     pub(crate) async fn prepare() -> Result<Self> {
         let sandbox = Sandbox::new()?;
         let keys = sandbox.path("keys");
@@ -88,17 +88,17 @@ impl Deployment {
         Ok(deployment)
     }
 
-    /// The database.
+    /// Returns the path of the database.
     pub(crate) fn database(&self) -> PathBuf {
         self.sandbox.path("gateway.db")
     }
 
-    /// The socket of the feed.
+    /// Returns the path of the feed's socket.
     pub(crate) fn feed(&self) -> PathBuf {
         self.sandbox.path("feed.sock")
     }
 
-    /// Returns once its API answers.
+    /// Starts the controlplane and waits until its API responds.
     pub(crate) async fn start_controlplane(&mut self) -> Result<()> {
         let mut process = self.process("webgateway-controlplane", "controlplane")?;
         let rpc = self.ports.rpc;
@@ -113,7 +113,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Returns once it is ready: it has the first sync.
+    /// Starts the dataplane and waits until it has the first sync.
     pub(crate) async fn start_dataplane(&mut self) -> Result<()> {
         let mut process = self.process("webgateway-dataplane", "dataplane")?;
         eventually("the dataplane is ready", START, async || {
@@ -125,7 +125,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Stops both in order.
+    /// Stops both processes gracefully.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         self.api = None;
         for process in [self.dataplane.take(), self.controlplane.take()] {
@@ -136,7 +136,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Creates the `n`th route and waits for the answer.
+    /// Creates the `n`th route and waits for the response.
     pub(crate) async fn create(&mut self, n: usize) -> Result<Change> {
         let params = json!({"subdomain": format!("new-{n}"), "backends": ["[54f::1]:8080"]});
         let url = format!("http://{}/rpc", self.ports.rpc);
@@ -150,13 +150,13 @@ impl Deployment {
         Ok(Change { version, answered, took: answered - begun })
     }
 
-    /// What both take now, and took at most.
+    /// Returns the current and maximum memory of both processes.
     pub(crate) fn memory(&self) -> Result<MemoryUsage> {
         let of = |process: &Option<Process>| process.as_ref().context("it does not run")?.memory();
         Ok(MemoryUsage { controlplane: of(&self.controlplane)?, dataplane: of(&self.dataplane)? })
     }
 
-    /// What the dataplane has counted.
+    /// Reads the dataplane's metrics of applied batches.
     pub(crate) async fn applied(&self) -> Result<ApplyMetrics> {
         let metrics = self.node("/metrics").await?;
         let value = |name: &str| -> Result<f64> {
@@ -200,7 +200,7 @@ impl Deployment {
     }
 }
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -15,20 +15,20 @@ use crate::deployment::Deployment;
 use crate::nodes::Fleet;
 use crate::report::Report;
 
-/// Plays nodes against a real controlplane and one real dataplane, and measures; it judges nothing.
+/// Connects simulated nodes to a real controlplane and measures, with one real dataplane; there are no pass criteria.
 #[derive(Debug, Clone, Copy, Parser)]
 #[command(name = "webgateway-sim")]
 struct Args {
-    /// How many nodes are played; each takes and acknowledges every batch, and holds nothing.
+    /// The number of simulated nodes; each reads and acknowledges every batch, and keeps nothing.
     #[arg(long, default_value_t = 100)]
     nodes: usize,
-    /// How many routes there are before the first change.
+    /// The number of routes before the first change.
     #[arg(long, default_value_t = 10_000)]
     routes: u64,
-    /// How many routes are created, one after the other, while it measures.
+    /// The number of routes that are created, one after the other, during the measurement.
     #[arg(long, default_value_t = 200)]
     changes: usize,
-    /// What the routes are made from: the same number makes the same ones.
+    /// The seed of the generated routes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -75,7 +75,7 @@ async fn simulate(args: Args) -> Result<()> {
         let propagated = fleet.reached(change.version, change.answered).await?;
         report.answers.push(change.took);
         report.propagation.push(propagated);
-        // What follows is another change, not part of this one's batch.
+        // The pause puts the next change into another batch.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     report.apply = deployment.applied().await?.mean_since(applied);

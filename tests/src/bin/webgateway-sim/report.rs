@@ -1,4 +1,4 @@
-//! What was measured, as a table.
+//! The table of the measurements.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,35 +10,35 @@ use crate::deployment::MemoryUsage;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Every figure of one run.
+/// The measurements of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Memory without a route.
+    /// The memory without routes.
     pub(crate) empty: MemoryUsage,
-    /// From the controlplane's start to its first answer.
+    /// The time from the controlplane's start to its first response.
     pub(crate) start: Duration,
-    /// From the dataplane's start to its being ready.
+    /// The time from the dataplane's start until it is ready.
     pub(crate) full_sync: Duration,
-    /// A full sync of a node that only reads.
+    /// The duration of a full sync of a node that only reads.
     pub(crate) read_all: Duration,
-    /// Its bytes.
+    /// The size of that full sync, in bytes.
     pub(crate) full_bytes: usize,
-    /// Memory with every route.
+    /// The memory with all routes.
     pub(crate) full: MemoryUsage,
-    /// How long each `routes create` took to be answered.
+    /// The response time of each `routes.create`.
     pub(crate) answers: Vec<Duration>,
-    /// How long after its answer each change was on all nodes.
+    /// The time from each response until all nodes had the change.
     pub(crate) propagation: Vec<Duration>,
-    /// The bytes of one change for one node.
+    /// The size of one change for one node, in bytes.
     pub(crate) change_bytes: usize,
-    /// How long the dataplane took to apply a change.
+    /// The mean time that the dataplane took to apply a change.
     pub(crate) apply: Duration,
-    /// Memory at the end.
+    /// The memory at the end.
     pub(crate) busy: MemoryUsage,
 }
 
 impl Report {
-    /// Two columns: what, and how much.
+    /// Returns a table of names and values.
     pub(crate) fn table(&self, nodes: usize, routes: u64) -> String {
         let mut table = String::new();
         let mut row = |what: &str, value: String| {

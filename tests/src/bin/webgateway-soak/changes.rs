@@ -1,4 +1,4 @@
-//! Routes that come, move and go, all the while; what the controlplane acknowledged is what clients find.
+//! Continuous changes of routes; clients must see every acknowledged change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -18,15 +18,15 @@ use crate::targets::Targets;
 
 /// The pause between two changes.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The number of routes that are there at once, at most.
+/// The maximum number of routes at once.
 const ROUTES: usize = 20;
-/// One of so many routes is waited for at the node.
+/// One of this many routes is checked at the node.
 const SEEN: u64 = 20;
 /// The number of calls over one connection.
 const EACH: u64 = 100;
 const PROPAGATION: Duration = Duration::from_secs(30);
 
-/// The changes; they end when told to.
+/// The running changes.
 pub(crate) struct Changes {
     stop: oneshot::Sender<()>,
     running: JoinSet<Result<Changer>>,
@@ -37,15 +37,15 @@ struct Changer {
     signer: Signer,
     targets: Targets,
     interruptions: Interruptions,
-    /// A connection, and when in the interruptions it was made.
+    /// A connection, and the count of interruptions when it was made.
     api: Option<(u64, Connection)>,
-    /// The routes there are, or may be, by number.
+    /// The routes that exist or may exist, by number.
     routes: BTreeMap<u64, Uuid>,
-    /// The routes that may not be there, as an answer was lost.
+    /// The routes that may not exist, as a response was lost.
     doubtful: BTreeSet<u64>,
     made: u64,
     changes: u64,
-    /// The longest time from an answer of the API to the node's acting on it.
+    /// The longest time from a response of the API until the node served the change.
     slowest: Duration,
 }
 
@@ -53,14 +53,14 @@ struct Changer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Acknowledged,
-    /// The controlplane went away meanwhile.
+    /// The controlplane was interrupted meanwhile.
     Unknown,
     /// There is no such route.
     Absent,
 }
 
 impl Changes {
-    /// Starts them.
+    /// Starts the changes.
     pub(crate) fn start(signer: Signer, targets: &Targets, interruptions: &Interruptions) -> Self {
         let mut changer = Changer {
             signer,
@@ -85,9 +85,9 @@ impl Changes {
         Self { stop, running }
     }
 
-    /// Ends them, deletes every route that they made, and returns how many there were, in words.
+    /// Stops the changes, deletes the remaining routes, and returns a summary.
     pub(crate) async fn end(mut self) -> Result<String> {
-        // It has ended by itself if it failed.
+        // The task has ended by itself if it failed.
         let _ = self.stop.send(());
         let mut changer = self.running.join_next().await.context("it was started")???;
         while let Some((number, id)) = changer.routes.pop_first() {
@@ -126,14 +126,14 @@ impl Changer {
             Outcome::Acknowledged if number.is_multiple_of(SEEN) => self.answers(number, 503).await,
             Outcome::Acknowledged | Outcome::Absent => Ok(()),
             Outcome::Unknown => {
-                // Later.
+                // The deletion is repeated later.
                 self.routes.insert(number, id);
                 Ok(())
             }
         }
     }
 
-    /// Waits until clients of the node find the route's host like that.
+    /// Waits until clients of the node get `status` for the route's host.
     async fn answers(&mut self, number: u64, status: u16) -> Result<()> {
         let (client, host) = (&self.targets.client, format!("soak-{number}.gw.example"));
         let (what, begun) = (format!("{host} is answered {status}"), Instant::now());

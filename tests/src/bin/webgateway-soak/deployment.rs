@@ -1,4 +1,4 @@
-//! Both processes, the backends, and all that goes on.
+//! Both processes, the backends, and the load.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -23,16 +23,16 @@ use crate::sample::{Figures, ProcessFigures};
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets};
 use crate::{honest, hostile, hostile_http};
 
-/// Short, so that the end is soon after the load, and long enough for clients on a busy machine.
+/// Limits that are short, so that connections end soon after the load, and long enough for clients on a busy machine.
 const LIMITS: &str = "[limits]\nheader_timeout = \"30s\"\nstall_timeout = \"20s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
-/// The longest wait for everything to be over, and how long nothing may change before it is.
+/// The timeout of settling, and the number of seconds without changes that counts as settled.
 const SETTLING: Duration = Duration::from_secs(150);
 const SETTLED: u32 = 10;
-/// The time that the controlplane is away after a kill.
+/// The downtime of the controlplane after a kill.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// Everything that runs.
+/// The running processes and servers.
 pub(crate) struct Deployment {
     sandbox: Sandbox,
     controlplane_config: ControlplaneConfig,
@@ -99,13 +99,13 @@ impl Deployment {
         Ok(Figures { dataplane, controlplane })
     }
 
-    /// Has both processes read their configuration anew.
+    /// Reloads both processes.
     pub(crate) fn reload(&mut self) -> Result<()> {
         self.gateway.reload()?;
         self.controlplane.process().signal(Signal::SIGHUP)
     }
 
-    /// Kills the controlplane, and starts it anew a little later.
+    /// Kills the controlplane, and restarts it after [`AWAY`].
     pub(crate) async fn interrupt(&mut self) -> Result<()> {
         self.interruptions.add();
         self.controlplane.process().kill()?;
@@ -115,12 +115,12 @@ impl Deployment {
         Ok(())
     }
 
-    /// Waits until nobody is connected and nothing changes any more.
+    /// Waits until there are no connections and the figures do not change any more.
     pub(crate) async fn settled(&mut self) -> Result<Figures> {
         self.settle(|_| true).await
     }
 
-    /// The same, and until as many of everything are there as at the start; if that does not come, the last figures.
+    /// Waits until the figures are those of the start; after the timeout, returns the last figures.
     pub(crate) async fn settled_as(&mut self, start: &Figures) -> Result<Figures> {
         let start = *start;
         match self.settle(|figures| figures.counts_as(&start)).await {
@@ -149,7 +149,7 @@ impl Deployment {
     }
 }
 
-/// The load: honest clients, who must all succeed, hostile ones, and changes.
+/// The load: honest clients, which must all succeed, hostile ones, and changes.
 pub(crate) struct Load {
     honest: load::Load,
     hostile: load::Load,
@@ -157,7 +157,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts all of it.
+    /// Starts all processes.
     pub(crate) async fn start(deployment: &Deployment) -> Result<Self> {
         let (mut honest, mut hostile) = (load::Load::default(), load::Load::default());
         honest::start(&mut honest, &deployment.targets);
@@ -168,7 +168,7 @@ impl Load {
         Ok(Self { honest, hostile, changes })
     }
 
-    /// Ends it, removes the routes it made, and fails if an honest request or a change ever did.
+    /// Stops the load, removes its routes, and fails if an honest request or a change failed.
     pub(crate) async fn end(self) -> Result<String> {
         let Self { honest, hostile, changes } = self;
         let changed = changes.end().await.context("changes")?;

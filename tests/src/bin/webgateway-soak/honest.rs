@@ -1,4 +1,4 @@
-//! Honest clients, of every kind: each checks what it gets, byte for byte.
+//! Honest clients of every kind, which check every response byte by byte.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::targets::{DNS, HOST, PASSTHROUGH, Targets, check_numbers};
 
 /// The number of requests over one connection.
 const EACH: u64 = 100;
-/// The id 4711, one question: `_acme-challenge.gw.example`, SOA.
+/// A DNS query with the id 4711 for the SOA of `_acme-challenge.gw.example`.
 const QUESTION: &[u8] =
     b"\x12\x67\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01";
 
-/// One client, and its connection.
+/// An honest client and its connection.
 struct HonestClient {
     targets: Targets,
     tls_client: Client,
@@ -34,7 +34,7 @@ impl HonestClient {
         Self { targets: targets.clone(), tls_client: client.clone(), connection: None, host, requests: 0 }
     }
 
-    /// Returns its connection, a new one after every [`EACH`] requests.
+    /// Returns the connection, a new one after every [`EACH`] requests.
     async fn connection(&mut self) -> Result<&mut Connection> {
         self.requests += 1;
         if self.requests.is_multiple_of(EACH) {
@@ -46,14 +46,14 @@ impl HonestClient {
         self.connection.as_mut().context("it is there")
     }
 
-    /// A size that is another one each time, of at most `most` bytes.
+    /// Returns a pseudo-random size of at most `most` bytes.
     fn size(&self, most: usize) -> usize {
         // A number below 2^32 fits.
         (self.requests.wrapping_mul(2_654_435_761) % most as u64) as usize
     }
 }
 
-/// Adds every kind of them.
+/// Adds clients of every kind.
 pub(crate) fn start(load: &mut Load, targets: &Targets) {
     let Targets { client, passthrough_client, .. } = targets;
     let h2 = client.clone().h2();
@@ -93,7 +93,7 @@ async fn upload(client: &mut HonestClient) -> Result<()> {
     Ok(())
 }
 
-/// Many requests over one connection at once.
+/// Sends many requests over one connection concurrently.
 async fn page(client: &mut HonestClient) -> Result<()> {
     const REQUESTS: usize = 30;
     sleep(Duration::from_millis(1000)).await;
@@ -108,7 +108,7 @@ async fn page(client: &mut HonestClient) -> Result<()> {
     Ok(())
 }
 
-/// A page whose requests are cancelled, and the next one over the same connection.
+/// Cancels the requests of a page, and sends the next one over the same connection.
 async fn page_that_is_left(client: &mut HonestClient) -> Result<()> {
     const REQUESTS: usize = 25;
     sleep(Duration::from_secs(2)).await;
@@ -161,7 +161,7 @@ async fn redirect(client: &mut HonestClient) -> Result<()> {
     Ok(())
 }
 
-/// A question to the dataplane, which answers it also while the controlplane is away.
+/// Sends a DNS query to the dataplane, which answers also while the controlplane is down.
 async fn question(_: &mut HonestClient) -> Result<()> {
     sleep(Duration::from_millis(200)).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await?;

@@ -1,5 +1,5 @@
-//! `make soak`: mixed honest and hostile load with changing routes; fails unless all that is honest succeeds, and both
-//! processes hold as much at the end as at the start.
+//! `make soak`: honest and hostile load with changing routes; fails unless every honest request succeeds and both
+//! processes hold the same resources at the end as at the start.
 
 mod changes;
 mod deployment;
@@ -22,17 +22,17 @@ use webgateway_tests::{netns, process};
 use crate::deployment::{Deployment, Load};
 use crate::report::table;
 
-/// Loads a real controlplane and a real dataplane, and compares what they hold before and after.
+/// Loads a real controlplane and a real dataplane, and compares their resources before and after.
 #[derive(Debug, Clone, Copy, Parser)]
 #[command(name = "webgateway-soak")]
 struct Args {
     /// The length of the load, in minutes.
     #[arg(long, default_value_t = 20.0)]
     minutes: f64,
-    /// The length of the same load before it, whose end is the start of the comparison, in seconds.
+    /// The length of the warm-up, in seconds; the comparison starts at its end.
     #[arg(long, default_value_t = 60)]
     warm_up: u64,
-    /// The number of times that the controlplane is killed and started anew in the load.
+    /// The number of times that the controlplane is killed and restarted during the load.
     #[arg(long, default_value_t = 2)]
     kills: u32,
 }
@@ -70,15 +70,15 @@ async fn soak(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The outcome of a load.
+/// The result of a load.
 struct Done {
-    /// The most of everything that was seen.
+    /// The maximum of each figure.
     most: sample::Figures,
-    /// The number of requests and attacks, in words.
+    /// The summary of requests and attacks.
     summary: String,
 }
 
-/// Loads for as long as told, with `kills` of the controlplane in it, and reloads of both processes.
+/// Runs the load for `length`, with `kills` of the controlplane and reloads of both processes.
 async fn run(deployment: &mut Deployment, length: Duration, kills: u32) -> Result<Done> {
     const SAMPLE: Duration = Duration::from_secs(5);
     const RELOAD: u32 = 4;

@@ -1,11 +1,11 @@
-//! The table of a run, and the judgement.
+//! The table of a run, and the check of its figures.
 
 use std::fmt::Write as _;
 
 use crate::sample::{Figures, ProcessFigures};
 
-/// The factor that memory may have grown by, and what it may have grown by besides, in bytes: an allocator gives pages
-/// back when it likes.
+/// The allowed growth of memory, as a factor and additional bytes: an allocator returns pages
+/// at any time.
 const FACTOR: f64 = 1.25;
 const SLACK: u64 = 8 << 20;
 
@@ -16,7 +16,7 @@ const COUNTED: [Column; 3] = [
     ("connections", |held| held.connections),
 ];
 
-/// Returns the table, and a line for each figure that is not as it was.
+/// Returns the table, and a line for each figure that has changed.
 pub(crate) fn table(start: &Figures, most: &Figures, end: &Figures) -> (String, Vec<String>) {
     let mut text = format!("| {:<26} | {:>9} | {:>9} | {:>9} |\n", "", "start", "at most", "end");
     let mut differences = Vec::new();

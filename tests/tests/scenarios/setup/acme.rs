@@ -1,4 +1,4 @@
-//! What the scenarios of certificates begin with: a real CA, the DNS as it sees us, a controlplane, gateways, users.
+//! A setup with a real ACME CA, a DNS resolver, a controlplane, gateways and users.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,15 +16,15 @@ use webgateway_tests::resolver::Resolver;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
 
-/// A host of alice's own.
+/// A custom host of alice.
 pub(crate) const OWN: &str = "shop.example.org";
-/// The port of the setup's DNS.
+/// The port of the resolver.
 const DNS: u16 = 5353;
 const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
-/// How long a certificate may take.
+/// The timeout of issuing a certificate.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A setup in which certificates are issued.
+/// Running processes with an ACME CA.
 pub(crate) struct AcmeSetup {
     pub(crate) resolver: Resolver,
     pub(crate) pebble: Pebble,
@@ -35,7 +35,7 @@ pub(crate) struct AcmeSetup {
     pub(crate) alice: User,
 }
 
-/// How many gateways there are, what is in `[acme]` and in the controlplane's environment.
+/// Options of the setup: the CA, the number of gateways, keys of `[acme]`, and the controlplane's environment.
 pub(crate) struct AcmeOptions {
     pub(crate) pebble_config: PebbleConfig,
     pub(crate) gateways: u8,
@@ -55,23 +55,23 @@ impl Default for AcmeOptions {
 }
 
 impl AcmeSetup {
-    /// One gateway and a friendly CA.
+    /// Starts one gateway and a CA with default behaviour.
     pub(crate) async fn start(sandbox: &Sandbox) -> Result<Self> {
         Self::with(sandbox, AcmeOptions::default()).await
     }
 
-    /// One gateway and a CA of this pebble_config.
+    /// Starts one gateway and a CA with this configuration.
     pub(crate) async fn with_pebble(sandbox: &Sandbox, pebble_config: PebbleConfig) -> Result<Self> {
         Self::with(sandbox, AcmeOptions { pebble_config, ..AcmeOptions::default() }).await
     }
 
-    /// As with_acme_proxy.
+    /// Starts a setup with these options.
     pub(crate) async fn with(sandbox: &Sandbox, options: AcmeOptions) -> Result<Self> {
         let dns_and_ca = dns_and_ca(sandbox, &options.pebble_config).await?;
         Self::with_dns_and_ca(sandbox, dns_and_ca, options).await
     }
 
-    /// As with_acme_proxy, with this DNS and this CA.
+    /// Starts a setup with these options, this resolver and this CA.
     pub(crate) async fn with_dns_and_ca(
         sandbox: &Sandbox,
         dns_and_ca: (Resolver, Pebble),
@@ -102,17 +102,17 @@ impl AcmeSetup {
         Ok(())
     }
 
-    /// A client of the first gateway who trusts the CA.
+    /// Returns a client of the first gateway that trusts the CA.
     pub(crate) fn client(&self) -> Result<Client> {
         self.gateways.first().context("no gateway")?.client()
     }
 
-    /// Makes `host` another name of the base domain.
+    /// Makes `host` a CNAME of the base domain.
     pub(crate) fn point_to_gateway(&self, host: &str) -> Result<()> {
         self.resolver.set_alias(host, BASE_DOMAIN)
     }
 
-    /// Waits until every gateway answers a GET of this host so, with a certificate from the CA.
+    /// Waits until every gateway responds to a GET of this host with `status` and a certificate from the CA.
     pub(crate) async fn wait_for_status(&self, host: &str, status: u16) -> Result<()> {
         for gateway in &self.gateways {
             let client = gateway.client()?;
@@ -127,12 +127,12 @@ impl AcmeSetup {
         Ok(())
     }
 
-    /// A certificate, as the admin sees it.
+    /// Returns a certificate, as listed for the admin.
     pub(crate) async fn certificate(&self, id: &str) -> Result<Value> {
         self.admin.json(["certificates", "get", "-c", id]).await
     }
 
-    /// Waits until a certificate is as `is` says.
+    /// Waits until a certificate satisfies `is`.
     pub(crate) async fn wait_for_certificate(&self, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
         eventually(&format!("the certificate of {id} is as it should be"), SOON, async || {
             let seen = self.certificate(id).await?;
@@ -166,7 +166,7 @@ fn controlplane_config(
     }
 }
 
-/// The DNS and a CA that asks it.
+/// Starts a resolver and a CA that uses it.
 pub(crate) async fn dns_and_ca(
     sandbox: &Sandbox,
     pebble_config: &PebbleConfig,
@@ -176,7 +176,7 @@ pub(crate) async fn dns_and_ca(
     Ok((resolver, pebble))
 }
 
-/// A CA of which one can options what pebble lacks.
+/// Starts a setup whose CA is behind an [`AcmeProxy`] that `configure` has prepared.
 pub(crate) async fn with_acme_proxy(
     sandbox: &Sandbox,
     configure: impl FnOnce(&AcmeProxy),

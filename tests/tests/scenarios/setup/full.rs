@@ -1,4 +1,4 @@
-//! What most scenarios of the whole begin with: a controlplane, a gateway it feeds, an admin and a user.
+//! A setup with a controlplane, a gateway, an admin and a user.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use webgateway_tests::gwctl::User;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
 
-/// Every part, real.
+/// Running processes and their users.
 pub(crate) struct FullSetup {
     pub(crate) controlplane: Controlplane,
     pub(crate) gateway: Gateway,
@@ -19,12 +19,12 @@ pub(crate) struct FullSetup {
 }
 
 impl FullSetup {
-    /// Starts all of it.
+    /// Starts all processes.
     pub(crate) async fn start(sandbox: &Sandbox) -> Result<Self> {
         Self::start_as(sandbox, 0).await
     }
 
-    /// The same; the gateway is one of several, with this number.
+    /// Starts all processes; the gateway is one of several, with this number.
     pub(crate) async fn start_as(sandbox: &Sandbox, number: u8) -> Result<Self> {
         let controlplane = Controlplane::start(sandbox).await?;
         let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?.number(number)).await?;
@@ -33,12 +33,12 @@ impl FullSetup {
         Ok(Self { controlplane, gateway, admin, alice })
     }
 
-    /// A client.
+    /// Returns a client of the gateway that trusts its root.
     pub(crate) fn client(&self) -> Result<Client> {
         self.gateway.client()
     }
 
-    /// Waits until a GET of this host is answered so.
+    /// Waits until a GET of this host gets `status`.
     pub(crate) async fn wait_for_status(&self, host: &str, status: u16) -> Result<Reply> {
         let client = self.client()?;
         let what = format!("{host} is answered {status}");

@@ -1,4 +1,4 @@
-//! What most scenarios of the dataplane begin with: a gateway setup from a file, and its authority.
+//! A setup with a gateway that is fed from a file, and its certificate authority.
 
 use anyhow::Result;
 use webgateway_tests::authority::Authority;
@@ -7,7 +7,7 @@ use webgateway_tests::feed_file::FeedFile;
 use webgateway_tests::gateway::{Gateway, GatewayConfig};
 use webgateway_tests::sandbox::Sandbox;
 
-/// A gateway without a controlplane.
+/// A running gateway without a controlplane.
 pub(crate) struct StandaloneSetup {
     pub(crate) authority: Authority,
     pub(crate) file: FeedFile,
@@ -15,12 +15,12 @@ pub(crate) struct StandaloneSetup {
 }
 
 impl StandaloneSetup {
-    /// Starts one with these routes.
+    /// Starts a gateway with these routes.
     pub(crate) async fn start(sandbox: &Sandbox, routes: impl FnOnce(&mut FeedFile)) -> Result<Self> {
         Self::start_with(sandbox, routes, |config| config).await
     }
 
-    /// The same with more configuration.
+    /// Starts the same processes with more configuration.
     pub(crate) async fn start_with(
         sandbox: &Sandbox,
         routes: impl FnOnce(&mut FeedFile),
@@ -35,14 +35,14 @@ impl StandaloneSetup {
         Ok(Self { authority, file, gateway })
     }
 
-    /// Changes the routes and has the gateway read them.
+    /// Changes the routes and reloads the gateway.
     pub(crate) fn change(&mut self, routes: impl FnOnce(&mut FeedFile)) -> Result<()> {
         routes(&mut self.file);
         self.file.write()?;
         self.gateway.reload()
     }
 
-    /// A client.
+    /// Returns a client of the gateway that trusts its root.
     pub(crate) fn client(&self) -> Result<Client> {
         self.gateway.client()
     }
