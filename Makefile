@@ -71,7 +71,7 @@ graph:
 	@mkdir -p target && GRAPH=$(CURDIR)/target/graph.txt \
 	    $(CARGO) test -q -p webgateway-tests --locked --test layers every_crate_has_a_graph >&2 && cat target/graph.txt
 
-# Writes the lists of what the house rules still allow anew: tests/tests/layers/*.txt, but for the known circles.
+# Rewrites the lists of findings that the house rules still allow, tests/tests/layers/*.txt, except the known cycles.
 baselines:
 	UPDATE=1 $(CARGO) test -q -p webgateway-tests --locked --test layers
 

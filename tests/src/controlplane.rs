@@ -81,7 +81,7 @@ impl Controlplane {
             .await
     }
 
-    /// The same on these config.
+    /// Starts a controlplane with this configuration.
     pub async fn start_on(sandbox: &Sandbox, config: &ControlplaneConfig) -> Result<Self> {
         let mut controlplane = Self::start_unready_on(sandbox, config)?;
         eventually("the controlplane answers", START, async || {
@@ -101,7 +101,7 @@ impl Controlplane {
         )
     }
 
-    /// The same on these config.
+    /// Starts the process with this configuration without waiting until it is ready.
     pub fn start_unready_on(sandbox: &Sandbox, config: &ControlplaneConfig) -> Result<Self> {
         let ControlplaneConfig {
             public_ip,

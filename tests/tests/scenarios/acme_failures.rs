@@ -21,37 +21,37 @@ use webgateway_tests::wait::eventually;
 use crate::setup::acme::{AcmeOptions, AcmeSetup, OWN, dns_and_ca, with_acme_proxy};
 
 scenarios![
-    half_of_all_nonces_are_refused,
-    the_ca_takes_its_time,
-    a_ca_under_another_root_is_not_believed,
-    an_account_is_bound_to_one_the_ca_knows,
-    killed_at_every_step_the_order_is_finished_and_not_repeated,
-    too_many_requests_are_waited_out,
-    renewed_when_the_ca_says_so_also_if_it_will_not_have_it_as_a_replacement,
-    renewal_keeps_what_is_open,
-    a_deleted_routes_certificate_is_nobodys,
-    a_suspended_owner_costs_no_order,
+    certificates_are_issued_although_half_of_the_nonces_are_refused,
+    a_slow_ca_delays_the_certificate,
+    a_ca_with_an_untrusted_root_is_refused,
+    an_account_uses_external_account_binding,
+    an_order_is_finished_after_a_kill_at_every_step,
+    a_rate_limit_of_the_ca_is_respected,
+    a_renewal_follows_the_suggested_window_even_if_replaces_is_refused,
+    a_renewal_keeps_open_connections,
+    the_certificate_of_a_deleted_route_is_removed,
+    a_suspended_owner_causes_no_order,
     an_independent_client_verifies_the_chain,
-    dig_sees_the_zone_as_it_should_be,
+    dig_resolves_the_zone,
 ];
 
 fn is_valid(seen: &Value) -> bool {
     seen["state"] == "valid"
 }
 
-async fn half_of_all_nonces_are_refused(sandbox: &Sandbox) -> Result<()> {
+async fn certificates_are_issued_although_half_of_the_nonces_are_refused(sandbox: &Sandbox) -> Result<()> {
     let setup =
         AcmeSetup::with_pebble(sandbox, PebbleConfig { nonces_refused: 50, ..PebbleConfig::default() })
             .await?;
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
 }
 
-async fn the_ca_takes_its_time(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_ca_delays_the_certificate(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::with_pebble(sandbox, PebbleConfig { sleep: 3, ..PebbleConfig::default() }).await?;
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
 }
 
-async fn a_ca_under_another_root_is_not_believed(sandbox: &Sandbox) -> Result<()> {
+async fn a_ca_with_an_untrusted_root_is_refused(sandbox: &Sandbox) -> Result<()> {
     let options = AcmeOptions::default();
     let (resolver, pebble) = dns_and_ca(sandbox, &options.pebble_config).await?;
     let root = pebble.root_file().to_owned();
@@ -67,7 +67,7 @@ async fn a_ca_under_another_root_is_not_believed(sandbox: &Sandbox) -> Result<()
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
 }
 
-async fn an_account_is_bound_to_one_the_ca_knows(sandbox: &Sandbox) -> Result<()> {
+async fn an_account_uses_external_account_binding(sandbox: &Sandbox) -> Result<()> {
     let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
     let pebble_config =
         PebbleConfig { binding: Some(("kid-1".into(), key.into())), ..PebbleConfig::default() };
@@ -77,7 +77,7 @@ async fn an_account_is_bound_to_one_the_ca_knows(sandbox: &Sandbox) -> Result<()
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
 }
 
-async fn killed_at_every_step_the_order_is_finished_and_not_repeated(sandbox: &Sandbox) -> Result<()> {
+async fn an_order_is_finished_after_a_kill_at_every_step(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, ca) = with_acme_proxy(sandbox, |_| ()).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", is_valid).await?;
@@ -110,7 +110,7 @@ async fn killed_at_every_step_the_order_is_finished_and_not_repeated(sandbox: &S
     Ok(())
 }
 
-async fn too_many_requests_are_waited_out(sandbox: &Sandbox) -> Result<()> {
+async fn a_rate_limit_of_the_ca_is_respected(sandbox: &Sandbox) -> Result<()> {
     let refusal = AcmeProblem {
         path: NEW_ORDER,
         only_replacing: false,
@@ -136,9 +136,7 @@ fn due(seen: &Value) -> Result<i64> {
     Ok(OffsetDateTime::parse(next, &Rfc3339)?.unix_timestamp())
 }
 
-async fn renewed_when_the_ca_says_so_also_if_it_will_not_have_it_as_a_replacement(
-    sandbox: &Sandbox,
-) -> Result<()> {
+async fn a_renewal_follows_the_suggested_window_even_if_replaces_is_refused(sandbox: &Sandbox) -> Result<()> {
     let conflict = AcmeProblem {
         path: NEW_ORDER,
         only_replacing: true,
@@ -164,7 +162,7 @@ async fn renewed_when_the_ca_says_so_also_if_it_will_not_have_it_as_a_replacemen
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
 }
 
-async fn renewal_keeps_what_is_open(sandbox: &Sandbox) -> Result<()> {
+async fn a_renewal_keeps_open_connections(sandbox: &Sandbox) -> Result<()> {
     let validity = Duration::from_secs(20);
     let setup = AcmeSetup::with_pebble(sandbox, PebbleConfig { validity, ..PebbleConfig::default() }).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
@@ -178,7 +176,7 @@ async fn renewal_keeps_what_is_open(sandbox: &Sandbox) -> Result<()> {
     setup.wait_for_status("hello.gw.example", 200).await
 }
 
-async fn a_deleted_routes_certificate_is_nobodys(sandbox: &Sandbox) -> Result<()> {
+async fn the_certificate_of_a_deleted_route_is_removed(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.point_to_gateway(OWN)?;
@@ -198,7 +196,7 @@ async fn a_deleted_routes_certificate_is_nobodys(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn a_suspended_owner_costs_no_order(sandbox: &Sandbox) -> Result<()> {
+async fn a_suspended_owner_causes_no_order(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", is_valid).await?;
@@ -233,7 +231,7 @@ async fn an_independent_client_verifies_the_chain(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn dig_sees_the_zone_as_it_should_be(sandbox: &Sandbox) -> Result<()> {
+async fn dig_resolves_the_zone(sandbox: &Sandbox) -> Result<()> {
     if installed("dig").is_none() {
         return Ok(());
     }

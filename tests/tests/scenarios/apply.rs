@@ -11,12 +11,12 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 scenarios![
-    a_file_is_planned_applied_and_then_there_is_nothing_to_do,
-    one_that_fails_keeps_nobody_back,
-    on_a_terminal_it_asks,
-    nothing_is_deleted_where_what_comes_in_its_place_failed,
-    a_list_is_a_file,
-    a_file_that_is_wrong_changes_nothing,
+    a_file_is_planned_and_applied_once,
+    a_failed_change_does_not_stop_the_others,
+    a_terminal_is_asked_for_confirmation,
+    nothing_is_deleted_if_its_replacement_failed,
+    the_output_of_list_is_a_valid_file,
+    an_invalid_file_changes_nothing,
 ];
 
 const TWO: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:81']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
@@ -41,7 +41,7 @@ async fn hosts(user: &User) -> Result<Vec<String>> {
     Ok(routes.filter_map(|route| route["host"].as_str().map(str::to_owned)).collect())
 }
 
-async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(sandbox: &Sandbox) -> Result<()> {
+async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     let file = sandbox.write("routes.yaml", TWO)?.display().to_string();
     let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
@@ -73,7 +73,7 @@ async fn a_file_is_planned_applied_and_then_there_is_nothing_to_do(sandbox: &San
     Ok(())
 }
 
-async fn one_that_fails_keeps_nobody_back(sandbox: &Sandbox) -> Result<()> {
+async fn a_failed_change_does_not_stop_the_others(sandbox: &Sandbox) -> Result<()> {
     let (controlplane, alice) = alice(sandbox).await?;
     let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     bob.create_route("-s taken -b [400::1]:81").await?;
@@ -89,7 +89,7 @@ async fn one_that_fails_keeps_nobody_back(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn on_a_terminal_it_asks(sandbox: &Sandbox) -> Result<()> {
+async fn a_terminal_is_asked_for_confirmation(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     let file = sandbox.write("routes.yaml", TWO)?.display().to_string();
     let gwctl = find("gwctl")?.display().to_string();
@@ -108,7 +108,7 @@ async fn on_a_terminal_it_asks(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Renaming a route in the file is planned as a creation and a deletion.
-async fn nothing_is_deleted_where_what_comes_in_its_place_failed(sandbox: &Sandbox) -> Result<()> {
+async fn nothing_is_deleted_if_its_replacement_failed(sandbox: &Sandbox) -> Result<()> {
     let (controlplane, alice) = alice(sandbox).await?;
     let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     bob.create_route("-s new -b [400::1]:81").await?;
@@ -130,7 +130,7 @@ async fn bob_route(bob: &User) -> Result<String> {
     Ok(list["routes"][0]["id"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn a_list_is_a_file(sandbox: &Sandbox) -> Result<()> {
+async fn the_output_of_list_is_a_valid_file(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     alice.create_route("-s shop -b [400::1]:81 --health /up").await?;
     alice.create_route("-f mail.example.org -t -b [400::1]:444 -m random").await?;
@@ -144,7 +144,7 @@ async fn a_list_is_a_file(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_file_that_is_wrong_changes_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn an_invalid_file_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     for (file, word) in [
         ("routes:\n- subdomain: shop\n  backend: '[400::1]:81'\n", "line 3"),

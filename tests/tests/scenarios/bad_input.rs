@@ -11,12 +11,12 @@ use webgateway_tests::scenarios;
 use webgateway_tests::signer::Signer;
 
 scenarios![
-    gwctl_refuses_wrong_flags,
-    gwctl_refuses_wrong_keys,
-    a_key_that_others_can_read_is_a_warning,
+    gwctl_refuses_invalid_flags,
+    gwctl_refuses_invalid_keys,
+    a_key_readable_by_others_causes_a_warning,
     keys_are_not_overwritten,
-    the_api_refuses_wrong_params,
-    an_unreachable_gateway,
+    the_api_refuses_invalid_params,
+    an_unreachable_gateway_is_reported_with_a_hint,
 ];
 
 async fn alice(sandbox: &Sandbox) -> Result<(Controlplane, User)> {
@@ -31,7 +31,7 @@ async fn none_was_made(alice: &User) -> Result<()> {
     Ok(())
 }
 
-async fn gwctl_refuses_wrong_flags(sandbox: &Sandbox) -> Result<()> {
+async fn gwctl_refuses_invalid_flags(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     let long = format!("{}.example.org", "a".repeat(250));
     let cases: [(&[&str], &str); 22] = [
@@ -85,7 +85,7 @@ async fn gwctl_refuses_wrong_flags(sandbox: &Sandbox) -> Result<()> {
     none_was_made(&alice).await
 }
 
-async fn gwctl_refuses_wrong_keys(sandbox: &Sandbox) -> Result<()> {
+async fn gwctl_refuses_invalid_keys(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     let list = ["routes", "list"];
     let public = sandbox.path("alice.pub").display().to_string();
@@ -106,7 +106,7 @@ async fn gwctl_refuses_wrong_keys(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_key_that_others_can_read_is_a_warning(sandbox: &Sandbox) -> Result<()> {
+async fn a_key_readable_by_others_causes_a_warning(sandbox: &Sandbox) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let (_controller, alice) = alice(sandbox).await?;
     let quiet = alice.gwctl(["routes", "list"]).await?;
@@ -137,7 +137,7 @@ async fn keys_are_not_overwritten(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_api_refuses_wrong_params(sandbox: &Sandbox) -> Result<()> {
+async fn the_api_refuses_invalid_params(sandbox: &Sandbox) -> Result<()> {
     let (controlplane, alice) = alice(sandbox).await?;
     let signer = Signer::for_user(&alice)?;
     let good = json!(["[400::1]:81"]);
@@ -172,7 +172,7 @@ async fn the_api_refuses_wrong_params(sandbox: &Sandbox) -> Result<()> {
     none_was_made(&alice).await
 }
 
-async fn an_unreachable_gateway(sandbox: &Sandbox) -> Result<()> {
+async fn an_unreachable_gateway_is_reported_with_a_hint(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
     for url in ["http://127.0.0.1:1/rpc", "https://127.0.0.1:8080/rpc", "http://127.0.0.1:8080/elsewhere"] {
         let failed = alice.at(url).gwctl(["routes", "list"]).await?;

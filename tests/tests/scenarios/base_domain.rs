@@ -16,19 +16,19 @@ use crate::setup::full::FullSetup;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_page_says_what_this_is,
-    the_api_is_reached_from_outside,
-    gwctl_says_why_a_name_is_refused,
-    what_was_signed_for_elsewhere_is_refused,
-    too_much_is_refused,
-    bodies_that_never_end_keep_nobody_out,
-    without_a_controlplane_the_api_is_away,
+    the_landing_page_is_served,
+    the_api_is_reachable_by_clients,
+    gwctl_explains_a_refused_server_name,
+    a_request_signed_for_another_gateway_is_refused,
+    oversized_requests_are_refused,
+    endless_bodies_do_not_block_other_clients,
+    without_a_controlplane_the_api_is_unavailable,
 ];
 
 const BASE: &str = "gw.example";
 const URL: &str = "https://gw.example/rpc";
 
-async fn a_page_says_what_this_is(sandbox: &Sandbox) -> Result<()> {
+async fn the_landing_page_is_served(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let page = client.get(BASE, "/").await?.expect(200)?;
@@ -38,7 +38,7 @@ async fn a_page_says_what_this_is(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_api_is_reached_from_outside(sandbox: &Sandbox) -> Result<()> {
+async fn the_api_is_reachable_by_clients(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let signer = Signer::for_user(&setup.alice)?;
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -55,7 +55,7 @@ async fn the_api_is_reached_from_outside(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn gwctl_says_why_a_name_is_refused(sandbox: &Sandbox) -> Result<()> {
+async fn gwctl_explains_a_refused_server_name(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     // gwctl resolves `localhost` to the gateway, which has no certificate for that name.
     let root = sandbox.write("root.pem", &setup.controlplane.root().await?)?.display().to_string();
@@ -67,7 +67,7 @@ async fn gwctl_says_why_a_name_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn what_was_signed_for_elsewhere_is_refused(sandbox: &Sandbox) -> Result<()> {
+async fn a_request_signed_for_another_gateway_is_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let signer = Signer::for_user(&setup.alice)?;
     let body = call("routes.list", json!({})).to_string();
@@ -81,7 +81,7 @@ async fn what_was_signed_for_elsewhere_is_refused(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn too_much_is_refused(sandbox: &Sandbox) -> Result<()> {
+async fn oversized_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let large = Full::from(vec![b' '; (1 << 20) + 1]);
     let mut api = setup.client()?.h2().connect(BASE).await?;
@@ -92,7 +92,7 @@ async fn too_much_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Sends unsigned bodies of 70 MiB in total, each without its last byte.
-async fn bodies_that_never_end_keep_nobody_out(sandbox: &Sandbox) -> Result<()> {
+async fn endless_bodies_do_not_block_other_clients(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let head = "POST /rpc HTTP/1.1\r\nhost: gw.example\r\ncontent-type: application/json\r\n";
     let announced = 1 << 20;
@@ -114,7 +114,7 @@ async fn bodies_that_never_end_keep_nobody_out(sandbox: &Sandbox) -> Result<()> 
     Ok(())
 }
 
-async fn without_a_controlplane_the_api_is_away(sandbox: &Sandbox) -> Result<()> {
+async fn without_a_controlplane_the_api_is_unavailable(sandbox: &Sandbox) -> Result<()> {
     let setup = StandaloneSetup::start(sandbox, |_| {}).await?;
     let reply = setup.client()?.get(BASE, "/openrpc.json").await?;
     ensure!(reply.status == 503, "{reply:?}");

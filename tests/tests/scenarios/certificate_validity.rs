@@ -16,9 +16,9 @@ use webgateway_tests::wait::eventually;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_certificate_is_served_once_its_time_has_come,
-    the_one_before_serves_until_then,
-    an_expired_one_is_served_rather_than_none,
+    a_certificate_is_served_once_it_is_valid,
+    the_previous_certificate_is_served_until_the_new_one_is_valid,
+    an_expired_certificate_is_served_rather_than_none,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -28,7 +28,7 @@ const AHEAD: Duration = Duration::from_secs(6);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A node whose clock is slow sees a certificate that is not valid yet.
-async fn a_certificate_is_served_once_its_time_has_come(sandbox: &Sandbox) -> Result<()> {
+async fn a_certificate_is_served_once_it_is_valid(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let authority = Authority::new()?;
     let begins = OffsetDateTime::now_utc() + AHEAD;
@@ -51,7 +51,7 @@ async fn a_certificate_is_served_once_its_time_has_come(sandbox: &Sandbox) -> Re
     client.get(HOST, "/").await?.expect(200).map(drop)
 }
 
-async fn the_one_before_serves_until_then(sandbox: &Sandbox) -> Result<()> {
+async fn the_previous_certificate_is_served_until_the_new_one_is_valid(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);
@@ -75,7 +75,7 @@ async fn the_one_before_serves_until_then(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// The client detects the expiry by its own clock.
-async fn an_expired_one_is_served_rather_than_none(sandbox: &Sandbox) -> Result<()> {
+async fn an_expired_certificate_is_served_rather_than_none(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let now = OffsetDateTime::now_utc();
     let base = authority.issue_for(&NAMES, now - DAY * 2..now - DAY)?;

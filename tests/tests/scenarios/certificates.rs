@@ -13,14 +13,14 @@ use webgateway_tests::wait::eventually;
 use crate::setup::acme::{AcmeOptions, AcmeSetup, OWN, with_acme_proxy};
 
 scenarios![
-    the_base_domain_and_its_wildcard_from_nothing,
-    a_host_of_ones_own_over_three_gateways,
-    by_http_where_the_ca_offers_no_other,
-    by_an_alias_into_our_zone,
-    a_host_that_leads_elsewhere_costs_the_ca_nothing,
+    the_base_domain_and_its_wildcard_get_a_certificate,
+    a_custom_host_gets_a_certificate_on_three_gateways,
+    http_01_is_used_if_the_ca_offers_nothing_else,
+    dns_01_works_with_an_alias_into_the_zone,
+    a_host_that_points_elsewhere_causes_no_order,
 ];
 
-async fn the_base_domain_and_its_wildcard_from_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn the_base_domain_and_its_wildcard_get_a_certificate(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -38,7 +38,7 @@ async fn the_base_domain_and_its_wildcard_from_nothing(sandbox: &Sandbox) -> Res
     Ok(())
 }
 
-async fn a_host_of_ones_own_over_three_gateways(sandbox: &Sandbox) -> Result<()> {
+async fn a_custom_host_gets_a_certificate_on_three_gateways(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::with(sandbox, AcmeOptions { gateways: 3, ..AcmeOptions::default() }).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.point_to_gateway(OWN)?;
@@ -55,7 +55,7 @@ async fn a_host_of_ones_own_over_three_gateways(sandbox: &Sandbox) -> Result<()>
     Ok(())
 }
 
-async fn by_http_where_the_ca_offers_no_other(sandbox: &Sandbox) -> Result<()> {
+async fn http_01_is_used_if_the_ca_offers_nothing_else(sandbox: &Sandbox) -> Result<()> {
     let (setup, ca) = with_acme_proxy(sandbox, |_| ()).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
@@ -67,7 +67,7 @@ async fn by_http_where_the_ca_offers_no_other(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn by_an_alias_into_our_zone(sandbox: &Sandbox) -> Result<()> {
+async fn dns_01_works_with_an_alias_into_the_zone(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
@@ -91,7 +91,7 @@ async fn by_an_alias_into_our_zone(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_host_that_leads_elsewhere_costs_the_ca_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn a_host_that_points_elsewhere_causes_no_order(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;

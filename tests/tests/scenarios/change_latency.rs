@@ -15,7 +15,7 @@ use webgateway_tests::websocket::WebSocket;
 
 use crate::setup::full::FullSetup;
 
-scenarios![a_route_is_served_within_50_ms, a_change_with_1000_open_websockets];
+scenarios![a_route_is_served_within_50_ms, a_change_is_applied_with_1000_open_websockets];
 
 /// The maximum median, also on a machine with other load.
 const SOON: Duration = Duration::from_millis(50);
@@ -55,7 +55,7 @@ async fn a_route_is_served_within_50_ms(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_change_with_1000_open_websockets(sandbox: &Sandbox) -> Result<()> {
+async fn a_change_is_applied_with_1000_open_websockets(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s app -b [400::1]:8080").await?;

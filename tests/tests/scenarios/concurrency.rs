@@ -21,7 +21,7 @@ scenarios![
     a_hundred_callers_claim_one_host,
     a_thousand_retries_make_one_route,
     one_update_wins_each_version,
-    many_claims_of_one_caller_are_each_answered_for_themselves,
+    concurrent_claims_of_one_caller_get_separate_responses,
 ];
 
 /// Creates the `number`th caller, whose key the controlplane knows.
@@ -141,7 +141,7 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Mixes valid claims, claims of a host that is taken, and claims with invalid backends: each fails or succeeds alone.
-async fn many_claims_of_one_caller_are_each_answered_for_themselves(sandbox: &Sandbox) -> Result<()> {
+async fn concurrent_claims_of_one_caller_get_separate_responses(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let (signer, url) = (caller(&controlplane, 1)?, controlplane.url());
     let mut api = Connection::plain(controlplane.rpc()?).await?;

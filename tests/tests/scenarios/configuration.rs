@@ -9,14 +9,14 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 scenarios![
-    the_examples_are_good,
-    versions_and_help,
+    the_examples_are_valid,
+    versions_and_help_are_printed,
     the_readme_has_every_key,
-    wrong_keys_are_named,
-    a_flag_beats_a_variable_beats_the_file,
+    unknown_keys_are_named,
+    flags_override_variables_which_override_the_file,
     a_corrupt_database_is_not_touched,
     a_database_of_a_newer_build_is_not_touched,
-    a_directory_that_is_not_there,
+    a_missing_directory_is_reported,
     a_second_controlplane_is_refused,
 ];
 
@@ -32,7 +32,7 @@ async fn check(program: &str, config: &Path, env: &[(&str, &str)]) -> Result<pro
     process::run(program, &args, env).await
 }
 
-async fn the_examples_are_good(_: &Sandbox) -> Result<()> {
+async fn the_examples_are_valid(_: &Sandbox) -> Result<()> {
     for (program, file) in PROGRAMS {
         let checked = check(program, &deploy().join(file), &[]).await?;
         ensure!(checked.code == Some(0), "{file}: {checked:?}");
@@ -40,7 +40,7 @@ async fn the_examples_are_good(_: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn versions_and_help(_: &Sandbox) -> Result<()> {
+async fn versions_and_help_are_printed(_: &Sandbox) -> Result<()> {
     for (program, _) in PROGRAMS {
         let version = process::run(program, &["--version".to_owned()], &[]).await?;
         ensure!(version.code == Some(0) && version.stdout.contains(program), "{version:?}");
@@ -68,7 +68,7 @@ async fn the_readme_has_every_key(_: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn wrong_keys_are_named(sandbox: &Sandbox) -> Result<()> {
+async fn unknown_keys_are_named(sandbox: &Sandbox) -> Result<()> {
     let [controlplane, dataplane] = PROGRAMS.map(|(program, _)| program);
     let base = "base_domain = \"gw.example\"\n[certificates]\nmodule = \"internal\"\n";
     let cases = [
@@ -104,7 +104,7 @@ async fn wrong_keys_are_named(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_flag_beats_a_variable_beats_the_file(sandbox: &Sandbox) -> Result<()> {
+async fn flags_override_variables_which_override_the_file(sandbox: &Sandbox) -> Result<()> {
     let program = "webgateway-dataplane";
     let bad_file = sandbox.write("dataplane.toml", "https_port = 70000")?;
     let good_file = sandbox.write("good.toml", "https_port = 1")?;
@@ -156,7 +156,7 @@ async fn a_database_of_a_newer_build_is_not_touched(sandbox: &Sandbox) -> Result
     Ok(())
 }
 
-async fn a_directory_that_is_not_there(sandbox: &Sandbox) -> Result<()> {
+async fn a_missing_directory_is_reported(sandbox: &Sandbox) -> Result<()> {
     let feed = format!("unix:{}", sandbox.path("feed.sock").display());
     for (key, value) in [("db_path", feed.as_str()), ("feed", "unix:/nonexistent/feed.sock")] {
         let database = if key == "feed" {

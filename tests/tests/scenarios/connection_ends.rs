@@ -22,15 +22,15 @@ use crate::setup::full::FullSetup;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    whoever_half_closes_gets_its_answer,
-    whoever_half_closes_gets_an_answer_of_any_size,
-    whoever_is_gone_is_not_waited_for,
-    a_page_of_cancelled_requests_is_no_attack,
-    a_flood_of_cancelled_requests_is,
-    stalled_uploads_hold_up_no_others,
-    the_api_answers_whoever_half_closes,
-    an_early_answer_is_read_whole,
-    the_api_refuses_an_upload_readably,
+    a_half_closed_client_gets_its_response,
+    a_half_closed_client_gets_a_response_of_any_size,
+    a_closed_client_ends_its_request,
+    a_page_of_cancelled_requests_is_allowed,
+    a_flood_of_cancelled_requests_ends_the_connection,
+    stalled_uploads_do_not_block_other_streams,
+    the_api_responds_to_half_closed_clients,
+    an_early_response_is_read_completely,
+    the_api_refusal_of_an_upload_is_readable,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -71,7 +71,7 @@ fn ends_with_ok(answer: &[u8], status: u16, length: usize) -> Result<()> {
     Ok(())
 }
 
-async fn whoever_half_closes_gets_its_answer(sandbox: &Sandbox) -> Result<()> {
+async fn a_half_closed_client_gets_its_response(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
     let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for round in 0..5 {
@@ -100,7 +100,7 @@ async fn whoever_half_closes_gets_its_answer(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn whoever_half_closes_gets_an_answer_of_any_size(sandbox: &Sandbox) -> Result<()> {
+async fn a_half_closed_client_gets_a_response_of_any_size(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
     let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for (mut stream, host, prefix) in listeners(&setup).await? {
@@ -114,7 +114,7 @@ async fn whoever_half_closes_gets_an_answer_of_any_size(sandbox: &Sandbox) -> Re
     Ok(())
 }
 
-async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
+async fn a_closed_client_ends_its_request(sandbox: &Sandbox) -> Result<()> {
     let silent = Backend::raw(overlay(1, 8080), RawBehaviour::Silence).await?;
     let too = Backend::raw(overlay(1, 80), RawBehaviour::Silence).await?;
     let setup = setup(sandbox, &[silent.address(), too.address()]).await?;
@@ -142,7 +142,7 @@ async fn whoever_is_gone_is_not_waited_for(sandbox: &Sandbox) -> Result<()> {
     open(0).await
 }
 
-async fn the_api_answers_whoever_half_closes(sandbox: &Sandbox) -> Result<()> {
+async fn the_api_responds_to_half_closed_clients(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     for _ in 0..10 {
         let mut node = setup.client()?.tls("gw.example").await?;
@@ -190,7 +190,7 @@ async fn upload_meanwhile(stream: Box<dyn Stream>, head: &str, length: usize) ->
     Ok(answer)
 }
 
-async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
+async fn an_early_response_is_read_completely(sandbox: &Sandbox) -> Result<()> {
     let mut early = format!("HTTP/1.1 413 Too Large\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
     early.resize(early.len() + LARGE, b'x');
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(early.clone())).await?;
@@ -223,7 +223,7 @@ async fn an_early_answer_is_read_whole(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_api_refuses_an_upload_readably(sandbox: &Sandbox) -> Result<()> {
+async fn the_api_refusal_of_an_upload_is_readable(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     for framing in ["Content-Length: 20971520\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1400000\r\n"] {
         let mut node = setup.client()?.tls("gw.example").await?;
@@ -256,7 +256,7 @@ async fn cancel(stream: &mut impl Stream, bursts: u32, burst: u32) -> Result<u32
     Ok(bursts * burst)
 }
 
-async fn a_page_of_cancelled_requests_is_no_attack(sandbox: &Sandbox) -> Result<()> {
+async fn a_page_of_cancelled_requests_is_allowed(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
     let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for burst in [25, 100] {
@@ -272,7 +272,7 @@ async fn a_page_of_cancelled_requests_is_no_attack(sandbox: &Sandbox) -> Result<
 }
 
 /// Many requests cancelled one by one count as a burst of them does (CVE-2023-44487).
-async fn a_flood_of_cancelled_requests_is(sandbox: &Sandbox) -> Result<()> {
+async fn a_flood_of_cancelled_requests_ends_the_connection(sandbox: &Sandbox) -> Result<()> {
     let backends = two_backends().await?;
     let setup = setup(sandbox, &backends.each_ref().map(Backend::address)).await?;
     for (bursts, burst) in [(2000, 1), (40, 50), (4, 1000)] {
@@ -284,7 +284,7 @@ async fn a_flood_of_cancelled_requests_is(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn stalled_uploads_hold_up_no_others(sandbox: &Sandbox) -> Result<()> {
+async fn stalled_uploads_do_not_block_other_streams(sandbox: &Sandbox) -> Result<()> {
     // The backend does not accept connections, so that the body is not read.
     let unread = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     unread.bind(&overlay(2, 8080).into())?;

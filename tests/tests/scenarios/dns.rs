@@ -11,7 +11,7 @@ use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-scenarios![it_answers_for_its_zone_alone, it_answers_over_tcp, garbage_is_no_harm];
+scenarios![only_the_zone_is_answered, queries_over_tcp_are_answered, garbage_is_ignored];
 
 const SERVER: &str = "127.0.0.1:53";
 const ZONE: &str = "_acme-challenge.gw.example";
@@ -80,7 +80,7 @@ async fn ask(name: &str, kind: u16) -> Result<Answer> {
     Ok(answer)
 }
 
-async fn it_answers_for_its_zone_alone(sandbox: &Sandbox) -> Result<()> {
+async fn only_the_zone_is_answered(sandbox: &Sandbox) -> Result<()> {
     let _controller = Controlplane::start(sandbox).await?;
     for kind in [SOA, NS] {
         let answer = ask(ZONE, kind).await?;
@@ -100,7 +100,7 @@ async fn it_answers_for_its_zone_alone(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn it_answers_over_tcp(sandbox: &Sandbox) -> Result<()> {
+async fn queries_over_tcp_are_answered(sandbox: &Sandbox) -> Result<()> {
     let _controller = Controlplane::start(sandbox).await?;
     let mut stream = tcp(SERVER.parse()?).await?;
     let question = question(ZONE, SOA);
@@ -117,7 +117,7 @@ async fn it_answers_over_tcp(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn garbage_is_no_harm(sandbox: &Sandbox) -> Result<()> {
+async fn garbage_is_ignored(sandbox: &Sandbox) -> Result<()> {
     let mut controlplane = Controlplane::start(sandbox).await?;
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     let full = query(1, &question(ZONE, TXT));

@@ -20,10 +20,10 @@ use webgateway_tests::wait::eventually;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    it_is_skipped_in_records_of_any_size,
-    its_end_is_found_wherever_it_is,
-    openssl_has_its_answer,
-    it_goes_through_to_a_backend_of_a_passthrough,
+    early_data_is_skipped_in_records_of_any_size,
+    the_end_of_early_data_is_found_at_any_offset,
+    openssl_gets_a_response_after_early_data,
+    early_data_is_forwarded_on_passthrough_routes,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -153,7 +153,7 @@ async fn app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
+async fn early_data_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = app(sandbox).await?;
     let mut wrong = Vec::new();
     // Up to 90 KiB including the overhead of the records.
@@ -178,7 +178,7 @@ async fn it_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn its_end_is_found_wherever_it_is(sandbox: &Sandbox) -> Result<()> {
+async fn the_end_of_early_data_is_found_at_any_offset(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = app(sandbox).await?;
     let config = config(setup.authority.root(), Some(1500))?;
     let mut wrong = Vec::new();
@@ -191,7 +191,7 @@ async fn its_end_is_found_wherever_it_is(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
+async fn openssl_gets_a_response_after_early_data(sandbox: &Sandbox) -> Result<()> {
     if installed("openssl").is_none() {
         return Ok(());
     }
@@ -231,7 +231,7 @@ async fn openssl_has_its_answer(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn it_goes_through_to_a_backend_of_a_passthrough(sandbox: &Sandbox) -> Result<()> {
+async fn early_data_is_forwarded_on_passthrough_routes(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::raw(overlay(1, 8443), RawBehaviour::Echo).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_passthrough(PASSED, &[backend.address()]);

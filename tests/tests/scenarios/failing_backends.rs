@@ -17,24 +17,24 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    round_robin_takes_turns,
-    random_takes_any,
-    a_dead_backend_is_passed_over,
-    all_refuse_502,
-    a_black_hole_504,
-    a_late_answer_504,
-    garbage_502,
-    a_close_without_an_answer_502,
-    a_break_in_the_middle_is_seen,
-    a_backend_that_comes_back_is_used,
+    round_robin_uses_each_backend_in_turn,
+    random_uses_every_backend,
+    a_dead_backend_is_skipped,
+    refused_connections_give_502,
+    a_connect_timeout_gives_504,
+    a_response_timeout_gives_504,
+    a_garbage_response_gives_502,
+    a_close_without_a_response_gives_502,
+    a_truncated_response_is_reported_to_the_client,
+    a_recovered_backend_is_used,
     a_post_is_not_sent_twice,
-    a_backend_that_closes_idle_connections_is_no_error,
-    an_address_outside_the_overlay_is_refused_here_too,
-    only_what_does_no_harm_is_repeated,
-    a_connection_is_given_up_before_its_backend_does,
-    bytes_on_an_idle_connection_are_no_answer,
-    a_backends_host_that_vanishes_is_noticed_within_seconds,
-    a_log_line_says_which_connection_and_request_it_is_of,
+    closed_idle_connections_cause_no_error,
+    the_dataplane_refuses_addresses_outside_the_overlay,
+    only_idempotent_requests_are_retried,
+    an_idle_connection_is_closed_before_the_backend_closes_it,
+    unsolicited_bytes_on_an_idle_connection_are_no_response,
+    a_vanished_backend_host_is_detected_within_seconds,
+    log_lines_name_the_connection_and_request,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -65,7 +65,7 @@ async fn three() -> Result<[Backend; 3]> {
     ])
 }
 
-async fn round_robin_takes_turns(sandbox: &Sandbox) -> Result<()> {
+async fn round_robin_uses_each_backend_in_turn(sandbox: &Sandbox) -> Result<()> {
     let backends = three().await?;
     let setup = quick(sandbox, &backends.each_ref().map(Backend::address)).await?;
     let counts = spread(&setup, 30).await?;
@@ -73,7 +73,7 @@ async fn round_robin_takes_turns(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn random_takes_any(sandbox: &Sandbox) -> Result<()> {
+async fn random_uses_every_backend(sandbox: &Sandbox) -> Result<()> {
     let backends = three().await?;
     let mut setup = quick(sandbox, &[backends[0].address()]).await?;
     let addresses = backends.each_ref().map(Backend::address);
@@ -88,7 +88,7 @@ async fn random_takes_any(sandbox: &Sandbox) -> Result<()> {
     .await
 }
 
-async fn a_dead_backend_is_passed_over(sandbox: &Sandbox) -> Result<()> {
+async fn a_dead_backend_is_skipped(sandbox: &Sandbox) -> Result<()> {
     let alive = Backend::http(overlay(2, 8080)).await?;
     let setup = quick(sandbox, &[overlay(1, 8080), alive.address()]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -117,12 +117,12 @@ async fn fails_with(setup: &StandaloneSetup, status: u16, word: &str) -> Result<
     Ok(())
 }
 
-async fn all_refuse_502(sandbox: &Sandbox) -> Result<()> {
+async fn refused_connections_give_502(sandbox: &Sandbox) -> Result<()> {
     let setup = quick(sandbox, &[overlay(1, 8080), overlay(2, 8080)]).await?;
     fails_with(&setup, 502, "connection_refused").await
 }
 
-async fn a_black_hole_504(sandbox: &Sandbox) -> Result<()> {
+async fn a_connect_timeout_gives_504(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
     let setup = quick(sandbox, &[hole.address()]).await?;
     let begun = Instant::now();
@@ -131,13 +131,13 @@ async fn a_black_hole_504(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_late_answer_504(sandbox: &Sandbox) -> Result<()> {
+async fn a_response_timeout_gives_504(sandbox: &Sandbox) -> Result<()> {
     let silent = Backend::raw(overlay(1, 8080), RawBehaviour::Silence).await?;
     let setup = quick(sandbox, &[silent.address()]).await?;
     fails_with(&setup, 504, "http_response_timeout").await
 }
 
-async fn garbage_502(sandbox: &Sandbox) -> Result<()> {
+async fn a_garbage_response_gives_502(sandbox: &Sandbox) -> Result<()> {
     let garbage =
         Backend::raw(overlay(1, 8080), RawBehaviour::Respond(b"\x00\x01 this is no HTTP\r\n\r\n".to_vec()))
             .await?;
@@ -145,7 +145,7 @@ async fn garbage_502(sandbox: &Sandbox) -> Result<()> {
     fails_with(&setup, 502, "http_protocol_error").await
 }
 
-async fn a_close_without_an_answer_502(sandbox: &Sandbox) -> Result<()> {
+async fn a_close_without_a_response_gives_502(sandbox: &Sandbox) -> Result<()> {
     let closing = Backend::raw(overlay(1, 8080), RawBehaviour::Close).await?;
     let setup = quick(sandbox, &[closing.address()]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -155,7 +155,7 @@ async fn a_close_without_an_answer_502(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_break_in_the_middle_is_seen(sandbox: &Sandbox) -> Result<()> {
+async fn a_truncated_response_is_reported_to_the_client(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".to_vec();
     let resetting = Backend::raw(overlay(2, 8080), RawBehaviour::RespondAndReset(raw)).await?;
@@ -178,7 +178,7 @@ async fn a_break_in_the_middle_is_seen(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_backend_that_comes_back_is_used(sandbox: &Sandbox) -> Result<()> {
+async fn a_recovered_backend_is_used(sandbox: &Sandbox) -> Result<()> {
     let setup = quick(sandbox, &[overlay(1, 8080)]).await?;
     let client = setup.client()?;
     client.get(HOST, "/").await?.expect(502)?;
@@ -201,7 +201,7 @@ async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_backend_that_closes_idle_connections_is_no_error(sandbox: &Sandbox) -> Result<()> {
+async fn closed_idle_connections_cause_no_error(sandbox: &Sandbox) -> Result<()> {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
     // The backend announces keep-alive and closes after each response.
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(answer)).await?;
@@ -213,7 +213,7 @@ async fn a_backend_that_closes_idle_connections_is_no_error(sandbox: &Sandbox) -
     Ok(())
 }
 
-async fn an_address_outside_the_overlay_is_refused_here_too(sandbox: &Sandbox) -> Result<()> {
+async fn the_dataplane_refuses_addresses_outside_the_overlay(sandbox: &Sandbox) -> Result<()> {
     let inside = Backend::http(overlay(1, 8080)).await?;
     let outside = Backend::http("127.0.0.1:8081".parse()?).await?;
     let mut setup = quick(sandbox, &[inside.address()]).await?;
@@ -233,7 +233,7 @@ async fn an_address_outside_the_overlay_is_refused_here_too(sandbox: &Sandbox) -
     Ok(())
 }
 
-async fn only_what_does_no_harm_is_repeated(sandbox: &Sandbox) -> Result<()> {
+async fn only_idempotent_requests_are_retried(sandbox: &Sandbox) -> Result<()> {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     for (n, (method, body, repeated)) in (1..).zip([
         (Method::GET, "", true),
@@ -266,7 +266,7 @@ async fn only_what_does_no_harm_is_repeated(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_connection_is_given_up_before_its_backend_does(sandbox: &Sandbox) -> Result<()> {
+async fn an_idle_connection_is_closed_before_the_backend_closes_it(sandbox: &Sandbox) -> Result<()> {
     const LONG: &str = "[limits]\nbackend_idle = \"1h\"";
     let answer = |keep: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{keep}\r\n").into_bytes();
     for (n, (keep, connections, is_given_up)) in (1..).zip([
@@ -302,7 +302,7 @@ async fn a_connection_is_given_up_before_its_backend_does(sandbox: &Sandbox) -> 
     Ok(())
 }
 
-async fn bytes_on_an_idle_connection_are_no_answer(sandbox: &Sandbox) -> Result<()> {
+async fn unsolicited_bytes_on_an_idle_connection_are_no_response(sandbox: &Sandbox) -> Result<()> {
     const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright";
     for (n, beyond) in (1..).zip([
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
@@ -324,7 +324,7 @@ async fn bytes_on_an_idle_connection_are_no_answer(sandbox: &Sandbox) -> Result<
 }
 
 /// Tests requests over pooled connections, a WebSocket and a passthrough connection.
-async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandbox) -> Result<()> {
+async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -> Result<()> {
     const PASSED: &str = "pass.example";
     const SOON: Duration = Duration::from_secs(8);
     // Each has its own address, which is removed while the connection is idle.
@@ -363,7 +363,7 @@ async fn a_backends_host_that_vanishes_is_noticed_within_seconds(sandbox: &Sandb
     Ok(())
 }
 
-async fn a_log_line_says_which_connection_and_request_it_is_of(sandbox: &Sandbox) -> Result<()> {
+async fn log_lines_name_the_connection_and_request(sandbox: &Sandbox) -> Result<()> {
     let mut setup = quick(sandbox, &[overlay(1, 8080)]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;

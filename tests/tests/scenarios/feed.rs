@@ -21,16 +21,16 @@ use webgateway_tests::wait::eventually;
 use webgateway_tests::websocket::WebSocket;
 
 scenarios![
-    a_batch_is_applied_whole,
-    what_is_wrong_is_rejected_by_name,
-    the_last_good_one_stays,
+    a_batch_is_applied_atomically,
+    invalid_resources_are_rejected_by_name,
+    the_last_valid_version_of_a_route_stays,
     a_route_with_an_unknown_option_is_rejected_by_name,
-    a_full_sync_drops_what_it_does_not_name,
-    a_reconnecting_node_says_what_it_holds,
-    a_broken_off_batch_changes_nothing,
-    what_is_not_known_is_skipped,
+    a_full_sync_removes_unlisted_resources,
+    a_reconnecting_node_sends_its_position,
+    an_incomplete_batch_changes_nothing,
+    unknown_kinds_of_resources_are_skipped,
     a_suspension_closes_at_once,
-    a_silent_controlplane_is_left,
+    a_silent_controlplane_is_disconnected,
     no_call_is_made_without_a_stream,
 ];
 
@@ -94,7 +94,7 @@ impl FeedSetup {
     }
 }
 
-async fn a_batch_is_applied_whole(sandbox: &Sandbox) -> Result<()> {
+async fn a_batch_is_applied_atomically(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     node.send([begin(Kind::Full)]).await?;
@@ -110,7 +110,7 @@ async fn a_batch_is_applied_whole(sandbox: &Sandbox) -> Result<()> {
     setup.gateway.ready().await
 }
 
-async fn what_is_wrong_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
+async fn invalid_resources_are_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let [outside, nonsense, good] = [(); 3].map(|()| Uuid::now_v7());
@@ -140,7 +140,7 @@ async fn what_is_wrong_is_rejected_by_name(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_last_good_one_stays(sandbox: &Sandbox) -> Result<()> {
+async fn the_last_valid_version_of_a_route_stays(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let id = Uuid::now_v7();
@@ -187,7 +187,7 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
     serves(3).await
 }
 
-async fn a_full_sync_drops_what_it_does_not_name(sandbox: &Sandbox) -> Result<()> {
+async fn a_full_sync_removes_unlisted_resources(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     let stays = Uuid::now_v7();
@@ -205,7 +205,7 @@ async fn a_full_sync_drops_what_it_does_not_name(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn a_reconnecting_node_says_what_it_holds(sandbox: &Sandbox) -> Result<()> {
+async fn a_reconnecting_node_sends_its_position(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
@@ -227,7 +227,7 @@ async fn a_reconnecting_node_says_what_it_holds(sandbox: &Sandbox) -> Result<()>
     Ok(())
 }
 
-async fn a_broken_off_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn an_incomplete_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
@@ -244,7 +244,7 @@ async fn a_broken_off_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_not_known_is_skipped(sandbox: &Sandbox) -> Result<()> {
+async fn unknown_kinds_of_resources_are_skipped(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (setup, mut node) = FeedSetup::start(sandbox).await?;
     // A newer controlplane may send kinds of resources that this build does not know.
@@ -274,7 +274,7 @@ async fn a_suspension_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     .await
 }
 
-async fn a_silent_controlplane_is_left(sandbox: &Sandbox) -> Result<()> {
+async fn a_silent_controlplane_is_disconnected(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;

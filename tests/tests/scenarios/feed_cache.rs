@@ -21,10 +21,10 @@ use webgateway_tests::wait::eventually;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    a_cold_start_without_a_controlplane_serves,
+    a_cold_start_without_a_controlplane_serves_from_the_cache,
     a_suspended_user_does_not_come_back,
     a_tampered_cache_is_refused,
-    a_cache_that_cannot_be_written_holds_nothing_up,
+    an_unwritable_cache_does_not_stop_the_gateway,
 ];
 
 /// Starts a setup whose gateway has a cache.
@@ -51,7 +51,7 @@ fn metric(metrics: &str, name: &str) -> Result<i64> {
     Ok(line.with_context(|| format!("no {name}"))?.parse()?)
 }
 
-async fn a_cold_start_without_a_controlplane_serves(sandbox: &Sandbox) -> Result<()> {
+async fn a_cold_start_without_a_controlplane_serves_from_the_cache(sandbox: &Sandbox) -> Result<()> {
     let mut setup = start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s one -b [400::1]:8080").await?;
@@ -139,7 +139,7 @@ async fn a_tampered_cache_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_cache_that_cannot_be_written_holds_nothing_up(sandbox: &Sandbox) -> Result<()> {
+async fn an_unwritable_cache_does_not_stop_the_gateway(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     // A file has the path of the cache folder.
     sandbox.write("cache0", "")?;

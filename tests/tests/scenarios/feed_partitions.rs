@@ -22,10 +22,10 @@ use webgateway_tests::signer::Signer;
 use webgateway_tests::wait::eventually;
 
 scenarios![
-    a_link_cut_either_way_is_noticed_and_heals,
-    a_node_that_stalls_delays_nobody_and_catches_up,
-    a_node_killed_within_a_large_batch_begins_anew,
-    two_nodes_of_one_name_both_serve,
+    a_link_cut_in_either_direction_is_detected_and_recovers,
+    a_stalled_node_delays_no_other_and_catches_up,
+    a_node_killed_during_a_large_batch_syncs_again,
+    two_nodes_with_the_same_name_both_serve,
 ];
 
 /// The time within which a dead link is detected: both sides check periodically for 15 s of silence.
@@ -92,7 +92,7 @@ impl MultiNodeSetup {
     }
 }
 
-async fn a_link_cut_either_way_is_noticed_and_heals(sandbox: &Sandbox) -> Result<()> {
+async fn a_link_cut_in_either_direction_is_detected_and_recovers(sandbox: &Sandbox) -> Result<()> {
     let setup = MultiNodeSetup::start(sandbox).await?;
     ensure!(setup.connected().await? == ["node1", "node2", "node3"]);
     let cuts = [(false, false), (true, false), (false, true)];
@@ -135,7 +135,7 @@ async fn a_link_cut_either_way_is_noticed_and_heals(sandbox: &Sandbox) -> Result
     .await
 }
 
-async fn a_node_that_stalls_delays_nobody_and_catches_up(sandbox: &Sandbox) -> Result<()> {
+async fn a_stalled_node_delays_no_other_and_catches_up(sandbox: &Sandbox) -> Result<()> {
     use nix::sys::signal::Signal;
     let mut setup = MultiNodeSetup::start(sandbox).await?;
     let stalled = &mut setup.nodes.get_mut(2).context("no third node")?.0;
@@ -165,7 +165,7 @@ async fn a_node_that_stalls_delays_nobody_and_catches_up(sandbox: &Sandbox) -> R
     Ok(())
 }
 
-async fn a_node_killed_within_a_large_batch_begins_anew(sandbox: &Sandbox) -> Result<()> {
+async fn a_node_killed_during_a_large_batch_syncs_again(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;
@@ -199,7 +199,7 @@ async fn a_node_killed_within_a_large_batch_begins_anew(sandbox: &Sandbox) -> Re
     Ok(())
 }
 
-async fn two_nodes_of_one_name_both_serve(sandbox: &Sandbox) -> Result<()> {
+async fn two_nodes_with_the_same_name_both_serve(sandbox: &Sandbox) -> Result<()> {
     let mut controlplane = Controlplane::start(sandbox).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;

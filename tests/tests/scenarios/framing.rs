@@ -27,12 +27,12 @@ use crate::setup::standalone::StandaloneSetup;
 scenarios![
     every_method_arrives_with_its_body_over_h1,
     every_method_arrives_with_its_body_over_h2,
-    lengths_over_h2_are_one_length,
+    equal_content_lengths_over_h2_are_merged,
     every_challenge_arrives_with_its_body_at_port_80,
-    trailers_are_held_to_the_rules_of_fields,
-    authorities_are_compared_as_what_they_mean,
+    request_trailers_obey_the_rules_of_fields,
+    equivalent_authorities_are_equal,
     only_websockets_are_upgraded,
-    protocol_names_are_in_any_case,
+    upgrade_protocol_names_are_case_insensitive,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -195,7 +195,7 @@ async fn every_method_arrives_with_its_body_over_h2(sandbox: &Sandbox) -> Result
     Ok(())
 }
 
-async fn lengths_over_h2_are_one_length(sandbox: &Sandbox) -> Result<()> {
+async fn equal_content_lengths_over_h2_are_merged(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     for method in ["GET", "POST"] {
         for (n, (first, second, passes)) in
@@ -239,7 +239,7 @@ const TRAILERS: [&str; 10] = [
     "connection",
 ];
 
-async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
+async fn request_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let announced = TRAILERS.join(", ");
     let lines: String = TRAILERS.iter().map(|name| format!("{name}: 1\r\n")).collect();
@@ -287,7 +287,7 @@ async fn trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn authorities_are_compared_as_what_they_mean(sandbox: &Sandbox) -> Result<()> {
+async fn equivalent_authorities_are_equal(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let cases = [
         (HOST.to_owned(), HOST.to_owned(), 200),
@@ -364,7 +364,7 @@ async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn protocol_names_are_in_any_case(sandbox: &Sandbox) -> Result<()> {
+async fn upgrade_protocol_names_are_case_insensitive(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     for asked in ["websocket", "WebSocket", "h2c, WebSocket", "WEBSOCKET , h2c"] {
         for agreed in ["websocket", "WebSocket", "WEBSOCKET"] {

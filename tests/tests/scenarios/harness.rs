@@ -9,7 +9,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::websocket::WebSocket;
 
-scenarios![backends_have_overlay_addresses, backends_do_what_they_are_asked, a_black_hole_swallows];
+scenarios![backends_have_overlay_addresses, backends_follow_their_paths, a_black_hole_never_accepts];
 
 async fn backends_have_overlay_addresses(_: &Sandbox) -> Result<()> {
     let one = Backend::http(overlay(1, 8080)).await?;
@@ -25,7 +25,7 @@ async fn backends_have_overlay_addresses(_: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn backends_do_what_they_are_asked(_: &Sandbox) -> Result<()> {
+async fn backends_follow_their_paths(_: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let server = authority.issue(&["pass.example"])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), server).await?;
@@ -41,7 +41,7 @@ async fn backends_do_what_they_are_asked(_: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_black_hole_swallows(_: &Sandbox) -> Result<()> {
+async fn a_black_hole_never_accepts(_: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
     let attempt = tokio::time::timeout(std::time::Duration::from_millis(300), tcp(hole.address())).await;
     ensure!(attempt.is_err(), "a connection attempt hangs");

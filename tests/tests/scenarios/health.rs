@@ -18,15 +18,15 @@ use crate::setup::full::FullSetup;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_backend_that_dies_is_out_and_comes_back,
-    when_all_are_out_all_are_asked,
-    a_get_that_is_answered_500_takes_a_backend_out,
-    a_head_of_many_fields_is_no_fault,
-    a_black_hole_costs_one_client_at_most,
-    a_check_asks_for_the_host_and_ends_with_its_route,
-    a_route_is_explained_from_every_node,
-    a_host_without_a_route_is_explained_too,
-    a_change_is_waited_for,
+    a_failed_backend_is_removed_and_returns,
+    all_backends_are_used_if_all_are_unhealthy,
+    a_500_response_to_a_check_makes_a_backend_unhealthy,
+    a_large_response_head_is_healthy,
+    a_black_hole_delays_at_most_one_client,
+    a_check_sends_the_host_and_ends_with_its_route,
+    a_route_is_explained_by_every_node,
+    a_host_without_a_route_is_explained,
+    a_call_can_wait_for_the_nodes,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -54,7 +54,7 @@ async fn are_out(gateway: &Gateway, count: u64) -> Result<()> {
     .await
 }
 
-async fn a_backend_that_dies_is_out_and_comes_back(sandbox: &Sandbox) -> Result<()> {
+async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()> {
     let (one, two) = (Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?);
     let check = json!({"interval": 1, "rise": 2, "fall": 2});
     let mut setup = checked(sandbox, &[one.address(), two.address()], check).await?;
@@ -81,7 +81,7 @@ async fn a_backend_that_dies_is_out_and_comes_back(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-async fn when_all_are_out_all_are_asked(sandbox: &Sandbox) -> Result<()> {
+async fn all_backends_are_used_if_all_are_unhealthy(sandbox: &Sandbox) -> Result<()> {
     // With an interval of one hour no check can mark them healthy again.
     let check = json!({"interval": 1, "rise": 10, "fall": 1});
     let setup = checked(sandbox, &[overlay(1, 8080), overlay(2, 8080)], check).await?;
@@ -94,7 +94,7 @@ async fn when_all_are_out_all_are_asked(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_get_that_is_answered_500_takes_a_backend_out(sandbox: &Sandbox) -> Result<()> {
+async fn a_500_response_to_a_check_makes_a_backend_unhealthy(sandbox: &Sandbox) -> Result<()> {
     let ill = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec();
     let (ill, well) = (
         Backend::raw(overlay(1, 8080), RawBehaviour::Respond(ill)).await?,
@@ -112,7 +112,7 @@ async fn a_get_that_is_answered_500_takes_a_backend_out(sandbox: &Sandbox) -> Re
     Ok(())
 }
 
-async fn a_head_of_many_fields_is_no_fault(sandbox: &Sandbox) -> Result<()> {
+async fn a_large_response_head_is_healthy(sandbox: &Sandbox) -> Result<()> {
     let backend = Recorder::start(overlay(1, 8080)).await?;
     let cookies: String = (0..150).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(200))).collect();
     backend.answer("/healthz", format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
@@ -126,7 +126,7 @@ async fn a_head_of_many_fields_is_no_fault(sandbox: &Sandbox) -> Result<()> {
     are_out(&setup.gateway, 0).await
 }
 
-async fn a_black_hole_costs_one_client_at_most(sandbox: &Sandbox) -> Result<()> {
+async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
     let well = Backend::http(overlay(2, 8080)).await?;
     let routes = |file: &mut FeedFile| {
@@ -154,7 +154,7 @@ async fn a_black_hole_costs_one_client_at_most(sandbox: &Sandbox) -> Result<()> 
     Ok(())
 }
 
-async fn a_check_asks_for_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Result<()> {
+async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let check = json!({"path": "/healthz", "interval": 1});
     let mut setup = checked(sandbox, &[backend.address()], check.clone()).await?;
@@ -197,7 +197,7 @@ async fn two_nodes(sandbox: &Sandbox) -> Result<(FullSetup, Gateway)> {
     Ok((setup, second))
 }
 
-async fn a_route_is_explained_from_every_node(sandbox: &Sandbox) -> Result<()> {
+async fn a_route_is_explained_by_every_node(sandbox: &Sandbox) -> Result<()> {
     let (setup, _second) = two_nodes(sandbox).await?;
     let _well = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s app -b [400::1]:8080 -b [400::2]:8080 --wait").await?;
@@ -231,7 +231,7 @@ async fn a_route_is_explained_from_every_node(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_host_without_a_route_is_explained_too(sandbox: &Sandbox) -> Result<()> {
+async fn a_host_without_a_route_is_explained(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let bob = webgateway_tests::gwctl::User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     setup.alice.create_route("-s app -b [400::1]:8080 --wait").await?;
@@ -262,7 +262,7 @@ async fn a_host_without_a_route_is_explained_too(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn a_change_is_waited_for(sandbox: &Sandbox) -> Result<()> {
+async fn a_call_can_wait_for_the_nodes(sandbox: &Sandbox) -> Result<()> {
     let (setup, mut second) = two_nodes(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = setup.alice.create_route("-s app -b [400::1]:8080 --wait").await?;

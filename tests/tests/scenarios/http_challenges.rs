@@ -20,9 +20,9 @@ use crate::feed::FeedSetup;
 use crate::terminated_routes::header;
 
 scenarios![
-    a_passthrough_hosts_challenge_is_answered_by_its_backend,
-    a_challenge_of_doubtful_length_is_refused,
-    a_challenge_has_the_time_of_any_other_request,
+    a_challenge_of_a_passthrough_host_reaches_its_backend,
+    a_challenge_of_ambiguous_length_is_refused,
+    a_challenge_has_the_usual_timeouts,
     a_challenge_ends_with_its_route,
 ];
 
@@ -38,7 +38,7 @@ async fn setup(sandbox: &Sandbox, limits: &str) -> Result<(FeedSetup, Subscripti
     Ok((setup, node, id, backend))
 }
 
-async fn a_passthrough_hosts_challenge_is_answered_by_its_backend(sandbox: &Sandbox) -> Result<()> {
+async fn a_challenge_of_a_passthrough_host_reaches_its_backend(sandbox: &Sandbox) -> Result<()> {
     let (setup, _node, _, _backend) = setup(sandbox, "").await?;
     let mut connection = Connection::plain(setup.gateway.http()).await?;
     for _ in 0..3 {
@@ -58,7 +58,7 @@ async fn a_passthrough_hosts_challenge_is_answered_by_its_backend(sandbox: &Sand
     Ok(())
 }
 
-async fn a_challenge_of_doubtful_length_is_refused(sandbox: &Sandbox) -> Result<()> {
+async fn a_challenge_of_ambiguous_length_is_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, _node, _, backend) = setup(sandbox, "").await?;
     for doubtful in [
         "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
@@ -74,7 +74,7 @@ async fn a_challenge_of_doubtful_length_is_refused(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-async fn a_challenge_has_the_time_of_any_other_request(sandbox: &Sandbox) -> Result<()> {
+async fn a_challenge_has_the_usual_timeouts(sandbox: &Sandbox) -> Result<()> {
     let limits = "[limits]\nheader_timeout = \"300ms\"\nstall_timeout = \"300ms\"";
     let (setup, _node, _, _backend) = setup(sandbox, limits).await?;
     for path in ["slow/2000", "stream/40"] {

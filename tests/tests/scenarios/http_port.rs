@@ -11,7 +11,12 @@ use webgateway_tests::scenarios;
 
 use crate::setup::standalone::StandaloneSetup;
 
-scenarios![a_known_host_is_sent_to_https, an_unknown_host_is_not, a_post_keeps_its_method, no_host_is_400];
+scenarios![
+    a_known_host_is_redirected_to_https,
+    an_unknown_host_is_not_redirected,
+    a_post_keeps_its_method,
+    a_missing_host_gives_400
+];
 
 async fn setup(sandbox: &Sandbox) -> Result<StandaloneSetup> {
     StandaloneSetup::start(sandbox, |file| {
@@ -21,7 +26,7 @@ async fn setup(sandbox: &Sandbox) -> Result<StandaloneSetup> {
     .await
 }
 
-async fn a_known_host_is_sent_to_https(sandbox: &Sandbox) -> Result<()> {
+async fn a_known_host_is_redirected_to_https(sandbox: &Sandbox) -> Result<()> {
     let setup = setup(sandbox).await?;
     for host in ["app.gw.example", "pass.example.org", "gw.example"] {
         let mut connection = Connection::plain(setup.gateway.http()).await?;
@@ -34,7 +39,7 @@ async fn a_known_host_is_sent_to_https(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn an_unknown_host_is_not(sandbox: &Sandbox) -> Result<()> {
+async fn an_unknown_host_is_not_redirected(sandbox: &Sandbox) -> Result<()> {
     let setup = setup(sandbox).await?;
     for host in ["nobody.gw.example", "evil.example.org", "127.0.0.1", "[::1]"] {
         let reply = Connection::plain(setup.gateway.http()).await?.get(host, "/").await?.expect(503)?;
@@ -61,7 +66,7 @@ async fn a_post_keeps_its_method(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn no_host_is_400(sandbox: &Sandbox) -> Result<()> {
+async fn a_missing_host_gives_400(sandbox: &Sandbox) -> Result<()> {
     let setup = setup(sandbox).await?;
     for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
         let answer = exchange(setup.gateway.http(), request.as_bytes()).await?;

@@ -13,8 +13,8 @@ scenarios![
     python_http_message_signatures,
     npm_http_message_signatures,
     npm_http_message_sig,
-    a_foreign_signature_over_too_little_says_so,
-    the_document_is_openrpc,
+    an_incomplete_signature_is_refused_with_the_reason,
+    the_document_is_valid_openrpc,
 ];
 
 const EVERY_WAY: &[&str] = &[
@@ -132,7 +132,7 @@ async fn npm_http_message_sig(sandbox: &Sandbox) -> Result<()> {
     understood(sandbox, Foreign::node("http-message-sig"), &["ed25519", RSA[0]], &ways).await
 }
 
-async fn a_foreign_signature_over_too_little_says_so(sandbox: &Sandbox) -> Result<()> {
+async fn an_incomplete_signature_is_refused_with_the_reason(sandbox: &Sandbox) -> Result<()> {
     let Some(foreign) = Foreign::node("http-message-signatures") else { return Ok(()) };
     let controlplane = Controlplane::start(sandbox).await?;
     let keys = keys(sandbox, &controlplane)?;
@@ -150,7 +150,7 @@ async fn a_foreign_signature_over_too_little_says_so(sandbox: &Sandbox) -> Resul
 }
 
 /// The OpenRPC reference library validates the document against the meta-schema and dereferences it.
-async fn the_document_is_openrpc(sandbox: &Sandbox) -> Result<()> {
+async fn the_document_is_valid_openrpc(sandbox: &Sandbox) -> Result<()> {
     let (Some(_), Some(script)) =
         (installed("node_modules/@open-rpc/schema-utils-js"), installed("openrpc.mjs"))
     else {

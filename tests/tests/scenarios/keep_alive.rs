@@ -16,7 +16,7 @@ use webgateway_tests::scenarios;
 
 use crate::setup::standalone::StandaloneSetup;
 
-scenarios![no_request_meets_a_connection_that_its_backend_is_closing];
+scenarios![no_request_uses_a_connection_that_the_backend_is_closing];
 
 const HOST: &str = "app.gw.example";
 const ROUND_TRIP: Duration = Duration::from_millis(150);
@@ -48,7 +48,7 @@ async fn serve(stream: TcpStream) -> Result<()> {
 
 /// Tests clients that pause for about the backend's timeout, so that some requests arrive just before it closes, some
 /// just after.
-async fn no_request_meets_a_connection_that_its_backend_is_closing(sandbox: &Sandbox) -> Result<()> {
+async fn no_request_uses_a_connection_that_the_backend_is_closing(sandbox: &Sandbox) -> Result<()> {
     const CLIENTS: u64 = 50;
     const POSTS: u64 = 5;
     let listener = TcpListener::bind(overlay(2, 8080)).await?;

@@ -12,7 +12,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-scenarios![users_bring_the_keys_of_their_tools, a_key_that_is_not_read_is_told_by_its_name];
+scenarios![key_files_of_common_tools_are_accepted, an_unsupported_key_is_named];
 
 /// Returns the path of a sample key file; the samples are two keys, each written by several tools.
 fn sample(name: &str) -> PathBuf {
@@ -32,7 +32,7 @@ async fn list(sandbox: &Sandbox, controlplane: &Controlplane, private: &Path, id
     process::run("gwctl", &args, &[]).await
 }
 
-async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
+async fn key_files_of_common_tools_are_accepted(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let mounted = sandbox.path("mounted");
     fs::create_dir(&mounted)?;
@@ -80,7 +80,7 @@ async fn users_bring_the_keys_of_their_tools(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_key_that_is_not_read_is_told_by_its_name(sandbox: &Sandbox) -> Result<()> {
+async fn an_unsupported_key_is_named(sandbox: &Sandbox) -> Result<()> {
     let mut controlplane = Controlplane::start(sandbox).await?;
     for (private, words) in [
         ("ed25519.putty3.ppk", "puttygen FILE -O private-openssh -o NEW"),

@@ -16,10 +16,10 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 scenarios![
-    every_address_is_every_address,
-    without_ipv6_every_address_is_ipv4,
-    an_address_that_is_not_there_is_named,
-    dns_answers_come_from_where_they_were_asked,
+    the_wildcard_address_includes_ipv4,
+    without_ipv6_the_wildcard_address_is_ipv4,
+    an_unavailable_address_is_named,
+    dns_answers_come_from_the_queried_address,
 ];
 
 const BINDV6ONLY: &str = "/proc/sys/net/ipv6/bindv6only";
@@ -40,7 +40,7 @@ async fn start(sandbox: &Sandbox) -> Result<(Controlplane, Gateway)> {
     Ok((controlplane, Gateway::start(sandbox, &config).await?))
 }
 
-async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
+async fn the_wildcard_address_includes_ipv4(sandbox: &Sandbox) -> Result<()> {
     fs::write(BINDV6ONLY, "1").context(BINDV6ONLY)?;
     let (_controller, gateway) = start(sandbox).await?;
     for ip in ["127.0.0.1", "[::1]"] {
@@ -56,7 +56,7 @@ async fn every_address_is_every_address(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// With `net.ipv6.conf.all.disable_ipv6=1`, IPv6 sockets can be created, but there is no IPv6 address.
-async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
+async fn without_ipv6_the_wildcard_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
     let controlplane_config =
         ControlplaneConfig { remote: format!("[::]:{FEED}"), ..ControlplaneConfig::default() };
@@ -70,7 +70,7 @@ async fn without_ipv6_every_address_is_ipv4(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Sets every listener key to an IPv6 address while IPv6 is disabled.
-async fn an_address_that_is_not_there_is_named(sandbox: &Sandbox) -> Result<()> {
+async fn an_unavailable_address_is_named(sandbox: &Sandbox) -> Result<()> {
     fs::write(DISABLE_IPV6, "1").context(DISABLE_IPV6)?;
     let default = ControlplaneConfig::default;
     for (key, controlplane_config) in [
@@ -96,7 +96,7 @@ async fn says(process: &mut Process, key: &str) -> Result<()> {
     Ok(())
 }
 
-async fn dns_answers_come_from_where_they_were_asked(sandbox: &Sandbox) -> Result<()> {
+async fn dns_answers_come_from_the_queried_address(sandbox: &Sandbox) -> Result<()> {
     let (_controller, _gateway) = start(sandbox).await?;
     for (asker, asked) in [
         ("127.0.0.1:0".parse()?, SocketAddr::new([127, 0, 0, 5].into(), DNS)),

@@ -21,19 +21,19 @@ use webgateway_tests::scenarios;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    a_log_whose_reader_is_gone_harms_nobody,
-    a_log_whose_reader_stalls_delays_nobody,
-    a_log_without_room_harms_nobody,
-    a_log_that_is_closed_harms_nobody,
-    a_log_that_never_had_a_reader_harms_nobody,
-    a_reader_of_gwctl_that_is_gone_is_no_failure,
+    a_log_without_a_reader_does_not_stop_the_processes,
+    a_stalled_log_reader_delays_nothing,
+    a_full_disk_does_not_stop_the_processes,
+    a_closed_stderr_does_not_stop_the_processes,
+    a_log_that_never_had_a_reader_does_not_stop_the_processes,
+    gwctl_succeeds_if_its_reader_is_gone,
 ];
 
 const HOST: &str = "app.gw.example";
 /// Enough requests to fill a pipe: each logs several lines at the level `debug`.
 const REQUESTS: usize = 400;
 
-async fn a_log_whose_reader_is_gone_harms_nobody(sandbox: &Sandbox) -> Result<()> {
+async fn a_log_without_a_reader_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     let readers = logs.pipes()?;
     let setup = start(sandbox).await?;
@@ -41,24 +41,24 @@ async fn a_log_whose_reader_is_gone_harms_nobody(sandbox: &Sandbox) -> Result<()
     goes_on(setup, true).await
 }
 
-async fn a_log_whose_reader_stalls_delays_nobody(sandbox: &Sandbox) -> Result<()> {
+async fn a_stalled_log_reader_delays_nothing(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     let _readers = logs.pipes()?;
     goes_on(start(sandbox).await?, false).await
 }
 
-async fn a_log_without_room_harms_nobody(sandbox: &Sandbox) -> Result<()> {
+async fn a_full_disk_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     logs.0.iter().try_for_each(|log| symlink("/dev/full", log))?;
     goes_on(start(sandbox).await?, true).await
 }
 
 /// Starts the processes with stderr closed (`2>&-`).
-async fn a_log_that_is_closed_harms_nobody(sandbox: &Sandbox) -> Result<()> {
+async fn a_closed_stderr_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
     goes_on(start_with_shell(sandbox, ["exec 2>&-"; 2]).await?, false).await
 }
 
-async fn a_log_that_never_had_a_reader_harms_nobody(sandbox: &Sandbox) -> Result<()> {
+async fn a_log_that_never_had_a_reader_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
     let without_reader = |name| {
         let pipe = sandbox.path(name).display().to_string();
         // The shell waits for the pipe's reader, and the next line for its end.
@@ -69,7 +69,7 @@ async fn a_log_that_never_had_a_reader_harms_nobody(sandbox: &Sandbox) -> Result
 }
 
 /// Runs `gwctl … | head -0` with more output than a pipe holds.
-async fn a_reader_of_gwctl_that_is_gone_is_no_failure(sandbox: &Sandbox) -> Result<()> {
+async fn gwctl_succeeds_if_its_reader_is_gone(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let gwctl = process::find("gwctl")?;
     for args in [&["routes", "list"][..], &["--help"], &["routes", "list", "-o", "json"], &["audit", "log"]] {

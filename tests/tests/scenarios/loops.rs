@@ -19,11 +19,11 @@ use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
     every_listener_of_the_gateway_is_refused,
-    a_listener_of_the_controlplane_is_no_backend,
-    a_route_from_before_a_listener_says_why_it_is_not_served,
-    the_loopback_of_another_machine_is_another_one,
-    two_gateways_that_lead_to_each_other,
-    a_chain_of_gateways_is_no_loop
+    a_listener_of_the_controlplane_is_refused_as_a_backend,
+    a_route_that_became_a_loop_says_why_it_is_not_served,
+    the_loopback_of_a_remote_node_is_separate,
+    two_gateways_that_route_to_each_other_are_a_loop,
+    a_chain_of_gateways_is_allowed
 ];
 
 const ROUND: &str = "round.example";
@@ -78,7 +78,7 @@ fn controlplane_config(remote: &str) -> ControlplaneConfig {
     ControlplaneConfig { top: top.to_owned(), remote: remote.to_owned(), ..ControlplaneConfig::default() }
 }
 
-async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Result<()> {
+async fn a_listener_of_the_controlplane_is_refused_as_a_backend(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[::]:7443")).await?;
     let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
@@ -112,7 +112,7 @@ async fn a_listener_of_the_controlplane_is_no_backend(sandbox: &Sandbox) -> Resu
     Ok(())
 }
 
-async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sandbox) -> Result<()> {
+async fn a_route_that_became_a_loop_says_why_it_is_not_served(sandbox: &Sandbox) -> Result<()> {
     const BACKENDS: [&str; 3] = ["[400::1]:7443", "127.0.0.1:7443", "127.0.0.1:9181"];
     // The admin port is another one at first.
     let mut before = controlplane_config("");
@@ -148,7 +148,7 @@ async fn a_route_from_before_a_listener_says_why_it_is_not_served(sandbox: &Sand
 
 /// A node in another network namespace, connected by a unix socket: its loopback is another one, but the overlay is
 /// shared.
-async fn the_loopback_of_another_machine_is_another_one(sandbox: &Sandbox) -> Result<()> {
+async fn the_loopback_of_a_remote_node_is_separate(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let config = controlplane.gateway_config().await?;
@@ -193,7 +193,7 @@ async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authori
     Ok((authority, gateways))
 }
 
-async fn two_gateways_that_lead_to_each_other(sandbox: &Sandbox) -> Result<()> {
+async fn two_gateways_that_route_to_each_other_are_a_loop(sandbox: &Sandbox) -> Result<()> {
     let (authority, gateways) = two(sandbox, format!("127.0.0.1:{HTTPS}").parse()?).await?;
     for gateway in &gateways {
         ensure!(Client::new(gateway.https(), authority.root())?.tls(ROUND).await.is_err());
@@ -207,7 +207,7 @@ async fn two_gateways_that_lead_to_each_other(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_chain_of_gateways_is_no_loop(sandbox: &Sandbox) -> Result<()> {
+async fn a_chain_of_gateways_is_allowed(sandbox: &Sandbox) -> Result<()> {
     let tls = Authority::new()?;
     let backend = Backend::https(overlay(1, 8443), tls.issue(&[ROUND])?.server(&["http/1.1"])?).await?;
     let (_, [first, _second]) = two(sandbox, backend.address()).await?;

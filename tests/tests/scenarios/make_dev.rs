@@ -11,7 +11,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-scenarios![what_make_dev_prints_works, what_make_dev_prints_works_with_a_ca];
+scenarios![the_commands_of_make_dev_work, the_commands_of_make_dev_work_with_a_ca];
 
 /// The timeout of the whole demo, including certificates.
 const TOUR: Duration = Duration::from_secs(60);
@@ -54,11 +54,11 @@ enum Expected {
     Server,
 }
 
-async fn what_make_dev_prints_works(sandbox: &Sandbox) -> Result<()> {
+async fn the_commands_of_make_dev_work(sandbox: &Sandbox) -> Result<()> {
     take(sandbox, &[]).await
 }
 
-async fn what_make_dev_prints_works_with_a_ca(sandbox: &Sandbox) -> Result<()> {
+async fn the_commands_of_make_dev_work_with_a_ca(sandbox: &Sandbox) -> Result<()> {
     take(sandbox, &["--acme"]).await
 }
 

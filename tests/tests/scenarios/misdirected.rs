@@ -9,16 +9,16 @@ use webgateway_tests::scenarios;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    an_unknown_name_gets_no_certificate,
-    no_name_gets_no_certificate,
-    an_unknown_subdomain_is_503,
+    an_unknown_server_name_gets_no_certificate,
+    a_missing_server_name_gets_no_certificate,
+    an_unknown_subdomain_gives_503,
     a_deeper_name_is_not_covered,
     another_terminated_host_is_served,
-    a_passthrough_host_is_421,
-    a_host_outside_the_certificate_is_421,
-    a_resumed_session_obeys_too,
-    a_route_to_the_gateway_itself_is_508,
-    a_passthrough_to_the_gateway_itself_ends,
+    a_passthrough_host_gives_421,
+    a_host_outside_the_certificate_gives_421,
+    a_resumed_session_gives_421_too,
+    a_route_to_the_gateway_itself_gives_508,
+    a_passthrough_to_the_gateway_itself_is_closed,
 ];
 
 async fn setup(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
@@ -51,7 +51,7 @@ fn alert(error: &anyhow::Error) -> Option<rustls::AlertDescription> {
     }
 }
 
-async fn an_unknown_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
+async fn an_unknown_server_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = setup(sandbox).await?;
     let before = backend.requests();
     for name in ["nobody.example.org", "example", "gw.example.evil.org"] {
@@ -62,7 +62,7 @@ async fn an_unknown_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn no_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
+async fn a_missing_server_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = setup(sandbox).await?;
     let error = setup.client()?.without_sni().tls("app.gw.example").await.err().context("it succeeded")?;
     ensure!(alert(&error) == Some(rustls::AlertDescription::UnrecognisedName), "{error:#}");
@@ -71,7 +71,7 @@ async fn no_name_gets_no_certificate(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn an_unknown_subdomain_is_503(sandbox: &Sandbox) -> Result<()> {
+async fn an_unknown_subdomain_gives_503(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = setup(sandbox).await?;
     let before = backend.requests();
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -97,7 +97,7 @@ async fn another_terminated_host_is_served(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_passthrough_host_is_421(sandbox: &Sandbox) -> Result<()> {
+async fn a_passthrough_host_gives_421(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = setup(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect("app.gw.example").await?;
@@ -107,7 +107,7 @@ async fn a_passthrough_host_is_421(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_host_outside_the_certificate_is_421(sandbox: &Sandbox) -> Result<()> {
+async fn a_host_outside_the_certificate_gives_421(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = setup(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect("app.gw.example").await?;
@@ -119,7 +119,7 @@ async fn a_host_outside_the_certificate_is_421(sandbox: &Sandbox) -> Result<()> 
     Ok(())
 }
 
-async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
+async fn a_resumed_session_gives_421_too(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = setup(sandbox).await?;
     let client = setup.client()?;
     for _ in 0..3 {
@@ -132,7 +132,7 @@ async fn a_resumed_session_obeys_too(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
+async fn a_route_to_the_gateway_itself_gives_508(sandbox: &Sandbox) -> Result<()> {
     // The gateway listens on every address of this namespace, including the overlay addresses.
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated("loop.gw.example", &[overlay(1, webgateway_tests::gateway::HTTP)]);
@@ -144,7 +144,7 @@ async fn a_route_to_the_gateway_itself_is_508(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_passthrough_to_the_gateway_itself_ends(sandbox: &Sandbox) -> Result<()> {
+async fn a_passthrough_to_the_gateway_itself_is_closed(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
         file.add_passthrough("loop.example.org", &[overlay(1, webgateway_tests::gateway::HTTPS)])

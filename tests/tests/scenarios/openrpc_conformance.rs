@@ -15,10 +15,10 @@ use webgateway_tests::scenarios;
 use webgateway_tests::signer::Signer;
 
 scenarios![
-    every_example_is_answered_as_its_schema_says,
-    every_wrong_param_is_refused_by_name,
-    every_required_param_is_asked_for,
-    what_the_document_does_not_have_is_refused,
+    every_example_response_matches_its_schema,
+    every_invalid_param_is_refused_by_name,
+    every_missing_required_param_is_refused,
+    undocumented_methods_and_params_are_refused,
 ];
 
 const REMOTE: &str = "127.0.0.1:7443";
@@ -154,7 +154,7 @@ fn good(method: &Value, name: &str) -> Params {
     example.map(named).unwrap_or_default()
 }
 
-async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Result<()> {
+async fn every_example_response_matches_its_schema(sandbox: &Sandbox) -> Result<()> {
     let setup = ApiSetup::start(sandbox).await?;
     let mut methods: Vec<_> = setup.methods().collect();
     // The examples share one route, which is deleted last.
@@ -188,7 +188,7 @@ async fn every_example_is_answered_as_its_schema_says(sandbox: &Sandbox) -> Resu
     Ok(())
 }
 
-async fn every_wrong_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
+async fn every_invalid_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
     let setup = ApiSetup::start(sandbox).await?;
     let anything: Vec<Value> = serde_json::from_str(ANYTHING)?;
     let mut refused = 0;
@@ -211,7 +211,7 @@ async fn every_wrong_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn every_required_param_is_asked_for(sandbox: &Sandbox) -> Result<()> {
+async fn every_missing_required_param_is_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = ApiSetup::start(sandbox).await?;
     let mut asked = 0;
     for (_, method, name) in setup.methods() {
@@ -227,7 +227,7 @@ async fn every_required_param_is_asked_for(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn what_the_document_does_not_have_is_refused(sandbox: &Sandbox) -> Result<()> {
+async fn undocumented_methods_and_params_are_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = ApiSetup::start(sandbox).await?;
     for (_, method, name) in setup.methods() {
         for field in ["hots", "__proto__", "jsonrpc"] {

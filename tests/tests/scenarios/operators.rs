@@ -17,10 +17,10 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    a_suspended_user_is_served_nowhere,
-    suspension_outlives_a_restart,
-    suspension_cuts_open_connections,
-    only_the_admin_suspends,
+    routes_of_a_suspended_user_are_not_served,
+    a_suspension_persists_over_a_restart,
+    a_suspension_closes_open_connections,
+    only_the_admin_may_suspend,
     nodes_are_listed,
     health_and_version_need_no_key,
     every_mutation_is_audited,
@@ -30,7 +30,7 @@ async fn admin(setup: &FullSetup, verb: &str) -> Result<serde_json::Value> {
     setup.admin.json(["admin", verb, "--user", "alice.pub"]).await
 }
 
-async fn a_suspended_user_is_served_nowhere(sandbox: &Sandbox) -> Result<()> {
+async fn routes_of_a_suspended_user_are_not_served(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -58,7 +58,7 @@ async fn a_suspended_user_is_served_nowhere(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn suspension_outlives_a_restart(sandbox: &Sandbox) -> Result<()> {
+async fn a_suspension_persists_over_a_restart(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -75,7 +75,7 @@ async fn suspension_outlives_a_restart(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn suspension_cuts_open_connections(sandbox: &Sandbox) -> Result<()> {
+async fn a_suspension_closes_open_connections(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -89,7 +89,7 @@ async fn suspension_cuts_open_connections(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn only_the_admin_suspends(sandbox: &Sandbox) -> Result<()> {
+async fn only_the_admin_may_suspend(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let refused = setup.alice.gwctl(["admin", "suspend", "--user", "admin.pub"]).await?;
     ensure!(refused.code == Some(5), "{refused:?}");

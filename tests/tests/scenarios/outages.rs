@@ -19,17 +19,17 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    losing_the_controlplane_changes_nothing,
-    a_controlplane_that_comes_back_is_found,
+    traffic_continues_without_the_controlplane,
+    a_restarted_controlplane_is_found,
     a_gateway_may_start_first,
-    a_killed_gateway_learns_everything_again,
-    what_was_acknowledged_survives_kill_9,
-    an_orderly_stop_ends_well,
-    garbage_on_the_feed_is_cut,
-    a_frozen_controlplane_is_noticed,
+    a_killed_gateway_syncs_again,
+    acknowledged_changes_survive_sigkill,
+    a_graceful_stop_exits_with_0,
+    garbage_on_the_feed_is_disconnected,
+    a_frozen_controlplane_is_detected,
 ];
 
-async fn losing_the_controlplane_changes_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn traffic_continues_without_the_controlplane(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -51,7 +51,7 @@ async fn losing_the_controlplane_changes_nothing(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn a_controlplane_that_comes_back_is_found(sandbox: &Sandbox) -> Result<()> {
+async fn a_restarted_controlplane_is_found(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s one -b [400::1]:8080").await?;
@@ -92,7 +92,7 @@ async fn a_gateway_may_start_first(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_killed_gateway_learns_everything_again(sandbox: &Sandbox) -> Result<()> {
+async fn a_killed_gateway_syncs_again(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let gone = setup.alice.create_route("-s gone -b [400::1]:8080").await?;
@@ -110,7 +110,7 @@ async fn a_killed_gateway_learns_everything_again(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> {
+async fn acknowledged_changes_survive_sigkill(sandbox: &Sandbox) -> Result<()> {
     let mut controlplane = Controlplane::start(sandbox).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let mut acknowledged = Vec::new();
@@ -151,7 +151,7 @@ async fn what_was_acknowledged_survives_kill_9(sandbox: &Sandbox) -> Result<()> 
     Ok(())
 }
 
-async fn an_orderly_stop_ends_well(sandbox: &Sandbox) -> Result<()> {
+async fn a_graceful_stop_exits_with_0(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     setup.controlplane.process().signal(Signal::SIGTERM)?;
@@ -163,7 +163,7 @@ async fn an_orderly_stop_ends_well(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn garbage_on_the_feed_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn garbage_on_the_feed_is_disconnected(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     for bytes in [
@@ -182,7 +182,7 @@ async fn garbage_on_the_feed_is_cut(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_frozen_controlplane_is_noticed(sandbox: &Sandbox) -> Result<()> {
+async fn a_frozen_controlplane_is_detected(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;

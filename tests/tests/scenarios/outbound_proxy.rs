@@ -8,9 +8,9 @@ use webgateway_tests::scenarios;
 use crate::setup::acme::{AcmeOptions, AcmeSetup};
 
 scenarios![
-    a_certificate_comes_through_the_proxy,
-    a_certificate_comes_through_the_proxy_in_lower_case,
-    a_ca_that_needs_no_proxy_is_asked_directly,
+    a_certificate_is_ordered_through_the_proxy,
+    the_proxy_variable_may_be_lower_case,
+    no_proxy_is_respected,
 ];
 
 /// Pebble's address, as in its URLs.
@@ -21,11 +21,11 @@ async fn certified_with(sandbox: &Sandbox, environment: Vec<(&'static str, Strin
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await.map(drop)
 }
 
-async fn a_certificate_comes_through_the_proxy(sandbox: &Sandbox) -> Result<()> {
+async fn a_certificate_is_ordered_through_the_proxy(sandbox: &Sandbox) -> Result<()> {
     comes_through(sandbox, "HTTPS_PROXY").await
 }
 
-async fn a_certificate_comes_through_the_proxy_in_lower_case(sandbox: &Sandbox) -> Result<()> {
+async fn the_proxy_variable_may_be_lower_case(sandbox: &Sandbox) -> Result<()> {
     comes_through(sandbox, "https_proxy").await
 }
 
@@ -37,7 +37,7 @@ async fn comes_through(sandbox: &Sandbox, variable: &'static str) -> Result<()> 
     Ok(())
 }
 
-async fn a_ca_that_needs_no_proxy_is_asked_directly(sandbox: &Sandbox) -> Result<()> {
+async fn no_proxy_is_respected(sandbox: &Sandbox) -> Result<()> {
     let proxy = ConnectProxy::start().await?;
     certified_with(sandbox, vec![("HTTPS_PROXY", proxy.url()), ("no_proxy", "localhost".to_owned())]).await?;
     ensure!(proxy.asked().is_empty(), "{:?}", proxy.asked());

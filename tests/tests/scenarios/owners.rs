@@ -15,24 +15,24 @@ use crate::setup::full::FullSetup;
 use crate::terminated_routes::header;
 
 scenarios![
-    a_subdomain_comes_to_life,
-    a_host_of_ones_own_comes_to_life,
-    a_passthrough_route_comes_to_life,
-    several_backends_take_turns,
-    routes_are_listed_and_shown,
+    a_subdomain_is_created,
+    a_custom_host_is_created,
+    a_passthrough_route_is_created,
+    several_backends_are_used_in_turn,
+    routes_are_listed_and_returned,
     a_route_is_changed,
-    a_backend_gets_the_host_that_its_route_says,
+    a_backend_gets_the_host_of_its_route_options,
     a_route_changes_its_mode_and_host,
-    a_deleted_route_is_gone,
-    one_owner_does_not_see_anothers,
-    a_host_is_taken_once,
-    two_claims_at_once_have_one_winner,
-    a_list_for_people,
-    a_list_is_cut_and_filtered,
-    verbose_shows_what_was_signed,
+    a_deleted_route_is_not_served,
+    an_owner_cannot_see_routes_of_another,
+    a_host_can_be_claimed_once,
+    of_two_concurrent_claims_one_succeeds,
+    a_list_is_printed_as_a_table,
+    a_list_is_paginated_and_filtered,
+    verbose_prints_the_signature_base,
 ];
 
-async fn a_subdomain_comes_to_life(sandbox: &Sandbox) -> Result<()> {
+async fn a_subdomain_is_created(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_status("hello.gw.example", 503).await?;
@@ -44,7 +44,7 @@ async fn a_subdomain_comes_to_life(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_host_of_ones_own_comes_to_life(sandbox: &Sandbox) -> Result<()> {
+async fn a_custom_host_is_created(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     for host in ["shop.example.org", "deep.er.gw.example"] {
@@ -55,7 +55,7 @@ async fn a_host_of_ones_own_comes_to_life(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_passthrough_route_comes_to_life(sandbox: &Sandbox) -> Result<()> {
+async fn a_passthrough_route_is_created(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let authority = Authority::new()?;
     let tls = authority.issue(&["pass.example.org"])?.server(&["http/1.1"])?;
@@ -70,7 +70,7 @@ async fn a_passthrough_route_comes_to_life(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn several_backends_take_turns(sandbox: &Sandbox) -> Result<()> {
+async fn several_backends_are_used_in_turn(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
@@ -83,7 +83,7 @@ async fn several_backends_take_turns(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn routes_are_listed_and_shown(sandbox: &Sandbox) -> Result<()> {
+async fn routes_are_listed_and_returned(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let id = setup.alice.create_route("-s one -b [400::1]:8080 -m random").await?;
     setup.alice.create_route("-f two.example.org -t -b [400:0:0::2]:444").await?;
@@ -125,7 +125,7 @@ async fn a_route_is_changed(sandbox: &Sandbox) -> Result<()> {
     answered_by(&setup, "hello.gw.example", two.address()).await
 }
 
-async fn a_backend_gets_the_host_that_its_route_says(sandbox: &Sandbox) -> Result<()> {
+async fn a_backend_gets_the_host_of_its_route_options(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     // Of two backends the first is down: the Host is the one of the backend that responds.
     let backend = Backend::http(overlay(2, 8080)).await?;
@@ -165,7 +165,7 @@ async fn a_route_changes_its_mode_and_host(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_deleted_route_is_gone(sandbox: &Sandbox) -> Result<()> {
+async fn a_deleted_route_is_not_served(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -180,7 +180,7 @@ async fn a_deleted_route_is_gone(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn one_owner_does_not_see_anothers(sandbox: &Sandbox) -> Result<()> {
+async fn an_owner_cannot_see_routes_of_another(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -201,7 +201,7 @@ async fn one_owner_does_not_see_anothers(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_host_is_taken_once(sandbox: &Sandbox) -> Result<()> {
+async fn a_host_can_be_claimed_once(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -214,7 +214,7 @@ async fn a_host_is_taken_once(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn two_claims_at_once_have_one_winner(sandbox: &Sandbox) -> Result<()> {
+async fn of_two_concurrent_claims_one_succeeds(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     for round in 0..5 {
@@ -228,7 +228,7 @@ async fn two_claims_at_once_have_one_winner(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_list_for_people(sandbox: &Sandbox) -> Result<()> {
+async fn a_list_is_printed_as_a_table(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     let list = setup.alice.gwctl(["routes", "list"]).await?;
@@ -239,7 +239,7 @@ async fn a_list_for_people(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_list_is_cut_and_filtered(sandbox: &Sandbox) -> Result<()> {
+async fn a_list_is_paginated_and_filtered(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     for label in ["blog", "shop", "shopping"] {
         setup.alice.create_route(&format!("-s {label} -b [400::1]:8080")).await?;
@@ -264,7 +264,7 @@ async fn a_list_is_cut_and_filtered(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn verbose_shows_what_was_signed(sandbox: &Sandbox) -> Result<()> {
+async fn verbose_prints_the_signature_base(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let shown = setup.alice.gwctl(["-v", "routes", "list"]).await?;
     for word in ["\"@method\": POST", "@signature-params", "routes.list", "content-digest", "200"] {

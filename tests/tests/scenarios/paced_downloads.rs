@@ -11,7 +11,7 @@ use webgateway_tests::scenarios;
 use crate::setup::standalone::StandaloneSetup;
 use crate::stress::figure;
 
-scenarios![curl_reads_at_any_pace];
+scenarios![curl_downloads_at_any_rate];
 
 const HOST: &str = "app.gw.example";
 /// More bytes than any client reads.
@@ -21,7 +21,7 @@ const ITS_OWN_END: i32 = 28;
 
 /// Each client reads until its own timeout; `WEBGATEWAY_SCENARIO_READ_SECONDS=180` and a higher
 /// `WEBGATEWAY_SCENARIO_LIMIT` make a longer run.
-async fn curl_reads_at_any_pace(sandbox: &Sandbox) -> Result<()> {
+async fn curl_downloads_at_any_rate(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);

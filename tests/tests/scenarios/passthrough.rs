@@ -19,19 +19,19 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    the_backend_terminates,
-    real_hellos_arrive_whole,
-    a_hello_may_come_in_pieces,
-    a_hello_may_span_records,
-    a_hello_that_is_no_good_here_is_the_backends_to_judge,
-    bytes_flow_both_ways_after_the_hello,
-    the_clients_end_is_passed_on,
-    the_backends_end_is_passed_on,
-    a_reset_is_passed_on,
-    a_late_client_loses_nothing,
-    large_streams_arrive_whole,
+    the_backend_terminates_tls,
+    real_client_hellos_arrive_unchanged,
+    a_client_hello_may_arrive_in_pieces,
+    a_client_hello_may_span_records,
+    a_client_hello_that_the_gateway_cannot_use_is_forwarded,
+    bytes_are_relayed_in_both_directions,
+    the_clients_fin_is_forwarded,
+    the_backends_fin_is_forwarded,
+    a_reset_is_forwarded,
+    bytes_before_the_backend_accepts_arrive,
+    large_streams_arrive_unchanged,
     the_next_backend_is_tried,
-    no_backend_closes,
+    without_a_backend_the_connection_is_closed,
 ];
 
 const HOST: &str = "app.gateway.example.com";
@@ -65,7 +65,7 @@ fn chromium() -> Result<Vec<u8>> {
     Ok(found.context("no chromium")?.1)
 }
 
-async fn the_backend_terminates(sandbox: &Sandbox) -> Result<()> {
+async fn the_backend_terminates_tls(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let server = authority.issue(&["pass.example.org"])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), server).await?;
@@ -86,7 +86,7 @@ async fn the_backend_terminates(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn real_hellos_arrive_whole(sandbox: &Sandbox) -> Result<()> {
+async fn real_client_hellos_arrive_unchanged(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     for (path, hello) in hellos()? {
         let mut stream = tcp(setup.gateway.https()).await?;
@@ -99,7 +99,7 @@ async fn real_hellos_arrive_whole(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_hello_may_come_in_pieces(sandbox: &Sandbox) -> Result<()> {
+async fn a_client_hello_may_arrive_in_pieces(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     let hello = chromium()?;
     for size in [1, 7, 100, 1000] {
@@ -128,7 +128,7 @@ fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
     records
 }
 
-async fn a_hello_may_span_records(sandbox: &Sandbox) -> Result<()> {
+async fn a_client_hello_may_span_records(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     for size in [1, 50, 400, 1900] {
         let hello = in_records(&chromium()?, size);
@@ -153,7 +153,7 @@ fn old_hellos(host: &str) -> Result<Vec<Vec<u8>>> {
     Ok(old.collect())
 }
 
-async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(sandbox: &Sandbox) -> Result<()> {
+async fn a_client_hello_that_the_gateway_cannot_use_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     const ALERT: u8 = 21;
     let backend = Backend::raw(overlay(1, 8443), RawBehaviour::Echo).await?;
     let (passed, ended, unknown) = (HOST, "abcdefghijklmnop.gw.example", "nobody.knows.example.co");
@@ -187,7 +187,7 @@ async fn a_hello_that_is_no_good_here_is_the_backends_to_judge(sandbox: &Sandbox
     Ok(())
 }
 
-async fn bytes_flow_both_ways_after_the_hello(sandbox: &Sandbox) -> Result<()> {
+async fn bytes_are_relayed_in_both_directions(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
     let hello = chromium()?;
@@ -203,7 +203,7 @@ async fn bytes_flow_both_ways_after_the_hello(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_clients_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
+async fn the_clients_fin_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     // The backend sends `bye` only after it has seen the client's FIN; the other direction is still open then.
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::Echo).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
@@ -215,7 +215,7 @@ async fn the_clients_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_backends_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
+async fn the_backends_fin_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_raw(sandbox, RawBehaviour::Respond(b"and no more".to_vec())).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
@@ -229,7 +229,7 @@ async fn the_backends_end_is_passed_on(sandbox: &Sandbox) -> Result<()> {
     .await
 }
 
-async fn a_reset_is_passed_on(sandbox: &Sandbox) -> Result<()> {
+async fn a_reset_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::RespondAndReset(Vec::new())).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
@@ -240,7 +240,7 @@ async fn a_reset_is_passed_on(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_late_client_loses_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn bytes_before_the_backend_accepts_arrive(sandbox: &Sandbox) -> Result<()> {
     // The client has sent everything and half-closed before the backend accepts.
     let listener = TcpListener::bind(overlay(1, 8443)).await?;
     let address = listener.local_addr()?;
@@ -261,7 +261,7 @@ async fn a_late_client_loses_nothing(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn large_streams_arrive_whole(sandbox: &Sandbox) -> Result<()> {
+async fn large_streams_arrive_unchanged(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let server = authority.issue(&[HOST])?.server(&["http/1.1"])?;
     let backend = Backend::https(overlay(1, 8443), server).await?;
@@ -287,7 +287,7 @@ async fn the_next_backend_is_tried(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn no_backend_closes(sandbox: &Sandbox) -> Result<()> {
+async fn without_a_backend_the_connection_is_closed(sandbox: &Sandbox) -> Result<()> {
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_passthrough(HOST, &[overlay(1, 8443)]);
     })

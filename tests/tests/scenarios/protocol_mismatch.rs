@@ -13,13 +13,13 @@ use webgateway_tests::scenarios;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    garbage_is_cut_and_others_are_served,
-    silence_is_cut_after_the_limit,
-    a_dripping_hello_is_cut_after_the_limit,
-    an_endless_hello_is_cut,
-    garbage_on_80,
-    an_early_end_is_no_harm,
-    a_refused_hello_is_counted,
+    garbage_is_closed_and_other_clients_are_served,
+    a_silent_connection_is_closed_after_the_timeout,
+    a_slow_client_hello_is_closed_after_the_timeout,
+    an_endless_client_hello_is_closed,
+    garbage_on_port_80_is_refused,
+    an_early_close_is_ignored,
+    a_refused_client_hello_is_counted,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -34,7 +34,7 @@ async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-async fn garbage_is_cut_and_others_are_served(sandbox: &Sandbox) -> Result<()> {
+async fn garbage_is_closed_and_other_clients_are_served(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_app(sandbox).await?;
     let mut kept = setup.client()?.connect(HOST).await?;
     let zeros = vec![0; 100_000];
@@ -55,7 +55,7 @@ async fn garbage_is_cut_and_others_are_served(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn silence_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
+async fn a_silent_connection_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
     let mut silent = tcp(setup.gateway.https()).await?;
@@ -65,7 +65,7 @@ async fn silence_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_client_hello_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
     let mut dripping = tcp(setup.gateway.https()).await?;
@@ -81,7 +81,7 @@ async fn a_dripping_hello_is_cut_after_the_limit(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn an_endless_client_hello_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     // A handshake message with a length of 16 MiB, in full records.
     let mut record = vec![0x16, 3, 1, 0x40, 0];
@@ -102,7 +102,7 @@ async fn an_endless_hello_is_cut(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn garbage_on_80(sandbox: &Sandbox) -> Result<()> {
+async fn garbage_on_port_80_is_refused(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_app(sandbox).await?;
     let zeros = vec![0; 200_000];
     let garbage: [&[u8]; 4] = [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n\r\n", b"GET\r\n\r\n", &zeros];
@@ -119,7 +119,7 @@ async fn garbage_on_80(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn an_early_end_is_no_harm(sandbox: &Sandbox) -> Result<()> {
+async fn an_early_close_is_ignored(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_app(sandbox).await?;
     for _ in 0..200 {
         drop(tcp(setup.gateway.https()).await?);
@@ -130,7 +130,7 @@ async fn an_early_end_is_no_harm(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_refused_hello_is_counted(sandbox: &Sandbox) -> Result<()> {
+async fn a_refused_client_hello_is_counted(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let before = setup.gateway.metrics().await?;
     exchange(setup.gateway.https(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n").await?;

@@ -18,16 +18,16 @@ use webgateway_tests::wait::eventually;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    a_hangup_reloads_quotas_and_names_the_rest,
-    new_connections_have_new_limits_and_old_ones_keep_theirs,
-    the_key_store_is_another_one,
-    a_bad_configuration_changes_nothing,
+    sighup_reloads_quotas_and_names_the_other_keys,
+    new_limits_apply_to_new_connections,
+    the_key_store_can_be_replaced,
+    an_invalid_configuration_changes_nothing,
 ];
 
 const FIRST: &str = "app.gw.example";
 const LIMIT: Duration = Duration::from_secs(10);
 
-async fn a_hangup_reloads_quotas_and_names_the_rest(sandbox: &Sandbox) -> Result<()> {
+async fn sighup_reloads_quotas_and_names_the_other_keys(sandbox: &Sandbox) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let controlplane = Controlplane::start(sandbox).await?;
     let gateway = Gateway::start(sandbox, &controlplane.gateway_config().await?).await?;
@@ -58,7 +58,7 @@ async fn a_hangup_reloads_quotas_and_names_the_rest(sandbox: &Sandbox) -> Result
     Ok(())
 }
 
-async fn new_connections_have_new_limits_and_old_ones_keep_theirs(sandbox: &Sandbox) -> Result<()> {
+async fn new_limits_apply_to_new_connections(sandbox: &Sandbox) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = FullSetup::start(sandbox).await?;
     setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
@@ -98,7 +98,7 @@ async fn new_connections_have_new_limits_and_old_ones_keep_theirs(sandbox: &Sand
     .await
 }
 
-async fn the_key_store_is_another_one(sandbox: &Sandbox) -> Result<()> {
+async fn the_key_store_can_be_replaced(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let bob = User::create(&setup.controlplane, sandbox.dir(), "bob").await?;
     let (keys, other) = (setup.controlplane.keys(), sandbox.path("controlplane/other"));
@@ -126,7 +126,7 @@ async fn the_key_store_is_another_one(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_bad_configuration_changes_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn an_invalid_configuration_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     for (file, bad) in [("controlplane.toml", "[unknown]"), ("dataplane.toml", "= no TOML")] {
         let text = fs::read_to_string(sandbox.path(file))?;

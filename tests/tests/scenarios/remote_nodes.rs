@@ -20,16 +20,16 @@ use webgateway_tests::wait::eventually;
 
 scenarios![
     a_second_node_joins_and_serves,
-    a_token_is_good_once_and_whole,
+    a_token_is_valid_once_and_unchanged,
     a_token_expires,
     another_controlplane_is_not_joined,
-    nobody_comes_from_afar_without_a_certificate,
-    a_removed_node_is_cut_and_stays_out,
-    a_node_renews_while_its_stream_goes_on,
-    a_node_that_was_away_too_long_is_told_so,
-    two_nodes_of_one_name_and_one_of_another,
-    the_first_endpoint_is_dead_the_second_serves,
-    a_drained_node_is_told_and_remembered,
+    a_remote_node_needs_a_certificate,
+    a_removed_node_is_disconnected_and_refused,
+    a_node_renews_its_certificate_on_an_open_stream,
+    an_expired_node_certificate_is_reported,
+    certificates_authenticate_one_node_name,
+    the_second_endpoint_is_used_if_the_first_fails,
+    a_drained_node_is_notified_and_stays_drained,
 ];
 
 const REMOTE: &str = "127.0.0.1:7443";
@@ -145,7 +145,7 @@ async fn a_second_node_joins_and_serves(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_token_is_good_once_and_whole(sandbox: &Sandbox) -> Result<()> {
+async fn a_token_is_valid_once_and_unchanged(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
     let token = setup.invite("node2").await?;
     for (garbled, word) in [(&token[..40], "not whole"), ("hello", "no join token")] {
@@ -198,7 +198,7 @@ async fn another_controlplane_is_not_joined(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn nobody_comes_from_afar_without_a_certificate(sandbox: &Sandbox) -> Result<()> {
+async fn a_remote_node_needs_a_certificate(sandbox: &Sandbox) -> Result<()> {
     let mut setup = RemoteSetup::start(sandbox, "").await?;
     let address: SocketAddr = REMOTE.parse()?;
     for bytes in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 4096]] {
@@ -224,7 +224,7 @@ async fn nobody_comes_from_afar_without_a_certificate(sandbox: &Sandbox) -> Resu
     Ok(())
 }
 
-async fn a_removed_node_is_cut_and_stays_out(sandbox: &Sandbox) -> Result<()> {
+async fn a_removed_node_is_disconnected_and_refused(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let mut gateway = setup.node(2).await?;
@@ -256,7 +256,7 @@ async fn a_removed_node_is_cut_and_stays_out(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_node_renews_while_its_stream_goes_on(sandbox: &Sandbox) -> Result<()> {
+async fn a_node_renews_its_certificate_on_an_open_stream(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "node_lifetime = \"6s\"").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let mut gateway = setup.node(2).await?;
@@ -276,7 +276,7 @@ async fn a_node_renews_while_its_stream_goes_on(sandbox: &Sandbox) -> Result<()>
     setup.serves(&gateway, "hello.gw.example").await
 }
 
-async fn a_node_that_was_away_too_long_is_told_so(sandbox: &Sandbox) -> Result<()> {
+async fn an_expired_node_certificate_is_reported(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "node_lifetime = \"5s\"").await?;
     setup.joined("node2").await?;
     let ended = |node: &Value| {
@@ -292,7 +292,7 @@ async fn a_node_that_was_away_too_long_is_told_so(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn two_nodes_of_one_name_and_one_of_another(sandbox: &Sandbox) -> Result<()> {
+async fn certificates_authenticate_one_node_name(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
     let mut first = setup.node(2).await?;
     // A certificate for one name does not authenticate another node.
@@ -311,7 +311,7 @@ async fn two_nodes_of_one_name_and_one_of_another(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn the_first_endpoint_is_dead_the_second_serves(sandbox: &Sandbox) -> Result<()> {
+async fn the_second_endpoint_is_used_if_the_first_fails(sandbox: &Sandbox) -> Result<()> {
     let mut setup = RemoteSetup::start(sandbox, "").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.joined("node2").await?;
@@ -328,7 +328,7 @@ async fn the_first_endpoint_is_dead_the_second_serves(sandbox: &Sandbox) -> Resu
     Ok(())
 }
 
-async fn a_drained_node_is_told_and_remembered(sandbox: &Sandbox) -> Result<()> {
+async fn a_drained_node_is_notified_and_stays_drained(sandbox: &Sandbox) -> Result<()> {
     let mut setup = RemoteSetup::start(sandbox, "").await?;
     let _gateway = setup.node(2).await?;
     let drained = setup.admin.json(["nodes", "drain", "node2"]).await?;

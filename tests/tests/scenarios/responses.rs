@@ -14,12 +14,12 @@ use crate::framing::{answer, recording};
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    answers_arrive_whole,
-    doubtful_answers_are_refused,
-    heads_are_read_as_strictly_as_those_of_requests,
-    a_doubtful_connection_is_not_used_again,
-    answers_trailers_are_held_to_the_rules_of_fields,
-    heads_are_limited_by_their_bytes,
+    responses_arrive_completely,
+    ambiguous_responses_are_refused,
+    response_heads_are_parsed_as_strictly_as_request_heads,
+    a_connection_with_an_ambiguous_response_is_not_reused,
+    response_trailers_obey_the_rules_of_fields,
+    response_heads_are_limited_by_size,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -67,7 +67,7 @@ const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
     ("HEAD", "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", None, ""),
 ];
 
-async fn answers_arrive_whole(sandbox: &Sandbox) -> Result<()> {
+async fn responses_arrive_completely(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -140,7 +140,7 @@ const DOUBTFUL: [(&str, &str, &str); 13] = [
 const CODING: &str = "http_response_transfer_coding";
 const PROTOCOL: &str = "http_protocol_error";
 
-async fn doubtful_answers_are_refused(sandbox: &Sandbox) -> Result<()> {
+async fn ambiguous_responses_are_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (n, (bytes, error, field)) in DOUBTFUL.iter().enumerate() {
@@ -223,7 +223,7 @@ const BROKEN: [(&str, &str, &str); 20] = [
     ("HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n", "syntax", "invalid HTTP status-code parsed"),
 ];
 
-async fn heads_are_read_as_strictly_as_those_of_requests(sandbox: &Sandbox) -> Result<()> {
+async fn response_heads_are_parsed_as_strictly_as_request_heads(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (n, (bytes, _, words)) in BROKEN.iter().enumerate() {
@@ -270,7 +270,7 @@ async fn logged(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result
     eventually("the log", Duration::from_secs(10), probe).await
 }
 
-async fn a_doubtful_connection_is_not_used_again(sandbox: &Sandbox) -> Result<()> {
+async fn a_connection_with_an_ambiguous_response_is_not_reused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let head = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     backend.answer("/both", format!("HTTP/1.1 200 OK\r\n{head}"));
@@ -292,7 +292,7 @@ async fn a_doubtful_connection_is_not_used_again(sandbox: &Sandbox) -> Result<()
 const TRAILERS: &str = "Connection: x\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\nTransfer-Encoding: gzip\r\n\
                         Proxy-Authenticate: x\r\nKeep-Alive: x\r\nUpgrade: x\r\nX-Sum: 42\r\n";
 
-async fn answers_trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
+async fn response_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let body = format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{TRAILERS}\r\n");
     backend
@@ -313,7 +313,7 @@ async fn answers_trailers_are_held_to_the_rules_of_fields(sandbox: &Sandbox) -> 
     Ok(())
 }
 
-async fn heads_are_limited_by_their_bytes(sandbox: &Sandbox) -> Result<()> {
+async fn response_heads_are_limited_by_size(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let cookies = |count: usize, size: usize| -> String {
         (0..count).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(size))).collect()

@@ -15,9 +15,9 @@ use webgateway_tests::scenarios;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    a_restored_backup_is_what_the_nodes_hold,
-    a_node_that_slept_through_a_restore_is_not_fooled_by_the_numbers,
-    a_restart_costs_a_node_nothing,
+    nodes_hold_a_restored_backup,
+    a_node_that_missed_a_restore_syncs_in_full,
+    a_restart_causes_no_full_sync,
 ];
 
 const STOP: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ async fn backed_up(sandbox: &Sandbox) -> Result<(FullSetup, Backend, PathBuf)> {
     Ok((setup, backend, backup))
 }
 
-async fn a_restored_backup_is_what_the_nodes_hold(sandbox: &Sandbox) -> Result<()> {
+async fn nodes_hold_a_restored_backup(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend, backup) = backed_up(sandbox).await?;
     setup.alice.create_route("-s lost -b [400::1]:8080").await?;
     setup.wait_for_status("lost.gw.example", 200).await?;
@@ -75,7 +75,7 @@ async fn a_restored_backup_is_what_the_nodes_hold(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn a_node_that_slept_through_a_restore_is_not_fooled_by_the_numbers(sandbox: &Sandbox) -> Result<()> {
+async fn a_node_that_missed_a_restore_syncs_in_full(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend, backup) = backed_up(sandbox).await?;
     setup.alice.create_route("-s lost -b [400::1]:8080").await?;
     setup.wait_for_status("lost.gw.example", 200).await?;
@@ -95,7 +95,7 @@ async fn a_node_that_slept_through_a_restore_is_not_fooled_by_the_numbers(sandbo
     Ok(())
 }
 
-async fn a_restart_costs_a_node_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn a_restart_causes_no_full_sync(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s kept -b [400::1]:8080").await?;

@@ -14,12 +14,12 @@ use webgateway_tests::wait::eventually;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_route_comes_moves_and_goes,
+    a_route_is_created_moved_and_removed,
     a_download_survives_a_change,
-    a_kept_connection_sees_a_change,
-    a_key_of_another_certificate_is_refused_alone,
-    a_file_that_is_no_feed_changes_nothing,
-    a_gateway_without_its_file_says_so,
+    a_kept_alive_connection_uses_a_change,
+    a_mismatched_key_rejects_only_its_certificate,
+    an_invalid_feed_file_changes_nothing,
+    a_missing_feed_file_is_reported,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -35,7 +35,7 @@ async fn answers(setup: &StandaloneSetup, host: &str, backend: &Backend) -> Resu
     .await
 }
 
-async fn a_route_comes_moves_and_goes(sandbox: &Sandbox) -> Result<()> {
+async fn a_route_is_created_moved_and_removed(sandbox: &Sandbox) -> Result<()> {
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |_| {}).await?;
@@ -82,7 +82,7 @@ async fn a_download_survives_a_change(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_kept_connection_sees_a_change(sandbox: &Sandbox) -> Result<()> {
+async fn a_kept_alive_connection_uses_a_change(sandbox: &Sandbox) -> Result<()> {
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
@@ -107,7 +107,7 @@ async fn a_kept_connection_sees_a_change(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_key_of_another_certificate_is_refused_alone(sandbox: &Sandbox) -> Result<()> {
+async fn a_mismatched_key_rejects_only_its_certificate(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);
@@ -126,7 +126,7 @@ async fn a_key_of_another_certificate_is_refused_alone(sandbox: &Sandbox) -> Res
     Ok(())
 }
 
-async fn a_file_that_is_no_feed_changes_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn an_invalid_feed_file_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);
@@ -146,7 +146,7 @@ async fn a_file_that_is_no_feed_changes_nothing(sandbox: &Sandbox) -> Result<()>
     setup.gateway.ready().await
 }
 
-async fn a_gateway_without_its_file_says_so(sandbox: &Sandbox) -> Result<()> {
+async fn a_missing_feed_file_is_reported(sandbox: &Sandbox) -> Result<()> {
     use webgateway_tests::authority::Authority;
     use webgateway_tests::gateway::{Gateway, GatewayConfig};
     let root = Authority::new()?.root().to_owned();

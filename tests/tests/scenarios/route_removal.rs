@@ -29,8 +29,8 @@ scenarios![
     a_suspension_ends_a_websocket_of_a_coalesced_connection,
     a_websocket_that_opens_while_its_route_drains_is_closed_with_it,
     a_coalesced_websocket_that_opens_while_its_route_drains_is_closed_with_it,
-    a_suspension_learned_from_a_full_sync_closes_at_once,
-    a_deletion_learned_from_a_full_sync_drains,
+    a_suspension_in_a_full_sync_closes_at_once,
+    a_deletion_in_a_full_sync_drains,
 ];
 
 /// The host of the connection.
@@ -184,7 +184,7 @@ async fn a_coalesced_websocket_that_opens_while_its_route_drains_is_closed_with_
     opens_late_and_closes(sandbox, HOST).await
 }
 
-async fn a_suspension_learned_from_a_full_sync_closes_at_once(sandbox: &Sandbox) -> Result<()> {
+async fn a_suspension_in_a_full_sync_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
     let mut socket = WebSocket::open(setup.client()?.tls(OTHER).await?, OTHER, "/ws").await?;
@@ -194,7 +194,7 @@ async fn a_suspension_learned_from_a_full_sync_closes_at_once(sandbox: &Sandbox)
     all_closed(&backend).await
 }
 
-async fn a_deletion_learned_from_a_full_sync_drains(sandbox: &Sandbox) -> Result<()> {
+async fn a_deletion_in_a_full_sync_drains(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
     let mut connection = setup.client()?.connect(OTHER).await?;

@@ -18,7 +18,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-scenarios![a_session_resumes_on_another_node, a_certificate_comes_by_dns_through_a_node];
+scenarios![a_tls_session_resumes_on_another_node, dns_01_works_through_a_node];
 
 const HOST: &str = "hello.gw.example";
 
@@ -42,7 +42,7 @@ async fn version(gateway: &Gateway) -> Result<u64> {
     Ok(line.context("no version")?.parse()?)
 }
 
-async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
+async fn a_tls_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
     let controlplane_config =
         ControlplaneConfig { feed: "ticket_rotation = \"4s\"".to_owned(), ..ControlplaneConfig::default() };
     let controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
@@ -87,7 +87,7 @@ async fn a_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_certificate_comes_by_dns_through_a_node(sandbox: &Sandbox) -> Result<()> {
+async fn dns_01_works_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let node: SocketAddr = "127.0.0.1:5300".parse()?;
     let resolver = Resolver::start(5353, BASE_DOMAIN, node).await?;
     let pebble = Pebble::start(sandbox.dir(), &resolver, &PebbleConfig::default()).await?;

@@ -19,14 +19,14 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    what_runs_is_finished,
-    the_deadline_ends_the_rest,
-    a_second_signal_cuts,
+    open_requests_are_finished,
+    the_drain_deadline_ends_open_requests,
+    a_second_signal_stops_at_once,
     an_idle_gateway_stops_at_once,
     a_killed_gateway_starts_again,
-    a_taken_port_fails_the_start,
-    without_file_descriptors_it_waits,
-    clients_leave_descriptors_for_backends,
+    a_port_in_use_fails_the_start,
+    without_file_descriptors_accepting_pauses,
+    descriptors_are_reserved_for_backends,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -41,7 +41,7 @@ async fn with_drain(sandbox: &Sandbox, drain: &str) -> Result<(StandaloneSetup, 
     Ok((setup, backend))
 }
 
-async fn what_runs_is_finished(sandbox: &Sandbox) -> Result<()> {
+async fn open_requests_are_finished(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_drain(sandbox, "20s").await?;
     let mut h1 = setup.client()?.connect(HOST).await?;
     let mut h2 = setup.client()?.h2().connect(HOST).await?;
@@ -70,7 +70,7 @@ async fn what_runs_is_finished(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_deadline_ends_the_rest(sandbox: &Sandbox) -> Result<()> {
+async fn the_drain_deadline_ends_open_requests(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
     let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
@@ -83,7 +83,7 @@ async fn the_deadline_ends_the_rest(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_second_signal_cuts(sandbox: &Sandbox) -> Result<()> {
+async fn a_second_signal_stops_at_once(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_drain(sandbox, "60s").await?;
     let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
@@ -124,7 +124,7 @@ async fn a_killed_gateway_starts_again(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_taken_port_fails_the_start(sandbox: &Sandbox) -> Result<()> {
+async fn a_port_in_use_fails_the_start(sandbox: &Sandbox) -> Result<()> {
     let _taken = tokio::net::TcpListener::bind(("::", HTTPS)).await?;
     let authority = webgateway_tests::authority::Authority::new()?;
     let base = authority.issue(&["gw.example", "*.gw.example"])?;
@@ -138,7 +138,7 @@ async fn a_taken_port_fails_the_start(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn without_file_descriptors_it_waits(sandbox: &Sandbox) -> Result<()> {
+async fn without_file_descriptors_accepting_pauses(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
     let mut kept = setup.client()?.connect(HOST).await?;
     kept.get(HOST, "/").await?.expect(200)?;
@@ -166,7 +166,7 @@ async fn without_file_descriptors_it_waits(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn clients_leave_descriptors_for_backends(sandbox: &Sandbox) -> Result<()> {
+async fn descriptors_are_reserved_for_backends(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut FeedFile| {
         file.add_terminated(HOST, &[backend.address()]);

@@ -14,20 +14,20 @@ use webgateway_tests::scenarios;
 use webgateway_tests::signer::{SignatureParams, Signer, call, send, tamper};
 
 scenarios![
-    unsigned_is_401,
-    a_nonce_is_used_once,
+    an_unsigned_request_gives_401,
+    a_nonce_is_accepted_once,
     an_old_signature_is_refused,
     a_changed_body_is_refused,
     a_changed_parameter_is_refused,
-    a_proxys_own_signature_is_ignored,
+    a_signature_of_a_proxy_is_ignored,
     a_contradicting_algorithm_is_refused,
     an_unknown_key_is_refused,
-    a_key_id_is_no_path,
+    a_key_id_cannot_be_a_path,
     another_authority_is_refused,
-    a_batch_is_signed_whole,
-    openssh_and_raw_keys_are_keys,
-    a_new_key_is_known_at_once,
-    json_rpc_says_what_is_wrong,
+    a_batch_needs_one_signature,
+    openssh_and_raw_keys_are_accepted,
+    a_new_key_is_accepted_at_once,
+    json_rpc_errors_are_specific,
     garbage_is_refused,
     the_api_describes_itself,
     a_retry_returns_the_same_route,
@@ -91,7 +91,7 @@ fn refused(reply: Reply, word: &str) -> Result<()> {
     Ok(())
 }
 
-async fn unsigned_is_401(sandbox: &Sandbox) -> Result<()> {
+async fn an_unsigned_request_gives_401(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let body = create("unsigned").to_string();
     let request = Request::post(api.controlplane.url()).header("content-type", "application/json");
@@ -100,7 +100,7 @@ async fn unsigned_is_401(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_nonce_is_used_once(sandbox: &Sandbox) -> Result<()> {
+async fn a_nonce_is_accepted_once(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let stamp = SignatureParams::fresh();
     api.send(api.signed(&create("once"), &stamp)?).await?.expect(200)?;
@@ -165,7 +165,7 @@ async fn a_changed_parameter_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_proxys_own_signature_is_ignored(sandbox: &Sandbox) -> Result<()> {
+async fn a_signature_of_a_proxy_is_ignored(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let own = r#"proxy=("@authority");created=1;keyid="proxy.pub""#;
     let behind = api.tampered(|request| {
@@ -202,7 +202,7 @@ async fn an_unknown_key_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_key_id_is_no_path(sandbox: &Sandbox) -> Result<()> {
+async fn a_key_id_cannot_be_a_path(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     for id in ["../alice.pub", "keys/alice.pub", "/etc/passwd", "alice.pub/", "ALICE.pub", ""] {
         let change = |input: &str| input.replace("keyid=\"alice.pub\"", &format!("keyid=\"{id}\""));
@@ -220,7 +220,7 @@ async fn another_authority_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_batch_is_signed_whole(sandbox: &Sandbox) -> Result<()> {
+async fn a_batch_needs_one_signature(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let batch = json!([
         {"jsonrpc": "2.0", "method": "routes.create", "id": "a", "params": {"subdomain": "one", "backends": ["[400::1]:81"]}},
@@ -246,7 +246,7 @@ async fn a_batch_is_signed_whole(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn openssh_and_raw_keys_are_keys(sandbox: &Sandbox) -> Result<()> {
+async fn openssh_and_raw_keys_are_accepted(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let public = webgateway_proto::httpsig::PrivateKey::parse(&std::fs::read_to_string(api.alice.key())?)?;
     let public = raw_of_spki(&public.public().to_pem())?;
@@ -280,7 +280,7 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-async fn a_new_key_is_known_at_once(sandbox: &Sandbox) -> Result<()> {
+async fn a_new_key_is_accepted_at_once(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let bob = User::create(&api.controlplane, sandbox.dir(), "bob").await?;
     ensure!(bob.gwctl(["routes", "list"]).await?.code == Some(0));
@@ -293,7 +293,7 @@ async fn a_new_key_is_known_at_once(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn json_rpc_says_what_is_wrong(sandbox: &Sandbox) -> Result<()> {
+async fn json_rpc_errors_are_specific(sandbox: &Sandbox) -> Result<()> {
     let api = Api::start(sandbox).await?;
     let cases = [
         ("{", -32700),

@@ -20,10 +20,10 @@ use webgateway_tests::signer::{SignatureParams, Signer, call};
 use crate::setup::full::FullSetup;
 
 scenarios![
-    slow_readers_of_answers_keep_nobody_out_of_a_node,
-    slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener,
-    bodies_that_never_end_keep_nobody_out_of_the_rpc_listener,
-    connections_of_one_network_keep_nobody_out_of_the_rpc_listener,
+    slow_readers_do_not_block_the_api_of_a_node,
+    slow_readers_do_not_block_the_rpc_listener,
+    endless_bodies_do_not_block_the_rpc_listener,
+    connections_of_one_network_do_not_block_the_rpc_listener,
 ];
 
 const BASE: &str = "gw.example";
@@ -37,7 +37,7 @@ const READERS: usize = 9;
 const MEMORY: usize = 64 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
-async fn slow_readers_of_answers_keep_nobody_out_of_a_node(sandbox: &Sandbox) -> Result<()> {
+async fn slow_readers_do_not_block_the_api_of_a_node(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let client = setup.client()?;
     let from = |address: SocketAddr| {
@@ -49,7 +49,7 @@ async fn slow_readers_of_answers_keep_nobody_out_of_a_node(sandbox: &Sandbox) ->
         .await
 }
 
-async fn slow_readers_of_answers_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
+async fn slow_readers_do_not_block_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let (rpc, url) = (setup.controlplane.rpc()?, setup.controlplane.url());
     slow_readers(&setup, &url, || from_address("127.0.0.1", rpc), || from_address("127.0.9.1", rpc)).await
@@ -86,7 +86,7 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-async fn bodies_that_never_end_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
+async fn endless_bodies_do_not_block_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let rpc = setup.controlplane.rpc()?;
     let announced = 1 << 20;
@@ -106,7 +106,7 @@ async fn bodies_that_never_end_keep_nobody_out_of_the_rpc_listener(sandbox: &San
     Ok(())
 }
 
-async fn connections_of_one_network_keep_nobody_out_of_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
+async fn connections_of_one_network_do_not_block_the_rpc_listener(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let rpc = setup.controlplane.rpc()?;
     let mut flood = Vec::new();

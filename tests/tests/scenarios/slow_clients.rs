@@ -18,13 +18,13 @@ use webgateway_tests::wait::eventually;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_dripping_head_is_cut,
+    a_slow_head_is_closed_after_the_timeout,
     an_idle_connection_is_closed,
-    a_stalled_upload_is_cut,
-    a_slow_upload_is_waited_for,
-    a_stalled_download_is_cut,
-    a_handshake_that_stops_is_cut,
-    an_early_answer_passes,
+    a_stalled_upload_is_closed,
+    a_slow_upload_is_finished,
+    a_stalled_download_is_closed,
+    a_stalled_handshake_is_closed,
+    an_early_response_is_forwarded,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -48,7 +48,7 @@ async fn all_closed(backend: &Backend) -> Result<()> {
     .await
 }
 
-async fn a_dripping_head_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_head_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
     let begun = Instant::now();
@@ -78,7 +78,7 @@ async fn an_idle_connection_is_closed(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_stalled_upload_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn a_stalled_upload_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
     let begun = Instant::now();
@@ -90,7 +90,7 @@ async fn a_stalled_upload_is_cut(sandbox: &Sandbox) -> Result<()> {
     all_closed(&backend).await
 }
 
-async fn a_slow_upload_is_waited_for(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_upload_is_finished(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
     let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nContent-Length: 20\r\n\r\n");
@@ -105,7 +105,7 @@ async fn a_slow_upload_is_waited_for(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_stalled_download_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn a_stalled_download_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
@@ -117,7 +117,7 @@ async fn a_stalled_download_is_cut(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_handshake_that_stops_is_cut(sandbox: &Sandbox) -> Result<()> {
+async fn a_stalled_handshake_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let begun = Instant::now();
     // A ClientHello for a terminated host without a Finished.
@@ -139,7 +139,7 @@ async fn a_handshake_that_stops_is_cut(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn an_early_answer_passes(sandbox: &Sandbox) -> Result<()> {
+async fn an_early_response_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     let raw =
         b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n".to_vec();
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(raw)).await?;

@@ -13,14 +13,14 @@ use webgateway_tests::scenarios;
 use crate::connection_ends::h2;
 use crate::setup::standalone::StandaloneSetup;
 
-scenarios![a_slow_but_steady_reader_is_served, stalled_readers_hold_little];
+scenarios![a_slow_but_steady_reader_gets_everything, stalled_readers_occupy_little_memory];
 
 const HOST: &str = "app.gw.example";
 /// More bytes than the kernel buffers.
 const LENGTH: usize = 8 * 1024 * 1024;
 
 /// Reads piece by piece; the whole download takes longer than the stall timeout.
-async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_but_steady_reader_gets_everything(sandbox: &Sandbox) -> Result<()> {
     const LIMITS: &str =
         "[limits]\nheader_timeout = \"700ms\"\nstall_timeout = \"700ms\"\nhandshake_timeout = \"700ms\"";
     let backend = Backend::http(overlay(1, 8080)).await?;
@@ -54,7 +54,7 @@ async fn a_slow_but_steady_reader_is_served(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn stalled_readers_hold_little(sandbox: &Sandbox) -> Result<()> {
+async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
     const READERS: u64 = 300;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {

@@ -13,9 +13,9 @@ use webgateway_tests::scenarios;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    doubtful_requests_are_refused,
+    ambiguous_requests_are_refused,
     a_large_head_is_refused,
-    many_headers_are_refused,
+    too_many_header_fields_are_refused,
     a_large_head_over_h2_is_refused,
     connect_over_h2_is_refused,
 ];
@@ -40,7 +40,7 @@ async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
 }
 
-async fn doubtful_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
+async fn ambiguous_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let doubtful = [
         ("both lengths", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -99,7 +99,7 @@ async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn many_headers_are_refused(sandbox: &Sandbox) -> Result<()> {
+async fn too_many_header_fields_are_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let heard =
         answer(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;

@@ -32,11 +32,11 @@ use webgateway_tests::wait::eventually;
 
 scenarios![
     a_restarted_dataplane_loses_no_request,
-    with_a_socket_for_each_worker_neither,
+    a_restart_with_a_socket_for_each_worker_loses_no_request,
     a_restarted_controlplane_loses_no_request,
-    a_stuck_worker_is_no_life,
-    a_socket_nobody_knows_is_refused_by_name,
-    a_node_that_drains_lets_its_clients_go,
+    a_stuck_worker_stops_the_watchdog,
+    an_unknown_socket_is_refused_by_name,
+    a_draining_node_closes_its_connections,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -47,7 +47,7 @@ async fn a_restarted_dataplane_loses_no_request(sandbox: &Sandbox) -> Result<()>
     restarts(sandbox, service, 2).await
 }
 
-async fn with_a_socket_for_each_worker_neither(sandbox: &Sandbox) -> Result<()> {
+async fn a_restart_with_a_socket_for_each_worker_loses_no_request(sandbox: &Sandbox) -> Result<()> {
     let service = Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("https", "[::]:443")?;
     restarts(sandbox, service.tcp("http", "[::]:80")?, 2).await
 }
@@ -142,7 +142,7 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-async fn a_stuck_worker_is_no_life(sandbox: &Sandbox) -> Result<()> {
+async fn a_stuck_worker_stops_the_watchdog(sandbox: &Sandbox) -> Result<()> {
     let authority = Authority::new()?;
     let mut file = FeedFile::new(&sandbox.path("feed.json"), &authority.issue(&["gw.example"])?);
     let service =
@@ -205,7 +205,7 @@ impl Drop for StoppedThread {
     }
 }
 
-async fn a_socket_nobody_knows_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
+async fn an_unknown_socket_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
     let config = GatewayConfig::from_file(&sandbox.path("feed.json"), Authority::new()?.root());
     let service = |name: &str| Systemd::new(sandbox, name);
     for (service, said) in [
@@ -221,7 +221,7 @@ async fn a_socket_nobody_knows_is_refused_by_name(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
-async fn a_node_that_drains_lets_its_clients_go(sandbox: &Sandbox) -> Result<()> {
+async fn a_draining_node_closes_its_connections(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;

@@ -28,9 +28,9 @@ use webgateway_tests::websocket::WebSocket;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    every_acknowledged_change_outlives_kills_without_number,
-    nothing_else_notices_10000_changes,
-    nodes_that_stall_cost_the_controlplane_nothing,
+    acknowledged_changes_survive_repeated_kills,
+    traffic_is_not_affected_by_10000_changes,
+    stalled_nodes_do_not_grow_the_controlplane,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -72,7 +72,7 @@ async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Kn
     Ok(())
 }
 
-async fn every_acknowledged_change_outlives_kills_without_number(sandbox: &Sandbox) -> Result<()> {
+async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let signer = Signer::for_user(&setup.alice)?;
@@ -176,7 +176,7 @@ async fn sockets(
     Ok(sockets)
 }
 
-async fn nothing_else_notices_10000_changes(sandbox: &Sandbox) -> Result<()> {
+async fn traffic_is_not_affected_by_10000_changes(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut server = FeedServer::listen(&sandbox.path("feed.sock"))?;
     let authority = Authority::new()?;
@@ -211,7 +211,7 @@ async fn nothing_else_notices_10000_changes(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn nodes_that_stall_cost_the_controlplane_nothing(sandbox: &Sandbox) -> Result<()> {
+async fn stalled_nodes_do_not_grow_the_controlplane(sandbox: &Sandbox) -> Result<()> {
     const STALLED: usize = 300;
     const CHANGES: usize = 400;
     let mut controlplane = Controlplane::start(sandbox).await?;

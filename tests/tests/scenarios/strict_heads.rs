@@ -9,7 +9,7 @@ use webgateway_tests::scenarios;
 
 use crate::framing::recording;
 
-scenarios![heads_in_doubt_are_refused, bodies_pass_to_the_byte, the_api_refuses_heads_in_doubt];
+scenarios![ambiguous_heads_are_refused, bodies_are_forwarded_unchanged, the_api_refuses_ambiguous_heads];
 
 const HOST: &str = "app.gw.example";
 
@@ -61,7 +61,7 @@ where
     Ok(String::from_utf8_lossy(&rest(&mut stream).await?).into_owned())
 }
 
-async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
+async fn ambiguous_heads_are_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let client = setup.client()?;
     let mut wrong = Vec::new();
@@ -93,7 +93,7 @@ async fn heads_in_doubt_are_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
+async fn bodies_are_forwarded_unchanged(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let client = setup.client()?;
     let body: Vec<u8> = b"\n\r\n\nContent-Length: 1\nTransfer-Encoding: chunked\r\n\r\n\0\n".repeat(2000);
@@ -126,7 +126,7 @@ async fn bodies_pass_to_the_byte(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_api_refuses_heads_in_doubt(sandbox: &Sandbox) -> Result<()> {
+async fn the_api_refuses_ambiguous_heads(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let mut wrong = Vec::new();
     for bad in DOUBTFUL {

@@ -15,22 +15,22 @@ use webgateway_tests::scenarios;
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
-    a_page_over_h1_and_h2,
-    one_connection_many_requests,
-    bodies_both_ways,
-    the_backend_learns_who_asks,
-    forged_headers_do_not_pass,
-    hop_by_hop_headers_stay,
-    the_target_passes_byte_exact,
-    a_stream_is_not_held_back,
-    trailers_pass,
+    a_page_is_served_over_h1_and_h2,
+    a_connection_serves_many_requests,
+    bodies_are_forwarded_in_both_directions,
+    the_backend_gets_the_client_address,
+    forged_forwarding_headers_are_replaced,
+    hop_by_hop_headers_are_removed,
+    the_target_is_forwarded_unchanged,
+    a_stream_is_not_buffered,
+    trailers_are_forwarded,
     http_1_0_is_served,
-    the_protocols_offered_decide,
+    alpn_chooses_the_protocol,
     expect_continue_is_answered,
     head_has_no_body,
-    names_in_any_spelling,
+    host_names_are_case_insensitive,
     tls_1_2_is_served,
-    several_workers_serve,
+    several_workers_accept,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -50,7 +50,7 @@ pub(crate) fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
     pairs.filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()
 }
 
-async fn a_page_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
+async fn a_page_is_served_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let client = setup.client()?;
     for (client, version) in
@@ -66,7 +66,7 @@ async fn a_page_over_h1_and_h2(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn one_connection_many_requests(sandbox: &Sandbox) -> Result<()> {
+async fn a_connection_serves_many_requests(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
@@ -79,7 +79,7 @@ async fn one_connection_many_requests(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn bodies_both_ways(sandbox: &Sandbox) -> Result<()> {
+async fn bodies_are_forwarded_in_both_directions(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let sent = "0123456789abcdef".repeat(40_000);
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -93,7 +93,7 @@ async fn bodies_both_ways(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_backend_learns_who_asks(sandbox: &Sandbox) -> Result<()> {
+async fn the_backend_gets_the_client_address(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let seen = client.get(HOST, "/").await?.expect(200)?.json()?;
@@ -104,7 +104,7 @@ async fn the_backend_learns_who_asks(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn forged_headers_do_not_pass(sandbox: &Sandbox) -> Result<()> {
+async fn forged_forwarding_headers_are_replaced(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     let forged = connection
@@ -130,7 +130,7 @@ async fn forged_headers_do_not_pass(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn hop_by_hop_headers_stay(sandbox: &Sandbox) -> Result<()> {
+async fn hop_by_hop_headers_are_removed(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     let request = connection
@@ -147,7 +147,7 @@ async fn hop_by_hop_headers_stay(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_target_passes_byte_exact(sandbox: &Sandbox) -> Result<()> {
+async fn the_target_is_forwarded_unchanged(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let target = "/a%2fb//c/../d/./%7Euser?q=%20+a&b=%2F/../";
     for client in [setup.client()?, setup.client()?.h2()] {
@@ -157,7 +157,7 @@ async fn the_target_passes_byte_exact(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_stream_is_not_held_back(sandbox: &Sandbox) -> Result<()> {
+async fn a_stream_is_not_buffered(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
@@ -172,7 +172,7 @@ async fn a_stream_is_not_held_back(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn trailers_pass(sandbox: &Sandbox) -> Result<()> {
+async fn trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut connection = setup.client()?.h2().connect(HOST).await?;
     let request =
@@ -193,7 +193,7 @@ async fn http_1_0_is_served(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_protocols_offered_decide(sandbox: &Sandbox) -> Result<()> {
+async fn alpn_chooses_the_protocol(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     for (offered, expected) in [
         (&[][..], None),
@@ -250,7 +250,7 @@ async fn head_has_no_body(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn names_in_any_spelling(sandbox: &Sandbox) -> Result<()> {
+async fn host_names_are_case_insensitive(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut connection = setup.client()?.connect("APP.gw.EXAMPLE").await?;
     for host in ["App.GW.example", "app.gw.example.", "app.gw.example:443"] {
@@ -266,7 +266,7 @@ async fn tls_1_2_is_served(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn several_workers_serve(sandbox: &Sandbox) -> Result<()> {
+async fn several_workers_accept(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
         file.add_terminated(HOST, &[backend.address()]);

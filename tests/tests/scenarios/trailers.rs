@@ -15,10 +15,10 @@ use webgateway_tests::scenarios;
 use crate::framing::{H2, answer, data, recording};
 
 scenarios![
-    requests_trailers_pass,
-    answers_trailers_pass,
-    a_client_that_takes_no_trailers_gets_none,
-    a_slow_reader_gets_its_trailers_at_the_end,
+    request_trailers_are_forwarded,
+    response_trailers_are_forwarded,
+    a_client_without_te_gets_no_trailers,
+    a_slow_reader_gets_the_trailers,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -74,7 +74,7 @@ fn chunked(content: &str, trailers: &[Field]) -> String {
     format!("{chunk}0\r\n{}\r\n", lines(trailers))
 }
 
-async fn requests_trailers_pass(sandbox: &Sandbox) -> Result<()> {
+async fn request_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let mut wrong = Vec::new();
     for (content_name, content) in contents() {
@@ -126,7 +126,7 @@ fn arrived(backend: &Recorder, target: &str, content: &str, passed: &[Field]) ->
     Ok(())
 }
 
-async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
+async fn response_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     backend.answer("/after", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
     let mut wrong = Vec::new();
@@ -160,7 +160,7 @@ async fn answers_trailers_pass(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_client_that_takes_no_trailers_gets_none(sandbox: &Sandbox) -> Result<()> {
+async fn a_client_without_te_gets_no_trailers(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let head = "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
     backend.answer("/", format!("{head}{}", chunked("hello", &[SUM, MORE])));
@@ -182,7 +182,7 @@ async fn a_client_that_takes_no_trailers_gets_none(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-async fn a_slow_reader_gets_its_trailers_at_the_end(sandbox: &Sandbox) -> Result<()> {
+async fn a_slow_reader_gets_the_trailers(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = recording(sandbox).await?;
     let content = "0\r\n\r\n".repeat(1_000_000);
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";

@@ -12,7 +12,7 @@ use webgateway_tests::scenarios;
 use crate::setup::full::FullSetup;
 use crate::stress::figure;
 
-scenarios![curl_gets_every_early_answer];
+scenarios![curl_gets_every_early_response];
 
 const UPLOAD: u64 = 20 << 20;
 const BODY: usize = 20_000;
@@ -25,7 +25,7 @@ fn refusal(status: &str) -> Vec<u8> {
     answer
 }
 
-async fn curl_gets_every_early_answer(sandbox: &Sandbox) -> Result<()> {
+async fn curl_gets_every_early_response(sandbox: &Sandbox) -> Result<()> {
     // Two backends go on reading, one closes its side at once.
     let _backends = [
         Backend::raw(overlay(1, 8080), RawBehaviour::RespondAndRead(refusal("413 Content Too Large")))

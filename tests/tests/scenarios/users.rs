@@ -19,11 +19,11 @@ use crate::setup::full::FullSetup;
 
 scenarios![
     a_suspension_ends_by_itself,
-    a_suspension_ends_while_nobody_is_there,
-    a_quota_is_never_exceeded,
-    defaults_hold_for_everybody_but_the_admin,
-    changes_come_only_so_fast,
-    what_is_tried_is_not_done,
+    a_suspension_ends_during_a_restart,
+    a_quota_is_not_exceeded,
+    default_quotas_apply_to_all_but_the_admin,
+    changes_are_rate_limited,
+    a_dry_run_changes_nothing,
     users_are_listed_for_the_admin,
 ];
 
@@ -55,7 +55,7 @@ async fn a_suspension_ends_by_itself(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_suspension_ends_while_nobody_is_there(sandbox: &Sandbox) -> Result<()> {
+async fn a_suspension_ends_during_a_restart(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -75,7 +75,7 @@ async fn a_suspension_ends_while_nobody_is_there(sandbox: &Sandbox) -> Result<()
     Ok(())
 }
 
-async fn a_quota_is_never_exceeded(sandbox: &Sandbox) -> Result<()> {
+async fn a_quota_is_not_exceeded(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     setup.admin.json(["admin", "quota", "alice.pub", "--routes", "3"]).await?;
     let hosts: Vec<String> = (0..12).map(|i| format!("app{i}")).collect();
@@ -93,7 +93,7 @@ async fn a_quota_is_never_exceeded(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn defaults_hold_for_everybody_but_the_admin(sandbox: &Sandbox) -> Result<()> {
+async fn default_quotas_apply_to_all_but_the_admin(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start_with(sandbox, "[quotas]\nroutes = 1\nbackends = 2").await?;
     let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
@@ -119,7 +119,7 @@ async fn defaults_hold_for_everybody_but_the_admin(sandbox: &Sandbox) -> Result<
     Ok(())
 }
 
-async fn changes_come_only_so_fast(sandbox: &Sandbox) -> Result<()> {
+async fn changes_are_rate_limited(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     setup.admin.json(["admin", "quota", "alice.pub", "--mutations", "2"]).await?;
     let create =
@@ -138,7 +138,7 @@ async fn changes_come_only_so_fast(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_tried_is_not_done(sandbox: &Sandbox) -> Result<()> {
+async fn a_dry_run_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let tried = setup.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
     let told =

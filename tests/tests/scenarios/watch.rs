@@ -23,13 +23,13 @@ use webgateway_tests::wait::eventually;
 use crate::setup::full::FullSetup;
 
 scenarios![
-    every_change_is_a_line,
-    a_gateway_that_restarts_is_waited_for,
-    a_wait_ends_with_the_process,
-    a_client_that_goes_away_makes_room,
-    through_a_node_the_longest_wait_is_answered,
-    a_reader_that_has_enough_ends_it,
-    what_will_not_pass_ends_it,
+    every_change_is_printed,
+    a_watch_survives_a_restart,
+    a_wait_ends_when_the_controlplane_stops,
+    a_closed_client_frees_its_wait,
+    the_longest_wait_gets_a_response_through_a_node,
+    a_closed_output_ends_the_watch,
+    a_permanent_error_ends_the_watch,
 ];
 
 const SOON: Duration = Duration::from_secs(15);
@@ -58,7 +58,7 @@ impl Watch {
     }
 }
 
-async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
+async fn every_change_is_printed(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let (alice, admin) = (&setup.alice, &setup.admin);
     alice.create_route("-s first -b [400::1]:81").await?;
@@ -97,7 +97,7 @@ async fn every_change_is_a_line(sandbox: &Sandbox) -> Result<()> {
     table.says(&["-  ", &id]).await
 }
 
-async fn a_gateway_that_restarts_is_waited_for(sandbox: &Sandbox) -> Result<()> {
+async fn a_watch_survives_a_restart(sandbox: &Sandbox) -> Result<()> {
     let mut controlplane = Controlplane::start(sandbox).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     alice.create_route("-s kept -b [400::1]:81").await?;
@@ -148,7 +148,7 @@ impl Door {
     }
 }
 
-async fn a_wait_ends_with_the_process(sandbox: &Sandbox) -> Result<()> {
+async fn a_wait_ends_when_the_controlplane_stops(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let (door, signer) =
         (Rc::new(Door::Rpc(setup.controlplane.rpc()?)), Rc::new(Signer::for_user(&setup.alice)?));
@@ -166,7 +166,7 @@ async fn a_wait_ends_with_the_process(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
+async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let signer = Rc::new(Signer::for_user(&setup.alice)?);
     for door in [Door::Rpc(setup.controlplane.rpc()?), Door::Node(setup.client()?)] {
@@ -190,7 +190,7 @@ async fn a_client_that_goes_away_makes_room(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn through_a_node_the_longest_wait_is_answered(sandbox: &Sandbox) -> Result<()> {
+async fn the_longest_wait_gets_a_response_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let door = Rc::new(Door::Node(setup.client()?));
     let answer = door.wait(Rc::new(Signer::for_user(&setup.alice)?)).await?;
@@ -198,7 +198,7 @@ async fn through_a_node_the_longest_wait_is_answered(sandbox: &Sandbox) -> Resul
     Ok(())
 }
 
-async fn a_reader_that_has_enough_ends_it(sandbox: &Sandbox) -> Result<()> {
+async fn a_closed_output_ends_the_watch(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let gwctl = find("gwctl")?.display().to_string();
@@ -211,7 +211,7 @@ async fn a_reader_that_has_enough_ends_it(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn what_will_not_pass_ends_it(sandbox: &Sandbox) -> Result<()> {
+async fn a_permanent_error_ends_the_watch(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;

@@ -20,15 +20,15 @@ use crate::terminated_routes::header;
 
 scenarios![
     a_websocket_echoes,
-    bytes_right_behind_the_upgrade_arrive,
+    bytes_sent_before_the_101_arrive,
     a_refused_upgrade_is_a_response,
-    an_upgrade_that_breaks_with_a_reused_connection_is_repeated,
+    an_upgrade_on_a_broken_reused_connection_is_retried,
     a_request_with_a_body_is_not_upgraded,
     connect_is_refused,
-    a_change_closes_none_of_1000,
-    a_removed_routes_websockets_are_closed,
-    the_backends_end_reaches_the_client,
-    open_websockets_count_against_the_limit_of_connections,
+    a_change_closes_none_of_1000_websockets,
+    websockets_of_a_removed_route_are_closed,
+    the_backends_close_reaches_the_client,
+    open_websockets_count_as_connections,
 ];
 
 const HOST: &str = "app.gw.example";
@@ -57,7 +57,7 @@ async fn a_websocket_echoes(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn bytes_right_behind_the_upgrade_arrive(sandbox: &Sandbox) -> Result<()> {
+async fn bytes_sent_before_the_101_arrive(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
     // A masked text frame with two line ends that no head may have, sent before the 101 response.
@@ -96,7 +96,7 @@ async fn a_refused_upgrade_is_a_response(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn an_upgrade_that_breaks_with_a_reused_connection_is_repeated(sandbox: &Sandbox) -> Result<()> {
+async fn an_upgrade_on_a_broken_reused_connection_is_retried(sandbox: &Sandbox) -> Result<()> {
     // The backend responds to the first request of each connection and breaks at the second.
     let refusal = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::RespondTimes(refusal, 1)).await?;
@@ -146,7 +146,7 @@ async fn connect_is_refused(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
+async fn a_change_closes_none_of_1000_websockets(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, backend) = with_app(sandbox).await?;
     let client = setup.client()?;
     let mut opening = JoinSet::new();
@@ -181,7 +181,7 @@ async fn a_change_closes_none_of_1000(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn a_removed_routes_websockets_are_closed(sandbox: &Sandbox) -> Result<()> {
+async fn websockets_of_a_removed_route_are_closed(sandbox: &Sandbox) -> Result<()> {
     let (mut setup, backend) = with_app(sandbox).await?;
     let address = backend.address();
     setup.change(|file| {
@@ -205,7 +205,7 @@ async fn a_removed_routes_websockets_are_closed(sandbox: &Sandbox) -> Result<()>
     Ok(())
 }
 
-async fn the_backends_end_reaches_the_client(sandbox: &Sandbox) -> Result<()> {
+async fn the_backends_close_reaches_the_client(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let mut socket = open(&setup.client()?).await?;
     socket.echo("here").await?;
@@ -214,7 +214,7 @@ async fn the_backends_end_reaches_the_client(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn open_websockets_count_against_the_limit_of_connections(sandbox: &Sandbox) -> Result<()> {
+async fn open_websockets_count_as_connections(sandbox: &Sandbox) -> Result<()> {
     const LIMIT: usize = 6;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {

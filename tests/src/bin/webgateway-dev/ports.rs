@@ -10,7 +10,7 @@ use webgateway_tests::pebble;
 pub(crate) const HTTPS: u16 = 8443;
 /// The plain HTTP port.
 pub(crate) const HTTP: u16 = 8081;
-/// The address of the API.
+/// The port of the API.
 pub(crate) const RPC: u16 = 8080;
 /// The port of the DNS server, UDP and TCP.
 pub(crate) const DNS: u16 = 5354;

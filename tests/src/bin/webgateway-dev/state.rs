@@ -20,7 +20,7 @@ pub(crate) const TERMINATED: &str = "hello.gw.localhost";
 /// The host of the passthrough route.
 pub(crate) const PASSTHROUGH: &str = "pass.gw.localhost";
 
-/// Returns the directory.
+/// The directory of `make dev`.
 #[derive(Debug)]
 pub(crate) struct State {
     dir: PathBuf,

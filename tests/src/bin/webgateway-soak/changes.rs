@@ -20,7 +20,7 @@ use crate::targets::Targets;
 const PAUSE: Duration = Duration::from_millis(50);
 /// The maximum number of routes at once.
 const ROUTES: usize = 20;
-/// One of this many routes is checked at the node.
+/// The interval of checks at the node: one of this many routes.
 const SEEN: u64 = 20;
 /// The number of calls over one connection.
 const EACH: u64 = 100;

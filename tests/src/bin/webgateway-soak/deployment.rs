@@ -157,7 +157,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts all processes.
+    /// Starts the whole load.
     pub(crate) async fn start(deployment: &Deployment) -> Result<Self> {
         let (mut honest, mut hostile) = (load::Load::default(), load::Load::default());
         honest::start(&mut honest, &deployment.targets);

@@ -151,7 +151,7 @@ async fn dns_garbage(_: &Targets, n: usize) -> Result<()> {
     timeout(Duration::from_secs(2), rest(&mut stream)).await?.map(drop)
 }
 
-/// To the API itself, and through a node.
+/// Sends invalid requests to the API directly and through a node.
 async fn api_garbage(targets: &Targets, n: usize) -> Result<()> {
     let call = CALLS[n % CALLS.len()].as_bytes();
     if n.is_multiple_of(2) {
