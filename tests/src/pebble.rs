@@ -151,7 +151,7 @@ impl Pebble {
 
     /// Returns the number of issued certificates.
     pub fn issued(&self) -> Result<usize> {
-        Ok(self.process.log()?.matches("IssuedCertificate certificate serial").count())
+        Ok(self.process.log()?.matches("Issued certificate serial").count())
     }
 
     /// Returns the process.
