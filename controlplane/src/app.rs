@@ -165,9 +165,8 @@ impl Application for App {
         let store = open_store(config.db_path.clone(), metrics.clone()).await?;
         let key = open_secret_key(config.secret_key_file.clone()).await?;
         let keys = KeyStore::open(&config.live.keys)?;
-        let challenges = Challenges::new(store.clone());
+        let (challenges, values) = (Challenges::new(store.clone()), TxtSet::new());
         let nodes = Nodes::new(Clock::system(), metrics.nodes_connected.clone());
-        let values = TxtSet::new();
         let base = config.base_domain.clone();
         let solver = Solver::new(base, values.clone(), challenges.clone(), nodes.clone());
         let context = StoreContext { store: &store, key: &key, metrics: &metrics };

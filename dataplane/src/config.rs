@@ -17,7 +17,7 @@ pub(crate) use self::error::ConfigError;
 use self::error::within;
 pub(crate) use self::limits::{
     API_ANSWER, API_ANSWERS, API_BODIES, API_BODY_TIMEOUT, API_READ_TIMEOUT, API_RECEIVED, API_TIMEOUT,
-    HELLO_BYTES, Limits, POOL_PER_BACKEND,
+    HELD_BYTES, HELLO_BYTES, Limits, POOL_PER_BACKEND,
 };
 use self::settings::KEYS;
 pub(crate) use self::settings::Settings;
@@ -146,7 +146,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use webgateway_process::settings::{Key, Kind, from_sources};
+    use webgateway_process::settings::{Key, Kind, from_sources, renew_reference};
 
     use super::*;
 
@@ -168,15 +168,35 @@ mod tests {
         assert_eq!(config.endpoints(Some(&joined))[0].to_string(), "https://control.example:7443");
         assert_eq!(config.node_name(Some(&"fra".parse().unwrap())), "fra");
         for key in KEYS {
-            assert!(key.help.contains("[default: "), "{}", key.path);
+            assert!(key.help.contains(" [default: "), "{}", key.path);
+            if let Some(default) = key.default_value() {
+                assert_eq!(resolve(&[&key.flag(), default]).as_ref(), Ok(&config), "{}: {default}", key.path);
+            }
         }
+    }
+
+    /// `UPDATE=1 cargo test -p webgateway-dataplane reference` writes it.
+    #[test]
+    fn the_reference_is_what_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let renewed = renew_reference(&page, &PROGRAM);
+        let renewed = renewed.expect("a part about this program");
+        if std::env::var_os("UPDATE").is_some() {
+            return std::fs::write(path, renewed).unwrap();
+        }
+        let update = "UPDATE=1 cargo test -p webgateway-dataplane reference";
+        assert!(
+            page == renewed,
+            "docs/configuration.md is not what the code says; if that is meant: {update}"
+        );
     }
 
     #[test]
     fn every_key_is_known_to_the_structure_and_holds_after_a_reload_or_a_restart() {
         let running = resolve(&[]).unwrap();
         for key in KEYS {
-            let flag = format!("--{}", key.path.replace(['.', '_'], "-"));
+            let flag = key.flag();
             let changed = resolve(&[&flag, sample(key)]).unwrap();
             assert_ne!(changed, running, "{flag}");
             let Config { log_level, live, .. } = changed.clone();
@@ -194,8 +214,10 @@ mod tests {
             (Kind::List, "dns.listen") => "[::1]:53",
             (Kind::List, "feed.endpoint") => "unix:/x,https://x:1",
             (Kind::List, _) => "::1",
-            (Kind::Text, "admin_listen") => "127.0.0.1:1",
-            (Kind::Text, _) => "7s",
+            (Kind::Address, _) => "127.0.0.1:1",
+            (Kind::Duration, _) => "7s",
+            (Kind::Text, "log_level") => "debug",
+            (Kind::Text | Kind::Path, _) => "text",
         }
     }
 

@@ -18,6 +18,7 @@ use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
+use crate::http::held::WorkerHeld;
 use crate::http::refused::RefusedAnswers;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
@@ -30,6 +31,8 @@ pub(crate) struct WorkerContext {
     pub tasks: LocalTasks,
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
+    /// The count of what is held for clients.
+    pub held: Rc<WorkerHeld>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.
@@ -79,6 +82,7 @@ impl WorkerContext {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),
             clock: Rc::clone(&self.clock),
+            held: Rc::clone(&self.held),
             connector: self.connector.with_timeouts(limits.connect_timeout, limits.ack_timeout),
             pool: Rc::clone(&self.pool),
             passing: Rc::clone(&self.passing),

@@ -5,6 +5,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod headers;
+pub(crate) mod held;
 pub(crate) mod incoming;
 pub(crate) mod refused;
 pub(crate) mod websocket;

@@ -2,16 +2,17 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BufMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// The bytes that the kernel takes of a client's connection ahead of what it has sent, so that what can be written shows
 /// what the client takes, and a client that takes nothing holds little.
-const UNSENT: u32 = 64 * 1024;
+const UNSENT: u32 = 128 * 1024;
 /// The silence of a client after which the kernel asks it for a sign of life, and the time between two questions.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 /// The questions without an answer that end the connection.
@@ -32,6 +33,27 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// one.
 #[derive(Debug)]
 pub(crate) struct Socket(pub TcpStream);
+
+impl Socket {
+    /// Reads, but at most `largest` bytes.
+    pub(crate) fn poll_read_at_most(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        largest: usize,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() <= largest {
+            return Pin::new(&mut self.0).poll_read(cx, buf);
+        }
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read_buf(&mut (&mut *buf).limit(largest)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+}
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,7 @@
 //! The TLS handshake after the split, and the alert that refuses one.
 
 mod early_data;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use rustls::server::Accepted;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::{StartHandshake, TlsStream};
+use tokio_rustls::server::StartHandshake;
 
-pub(crate) use self::early_data::ClientSocket;
-use self::early_data::SKIPPED;
+use self::early_data::{ClientSocket, SKIPPED};
+pub(crate) use self::stream::ClientTls;
 use crate::socket::Socket;
 
 /// A fatal alert in a record of its own (RFC 8446 §6).
@@ -26,8 +27,9 @@ pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// `internal_error`: a passthrough host whose backends are away.
 pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
-/// The bytes of a connection that are encrypted ahead of what the kernel takes: two records.
-const UNSENT: usize = 32 * 1024;
+/// The bytes of a connection that are encrypted ahead of what the kernel takes: all that is read of a response ahead of
+/// its client.
+const UNSENT: usize = 64 * 1024;
 /// The bytes of early data that are tried in vain. The TLS library tries all that it keeps again at every read.
 #[expect(clippy::cast_possible_truncation, reason = "it is 1.5 MB")]
 const TRIED_EARLY_DATA: u32 = 16 * SKIPPED as u32;
@@ -54,7 +56,7 @@ pub(crate) fn finish(
     stream: TcpStream,
     mut config: Arc<ServerConfig>,
     limit: Duration,
-) -> impl Future<Output = Option<Box<TlsStream<ClientSocket>>>> + use<> {
+) -> impl Future<Output = Option<Box<ClientTls>>> + use<> {
     if unread.early_data {
         let skipping = Arc::make_mut(&mut config);
         // Tickets that it signed would promise as much; with tickets that keep no state none of it is ever accepted.
@@ -66,14 +68,8 @@ pub(crate) fn finish(
     async move {
         let mut stream = timeout(limit, handshake).await.ok()?.ok()?;
         stream.get_mut().0.handshake_done();
-        Some(Box::new(stream))
+        Some(Box::new(ClientTls::new(stream)))
     }
-}
-
-/// Returns whether HTTP/2 was agreed on.
-#[must_use]
-pub(crate) fn is_h2(stream: &TlsStream<ClientSocket>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
 /// Sends an alert and ends the stream; a peer that does not take it is not waited for.

@@ -132,6 +132,7 @@ fn context(shared: &Shared, refused: RefusedAnswers, metrics: WorkerMetrics) -> 
         snapshot,
         tasks,
         clock: Rc::default(),
+        held: Rc::default(),
         connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         passing: Rc::default(),

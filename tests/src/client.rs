@@ -159,7 +159,10 @@ impl Connection {
     {
         let mut driver = JoinSet::new();
         let sender = if is_h2 {
-            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            // Browsers take heads of 256 KiB.
+            builder.max_header_list_size(256 * 1024);
+            let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
             driver.spawn(async move { drop(connection.await) });
             Sender::H2(sender)
         } else {

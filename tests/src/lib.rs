@@ -10,6 +10,7 @@ pub mod clock;
 pub mod connect_proxy;
 pub mod controlplane;
 pub mod delay;
+pub mod document;
 pub mod feed_file;
 pub mod feed_node;
 pub mod feed_server;

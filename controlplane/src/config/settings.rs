@@ -5,78 +5,139 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use webgateway_process::settings::{Key, Kind};
+use webgateway_process::settings::Key;
 use webgateway_proto::httpsig::RequiredComponent;
 use webgateway_proto::model::{Host, KeyId, Prefixes};
 
 use super::acme::AcmeSettings;
 use super::feed::Feed;
 
-const fn text(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Text, help)
-}
-
-const fn list(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::List, help)
-}
-
-const fn number(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Integer, help)
-}
-
-const fn flag(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Bool, help)
-}
-
 pub(super) const KEYS: &[Key] = &[
-    text("base_domain", "The gateway's own domain (needed)"),
-    list("public_ip", "The gateway's public addresses").live(),
-    text("admin_id", "The key id of the admin (admin.pub)"),
-    text("log_level", "error, warn, info, debug, trace, or directives (info)").live(),
-    text("load_delay", "How long changes are gathered before they are published (20ms)"),
-    list("allowed_backends", "Prefixes a backend must be in (400::/7)"),
-    list("reserved_subdomains", "Labels below the base domain that no route may have"),
-    text("secret_key_file", "The key that seals private keys (secret.key beside the database)"),
-    text("admin_listen", "Where metrics and probes are served (127.0.0.1:9181)"),
-    text("local_acme", "The directory URL of the CA (Let's Encrypt)"),
-    text("local_acme_root", "The root of the CA's own web certificate, PEM (the system's roots)"),
-    text("services_storage.module", "sqlite"),
-    text("services_storage.db_path", "The database (/var/lib/webgateway/controlplane.db)"),
-    text("pub_key_store.module", "directory, or http: a server of keys (directory)").live(),
-    text("pub_key_store.path", "The directory of public keys, named by key id (/etc/webgateway/keys)").live(),
-    text("pub_key_store.uri", "Where public keys are fetched, such as https://keys.example.com/{id}").live(),
-    text("pub_key_store.ttl", "How long a fetched key is good (5m)").live(),
-    text("rpc.listen", "Where the API listens (127.0.0.1:8080)"),
-    list("rpc.require", "Components that every signature must cover besides, such as @authority (none)"),
-    list(
+    Key::text(
+        "base_domain",
+        "The gateway's own domain. Subdomain routes live below it, and the API is at https://BASE_DOMAIN/rpc [required]",
+    ),
+    Key::list(
+        "public_ip",
+        "The gateway's public IPv4 and IPv6 addresses. Before a certificate is requested for a host, its DNS is compared with them [default: none]",
+    ).live(),
+    Key::text("admin_id", "The key id of the admin, who may call every method [default: admin.pub]"),
+    Key::text(
+        "log_level",
+        "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_controlplane=debug [default: info]",
+    ).live(),
+    Key::duration(
+        "load_delay",
+        "How long changes are gathered before they are sent to the dataplanes together, at most 10s [default: 20ms]",
+    ),
+    Key::list("allowed_backends", "The prefixes that every backend's address must be in [default: 400::/7]"),
+    Key::list(
+        "reserved_subdomains",
+        "Labels below the base domain that no route may have, such as www or mail [default: none]",
+    ),
+    Key::file(
+        "secret_key_file",
+        "The file of the key that seals private keys in the database. It is created at the first start [default: secret.key beside the database]",
+    ),
+    Key::address(
+        "admin_listen",
+        "The address of metrics (/metrics) and readiness (/readyz) [default: 127.0.0.1:9181]",
+    ),
+    Key::text("local_acme", "The directory URL of the ACME CA [default: Let's Encrypt]"),
+    Key::file(
+        "local_acme_root",
+        "A PEM file with the root certificate of the CA's own web server [default: the system's roots]",
+    ),
+    Key::text("services_storage.module", "The kind of database; sqlite is the only one [default: sqlite]"),
+    Key::file(
+        "services_storage.db_path",
+        "The SQLite database [default: /var/lib/webgateway/controlplane.db]",
+    ),
+    Key::text(
+        "pub_key_store.module",
+        "Where the users' public keys are: directory, or http for a key server [default: directory]",
+    ).live(),
+    Key::file(
+        "pub_key_store.path",
+        "For module directory: the directory of public keys, ed25519 or RSA, in PEM, OpenSSH or raw base64. A file's name is the key id [default: /etc/webgateway/keys]",
+    ).live(),
+    Key::text(
+        "pub_key_store.uri",
+        "For module http: the URL of a public key, with {id} in place of the key id. It must be https, or http on loopback; redirects are not followed [default: none]",
+    ).live(),
+    Key::duration(
+        "pub_key_store.ttl",
+        "For module http: how long a fetched key is used before it is fetched again, from 1s to 24h. While the key server cannot be reached, the last answer is used for up to a day [default: 5m]",
+    ).live(),
+    Key::address(
+        "rpc.listen",
+        "The address of the API on this machine; from outside, the API is reached through a dataplane [default: 127.0.0.1:8080]",
+    ),
+    Key::list(
+        "rpc.require",
+        "Components that every request's signature must cover in addition to the mandatory ones, such as @authority [default: none]",
+    ),
+    Key::list(
         "feed.listen",
-        "Where the dataplanes connect: unix:PATH; ADDRESS:PORT for remote ones (unix:/run/webgateway/feed.sock)",
+        "Where dataplanes connect: unix:PATH for those on this machine, ADDRESS:PORT with mutual TLS for remote ones [default: unix:/run/webgateway/feed.sock]",
     ),
-    text("feed.address", "Where remote dataplanes find it, HOST:PORT (the address listened on)"),
-    text(
+    Key::text(
+        "feed.address",
+        "The HOST:PORT at which remote dataplanes reach the feed; join tokens contain it [default: the address in feed.listen]",
+    ),
+    Key::duration(
         "feed.node_lifetime",
-        "How long remote dataplanes' certificates are good; they renew them themselves (30days)",
+        "The lifetime of a remote dataplane's certificate, from 5s to 366days. The dataplane renews it after two thirds of that time [default: 30days]",
     ),
-    text("feed.ticket_rotation", "How often the nodes' session ticket keys change (6h)"),
-    number("quotas.routes", "How many routes each user may have (no limit)").live(),
-    number("quotas.backends", "How many backends each user may have, in all routes together (no limit)")
-        .live(),
-    number("quotas.mutations_per_minute", "How many changes each user may make in a minute (no limit)")
-        .live(),
-    text("dns.listen", "Where the DNS server listens ([::]:53)"),
-    list("dns.resolver", "Name servers to ask about hosts, as address or address:port (those of the system)")
-        .live(),
-    text("certificates.module", "acme, or internal: a CA of its own, for development (acme)"),
-    flag(
+    Key::duration(
+        "feed.ticket_rotation",
+        "How often the keys of TLS session tickets change, from 1s to 6h [default: 6h]",
+    ),
+    Key::number(
+        "quotas.routes",
+        "How many routes each user may have, unless `gwctl admin quota` sets another number [default: no limit]",
+    ).live(),
+    Key::number(
+        "quotas.backends",
+        "How many backends each user may have in all routes together, unless `gwctl admin quota` sets another number [default: no limit]",
+    ).live(),
+    Key::number(
+        "quotas.mutations_per_minute",
+        "How many changes each user may make per minute, unless `gwctl admin quota` sets another number [default: no limit]",
+    ).live(),
+    Key::address(
+        "dns.listen",
+        "The address of the DNS server, which answers for _acme-challenge.BASE_DOMAIN alone [default: [::]:53]",
+    ),
+    Key::list(
+        "dns.resolver",
+        "Name servers that are asked where hosts lead, each ADDRESS or ADDRESS:PORT [default: those of the system]",
+    ).live(),
+    Key::text(
+        "certificates.module",
+        "Who issues certificates: acme, or internal for a development CA inside the controlplane [default: acme]",
+    ),
+    Key::bool(
         "certificates.preflight",
-        "Whether the DNS is asked where a host leads before a CA is; false if you know better (true)",
-    )
-    .live(),
-    text("acme.email", "Where the CA may write to"),
-    text("acme.profile", "The profile of the certificates, one of those the CA offers"),
-    text("acme.eab_kid", "The key id by which the CA knows us (external account binding)"),
-    text("acme.eab_hmac_key", "Its key, base64url; better in the file than in a flag"),
-    list("acme.fallback", "Directory URLs of CAs for when the first fails; tables in the file"),
+        "Whether a host's DNS is checked before the CA is asked. With false the CA is asked in any case; it may refuse, and limits how often it can be asked [default: true]",
+    ).live(),
+    Key::text("acme.email", "An e-mail address that the CA may write to [default: none]"),
+    Key::text(
+        "acme.profile",
+        "The certificate profile to request, one of those the CA offers [default: none]",
+    ),
+    Key::text(
+        "acme.eab_kid",
+        "The key id of the external account binding, for a CA that needs one [default: none]",
+    ),
+    Key::text(
+        "acme.eab_hmac_key",
+        "The HMAC key of the external account binding, base64url. Set it in the file: other processes can see a flag [default: none]",
+    ),
+    Key::list(
+        "acme.fallback",
+        "Directory URLs of CAs to use when the first one fails. In the file it may be tables instead, [[acme.fallback]] with directory, root, email, profile, eab_kid and eab_hmac_key [default: none]",
+    ),
 ];
 
 /// The keys as they are given; [`Config`] is what they mean.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use webgateway_process::settings::{SettingsError, from_sources};
+use webgateway_process::settings::{SettingsError, from_sources, renew_reference};
 
 use super::*;
 
@@ -29,6 +29,41 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.feed.node_lifetime, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.secret_key_file.to_str(), Some("/var/lib/webgateway/secret.key"));
     assert_eq!(config.live.quotas, Quota::default(), "no limits");
+}
+
+#[test]
+fn the_defaults_are_what_the_help_says() {
+    for key in KEYS {
+        let Some(default) = key.default_value() else {
+            let is_said = key.help.ends_with(" [required]") || key.help.contains(" [default: ");
+            assert!(is_said, "{}", key.path);
+            continue;
+        };
+        let base: &[&str] = match key.path {
+            "pub_key_store.ttl" => {
+                &["--pub-key-store-module=http", "--pub-key-store-uri=https://k.example/{id}"]
+            }
+            _ => &[],
+        };
+        let resolve = |more: &[&str]| {
+            read(&[&["--base-domain=gw.example"], base, more].concat()).unwrap().resolve().unwrap()
+        };
+        assert_eq!(resolve(&[&key.flag(), default]), resolve(&[]), "{}: {default}", key.path);
+    }
+}
+
+/// `UPDATE=1 cargo test -p webgateway-controlplane reference` writes it.
+#[test]
+fn the_reference_is_what_the_code_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let renewed = renew_reference(&page, &PROGRAM);
+    let renewed = renewed.expect("a part about this program");
+    if std::env::var_os("UPDATE").is_some() {
+        return std::fs::write(path, renewed).unwrap();
+    }
+    let update = "UPDATE=1 cargo test -p webgateway-controlplane reference";
+    assert!(page == renewed, "docs/configuration.md is not what the code says; if that is meant: {update}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,16 +15,13 @@ use tokio::time::Instant;
 use tracing::trace;
 use webgateway_process::{AnswerHeads, LocalTasks, StrictAnswers};
 
-use super::stream::BackendStream;
+use super::stream::{BackendStream, READ_BUFFER, ReadLimit};
 use crate::clock::TICK;
 use crate::config::{Limits, POOL_PER_BACKEND};
 use crate::trailers::{TrailerIo, TrailerSlot};
 
 /// The field by which a backend tells how long it keeps a connection.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
-/// The largest read of a response, and the maximum size of its head, in bytes.
-const READ_BUFFER: usize = 32 * 1024;
 
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
@@ -49,6 +47,8 @@ pub(crate) struct BackendConnection<B> {
     pub trailers: TrailerSlot,
     /// The time that a request takes to get there and its answer to get back, at most.
     round_trip: Duration,
+    /// The limit of its reads.
+    pub reads: Arc<ReadLimit>,
 }
 
 impl<B> Pool<B>
@@ -151,6 +151,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (round_trip, heads, trailers) = (stream.round_trip(), AnswerHeads::default(), TrailerSlot::default());
+    let reads = Arc::clone(stream.reads());
     let io = TrailerIo::new(StrictAnswers::new(stream, heads.clone()), trailers.clone());
     let (sender, connection) = http1_builder(limits).handshake(TokioIo::new(io)).await?;
     // A combinator and not an async block, which would have room for the connection twice.
@@ -162,13 +163,16 @@ where
             }
         }),
     );
-    Ok(BackendConnection { sender, heads, trailers, round_trip })
+    Ok(BackendConnection { sender, heads, trailers, round_trip, reads })
 }
 
 /// Returns HTTP/1.1 with our limits.
 pub(crate) fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER).max_header_size(limits.head_size()).max_headers(limits.head_fields());
+    builder
+        .max_buf_size(limits.head_size().max(READ_BUFFER))
+        .max_header_size(limits.head_size())
+        .max_headers(limits.head_fields());
     builder
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +15,19 @@ use crate::socket::Socket;
 
 /// The bytes that any host takes and acknowledges before its application has read one of them.
 const ACKNOWLEDGED_UNREAD: usize = 16 * 1024;
+
+/// The size up to which the buffer that answers are read into grows, unless a head needs more, in bytes. What a client
+/// that takes nothing holds is up to two of them: one encrypted, one about to be.
+pub(crate) const READ_BUFFER: usize = 32 * 1024;
+/// The largest read, in bytes: the content of two full TLS records. hyper doubles a buffer that a read fills, and this
+/// does not fill it.
+const LARGEST: usize = 2 * (16 * 1024 - 22);
+/// The largest read while the worker holds too much for its clients, in bytes.
+const SMALLEST: usize = 8 * 1024 - 1;
+
+/// The largest read of a connection to a backend, as those who take what is read set it.
+#[derive(Debug)]
+pub(crate) struct ReadLimit(AtomicUsize);
 
 /// A connection to a backend.
 ///
@@ -27,6 +42,24 @@ pub(crate) struct BackendStream {
     round_trip: Duration,
     /// The bytes sent since the last one was received.
     unanswered: usize,
+    reads: Arc<ReadLimit>,
+}
+
+impl Default for ReadLimit {
+    fn default() -> Self {
+        Self(LARGEST.into())
+    }
+}
+
+impl ReadLimit {
+    /// Makes reads small, or as large as they may be.
+    pub(crate) fn set(&self, is_scarce: bool) {
+        self.0.store(if is_scarce { SMALLEST } else { LARGEST }, Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
 }
 
 impl BackendStream {
@@ -34,13 +67,26 @@ impl BackendStream {
     pub(super) fn new(stream: TcpStream, limit: Duration, round_trip: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_user_timeout(Some(limit))?;
-        Ok(Self { socket: Socket(stream), limit, is_limited: true, round_trip, unanswered: 0 })
+        Ok(Self {
+            socket: Socket(stream),
+            limit,
+            is_limited: true,
+            round_trip,
+            unanswered: 0,
+            reads: Arc::default(),
+        })
     }
 
     /// Returns the time that it took to connect: one round trip, or more.
     #[must_use]
     pub(super) fn round_trip(&self) -> Duration {
         self.round_trip
+    }
+
+    /// Returns the limit of its reads.
+    #[must_use]
+    pub(super) fn reads(&self) -> &Arc<ReadLimit> {
+        &self.reads
     }
 
     /// Makes the end of the connection a reset.
@@ -73,7 +119,7 @@ impl AsyncRead for BackendStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        ready!(this.socket.poll_read_at_most(cx, buf, this.reads.get()))?;
         if buf.filled().len() > before {
             this.received();
         }

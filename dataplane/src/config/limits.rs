@@ -75,6 +75,9 @@ pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bytes of responses that a worker holds for its clients before it reads little at a time: 64 KiB for each of 4096
+/// clients that take nothing. Each other one then adds at most 32 KiB.
+pub(crate) const HELD_BYTES: usize = 256 * 1024 * 1024;
 /// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
 pub(crate) const POOL_PER_BACKEND: usize = 1024;
 

@@ -6,79 +6,89 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use webgateway_process::settings::{Key, Kind};
+use webgateway_process::settings::Key;
 
 use super::endpoint::Endpoint;
 use super::limits::Limits;
 
-const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key::new(path, kind, help)
-}
-
-/// A key a change of which holds after a SIGHUP.
-const fn live(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key::new(path, kind, help).live()
-}
-
 pub(super) const KEYS: &[Key] = &[
-    key(
+    Key::list(
         "feed.endpoint",
-        Kind::List,
-        "Controlplanes, tried in turn: unix:PATH, https://HOST:PORT; or file:PATH for resources in a file [default: where it joined, or unix:/run/webgateway/feed.sock]",
+        "The controlplanes, tried in turn: unix:PATH or https://HOST:PORT. Or a single file:PATH with resources, to run without a controlplane [default: where the node joined, or unix:/run/webgateway/feed.sock]",
     ),
-    key("node", Kind::Text, "This node's name [default: the one it joined by, or the host's]"),
-    key("listen", Kind::List, "Addresses to listen on [default: ::]"),
-    key("https_port", Kind::Integer, "Port of the split [default: 443]"),
-    key("http_port", Kind::Integer, "Port of the redirect [default: 80]"),
-    key("workers", Kind::Integer, "Worker threads [default: one per core]"),
-    key("admin_listen", Kind::Text, "Metrics and readiness [default: 127.0.0.1:9180]"),
-    live("log_level", Kind::Text, "error, warn, info, debug or trace [default: info]"),
-    live("access_log", Kind::Bool, "Log every request [default: false]"),
-    key(
+    Key::text("node", "The name of this node [default: the name it joined by, or the machine's host name]"),
+    Key::list("listen", "The addresses that clients connect to [default: ::]"),
+    Key::number("https_port", "The port for TLS [default: 443]"),
+    Key::number(
+        "http_port",
+        "The port for plain HTTP: it redirects to https and answers ACME challenges [default: 80]",
+    ),
+    Key::number("workers", "The number of worker threads [default: one per core]"),
+    Key::address(
+        "admin_listen",
+        "The address of metrics (/metrics) and readiness (/readyz) [default: 127.0.0.1:9180]",
+    ),
+    Key::text(
+        "log_level",
+        "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_dataplane=debug [default: info]",
+    ).live(),
+    Key::bool("access_log", "Whether every request is logged [default: false]").live(),
+    Key::file(
         "cache_dir",
-        Kind::Text,
-        "Folder for what is served, sealed, to start without a controlplane [default: none]",
+        "A directory for a sealed copy of what is served, so that the node can start while the controlplane is away [default: none]",
     ),
-    key(
+    Key::file(
         "state_dir",
-        Kind::Text,
-        "Folder for this node's own keys [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
+        "The directory of this node's own keys and, once it has joined, its certificate [default: $STATE_DIRECTORY, or /var/lib/webgateway-dataplane]",
     ),
-    key(
+    Key::list(
         "dns.listen",
-        Kind::List,
-        "Addresses to take DNS questions on for the controlplane, such as 203.0.113.1:53 [default: none]",
+        "Addresses on which DNS questions are taken and passed on to the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
-    live("limits.connections", Kind::Integer, "Open connections per worker [default: 20000]"),
-    live("limits.hello_timeout", Kind::Text, "To send a whole ClientHello [default: 5s]"),
-    live("limits.handshake_timeout", Kind::Text, "For the rest of the TLS handshake [default: 10s]"),
-    live(
+    Key::number(
+        "limits.connections",
+        "Open connections per worker, WebSockets and passthrough included. There are fewer if the limit on open files leaves no descriptor for the backend connection of each [default: 20000]",
+    ).live(),
+    Key::duration(
+        "limits.hello_timeout",
+        "The time for a client to send its whole ClientHello [default: 5s]",
+    ).live(),
+    Key::duration("limits.handshake_timeout", "The time for the rest of the TLS handshake [default: 10s]").live(),
+    Key::duration(
         "limits.header_timeout",
-        Kind::Text,
-        "To send a request head; also between two of them [default: 60s]",
-    ),
-    live("limits.header_bytes", Kind::Integer, "Bytes of a head, of a request or an answer [default: 65536]"),
-    live("limits.stall_timeout", Kind::Text, "Without progress on the client's side [default: 60s]"),
-    live("limits.streams", Kind::Integer, "Concurrent HTTP/2 requests per connection [default: 128]"),
-    live("limits.connect_timeout", Kind::Text, "To connect to a backend [default: 10s]"),
-    live(
+        "The time for a client to send a request head, and the longest pause between two requests [default: 60s]",
+    ).live(),
+    Key::number(
+        "limits.header_bytes",
+        "The maximum size of a head in bytes, of a request or of a backend's answer, with at most one field for each 32 of them [default: 65536]",
+    ).live(),
+    Key::duration(
+        "limits.stall_timeout",
+        "The longest time without progress while the gateway waits for the client [default: 60s]",
+    ).live(),
+    Key::number("limits.streams", "Concurrent HTTP/2 requests per connection [default: 128]").live(),
+    Key::duration("limits.connect_timeout", "The time to connect to a backend [default: 10s]").live(),
+    Key::duration(
         "limits.ack_timeout",
-        Kind::Text,
-        "For a backend's host to acknowledge what it was sent [default: 15s]",
-    ),
-    live("limits.response_timeout", Kind::Text, "For a backend to begin its answer [default: 120s]"),
-    live("limits.backend_timeout", Kind::Text, "Without a byte from an answering backend [default: 1h]"),
-    live("limits.backend_idle", Kind::Text, "To keep an idle backend connection [default: 4s]"),
-    live(
+        "The time for a backend's host to acknowledge data, also in passthrough and WebSocket connections. An upload that a slow backend does not read yet may wait longer [default: 15s]",
+    ).live(),
+    Key::duration("limits.response_timeout", "The time for a backend to begin its answer [default: 120s]").live(),
+    Key::duration(
+        "limits.backend_timeout",
+        "The longest time without a byte from a backend that is answering [default: 1h]",
+    ).live(),
+    Key::duration(
+        "limits.backend_idle",
+        "How long an idle connection to a backend is kept; a shorter time in the backend's Keep-Alive field wins [default: 4s]",
+    ).live(),
+    Key::duration(
         "limits.tunnel_timeout",
-        Kind::Text,
-        "Without a byte either way in a passthrough or WebSocket [default: 1h]",
-    ),
-    live(
+        "The longest time without a byte in either direction of a passthrough or WebSocket connection [default: 1h]",
+    ).live(),
+    Key::duration(
         "limits.drain",
-        Kind::Text,
-        "For connections of a deleted route, and all at a stop, to finish [default: 30s]",
-    ),
+        "The time for connections to finish when their route is deleted or the process stops [default: 30s]",
+    ).live(),
 ];
 
 /// The keys as they are given; [`Config`](super::Config) is what they mean.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, debug_span};
 
@@ -21,7 +20,7 @@ use crate::http::exchange::Progress;
 use crate::metrics::Refusal;
 use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
-use crate::tls::{self, ClientSocket, UNRECOGNIZED_NAME, Unread};
+use crate::tls::{self, ClientTls, UNRECOGNIZED_NAME, Unread};
 
 /// A connection as it was accepted.
 struct Accepted {
@@ -46,7 +45,7 @@ enum Next {
 }
 
 /// A handshake under way.
-type Handshake = Pin<Box<dyn Future<Output = Option<Box<TlsStream<ClientSocket>>>>>>;
+type Handshake = Pin<Box<dyn Future<Output = Option<Box<ClientTls>>>>>;
 
 /// A connection whose TLS ends here, once its handshake is done.
 struct Terminate {
@@ -158,12 +157,12 @@ async fn terminate(worker: Rc<WorkerContext>, terminated: Terminate) {
     };
     let context = ConnectionContext {
         client,
-        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone()),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.held)),
         membership: Rc::new(membership),
         open: Rc::new(open),
         worker,
     };
-    let (sni, client_value, is_h2) = (sni.unwrap_or_default(), client_value(client), tls::is_h2(&stream));
+    let (sni, client_value, is_h2) = (sni.unwrap_or_default(), client_value(client), stream.is_h2());
     let connection = Rc::new(TerminatedConnection { context, client_value, sni, cert, cdn_id });
     Box::pin(serve_terminated(connection, stream, is_h2)).await;
 }

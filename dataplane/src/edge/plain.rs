@@ -32,7 +32,7 @@ pub(crate) async fn connection(
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "http");
     let context = Rc::new(ConnectionContext {
         client: peer.ip().to_canonical(),
-        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone()),
+        progress: Progress::new(Rc::clone(&worker.clock), worker.tasks.clone(), Rc::clone(&worker.held)),
         membership: Rc::new(worker.connections.enter(None)),
         open: Rc::new(open),
         worker,

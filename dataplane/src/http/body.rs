@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,9 +17,14 @@ use webgateway_process::{AnswerBody, AnswerLostError};
 
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
+use super::held::{Chunk, Held};
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
+use crate::backend::stream::ReadLimit;
 use crate::trailers::TrailerSlot;
+
+/// The bytes of the last part of a response that are not worth counting.
+const SMALL: usize = 4 * 1024;
 
 /// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
@@ -73,6 +79,10 @@ pub(crate) struct BackendBody {
     incoming: Incoming,
     exchange: Rc<Exchange>,
     lease: Option<Lease>,
+    reads: Arc<ReadLimit>,
+    /// Is true while the client has to take what was read before.
+    is_held: bool,
+    held: Option<Rc<Held>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
@@ -151,6 +161,9 @@ impl ResponseBody {
         let mut body = BackendBody {
             incoming,
             exchange,
+            reads: Arc::clone(&lease.connection.reads),
+            is_held: false,
+            held: None,
             lease: Some(lease),
             limit,
             timer: None,
@@ -180,18 +193,51 @@ impl BackendBody {
         }
     }
 
+    /// Returns whether the client has taken what was read before, or most of it; has the task woken when it has.
+    fn may_read(&mut self, cx: &Context<'_>) -> bool {
+        let is_full = self.held.as_ref().is_some_and(|held| held.is_full());
+        if is_full || self.exchange.is_client_blocked() {
+            let held = self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held()));
+            held.wait(cx);
+            if !is_full {
+                self.exchange.wait_for_client(held);
+            }
+            self.is_held = true;
+            return false;
+        }
+        if std::mem::take(&mut self.is_held) {
+            self.reads.set(self.exchange.worker_held().is_scarce());
+            // The backend was not listened to meanwhile.
+            if let Some(timer) = &mut self.timer {
+                timer.as_mut().reset(Instant::now() + self.limit);
+            }
+        }
+        true
+    }
+
+    /// Counts what the client may not take at once.
+    fn hold(&mut self, bytes: Bytes) -> Chunk {
+        if self.lease.is_none() && bytes.len() <= SMALL {
+            return bytes.into();
+        }
+        self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held())).hold(bytes)
+    }
+
     fn silent_too_long(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
         if let Some(end) = self.trailers.poll_end() {
             return end.map(|()| None);
+        }
+        if !self.may_read(cx) {
+            return self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.exchange.wait_for_backend(true);
@@ -212,7 +258,8 @@ impl BackendBody {
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        self.trailers.pass(frame)
+        let frame = std::task::ready!(self.trailers.pass(frame));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.hold(bytes)))))
     }
 }
 
@@ -254,16 +301,20 @@ impl TrailerPath {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         match self.get_mut() {
-            Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Api(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes.into())))),
+            Self::Api(body) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(Chunk::from)));
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+            }
             Self::Backend(body) => body.poll(cx),
         }
     }

@@ -1,6 +1,6 @@
 //! The progress of requests and responses: it tells a stalled client from one that waits for a backend.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
+use super::held::{Held, WorkerHeld};
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
@@ -41,6 +42,11 @@ pub(crate) struct Progress {
     client: Arc<ClientState>,
     /// The trailers of the answer that is sent over HTTP/1.1.
     trailers: TrailerSlot,
+    worker_held: Rc<WorkerHeld>,
+    /// The bytes of it that the connection as a whole holds.
+    unsent: Cell<usize>,
+    /// The responses that are read on when the client takes something.
+    blocked: RefCell<Vec<Rc<Held>>>,
     /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
     timer: Cell<Option<Pin<Box<Sleep>>>>,
 }
@@ -70,7 +76,7 @@ pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks) -> Rc<Self> {
+    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
@@ -86,6 +92,9 @@ impl Progress {
             tasks,
             client,
             trailers: TrailerSlot::default(),
+            worker_held,
+            unsent: Cell::new(0),
+            blocked: RefCell::default(),
             timer,
         })
     }
@@ -136,6 +145,18 @@ impl Progress {
         &self.trailers
     }
 
+    /// Counts what the client has not taken, and has its responses read on once it has taken all. To be called after the
+    /// connection was polled.
+    pub(crate) fn look_after_client(&self) {
+        let unsent = self.client.blocked();
+        self.worker_held.replace(self.unsent.replace(unsent), unsent);
+        if unsent == 0 {
+            for held in self.blocked.take() {
+                held.wake();
+            }
+        }
+    }
+
     /// Takes note that the client has taken something.
     pub(crate) fn moved(&self) {
         self.last.set(self.clock.now());
@@ -172,6 +193,26 @@ impl Progress {
 }
 
 impl Exchange {
+    /// Returns whether the client takes nothing just now of what is to be sent.
+    #[must_use]
+    pub(crate) fn is_client_blocked(&self) -> bool {
+        self.connection.client.blocked() > 0
+    }
+
+    /// Has the task that waits for `held` woken when the client takes something.
+    pub(crate) fn wait_for_client(&self, held: &Rc<Held>) {
+        let mut blocked = self.connection.blocked.borrow_mut();
+        if !blocked.iter().any(|other| Rc::ptr_eq(other, held)) {
+            blocked.push(Rc::clone(held));
+        }
+    }
+
+    /// Returns the count of what its worker holds.
+    #[must_use]
+    pub(crate) fn worker_held(&self) -> &Rc<WorkerHeld> {
+        &self.connection.worker_held
+    }
+
     /// Takes note that something moved.
     pub(crate) fn moved(&self) {
         let now = self.connection.clock.now();
@@ -286,6 +327,12 @@ impl Drop for Timer<'_> {
     }
 }
 
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.worker_held.replace(self.unsent.get(), 0);
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.wait_for_backend(false);
@@ -321,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_connection_stalls_only_when_no_backend_is_waited_for() {
-        let progress = Progress::new(Rc::default(), LocalTasks::default());
+        let progress = Progress::new(Rc::default(), LocalTasks::default(), Rc::default());
         let later = Instant::now() + LIMIT * 2;
         let (one, two) = (progress.begin(), progress.begin());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
@@ -338,8 +385,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_exchange_of_another_route_is_cut_with_that_route() {
-        let (progress, connections) =
-            (Progress::new(Rc::default(), LocalTasks::default()), Rc::new(Connections::default()));
+        let (progress, connections) = (
+            Progress::new(Rc::default(), LocalTasks::default(), Rc::default()),
+            Rc::new(Connections::default()),
+        );
         let (own, other) = (progress.begin(), progress.begin());
         let route = RouteId::from_bytes([1; 16]);
         other.belong_to(connections.enter(Some(route)));

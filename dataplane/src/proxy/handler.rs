@@ -168,10 +168,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use tokio_rustls::server::TlsStream;
-
     use super::*;
-    use crate::tls::ClientSocket;
+    use crate::tls::ClientTls;
 
     fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
@@ -180,7 +178,7 @@ mod tests {
     /// An idle connection holds both.
     #[test]
     fn the_futures_of_connections_and_requests_are_small() {
-        let serving = size(serve_terminated::<Box<TlsStream<ClientSocket>>>);
+        let serving = size(serve_terminated::<Box<ClientTls>>);
         assert!(serving <= 2304, "{serving} bytes");
         assert!(size(handle) <= 3328, "{} bytes", size(handle));
     }

@@ -31,10 +31,10 @@ use crate::trailers::TrailerIo;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The maximum size of a window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
-/// Responses are read that far ahead, per stream.
-const SEND_BUFFER: usize = 32 * 1024;
-/// The largest read of an HTTP/1.1 body, and how far responses are read ahead.
-const READ_BUFFER: usize = 16 * 1024;
+/// The bytes that HTTP/2 takes of a stream at a time: more than is read ahead of its client.
+const SEND_BUFFER: usize = 128 * 1024;
+/// The size up to which the buffer of HTTP/1.1 grows, unless heads may be larger.
+const READ_BUFFER: usize = 64 * 1024;
 /// The streams reset by the gateway because of a client's errors, in all (CVE-2025-8671).
 const LOCAL_RESETS: usize = 1024;
 
@@ -92,7 +92,7 @@ pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
         .half_close(true)
         .max_header_size(limits.head_size())
         .max_headers(limits.head_fields())
-        .max_buf_size(READ_BUFFER);
+        .max_buf_size(limits.head_size().max(READ_BUFFER));
     builder
 }
 
@@ -132,7 +132,10 @@ async fn drive<C: Graceful>(
             biased;
             ended = &mut connection => return ended,
             () = &mut cut => return Ok(()),
-            () = poll_fn(|_| ready_if(progress.is_flooding())) => {
+            () = poll_fn(|_| {
+                progress.look_after_client();
+                ready_if(progress.is_flooding())
+            }) => {
                 debug!("client cancels too many requests");
                 return Ok(());
             }

@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct ClientIo<I> {
     /// A byte of the next request, read while the client waited for the answer to the one before.
     ahead: Option<u8>,
     wrote_since_flush: bool,
+    /// The bytes written since all was sent.
+    unsent: usize,
     /// Nothing is under way, and all there was to write is written.
     is_settled: bool,
     linger: Option<Box<Linger>>,
@@ -58,6 +60,7 @@ pub struct ClientState {
     unread: AtomicBool,
     written: AtomicBool,
     upgraded: AtomicBool,
+    blocked: AtomicUsize,
 }
 
 /// The wait for the client's end, after ours.
@@ -113,6 +116,12 @@ impl ClientState {
         self.upgraded.load(Relaxed)
     }
 
+    /// Returns the bytes that were written and wait until the client takes some; 0 if it takes all.
+    #[must_use]
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Relaxed)
+    }
+
     /// Returns whether something was written since this was asked last.
     #[must_use]
     pub fn take_written(&self) -> bool {
@@ -125,12 +134,20 @@ impl<I> ClientIo<I> {
     #[must_use]
     pub fn new(io: I, protocol: Protocol, state: Arc<ClientState>) -> Self {
         let (wrote_since_flush, is_settled) = (false, true);
-        Self { io, protocol, state, ahead: None, wrote_since_flush, is_settled, linger: None }
+        Self { io, protocol, state, ahead: None, wrote_since_flush, unsent: 0, is_settled, linger: None }
     }
 
-    fn note_written(&mut self) {
+    fn note_written(&mut self, count: usize) {
         self.wrote_since_flush = true;
+        self.unsent = self.unsent.saturating_add(count);
         self.state.written.store(true, Relaxed);
+    }
+
+    fn note_blocked<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        if polled.is_pending() {
+            self.state.blocked.store(self.unsent.max(1), Relaxed);
+        }
+        polled
     }
 }
 
@@ -231,9 +248,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf));
-        this.note_written();
-        Poll::Ready(written)
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        let count = ready!(this.note_blocked(written))?;
+        this.note_written(count);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -242,9 +260,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs));
-        this.note_written();
-        Poll::Ready(written)
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        let count = ready!(this.note_blocked(written))?;
+        this.note_written(count);
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -254,7 +273,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<I> {
     /// Flushes, and looks after the client: whoever serves it flushes whenever something happens.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        ready!(this.note_blocked(flushed))?;
+        this.unsent = 0;
+        this.state.blocked.store(0, Relaxed);
         match this.protocol {
             Protocol::Http1 => this.look_ahead(cx)?,
             Protocol::Http2 => this.settle(cx),

@@ -3,6 +3,9 @@
 //! Own code, as figment, confique and config merge files and variables but make neither flags nor help of them, and do not
 //! name the known key that an unknown one is nearest to.
 
+mod key;
+mod reference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,72 +16,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::{Table, Value};
 
-/// One configuration key: `--services-storage-db-path`, `WEBGATEWAY_SERVICES_STORAGE_DB_PATH` and
-/// `[services_storage] db_path` are the same one.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// The key in the file, tables and name joined by dots.
-    pub path: &'static str,
-    /// The kind of value that a flag or variable gives for it.
-    pub kind: Kind,
-    /// The help text, with the default.
-    pub help: &'static str,
-    /// True if a change of it holds after a SIGHUP, false if it needs a restart.
-    pub is_live: bool,
-}
-
-impl Key {
-    /// Returns a key a change of which needs a restart.
-    #[must_use]
-    pub const fn new(path: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { path, kind, help, is_live: false }
-    }
-
-    /// Returns the same key, a change of which holds after a SIGHUP.
-    #[must_use]
-    pub const fn live(self) -> Self {
-        Self { is_live: true, ..self }
-    }
-}
-
-/// The kind of value that a flag or variable gives for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Text; addresses, durations and paths too.
-    Text,
-    /// A whole number.
-    Integer,
-    /// `true` or `false`.
-    Bool,
-    /// Texts, separated by commas; a file may also give one text alone.
-    List,
-}
-
-/// A program and all its keys.
-#[derive(Debug, Clone, Copy)]
-pub struct Program {
-    /// The program's name.
-    pub name: &'static str,
-    /// The description, in one line.
-    pub about: &'static str,
-    /// The program's keys.
-    pub keys: &'static [Key],
-    /// The things that it does instead of running, if told so.
-    pub verbs: &'static [Verb],
-}
-
-/// Something a program does instead of running; it takes one argument and the keys.
-#[derive(Debug, Clone, Copy)]
-pub struct Verb {
-    /// The verb's name.
-    pub name: &'static str,
-    /// The description, in one line.
-    pub about: &'static str,
-    /// The name of the argument.
-    pub argument: &'static str,
-    /// The help text of the argument.
-    pub help: &'static str,
-}
+pub use self::key::{Key, Kind, Program, Verb};
+pub use self::reference::renew as renew_reference;
 
 /// A program's start: its configuration, and what it is to do.
 #[derive(Debug)]
@@ -201,8 +140,8 @@ pub fn from_sources<T: DeserializeOwned>(
         None => Table::new(),
     };
     for key in program.keys {
-        let flag = matches.get_one::<String>(key.path).map(|value| (flag(key), value.clone()));
-        let given = flag.or_else(|| env(&variable(key)).map(|value| (variable(key), value)));
+        let flag = matches.get_one::<String>(key.path).map(|value| (key.flag(), value.clone()));
+        let given = flag.or_else(|| env(&key.variable()).map(|value| (key.variable(), value)));
         if let Some((name, text)) = given {
             set(&mut table, key.path, value(key.kind, name, text)?);
         }
@@ -248,7 +187,7 @@ fn command(program: &Program) -> Command {
         .disable_help_subcommand(true)
         .after_help(
             "A flag wins over a variable, a variable over the file, the file over the default. \
-             A change in the file holds after a SIGHUP where the key says so, and after a restart else.",
+             After a change in the file, send SIGHUP for the keys marked so, and restart for the others.",
         )
 }
 
@@ -259,30 +198,25 @@ fn subcommand(verb: &Verb) -> Command {
 
 fn argument(key: &Key) -> Arg {
     let reloaded = if key.is_live { ", SIGHUP" } else { "" };
-    let help = format!("{} [env: {}{reloaded}]", key.help, variable(key));
-    let long = flag(key).split_off(2);
+    let help = format!("{} [env: {}{reloaded}]", key.help, key.variable());
+    let long = key.flag().split_off(2);
     let arg =
         Arg::new(key.path).long(long).help(help).action(ArgAction::Set).help_heading("Keys").global(true);
     match key.kind {
         Kind::Text => arg.value_name("VALUE"),
+        Kind::Duration => arg.value_name("DURATION"),
+        Kind::Address => arg.value_name("ADDRESS:PORT"),
+        Kind::Path => arg.value_name("PATH"),
         Kind::Integer => arg.value_name("N"),
         Kind::List => arg.value_name("VALUE,…"),
-        Kind::Bool => arg.value_parser(PossibleValuesParser::new(["true", "false"])),
+        Kind::Bool => arg.value_name("BOOL").value_parser(PossibleValuesParser::new(["true", "false"])),
     }
-}
-
-fn flag(key: &Key) -> String {
-    format!("--{}", key.path.replace(['.', '_'], "-"))
-}
-
-fn variable(key: &Key) -> String {
-    format!("WEBGATEWAY_{}", key.path.replace('.', "_").to_uppercase())
 }
 
 fn value(kind: Kind, name: String, text: String) -> Result<Value, SettingsError> {
     let wrong = |expected| SettingsError::WrongKind { name, value: text.clone(), expected };
     match kind {
-        Kind::Text => Ok(Value::String(text)),
+        Kind::Text | Kind::Duration | Kind::Address | Kind::Path => Ok(Value::String(text)),
         Kind::Integer => text.trim().parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
         Kind::Bool => text.trim().parse().map(Value::Boolean).map_err(|_| wrong("true or false")),
         Kind::List => {

@@ -25,6 +25,8 @@ pub(crate) const CRATES: &[Layers] = &[
     Layers {
         src: "proto/process/src",
         modules: &[
+            "settings::key",
+            "settings::reference",
             "settings",
             "log::queue",
             "log",
@@ -208,6 +210,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "tunnel",
             "tls::early_data",
             "tls",
+            "http::held",
             "http::exchange",
             "http::incoming",
             "http::headers",
@@ -318,6 +321,7 @@ pub(crate) const CRATES: &[Layers] = &[
             "pebble",
             "acme_proxy",
             "gateway",
+            "document",
             "controlplane",
             "gwctl",
             "signer",

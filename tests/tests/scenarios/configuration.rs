@@ -11,7 +11,7 @@ use webgateway_tests::scenarios;
 scenarios![
     the_examples_are_valid,
     versions_and_help_are_printed,
-    the_readme_has_every_key,
+    the_reference_has_every_key,
     unknown_keys_are_named,
     flags_override_variables_which_override_the_file,
     a_corrupt_database_is_not_touched,
@@ -53,15 +53,15 @@ async fn versions_and_help_are_printed(_: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn the_readme_has_every_key(_: &Sandbox) -> Result<()> {
-    let readme = std::fs::read_to_string(deploy().join("../README.md"))?.replace(['.', '_'], "-");
+async fn the_reference_has_every_key(_: &Sandbox) -> Result<()> {
+    let reference = std::fs::read_to_string(deploy().join("../docs/configuration.md"))?;
     for (program, _) in PROGRAMS {
         let help = process::run(program, &["--help".to_owned()], &[]).await?.stdout;
         let keys = help.split_once("Keys:").map(|(_, keys)| keys.to_lowercase()).unwrap_or_default();
         let entries = keys.split("\n      --").skip(1).filter(|entry| !entry.contains("not in this build"));
         let missing: Vec<_> = entries
             .filter_map(|entry| entry.split_whitespace().next())
-            .filter(|flag| !readme.contains(&format!("`{flag}`")))
+            .filter(|flag| !reference.contains(&format!("`--{flag}`")))
             .collect();
         ensure!(!keys.is_empty() && missing.is_empty(), "{program}: {missing:?}");
     }

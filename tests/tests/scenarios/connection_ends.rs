@@ -333,7 +333,7 @@ pub(crate) mod h2 {
     }
 
     /// Returns the preface with empty SETTINGS.
-    pub(super) fn opening() -> Vec<u8> {
+    pub(crate) fn opening() -> Vec<u8> {
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat()
     }
 

@@ -11,6 +11,7 @@ mod concurrency;
 mod configuration;
 mod connection_ends;
 mod dns;
+mod documents;
 mod early_data;
 mod failing_backends;
 mod feed;
@@ -61,8 +62,16 @@ mod users;
 mod watch;
 mod websockets;
 
+use webgateway_tests::scenario::Trial;
+
 fn main() -> anyhow::Result<()> {
-    let scenarios = [
+    let scenarios = [traffic(), control()].into_iter().flatten().flatten();
+    webgateway_tests::scenario::main(scenarios.collect())
+}
+
+/// Returns the scenarios of traffic.
+fn traffic() -> Vec<Vec<Trial>> {
+    vec![
         harness::scenarios(),
         configuration::scenarios(),
         terminated_routes::scenarios(),
@@ -96,6 +105,12 @@ fn main() -> anyhow::Result<()> {
         keep_alive::scenarios(),
         uploads::scenarios(),
         http_challenges::scenarios(),
+    ]
+}
+
+/// Returns the scenarios of the API, the feed, certificates and documents.
+fn control() -> Vec<Vec<Trial>> {
+    vec![
         dns::scenarios(),
         owners::scenarios(),
         concurrency::scenarios(),
@@ -120,8 +135,8 @@ fn main() -> anyhow::Result<()> {
         shared_state::scenarios(),
         stress::scenarios(),
         remote_nodes::scenarios(),
+        documents::scenarios(),
         make_dev::scenarios(),
         change_latency::scenarios(),
-    ];
-    webgateway_tests::scenario::main(scenarios.into_iter().flatten().collect())
+    ]
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use webgateway_tests::document::Document;
 use webgateway_tests::process::{self, Process};
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
@@ -18,6 +19,9 @@ const TOUR: Duration = Duration::from_secs(60);
 
 /// The timeout of a request.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// The replacement of `cargo run` of the example, which `cargo test` has built, but a run of the scenarios alone may not have.
+const EXAMPLE: &str = "example=target/debug/examples/create_route; ! test -x $example || $example";
 
 /// A unique part of each command, and the expected output. Commands that the demo itself runs
 /// are not run again.
@@ -99,9 +103,31 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
         }
     }
     ensure!(servers.len() == 2 && !exports.is_empty(), "{printed}");
+    if flags.is_empty() {
+        run_document_commands(sandbox).await?;
+    }
     tour.signal(Signal::SIGTERM)?;
     ensure!(tour.end(TOUR).await?.success(), "{}", tour.log()?);
     serve(sandbox, &servers).await
+}
+
+/// Runs the documents' commands for `make dev` as written.
+async fn run_document_commands(sandbox: &Sandbox) -> Result<()> {
+    sandbox.write(
+        ".curlrc",
+        "silent\nfail\nretry = 30\nretry-delay = 1\nretry-max-time = 30\nretry-all-errors\n",
+    )?;
+    let mut run_blocks = 0;
+    for document in Document::all()? {
+        for block in document.blocks()?.iter().filter(|block| block.tag == "dev") {
+            let script = block.text.replace("cargo run -p gwctl --example create_route --", EXAMPLE);
+            let script = format!("export CURL_HOME=.\n{script}");
+            run(sandbox, &script).await.with_context(|| format!("{}:{}", document.path, block.line))?;
+            run_blocks += 1;
+        }
+    }
+    ensure!(run_blocks > 0, "no document has commands for `make dev`");
+    Ok(())
 }
 
 /// Runs the two servers concurrently, with the printed commands.
@@ -137,7 +163,7 @@ fn expected(command: &str) -> Result<Expected> {
 /// Runs a shell command in the folder of `make dev` and returns its output.
 async fn run(sandbox: &Sandbox, command: &str) -> Result<String> {
     let script = format!("cd '{}'\n{command}", sandbox.dir().display());
-    let output = process::run("sh", &["-c".to_owned(), script], &[]).await?;
+    let output = process::run("bash", &["-euo", "pipefail", "-c", &script].map(str::to_owned), &[]).await?;
     if output.code != Some(0) {
         bail!("$ {command}\n{}{}", output.stderr, output.stdout);
     }

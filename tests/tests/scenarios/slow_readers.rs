@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use webgateway_tests::backend::Backend;
@@ -54,28 +54,63 @@ async fn a_slow_but_steady_reader_gets_everything(sandbox: &Sandbox) -> Result<(
     Ok(())
 }
 
+/// Stalls readers over HTTP/1.1, and over HTTP/2 with an exhausted window and with a full socket buffer.
 async fn stalled_readers_occupy_little_memory(sandbox: &Sandbox) -> Result<()> {
-    const READERS: u64 = 300;
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);
     })
     .await?;
-    let client = setup.client()?;
     for _ in 0..50 {
-        client.get(HOST, "/").await?.expect(200)?;
+        setup.client()?.get(HOST, "/").await?.expect(200)?;
     }
-    let before = setup.gateway.process().memory()?.now;
     let mut stalled = Vec::new();
-    for _ in 0..READERS {
-        let mut stream = client.tls(HOST).await?;
-        stream.write_all(format!("GET /numbers/2000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await?;
-        stalled.push(stream);
+    for (kind, connections, streams) in [
+        ("http/1.1", 150, 1),
+        ("h2, one stream", 100, 1),
+        ("h2, many streams", 5, 100),
+        ("h2, many streams, small windows", 13, 100),
+    ] {
+        let client = setup.client()?;
+        let client = if kind == "http/1.1" { client } else { client.h2() };
+        let path = format!("/bytes/{}", if streams == 1 { 1_500_000 } else { 400_000 });
+        let mut request = match kind {
+            "http/1.1" => format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes(),
+            "h2, many streams, small windows" => h2::opening(),
+            _ => h2::opening_wide(),
+        };
+        if kind != "http/1.1" {
+            request.extend((0..streams).flat_map(|n| h2::get(2 * n + 1, HOST, &path)));
+        }
+        let before = stable_memory(&mut setup).await?;
+        for _ in 0..connections {
+            let mut stream = client.tls(HOST).await?;
+            stream.write_all(&request).await?;
+            stalled.push(stream);
+        }
+        let each = stable_memory(&mut setup).await?.saturating_sub(before) / u64::from(connections * streams);
+        ensure!(each <= 192 * 1024, "{kind}: a stalled reader holds {each} bytes");
     }
-    // Meanwhile an honest reader gets everything.
-    let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
-    ensure!(reply.body.len() == LENGTH);
-    let each = (setup.gateway.process().memory()?.now.saturating_sub(before)) / READERS;
-    ensure!(each <= 192 * 1024, "a stalled reader holds {each} bytes");
+    // Meanwhile honest readers get everything.
+    for client in [setup.client()?, setup.client()?.h2()] {
+        let reply = client.get(HOST, &format!("/bytes/{LENGTH}")).await?.expect(200)?;
+        ensure!(reply.body.len() == LENGTH);
+    }
     Ok(())
+}
+
+/// Waits until the gateway's memory is stable, and returns it, in bytes.
+async fn stable_memory(setup: &mut StandaloneSetup) -> Result<u64> {
+    const SAME: usize = 4;
+    let (mut last, mut same) = (0, 0);
+    for _ in 0..200 {
+        let now = setup.gateway.process().memory()?.now;
+        same = if now.abs_diff(last) <= 64 * 1024 { same + 1 } else { 0 };
+        if same == SAME {
+            return Ok(now);
+        }
+        last = now;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("the gateway's memory does not become stable: {last} bytes")
 }

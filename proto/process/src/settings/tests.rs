@@ -22,10 +22,10 @@ struct Dns {
 }
 
 const KEYS: &[Key] = &[
-    Key::new("name", Kind::Text, "A name"),
-    Key::new("listen", Kind::List, "Addresses"),
-    Key::new("dns.port", Kind::Integer, "A port"),
-    Key::new("dns.on", Kind::Bool, "A switch"),
+    Key::text("name", "A name"),
+    Key::list("listen", "Addresses"),
+    Key::number("dns.port", "A port"),
+    Key::bool("dns.on", "A switch"),
 ];
 const VERBS: &[Verb] = &[Verb { name: "greet", about: "Greets", argument: "WHOM", help: "Who it is" }];
 const PROGRAM: Program = Program { name: "sample", about: "A sample", keys: KEYS, verbs: VERBS };
