@@ -150,7 +150,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<S
                     *response.status_mut() = http::StatusCode::BAD_GATEWAY;
                     response
                 };
-                Ok::<_, Infallible>(answer(request, &state, &behind).await.unwrap_or_else(failed))
+                Ok::<_, Infallible>(handle(request, &state, &behind).await.unwrap_or_else(failed))
             });
             // A client may disconnect at any time.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
@@ -159,7 +159,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<S
     }
 }
 
-async fn answer(
+async fn handle(
     request: Request<Incoming>,
     state: &Mutex<State>,
     behind: &Client,

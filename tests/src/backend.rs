@@ -240,7 +240,7 @@ where
         counters.requests.fetch_add(1, Ordering::SeqCst);
         let upgrades = upgrades.clone();
         async move {
-            Ok::<_, Infallible>(answer(request, address, &upgrades).await.unwrap_or_else(|error| {
+            Ok::<_, Infallible>(handle(request, address, &upgrades).await.unwrap_or_else(|error| {
                 let mut response = Response::new(full(error.to_string()));
                 *response.status_mut() = StatusCode::BAD_REQUEST;
                 response
@@ -259,7 +259,7 @@ where
 
 type Upgrades = tokio::sync::mpsc::UnboundedSender<hyper::upgrade::OnUpgrade>;
 
-async fn answer(
+async fn handle(
     request: Request<Incoming>,
     address: SocketAddr,
     upgrades: &Upgrades,
@@ -372,6 +372,6 @@ async fn echo(request: Request<Incoming>, address: SocketAddr) -> Result<Respons
         "headers": headers,
         "body": String::from_utf8_lossy(&body),
     });
-    let answer = Response::builder().header("content-type", "application/json");
-    Ok(answer.body(full(seen.to_string()))?)
+    let response = Response::builder().header("content-type", "application/json");
+    Ok(response.body(full(seen.to_string()))?)
 }

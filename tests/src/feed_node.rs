@@ -72,12 +72,12 @@ impl FeedNode {
     }
 
     /// Sends a message.
-    pub async fn say(&self, message: FromNode) -> Result<()> {
+    pub async fn send(&self, message: FromNode) -> Result<()> {
         Ok(self.outgoing.send(message.into()).await?)
     }
 
     /// Acknowledges a batch.
     pub async fn acknowledge(&self, batch: &Batch) -> Result<()> {
-        self.say(FromNode::Ack(batch.held.version)).await
+        self.send(FromNode::Ack(batch.held.version)).await
     }
 }

@@ -85,7 +85,7 @@ impl Subscription {
     }
 
     /// Waits for the acknowledgement of a batch; returns the rejected resources and the acknowledged version.
-    pub async fn answer(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
+    pub async fn wait_for_ack(&mut self) -> Result<(Vec<wire::Reject>, u64)> {
         let mut rejects = Vec::new();
         loop {
             let message = timeout(TIMEOUT, self.from_node.message()).await.context("no answer")??;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::wait::eventually;
 
 /// The maximum number of different failures in an error.
-const SHOWN: usize = 10;
+const MAX_FAILURES: usize = 10;
 
 /// A running load; dropping it stops it.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Load {
         let answered = self.counters.answered.load(Ordering::Relaxed);
         let failed = self.counters.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if !failed.is_empty() {
-            let kinds = failed.iter().collect::<BTreeSet<_>>().into_iter().take(SHOWN);
+            let kinds = failed.iter().collect::<BTreeSet<_>>().into_iter().take(MAX_FAILURES);
             let kinds: Vec<_> = kinds.map(String::as_str).collect();
             bail!("{} of {answered} requests failed: {}", failed.len(), kinds.join("; "));
         }

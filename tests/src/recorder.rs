@@ -19,7 +19,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct State {
-    answers: HashMap<String, Vec<u8>>,
+    responses: HashMap<String, Vec<u8>>,
     requests: Vec<RecordedRequest>,
     connections: usize,
 }
@@ -75,8 +75,8 @@ impl Recorder {
     }
 
     /// Sets the response to requests for `target`; a response with `Connection: close` ends the connection.
-    pub fn answer(&self, target: &str, bytes: impl Into<Vec<u8>>) {
-        lock(&self.state).answers.insert(target.to_owned(), bytes.into());
+    pub fn respond(&self, target: &str, bytes: impl Into<Vec<u8>>) {
+        lock(&self.state).responses.insert(target.to_owned(), bytes.into());
     }
 
     /// Returns the requests for `target` so far.
@@ -117,14 +117,14 @@ async fn serve(stream: TcpStream, state: &Mutex<State>) -> Result<()> {
             request.trailers = chunks(&mut stream, &mut request.body).await?;
         }
         let target = request.target().to_owned();
-        let answer = {
+        let response = {
             let mut state = lock(state);
             state.requests.push(request);
-            state.answers.get(&target).cloned()
+            state.responses.get(&target).cloned()
         };
-        let answer = answer.unwrap_or_else(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
-        stream.write_all(&answer).await?;
-        if String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("connection: close") {
+        let response = response.unwrap_or_else(|| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+        stream.write_all(&response).await?;
+        if String::from_utf8_lossy(&response).to_ascii_lowercase().contains("connection: close") {
             stream.shutdown().await?;
             return Ok(());
         }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// The timeout of queries to the controlplane's name server.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest chain of CNAME records.
-const CHAIN: usize = 8;
+const MAX_CNAMES: usize = 8;
 const TTL: u32 = 1;
 
 /// A running resolver.
@@ -112,7 +112,7 @@ async fn answer(question: &Message, zone: &Mutex<Zone>, delegation: &Delegation)
     };
     let (mut host, kind) = (query.name().to_lowercase(), query.query_type());
     lock(zone).asked.push((host.clone(), kind));
-    for _ in 0..CHAIN {
+    for _ in 0..MAX_CNAMES {
         if delegation.zone.zone_of(&host) {
             delegation.ask(&host, kind, &mut answer).await;
             return answer;

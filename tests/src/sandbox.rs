@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-const SHOWN: usize = 40;
+const MAX_LINES: usize = 40;
 
 /// The directory of one scenario.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Sandbox {
             let text = fs::read(&path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             let lines: Vec<&str> = text.lines().collect();
-            let last = &lines[lines.len().saturating_sub(SHOWN)..];
+            let last = &lines[lines.len().saturating_sub(MAX_LINES)..];
             // Writing to a String cannot fail.
             let _ = writeln!(shown, "--- {}\n{}", path.display(), last.join("\n"));
         }

@@ -51,15 +51,15 @@ where
     F: AsyncFnOnce(&Sandbox) -> Result<()>,
 {
     let sandbox = Sandbox::new().map_err(|error| format!("{error:#}"))?;
-    let told = catch_unwind(AssertUnwindSafe(|| tell(&sandbox, scenario)));
-    match told {
+    let result = catch_unwind(AssertUnwindSafe(|| run_in_namespace(&sandbox, scenario)));
+    match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("{error:#}\n{}", sandbox.logs())),
         Err(panic) => Err(format!("{}\n{}", message(&*panic), sandbox.logs())),
     }
 }
 
-fn tell<F>(sandbox: &Sandbox, scenario: F) -> Result<()>
+fn run_in_namespace<F>(sandbox: &Sandbox, scenario: F) -> Result<()>
 where
     F: AsyncFnOnce(&Sandbox) -> Result<()>,
 {
@@ -69,7 +69,7 @@ where
     let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
     runtime.block_on(async {
         match tokio::time::timeout(limit, tokio::task::LocalSet::new().run_until(scenario(sandbox))).await {
-            Ok(told) => told.and_then(|()| sandbox.check_logs()),
+            Ok(result) => result.and_then(|()| sandbox.check_logs()),
             Err(_) => bail!("not over after {limit:?}"),
         }
     })

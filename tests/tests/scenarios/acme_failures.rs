@@ -18,7 +18,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::acme::{AcmeOptions, AcmeSetup, OWN, dns_and_ca, with_acme_proxy};
+use crate::setup::acme::{AcmeOptions, AcmeSetup, CUSTOM_HOST, dns_and_ca, with_acme_proxy};
 
 scenarios![
     certificates_are_issued_although_half_of_the_nonces_are_refused,
@@ -81,10 +81,10 @@ async fn an_order_is_finished_after_a_kill_at_every_step(sandbox: &Sandbox) -> R
     let (mut setup, ca) = with_acme_proxy(sandbox, |_| ()).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", is_valid).await?;
-    setup.point_to_gateway(OWN)?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
     let steps = [NEW_ORDER, "/authZ/", "/chalZ/", "/my-order/", "/finalize-order/", "/certZ/"];
     let mut before = steps.map(|path| ca.requests(path).len());
-    setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
+    setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
     let (mut orders, mut kills) = (None, 0);
     for (step, path) in steps.into_iter().enumerate() {
         // Steps that were finished before the last kill are not repeated.
@@ -105,7 +105,7 @@ async fn an_order_is_finished_after_a_kill_at_every_step(sandbox: &Sandbox) -> R
         setup.restart(sandbox).await?;
     }
     ensure!(kills >= 4, "killed {kills} times only");
-    setup.wait_for_status(OWN, 200).await?;
+    setup.wait_for_status(CUSTOM_HOST, 200).await?;
     ensure!(orders == Some(ca.requests(NEW_ORDER).len()), "{orders:?}, then {:?}", ca.requests(NEW_ORDER));
     Ok(())
 }
@@ -125,13 +125,13 @@ async fn a_rate_limit_of_the_ca_is_respected(sandbox: &Sandbox) -> Result<()> {
         seen["last_error"].to_string().contains("come back after lunch"),
         "in the CA's own words: {seen}"
     );
-    ensure!(due(&seen)? > clock::now() + 7000, "Retry-After is honoured: {seen}");
+    ensure!(next_attempt(&seen)? > clock::now() + 7000, "Retry-After is honoured: {seen}");
     ensure!(ca.requests(NEW_ORDER).len() == 1);
     Ok(())
 }
 
 /// Returns the time of the next attempt, in Unix seconds.
-fn due(seen: &Value) -> Result<i64> {
+fn next_attempt(seen: &Value) -> Result<i64> {
     let next = seen["next_attempt"].as_str().context("no next attempt")?;
     Ok(OffsetDateTime::parse(next, &Rfc3339)?.unix_timestamp())
 }
@@ -179,18 +179,18 @@ async fn a_renewal_keeps_open_connections(sandbox: &Sandbox) -> Result<()> {
 async fn the_certificate_of_a_deleted_route_is_removed(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    setup.point_to_gateway(OWN)?;
-    let id = setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
-    setup.wait_for_status(OWN, 200).await?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
+    let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(CUSTOM_HOST, 200).await?;
     setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
     let client = setup.client()?;
     eventually("its name is no longer known", Duration::from_secs(10), async || {
-        ensure!(client.tls(OWN).await.is_err());
+        ensure!(client.tls(CUSTOM_HOST).await.is_err());
         Ok(())
     })
     .await?;
     for who in [&setup.alice, &setup.admin] {
-        let gone = who.gwctl(["certificates", "get", "-c", OWN]).await?;
+        let gone = who.gwctl(["certificates", "get", "-c", CUSTOM_HOST]).await?;
         ensure!(gone.code == Some(6), "{gone:?}");
     }
     Ok(())
@@ -201,16 +201,16 @@ async fn a_suspended_owner_causes_no_order(sandbox: &Sandbox) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", is_valid).await?;
     let before = setup.pebble.orders()?;
-    setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
+    setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
     setup.admin.gwctl(["admin", "suspend", "--user", "alice.pub"]).await?;
-    setup.point_to_gateway(OWN)?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
     // By the time another owner's host has a certificate, an order for alice's host would have been placed too.
     setup.point_to_gateway("admin.example.org")?;
     setup.admin.create_route("-f admin.example.org -b [400::1]:8080").await?;
     setup.wait_for_status("admin.example.org", 200).await?;
     ensure!(setup.pebble.orders()? == before + 1, "an order was placed for a suspended owner");
     setup.admin.gwctl(["admin", "unsuspend", "--user", "alice.pub"]).await?;
-    setup.wait_for_status(OWN, 200).await
+    setup.wait_for_status(CUSTOM_HOST, 200).await
 }
 
 async fn an_independent_client_verifies_the_chain(sandbox: &Sandbox) -> Result<()> {

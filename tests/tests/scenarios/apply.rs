@@ -19,9 +19,9 @@ scenarios![
     an_invalid_file_changes_nothing,
 ];
 
-const TWO: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:81']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
+const TWO_ROUTES: &str = "routes:\n- subdomain: shop\n  backends: ['[400::1]:81']\n- fqdn: mail.example.org\n  mode: passthrough\n  \
                    backends: ['[400::1]:444', '[400::2]:444']\n";
-const OTHER: &str =
+const CHANGED_ROUTES: &str =
     "routes:\n- subdomain: shop\n  balance: random\n  backends: ['[400::9]:81']\n  health: {path: /up}\n";
 
 async fn alice(sandbox: &Sandbox) -> Result<(Controlplane, User)> {
@@ -43,7 +43,7 @@ async fn hosts(user: &User) -> Result<Vec<String>> {
 
 async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
-    let file = sandbox.write("routes.yaml", TWO)?.display().to_string();
+    let file = sandbox.write("routes.yaml", TWO_ROUTES)?.display().to_string();
     let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
     let plan = "+ create shop.gw.example → [400::1]:81\n\
                 + create mail.example.org → [400::1]:444, [400::2]:444\n= 0 unchanged\n";
@@ -56,10 +56,10 @@ async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
     let told = done.stdout.ends_with("2 created, 0 updated, 0 deleted, 0 unchanged\n");
     ensure!(done.code == Some(0) && told, "{done:?}");
     ensure!(hosts(&alice).await? == ["mail.example.org", "shop.gw.example"]);
-    let again = apply(&alice, sandbox, TWO, "--yes").await?;
+    let again = apply(&alice, sandbox, TWO_ROUTES, "--yes").await?;
     ensure!(again["unchanged"] == 2 && again["plan"] == serde_json::json!([]), "{again}");
 
-    let kept = apply(&alice, sandbox, OTHER, "--yes").await?;
+    let kept = apply(&alice, sandbox, CHANGED_ROUTES, "--yes").await?;
     ensure!(kept["plan"].as_array().map(Vec::len) == Some(1), "without --prune nothing goes: {kept}");
     let change = &kept["plan"][0]["changes"];
     ensure!(
@@ -67,7 +67,7 @@ async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
         "{kept}"
     );
     ensure!(kept["results"][0]["route"]["health"]["path"] == "/up", "{kept}");
-    let pruned = apply(&alice, sandbox, OTHER, "--yes --prune").await?;
+    let pruned = apply(&alice, sandbox, CHANGED_ROUTES, "--yes --prune").await?;
     ensure!(pruned["unchanged"] == 1 && pruned["plan"][0]["action"] == "delete", "{pruned}");
     ensure!(hosts(&alice).await? == ["shop.gw.example"]);
     Ok(())
@@ -91,7 +91,7 @@ async fn a_failed_change_does_not_stop_the_others(sandbox: &Sandbox) -> Result<(
 
 async fn a_terminal_is_asked_for_confirmation(sandbox: &Sandbox) -> Result<()> {
     let (_controller, alice) = alice(sandbox).await?;
-    let file = sandbox.write("routes.yaml", TWO)?.display().to_string();
+    let file = sandbox.write("routes.yaml", TWO_ROUTES)?.display().to_string();
     let gwctl = find("gwctl")?.display().to_string();
     for (answer, says, made) in
         [("no", "Nothing was changed.", 0), ("", "Nothing was changed.", 0), ("y", "2 created", 2)]

@@ -25,7 +25,7 @@ async fn alice(sandbox: &Sandbox) -> Result<(Controlplane, User)> {
     Ok((controlplane, alice))
 }
 
-async fn none_was_made(alice: &User) -> Result<()> {
+async fn expect_no_routes(alice: &User) -> Result<()> {
     let list = alice.json(["routes", "list"]).await?;
     ensure!(list["routes"] == json!([]), "{list}");
     Ok(())
@@ -82,7 +82,7 @@ async fn gwctl_refuses_invalid_flags(sandbox: &Sandbox) -> Result<()> {
         let refused = alice.gwctl(args).await?;
         ensure!(refused.code == Some(2), "{args:?}: {refused:?}");
     }
-    none_was_made(&alice).await
+    expect_no_routes(&alice).await
 }
 
 async fn gwctl_refuses_invalid_keys(sandbox: &Sandbox) -> Result<()> {
@@ -169,7 +169,7 @@ async fn the_api_refuses_invalid_params(sandbox: &Sandbox) -> Result<()> {
         let named = error["data"]["field"].as_str().unwrap_or_default();
         ensure!(named.starts_with(field), "{params}: names {named:?}, not {field:?}: {reply}");
     }
-    none_was_made(&alice).await
+    expect_no_routes(&alice).await
 }
 
 async fn an_unreachable_gateway_is_reported_with_a_hint(sandbox: &Sandbox) -> Result<()> {

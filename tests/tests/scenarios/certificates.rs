@@ -10,7 +10,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::setup::acme::{AcmeOptions, AcmeSetup, OWN, with_acme_proxy};
+use crate::setup::acme::{AcmeOptions, AcmeSetup, CUSTOM_HOST, with_acme_proxy};
 
 scenarios![
     the_base_domain_and_its_wildcard_get_a_certificate,
@@ -41,15 +41,15 @@ async fn the_base_domain_and_its_wildcard_get_a_certificate(sandbox: &Sandbox) -
 async fn a_custom_host_gets_a_certificate_on_three_gateways(sandbox: &Sandbox) -> Result<()> {
     let setup = AcmeSetup::with(sandbox, AcmeOptions { gateways: 3, ..AcmeOptions::default() }).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    setup.point_to_gateway(OWN)?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
     let begun = std::time::Instant::now();
-    let id = setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
-    setup.wait_for_status(OWN, 200).await?;
+    let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(CUSTOM_HOST, 200).await?;
     println!("from `routes create` to a served certificate: {:?}", begun.elapsed());
     let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(route["state"] == "active" && route["reason"].is_null(), "{route}");
     let seen = setup.alice.json(["certificates", "list"]).await?;
-    ensure!(seen["certificates"][0]["id"] == OWN && seen["certificates"][1].is_null(), "{seen}");
+    ensure!(seen["certificates"][0]["id"] == CUSTOM_HOST && seen["certificates"][1].is_null(), "{seen}");
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
     ensure!(setup.pebble.orders()? == 2, "one order, not one a node: {}", setup.pebble.orders()?);
     Ok(())
@@ -60,9 +60,9 @@ async fn http_01_is_used_if_the_ca_offers_nothing_else(sandbox: &Sandbox) -> Res
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
     ca.offer_only("http-01");
-    setup.point_to_gateway(OWN)?;
-    setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
-    setup.wait_for_status(OWN, 200).await?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
+    setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
+    setup.wait_for_status(CUSTOM_HOST, 200).await?;
     ensure!(ca.requests(acme_proxy::NEW_ORDER).len() == 2, "{:?}", ca.requests(acme_proxy::NEW_ORDER));
     Ok(())
 }
@@ -72,8 +72,8 @@ async fn dns_01_works_with_an_alias_into_the_zone(sandbox: &Sandbox) -> Result<(
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
     // The host itself points to another machine, such as a CDN in front of the gateway.
-    setup.resolver.set_addresses(OWN, &["192.0.2.1".parse()?])?;
-    let id = setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
+    setup.resolver.set_addresses(CUSTOM_HOST, &["192.0.2.1".parse()?])?;
+    let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
     let target = eventually("it is said where the alias is to lead", Duration::from_secs(10), async || {
         let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
         let mut words = route["reason"].as_str().unwrap_or_default().split(' ');
@@ -84,9 +84,9 @@ async fn dns_01_works_with_an_alias_into_the_zone(sandbox: &Sandbox) -> Result<(
             .context("not yet")
     })
     .await?;
-    setup.resolver.set_alias(&format!("_acme-challenge.{OWN}"), &target)?;
-    setup.alice.gwctl(["certificates", "renew", "-c", OWN]).await?;
-    setup.wait_for_status(OWN, 200).await?;
+    setup.resolver.set_alias(&format!("_acme-challenge.{CUSTOM_HOST}"), &target)?;
+    setup.alice.gwctl(["certificates", "renew", "-c", CUSTOM_HOST]).await?;
+    setup.wait_for_status(CUSTOM_HOST, 200).await?;
     ensure!(setup.pebble.orders()? == 2, "{}", setup.pebble.orders()?);
     Ok(())
 }
@@ -95,7 +95,7 @@ async fn a_host_that_points_elsewhere_causes_no_order(sandbox: &Sandbox) -> Resu
     let setup = AcmeSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
-    let id = setup.alice.create_route(&format!("-f {OWN} -b [400::1]:8080")).await?;
+    let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
     let waiting = eventually("it is said what is missing", Duration::from_secs(10), async || {
         let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
         ensure!(route["records"][0].is_object(), "{route}");
@@ -103,17 +103,17 @@ async fn a_host_that_points_elsewhere_causes_no_order(sandbox: &Sandbox) -> Resu
     })
     .await?;
     ensure!(waiting["state"] == "waiting_for_certificate", "{waiting}");
-    let record = serde_json::json!({ "name": OWN, "type": "CNAME", "value": "gw.example" });
+    let record = serde_json::json!({ "name": CUSTOM_HOST, "type": "CNAME", "value": "gw.example" });
     ensure!(waiting["records"][0] == record, "{waiting}");
     let text = setup.alice.gwctl(["routes", "get", "-r", &id]).await?;
     ensure!(
         text.stdout.contains("waiting for certificate")
-            && text.stdout.contains(&format!("{OWN}  CNAME  gw.example"))
+            && text.stdout.contains(&format!("{CUSTOM_HOST}  CNAME  gw.example"))
     );
-    ensure!(setup.client()?.tls(OWN).await.is_err(), "no certificate of another name is shown");
+    ensure!(setup.client()?.tls(CUSTOM_HOST).await.is_err(), "no certificate of another name is shown");
     ensure!(setup.pebble.orders()? == 1, "no order was spent on it");
-    setup.point_to_gateway(OWN)?;
-    let renewed = setup.alice.gwctl(["certificates", "renew", "-c", OWN]).await?;
+    setup.point_to_gateway(CUSTOM_HOST)?;
+    let renewed = setup.alice.gwctl(["certificates", "renew", "-c", CUSTOM_HOST]).await?;
     ensure!(renewed.code == Some(0), "{renewed:?}");
-    setup.wait_for_status(OWN, 200).await.context("once the record is there")
+    setup.wait_for_status(CUSTOM_HOST, 200).await.context("once the record is there")
 }

@@ -33,7 +33,7 @@ fn caller(controlplane: &Controlplane, number: u8) -> Result<Signer> {
 
 /// Sends each list of requests one after the other over a connection of its own, all lists concurrently, and returns
 /// every response.
-async fn at_once(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec<Value>> {
+async fn send_all(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec<Value>> {
     let start = Arc::new(Barrier::new(lists.len()));
     let mut callers = JoinSet::new();
     for list in lists {
@@ -55,7 +55,7 @@ async fn at_once(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Vec
 }
 
 /// Splits the responses into results and errors.
-fn sorted(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
+fn split_results(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
     let results = answers.iter().map(|a| &a["result"]).filter(|r| !r.is_null());
     (results.collect(), answers.iter().map(|a| &a["error"]).filter(|e| !e.is_null()).collect())
 }
@@ -68,11 +68,11 @@ async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
         Ok(vec![signer.post(&controlplane.url(), &body, &SignatureParams::fresh())?])
     };
     let claims = (0..100).map(claim).collect::<Result<_>>()?;
-    let answers = at_once(controlplane.rpc()?, claims).await?;
-    let (won, lost) = sorted(&answers);
-    ensure!(won.len() == 1 && lost.len() == 99, "{} won, {} lost", won.len(), lost.len());
-    let [owner, id] = ["owner", "id"].map(|field| won[0][field].as_str().unwrap_or_default());
-    for error in lost {
+    let answers = send_all(controlplane.rpc()?, claims).await?;
+    let (results, errors) = split_results(&answers);
+    ensure!(results.len() == 1 && errors.len() == 99, "{} results, {} errors", results.len(), errors.len());
+    let [owner, id] = ["owner", "id"].map(|field| results[0][field].as_str().unwrap_or_default());
+    for error in errors {
         ensure!(error["data"]["kind"] == "host_taken" && error["data"]["field"] == "host", "{error}");
         let text = error.to_string();
         ensure!(!text.contains(owner) && !text.contains(id), "whose it is stays private: {error}");
@@ -88,8 +88,8 @@ async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
     let body = call("routes.create", params).to_string();
     let retry = || signer.post(&controlplane.url(), &body, &SignatureParams::fresh());
     let retries = (0..50).map(|_| (0..20).map(|_| retry()).collect::<Result<_>>()).collect::<Result<_>>()?;
-    let answers = at_once(controlplane.rpc()?, retries).await?;
-    let (made, refused) = sorted(&answers);
+    let answers = send_all(controlplane.rpc()?, retries).await?;
+    let (made, refused) = split_results(&answers);
     ensure!(
         made.len() == 1000 && refused.is_empty(),
         "{} were refused: {:?}",
@@ -126,16 +126,16 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
             )?])
         };
         let updates = (1..=50).map(update).collect::<Result<_>>()?;
-        let answers = at_once(controlplane.rpc()?, updates).await?;
-        let (won, lost) = sorted(&answers);
-        ensure!(won.len() == 1 && lost.len() == 49, "{} won, {} lost", won.len(), lost.len());
-        for error in lost {
+        let answers = send_all(controlplane.rpc()?, updates).await?;
+        let (results, errors) = split_results(&answers);
+        ensure!(results.len() == 1 && errors.len() == 49, "{} results, {} errors", results.len(), errors.len());
+        for error in errors {
             ensure!(error["data"]["kind"] == "stale_version", "{error}");
         }
         let now = signer.call(&mut api, &url, "routes.get", json!({"id": route["id"]})).await?.json()?;
-        ensure!(now["result"] == *won[0], "what the winner was told is what there is: {now}");
-        ensure!(won[0]["version"].as_u64() > route["version"].as_u64(), "{now}");
-        route = won[0].clone();
+        ensure!(now["result"] == *results[0], "what the winner was told is what there is: {now}");
+        ensure!(results[0]["version"].as_u64() > route["version"].as_u64(), "{now}");
+        route = results[0].clone();
     }
     Ok(())
 }
@@ -153,11 +153,11 @@ async fn concurrent_claims_of_one_caller_get_separate_responses(sandbox: &Sandbo
         signer.post(&url, &call("routes.create", claim).to_string(), &SignatureParams::fresh())
     };
     let claims = (0..40).map(|c| (0..5).map(|n| claim(c * 5 + n)).collect::<Result<_>>());
-    let answers = at_once(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
-    let (won, lost) = sorted(&answers);
-    ensure!(won.len() == 100 && lost.len() == 100, "{} won, {} lost", won.len(), lost.len());
-    ensure!(lost.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", lost.first());
-    let versions: BTreeSet<u64> = won.iter().filter_map(|route| route["version"].as_u64()).collect();
+    let answers = send_all(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
+    let (results, errors) = split_results(&answers);
+    ensure!(results.len() == 100 && errors.len() == 100, "{} results, {} errors", results.len(), errors.len());
+    ensure!(errors.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", errors.first());
+    let versions: BTreeSet<u64> = results.iter().filter_map(|route| route["version"].as_u64()).collect();
     ensure!(versions.len() == 100, "each change has a version of its own: {versions:?}");
     let list = signer.call(&mut api, &url, "routes.list", json!({})).await?.json()?;
     let routes = list["result"]["routes"].as_array().context("no routes")?;

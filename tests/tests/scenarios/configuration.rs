@@ -119,7 +119,7 @@ async fn flags_override_variables_which_override_the_file(sandbox: &Sandbox) -> 
 }
 
 /// Starts a controlplane that must exit with an error, and returns its log.
-async fn refuses(sandbox: &Sandbox) -> Result<String> {
+async fn start_refused(sandbox: &Sandbox) -> Result<String> {
     let mut controlplane = Controlplane::start_unready(sandbox, "")?;
     let status = controlplane.process().end(std::time::Duration::from_secs(15)).await?;
     let log = controlplane.process().log()?;
@@ -134,7 +134,7 @@ async fn a_corrupt_database_is_not_touched(sandbox: &Sandbox) -> Result<()> {
         let database = sandbox.path("controlplane").join("gateway.db");
         std::fs::create_dir_all(sandbox.path("controlplane"))?;
         std::fs::write(&database, content.repeat(100))?;
-        let log = refuses(sandbox).await?;
+        let log = start_refused(sandbox).await?;
         ensure!(log.contains("gateway.db"), "it names the file: {log}");
         ensure!(std::fs::read_to_string(&database)? == content.repeat(100), "it must not be rewritten");
     }
@@ -151,7 +151,7 @@ async fn a_database_of_a_newer_build_is_not_touched(sandbox: &Sandbox) -> Result
         // The machine may lack sqlite3; unit tests of the store cover this case too.
         return Ok(());
     }
-    let log = refuses(sandbox).await?;
+    let log = start_refused(sandbox).await?;
     ensure!(log.contains("newer"), "{log}");
     Ok(())
 }
@@ -179,7 +179,7 @@ async fn a_missing_directory_is_reported(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_second_controlplane_is_refused(sandbox: &Sandbox) -> Result<()> {
     let mut first = Controlplane::start(sandbox).await?;
-    let log = refuses(sandbox).await?;
+    let log = start_refused(sandbox).await?;
     ensure!(log.contains("8080") || log.contains("gateway.db") || log.contains("feed.sock"), "{log}");
     first.process().ensure_running()?;
     webgateway_tests::client::Connection::plain(first.rpc()?)

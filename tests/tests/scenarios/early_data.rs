@@ -29,10 +29,10 @@ scenarios![
 const HOST: &str = "app.gw.example";
 const PASSED: &str = "pass.example";
 /// The maximum early data of most servers (OpenSSL, nginx, HAProxy), in bytes.
-const MOST: usize = 16 * 1024;
+const MAX_EARLY_DATA: usize = 16 * 1024;
 
 /// Connects to another server of the same name, in memory, whose tickets allow early data.
-fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Result<()> {
+fn connect_in_memory(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Result<()> {
     let mut elsewhere = ServerConfig::clone(&*authority.issue(&[host])?.server(&["http/1.1"])?);
     elsewhere.max_early_data_size = u32::MAX;
     let mut server = ServerConnection::new(Arc::new(elsewhere))?;
@@ -61,7 +61,7 @@ fn visit(config: &Arc<ClientConfig>, authority: &Authority, host: &str) -> Resul
 
 /// The ways to split early data into writes.
 #[derive(Debug, Clone, Copy)]
-enum Sent {
+enum SendMode {
     /// One write together with the ClientHello.
     WithTheHello,
     /// A write of its own after the ClientHello.
@@ -84,7 +84,7 @@ fn begin(
     config: &Arc<ClientConfig>,
     host: &str,
     count: usize,
-    sent: Sent,
+    sent: SendMode,
 ) -> Result<(TcpStream, ClientConnection, Vec<u8>)> {
     let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(host.to_owned())?)?;
     let mut flight = Vec::new();
@@ -99,12 +99,12 @@ fn begin(
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     match sent {
-        Sent::WithTheHello => stream.write_all(&flight)?,
-        Sent::Behind => {
+        SendMode::WithTheHello => stream.write_all(&flight)?,
+        SendMode::Behind => {
             stream.write_all(&flight[..hello])?;
             stream.write_all(&flight[hello..])?;
         }
-        Sent::InPieces => flight.chunks(700).try_for_each(|piece| stream.write_all(piece))?,
+        SendMode::InPieces => flight.chunks(700).try_for_each(|piece| stream.write_all(piece))?,
     }
     Ok((stream, client, flight))
 }
@@ -112,7 +112,12 @@ fn begin(
 /// Sends early data, and a request in one write with the client's Finished, to a server that rejects early data;
 /// returns
 /// the response, and true if early data was accepted.
-fn ask(address: SocketAddr, config: &Arc<ClientConfig>, count: usize, sent: Sent) -> Result<(String, bool)> {
+fn ask(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    count: usize,
+    sent: SendMode,
+) -> Result<(String, bool)> {
     let (mut stream, mut client, _) = begin(address, config, HOST, count, sent)?;
     while client.is_handshaking() {
         ensure!(client.read_tls(&mut stream)? > 0, "the server ended the handshake");
@@ -134,9 +139,9 @@ async fn is_skipped(
     setup: &StandaloneSetup,
     config: &Arc<ClientConfig>,
     count: usize,
-    sent: Sent,
+    sent: SendMode,
 ) -> Result<()> {
-    visit(config, &setup.authority, HOST)?;
+    connect_in_memory(config, &setup.authority, HOST)?;
     let (config, address) = (Arc::clone(config), setup.gateway.https());
     let (answer, accepted) = spawn_blocking(move || ask(address, &config, count, sent)).await??;
     ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"/after\""), "{answer}");
@@ -158,16 +163,16 @@ async fn early_data_is_skipped_in_records_of_any_size(sandbox: &Sandbox) -> Resu
     let mut wrong = Vec::new();
     // Up to 90 KiB including the overhead of the records.
     for (record, most) in [
-        (Some(32), 2 * MOST),
-        (Some(33), 2 * MOST),
-        (Some(100), 4 * MOST),
-        (Some(1000), 4 * MOST),
-        (Some(9000), 4 * MOST),
-        (None, 4 * MOST),
+        (Some(32), 2 * MAX_EARLY_DATA),
+        (Some(33), 2 * MAX_EARLY_DATA),
+        (Some(100), 4 * MAX_EARLY_DATA),
+        (Some(1000), 4 * MAX_EARLY_DATA),
+        (Some(9000), 4 * MAX_EARLY_DATA),
+        (None, 4 * MAX_EARLY_DATA),
     ] {
         let config = config(setup.authority.root(), record)?;
-        for count in [1, 1000, 5000, MOST, 2 * MOST, most] {
-            for sent in [Sent::WithTheHello, Sent::Behind, Sent::InPieces] {
+        for count in [1, 1000, 5000, MAX_EARLY_DATA, 2 * MAX_EARLY_DATA, most] {
+            for sent in [SendMode::WithTheHello, SendMode::Behind, SendMode::InPieces] {
                 let skipped = is_skipped(&setup, &config, count, sent).await;
                 let what = format!("{count} bytes in records of {record:?}, {sent:?}");
                 wrong.extend(skipped.err().map(|error| format!("{what}: {error:#}")));
@@ -184,7 +189,7 @@ async fn the_end_of_early_data_is_found_at_any_offset(sandbox: &Sandbox) -> Resu
     let mut wrong = Vec::new();
     // The Finished and the request cross the boundary of the TLS library's buffer.
     for count in (17_800..18_500).step_by(10) {
-        let skipped = is_skipped(&setup, &config, count, Sent::Behind).await;
+        let skipped = is_skipped(&setup, &config, count, SendMode::Behind).await;
         wrong.extend(skipped.err().map(|error| format!("{count} bytes: {error:#}")));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -199,29 +204,30 @@ async fn openssl_gets_a_response_after_early_data(sandbox: &Sandbox) -> Result<(
     let issued = setup.authority.issue(&[HOST])?;
     let (chain, key) =
         (sandbox.write("elsewhere.pem", &issued.chain)?, sandbox.write("elsewhere.key", &issued.key)?);
-    let early = sandbox.write("early", &"x".repeat(4 * MOST))?;
+    let early = sandbox.write("early", &"x".repeat(4 * MAX_EARLY_DATA))?;
     let (session, log) = (sandbox.path("session"), sandbox.path("elsewhere.log"));
     let server = format!(
         "s_server -accept 127.0.0.1:8444 -cert {} -key {} -tls1_3 -www -max_early_data {}",
         chain.display(),
         key.display(),
-        4 * MOST
+        4 * MAX_EARLY_DATA
     );
     let _elsewhere = Process::start("openssl", &server.split(' ').collect::<Vec<_>>(), &log)?;
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8444));
     eventually("another server", Duration::from_secs(10), async || Ok(TcpStream::connect(elsewhere)?))
         .await?;
-    let visit = |address: SocketAddr, more: String| {
+    let connect_in_memory = |address: SocketAddr, more: String| {
         let ask = format!("printf 'GET /after HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'");
         let client =
             format!("openssl s_client -connect {address} -servername {HOST} -tls1_3 -ign_eof {more}");
         ["-c".to_owned(), format!("{ask} | {client}")]
     };
     let first =
-        process::run("sh", &visit(elsewhere, format!("-sess_out {}", session.display())), &[]).await?;
+        process::run("sh", &connect_in_memory(elsewhere, format!("-sess_out {}", session.display())), &[])
+            .await?;
     for split in ["", "-split_send_frag 600 -max_send_frag 600", "-max_send_frag 4096"] {
         let more = format!("-sess_in {} -early_data {} {split}", session.display(), early.display());
-        let seen = process::run("sh", &visit(setup.gateway.https(), more), &[]).await?;
+        let seen = process::run("sh", &connect_in_memory(setup.gateway.https(), more), &[]).await?;
         ensure!(seen.stdout.contains("Early data was rejected"), "{first:?} {seen:?}");
         ensure!(
             seen.stdout.contains("HTTP/1.0 200") || seen.stdout.contains("HTTP/1.1 200"),
@@ -237,12 +243,12 @@ async fn early_data_is_forwarded_on_passthrough_routes(sandbox: &Sandbox) -> Res
         file.add_passthrough(PASSED, &[backend.address()]);
     })
     .await?;
-    for (record, count) in [(Some(32), 1), (Some(32), MOST), (None, MOST)] {
+    for (record, count) in [(Some(32), 1), (Some(32), MAX_EARLY_DATA), (None, MAX_EARLY_DATA)] {
         let config = config(setup.authority.root(), record)?;
-        visit(&config, &setup.authority, PASSED)?;
+        connect_in_memory(&config, &setup.authority, PASSED)?;
         let address = setup.gateway.https();
         let echoed = spawn_blocking(move || -> Result<(Vec<u8>, Vec<u8>)> {
-            let (mut stream, _, flight) = begin(address, &config, PASSED, count, Sent::WithTheHello)?;
+            let (mut stream, _, flight) = begin(address, &config, PASSED, count, SendMode::WithTheHello)?;
             let mut echoed = vec![0; flight.len()];
             stream.read_exact(&mut echoed)?;
             Ok((echoed, flight))

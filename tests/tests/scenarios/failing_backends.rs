@@ -38,16 +38,19 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
-const QUICK: &str = "[limits]\nconnect_timeout = \"400ms\"\nresponse_timeout = \"400ms\"";
+const SHORT_TIMEOUTS: &str = "[limits]\nconnect_timeout = \"400ms\"\nresponse_timeout = \"400ms\"";
 
-async fn quick(sandbox: &Sandbox, backends: &[std::net::SocketAddr]) -> Result<StandaloneSetup> {
+async fn with_short_timeouts(
+    sandbox: &Sandbox,
+    backends: &[std::net::SocketAddr],
+) -> Result<StandaloneSetup> {
     let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
         file.add_terminated(HOST, backends);
     };
-    StandaloneSetup::start_with(sandbox, routes, |config| config.more(QUICK)).await
+    StandaloneSetup::start_with(sandbox, routes, |config| config.more(SHORT_TIMEOUTS)).await
 }
 
-async fn spread(setup: &StandaloneSetup, requests: usize) -> Result<BTreeMap<String, usize>> {
+async fn count_by_backend(setup: &StandaloneSetup, requests: usize) -> Result<BTreeMap<String, usize>> {
     let mut connection = setup.client()?.connect(HOST).await?;
     let mut counts = BTreeMap::new();
     for _ in 0..requests {
@@ -57,7 +60,7 @@ async fn spread(setup: &StandaloneSetup, requests: usize) -> Result<BTreeMap<Str
     Ok(counts)
 }
 
-async fn three() -> Result<[Backend; 3]> {
+async fn three_backends() -> Result<[Backend; 3]> {
     Ok([
         Backend::http(overlay(1, 8080)).await?,
         Backend::http(overlay(2, 8080)).await?,
@@ -66,22 +69,22 @@ async fn three() -> Result<[Backend; 3]> {
 }
 
 async fn round_robin_uses_each_backend_in_turn(sandbox: &Sandbox) -> Result<()> {
-    let backends = three().await?;
-    let setup = quick(sandbox, &backends.each_ref().map(Backend::address)).await?;
-    let counts = spread(&setup, 30).await?;
+    let backends = three_backends().await?;
+    let setup = with_short_timeouts(sandbox, &backends.each_ref().map(Backend::address)).await?;
+    let counts = count_by_backend(&setup, 30).await?;
     ensure!(counts.values().all(|&n| n == 10), "{counts:?}");
     Ok(())
 }
 
 async fn random_uses_every_backend(sandbox: &Sandbox) -> Result<()> {
-    let backends = three().await?;
-    let mut setup = quick(sandbox, &[backends[0].address()]).await?;
+    let backends = three_backends().await?;
+    let mut setup = with_short_timeouts(sandbox, &[backends[0].address()]).await?;
     let addresses = backends.each_ref().map(Backend::address);
     setup.change(|file| {
         file.set_backends(HOST, &addresses).set_balance(HOST, "random");
     })?;
     webgateway_tests::wait::eventually("all three are used", Duration::from_secs(20), async || {
-        let counts = spread(&setup, 30).await?;
+        let counts = count_by_backend(&setup, 30).await?;
         ensure!(counts.len() == 3, "{counts:?}");
         Ok(())
     })
@@ -90,7 +93,7 @@ async fn random_uses_every_backend(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_dead_backend_is_skipped(sandbox: &Sandbox) -> Result<()> {
     let alive = Backend::http(overlay(2, 8080)).await?;
-    let setup = quick(sandbox, &[overlay(1, 8080), alive.address()]).await?;
+    let setup = with_short_timeouts(sandbox, &[overlay(1, 8080), alive.address()]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         for _ in 0..20 {
@@ -104,7 +107,7 @@ async fn a_dead_backend_is_skipped(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn fails_with(setup: &StandaloneSetup, status: u16, word: &str) -> Result<()> {
+async fn expect_error(setup: &StandaloneSetup, status: u16, word: &str) -> Result<()> {
     for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/").await?.expect(status)?;
         let says = reply.header("proxy-status").to_owned();
@@ -118,36 +121,36 @@ async fn fails_with(setup: &StandaloneSetup, status: u16, word: &str) -> Result<
 }
 
 async fn refused_connections_give_502(sandbox: &Sandbox) -> Result<()> {
-    let setup = quick(sandbox, &[overlay(1, 8080), overlay(2, 8080)]).await?;
-    fails_with(&setup, 502, "connection_refused").await
+    let setup = with_short_timeouts(sandbox, &[overlay(1, 8080), overlay(2, 8080)]).await?;
+    expect_error(&setup, 502, "connection_refused").await
 }
 
 async fn a_connect_timeout_gives_504(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
-    let setup = quick(sandbox, &[hole.address()]).await?;
+    let setup = with_short_timeouts(sandbox, &[hole.address()]).await?;
     let begun = Instant::now();
-    fails_with(&setup, 504, "connection_timeout").await?;
+    expect_error(&setup, 504, "connection_timeout").await?;
     ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     Ok(())
 }
 
 async fn a_response_timeout_gives_504(sandbox: &Sandbox) -> Result<()> {
     let silent = Backend::raw(overlay(1, 8080), RawBehaviour::Silence).await?;
-    let setup = quick(sandbox, &[silent.address()]).await?;
-    fails_with(&setup, 504, "http_response_timeout").await
+    let setup = with_short_timeouts(sandbox, &[silent.address()]).await?;
+    expect_error(&setup, 504, "http_response_timeout").await
 }
 
 async fn a_garbage_response_gives_502(sandbox: &Sandbox) -> Result<()> {
     let garbage =
         Backend::raw(overlay(1, 8080), RawBehaviour::Respond(b"\x00\x01 this is no HTTP\r\n\r\n".to_vec()))
             .await?;
-    let setup = quick(sandbox, &[garbage.address()]).await?;
-    fails_with(&setup, 502, "http_protocol_error").await
+    let setup = with_short_timeouts(sandbox, &[garbage.address()]).await?;
+    expect_error(&setup, 502, "http_protocol_error").await
 }
 
 async fn a_close_without_a_response_gives_502(sandbox: &Sandbox) -> Result<()> {
     let closing = Backend::raw(overlay(1, 8080), RawBehaviour::Close).await?;
-    let setup = quick(sandbox, &[closing.address()]).await?;
+    let setup = with_short_timeouts(sandbox, &[closing.address()]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/").await?.expect(502)?;
         ensure!(reply.header("proxy-status").contains("error="), "{reply:?}");
@@ -159,7 +162,7 @@ async fn a_truncated_response_is_reported_to_the_client(sandbox: &Sandbox) -> Re
     let backend = Backend::http(overlay(1, 8080)).await?;
     let raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".to_vec();
     let resetting = Backend::raw(overlay(2, 8080), RawBehaviour::RespondAndReset(raw)).await?;
-    let mut setup = quick(sandbox, &[backend.address()]).await?;
+    let mut setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let reply = client.get(HOST, "/break").await;
         ensure!(reply.is_err(), "half a body came as a whole: {reply:?}");
@@ -179,7 +182,7 @@ async fn a_truncated_response_is_reported_to_the_client(sandbox: &Sandbox) -> Re
 }
 
 async fn a_recovered_backend_is_used(sandbox: &Sandbox) -> Result<()> {
-    let setup = quick(sandbox, &[overlay(1, 8080)]).await?;
+    let setup = with_short_timeouts(sandbox, &[overlay(1, 8080)]).await?;
     let client = setup.client()?;
     client.get(HOST, "/").await?.expect(502)?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
@@ -193,7 +196,7 @@ async fn a_recovered_backend_is_used(sandbox: &Sandbox) -> Result<()> {
 async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
     let first = Backend::raw(overlay(1, 8080), RawBehaviour::Close).await?;
     let second = Backend::raw(overlay(2, 8080), RawBehaviour::Close).await?;
-    let setup = quick(sandbox, &[first.address(), second.address()]).await?;
+    let setup = with_short_timeouts(sandbox, &[first.address(), second.address()]).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     let post = connection.request(Method::POST, HOST, "/pay").body(Full::from("once"))?;
     connection.send(post).await?.expect(502)?;
@@ -205,7 +208,7 @@ async fn closed_idle_connections_cause_no_error(sandbox: &Sandbox) -> Result<()>
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
     // The backend announces keep-alive and closes after each response.
     let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(answer)).await?;
-    let setup = quick(sandbox, &[backend.address()]).await?;
+    let setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     for _ in 0..50 {
         ensure!(connection.get(HOST, "/").await?.expect(200)?.text() == "ok");
@@ -216,7 +219,7 @@ async fn closed_idle_connections_cause_no_error(sandbox: &Sandbox) -> Result<()>
 async fn the_dataplane_refuses_addresses_outside_the_overlay(sandbox: &Sandbox) -> Result<()> {
     let inside = Backend::http(overlay(1, 8080)).await?;
     let outside = Backend::http("127.0.0.1:8081".parse()?).await?;
-    let mut setup = quick(sandbox, &[inside.address()]).await?;
+    let mut setup = with_short_timeouts(sandbox, &[inside.address()]).await?;
     setup.change(|file| {
         file.add_terminated("local.gw.example", &[outside.address()]);
     })?;
@@ -253,7 +256,7 @@ async fn only_idempotent_requests_are_retried(sandbox: &Sandbox) -> Result<()> {
         let what = format!("{method} {body:?}");
         // Each connection breaks at its second request.
         let backend = Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer.clone(), 1)).await?;
-        let setup = quick(sandbox, &[backend.address()]).await?;
+        let setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
         let mut connection = setup.client()?.connect(HOST).await?;
         connection.get(HOST, "/").await?.expect(200)?;
         let request = connection.request(method, HOST, "/again").body(Full::from(body))?;
@@ -312,7 +315,7 @@ async fn unsolicited_bytes_on_an_idle_connection_are_no_response(sandbox: &Sandb
     ]) {
         let raw = RawBehaviour::RespondTimes([ANSWER, beyond].concat().into_bytes(), u64::MAX);
         let backend = Backend::raw(overlay(n, 8080), raw).await?;
-        let setup = quick(sandbox, &[backend.address()]).await?;
+        let setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
         let mut connection = setup.client()?.connect(HOST).await?;
         for method in [Method::GET, Method::POST, Method::GET, Method::POST] {
             let request = connection.request(method, HOST, "/").body(Full::from(""))?;
@@ -326,9 +329,9 @@ async fn unsolicited_bytes_on_an_idle_connection_are_no_response(sandbox: &Sandb
 /// Tests requests over pooled connections, a WebSocket and a passthrough connection.
 async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -> Result<()> {
     const PASSED: &str = "pass.example";
-    const SOON: Duration = Duration::from_secs(8);
+    const TIMEOUT: Duration = Duration::from_secs(8);
     // Each has its own address, which is removed while the connection is idle.
-    let [get, post, socket] = three().await?;
+    let [get, post, socket] = three_backends().await?;
     let tls = Authority::new()?;
     let server = tls.issue(&[PASSED])?.server(&["http/1.1"])?;
     let passed = Backend::https(overlay(4, 8443), server).await?;
@@ -348,7 +351,7 @@ async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -
         let request = connection.request(method, host, "/").body(Full::from(""))?;
         let reply = connection.send(request).await?;
         ensure!([502, 504].contains(&reply.status.as_u16()), "{host}: {reply:?}");
-        ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < TIMEOUT, "{host}: {:?}", begun.elapsed());
     }
     for (n, host, client) in
         [(3, "ws.gw.example", setup.client()?), (4, PASSED, Client::new(setup.gateway.https(), tls.root())?)]
@@ -358,13 +361,13 @@ async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -
         remove_address(n)?;
         let begun = Instant::now();
         ensure!(websocket.echo("after").await.is_err(), "{host}: it is gone");
-        ensure!(begun.elapsed() < SOON, "{host}: {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < TIMEOUT, "{host}: {:?}", begun.elapsed());
     }
     Ok(())
 }
 
 async fn log_lines_name_the_connection_and_request(sandbox: &Sandbox) -> Result<()> {
-    let mut setup = quick(sandbox, &[overlay(1, 8080)]).await?;
+    let mut setup = with_short_timeouts(sandbox, &[overlay(1, 8080)]).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         let mut connection = client.connect(HOST).await?;
         connection.get(HOST, "/").await?.expect(502)?;

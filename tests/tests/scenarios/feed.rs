@@ -85,7 +85,7 @@ impl FeedSetup {
         let all =
             [vec![begin(Kind::Full)], base_resources(&self.base)?.to_vec(), messages, vec![end(version)]];
         node.send(all.concat()).await?;
-        ensure!(node.answer().await? == (Vec::new(), version));
+        ensure!(node.wait_for_ack().await? == (Vec::new(), version));
         Ok(())
     }
 
@@ -105,7 +105,7 @@ async fn a_batch_is_applied_atomically(sandbox: &Sandbox) -> Result<()> {
     ensure!(setup.gateway.ready().await.is_err(), "it is not ready before the end of the batch");
     ensure!(setup.client()?.tls(HOST).await.is_err(), "nothing is served before the end of the batch");
     node.send([end(7)]).await?;
-    ensure!(node.answer().await? == (Vec::new(), 7));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 7));
     setup.client()?.get(HOST, "/").await?.expect(200)?;
     setup.gateway.ready().await
 }
@@ -126,7 +126,7 @@ async fn invalid_resources_are_rejected_by_name(sandbox: &Sandbox) -> Result<()>
         end(1),
     ])
     .await?;
-    let (rejects, version) = node.answer().await?;
+    let (rejects, version) = node.wait_for_ack().await?;
     let mut named: Vec<_> = rejects.iter().map(|reject| reject.resource.clone()).collect();
     named.sort_unstable();
     let mut expected =
@@ -146,7 +146,7 @@ async fn the_last_valid_version_of_a_route_stays(sandbox: &Sandbox) -> Result<()
     let id = Uuid::now_v7();
     setup.sync(&mut node, vec![route(id, HOST, backend.address())]).await?;
     node.send([begin(Kind::Delta), route(id, HOST, "[2001:db8::1]:80".parse()?), end(2)]).await?;
-    let (rejects, version) = node.answer().await?;
+    let (rejects, version) = node.wait_for_ack().await?;
     ensure!(
         version == 2 && rejects.len() == 1 && rejects[0].resource == format!("route/{id}"),
         "{rejects:?}"
@@ -166,7 +166,7 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
     let fresh = with_required_option("teleport", route(unknown, "fresh.gw.example", new.address()));
     let plain = route(Uuid::now_v7(), "plain.gw.example", new.address());
     node.send([begin(Kind::Delta), changed.clone(), fresh.clone(), plain.clone(), end(2)]).await?;
-    let (rejects, acked) = node.answer().await?;
+    let (rejects, acked) = node.wait_for_ack().await?;
     let named: Vec<&str> = rejects.iter().map(|reject| reject.resource.as_str()).collect();
     ensure!((named, acked) == (vec![&*name(known), &*name(unknown)], 2), "{rejects:?}");
     ensure!(rejects.iter().all(|reject| reject.reason.contains("`teleport`")), "{rejects:?}");
@@ -183,7 +183,7 @@ async fn a_route_with_an_unknown_option_is_rejected_by_name(sandbox: &Sandbox) -
     let all =
         [vec![begin(Kind::Full)], base_resources(&setup.base)?.to_vec(), vec![changed, fresh, plain, end(3)]];
     node.send(all.concat()).await?;
-    ensure!(node.answer().await?.0.len() == 2);
+    ensure!(node.wait_for_ack().await?.0.len() == 2);
     serves(3).await
 }
 
@@ -199,7 +199,7 @@ async fn a_full_sync_removes_unlisted_resources(sandbox: &Sandbox) -> Result<()>
     node.send([begin(Kind::Full)]).await?;
     node.send(base_resources(&setup.base)?).await?;
     node.send([route(stays, "stays.gw.example", backend.address()), end(2)]).await?;
-    node.answer().await?;
+    node.wait_for_ack().await?;
     setup.client()?.get(HOST, "/").await?.expect(503)?;
     setup.client()?.get("stays.gw.example", "/").await?.expect(200)?;
     Ok(())
@@ -218,7 +218,7 @@ async fn a_reconnecting_node_sends_its_position(sandbox: &Sandbox) -> Result<()>
     // A version with a rejected resource does not count as held.
     let bad = route(Uuid::now_v7(), "bad.gw.example", "127.0.0.1:80".parse()?);
     node.send([begin(Kind::Delta), bad, end(2)]).await?;
-    ensure!(node.answer().await?.0.len() == 1);
+    ensure!(node.wait_for_ack().await?.0.len() == 1);
     drop(node);
     let node = setup.server.next_subscription().await?;
     let held = node.hello.held.clone().context("it holds something")?;
@@ -238,7 +238,7 @@ async fn an_incomplete_batch_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     setup.client()?.get("half.gw.example", "/").await?.expect(503)?;
     node.send([begin(Kind::Delta), route(Uuid::now_v7(), "next.gw.example", backend.address()), end(2)])
         .await?;
-    ensure!(node.answer().await? == (Vec::new(), 2));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 2));
     setup.client()?.get("next.gw.example", "/").await?.expect(200)?;
     setup.client()?.get("half.gw.example", "/").await?.expect(503)?;
     Ok(())
@@ -251,7 +251,7 @@ async fn unknown_kinds_of_resources_are_skipped(sandbox: &Sandbox) -> Result<()>
     let future = put("weather/sunny", None);
     setup.sync(&mut node, vec![future.clone(), route(Uuid::now_v7(), HOST, backend.address())]).await?;
     node.send([begin(Kind::Delta), future, end(2)]).await?;
-    ensure!(node.answer().await? == (Vec::new(), 2));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 2));
     setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
@@ -264,7 +264,7 @@ async fn a_suspension_closes_at_once(sandbox: &Sandbox) -> Result<()> {
     let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
     node.send([begin(Kind::Delta), remove(id, true), end(2)]).await?;
-    node.answer().await?;
+    node.wait_for_ack().await?;
     // The default drain is 30 s.
     tokio::time::timeout(Duration::from_secs(5), socket.closed()).await.context("it stays open")??;
     eventually("the backend's side is closed too", Duration::from_secs(5), async || {

@@ -90,11 +90,11 @@ async fn a_suspended_user_does_not_come_back(sandbox: &Sandbox) -> Result<()> {
     let routes = ids.iter().enumerate().map(|(n, id)| route(*id, &host(n), backend.address()));
     let all = [vec![begin(Kind::Full)], base_resources(&base)?.to_vec(), routes.collect(), vec![end(1)]];
     node.send(all.concat()).await?;
-    ensure!(node.answer().await? == (Vec::new(), 1));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 1));
     for (n, id) in ids.iter().enumerate() {
         let version = n as u64 + 2;
         node.send([begin(Kind::Delta), remove(*id, true), end(version)]).await?;
-        ensure!(node.answer().await? == (Vec::new(), version));
+        ensure!(node.wait_for_ack().await? == (Vec::new(), version));
         gateway.process().kill()?;
         drop((node, server));
         fs::remove_file(sandbox.path("feed.sock"))?;

@@ -29,8 +29,8 @@ scenarios![
 ];
 
 /// The time within which a dead link is detected: both sides check periodically for 15 s of silence.
-const NOTICED: Duration = Duration::from_secs(18);
-const SOON: Duration = Duration::from_secs(10);
+const DETECTION_TIMEOUT: Duration = Duration::from_secs(18);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const HOST: &str = "hello.gw.example";
 
 /// A controlplane and three nodes, each connected through a link of its own.
@@ -58,7 +58,7 @@ impl MultiNodeSetup {
         let setup =
             Self { controlplane, alice, admin, nodes, _backend: Backend::http(overlay(1, 8080)).await? };
         setup.alice.create_route("-s hello -b [400::1]:8080").await?;
-        try_join_all((0..3).map(|node| setup.wait_until_served(node, HOST, SOON))).await?;
+        try_join_all((0..3).map(|node| setup.wait_until_served(node, HOST, TIMEOUT))).await?;
         Ok(setup)
     }
 
@@ -102,12 +102,12 @@ async fn a_link_cut_in_either_direction_is_detected_and_recovers(sandbox: &Sandb
     let cut = Instant::now();
     let nodes_notice = try_join_all((0..3).map(|node| {
         let setup = &setup;
-        eventually("a node notices", NOTICED, async move || {
+        eventually("a node notices", DETECTION_TIMEOUT, async move || {
             ensure!(!setup.has_feed(node).await?, "node {} counts its feed as connected", node + 1);
             Ok(())
         })
     }));
-    let controlplane_notices = eventually("the controlplane notices", NOTICED, async || {
+    let controlplane_notices = eventually("the controlplane notices", DETECTION_TIMEOUT, async || {
         let connected = setup.connected().await?;
         ensure!(connected.is_empty(), "{connected:?}");
         Ok(())
@@ -128,7 +128,7 @@ async fn a_link_cut_in_either_direction_is_detected_and_recovers(sandbox: &Sandb
     }
     let healed = Duration::from_secs(25);
     try_join_all((0..3).map(|node| setup.wait_until_served(node, "second.gw.example", healed))).await?;
-    eventually("all are back", SOON, async || {
+    eventually("all are back", TIMEOUT, async || {
         ensure!(setup.connected().await?.len() == 3);
         Ok(())
     })
@@ -143,8 +143,8 @@ async fn a_stalled_node_delays_no_other_and_catches_up(sandbox: &Sandbox) -> Res
     for n in 0..20 {
         setup.alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
     }
-    try_join_all((0..2).map(|node| setup.wait_until_served(node, "r19.gw.example", SOON))).await?;
-    eventually("the controlplane notices", NOTICED, async || {
+    try_join_all((0..2).map(|node| setup.wait_until_served(node, "r19.gw.example", TIMEOUT))).await?;
+    eventually("the controlplane notices", DETECTION_TIMEOUT, async || {
         let connected = setup.connected().await?;
         ensure!(connected == ["node1", "node2"], "{connected:?}");
         Ok(())
@@ -192,7 +192,7 @@ async fn a_node_killed_during_a_large_batch_syncs_again(sandbox: &Sandbox) -> Re
     node.send(base_resources(&base)?).await?;
     node.send(routes).await?;
     node.send([end(1)]).await?;
-    ensure!(node.answer().await? == (Vec::new(), 1));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 1));
     for n in [0, 2500, 4999] {
         gateway.client()?.get(&format!("r{n}.gw.example"), "/").await?.expect(200)?;
     }

@@ -41,8 +41,8 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "
 pub(crate) type Frames = Vec<Frame<Bytes>>;
 type Body = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
-/// Starts a gateway with one route to a recording backend.
-pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(StandaloneSetup, Recorder)> {
+/// Starts a gateway with one route to a with_recorder backend.
+pub(crate) async fn with_recorder(sandbox: &Sandbox) -> Result<(StandaloneSetup, Recorder)> {
     let backend = Recorder::start(overlay(1, 8080)).await?;
     let setup = StandaloneSetup::start(sandbox, |file| {
         file.add_terminated(HOST, &[backend.address()]);
@@ -52,7 +52,7 @@ pub(crate) async fn recording(sandbox: &Sandbox) -> Result<(StandaloneSetup, Rec
 }
 
 /// Sends bytes over TLS and returns everything received until the connection ends.
-pub(crate) async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
+pub(crate) async fn send_raw(setup: &StandaloneSetup, request: &str) -> Result<String> {
     let mut stream = setup.client()?.tls(HOST).await?;
     // The gateway may cut the connection before everything is sent.
     drop(stream.write_all(request.as_bytes()).await);
@@ -116,14 +116,14 @@ const BODIES: [(&str, &str, &str); 8] = [
 ];
 
 async fn every_method_arrives_with_its_body_over_h1(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut wrong = Vec::new();
     for method in METHODS {
         for (kind, tail, body) in BODIES {
             let target = format!("/{method}/{kind}");
             let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
-            let heard = answer(&setup, &format!("{head}{tail}")).await?;
-            ensure!(heard.starts_with("HTTP/1.1 200"), "{target}: {heard}");
+            let response = send_raw(&setup, &format!("{head}{tail}")).await?;
+            ensure!(response.starts_with("HTTP/1.1 200"), "{target}: {response}");
             wrong.extend(arrived(&backend, method, &target, body).err().map(|error| error.to_string()));
         }
     }
@@ -139,33 +139,36 @@ async fn every_challenge_arrives_with_its_body_at_port_80(sandbox: &Sandbox) -> 
     let path = "/.well-known/acme-challenge";
     let ask = async |method: &str, target: &str, tail: &str| {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{tail}");
-        let heard = exchange(setup.gateway.http(), head.as_bytes()).await?;
-        anyhow::Ok(String::from_utf8_lossy(&heard).into_owned())
+        let response = exchange(setup.gateway.http(), head.as_bytes()).await?;
+        anyhow::Ok(String::from_utf8_lossy(&response).into_owned())
     };
     for method in ["GET", "HEAD"] {
         for (kind, tail, body) in BODIES {
             let target = format!("{path}/{method}-{kind}");
-            let heard = ask(method, &target, tail).await?;
-            ensure!(heard.starts_with("HTTP/1.1 200"), "{target}: {heard}");
+            let response = ask(method, &target, tail).await?;
+            ensure!(response.starts_with("HTTP/1.1 200"), "{target}: {response}");
             arrived(&backend, method, &target, body)?;
         }
     }
     let target = format!("{path}/both");
     let chunked = "5\r\nhello\r\n0\r\n\r\n";
     let fields = "Content-Length: 2\r\nTransfer-Encoding: chunked";
-    backend.answer(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
-    let heard = ask("GET", &target, "\r\n").await?;
-    ensure!(heard.ends_with(&format!("\r\n\r\n{chunked}")), "{heard}");
+    backend.respond(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
+    let response = ask("GET", &target, "\r\n").await?;
+    ensure!(response.ends_with(&format!("\r\n\r\n{chunked}")), "{response}");
     let target = format!("{path}/gzip");
     let fields = "Transfer-Encoding: gzip, chunked";
-    backend.answer(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
-    let heard = ask("GET", &target, "\r\n").await?;
-    ensure!(heard.starts_with("HTTP/1.1 502") && heard.contains("http_response_transfer_coding"), "{heard}");
+    backend.respond(&target, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{chunked}"));
+    let response = ask("GET", &target, "\r\n").await?;
+    ensure!(
+        response.starts_with("HTTP/1.1 502") && response.contains("http_response_transfer_coding"),
+        "{response}"
+    );
     Ok(())
 }
 
 async fn every_method_arrives_with_its_body_over_h2(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut h2 = H2::connect(&setup).await?;
     let mut plain = setup.client()?.h2().connect(HOST).await?;
     let mut wrong = Vec::new();
@@ -196,7 +199,7 @@ async fn every_method_arrives_with_its_body_over_h2(sandbox: &Sandbox) -> Result
 }
 
 async fn equal_content_lengths_over_h2_are_merged(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     for method in ["GET", "POST"] {
         for (n, (first, second, passes)) in
             [("5", "5", true), ("5", "6", false), ("6", "5", false), ("5", "x", false), ("5", "+5", false)]
@@ -240,14 +243,14 @@ const TRAILERS: [&str; 10] = [
 ];
 
 async fn request_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let announced = TRAILERS.join(", ");
     let lines: String = TRAILERS.iter().map(|name| format!("{name}: 1\r\n")).collect();
     let head = format!("POST /h1 HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close, TE\r\n");
     let chunked =
         format!("Trailer: {announced}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{lines}\r\n");
-    let heard = answer(&setup, &format!("{head}{chunked}")).await?;
-    ensure!(heard.starts_with("HTTP/1.1 200"), "{heard}");
+    let response = send_raw(&setup, &format!("{head}{chunked}")).await?;
+    ensure!(response.starts_with("HTTP/1.1 200"), "{response}");
     let mut h2 = H2::connect(&setup).await?;
     let mut trailers = HeaderMap::new();
     for name in TRAILERS.iter().filter(|name| !matches!(**name, "connection" | "transfer-encoding" | "host"))
@@ -273,7 +276,7 @@ async fn request_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<
         ensure!(connection.split(',').any(|named| named.trim() == "te"), "{request:?}");
     }
     // A body with only a removed trailer arrives complete.
-    let heard = answer(
+    let response = send_raw(
         &setup,
         &format!(
             "POST /alone HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nTrailer: X-Forwarded-For\r\n\
@@ -281,14 +284,14 @@ async fn request_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<
         ),
     )
     .await?;
-    ensure!(heard.starts_with("HTTP/1.1 200"), "{heard}");
+    ensure!(response.starts_with("HTTP/1.1 200"), "{response}");
     let request = backend.only("/alone")?;
     ensure!(request.trailers == "\r\n" && request.values("trailer").is_empty(), "{request:?}");
     Ok(())
 }
 
 async fn equivalent_authorities_are_equal(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let cases = [
         (HOST.to_owned(), HOST.to_owned(), 200),
         (format!("{HOST}:443"), HOST.to_owned(), 200),
@@ -312,9 +315,9 @@ async fn equivalent_authorities_are_equal(sandbox: &Sandbox) -> Result<()> {
         }
         let head =
             format!("GET https://{authority}/h1/{n} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let heard = answer(&setup, &head).await?;
-        if !heard.starts_with(&format!("HTTP/1.1 {expected}")) {
-            wrong.push(format!("absolute form of {authority} beside {host}: {heard}"));
+        let response = send_raw(&setup, &head).await?;
+        if !response.starts_with(&format!("HTTP/1.1 {expected}")) {
+            wrong.push(format!("absolute form of {authority} beside {host}: {response}"));
         }
         ensure!(expected == 200 || backend.requests(&format!("/h1/{n}")).is_empty(), "{authority}, {host}");
     }
@@ -323,9 +326,9 @@ async fn equivalent_authorities_are_equal(sandbox: &Sandbox) -> Result<()> {
         [(format!("{HOST}:80"), 308), (HOST.to_owned(), 308), (format!("{HOST}:443"), 400)]
     {
         let head = format!("GET http://{HOST}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let heard = String::from_utf8(exchange(setup.gateway.http(), head.as_bytes()).await?)?;
-        if !heard.starts_with(&format!("HTTP/1.1 {expected}")) {
-            wrong.push(format!("port 80, {host}: {heard}"));
+        let response = String::from_utf8(exchange(setup.gateway.http(), head.as_bytes()).await?)?;
+        if !response.starts_with(&format!("HTTP/1.1 {expected}")) {
+            wrong.push(format!("port 80, {host}: {response}"));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -340,12 +343,12 @@ fn upgrade(target: &str, protocol: &str) -> String {
 }
 
 async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     for (n, protocol) in ["h2c", "TLS/1.2", "invented", "xwebsocket", "websocket2", ""].iter().enumerate() {
         let target = format!("/{n}");
         let follow = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
-        let heard = answer(&setup, &format!("{}{follow}", upgrade(&target, protocol))).await?;
-        ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{protocol}: {heard}");
+        let response = send_raw(&setup, &format!("{}{follow}", upgrade(&target, protocol))).await?;
+        ensure!(response.matches("HTTP/1.1 200").count() == 2, "{protocol}: {response}");
         let request = backend.only(&target)?;
         for name in ["upgrade", "http2-settings"] {
             ensure!(request.values(name).is_empty(), "{protocol}: {request:?}");
@@ -353,33 +356,36 @@ async fn only_websockets_are_upgraded(sandbox: &Sandbox) -> Result<()> {
     }
     // A backend cannot switch protocols if the upgrade was not forwarded.
     for protocol in ["h2c", "websocket"] {
-        backend.answer(
+        backend.respond(
             "/unasked",
             format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"),
         );
-        let heard =
-            answer(&setup, &upgrade("/unasked", "h2c").replace("Upgrade, ", "close, Upgrade, ")).await?;
-        ensure!(heard.starts_with("HTTP/1.1 502") && heard.contains("http_upgrade_failed"), "{heard}");
+        let response =
+            send_raw(&setup, &upgrade("/unasked", "h2c").replace("Upgrade, ", "close, Upgrade, ")).await?;
+        ensure!(
+            response.starts_with("HTTP/1.1 502") && response.contains("http_upgrade_failed"),
+            "{response}"
+        );
     }
     Ok(())
 }
 
 async fn upgrade_protocol_names_are_case_insensitive(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     for asked in ["websocket", "WebSocket", "h2c, WebSocket", "WEBSOCKET , h2c"] {
         for agreed in ["websocket", "WebSocket", "WEBSOCKET"] {
             let head = format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: {agreed}\r\n\r\n");
-            backend.answer("/ws", format!("{head}x-connection: close"));
-            let heard = answer(&setup, &upgrade("/ws", asked)).await?;
-            ensure!(heard.starts_with("HTTP/1.1 101"), "{asked}, {agreed}: {heard}");
-            ensure!(heard.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n"), "{heard}");
+            backend.respond("/ws", format!("{head}x-connection: close"));
+            let response = send_raw(&setup, &upgrade("/ws", asked)).await?;
+            ensure!(response.starts_with("HTTP/1.1 101"), "{asked}, {agreed}: {response}");
+            ensure!(response.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n"), "{response}");
         }
     }
     for request in backend.requests("/ws") {
         ensure!(request.values("upgrade") == ["websocket"], "{request:?}");
     }
     for agreed in ["Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n", "", "Upgrade: xwebsocket\r\n"] {
-        backend.answer("/other", format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\n{agreed}\r\n"));
+        backend.respond("/other", format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\n{agreed}\r\n"));
         let mut connection = setup.client()?.connect(HOST).await?;
         let request = connection.request(http::Method::GET, HOST, "/other");
         let request = request.header("connection", "upgrade").header("upgrade", "websocket");

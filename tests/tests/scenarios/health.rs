@@ -30,9 +30,9 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
-const SOON: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-async fn checked(
+async fn with_health_check(
     sandbox: &Sandbox,
     backends: &[std::net::SocketAddr],
     check: serde_json::Value,
@@ -44,8 +44,8 @@ async fn checked(
     StandaloneSetup::start_with(sandbox, routes, |config| config.more(quick)).await
 }
 
-async fn are_out(gateway: &Gateway, count: u64) -> Result<()> {
-    eventually(&format!("{count} backends are out"), SOON, async || {
+async fn wait_for_unhealthy(gateway: &Gateway, count: u64) -> Result<()> {
+    eventually(&format!("{count} backends are out"), TIMEOUT, async || {
         let metrics = gateway.metrics().await?;
         let line = metrics.lines().find(|line| line.starts_with("webgateway_backends_down "));
         ensure!(line == Some(&*format!("webgateway_backends_down {count}")), "{line:?}");
@@ -57,10 +57,10 @@ async fn are_out(gateway: &Gateway, count: u64) -> Result<()> {
 async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()> {
     let (one, two) = (Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(2, 8080)).await?);
     let check = json!({"interval": 1, "rise": 2, "fall": 2});
-    let mut setup = checked(sandbox, &[one.address(), two.address()], check).await?;
+    let mut setup = with_health_check(sandbox, &[one.address(), two.address()], check).await?;
     drop(one);
     // There are no requests: the health checks alone detect it.
-    are_out(&setup.gateway, 1).await?;
+    wait_for_unhealthy(&setup.gateway, 1).await?;
     let before = two.connections();
     let mut client = setup.client()?.connect(HOST).await?;
     for _ in 0..20 {
@@ -69,7 +69,7 @@ async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()
     ensure!(two.requests() == 20 && two.connections() > before);
     ensure!(!setup.gateway.metrics().await?.contains("webgateway_retries_total 1"), "it was not even tried");
     let one = Backend::http(overlay(1, 8080)).await?;
-    are_out(&setup.gateway, 0).await?;
+    wait_for_unhealthy(&setup.gateway, 0).await?;
     ensure!(one.connections() >= 2, "it had to rise");
     for _ in 0..20 {
         client.get(HOST, "/").await?.expect(200)?;
@@ -84,8 +84,8 @@ async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()
 async fn all_backends_are_used_if_all_are_unhealthy(sandbox: &Sandbox) -> Result<()> {
     // With an interval of one hour no check can mark them healthy again.
     let check = json!({"interval": 1, "rise": 10, "fall": 1});
-    let setup = checked(sandbox, &[overlay(1, 8080), overlay(2, 8080)], check).await?;
-    are_out(&setup.gateway, 2).await?;
+    let setup = with_health_check(sandbox, &[overlay(1, 8080), overlay(2, 8080)], check).await?;
+    wait_for_unhealthy(&setup.gateway, 2).await?;
     setup.client()?.get(HOST, "/").await?.expect(502)?;
     let _one = Backend::http(overlay(1, 8080)).await?;
     let begun = Instant::now();
@@ -101,8 +101,8 @@ async fn a_500_response_to_a_check_makes_a_backend_unhealthy(sandbox: &Sandbox) 
         Backend::http(overlay(2, 8080)).await?,
     );
     let check = json!({"path": "/healthz", "interval": 1, "rise": 1, "fall": 2});
-    let mut setup = checked(sandbox, &[ill.address(), well.address()], check).await?;
-    are_out(&setup.gateway, 1).await?;
+    let mut setup = with_health_check(sandbox, &[ill.address(), well.address()], check).await?;
+    wait_for_unhealthy(&setup.gateway, 1).await?;
     let mut client = setup.client()?.connect(HOST).await?;
     for _ in 0..20 {
         client.get(HOST, "/").await?.expect(200)?;
@@ -115,15 +115,15 @@ async fn a_500_response_to_a_check_makes_a_backend_unhealthy(sandbox: &Sandbox) 
 async fn a_large_response_head_is_healthy(sandbox: &Sandbox) -> Result<()> {
     let backend = Recorder::start(overlay(1, 8080)).await?;
     let cookies: String = (0..150).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(200))).collect();
-    backend.answer("/healthz", format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
+    backend.respond("/healthz", format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
     let check = json!({"path": "/healthz", "interval": 1, "rise": 1, "fall": 1});
-    let setup = checked(sandbox, &[backend.address()], check).await?;
-    eventually("it was checked", SOON, async || {
+    let setup = with_health_check(sandbox, &[backend.address()], check).await?;
+    eventually("it was checked", TIMEOUT, async || {
         ensure!(backend.requests("/healthz").len() >= 3);
         Ok(())
     })
     .await?;
-    are_out(&setup.gateway, 0).await
+    wait_for_unhealthy(&setup.gateway, 0).await
 }
 
 async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()> {
@@ -145,7 +145,7 @@ async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()>
     };
     let first = slow(4).await?;
     ensure!(first <= 1, "{first} clients waited");
-    are_out(&setup.gateway, 1).await?;
+    wait_for_unhealthy(&setup.gateway, 1).await?;
     // This holds on each worker and while the checks go on.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
@@ -157,19 +157,19 @@ async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()>
 async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let check = json!({"path": "/healthz", "interval": 1});
-    let mut setup = checked(sandbox, &[backend.address()], check.clone()).await?;
+    let mut setup = with_health_check(sandbox, &[backend.address()], check.clone()).await?;
     setup.change(|file| {
         for host in (0..50).map(|n| format!("app{n}.gw.example")) {
             file.add_terminated(&host, &[backend.address()]).set_health_check(&host, check.clone());
         }
     })?;
-    eventually("it is asked", SOON, async || {
+    eventually("it is asked", TIMEOUT, async || {
         ensure!(backend.requests() >= 2);
         Ok(())
     })
     .await?;
     let (before, begun) = (backend.requests(), Instant::now());
-    eventually("it is asked again", SOON, async || {
+    eventually("it is asked again", TIMEOUT, async || {
         ensure!(backend.requests() >= before + 3);
         Ok(())
     })
@@ -181,7 +181,7 @@ async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Re
             file.remove_route(&format!("app{n}.gw.example"));
         }
     })?;
-    eventually("it is left alone", SOON, async || {
+    eventually("it is left alone", TIMEOUT, async || {
         let before = backend.requests();
         tokio::time::sleep(Duration::from_millis(2500)).await;
         ensure!(backend.requests() == before);
@@ -219,7 +219,7 @@ async fn a_route_is_explained_by_every_node(sandbox: &Sandbox) -> Result<()> {
     ensure!(people.stdout.contains("node2") && people.stdout.contains("[400::1]:8080 ok"), "{people:?}");
 
     let _too = Backend::http(overlay(2, 8080)).await?;
-    eventually("all is well", SOON, async || {
+    eventually("all is well", TIMEOUT, async || {
         let people = setup.alice.gwctl(["routes", "explain", HOST]).await?;
         ensure!(people.stdout.ends_with("No problem found.\n"), "{people:?}");
         Ok(())
@@ -247,7 +247,7 @@ async fn a_host_without_a_route_is_explained(sandbox: &Sandbox) -> Result<()> {
         );
     }
     setup.gateway.process().kill()?;
-    eventually("it says that there is no node", SOON, async || {
+    eventually("it says that there is no node", TIMEOUT, async || {
         let explained = setup.alice.json(["routes", "explain", HOST]).await?;
         ensure!(
             explained["problem"]["message"].as_str().is_some_and(|m| m.contains("no dataplane")),

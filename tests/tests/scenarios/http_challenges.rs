@@ -95,7 +95,7 @@ async fn a_challenge_ends_with_its_route(sandbox: &Sandbox) -> Result<()> {
     let mut response = connection.open(request).await?;
     response.body_mut().frame().await.context("no first chunk")??;
     node.send([begin(Kind::Delta), remove(id, true), end(2)]).await?;
-    ensure!(node.answer().await? == (Vec::new(), 2));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 2));
     let rest = timeout(Duration::from_secs(5), response.into_body().collect()).await;
     ensure!(rest.context("the response goes on")?.is_err(), "it must not look complete");
     Ok(())

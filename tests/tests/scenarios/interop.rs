@@ -17,7 +17,7 @@ scenarios![
     the_document_is_valid_openrpc,
 ];
 
-const EVERY_WAY: &[&str] = &[
+const COMPONENT_SETS: &[&str] = &[
     "@method,@target-uri,content-digest",
     "content-digest,@path,@authority,@method",
     "@authority,content-type,@path,content-digest,@method,@query",
@@ -28,7 +28,7 @@ const EVERY_WAY: &[&str] = &[
 const RSA: [&str; 2] = ["rsa-pss-sha512", "rsa-v1_5-sha256"];
 
 /// A third-party client: a program and its first arguments.
-struct Foreign {
+struct ThirdPartyClient {
     program: PathBuf,
     args: Vec<String>,
 }
@@ -49,7 +49,7 @@ fn installed(path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-impl Foreign {
+impl ThirdPartyClient {
     /// Returns the client, or `None` if it is not installed.
     fn python() -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/client.py");
@@ -88,9 +88,9 @@ fn keys(sandbox: &Sandbox, controlplane: &Controlplane) -> Result<Vec<Key>> {
 }
 
 /// For each key and each set of components, lists routes and creates one.
-async fn understood(
+async fn expect_accepted(
     sandbox: &Sandbox,
-    foreign: Option<Foreign>,
+    foreign: Option<ThirdPartyClient>,
     algorithms: &[&str],
     ways: &[&str],
 ) -> Result<()> {
@@ -117,23 +117,29 @@ async fn understood(
 }
 
 async fn python_http_message_signatures(sandbox: &Sandbox) -> Result<()> {
-    understood(sandbox, Foreign::python(), &["ed25519", RSA[0], RSA[1]], EVERY_WAY).await
+    expect_accepted(sandbox, ThirdPartyClient::python(), &["ed25519", RSA[0], RSA[1]], COMPONENT_SETS).await
 }
 
 /// RSA-PSS is excluded: the library uses the longest salt instead of 64 bytes, contrary to RFC 9421 §3.3.1.
 async fn npm_http_message_signatures(sandbox: &Sandbox) -> Result<()> {
-    understood(sandbox, Foreign::node("http-message-signatures"), &["ed25519", RSA[1]], EVERY_WAY).await
+    expect_accepted(
+        sandbox,
+        ThirdPartyClient::node("http-message-signatures"),
+        &["ed25519", RSA[1]],
+        COMPONENT_SETS,
+    )
+    .await
 }
 
 /// `@request-target` is excluded: the library cannot derive it from a `Request`.
 async fn npm_http_message_sig(sandbox: &Sandbox) -> Result<()> {
     let ways: Vec<&str> =
-        EVERY_WAY.iter().copied().filter(|covered| !covered.contains("@request-target")).collect();
-    understood(sandbox, Foreign::node("http-message-sig"), &["ed25519", RSA[0]], &ways).await
+        COMPONENT_SETS.iter().copied().filter(|covered| !covered.contains("@request-target")).collect();
+    expect_accepted(sandbox, ThirdPartyClient::node("http-message-sig"), &["ed25519", RSA[0]], &ways).await
 }
 
 async fn an_incomplete_signature_is_refused_with_the_reason(sandbox: &Sandbox) -> Result<()> {
-    let Some(foreign) = Foreign::node("http-message-signatures") else { return Ok(()) };
+    let Some(foreign) = ThirdPartyClient::node("http-message-signatures") else { return Ok(()) };
     let controlplane = Controlplane::start(sandbox).await?;
     let keys = keys(sandbox, &controlplane)?;
     let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "routes.list" });

@@ -21,7 +21,7 @@ scenarios![no_request_uses_a_connection_that_the_backend_is_closing];
 const HOST: &str = "app.gw.example";
 const ROUND_TRIP: Duration = Duration::from_millis(150);
 const IDLE: Duration = Duration::from_secs(2);
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 2\r\n\r\nok";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 2\r\n\r\nok";
 
 /// Responds to requests on one connection until none arrives for [`IDLE`].
 async fn serve(stream: TcpStream) -> Result<()> {
@@ -42,7 +42,7 @@ async fn serve(stream: TcpStream) -> Result<()> {
             }
         }
         stream.read_exact(&mut vec![0; length]).await?;
-        stream.write_all(ANSWER).await?;
+        stream.write_all(RESPONSE).await?;
     }
 }
 

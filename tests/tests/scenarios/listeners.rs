@@ -78,16 +78,16 @@ async fn an_unavailable_address_is_named(sandbox: &Sandbox) -> Result<()> {
         ("admin_listen", ControlplaneConfig { top: "admin_listen = \"[::1]:9181\"".to_owned(), ..default() }),
     ] {
         let mut controlplane = Controlplane::start_unready_on(sandbox, &controlplane_config)?;
-        says(controlplane.process(), key).await?;
+        expect_listen_error(controlplane.process(), key).await?;
     }
     let controlplane = Controlplane::start(sandbox).await?;
     let config = controlplane.gateway_config().await?;
     let dns = config.clone().more("[dns]\nlisten = [\"[::1]:5353\"]");
-    says(Gateway::start_unready(sandbox, &dns)?.process(), "[dns] listen").await
+    expect_listen_error(Gateway::start_unready(sandbox, &dns)?.process(), "[dns] listen").await
 }
 
 /// Waits for the process to exit because of its listen address; its log must name the key, the address and a hint.
-async fn says(process: &mut Process, key: &str) -> Result<()> {
+async fn expect_listen_error(process: &mut Process, key: &str) -> Result<()> {
     let status = process.end(Duration::from_secs(20)).await?;
     let logged = process.log()?;
     let last = logged.lines().last().unwrap_or_default();

@@ -38,24 +38,24 @@ async fn a_log_without_a_reader_does_not_stop_the_processes(sandbox: &Sandbox) -
     let readers = logs.pipes()?;
     let setup = start(sandbox).await?;
     drop(readers);
-    goes_on(setup, true).await
+    expect_normal_operation(setup, true).await
 }
 
 async fn a_stalled_log_reader_delays_nothing(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     let _readers = logs.pipes()?;
-    goes_on(start(sandbox).await?, false).await
+    expect_normal_operation(start(sandbox).await?, false).await
 }
 
 async fn a_full_disk_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
     let logs = Logs::new(sandbox);
     logs.0.iter().try_for_each(|log| symlink("/dev/full", log))?;
-    goes_on(start(sandbox).await?, true).await
+    expect_normal_operation(start(sandbox).await?, true).await
 }
 
 /// Starts the processes with stderr closed (`2>&-`).
 async fn a_closed_stderr_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
-    goes_on(start_with_shell(sandbox, ["exec 2>&-"; 2]).await?, false).await
+    expect_normal_operation(start_with_shell(sandbox, ["exec 2>&-"; 2]).await?, false).await
 }
 
 async fn a_log_that_never_had_a_reader_does_not_stop_the_processes(sandbox: &Sandbox) -> Result<()> {
@@ -65,7 +65,7 @@ async fn a_log_that_never_had_a_reader_does_not_stop_the_processes(sandbox: &San
         format!("mkfifo '{pipe}'; : <'{pipe}' &\nexec 2>'{pipe}'\nwait")
     };
     let [controlplane, gateway] = ["controlplane.pipe", "dataplane.pipe"].map(without_reader);
-    goes_on(start_with_shell(sandbox, [&controlplane, &gateway]).await?, true).await
+    expect_normal_operation(start_with_shell(sandbox, [&controlplane, &gateway]).await?, true).await
 }
 
 /// Runs `gwctl … | head -0` with more output than a pipe holds.
@@ -121,7 +121,7 @@ async fn start_with_shell(sandbox: &Sandbox, [controlplane, gateway]: [&str; 2])
 }
 
 /// Fails unless changes, the feed, requests, readiness and shutdown work as usual.
-async fn goes_on(mut setup: FullSetup, lost: bool) -> Result<()> {
+async fn expect_normal_operation(mut setup: FullSetup, lost: bool) -> Result<()> {
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.alice.create_route(&format!("-f {HOST} -b [400::1]:8080")).await?;
     setup.wait_for_status(HOST, 200).await?;

@@ -26,8 +26,8 @@ scenarios![
     a_chain_of_gateways_is_allowed
 ];
 
-const ROUND: &str = "round.example";
-const WITHIN: Duration = Duration::from_secs(20);
+const LOOP_HOST: &str = "round.example";
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn accepted(gateway: &Gateway) -> Result<u64> {
     let metrics = gateway.metrics().await?;
@@ -98,7 +98,7 @@ async fn a_listener_of_the_controlplane_is_refused_as_a_backend(sandbox: &Sandbo
         for command in
             [format!("create -f back.example -b {address}"), format!("update --route {id} -b {address}")]
         {
-            eventually(what, WITHIN, async || {
+            eventually(what, TIMEOUT, async || {
                 let refused = alice.gwctl(format!("routes {command}").split_whitespace()).await?;
                 let says = refused.stderr.contains("is a listener of this gateway itself");
                 ensure!(refused.code != Some(0) && says, "{what}: {command}: {refused:?}");
@@ -130,7 +130,7 @@ async fn a_route_that_became_a_loop_says_why_it_is_not_served(sandbox: &Sandbox)
     let controlplane = Controlplane::start_on(sandbox, &controlplane_config("[::]:7443")).await?;
     for (n, backend) in BACKENDS.iter().enumerate() {
         let host = format!("h{n}.gw.example");
-        eventually("the node is told", WITHIN, async || {
+        eventually("the node is told", TIMEOUT, async || {
             let reply = gateway.client()?.get(&host, "/metrics").await?.expect(508)?;
             ensure!(reply.header("proxy-status").contains("proxy_loop_detected"), "{backend}: {reply:?}");
             Ok(())
@@ -158,7 +158,7 @@ async fn the_loopback_of_a_remote_node_is_separate(sandbox: &Sandbox) -> Result<
         let _feed = Backend::http(overlay(1, 7443)).await?;
         for (host, status) in [("loopback.gw.example", 200), ("overlay.gw.example", 508)] {
             let client = gateway.client()?;
-            eventually(host, WITHIN, async || client.get(host, "/").await?.expect(status)).await?;
+            eventually(host, TIMEOUT, async || client.get(host, "/").await?.expect(status)).await?;
         }
         Ok(())
     };
@@ -185,7 +185,7 @@ async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authori
     let mut gateways = Vec::new();
     for (number, next) in [(1, format!("127.0.0.2:{HTTPS}").parse()?), (2, second)] {
         let mut file = FeedFile::new(&sandbox.path(&format!("feed{number}.json")), &base);
-        file.allow_prefix("127.0.0.0/8").add_passthrough(ROUND, &[next]);
+        file.allow_prefix("127.0.0.0/8").add_passthrough(LOOP_HOST, &[next]);
         let config = GatewayConfig::from_file(file.write()?, authority.root()).workers(2).number(number);
         gateways.push(Gateway::start(sandbox, &config).await?);
     }
@@ -196,9 +196,9 @@ async fn two(sandbox: &Sandbox, second: std::net::SocketAddr) -> Result<(Authori
 async fn two_gateways_that_route_to_each_other_are_a_loop(sandbox: &Sandbox) -> Result<()> {
     let (authority, gateways) = two(sandbox, format!("127.0.0.1:{HTTPS}").parse()?).await?;
     for gateway in &gateways {
-        ensure!(Client::new(gateway.https(), authority.root())?.tls(ROUND).await.is_err());
+        ensure!(Client::new(gateway.https(), authority.root())?.tls(LOOP_HOST).await.is_err());
         let mut plain = Connection::plain(gateway.http()).await?;
-        plain.get(ROUND, "/.well-known/acme-challenge/token").await?.expect(508)?;
+        plain.get(LOOP_HOST, "/.well-known/acme-challenge/token").await?.expect(508)?;
     }
     for gateway in &gateways {
         let count = accepted(gateway).await?;
@@ -209,13 +209,13 @@ async fn two_gateways_that_route_to_each_other_are_a_loop(sandbox: &Sandbox) -> 
 
 async fn a_chain_of_gateways_is_allowed(sandbox: &Sandbox) -> Result<()> {
     let tls = Authority::new()?;
-    let backend = Backend::https(overlay(1, 8443), tls.issue(&[ROUND])?.server(&["http/1.1"])?).await?;
+    let backend = Backend::https(overlay(1, 8443), tls.issue(&[LOOP_HOST])?.server(&["http/1.1"])?).await?;
     let (_, [first, _second]) = two(sandbox, backend.address()).await?;
     let client = Client::new(first.https(), tls.root())?;
     let mut open = Vec::new();
     for _ in 0..40 {
-        let mut connection = client.connect(ROUND).await?;
-        connection.get(ROUND, "/").await?.expect(200)?;
+        let mut connection = client.connect(LOOP_HOST).await?;
+        connection.get(LOOP_HOST, "/").await?.expect(200)?;
         open.push(connection);
     }
     ensure!(backend.open() == 40);

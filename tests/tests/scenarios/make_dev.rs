@@ -15,7 +15,7 @@ use webgateway_tests::wait::eventually;
 scenarios![the_commands_of_make_dev_work, the_commands_of_make_dev_work_with_a_ca];
 
 /// The timeout of the whole demo, including certificates.
-const TOUR: Duration = Duration::from_secs(60);
+const DEMO_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The timeout of a request.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -72,10 +72,10 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
     symlink(built.parent().context("a folder")?, sandbox.path("target/debug"))?;
     let script =
         format!("cd '{}' && exec target/debug/webgateway-dev {}", sandbox.dir().display(), flags.join(" "));
-    let mut tour = Process::start("sh", &["-c", &script], &sandbox.path("tour.log"))?;
-    let printed = eventually("the tour is over", TOUR, async || {
-        tour.ensure_running()?;
-        let printed = tour.log()?;
+    let mut demo = Process::start("sh", &["-c", &script], &sandbox.path("demo.log"))?;
+    let printed = eventually("the demo is over", DEMO_TIMEOUT, async || {
+        demo.ensure_running()?;
+        let printed = demo.log()?;
         ensure!(printed.contains("Ctrl-C ends it."), "{printed}");
         Ok(printed)
     })
@@ -106,8 +106,8 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
     if flags.is_empty() {
         run_document_commands(sandbox).await?;
     }
-    tour.signal(Signal::SIGTERM)?;
-    ensure!(tour.end(TOUR).await?.success(), "{}", tour.log()?);
+    demo.signal(Signal::SIGTERM)?;
+    ensure!(demo.end(DEMO_TIMEOUT).await?.success(), "{}", demo.log()?);
     serve(sandbox, &servers).await
 }
 
@@ -137,7 +137,7 @@ async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
         let script = format!("cd '{}' && exec {server}", sandbox.dir().display());
         running.push(Process::start("sh", &["-c", &script], &sandbox.path("server.log"))?);
     }
-    eventually("both are ready", TOUR, async || {
+    eventually("both are ready", DEMO_TIMEOUT, async || {
         running.iter_mut().try_for_each(Process::ensure_running)?;
         run(sandbox, "curl -sSf http://127.0.0.1:9180/readyz http://127.0.0.1:9181/readyz").await
     })

@@ -65,7 +65,7 @@ impl<'a> ApiSetup<'a> {
     }
 
     /// Validates `value` against the schema at `pointer` of the document; returns the error, if any.
-    fn fits(&self, pointer: &str, value: &Value) -> Result<Option<String>> {
+    fn validate(&self, pointer: &str, value: &Value) -> Result<Option<String>> {
         let mut schemas = Schemas::new();
         let schema = self.compiler.borrow_mut().compile(&format!("urn:openrpc#{pointer}"), &mut schemas);
         let schema = schema.map_err(|error| anyhow::anyhow!("{pointer}: {error:#}"))?;
@@ -98,7 +98,7 @@ impl<'a> ApiSetup<'a> {
     }
 
     /// Replaces values of an example's params that depend on the current state.
-    async fn timely(&self, method: &str, mut params: Params) -> Result<Params> {
+    async fn with_current_values(&self, method: &str, mut params: Params) -> Result<Params> {
         if params.contains_key("expected_version") {
             let this = Params::from_iter([("id".to_owned(), params["id"].clone())]);
             let route = self.call("routes.get", this).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -125,7 +125,7 @@ impl<'a> ApiSetup<'a> {
     }
 
     /// Fails unless the call is refused as invalid params and names `field`.
-    async fn refuses(&self, method: &str, params: Params, field: &str) -> Result<()> {
+    async fn expect_refused(&self, method: &str, params: Params, field: &str) -> Result<()> {
         let shown = Value::from(params.clone());
         let Err(error) = self.call(method, params).await? else {
             anyhow::bail!("{method} takes {shown}");
@@ -142,16 +142,16 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + u
 }
 
 /// Returns the params of an example by name.
-fn named(example: &Value) -> Params {
+fn params_by_name(example: &Value) -> Params {
     let param = |param: &Value| Some((param["name"].as_str()?.to_owned(), param["value"].clone()));
     list(example, "params").filter_map(param).collect()
 }
 
 /// Returns the params of a valid call, including the param `name` if an example has it.
-fn good(method: &Value, name: &str) -> Params {
-    let has = |example: &&Value| named(example).contains_key(name);
+fn valid_params(method: &Value, name: &str) -> Params {
+    let has = |example: &&Value| params_by_name(example).contains_key(name);
     let example = list(method, "examples").find(has).or_else(|| list(method, "examples").next());
-    example.map(named).unwrap_or_default()
+    example.map(params_by_name).unwrap_or_default()
 }
 
 async fn every_example_response_matches_its_schema(sandbox: &Sandbox) -> Result<()> {
@@ -164,18 +164,18 @@ async fn every_example_response_matches_its_schema(sandbox: &Sandbox) -> Result<
         ensure!(list(method, "examples").next().is_some(), "{name} has no example");
         for (number, example) in list(method, "examples").enumerate() {
             let shown = &example["result"]["value"];
-            let misfit = setup.fits(&format!("/methods/{at}/result/schema"), shown)?;
+            let misfit = setup.validate(&format!("/methods/{at}/result/schema"), shown)?;
             ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
             for (place, param) in list(method, "params").enumerate() {
-                let value = named(example).remove(param["name"].as_str().unwrap_or_default());
+                let value = params_by_name(example).remove(param["name"].as_str().unwrap_or_default());
                 let pointer = format!("/methods/{at}/params/{place}/schema");
-                let misfit = value.map(|value| setup.fits(&pointer, &value)).transpose()?.flatten();
+                let misfit = value.map(|value| setup.validate(&pointer, &value)).transpose()?.flatten();
                 ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
             }
-            let params = setup.timely(name, named(example)).await?;
+            let params = setup.with_current_values(name, params_by_name(example)).await?;
             let answer = setup.call(name, params).await?;
             let result = answer.map_err(|error| anyhow::anyhow!("{name}, example {number}: {error}"))?;
-            let misfit = setup.fits(&format!("/methods/{at}/result/schema"), &result)?;
+            let misfit = setup.validate(&format!("/methods/{at}/result/schema"), &result)?;
             ensure!(misfit.is_none(), "{name}, example {number}: {result} {misfit:?}");
             if let Some(token) = result["token"].as_str() {
                 setup.join(token).await?;
@@ -197,10 +197,10 @@ async fn every_invalid_param_is_refused_by_name(sandbox: &Sandbox) -> Result<()>
             let field = param["name"].as_str().context("a param without a name")?;
             let before = refused;
             for wrong in &anything {
-                if setup.fits(&format!("/methods/{at}/params/{place}/schema"), wrong)?.is_some() {
-                    let mut params = good(method, field);
+                if setup.validate(&format!("/methods/{at}/params/{place}/schema"), wrong)?.is_some() {
+                    let mut params = valid_params(method, field);
                     params.insert(field.to_owned(), wrong.clone());
-                    setup.refuses(name, params, field).await?;
+                    setup.expect_refused(name, params, field).await?;
                     refused += 1;
                 }
             }
@@ -217,9 +217,9 @@ async fn every_missing_required_param_is_refused(sandbox: &Sandbox) -> Result<()
     for (_, method, name) in setup.methods() {
         for param in list(method, "params").filter(|param| param["required"] == true) {
             let field = param["name"].as_str().context("a param without a name")?;
-            let mut params = good(method, field);
+            let mut params = valid_params(method, field);
             ensure!(params.remove(field).is_some(), "{name}: no example has `{field}`");
-            setup.refuses(name, params, field).await?;
+            setup.expect_refused(name, params, field).await?;
             asked += 1;
         }
     }
@@ -231,9 +231,9 @@ async fn undocumented_methods_and_params_are_refused(sandbox: &Sandbox) -> Resul
     let setup = ApiSetup::start(sandbox).await?;
     for (_, method, name) in setup.methods() {
         for field in ["hots", "__proto__", "jsonrpc"] {
-            let mut params = good(method, "");
+            let mut params = valid_params(method, "");
             params.insert(field.to_owned(), json!(1));
-            setup.refuses(name, params, field).await?;
+            setup.expect_refused(name, params, field).await?;
         }
     }
     for unknown in

@@ -16,22 +16,22 @@ scenarios![
 /// Pebble's address, as in its URLs.
 const CA: &str = "localhost:14000";
 
-async fn certified_with(sandbox: &Sandbox, environment: Vec<(&'static str, String)>) -> Result<()> {
+async fn start_with_environment(sandbox: &Sandbox, environment: Vec<(&'static str, String)>) -> Result<()> {
     let setup = AcmeSetup::with(sandbox, AcmeOptions { environment, ..AcmeOptions::default() }).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await.map(drop)
 }
 
 async fn a_certificate_is_ordered_through_the_proxy(sandbox: &Sandbox) -> Result<()> {
-    comes_through(sandbox, "HTTPS_PROXY").await
+    expect_ordered_through_proxy(sandbox, "HTTPS_PROXY").await
 }
 
 async fn the_proxy_variable_may_be_lower_case(sandbox: &Sandbox) -> Result<()> {
-    comes_through(sandbox, "https_proxy").await
+    expect_ordered_through_proxy(sandbox, "https_proxy").await
 }
 
-async fn comes_through(sandbox: &Sandbox, variable: &'static str) -> Result<()> {
+async fn expect_ordered_through_proxy(sandbox: &Sandbox, variable: &'static str) -> Result<()> {
     let proxy = ConnectProxy::start().await?;
-    certified_with(sandbox, vec![(variable, proxy.url())]).await?;
+    start_with_environment(sandbox, vec![(variable, proxy.url())]).await?;
     let asked = proxy.asked();
     ensure!(!asked.is_empty() && asked.iter().all(|target| target == CA), "{asked:?}");
     Ok(())
@@ -39,7 +39,8 @@ async fn comes_through(sandbox: &Sandbox, variable: &'static str) -> Result<()> 
 
 async fn no_proxy_is_respected(sandbox: &Sandbox) -> Result<()> {
     let proxy = ConnectProxy::start().await?;
-    certified_with(sandbox, vec![("HTTPS_PROXY", proxy.url()), ("no_proxy", "localhost".to_owned())]).await?;
+    start_with_environment(sandbox, vec![("HTTPS_PROXY", proxy.url()), ("no_proxy", "localhost".to_owned())])
+        .await?;
     ensure!(proxy.asked().is_empty(), "{:?}", proxy.asked());
     Ok(())
 }

@@ -99,7 +99,7 @@ async fn routes_are_listed_and_returned(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
-async fn answered_by(setup: &FullSetup, host: &str, address: SocketAddr) -> Result<()> {
+async fn wait_until_served_by(setup: &FullSetup, host: &str, address: SocketAddr) -> Result<()> {
     let client = setup.client()?;
     webgateway_tests::wait::eventually(
         "it is answered there",
@@ -118,11 +118,11 @@ async fn a_route_is_changed(sandbox: &Sandbox) -> Result<()> {
     let one = Backend::http(overlay(1, 8080)).await?;
     let two = Backend::http(overlay(2, 8080)).await?;
     let id = setup.alice.create_route("-s hello -b [400::1]:8080").await?;
-    answered_by(&setup, "hello.gw.example", one.address()).await?;
+    wait_until_served_by(&setup, "hello.gw.example", one.address()).await?;
     let changed =
         setup.alice.json(["routes", "update", "-r", &id, "-b", "[400::2]:8080", "-m", "random"]).await?;
     ensure!(changed["id"] == id.as_str() && changed["balance"] == "random", "{changed}");
-    answered_by(&setup, "hello.gw.example", two.address()).await
+    wait_until_served_by(&setup, "hello.gw.example", two.address()).await
 }
 
 async fn a_backend_gets_the_host_of_its_route_options(sandbox: &Sandbox) -> Result<()> {
@@ -158,9 +158,9 @@ async fn a_route_changes_its_mode_and_host(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let id = setup.alice.create_route("-f pass.example.org -t -b [400::1]:8080").await?;
     setup.alice.json(["routes", "update", "-r", &id, "-t=false"]).await?;
-    answered_by(&setup, "pass.example.org", backend.address()).await?;
+    wait_until_served_by(&setup, "pass.example.org", backend.address()).await?;
     setup.alice.json(["routes", "update", "-r", &id, "-s", "moved"]).await?;
-    answered_by(&setup, "moved.gw.example", backend.address()).await?;
+    wait_until_served_by(&setup, "moved.gw.example", backend.address()).await?;
     ensure!(setup.client()?.get("pass.example.org", "/").await.is_err(), "the old host is gone");
     Ok(())
 }

@@ -9,7 +9,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 use crate::setup::standalone::StandaloneSetup;
-use crate::stress::figure;
+use crate::stress::env_number;
 
 scenarios![curl_downloads_at_any_rate];
 
@@ -29,7 +29,7 @@ async fn curl_downloads_at_any_rate(sandbox: &Sandbox) -> Result<()> {
     .await?;
     let root = sandbox.write("root.pem", setup.authority.root())?;
     let root = root.to_str().context("a path that is text")?;
-    let seconds = figure("WEBGATEWAY_SCENARIO_READ_SECONDS", 5);
+    let seconds = env_number("WEBGATEWAY_SCENARIO_READ_SECONDS", 5);
     let mut readers = JoinSet::new();
     for protocol in ["--http1.1", "--http2"] {
         for kibibytes in [32, 64, 128, 256, 512] {

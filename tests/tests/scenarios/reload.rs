@@ -44,8 +44,8 @@ async fn sighup_reloads_quotas_and_names_the_other_keys(sandbox: &Sandbox) -> Re
     )?;
     edit(sandbox, "dataplane.toml", &[("debug", "info"), ("workers = 1", "workers = 2")])?;
     let changed = ["changed=\"log_level, quotas.routes\"", "keys=\"dns.listen\""];
-    hang_up(setup.controlplane.process(), &changed).await?;
-    hang_up(setup.gateway.process(), &["changed=\"log_level\"", "keys=\"workers\""]).await?;
+    reload(setup.controlplane.process(), &changed).await?;
+    reload(setup.gateway.process(), &["changed=\"log_level\"", "keys=\"workers\""]).await?;
     let refused =
         setup.alice.gwctl(["routes", "create", "-f", "b.gw.example", "-b", "[400::1]:8080"]).await?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("1 of 1 routes"), "{refused:?}");
@@ -65,12 +65,12 @@ async fn new_limits_apply_to_new_connections(sandbox: &Sandbox) -> Result<()> {
     setup.wait_for_status(FIRST, 200).await?;
     let mut old = setup.client()?.connect(FIRST).await?;
     old.get(FIRST, "/old").await?.expect(200)?;
-    ensure!(!accesses(setup.gateway.process(), "/old")?, "there is an access log");
+    ensure!(!has_access(setup.gateway.process(), "/old")?, "there is an access log");
     let limits = "[limits]\nheader_timeout = \"700ms\"\nconnections = 40\n[feed]";
     let access = "log_level = \"debug\"\naccess_log = true";
     edit(sandbox, "dataplane.toml", &[("[feed]", limits), ("log_level = \"debug\"", access)])?;
     let changed = ["changed=\"access_log, limits.connections, limits.header_timeout\""];
-    hang_up(setup.gateway.process(), &changed).await?;
+    reload(setup.gateway.process(), &changed).await?;
     eventually("a new connection is closed when it is idle for long", LIMIT, async || {
         let mut new = setup.client()?.connect(FIRST).await?;
         new.get(FIRST, "/new").await?.expect(200)?;
@@ -79,7 +79,7 @@ async fn new_limits_apply_to_new_connections(sandbox: &Sandbox) -> Result<()> {
     .await?;
     old.get(FIRST, "/still").await?.expect(200)?;
     let process = setup.gateway.process();
-    ensure!(accesses(process, "/new")? && !accesses(process, "/still")?, "the log is of new connections");
+    ensure!(has_access(process, "/new")? && !has_access(process, "/still")?, "the log is of new connections");
     // Connections above the new limit wait.
     let mut open = Vec::new();
     for _ in 0..45 {
@@ -114,12 +114,12 @@ async fn the_key_store_can_be_replaced(sandbox: &Sandbox) -> Result<()> {
         &[(&path(&keys), &path(&missing)), ("[certificates]", "[quotas]\nroutes = 0\n[certificates]")],
     )?;
     let said = ["the configuration cannot be used, the one before stays", "pub_key_store.path"];
-    hang_up(setup.controlplane.process(), &said).await?;
+    reload(setup.controlplane.process(), &said).await?;
     setup.alice.json(["routes", "list"]).await?;
     setup.alice.create_route(&format!("-f {FIRST} -b [400::1]:8080")).await?;
     edit(sandbox, "controlplane.toml", &[(&path(&missing), &path(other.to_str().unwrap_or_default()))])?;
     let changed = ["changed=\"pub_key_store.path, quotas.routes\""];
-    hang_up(setup.controlplane.process(), &changed).await?;
+    reload(setup.controlplane.process(), &changed).await?;
     bob.json(["routes", "list"]).await?;
     let refused = setup.alice.gwctl(["routes", "list"]).await?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("alice.pub"), "{refused:?}");
@@ -133,15 +133,15 @@ async fn an_invalid_configuration_changes_nothing(sandbox: &Sandbox) -> Result<(
         sandbox.write(file, &format!("{text}\n{bad}\n"))?;
     }
     let said = ["the configuration cannot be used, the one before stays"];
-    hang_up(setup.controlplane.process(), &said).await?;
-    hang_up(setup.gateway.process(), &said).await?;
+    reload(setup.controlplane.process(), &said).await?;
+    reload(setup.gateway.process(), &said).await?;
     setup.gateway.ready().await?;
     setup.alice.json(["routes", "list"]).await?;
     Ok(())
 }
 
 /// Returns true if the access log has a request for this path.
-fn accesses(process: &mut Process, path: &str) -> Result<bool> {
+fn has_access(process: &mut Process, path: &str) -> Result<bool> {
     Ok(process.log()?.lines().any(|line| line.contains("access") && line.contains(path)))
 }
 
@@ -155,7 +155,7 @@ fn edit(sandbox: &Sandbox, file: &str, changes: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Sends SIGHUP and waits for these texts in the log.
-async fn hang_up(process: &mut Process, said: &[&str]) -> Result<()> {
+async fn reload(process: &mut Process, said: &[&str]) -> Result<()> {
     process.signal(Signal::SIGHUP)?;
     eventually("it reloads", LIMIT, async || {
         process.ensure_running()?;

@@ -33,7 +33,7 @@ scenarios![
 ];
 
 const REMOTE: &str = "127.0.0.1:7443";
-const WITHIN: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A controlplane that accepts remote nodes, and its users.
 struct RemoteSetup<'a> {
@@ -62,7 +62,7 @@ impl<'a> RemoteSetup<'a> {
         self.sandbox.path(&format!("state-{name}"))
     }
 
-    async fn invite(&self, name: &str) -> Result<String> {
+    async fn create_token(&self, name: &str) -> Result<String> {
         let invitation = self.admin.json(["nodes", "invite", name]).await?;
         Ok(invitation["token"].as_str().context("no token")?.to_owned())
     }
@@ -73,8 +73,8 @@ impl<'a> RemoteSetup<'a> {
         process::run("webgateway-dataplane", &args, &[]).await
     }
 
-    async fn joined(&self, name: &str) -> Result<()> {
-        let output = self.join(&self.invite(name).await?, name).await?;
+    async fn join_with_new_token(&self, name: &str) -> Result<()> {
+        let output = self.join(&self.create_token(name).await?, name).await?;
         ensure!(output.code == Some(0), "{output:?}");
         Ok(())
     }
@@ -85,7 +85,7 @@ impl<'a> RemoteSetup<'a> {
     }
 
     async fn node(&self, number: u8) -> Result<Gateway> {
-        self.joined(&format!("node{number}")).await?;
+        self.join_with_new_token(&format!("node{number}")).await?;
         Gateway::start(self.sandbox, &self.gateway_config(number, &[&format!("https://{REMOTE}")])).await
     }
 
@@ -95,8 +95,8 @@ impl<'a> RemoteSetup<'a> {
         nodes.iter().find(|node| node["node"] == name).cloned().with_context(|| format!("no {name}: {list}"))
     }
 
-    async fn until_listed(&self, name: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually("the node is listed so", WITHIN, async || {
+    async fn wait_until_listed(&self, name: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually("the node is listed so", TIMEOUT, async || {
             let node = self.listed(name).await?;
             ensure!(is(&node), "{node}");
             Ok(node)
@@ -106,13 +106,13 @@ impl<'a> RemoteSetup<'a> {
 
     async fn serves(&self, gateway: &Gateway, host: &str) -> Result<()> {
         let client = gateway.client()?;
-        eventually("the node serves it", WITHIN, async || client.get(host, "/").await?.expect(200)).await?;
+        eventually("the node serves it", TIMEOUT, async || client.get(host, "/").await?.expect(200)).await?;
         Ok(())
     }
 }
 
-async fn says(gateway: &mut Gateway, words: &str) -> Result<()> {
-    eventually(words, WITHIN, async || {
+async fn wait_for_log(gateway: &mut Gateway, words: &str) -> Result<()> {
+    eventually(words, TIMEOUT, async || {
         let log = gateway.process().log()?;
         ensure!(log.contains(words), "the log does not say it");
         Ok(())
@@ -135,7 +135,9 @@ async fn a_second_node_joins_and_serves(sandbox: &Sandbox) -> Result<()> {
     setup.serves(&first, "hello.gw.example").await?;
     setup.serves(&second, "hello.gw.example").await?;
     let node = setup
-        .until_listed("node2", |node| node["connected"] == true && node["lag"] == 0 && node["requests"] != 0)
+        .wait_until_listed("node2", |node| {
+            node["connected"] == true && node["lag"] == 0 && node["requests"] != 0
+        })
         .await?;
     ensure!(node["address"] == "127.0.0.1" && node["certificate_not_after"].is_string(), "{node}");
     ensure!(setup.listed("node1").await?["address"] == "unix");
@@ -147,7 +149,7 @@ async fn a_second_node_joins_and_serves(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_token_is_valid_once_and_unchanged(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
-    let token = setup.invite("node2").await?;
+    let token = setup.create_token("node2").await?;
     for (garbled, word) in [(&token[..40], "not whole"), ("hello", "no join token")] {
         let refused = setup.join(garbled, "garbled").await?;
         ensure!(refused.code == Some(1) && refused.stderr.contains(word), "{refused:?}");
@@ -173,7 +175,7 @@ async fn a_token_expires(sandbox: &Sandbox) -> Result<()> {
         ensure!(refused.code == Some(2) && refused.stderr.contains("--ttl"), "{refused:?}");
     }
     // A token that expired an hour ago, with a forged expiry.
-    let text = setup.invite("node2").await?;
+    let text = setup.create_token("node2").await?;
     let mut token = webgateway_proto::model::JoinToken::parse(&text)?;
     token.expires_at = 1_700_000_000;
     let refused = setup.join(&token.to_text(), "node2").await?;
@@ -185,7 +187,7 @@ async fn a_token_expires(sandbox: &Sandbox) -> Result<()> {
 
 async fn another_controlplane_is_not_joined(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "").await?;
-    let text = setup.invite("node2").await?;
+    let text = setup.create_token("node2").await?;
     let mut token = webgateway_proto::model::JoinToken::parse(&text)?;
     token.authority[0] ^= 1;
     let refused = setup.join(&token.to_text(), "node2").await?;
@@ -208,18 +210,22 @@ async fn a_remote_node_needs_a_certificate(sandbox: &Sandbox) -> Result<()> {
     }
     let config = setup.gateway_config(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
-    says(&mut gateway, "has not joined").await?;
+    wait_for_log(&mut gateway, "has not joined").await?;
     ensure!(gateway.ready().await.is_err());
     // The node's certificate is from another CA, which the controlplane does not trust.
     gateway.process().kill()?;
-    setup.joined("node2").await?;
+    setup.join_with_new_token("node2").await?;
     setup.controlplane.process().kill()?;
     std::fs::remove_file(setup.controlplane.database())?;
     let controlplane_config =
         ControlplaneConfig { remote: REMOTE.to_owned(), ..ControlplaneConfig::default() };
     setup.controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
-    says(&mut gateway, "UnknownIssuer").await.or(says(&mut gateway, "invalid peer certificate").await)?;
+    wait_for_log(&mut gateway, "UnknownIssuer").await.or(wait_for_log(
+        &mut gateway,
+        "invalid peer certificate",
+    )
+    .await)?;
     ensure!(gateway.ready().await.is_err());
     Ok(())
 }
@@ -232,9 +238,9 @@ async fn a_removed_node_is_disconnected_and_refused(sandbox: &Sandbox) -> Result
     setup.serves(&gateway, "hello.gw.example").await?;
     let removed = setup.admin.json(["nodes", "remove", "node2"]).await?;
     ensure!(removed["removed"] == true, "{removed}");
-    let node = setup.until_listed("node2", |node| node["connected"] == false).await?;
+    let node = setup.wait_until_listed("node2", |node| node["connected"] == false).await?;
     ensure!(node["removed"] == true, "{node}");
-    says(&mut gateway, "was removed").await?;
+    wait_for_log(&mut gateway, "was removed").await?;
     // The node serves the routes it holds, but receives no updates, and cannot forward API requests.
     setup.serves(&gateway, "hello.gw.example").await?;
     let reply = gateway.client()?.get("gw.example", "/openrpc.json").await?;
@@ -247,10 +253,10 @@ async fn a_removed_node_is_disconnected_and_refused(sandbox: &Sandbox) -> Result
     let old = setup.state("old");
     std::fs::rename(setup.state("node2"), &old)?;
     let _again = setup.node(2).await?;
-    setup.until_listed("node2", |node| node["connected"] == true && node["removed"] == false).await?;
+    setup.wait_until_listed("node2", |node| node["connected"] == true && node["removed"] == false).await?;
     let config = GatewayConfig::from_remote(&[&format!("https://{REMOTE}")], &old, &setup.root).number(3);
-    let mut stranger = Gateway::start_unready(sandbox, &config)?;
-    says(&mut stranger, "not on the controlplane's list").await?;
+    let mut other = Gateway::start_unready(sandbox, &config)?;
+    wait_for_log(&mut other, "not on the controlplane's list").await?;
     let missing = setup.admin.gwctl(["nodes", "remove", "nobody"]).await?;
     ensure!(missing.code == Some(6), "{missing:?}");
     Ok(())
@@ -260,13 +266,13 @@ async fn a_node_renews_its_certificate_on_an_open_stream(sandbox: &Sandbox) -> R
     let setup = RemoteSetup::start(sandbox, "node_lifetime = \"6s\"").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let mut gateway = setup.node(2).await?;
-    let first = setup.until_listed("node2", |node| node["connected"] == true).await?;
+    let first = setup.wait_until_listed("node2", |node| node["connected"] == true).await?;
     let file = setup.state("node2").join("identity.json");
     let kept = std::fs::read(&file)?;
     let renewed = |node: &Value| node["certificate_not_after"] != first["certificate_not_after"];
-    let node = setup.until_listed("node2", renewed).await?;
+    let node = setup.wait_until_listed("node2", renewed).await?;
     ensure!(node["connected"] == true && node["since"] == first["since"], "the stream was lost: {node}");
-    says(&mut gateway, "certificate was renewed").await?;
+    wait_for_log(&mut gateway, "certificate was renewed").await?;
     ensure!(std::fs::read(&file)? != kept, "the new one is not on the disk");
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     setup.serves(&gateway, "hello.gw.example").await?;
@@ -278,16 +284,16 @@ async fn a_node_renews_its_certificate_on_an_open_stream(sandbox: &Sandbox) -> R
 
 async fn an_expired_node_certificate_is_reported(sandbox: &Sandbox) -> Result<()> {
     let setup = RemoteSetup::start(sandbox, "node_lifetime = \"5s\"").await?;
-    setup.joined("node2").await?;
+    setup.join_with_new_token("node2").await?;
     let ended = |node: &Value| {
         let text = node["certificate_not_after"].as_str().unwrap_or_default();
         time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
             .is_ok_and(|end| end.unix_timestamp() < webgateway_tests::clock::now())
     };
-    setup.until_listed("node2", ended).await?;
+    setup.wait_until_listed("node2", ended).await?;
     let config = setup.gateway_config(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
-    says(&mut gateway, "certificate has ended").await?;
+    wait_for_log(&mut gateway, "certificate has ended").await?;
     ensure!(gateway.ready().await.is_err());
     Ok(())
 }
@@ -298,15 +304,15 @@ async fn certificates_authenticate_one_node_name(sandbox: &Sandbox) -> Result<()
     // A certificate for one name does not authenticate another node.
     let endpoint = format!("https://{REMOTE}");
     let config = GatewayConfig::from_remote(&[&endpoint], &setup.state("node2"), &setup.root).number(3);
-    let mut liar = Gateway::start_unready(sandbox, &config)?;
-    says(&mut liar, "its certificate is that of `node2`").await?;
+    let mut impostor = Gateway::start_unready(sandbox, &config)?;
+    wait_for_log(&mut impostor, "its certificate is that of `node2`").await?;
     ensure!(setup.admin.json(["nodes", "list"]).await?["nodes"].as_array().is_some_and(|n| n.len() == 1));
-    liar.process().kill()?;
+    impostor.process().kill()?;
     // A local node of the same name, over the unix socket without a certificate: the newest connection wins.
     let local = GatewayConfig::from_socket(&setup.controlplane.feed(), &setup.root).number(2);
     first.process().kill()?;
     let _local = Gateway::start(sandbox, &local).await?;
-    let node = setup.until_listed("node2", |node| node["connected"] == true).await?;
+    let node = setup.wait_until_listed("node2", |node| node["connected"] == true).await?;
     ensure!(node["address"] == "unix", "{node}");
     Ok(())
 }
@@ -314,17 +320,17 @@ async fn certificates_authenticate_one_node_name(sandbox: &Sandbox) -> Result<()
 async fn the_second_endpoint_is_used_if_the_first_fails(sandbox: &Sandbox) -> Result<()> {
     let mut setup = RemoteSetup::start(sandbox, "").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    setup.joined("node2").await?;
+    setup.join_with_new_token("node2").await?;
     let endpoints = ["https://127.0.0.1:1", &format!("https://{REMOTE}")];
     let mut gateway = Gateway::start(sandbox, &setup.gateway_config(2, &endpoints)).await?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     setup.serves(&gateway, "hello.gw.example").await?;
-    says(&mut gateway, "https://127.0.0.1:1").await?;
+    wait_for_log(&mut gateway, "https://127.0.0.1:1").await?;
     setup.controlplane.process().kill()?;
     let controlplane_config =
         ControlplaneConfig { remote: REMOTE.to_owned(), ..ControlplaneConfig::default() };
     setup.controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
-    setup.until_listed("node2", |node| node["connected"] == true && node["lag"] == 0).await?;
+    setup.wait_until_listed("node2", |node| node["connected"] == true && node["lag"] == 0).await?;
     Ok(())
 }
 
@@ -338,7 +344,7 @@ async fn a_drained_node_is_notified_and_stays_drained(sandbox: &Sandbox) -> Resu
         ControlplaneConfig { remote: REMOTE.to_owned(), ..ControlplaneConfig::default() };
     setup.controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
     setup
-        .until_listed("node2", |node| {
+        .wait_until_listed("node2", |node| {
             node["connected"] == true && node["drained"] == true && node["draining"] == true
         })
         .await?;

@@ -10,7 +10,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 use webgateway_tests::wait::eventually;
 
-use crate::framing::{answer, recording};
+use crate::framing::{send_raw, with_recorder};
 use crate::setup::standalone::StandaloneSetup;
 
 scenarios![
@@ -25,7 +25,7 @@ scenarios![
 const HOST: &str = "app.gw.example";
 
 /// Accepted responses: the method, the response after its status line, the length and the body that clients get.
-const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
+const ACCEPTED: [(&str, &str, Option<&str>, &str); 19] = [
     ("GET", "200 OK\r\nContent-Length: 5\r\n\r\nhello", Some("5"), "hello"),
     ("GET", "200 OK\r\nContent-Length: 005\r\n\r\nhello", Some("5"), "hello"),
     ("GET", "200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", Some("5"), "hello"),
@@ -68,12 +68,12 @@ const WHOLE: [(&str, &str, Option<&str>, &str); 19] = [
 ];
 
 async fn responses_arrive_completely(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut wrong = Vec::new();
     for client in [setup.client()?, setup.client()?.h2()] {
-        for (method, tail, length, body) in WHOLE {
+        for (method, tail, length, body) in ACCEPTED {
             // Repeated requests reuse connections to the backend.
-            backend.answer("/", format!("HTTP/1.1 {tail}"));
+            backend.respond("/", format!("HTTP/1.1 {tail}"));
             let mut connection = client.connect(HOST).await?;
             let request = connection.request(method.parse()?, HOST, "/").body(Full::default())?;
             let got = connection.send(request).await;
@@ -98,7 +98,7 @@ async fn responses_arrive_completely(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Refused responses, the ambiguous field, and the error type of RFC 9209.
-const DOUBTFUL: [(&str, &str, &str); 13] = [
+const AMBIGUOUS: [(&str, &str, &str); 13] = [
     (
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
         CODING,
@@ -141,13 +141,13 @@ const CODING: &str = "http_response_transfer_coding";
 const PROTOCOL: &str = "http_protocol_error";
 
 async fn ambiguous_responses_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut wrong = Vec::new();
-    for (n, (bytes, error, field)) in DOUBTFUL.iter().enumerate() {
+    for (n, (bytes, error, field)) in AMBIGUOUS.iter().enumerate() {
         for client in [setup.client()?, setup.client()?.h2()] {
             for method in [Method::GET, Method::HEAD] {
                 let path = format!("/{n}");
-                backend.answer(&path, *bytes);
+                backend.respond(&path, *bytes);
                 let mut connection = client.connect(HOST).await?;
                 let request = connection.request(method, HOST, &path).body(Full::default())?;
                 let got = connection.send(request).await;
@@ -158,7 +158,7 @@ async fn ambiguous_responses_are_refused(sandbox: &Sandbox) -> Result<()> {
                 if !refused {
                     wrong.push(format!("{bytes:?}: {got:?}"));
                 }
-                logged(sandbox, |log| {
+                wait_for_log(sandbox, |log| {
                     let mut lines = log.lines();
                     let names = |line: &str| line.to_ascii_lowercase().contains(field);
                     ensure!(
@@ -176,7 +176,7 @@ async fn ambiguous_responses_are_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Refused response heads, the label of the reason, and the words that name it.
-const BROKEN: [(&str, &str, &str); 20] = [
+const INVALID_HEADS: [(&str, &str, &str); 20] = [
     ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "line_end", "ends in LF without CR"),
     ("HTTP/1.1 200 OK\r\nX-One: y\nContent-Length: 0\r\n\r\n", "line_end", "CR (`X-One`)"),
     ("HTTP/1.1 200 OK\r\nContent-Length: 0\n\r\n", "line_end", "CR (`Content-Length`)"),
@@ -224,12 +224,12 @@ const BROKEN: [(&str, &str, &str); 20] = [
 ];
 
 async fn response_heads_are_parsed_as_strictly_as_request_heads(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut wrong = Vec::new();
-    for (n, (bytes, _, words)) in BROKEN.iter().enumerate() {
+    for (n, (bytes, _, words)) in INVALID_HEADS.iter().enumerate() {
         for (client, over) in [(setup.client()?, "h1"), (setup.client()?.h2(), "h2")] {
             let path = format!("/{over}/{n}");
-            backend.answer(&path, *bytes);
+            backend.respond(&path, *bytes);
             let got = client.get(HOST, &path).await;
             let refused = got.as_ref().is_ok_and(|reply| {
                 reply.status == 502
@@ -243,18 +243,18 @@ async fn response_heads_are_parsed_as_strictly_as_request_heads(sandbox: &Sandbo
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    logged(sandbox, are_warned_of_once_in_a_while).await
+    wait_for_log(sandbox, expect_rate_limited_warnings).await
 }
 
 /// Fails unless each reason is logged as a warning once, and not for each response.
-fn are_warned_of_once_in_a_while(log: &str) -> Result<()> {
-    for (_, reason, _) in BROKEN {
+fn expect_rate_limited_warnings(log: &str) -> Result<()> {
+    for (_, reason, _) in INVALID_HEADS {
         let warned = log.lines().filter(|line| {
             line.contains(" WARN ")
                 && line.contains("backend response refused")
                 && line.contains(&format!("reason=\"{reason}\""))
         });
-        let refused = 2 * BROKEN.iter().filter(|(_, other, _)| *other == reason).count();
+        let refused = 2 * INVALID_HEADS.iter().filter(|(_, other, _)| *other == reason).count();
         let warned = warned.count();
         ensure!((1..refused).contains(&warned), "{reason}: {warned} lines for {refused} answers");
     }
@@ -262,7 +262,7 @@ fn are_warned_of_once_in_a_while(log: &str) -> Result<()> {
 }
 
 /// Waits until the log passes `check`: a separate thread writes the lines.
-async fn logged(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result<()> {
+async fn wait_for_log(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result<()> {
     let probe = async || {
         let log = std::fs::read(sandbox.path("dataplane.log"))?;
         check(&String::from_utf8_lossy(&log))
@@ -271,11 +271,11 @@ async fn logged(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> Result
 }
 
 async fn a_connection_with_an_ambiguous_response_is_not_reused(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let head = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    backend.answer("/both", format!("HTTP/1.1 200 OK\r\n{head}"));
-    backend.answer("/204", format!("HTTP/1.1 204 No Content\r\n{head}"));
-    backend.answer("/old", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello");
+    backend.respond("/both", format!("HTTP/1.1 200 OK\r\n{head}"));
+    backend.respond("/204", format!("HTTP/1.1 204 No Content\r\n{head}"));
+    backend.respond("/old", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello");
     let (mut connection, mut expected) = (setup.client()?.connect(HOST).await?, 1);
     for _ in 0..3 {
         for path in ["/both", "/204", "/old"] {
@@ -293,11 +293,13 @@ const TRAILERS: &str = "Connection: x\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\
                         Proxy-Authenticate: x\r\nKeep-Alive: x\r\nUpgrade: x\r\nX-Sum: 42\r\n";
 
 async fn response_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let body = format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{TRAILERS}\r\n");
-    backend
-        .answer("/announced", format!("HTTP/1.1 200 OK\r\nTrailer: Set-Cookie, X-Sum, Connection\r\n{body}"));
-    backend.answer("/unannounced", format!("HTTP/1.1 200 OK\r\n{body}"));
+    backend.respond(
+        "/announced",
+        format!("HTTP/1.1 200 OK\r\nTrailer: Set-Cookie, X-Sum, Connection\r\n{body}"),
+    );
+    backend.respond("/unannounced", format!("HTTP/1.1 200 OK\r\n{body}"));
     let mut h2 = setup.client()?.h2().connect(HOST).await?;
     for path in ["/announced", "/unannounced"] {
         let request = h2.request(Method::GET, HOST, path).header("te", "trailers").body(Full::default())?;
@@ -307,27 +309,27 @@ async fn response_trailers_obey_the_rules_of_fields(sandbox: &Sandbox) -> Result
     }
     let head =
         format!("GET /announced HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n");
-    let heard = answer(&setup, &head).await?.to_ascii_lowercase();
-    ensure!(heard.contains("\r\ntrailer: x-sum\r\n"), "{heard}");
-    ensure!(heard.ends_with("1\r\nx\r\n0\r\nx-sum: 42\r\n\r\n"), "{heard}");
+    let response = send_raw(&setup, &head).await?.to_ascii_lowercase();
+    ensure!(response.contains("\r\ntrailer: x-sum\r\n"), "{response}");
+    ensure!(response.ends_with("1\r\nx\r\n0\r\nx-sum: 42\r\n\r\n"), "{response}");
     Ok(())
 }
 
 async fn response_heads_are_limited_by_size(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let cookies = |count: usize, size: usize| -> String {
         (0..count).map(|n| format!("Set-Cookie: c{n}={}\r\n", "x".repeat(size))).collect()
     };
-    many_fields_pass(&setup, &backend, &cookies).await?;
-    large_heads_pass(&setup, &backend, &cookies(40, 1500)).await?;
+    expect_many_fields(&setup, &backend, &cookies).await?;
+    expect_large_heads(&setup, &backend, &cookies(40, 1500)).await?;
     for client in [setup.client()?, setup.client()?.h2()] {
         backend
-            .answer("/large", format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(400, 400)));
+            .respond("/large", format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(400, 400)));
         let reply = client.get(HOST, "/large").await?.expect(502)?;
         let error = "webgateway; error=http_response_header_section_size";
         ensure!(reply.header("proxy-status") == error, "{reply:?}");
     }
-    logged(sandbox, |log| {
+    wait_for_log(sandbox, |log| {
         ensure!(log.contains("too large"), "the reason is not in the log");
         Ok(())
     })
@@ -335,17 +337,17 @@ async fn response_heads_are_limited_by_size(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Sends heads of 60 KiB, of the allowed 64 KiB, in both directions.
-async fn large_heads_pass(setup: &StandaloneSetup, backend: &Recorder, cookies: &str) -> Result<()> {
+async fn expect_large_heads(setup: &StandaloneSetup, backend: &Recorder, cookies: &str) -> Result<()> {
     let head = format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 2\r\n\r\nok");
     let (over_h1, over_h2) = ("/sixty", "/h2/sixty");
     for path in [over_h1, over_h2] {
-        backend.answer(path, head.clone());
+        backend.respond(path, head.clone());
     }
     let asked: String = (0..40).map(|n| format!("x-{n}: {}\r\n", "y".repeat(1480))).collect();
     let request = format!("GET {over_h1} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{asked}\r\n");
-    let heard = answer(setup, &request).await?;
-    let got = heard.matches("\r\nset-cookie: c").count();
-    ensure!(heard.starts_with("HTTP/1.1 200") && got == 40 && heard.ends_with("ok"), "h1: {got} of 40");
+    let response = send_raw(setup, &request).await?;
+    let got = response.matches("\r\nset-cookie: c").count();
+    ensure!(response.starts_with("HTTP/1.1 200") && got == 40 && response.ends_with("ok"), "h1: {got} of 40");
     let mut h2 = setup.client()?.h2().connect(HOST).await?;
     let mut request = h2.request(Method::GET, HOST, over_h2);
     for n in 0..40 {
@@ -361,7 +363,7 @@ async fn large_heads_pass(setup: &StandaloneSetup, backend: &Recorder, cookies: 
     Ok(())
 }
 
-async fn many_fields_pass(
+async fn expect_many_fields(
     setup: &StandaloneSetup,
     backend: &Recorder,
     cookies: &impl Fn(usize, usize) -> String,
@@ -370,12 +372,12 @@ async fn many_fields_pass(
     for count in [99, 100, 101, 150, 900] {
         let head = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", cookies(count, 20));
         let (target, over_h2) = (format!("/{count}"), format!("/h2/{count}"));
-        backend.answer(&over_h2, head.clone());
-        backend.answer(&target, head);
+        backend.respond(&over_h2, head.clone());
+        backend.respond(&target, head);
         let asked: String = (0..count).map(|n| format!("x-{n}: y\r\n")).collect();
         let request = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{asked}\r\n");
         // The response is read as bytes, as hyper's client accepts 100 fields at most.
-        let got = answer(setup, &request).await?.matches("\r\nset-cookie: c").count();
+        let got = send_raw(setup, &request).await?.matches("\r\nset-cookie: c").count();
         ensure!(got == count, "h1: {got} of {count}");
         let mut request = h2.request(Method::GET, HOST, &over_h2);
         for n in 0..count {

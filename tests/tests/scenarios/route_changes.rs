@@ -23,11 +23,11 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn answers(setup: &StandaloneSetup, host: &str, backend: &Backend) -> Result<()> {
+async fn wait_until_served_by(setup: &StandaloneSetup, host: &str, backend: &Backend) -> Result<()> {
     let client = setup.client()?;
-    eventually("it is answered there", SOON, async || {
+    eventually("it is answered there", TIMEOUT, async || {
         let seen = client.get(host, "/").await?.expect(200)?.json()?;
         ensure!(seen["backend"] == backend.address().to_string(), "{seen}");
         Ok(())
@@ -44,15 +44,15 @@ async fn a_route_is_created_moved_and_removed(sandbox: &Sandbox) -> Result<()> {
     setup.change(|file| {
         file.add_terminated(HOST, &[one.address()]);
     })?;
-    answers(&setup, HOST, &one).await?;
+    wait_until_served_by(&setup, HOST, &one).await?;
     setup.change(|file| {
         file.set_backends(HOST, &[two.address()]);
     })?;
-    answers(&setup, HOST, &two).await?;
+    wait_until_served_by(&setup, HOST, &two).await?;
     setup.change(|file| {
         file.remove_route(HOST);
     })?;
-    eventually("it is gone", SOON, async || client.get(HOST, "/").await?.expect(503)).await?;
+    eventually("it is gone", TIMEOUT, async || client.get(HOST, "/").await?.expect(503)).await?;
     Ok(())
 }
 
@@ -71,13 +71,13 @@ async fn a_download_survives_a_change(sandbox: &Sandbox) -> Result<()> {
         setup.change(|file| {
             file.set_backends(HOST, &[two.address()]);
         })?;
-        answers(&setup, HOST, &two).await?;
+        wait_until_served_by(&setup, HOST, &two).await?;
         let rest = response.into_body().collect().await.context("the download broke off")?.to_bytes();
         ensure!(rest.ends_with(b"chunk 29\n"));
         setup.change(|file| {
             file.set_backends(HOST, &[one.address()]);
         })?;
-        answers(&setup, HOST, &one).await?;
+        wait_until_served_by(&setup, HOST, &one).await?;
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ async fn a_kept_alive_connection_uses_a_change(sandbox: &Sandbox) -> Result<()> 
     setup.change(|file| {
         file.set_backends(HOST, &[two.address()]);
     })?;
-    answers(&setup, HOST, &two).await?;
+    wait_until_served_by(&setup, HOST, &two).await?;
     for connection in &mut connections {
         let seen = connection.get(HOST, "/").await?.expect(200)?.json()?;
         ensure!(
@@ -119,7 +119,7 @@ async fn a_mismatched_key_rejects_only_its_certificate(sandbox: &Sandbox) -> Res
         file.add_certificate("shop.example.org", &["shop.example.org"], &mixed)
             .add_terminated("new.gw.example", &[backend.address()]);
     })?;
-    answers(&setup, "new.gw.example", &backend).await?;
+    wait_until_served_by(&setup, "new.gw.example", &backend).await?;
     ensure!(setup.client()?.tls("shop.example.org").await.is_err(), "it must not be served");
     let log = setup.gateway.process().log()?;
     ensure!(log.contains("certificate/shop.example.org"), "the log names it: {log}");
@@ -135,9 +135,9 @@ async fn an_invalid_feed_file_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     for nonsense in ["", "{", "[]", "{\"version\":1}", "\u{0}"] {
         sandbox.write("feed.json", nonsense)?;
         setup.gateway.reload()?;
-        answers(&setup, HOST, &backend).await?;
+        wait_until_served_by(&setup, HOST, &backend).await?;
     }
-    eventually("the log names the file", SOON, async || {
+    eventually("the log names the file", TIMEOUT, async || {
         let log = setup.gateway.process().log()?;
         ensure!(log.contains("feed.json"), "{log}");
         Ok(())

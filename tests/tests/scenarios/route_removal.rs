@@ -38,7 +38,7 @@ const HOST: &str = "app.gw.example";
 /// Another host of the same certificate, whose requests share the connection.
 const OTHER: &str = "other.gw.example";
 /// A timeout much shorter than the default drain of 30 s.
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const SHORT_DRAIN: &str = "[limits]\ndrain = \"1s\"";
 
 /// A gateway with two routes, of which one will be removed.
@@ -60,9 +60,9 @@ impl TwoRoutes {
     }
 
     /// Removes the route of [`OTHER`].
-    async fn end_other(&mut self, at_once: bool) -> Result<()> {
+    async fn remove_other(&mut self, at_once: bool) -> Result<()> {
         self.node.send([begin(Kind::Delta), remove(self.other, at_once), end(2)]).await?;
-        ensure!(self.node.answer().await? == (Vec::new(), 2));
+        ensure!(self.node.wait_for_ack().await? == (Vec::new(), 2));
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl TwoRoutes {
 }
 
 /// Returns an unfinished response of [`OTHER`], over a connection that was opened for [`HOST`].
-async fn begun(connection: &mut Connection) -> Result<Response<Incoming>> {
+async fn start_response(connection: &mut Connection) -> Result<Response<Incoming>> {
     connection.get(HOST, "/").await?.expect(200)?;
     let request = connection.request(Method::GET, OTHER, "/stream/2000").body(Full::default())?;
     let mut response = connection.open(request).await?;
@@ -81,14 +81,14 @@ async fn begun(connection: &mut Connection) -> Result<Response<Incoming>> {
     Ok(response)
 }
 
-async fn breaks_off(response: Response<Incoming>) -> Result<()> {
-    let rest = timeout(SOON, response.into_body().collect()).await.context("the response goes on")?;
+async fn expect_broken(response: Response<Incoming>) -> Result<()> {
+    let rest = timeout(TIMEOUT, response.into_body().collect()).await.context("the response goes on")?;
     ensure!(rest.is_err(), "a response that is cut must not look complete");
     Ok(())
 }
 
-async fn all_closed(backend: &Backend) -> Result<()> {
-    eventually("the backend's side is closed too", SOON, async || {
+async fn wait_until_closed(backend: &Backend) -> Result<()> {
+    eventually("the backend's side is closed too", TIMEOUT, async || {
         ensure!(backend.open() == 0, "{} open", backend.open());
         Ok(())
     })
@@ -99,9 +99,9 @@ async fn a_suspension_ends_a_coalesced_response_at_once(sandbox: &Sandbox) -> Re
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
     let mut connection = setup.client()?.h2().connect(HOST).await?;
-    let response = begun(&mut connection).await?;
-    setup.end_other(true).await?;
-    breaks_off(response).await?;
+    let response = start_response(&mut connection).await?;
+    setup.remove_other(true).await?;
+    expect_broken(response).await?;
     connection.get(HOST, "/").await?.expect(200).context("the connection is of another route")?;
     connection.get(OTHER, "/").await?.expect(503)?;
     Ok(())
@@ -111,19 +111,19 @@ async fn a_suspension_ends_a_response_to_another_host_over_http_1(sandbox: &Sand
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
     let mut connection = setup.client()?.connect(HOST).await?;
-    let response = begun(&mut connection).await?;
-    setup.end_other(true).await?;
-    breaks_off(response).await
+    let response = start_response(&mut connection).await?;
+    setup.remove_other(true).await?;
+    expect_broken(response).await
 }
 
 async fn a_deletion_ends_a_coalesced_response_after_the_drain(sandbox: &Sandbox) -> Result<()> {
     let backend = Backend::http(overlay(1, 8080)).await?;
     let mut setup = TwoRoutes::start(sandbox, &backend, SHORT_DRAIN).await?;
     let mut connection = setup.client()?.h2().connect(HOST).await?;
-    let mut response = begun(&mut connection).await?;
-    setup.end_other(false).await?;
+    let mut response = start_response(&mut connection).await?;
+    setup.remove_other(false).await?;
     response.body_mut().frame().await.context("it is cut before the drain is over")??;
-    breaks_off(response).await?;
+    expect_broken(response).await?;
     connection.get(HOST, "/").await?.expect(200)?;
     Ok(())
 }
@@ -137,13 +137,13 @@ async fn a_suspension_ends_a_coalesced_upload_whose_response_is_complete(sandbox
     stream.write_all(head.as_bytes()).await?;
     let mut seen = Vec::new();
     while !seen.ends_with(b"ok") {
-        let read = timeout(SOON, stream.read_buf(&mut seen)).await.context("no response")??;
+        let read = timeout(TIMEOUT, stream.read_buf(&mut seen)).await.context("no response")??;
         ensure!(read > 0, "closed after {}", String::from_utf8_lossy(&seen));
     }
     stream.write_all(b"goes on").await?;
     ensure!(backend.open() == 1, "the upload is under way");
-    setup.end_other(true).await?;
-    all_closed(&backend).await
+    setup.remove_other(true).await?;
+    wait_until_closed(&backend).await
 }
 
 async fn a_suspension_ends_a_websocket_of_a_coalesced_connection(sandbox: &Sandbox) -> Result<()> {
@@ -151,9 +151,9 @@ async fn a_suspension_ends_a_websocket_of_a_coalesced_connection(sandbox: &Sandb
     let mut setup = TwoRoutes::start(sandbox, &backend, "").await?;
     let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, OTHER, "/ws").await?;
     socket.echo("here").await?;
-    setup.end_other(true).await?;
-    timeout(SOON, socket.closed()).await.context("it stays open")??;
-    all_closed(&backend).await
+    setup.remove_other(true).await?;
+    timeout(TIMEOUT, socket.closed()).await.context("it stays open")??;
+    wait_until_closed(&backend).await
 }
 
 /// Opens a WebSocket of [`OTHER`] over a connection for `sni`; its 101 response comes after the route was deleted.
@@ -162,15 +162,15 @@ async fn opens_late_and_closes(sandbox: &Sandbox, sni: &str) -> Result<()> {
     let mut setup = TwoRoutes::start(sandbox, &backend, "[limits]\ndrain = \"2s\"").await?;
     let opening = WebSocket::open(setup.client()?.tls(sni).await?, OTHER, "/ws/1000");
     let ending = async {
-        eventually("the backend has the request", SOON, async || {
+        eventually("the backend has the request", TIMEOUT, async || {
             ensure!(backend.requests() == 1);
             Ok(())
         })
         .await?;
-        setup.end_other(false).await
+        setup.remove_other(false).await
     };
     let (mut socket, ()) = tokio::try_join!(opening, ending)?;
-    timeout(SOON, socket.closed()).await.context("it stays open")??;
+    timeout(TIMEOUT, socket.closed()).await.context("it stays open")??;
     Ok(())
 }
 
@@ -190,8 +190,8 @@ async fn a_suspension_in_a_full_sync_closes_at_once(sandbox: &Sandbox) -> Result
     let mut socket = WebSocket::open(setup.client()?.tls(OTHER).await?, OTHER, "/ws").await?;
     socket.echo("here").await?;
     setup.setup.full(&mut setup.node, vec![remove(setup.other, true)], 2).await?;
-    timeout(SOON, socket.closed()).await.context("it stays open")??;
-    all_closed(&backend).await
+    timeout(TIMEOUT, socket.closed()).await.context("it stays open")??;
+    wait_until_closed(&backend).await
 }
 
 async fn a_deletion_in_a_full_sync_drains(sandbox: &Sandbox) -> Result<()> {
@@ -203,5 +203,5 @@ async fn a_deletion_in_a_full_sync_drains(sandbox: &Sandbox) -> Result<()> {
     response.body_mut().frame().await.context("no first chunk")??;
     setup.setup.full(&mut setup.node, vec![], 2).await?;
     response.body_mut().frame().await.context("it is cut before the drain is over")??;
-    breaks_off(response).await
+    expect_broken(response).await
 }

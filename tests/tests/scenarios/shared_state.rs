@@ -23,13 +23,13 @@ scenarios![a_tls_session_resumes_on_another_node, dns_01_works_through_a_node];
 const HOST: &str = "hello.gw.example";
 
 /// Returns true if the next handshake with `gateway` is resumed.
-async fn resumes(client: &Client, gateway: &Gateway) -> Result<bool> {
+async fn is_resumed(client: &Client, gateway: &Gateway) -> Result<bool> {
     let stream = client.at(gateway.https()).tls(HOST).await?;
     Ok(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
 /// Returns a client that has a session ticket of `gateway`.
-async fn guest(gateway: &Gateway, old: bool) -> Result<Client> {
+async fn client_with_ticket(gateway: &Gateway, old: bool) -> Result<Client> {
     let client = gateway.client()?;
     let client = if old { client.tls_1_2_only() } else { client };
     client.get(HOST, "/").await?.expect(200)?;
@@ -70,19 +70,19 @@ async fn a_tls_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> 
     let mut guests = Vec::new();
     for old in [false, true] {
         for _ in 0..3 {
-            guests.push(guest(&a, old).await?);
+            guests.push(client_with_ticket(&a, old).await?);
         }
     }
     for at_once in [0, 3] {
-        ensure!(resumes(&guests[at_once], &b).await?, "guest {at_once} does not resume");
+        ensure!(is_resumed(&guests[at_once], &b).await?, "guest {at_once} does not resume");
     }
     rotates(from, 1).await?;
     for after_one in [1, 4] {
-        ensure!(resumes(&guests[after_one], &b).await?, "guest {after_one} does not resume");
+        ensure!(is_resumed(&guests[after_one], &b).await?, "guest {after_one} does not resume");
     }
     rotates(from, 3).await?;
     for after_three in [2, 5] {
-        ensure!(!resumes(&guests[after_three], &b).await?, "guest {after_three} resumes with an old key");
+        ensure!(!is_resumed(&guests[after_three], &b).await?, "guest {after_three} resumes with an old key");
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn dns_01_works_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let away = eventually(
         "a question is failed while the controlplane is away",
         Duration::from_secs(10),
-        async || asked(node).await,
+        async || query_soa(node).await,
     );
     ensure!(away.await? == 2, "SERVFAIL");
     let controlplane_config = ControlplaneConfig {
@@ -117,7 +117,7 @@ async fn dns_01_works_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let admin = User::create(&controlplane, sandbox.dir(), "admin").await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     eventually("the node relays", Duration::from_secs(20), async || {
-        let code = asked(node).await?;
+        let code = query_soa(node).await?;
         ensure!(code == 0, "{code}");
         Ok(())
     })
@@ -131,7 +131,7 @@ async fn dns_01_works_through_a_node(sandbox: &Sandbox) -> Result<()> {
         client.get(HOST, "/").await?.expect(200)
     })
     .await?;
-    ensure!(asked(node).await? == 0, "the zone's SOA");
+    ensure!(query_soa(node).await? == 0, "the zone's SOA");
     let questions = gateway.metrics().await?;
     let questions = questions.lines().find_map(|line| line.strip_prefix("webgateway_dns_questions_total "));
     ensure!(questions.context("no count")?.parse::<u32>()? > 3, "{questions:?}");
@@ -139,7 +139,7 @@ async fn dns_01_works_through_a_node(sandbox: &Sandbox) -> Result<()> {
 }
 
 /// Queries the zone's SOA and returns the response code (RFC 1035 §4.1).
-async fn asked(server: SocketAddr) -> Result<u8> {
+async fn query_soa(server: SocketAddr) -> Result<u8> {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
     let mut question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
     question.extend_from_slice(b"\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01");

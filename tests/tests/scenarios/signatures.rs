@@ -34,13 +34,13 @@ scenarios![
     a_stale_update_is_refused,
 ];
 
-struct Api {
+struct SignedApi {
     controlplane: Controlplane,
     signer: Signer,
     alice: User,
 }
 
-impl Api {
+impl SignedApi {
     async fn start(sandbox: &Sandbox) -> Result<Self> {
         let controlplane = Controlplane::start(sandbox).await?;
         let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
@@ -82,7 +82,7 @@ fn create(subdomain: &str) -> Value {
 }
 
 /// Fails unless the refusal names the failed requirement and how to sign.
-fn refused(reply: Reply, word: &str) -> Result<()> {
+fn expect_refused(reply: Reply, word: &str) -> Result<()> {
     let reply = reply.expect(401)?;
     ensure!(!reply.header("accept-signature").is_empty(), "{reply:?}");
     let error = reply.json()?["error"].clone();
@@ -92,29 +92,29 @@ fn refused(reply: Reply, word: &str) -> Result<()> {
 }
 
 async fn an_unsigned_request_gives_401(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let body = create("unsigned").to_string();
     let request = Request::post(api.controlplane.url()).header("content-type", "application/json");
-    refused(api.send(request.body(Bytes::from(body))?).await?, "signed")?;
+    expect_refused(api.send(request.body(Bytes::from(body))?).await?, "signed")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
 }
 
 async fn a_nonce_is_accepted_once(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let stamp = SignatureParams::fresh();
     api.send(api.signed(&create("once"), &stamp)?).await?.expect(200)?;
-    refused(api.send(api.signed(&create("once"), &stamp)?).await?, "nonce")?;
-    refused(api.send(api.signed(&create("twice"), &stamp)?).await?, "nonce")?;
+    expect_refused(api.send(api.signed(&create("once"), &stamp)?).await?, "nonce")?;
+    expect_refused(api.send(api.signed(&create("twice"), &stamp)?).await?, "nonce")?;
     ensure!(api.hosts().await? == ["once.gw.example"]);
     Ok(())
 }
 
 async fn an_old_signature_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     for distance in [-400, 400] {
         let stamp = SignatureParams { created: clock::now() + distance, ..SignatureParams::fresh() };
-        refused(api.send(api.signed(&create("old"), &stamp)?).await?, "clock")?;
+        expect_refused(api.send(api.signed(&create("old"), &stamp)?).await?, "clock")?;
     }
     for distance in [-250, 250] {
         let stamp = SignatureParams { created: clock::now() + distance, ..SignatureParams::fresh() };
@@ -125,30 +125,30 @@ async fn an_old_signature_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_changed_body_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let changed = api.tampered(|request| {
         *request.body_mut() = Bytes::from(create("changed").to_string());
         Ok(())
     });
-    refused(changed.await?, "igest")?;
+    expect_refused(changed.await?, "igest")?;
     let other_digest = api.tampered(|request| {
         *request.body_mut() = Bytes::from(create("changed").to_string());
         let digest = webgateway_proto::httpsig::content_digest(request.body());
         request.headers_mut().insert("content-digest", digest);
         Ok(())
     });
-    refused(other_digest.await?, "")?;
+    expect_refused(other_digest.await?, "")?;
     let no_digest = api.tampered(|request| {
         request.headers_mut().remove("content-digest");
         Ok(())
     });
-    refused(no_digest.await?, "igest")?;
+    expect_refused(no_digest.await?, "igest")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
 }
 
 async fn a_changed_parameter_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let changes: [fn(&str) -> String; 4] = [
         |input| input.replace("\"content-digest\"", ""),
         |input| input.replace("\"@method\" ", ""),
@@ -157,16 +157,16 @@ async fn a_changed_parameter_is_refused(sandbox: &Sandbox) -> Result<()> {
     ];
     for change in changes {
         let reply = api.tampered(|request| tamper(request, "signature-input", change)).await?;
-        refused(reply, "")?;
+        expect_refused(reply, "")?;
     }
     let reply = api.tampered(|request| tamper(request, "signature", |_| "sig1=:AAAA:".into())).await?;
-    refused(reply, "")?;
+    expect_refused(reply, "")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
 }
 
 async fn a_signature_of_a_proxy_is_ignored(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let own = r#"proxy=("@authority");created=1;keyid="proxy.pub""#;
     let behind = api.tampered(|request| {
         request.headers_mut().append("signature-input", own.parse()?);
@@ -181,47 +181,47 @@ async fn a_signature_of_a_proxy_is_ignored(sandbox: &Sandbox) -> Result<()> {
     });
     let reply = before.await?;
     ensure!(reply.json()?["error"]["data"]["kind"] == "several_signatures", "{reply:?}");
-    refused(reply, "sig1")
+    expect_refused(reply, "sig1")
 }
 
 async fn a_contradicting_algorithm_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     for other in ["hmac-sha256", "rsa-v1_5-sha256", "none"] {
         let change = |input: &str| input.replace("alg=\"ed25519\"", &format!("alg=\"{other}\""));
-        refused(api.tampered(|request| tamper(request, "signature-input", change)).await?, "")?;
+        expect_refused(api.tampered(|request| tamper(request, "signature-input", change)).await?, "")?;
     }
     Ok(())
 }
 
 async fn an_unknown_key_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let stranger = Signer::for_user(&api.alice.claiming("nobody.pub"))?;
     let request =
         stranger.post(&api.controlplane.url(), &create("x").to_string(), &SignatureParams::fresh())?;
-    refused(api.send(request).await?, "")?;
+    expect_refused(api.send(request).await?, "")?;
     Ok(())
 }
 
 async fn a_key_id_cannot_be_a_path(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     for id in ["../alice.pub", "keys/alice.pub", "/etc/passwd", "alice.pub/", "ALICE.pub", ""] {
         let change = |input: &str| input.replace("keyid=\"alice.pub\"", &format!("keyid=\"{id}\""));
-        refused(api.tampered(|request| tamper(request, "signature-input", change)).await?, "")?;
+        expect_refused(api.tampered(|request| tamper(request, "signature-input", change)).await?, "")?;
     }
     Ok(())
 }
 
 async fn another_authority_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let elsewhere = "http://other.example:8080/rpc";
     let request = api.signer.post(elsewhere, &create("x").to_string(), &SignatureParams::fresh())?;
-    refused(api.send(request).await?, "")?;
+    expect_refused(api.send(request).await?, "")?;
     ensure!(api.hosts().await?.is_empty());
     Ok(())
 }
 
 async fn a_batch_needs_one_signature(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let batch = json!([
         {"jsonrpc": "2.0", "method": "routes.create", "id": "a", "params": {"subdomain": "one", "backends": ["[400::1]:81"]}},
         {"jsonrpc": "2.0", "method": "routes.create", "params": {"subdomain": "two", "backends": ["[400::1]:81"]}},
@@ -247,7 +247,7 @@ async fn a_batch_needs_one_signature(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn openssh_and_raw_keys_are_accepted(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let public = webgateway_proto::httpsig::PrivateKey::parse(&std::fs::read_to_string(api.alice.key())?)?;
     let public = raw_of_spki(&public.public().to_pem())?;
     let raw = base64(&public);
@@ -281,7 +281,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 async fn a_new_key_is_accepted_at_once(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let bob = User::create(&api.controlplane, sandbox.dir(), "bob").await?;
     ensure!(bob.gwctl(["routes", "list"]).await?.code == Some(0));
     std::fs::remove_file(api.controlplane.keys().join("bob.pub"))?;
@@ -294,7 +294,7 @@ async fn a_new_key_is_accepted_at_once(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn json_rpc_errors_are_specific(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let cases = [
         ("{", -32700),
         ("", -32700),
@@ -316,7 +316,7 @@ async fn json_rpc_errors_are_specific(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn garbage_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let mut api = Api::start(sandbox).await?;
+    let mut api = SignedApi::start(sandbox).await?;
     let address = api.controlplane.rpc()?;
     for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n"] {
         let answer = exchange(address, &[bytes, &[b'\n'; 4]].concat()).await?;
@@ -340,7 +340,7 @@ async fn garbage_is_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn the_api_describes_itself(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let document = api.connect().await?.get("127.0.0.1:8080", "/openrpc.json").await?.expect(200)?.json()?;
     ensure!(document["openrpc"].as_str().is_some_and(|v| v.starts_with("1.3")), "{document}");
     let methods = document["methods"].as_array().context("methods")?;
@@ -357,7 +357,7 @@ async fn the_api_describes_itself(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_retry_returns_the_same_route(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let id = uuid::Uuid::now_v7();
     let params = json!({"subdomain": "retry", "backends": ["[400::1]:81"], "id": id});
     let first = api.call("routes.create", params.clone()).await?.expect(200)?.json()?;
@@ -374,7 +374,7 @@ async fn a_retry_returns_the_same_route(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_stale_update_is_refused(sandbox: &Sandbox) -> Result<()> {
-    let api = Api::start(sandbox).await?;
+    let api = SignedApi::start(sandbox).await?;
     let made = api.call("routes.create", create("stale")["params"].clone()).await?.expect(200)?.json()?;
     let (id, version) = (made["result"]["id"].clone(), made["result"]["version"].clone());
     let update = |backend: &str| json!({"id": id, "backends": [backend], "expected_version": version});

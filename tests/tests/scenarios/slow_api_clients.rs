@@ -78,10 +78,10 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     let list = call("routes.list", json!({"limit": ROUTES})).to_string();
     let list = signer.post(url, &list, &SignatureParams::fresh())?;
     honest.write_all(&raw(&list)).await?;
-    let (announced, read) = answer(&mut honest).await?;
+    let (announced, read) = read_response(&mut honest).await?;
     ensure!(announced == read && read > 100_000, "{read} of {announced} were read");
     // The first slow reader has lost its response, as the memory limit is exceeded.
-    let (announced, read) = answer(&mut flood.swap_remove(0)).await?;
+    let (announced, read) = read_response(&mut flood.swap_remove(0)).await?;
     ensure!(announced * READERS > MEMORY && read < announced, "{read} of {announced} were held");
     Ok(())
 }
@@ -148,7 +148,7 @@ fn raw(request: &Request<Bytes>) -> Vec<u8> {
 }
 
 /// Reads a response to its end; returns the announced and the received length of its body.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<(usize, usize)> {
+async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> Result<(usize, usize)> {
     let all = rest(stream).await?;
     let end = all.windows(4).position(|four| four == b"\r\n\r\n").context("no head")?;
     let head = String::from_utf8_lossy(&all[..end]).to_ascii_lowercase();

@@ -40,7 +40,7 @@ async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
     Ok((setup, backend))
 }
 
-async fn all_closed(backend: &Backend) -> Result<()> {
+async fn wait_until_closed(backend: &Backend) -> Result<()> {
     eventually("the backend's connection is closed too", Duration::from_secs(10), async || {
         ensure!(backend.open() == 0, "{} open", backend.open());
         Ok(())
@@ -87,7 +87,7 @@ async fn a_stalled_upload_is_closed(sandbox: &Sandbox) -> Result<()> {
     let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
     ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     ensure!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
-    all_closed(&backend).await
+    wait_until_closed(&backend).await
 }
 
 async fn a_slow_upload_is_finished(sandbox: &Sandbox) -> Result<()> {
@@ -111,7 +111,7 @@ async fn a_stalled_download_is_closed(sandbox: &Sandbox) -> Result<()> {
         let mut connection = client.connect(HOST).await?;
         let request = connection.request(Method::GET, HOST, "/bytes/50000000").body(Full::default())?;
         let unread = connection.open(request).await?;
-        all_closed(&backend).await?;
+        wait_until_closed(&backend).await?;
         drop(unread);
     }
     Ok(())

@@ -32,7 +32,7 @@ async fn with_app(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
 }
 
 /// Sends these bytes, followed by a request that must not be served, and returns the response.
-async fn answer(setup: &StandaloneSetup, request: &str) -> Result<String> {
+async fn send_raw(setup: &StandaloneSetup, request: &str) -> Result<String> {
     let mut stream = setup.client()?.tls(HOST).await?;
     let follow = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     // The gateway may cut the connection before everything is sent.
@@ -61,10 +61,10 @@ async fn ambiguous_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
     ];
     let mut taken = Vec::new();
     for (what, tail) in doubtful {
-        let heard = answer(&setup, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
-        let refused = heard.starts_with("HTTP/1.1 400") || heard.is_empty();
-        if !refused || heard.matches("HTTP/1.1 ").count() > 1 || heard.contains("smuggled") {
-            taken.push(format!("{what}: {heard}"));
+        let response = send_raw(&setup, &format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{tail}")).await?;
+        let refused = response.starts_with("HTTP/1.1 400") || response.is_empty();
+        if !refused || response.matches("HTTP/1.1 ").count() > 1 || response.contains("smuggled") {
+            taken.push(format!("{what}: {response}"));
         }
     }
     ensure!(taken.is_empty(), "{}", taken.join("\n"));
@@ -77,9 +77,9 @@ async fn ambiguous_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
         "G\0T / HTTP/1.1",
     ];
     for line in first_lines {
-        let heard = answer(&setup, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
-        let refused = ["400", "505"].iter().any(|status| heard.starts_with(&format!("HTTP/1.1 {status}")));
-        ensure!(refused || heard.is_empty(), "{line:?}: {heard}");
+        let response = send_raw(&setup, &format!("{line}\r\nHost: {HOST}\r\n\r\n")).await?;
+        let refused = ["400", "505"].iter().any(|status| response.starts_with(&format!("HTTP/1.1 {status}")));
+        ensure!(refused || response.is_empty(), "{line:?}: {response}");
     }
     // A request with an invalid chunk is already being forwarded; the request after it does not reach the backend.
     ensure!(backend.requests() <= 1, "{} requests reached the backend", backend.requests());
@@ -88,12 +88,12 @@ async fn ambiguous_requests_are_refused(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
-    let heard =
-        answer(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
+    let response =
+        send_raw(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {}\r\n\r\n", "x".repeat(1 << 20)))
             .await?;
     ensure!(
-        heard.starts_with("HTTP/1.1 431") || heard.starts_with("HTTP/1.1 400") || heard.is_empty(),
-        "{heard}"
+        response.starts_with("HTTP/1.1 431") || response.starts_with("HTTP/1.1 400") || response.is_empty(),
+        "{response}"
     );
     ensure!(backend.requests() == 0);
     Ok(())
@@ -101,9 +101,10 @@ async fn a_large_head_is_refused(sandbox: &Sandbox) -> Result<()> {
 
 async fn too_many_header_fields_are_refused(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
-    let heard =
-        answer(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000))).await?;
-    ensure!(heard.starts_with("HTTP/1.1 4") || heard.is_empty(), "{heard}");
+    let response =
+        send_raw(&setup, &format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "a: b\r\n".repeat(5000)))
+            .await?;
+    ensure!(response.starts_with("HTTP/1.1 4") || response.is_empty(), "{response}");
     ensure!(backend.requests() == 0);
     Ok(())
 }

@@ -40,7 +40,7 @@ scenarios![
 ];
 
 const HOST: &str = "app.gw.example";
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn a_restarted_dataplane_loses_no_request(sandbox: &Sandbox) -> Result<()> {
     let service = Systemd::new(sandbox, "dataplane")?.tcp("https", "[::]:443")?.tcp("http", "[::]:80")?;
@@ -64,9 +64,9 @@ async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<(
     let mut load = Load::default();
     for client in [gateway.client()?, gateway.client()?.h2()] {
         for _ in 0..3 {
-            load.add_client((client.clone(), None), keeps);
+            load.add_client((client.clone(), None), request_kept_alive);
         }
-        load.add_client(client, async |client| comes_anew(client).await);
+        load.add_client(client, async |client| request_on_new_connection(client).await);
     }
     load.add_client(gateway.http(), async |http| {
         Connection::plain(*http).await?.get(HOST, "/").await?.expect(308).map(drop)
@@ -75,7 +75,7 @@ async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<(
         load.wait_for_more(100).await?;
         ensure!(service.notifications("READY=1")? == restarted, "it is ready");
         gateway.process().signal(Signal::SIGTERM)?;
-        let status = gateway.process().end(SOON).await?;
+        let status = gateway.process().end(TIMEOUT).await?;
         ensure!(status.code() == Some(0) && service.notifications("STOPPING=1")? == restarted, "{status}");
         gateway = Gateway::start(sandbox, &config).await?;
     }
@@ -85,8 +85,8 @@ async fn restarts(sandbox: &Sandbox, service: Systemd, workers: u16) -> Result<(
     Ok(())
 }
 
-/// Sends a request on a connection that is kept as long as the gateway keeps it open.
-async fn keeps((client, kept): &mut (Client, Option<Connection>)) -> Result<()> {
+/// Sends a request on a connection that is kept as long as the gateway request_kept_alive it open.
+async fn request_kept_alive((client, kept): &mut (Client, Option<Connection>)) -> Result<()> {
     let mut connection = match kept.take() {
         Some(open) => open,
         None => client.connect(HOST).await?,
@@ -99,7 +99,7 @@ async fn keeps((client, kept): &mut (Client, Option<Connection>)) -> Result<()> 
     Ok(())
 }
 
-async fn comes_anew(client: &Client) -> Result<()> {
+async fn request_on_new_connection(client: &Client) -> Result<()> {
     client.get(HOST, "/").await?.expect(200).map(drop)
 }
 
@@ -125,7 +125,7 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
         load.wait_for_more(20).await?;
         ensure!(service.notifications("READY=1")? == restarted, "it is ready");
         controlplane.process().signal(Signal::SIGTERM)?;
-        let status = controlplane.process().end(SOON).await?;
+        let status = controlplane.process().end(TIMEOUT).await?;
         ensure!(status.code() == Some(0), "{status}");
         ensure!(controlplane.feed().exists(), "the feed's socket is not its to remove");
         controlplane = Controlplane::start_on(sandbox, &controlplane_config).await?;
@@ -136,8 +136,10 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
     let client = gateway.client()?;
-    eventually("the node learns it", SOON, async || client.get("hello.gw.example", "/").await?.expect(200))
-        .await?;
+    eventually("the node learns it", TIMEOUT, async || {
+        client.get("hello.gw.example", "/").await?.expect(200)
+    })
+    .await?;
     ensure!(service.notifications("STATUS=serving: version")? > 0, "systemctl status says how it does");
     Ok(())
 }
@@ -151,7 +153,7 @@ async fn a_stuck_worker_stops_the_watchdog(sandbox: &Sandbox) -> Result<()> {
     let mut gateway = Gateway::start(sandbox, &config).await?;
     let pings = async |more: usize| {
         let goal = service.notifications("WATCHDOG=1")? + more;
-        eventually("it says that it lives", SOON, async || {
+        eventually("it says that it lives", TIMEOUT, async || {
             ensure!(service.notifications("WATCHDOG=1")? >= goal);
             Ok(())
         })
@@ -168,7 +170,7 @@ async fn a_stuck_worker_stops_the_watchdog(sandbox: &Sandbox) -> Result<()> {
         Ok(gateway.process().log()?.matches("part is stuck").count())
     };
     let missed = async |gateway: &mut Gateway, times: usize| {
-        eventually("it is noticed", SOON, async || {
+        eventually("it is noticed", TIMEOUT, async || {
             ensure!(complaints(gateway)? >= times);
             Ok(())
         })
@@ -214,7 +216,7 @@ async fn an_unknown_socket_is_refused_by_name(sandbox: &Sandbox) -> Result<()> {
         (service("3")?.tcp("https", "[::]:443")?.tcp("https", "[::]:444")?, "443 and 444"),
     ] {
         let mut gateway = Gateway::start_unready(sandbox, &config.clone().service(&Arc::new(service)))?;
-        let status = gateway.process().end(SOON).await?;
+        let status = gateway.process().end(TIMEOUT).await?;
         let log = gateway.process().log()?;
         ensure!(!status.success() && log.contains(said), "{status}: {log}");
     }
@@ -232,7 +234,7 @@ async fn a_draining_node_closes_its_connections(sandbox: &Sandbox) -> Result<()>
     node.send([begin(Kind::Full)]).await?;
     node.send(base_resources(&base)?).await?;
     node.send([route(Uuid::now_v7(), HOST, backend.address()), end(1)]).await?;
-    ensure!(node.answer().await? == (Vec::new(), 1));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 1));
     gateway.ready().await?;
     let (mut h1, mut h2) =
         (gateway.client()?.connect(HOST).await?, gateway.client()?.h2().connect(HOST).await?);

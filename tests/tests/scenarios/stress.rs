@@ -36,13 +36,13 @@ scenarios![
 const HOST: &str = "app.gw.example";
 
 /// Returns the number in an environment variable, or a smaller default that a run of all scenarios has time for.
-pub(crate) fn figure(variable: &str, usual: usize) -> usize {
+pub(crate) fn env_number(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// The expected routes, by the responses to their mutations.
 #[derive(Default)]
-struct Known {
+struct ExpectedRoutes {
     there: BTreeSet<String>,
     gone: BTreeSet<String>,
     /// Routes whose last mutation got no response.
@@ -51,7 +51,7 @@ struct Known {
 }
 
 /// Creates a route, and deletes every third one again.
-async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Known) -> Result<()> {
+async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut ExpectedRoutes) -> Result<()> {
     known.made += 1;
     let (name, delete) = (format!("k{}", known.made), known.made.is_multiple_of(3));
     let host = format!("{name}.gw.example");
@@ -76,8 +76,8 @@ async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Resul
     let mut setup = FullSetup::start(sandbox).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let signer = Signer::for_user(&setup.alice)?;
-    let kills = figure("WEBGATEWAY_SCENARIO_KILLS", 25);
-    let mut known = Known::default();
+    let kills = env_number("WEBGATEWAY_SCENARIO_KILLS", 25);
+    let mut known = ExpectedRoutes::default();
     for round in 0..kills {
         let (url, mut api) = (setup.controlplane.url(), Connection::plain(setup.controlplane.rpc()?).await?);
         for _ in 0..1 + round % 5 {
@@ -117,10 +117,10 @@ async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Resul
     ensure!(known.gone.is_disjoint(&listed), "back: {:?}", known.gone.intersection(&listed));
     let whole: BTreeSet<_> = known.there.union(&known.open).cloned().collect();
     ensure!(listed.is_subset(&whole), "from nowhere: {:?}", listed.difference(&whole));
-    on_the_node(&setup, &listed, &known).await
+    expect_on_node(&setup, &listed, &known).await
 }
 
-async fn on_the_node(setup: &FullSetup, listed: &BTreeSet<String>, known: &Known) -> Result<()> {
+async fn expect_on_node(setup: &FullSetup, listed: &BTreeSet<String>, known: &ExpectedRoutes) -> Result<()> {
     let count = format!("webgateway_routes {}", listed.len());
     eventually("the node has as many routes", Duration::from_secs(20), async || {
         let metrics = setup.gateway.metrics().await?;
@@ -186,11 +186,11 @@ async fn traffic_is_not_affected_by_10000_changes(sandbox: &Sandbox) -> Result<(
     let mut node = server.next_subscription().await?;
     let app = route(Uuid::now_v7(), HOST, backend.address());
     node.send([vec![begin(Kind::Full)], base_resources(&base)?.to_vec(), vec![app, end(1)]].concat()).await?;
-    ensure!(node.answer().await? == (Vec::new(), 1));
+    ensure!(node.wait_for_ack().await? == (Vec::new(), 1));
 
     let client = gateway.client()?;
     let mut sockets = sockets(&client, 1000).await?;
-    let bytes = figure("WEBGATEWAY_SCENARIO_DOWNLOAD_MIB", 64) * 1024 * 1024;
+    let bytes = env_number("WEBGATEWAY_SCENARIO_DOWNLOAD_MIB", 64) * 1024 * 1024;
     let begun = Instant::now();
     let mut downloading = JoinSet::new();
     downloading.spawn(download(client.clone(), bytes));
@@ -200,7 +200,7 @@ async fn traffic_is_not_affected_by_10000_changes(sandbox: &Sandbox) -> Result<(
         let host = format!("other{}.gw.example", n as usize % ids.len());
         let change = if n % 300 < 200 { route(id, &host, overlay(2, 80)) } else { remove(id, n % 2 == 0) };
         node.send([begin(Kind::Delta), change, end(version)]).await?;
-        ensure!(node.answer().await? == (Vec::new(), version));
+        ensure!(node.wait_for_ack().await? == (Vec::new(), version));
     }
     println!("10,000 changes in {:?}", begun.elapsed());
     downloading.join_next().await.context("a download")???;
@@ -235,7 +235,7 @@ async fn stalled_nodes_do_not_grow_the_controlplane(sandbox: &Sandbox) -> Result
         // The nodes send heartbeats, but do not acknowledge.
         if n % 20 == 0 {
             for (node, _) in &nodes {
-                node.say(FromNode::Heartbeat).await?;
+                node.send(FromNode::Heartbeat).await?;
             }
         }
     }

@@ -7,14 +7,14 @@ use webgateway_tests::controlplane::Controlplane;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::framing::recording;
+use crate::framing::with_recorder;
 
 scenarios![ambiguous_heads_are_refused, bodies_are_forwarded_unchanged, the_api_refuses_ambiguous_heads];
 
 const HOST: &str = "app.gw.example";
 
 /// Refused requests for `/bad`; `HOST` is replaced by the host.
-const DOUBTFUL: [&str; 14] = [
+const AMBIGUOUS: [&str; 14] = [
     "POST /bad HTTP/1.1\r\nHost: HOST\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "POST /bad HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
     "POST /bad HTTP/1.1\r\nTRANSFER-ENCODING:chunked\r\nHost: HOST\r\ncontent-length:\t5 \r\n\r\n0\r\n\r\n",
@@ -62,30 +62,32 @@ where
 }
 
 async fn ambiguous_heads_are_refused(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let client = setup.client()?;
     let mut wrong = Vec::new();
-    for bad in DOUBTFUL {
+    for bad in AMBIGUOUS {
         for before in BEFORE {
             let size = if before.is_empty() { 7 } else { usize::MAX };
             let request = format!("{before}{bad}{AFTER}").replace("HOST", HOST);
-            let heard = in_pieces(client.tls(HOST).await?, request.as_bytes(), size).await?;
+            let response = in_pieces(client.tls(HOST).await?, request.as_bytes(), size).await?;
             let served = usize::from(before.contains("/good"));
             // An invalid chunk is detected when the request is already being forwarded.
             let is_begun = bad.contains("1\nx");
-            let statuses = heard.matches("HTTP/1.1 ").count();
-            let refused = heard.matches("HTTP/1.1 400").count() == 1 || (is_begun && statuses == served);
-            if !refused || heard.matches("HTTP/1.1 200").count() != served {
-                wrong.push(format!("{before:?} {bad:?}: {heard:?}"));
+            let statuses = response.matches("HTTP/1.1 ").count();
+            let refused = response.matches("HTTP/1.1 400").count() == 1 || (is_begun && statuses == served);
+            if !refused || response.matches("HTTP/1.1 200").count() != served {
+                wrong.push(format!("{before:?} {bad:?}: {response:?}"));
             }
             ensure!(is_begun || backend.requests("/bad").is_empty(), "{bad:?} reached the backend");
         }
         // Port 80 behaves the same.
         let request = format!("{bad}{AFTER}").replace("HOST", HOST);
-        let heard = in_pieces(tcp(setup.gateway.http()).await?, request.as_bytes(), 5).await?;
-        let is_redirect = bad.contains("1\nx") && heard.starts_with("HTTP/1.1 308");
-        if !(heard.starts_with("HTTP/1.1 400") || is_redirect) || heard.matches("HTTP/1.1 ").count() != 1 {
-            wrong.push(format!("port 80 {bad:?}: {heard:?}"));
+        let response = in_pieces(tcp(setup.gateway.http()).await?, request.as_bytes(), 5).await?;
+        let is_redirect = bad.contains("1\nx") && response.starts_with("HTTP/1.1 308");
+        if !(response.starts_with("HTTP/1.1 400") || is_redirect)
+            || response.matches("HTTP/1.1 ").count() != 1
+        {
+            wrong.push(format!("port 80 {bad:?}: {response:?}"));
         }
     }
     ensure!(backend.requests("/smuggled").is_empty());
@@ -94,7 +96,7 @@ async fn ambiguous_heads_are_refused(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn bodies_are_forwarded_unchanged(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let client = setup.client()?;
     let body: Vec<u8> = b"\n\r\n\nContent-Length: 1\nTransfer-Encoding: chunked\r\n\r\n\0\n".repeat(2000);
     let close = format!("GET /end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
@@ -116,8 +118,8 @@ async fn bodies_are_forwarded_unchanged(sandbox: &Sandbox) -> Result<()> {
                 request.extend(&body);
             }
             request.extend(close.as_bytes());
-            let heard = in_pieces(client.tls(HOST).await?, &request, size).await?;
-            ensure!(heard.matches("HTTP/1.1 200").count() == 2, "{target}: {heard}");
+            let response = in_pieces(client.tls(HOST).await?, &request, size).await?;
+            ensure!(response.matches("HTTP/1.1 200").count() == 2, "{target}: {response}");
             let sent = chunk.map_or(body.len(), |chunk| body.len().min(chunk.saturating_mul(4000)));
             let got = backend.only(&target).context(target)?.body;
             ensure!(got == body[..sent], "the body is another one: {} of {sent}", got.len());
@@ -129,14 +131,14 @@ async fn bodies_are_forwarded_unchanged(sandbox: &Sandbox) -> Result<()> {
 async fn the_api_refuses_ambiguous_heads(sandbox: &Sandbox) -> Result<()> {
     let controlplane = Controlplane::start(sandbox).await?;
     let mut wrong = Vec::new();
-    for bad in DOUBTFUL {
+    for bad in AMBIGUOUS {
         let request = format!("{bad}{AFTER}").replace("HOST", "localhost:8080").replace("/bad", "/rpc");
-        let heard = in_pieces(tcp(controlplane.rpc()?).await?, request.as_bytes(), 11).await?;
+        let response = in_pieces(tcp(controlplane.rpc()?).await?, request.as_bytes(), 11).await?;
         // Some are refused like any broken body: with or without a response.
-        let statuses = heard.matches("HTTP/1.1 ").count();
-        let refused = heard.starts_with("HTTP/1.1 4") || (heard.is_empty() && bad.contains("1\nx"));
+        let statuses = response.matches("HTTP/1.1 ").count();
+        let refused = response.starts_with("HTTP/1.1 4") || (response.is_empty() && bad.contains("1\nx"));
         if !refused || statuses > 1 {
-            wrong.push(format!("{bad:?}: {heard:?}"));
+            wrong.push(format!("{bad:?}: {response:?}"));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));

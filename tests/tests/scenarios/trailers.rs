@@ -12,7 +12,7 @@ use webgateway_tests::recorder::Recorder;
 use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
-use crate::framing::{H2, answer, data, recording};
+use crate::framing::{H2, data, send_raw, with_recorder};
 
 scenarios![
     request_trailers_are_forwarded,
@@ -75,7 +75,7 @@ fn chunked(content: &str, trailers: &[Field]) -> String {
 }
 
 async fn request_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let mut wrong = Vec::new();
     for (content_name, content) in contents() {
         for (name, fields, sent, passed) in CASES.into_iter().chain(NAMED) {
@@ -85,10 +85,10 @@ async fn request_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
             let after = format!("GET /after HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
             let request =
                 format!("{head}Transfer-Encoding: chunked\r\n\r\n{}{after}", chunked(&content, sent));
-            let heard = answer(&setup, &request).await?;
+            let response = send_raw(&setup, &request).await?;
             let expected = if lines(fields).contains("close") { 1 } else { 2 };
-            if heard.matches("HTTP/1.1 200").count() != expected {
-                wrong.push(format!("{target}: {heard}"));
+            if response.matches("HTTP/1.1 200").count() != expected {
+                wrong.push(format!("{target}: {response}"));
             }
             wrong.extend(arrived(&backend, &target, &content, passed).err().map(|error| error.to_string()));
         }
@@ -127,25 +127,26 @@ fn arrived(backend: &Recorder, target: &str, content: &str, passed: &[Field]) ->
 }
 
 async fn response_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
-    backend.answer("/after", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
+    let (setup, backend) = with_recorder(sandbox).await?;
+    backend.respond("/after", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
     let mut wrong = Vec::new();
     for (content_name, content) in contents() {
         for (name, fields, sent, passed) in CASES.into_iter().chain(NAMED) {
             let target = format!("/{content_name}/{name}");
             let head = format!("HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n", lines(fields));
-            backend.answer(&target, format!("{head}{}", chunked(&content, sent)));
+            backend.respond(&target, format!("{head}{}", chunked(&content, sent)));
             let ask = |target: &str, more: &str| {
                 format!(
                     "GET {target} HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: {more}TE\r\n\r\n"
                 )
             };
-            let heard = answer(&setup, &format!("{}{}", ask(&target, ""), ask("/after", "close, "))).await?;
+            let response =
+                send_raw(&setup, &format!("{}{}", ask(&target, ""), ask("/after", "close, "))).await?;
             let end = format!("\r\n0\r\n{}\r\nHTTP/1.1 200 OK\r\n", lines(passed));
-            if !heard.contains(&end) || !heard.ends_with("\r\n\r\nafter") {
+            if !response.contains(&end) || !response.ends_with("\r\n\r\nafter") {
                 wrong.push(format!(
                     "h1 {target}: {}",
-                    heard.get(heard.len().saturating_sub(400)..).unwrap_or(&heard)
+                    response.get(response.len().saturating_sub(400)..).unwrap_or(&response)
                 ));
             }
             let mut h2 = setup.client()?.h2().connect(HOST).await?;
@@ -161,9 +162,9 @@ async fn response_trailers_are_forwarded(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn a_client_without_te_gets_no_trailers(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let head = "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
-    backend.answer("/", format!("{head}{}", chunked("hello", &[SUM, MORE])));
+    backend.respond("/", format!("{head}{}", chunked("hello", &[SUM, MORE])));
     for (version, fields, end) in [
         ("1.1", "", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         ("1.1", "TE: deflate\r\n", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
@@ -171,32 +172,32 @@ async fn a_client_without_te_gets_no_trailers(sandbox: &Sandbox) -> Result<()> {
         ("1.0", "TE: trailers\r\n", "\r\n\r\nhello"),
     ] {
         let request = format!("GET / HTTP/{version}\r\nHost: {HOST}\r\n{fields}Connection: close\r\n\r\n");
-        let heard = answer(&setup, &request).await?;
-        ensure!(heard.ends_with(end), "HTTP/{version} {fields:?}: {heard}");
+        let response = send_raw(&setup, &request).await?;
+        ensure!(response.ends_with(end), "HTTP/{version} {fields:?}: {response}");
     }
     // No rest of them remains on the connection.
     let ask = |method| format!("{method} / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\n");
-    let heard =
-        answer(&setup, &format!("{}\r\n{}Connection: close\r\n\r\n", ask("HEAD"), ask("HEAD"))).await?;
-    ensure!(heard.matches("HTTP/1.1 200").count() == 2 && !heard.contains("x-more"), "{heard}");
+    let response =
+        send_raw(&setup, &format!("{}\r\n{}Connection: close\r\n\r\n", ask("HEAD"), ask("HEAD"))).await?;
+    ensure!(response.matches("HTTP/1.1 200").count() == 2 && !response.contains("x-more"), "{response}");
     Ok(())
 }
 
 async fn a_slow_reader_gets_the_trailers(sandbox: &Sandbox) -> Result<()> {
-    let (setup, backend) = recording(sandbox).await?;
+    let (setup, backend) = with_recorder(sandbox).await?;
     let content = "0\r\n\r\n".repeat(1_000_000);
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    backend.answer("/", format!("{head}{}", chunked(&content, &[SUM])));
+    backend.respond("/", format!("{head}{}", chunked(&content, &[SUM])));
     let mut stream = setup.client()?.tls(HOST).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let (mut heard, mut buffer) = (Vec::new(), vec![0; 3000]);
+    let (mut response, mut buffer) = (Vec::new(), vec![0; 3000]);
     while let count @ 1.. = stream.read(&mut buffer).await? {
-        heard.extend_from_slice(&buffer[..count]);
+        response.extend_from_slice(&buffer[..count]);
         tokio::task::yield_now().await;
     }
-    let heard = String::from_utf8(heard)?;
-    ensure!(heard.len() > content.len(), "{} bytes", heard.len());
-    ensure!(heard.ends_with("\r\n0\r\nx-sum: 1\r\n\r\n"), "{}", &heard[heard.len() - 100..]);
+    let response = String::from_utf8(response)?;
+    ensure!(response.len() > content.len(), "{} bytes", response.len());
+    ensure!(response.ends_with("\r\n0\r\nx-sum: 1\r\n\r\n"), "{}", &response[response.len() - 100..]);
     Ok(())
 }

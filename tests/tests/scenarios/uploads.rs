@@ -10,7 +10,7 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::scenarios;
 
 use crate::setup::full::FullSetup;
-use crate::stress::figure;
+use crate::stress::env_number;
 
 scenarios![curl_gets_every_early_response];
 
@@ -43,7 +43,7 @@ async fn curl_gets_every_early_response(sandbox: &Sandbox) -> Result<()> {
     let file = sandbox.path("upload");
     std::fs::File::create(&file)?.set_len(UPLOAD)?;
     let root = sandbox.write("root.pem", &setup.controlplane.root().await?)?;
-    let rounds = figure("WEBGATEWAY_SCENARIO_UPLOADS", 3);
+    let rounds = env_number("WEBGATEWAY_SCENARIO_UPLOADS", 3);
     for (url, status, length) in [
         ("https://large.gw.example/", "413", Some(BODY)),
         ("https://forbidden.gw.example/", "403", Some(BODY)),

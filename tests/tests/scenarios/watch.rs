@@ -32,7 +32,7 @@ scenarios![
     a_permanent_error_ends_the_watch,
 ];
 
-const SOON: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running `gwctl` with `--watch`, and its output.
 struct Watch(Process);
@@ -46,8 +46,8 @@ impl Watch {
     }
 
     /// Waits until a line contains all these words.
-    async fn says(&mut self, words: &[&str]) -> Result<()> {
-        eventually(&format!("it says {words:?}"), SOON, async || {
+    async fn wait_for_line(&mut self, words: &[&str]) -> Result<()> {
+        eventually(&format!("it says {words:?}"), TIMEOUT, async || {
             self.0.ensure_running()?;
             let told = self.0.log()?;
             let is_said = told.lines().any(|line| words.iter().all(|word| line.contains(word)));
@@ -63,15 +63,15 @@ async fn every_change_is_printed(sandbox: &Sandbox) -> Result<()> {
     let (alice, admin) = (&setup.alice, &setup.admin);
     alice.create_route("-s first -b [400::1]:81").await?;
     let mut json = Watch::start(sandbox, alice, &["-o", "json"])?;
-    json.says(&[r#""event":"listed""#, "first.gw.example"]).await?;
+    json.wait_for_line(&[r#""event":"listed""#, "first.gw.example"]).await?;
     let id = alice.create_route("-s second -b [400::1]:81").await?;
-    json.says(&[r#""event":"created""#, "second.gw.example"]).await?;
+    json.wait_for_line(&[r#""event":"created""#, "second.gw.example"]).await?;
     alice.json(["routes", "update", "-r", &id, "-b", "[400::9]:81"]).await?;
-    json.says(&[r#""event":"changed""#, "[400::9]:81"]).await?;
+    json.wait_for_line(&[r#""event":"changed""#, "[400::9]:81"]).await?;
     admin.json(["admin", "suspend", "alice.pub"]).await?;
-    json.says(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
+    json.wait_for_line(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
     admin.json(["admin", "unsuspend", "alice.pub"]).await?;
-    eventually("it is active again", SOON, async || {
+    eventually("it is active again", TIMEOUT, async || {
         let told = json.0.log()?;
         let last = told.lines().rfind(|line| line.contains("first.gw.example")).context("nothing")?;
         ensure!(last.contains(r#""event":"changed""#) && last.contains(r#""state":"active""#), "{told}");
@@ -79,22 +79,22 @@ async fn every_change_is_printed(sandbox: &Sandbox) -> Result<()> {
     })
     .await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
-    json.says(&[r#""event":"deleted""#, &id]).await?;
+    json.wait_for_line(&[r#""event":"deleted""#, &id]).await?;
     let told = json.0.log()?;
     let events: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(events.iter().all(|event| event["route"]["id"].is_string()), "{told}");
     // SIGTERM, as tests that run in the background inherit an ignored SIGINT.
     json.0.signal(Signal::SIGTERM)?;
-    json.0.end(SOON).await?;
+    json.0.end(TIMEOUT).await?;
     ensure!(json.0.log()? == told, "it ends without a word");
 
     let mut table = Watch::start(sandbox, admin, &[])?;
-    table.says(&["   ID  ", "HOST", "STATE"]).await?;
+    table.wait_for_line(&["   ID  ", "HOST", "STATE"]).await?;
     let id = alice.create_route("-f own.example.org -b [400::1]:81").await?;
-    table.says(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
-    table.says(&[&id, "active"]).await?;
+    table.wait_for_line(&["+  ", &id, "own.example.org", "alice.pub"]).await?;
+    table.wait_for_line(&[&id, "active"]).await?;
     alice.json(["routes", "delete", "-r", &id]).await?;
-    table.says(&["-  ", &id]).await
+    table.wait_for_line(&["-  ", &id]).await
 }
 
 async fn a_watch_survives_a_restart(sandbox: &Sandbox) -> Result<()> {
@@ -102,31 +102,31 @@ async fn a_watch_survives_a_restart(sandbox: &Sandbox) -> Result<()> {
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     alice.create_route("-s kept -b [400::1]:81").await?;
     let mut watch = Watch::start(sandbox, &alice, &[])?;
-    watch.says(&["kept.gw.example"]).await?;
+    watch.wait_for_line(&["kept.gw.example"]).await?;
     controlplane.process().kill()?;
-    watch.says(&["warning:", "retrying"]).await?;
+    watch.wait_for_line(&["warning:", "retrying"]).await?;
     let mut controlplane = Controlplane::start(sandbox).await?;
-    watch.says(&["warning:", "responds again"]).await?;
+    watch.wait_for_line(&["warning:", "responds again"]).await?;
     alice.create_route("-s new -b [400::1]:81").await?;
-    watch.says(&["+  ", "new.gw.example"]).await?;
+    watch.wait_for_line(&["+  ", "new.gw.example"]).await?;
     let told = watch.0.log()?;
     let times = |word: &str| told.matches(word).count();
     ensure!(times("warning:") == 2 && times("kept.gw.example") == 1, "once each: {told}");
     // A graceful stop of the controlplane ends the wait, too.
     controlplane.process().signal(Signal::SIGTERM)?;
-    controlplane.process().end(SOON).await?;
+    controlplane.process().end(TIMEOUT).await?;
     let _controller = Controlplane::start(sandbox).await?;
     alice.create_route("-s newer -b [400::1]:81").await?;
-    watch.says(&["+  ", "newer.gw.example"]).await
+    watch.wait_for_line(&["+  ", "newer.gw.example"]).await
 }
 
 /// A way to reach the API.
-enum Door {
+enum ApiAccess {
     Rpc(SocketAddr),
     Node(Client),
 }
 
-impl Door {
+impl ApiAccess {
     /// Makes a waiting call over a connection of its own.
     async fn wait(self: Rc<Self>, signer: Rc<Signer>) -> Result<Value> {
         let params = json!({ "newer_than": u64::MAX, "wait": LONGEST_WAIT });
@@ -142,7 +142,7 @@ impl Door {
     }
 
     /// Returns the response to a waiting call if it comes within half a second.
-    async fn at_once(self: &Rc<Self>, signer: &Rc<Signer>) -> Result<Option<Value>> {
+    async fn response_at_once(self: &Rc<Self>, signer: &Rc<Signer>) -> Result<Option<Value>> {
         let wait = Rc::clone(self).wait(Rc::clone(signer));
         timeout(Duration::from_millis(500), wait).await.ok().transpose()
     }
@@ -151,7 +151,7 @@ impl Door {
 async fn a_wait_ends_when_the_controlplane_stops(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
     let (door, signer) =
-        (Rc::new(Door::Rpc(setup.controlplane.rpc()?)), Rc::new(Signer::for_user(&setup.alice)?));
+        (Rc::new(ApiAccess::Rpc(setup.controlplane.rpc()?)), Rc::new(Signer::for_user(&setup.alice)?));
     let for_routes = Rc::clone(&door).wait(Rc::clone(&signer));
     let for_nodes = door.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
     let mut waits = Box::pin(async { tokio::try_join!(for_routes, for_nodes) });
@@ -169,19 +169,19 @@ async fn a_wait_ends_when_the_controlplane_stops(sandbox: &Sandbox) -> Result<()
 async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let signer = Rc::new(Signer::for_user(&setup.alice)?);
-    for door in [Door::Rpc(setup.controlplane.rpc()?), Door::Node(setup.client()?)] {
+    for door in [ApiAccess::Rpc(setup.controlplane.rpc()?), ApiAccess::Node(setup.client()?)] {
         let (door, mut waits) = (Rc::new(door), JoinSet::new());
         for _ in 0..17 {
             waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
         }
         // 16 calls may wait: the last one is refused.
-        let answer = timeout(SOON, waits.join_next()).await?.context("nobody waits")???;
+        let answer = timeout(TIMEOUT, waits.join_next()).await?.context("nobody waits")???;
         let data = &answer["error"]["data"];
         ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
-        ensure!(door.at_once(&signer).await?.is_some(), "there is no room");
+        ensure!(door.response_at_once(&signer).await?.is_some(), "there is no room");
         waits.shutdown().await;
         eventually("there is room", Duration::from_secs(5), async || {
-            let answer = door.at_once(&signer).await?;
+            let answer = door.response_at_once(&signer).await?;
             ensure!(answer.is_none(), "{answer:?}");
             Ok(())
         })
@@ -192,7 +192,7 @@ async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
 
 async fn the_longest_wait_gets_a_response_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
-    let door = Rc::new(Door::Node(setup.client()?));
+    let door = Rc::new(ApiAccess::Node(setup.client()?));
     let answer = door.wait(Rc::new(Signer::for_user(&setup.alice)?)).await?;
     ensure!(answer["result"]["version"].is_u64(), "{answer}");
     Ok(())
@@ -216,10 +216,10 @@ async fn a_permanent_error_ends_the_watch(sandbox: &Sandbox) -> Result<()> {
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let bob = User::create(&controlplane, sandbox.dir(), "bob").await?;
     let mut watch = Watch::start(sandbox, &alice, &[])?;
-    watch.says(&["   ID "]).await?;
+    watch.wait_for_line(&["   ID "]).await?;
     fs::remove_file(controlplane.keys().join("alice.pub"))?;
     bob.create_route("-s news -b [400::1]:81").await?;
-    let status = watch.0.end(SOON).await?;
+    let status = watch.0.end(TIMEOUT).await?;
     let told = watch.0.log()?;
     ensure!(status.code() == Some(4) && told.contains("error:"), "{status}: {told}");
     Ok(())

@@ -42,7 +42,7 @@ impl<'a> Demo<'a> {
 
     /// Runs the demo, from the first start to two good requests.
     pub(crate) async fn show(&mut self) -> Result<()> {
-        self.say("A sample backend that tells what it was asked");
+        self.print_step("A sample backend that tells what it was asked");
         println!("   plain http on 127.0.0.1:{BACKEND}, with TLS of its own on 127.0.0.1:{TLS_BACKEND}");
         if self.state.is_acme() {
             self.certificate_authority().await?;
@@ -83,7 +83,7 @@ Ctrl-C ends it."#
     }
 
     async fn certificate_authority(&mut self) -> Result<()> {
-        self.say("A certificate authority, Let's Encrypt's pebble, and the DNS that it asks");
+        self.print_step("A certificate authority, Let's Encrypt's pebble, and the DNS that it asks");
         let resolver = Resolver::start(WORLD_DNS, BASE_DOMAIN, local(DNS)).await?;
         resolver.set_addresses(BASE_DOMAIN, &[local(DNS).ip()])?;
         let pebble_config = PebbleConfig { https: HTTPS, http: HTTP, ..PebbleConfig::default() };
@@ -102,7 +102,7 @@ Ctrl-C ends it."#
     }
 
     async fn controlplane(&mut self) -> Result<()> {
-        self.say("The controlplane: routes, keys, certificates, the API");
+        self.print_step("The controlplane: routes, keys, certificates, the API");
         self.start("webgateway-controlplane", "controlplane").await?;
         let root = self.state.path("internal-ca.pem");
         let running = self.processes.last_mut().context("just started")?;
@@ -120,7 +120,7 @@ Ctrl-C ends it."#
     }
 
     async fn dataplane(&mut self) -> Result<()> {
-        self.say("The dataplane: clients come here");
+        self.print_step("The dataplane: clients come here");
         self.start("webgateway-dataplane", "dataplane").await?;
         let running = self.processes.last_mut().context("just started")?;
         eventually("the dataplane is ready", START, async || {
@@ -145,7 +145,7 @@ Ctrl-C ends it."#
     }
 
     async fn key_pair(&mut self) -> Result<()> {
-        self.say("A key pair, and its public half where the controlplane looks");
+        self.print_step("A key pair, and its public half where the controlplane looks");
         let public = format!("{USER}.pub");
         if self.state.path(&public).exists() && self.state.path(&format!("{USER}.priv")).exists() {
             println!("   there already: {}", self.state.text(&public));
@@ -159,7 +159,7 @@ Ctrl-C ends it."#
     }
 
     async fn route(&mut self, what: &str, host: &str, flags: &str) -> Result<()> {
-        self.say(what);
+        self.print_step(what);
         let listed: Value = serde_json::from_str(&self.signed("routes list -o json", false).await?)?;
         if listed.to_string().contains(&format!("\"{host}\"")) {
             println!("   there already: {host}");
@@ -169,7 +169,7 @@ Ctrl-C ends it."#
     }
 
     async fn request(&mut self, host: &str, root: &str) -> Result<()> {
-        self.say(&format!("A request for {host}, by name, its certificate verified"));
+        self.print_step(&format!("A request for {host}, by name, its certificate verified"));
         let root = self.state.path(root);
         println!(
             "   $ curl --cacert {} --resolve {host}:{HTTPS}:127.0.0.1 https://{host}:{HTTPS}/greeting",
@@ -204,14 +204,14 @@ Ctrl-C ends it."#
 
     async fn gwctl(&self, args: &str) -> Result<String> {
         println!("   $ {GWCTL} {args}");
-        let said = run(args).await?;
-        for line in said.lines() {
+        let output = run(args).await?;
+        for line in output.lines() {
             println!("   {line}");
         }
-        Ok(said)
+        Ok(output)
     }
 
-    fn say(&mut self, what: &str) {
+    fn print_step(&mut self, what: &str) {
         self.step += 1;
         println!("\n{}. {what}", self.step);
     }

@@ -104,7 +104,7 @@ async fn live(
                 drop(reports.send(report));
             }
             // A batch that this splits still ends with its End, and only that is counted.
-            _ = beat.tick() => node.say(FromNode::Heartbeat).await?,
+            _ = beat.tick() => node.send(FromNode::Heartbeat).await?,
         }
     }
 }

@@ -21,9 +21,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The maximum number of routes at once.
 const ROUTES: usize = 20;
 /// The interval of checks at the node: one of this many routes.
-const SEEN: u64 = 20;
+const CHECK_INTERVAL: u64 = 20;
 /// The number of calls over one connection.
-const EACH: u64 = 100;
+const CALLS_PER_CONNECTION: u64 = 100;
 const PROPAGATION: Duration = Duration::from_secs(30);
 
 /// The running changes.
@@ -42,7 +42,7 @@ struct Changer {
     /// The routes that exist or may exist, by number.
     routes: BTreeMap<u64, Uuid>,
     /// The routes that may not exist, as a response was lost.
-    doubtful: BTreeSet<u64>,
+    uncertain: BTreeSet<u64>,
     made: u64,
     changes: u64,
     /// The longest time from a response of the API until the node served the change.
@@ -68,7 +68,7 @@ impl Changes {
             interruptions: interruptions.clone(),
             api: None,
             routes: BTreeMap::new(),
-            doubtful: BTreeSet::new(),
+            uncertain: BTreeSet::new(),
             made: 0,
             changes: 0,
             slowest: Duration::ZERO,
@@ -116,14 +116,18 @@ impl Changer {
         let name = format!("soak-{number}");
         let params = json!({"id": id, "subdomain": name, "backends": ["[400::1]:8080"]});
         match self.call(number, "routes.create", params).await? {
-            Outcome::Acknowledged if number.is_multiple_of(SEEN) => self.answers(number, 200).await,
+            Outcome::Acknowledged if number.is_multiple_of(CHECK_INTERVAL) => {
+                self.wait_for_status(number, 200).await
+            }
             _ => Ok(()),
         }
     }
 
     async fn delete(&mut self, number: u64, id: Uuid) -> Result<()> {
         match self.call(number, "routes.delete", json!({"id": id})).await? {
-            Outcome::Acknowledged if number.is_multiple_of(SEEN) => self.answers(number, 503).await,
+            Outcome::Acknowledged if number.is_multiple_of(CHECK_INTERVAL) => {
+                self.wait_for_status(number, 503).await
+            }
             Outcome::Acknowledged | Outcome::Absent => Ok(()),
             Outcome::Unknown => {
                 // The deletion is repeated later.
@@ -134,7 +138,7 @@ impl Changer {
     }
 
     /// Waits until clients of the node get `status` for the route's host.
-    async fn answers(&mut self, number: u64, status: u16) -> Result<()> {
+    async fn wait_for_status(&mut self, number: u64, status: u16) -> Result<()> {
         let (client, host) = (&self.targets.client, format!("soak-{number}.gw.example"));
         let (what, begun) = (format!("{host} is answered {status}"), Instant::now());
         // The API closes a connection that is idle for long.
@@ -149,27 +153,27 @@ impl Changer {
             sleep(PAUSE).await;
         }
         let before = self.interruptions.count();
-        let answer = match self.ask(method, params).await {
-            Ok(answer) => answer,
+        let response = match self.call_once(method, params).await {
+            Ok(response) => response,
             Err(_) if self.interruptions.count() != before => {
-                self.doubtful.insert(number);
+                self.uncertain.insert(number);
                 return Ok(Outcome::Unknown);
             }
             Err(error) => return Err(error).with_context(|| format!("{method} of route {number}")),
         };
-        if answer["error"].is_null() {
+        if response["error"].is_null() {
             self.changes += 1;
             return Ok(Outcome::Acknowledged);
         }
-        if self.doubtful.contains(&number) && answer["error"]["data"]["kind"] == "route_not_found" {
+        if self.uncertain.contains(&number) && response["error"]["data"]["kind"] == "route_not_found" {
             return Ok(Outcome::Absent);
         }
-        bail!("{method} of route {number}: {answer}")
+        bail!("{method} of route {number}: {response}")
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+    async fn call_once(&mut self, method: &str, params: Value) -> Result<Value> {
         let (now, rpc) = (self.interruptions.count(), self.targets.rpc);
-        let is_old = self.changes.is_multiple_of(EACH);
+        let is_old = self.changes.is_multiple_of(CALLS_PER_CONNECTION);
         if is_old || self.api.as_ref().is_none_or(|(made, _)| *made != now) {
             self.api = Some((now, Connection::plain(rpc).await?));
         }

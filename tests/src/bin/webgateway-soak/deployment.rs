@@ -27,10 +27,10 @@ use crate::{honest, hostile, hostile_http};
 const LIMITS: &str = "[limits]\nheader_timeout = \"30s\"\nstall_timeout = \"20s\"\nbackend_timeout = \"30s\"\ntunnel_timeout = \"30s\"\ndrain = \"5s\"\n";
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
 /// The timeout of settling, and the number of seconds without changes that counts as settled.
-const SETTLING: Duration = Duration::from_secs(150);
-const SETTLED: u32 = 10;
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(150);
+const STABLE_SAMPLES: u32 = 10;
 /// The downtime of the controlplane after a kill.
-const AWAY: Duration = Duration::from_secs(3);
+const DOWNTIME: Duration = Duration::from_secs(3);
 
 /// The running processes and servers.
 pub(crate) struct Deployment {
@@ -105,11 +105,11 @@ impl Deployment {
         self.controlplane.process().signal(Signal::SIGHUP)
     }
 
-    /// Kills the controlplane, and restarts it after [`AWAY`].
+    /// Kills the controlplane, and restarts it after [`DOWNTIME`].
     pub(crate) async fn interrupt(&mut self) -> Result<()> {
         self.interruptions.add();
         self.controlplane.process().kill()?;
-        tokio::time::sleep(AWAY).await;
+        tokio::time::sleep(DOWNTIME).await;
         self.controlplane = Controlplane::start_on(&self.sandbox, &self.controlplane_config).await?;
         self.interruptions.add();
         Ok(())
@@ -131,8 +131,8 @@ impl Deployment {
 
     async fn settle(&mut self, is_right: impl Fn(&Figures) -> bool) -> Result<Figures> {
         let (begun, mut last, mut same) = (std::time::Instant::now(), Figures::default(), 0);
-        while same < SETTLED {
-            ensure!(begun.elapsed() < SETTLING, "it does not come to rest; at last: {last}");
+        while same < STABLE_SAMPLES {
+            ensure!(begun.elapsed() < SETTLE_TIMEOUT, "it does not come to rest; at last: {last}");
             tokio::time::sleep(Duration::from_secs(1)).await;
             let figures = self.sample().await?;
             let as_before = figures.is_idle() && figures.counts_as(&last) && is_right(&figures);

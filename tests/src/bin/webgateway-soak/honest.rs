@@ -15,7 +15,7 @@ use webgateway_tests::websocket::WebSocket;
 use crate::targets::{DNS, HOST, PASSTHROUGH, Targets, check_numbers};
 
 /// The number of requests over one connection.
-const EACH: u64 = 100;
+const REQUESTS_PER_CONNECTION: u64 = 100;
 /// A DNS query with the id 4711 for the SOA of `_acme-challenge.gw.example`.
 const QUESTION: &[u8] =
     b"\x12\x67\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0f_acme-challenge\x02gw\x07example\x00\x00\x06\x00\x01";
@@ -34,10 +34,10 @@ impl HonestClient {
         Self { targets: targets.clone(), tls_client: client.clone(), connection: None, host, requests: 0 }
     }
 
-    /// Returns the connection, a new one after every [`EACH`] requests.
+    /// Returns the connection, a new one after every [`REQUESTS_PER_CONNECTION`] requests.
     async fn connection(&mut self) -> Result<&mut Connection> {
         self.requests += 1;
-        if self.requests.is_multiple_of(EACH) {
+        if self.requests.is_multiple_of(REQUESTS_PER_CONNECTION) {
             self.connection = None;
         }
         if self.connection.is_none() {

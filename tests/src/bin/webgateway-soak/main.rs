@@ -71,7 +71,7 @@ async fn soak(args: Args) -> Result<()> {
 }
 
 /// The result of a load.
-struct Done {
+struct LoadResult {
     /// The maximum of each figure.
     most: sample::Figures,
     /// The summary of requests and attacks.
@@ -79,7 +79,7 @@ struct Done {
 }
 
 /// Runs the load for `length`, with `kills` of the controlplane and reloads of both processes.
-async fn run(deployment: &mut Deployment, length: Duration, kills: u32) -> Result<Done> {
+async fn run(deployment: &mut Deployment, length: Duration, kills: u32) -> Result<LoadResult> {
     const SAMPLE: Duration = Duration::from_secs(5);
     const RELOAD: u32 = 4;
     let load = Load::start(deployment).await?;
@@ -99,5 +99,5 @@ async fn run(deployment: &mut Deployment, length: Duration, kills: u32) -> Resul
         }
     }
     let summary = load.end().await?;
-    Ok(Done { most, summary })
+    Ok(LoadResult { most, summary })
 }

@@ -1,4 +1,4 @@
-//! A setup with a real ACME CA, a DNS resolver, a controlplane, gateways and users.
+//! A setup with a real ACME CA, a RESOLVER_PORT resolver, a controlplane, gateways and users.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use webgateway_tests::sandbox::Sandbox;
 use webgateway_tests::wait::eventually;
 
 /// A custom host of alice.
-pub(crate) const OWN: &str = "shop.example.org";
+pub(crate) const CUSTOM_HOST: &str = "shop.example.org";
 /// The port of the resolver.
-const DNS: u16 = 5353;
-const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+const RESOLVER_PORT: u16 = 5353;
+const NAME_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 /// The timeout of issuing a certificate.
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Running processes with an ACME CA.
 pub(crate) struct AcmeSetup {
@@ -118,7 +118,7 @@ impl AcmeSetup {
             let client = gateway.client()?;
             let what = format!("{host} is answered {status}");
             let answered: Result<Reply> =
-                eventually(&what, SOON, async || client.get(host, "/").await?.expect(status)).await;
+                eventually(&what, TIMEOUT, async || client.get(host, "/").await?.expect(status)).await;
             if answered.is_err() {
                 let seen = self.admin.gwctl(["certificates", "list"]).await?;
                 return answered.map(drop).context(format!("certificates:\n{}{}", seen.stdout, seen.stderr));
@@ -134,7 +134,7 @@ impl AcmeSetup {
 
     /// Waits until a certificate satisfies `is`.
     pub(crate) async fn wait_for_certificate(&self, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually(&format!("the certificate of {id} is as it should be"), SOON, async || {
+        eventually(&format!("the certificate of {id} is as it should be"), TIMEOUT, async || {
             let seen = self.certificate(id).await?;
             ensure!(is(&seen), "{seen}");
             Ok(seen)
@@ -171,7 +171,7 @@ pub(crate) async fn dns_and_ca(
     sandbox: &Sandbox,
     pebble_config: &PebbleConfig,
 ) -> Result<(Resolver, Pebble)> {
-    let resolver = Resolver::start(DNS, BASE_DOMAIN, OURS).await?;
+    let resolver = Resolver::start(RESOLVER_PORT, BASE_DOMAIN, NAME_SERVER).await?;
     let pebble = Pebble::start(sandbox.dir(), &resolver, pebble_config).await?;
     Ok((resolver, pebble))
 }
