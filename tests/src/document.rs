@@ -30,7 +30,7 @@ pub struct Block {
     pub text: String,
 }
 
-/// The root of the project.
+/// Returns the root of the project.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

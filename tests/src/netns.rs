@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 /// The number of overlay addresses that a scenario can bind to: `400::1` to `400::20`.
 const ADDRESSES: u16 = 0x20;
 
-const WHAT_TO_DO: &str = "the scenarios need a network namespace of their own: run them as root, or allow \
+const HINT: &str = "the scenarios need a network namespace of their own: run them as root, or allow \
     unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
     and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)";
 
@@ -23,10 +23,10 @@ pub fn prepare() -> Result<()> {
         return Ok(());
     }
     let (uid, gid) = (Uid::current(), Gid::current());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).context(WHAT_TO_DO)?;
-    fs::write("/proc/self/setgroups", "deny").context(WHAT_TO_DO)?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context(WHAT_TO_DO)?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(WHAT_TO_DO)
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).context(HINT)?;
+    fs::write("/proc/self/setgroups", "deny").context(HINT)?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context(HINT)?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context(HINT)
 }
 
 /// Removes the `n`th overlay address: packets to it are dropped silently.
@@ -39,7 +39,7 @@ pub fn remove_address(n: u16) -> Result<()> {
 ///
 /// Every address of `400::/7` is local there: those of [`overlay`] can be bound, others refuse connections.
 pub fn enter() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context(WHAT_TO_DO)?;
+    unshare(CloneFlags::CLONE_NEWNET).context(HINT)?;
     let mut batch = String::from("link set lo up\nroute add local 400::/7 dev lo\n");
     for n in 1..=ADDRESSES {
         writeln!(batch, "addr add {}/7 dev lo nodad", address(n))?;
@@ -63,7 +63,7 @@ fn ip(batch: &str) -> Result<()> {
     };
     ip.stdin.take().context("ip has no stdin")?.write_all(batch.as_bytes())?;
     let output = ip.wait_with_output()?;
-    ensure!(output.status.success(), "{WHAT_TO_DO}; ip said: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{HINT}; ip said: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

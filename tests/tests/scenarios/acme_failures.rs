@@ -150,13 +150,17 @@ async fn a_renewal_follows_the_suggested_window_even_if_replaces_is_refused(sand
         ca.refuse_next(conflict);
     })
     .await?;
-    eventually("it is ordered again, first as a replacement", Duration::from_secs(30), async || {
-        let orders = ca.requests(NEW_ORDER);
-        let replacing = orders.iter().position(|order| order.payload["replaces"].is_string());
-        let next = replacing.and_then(|at| orders.get(at + 1)).with_context(|| format!("{orders:?}"))?;
-        ensure!(next.payload["replaces"].is_null(), "{orders:?}");
-        Ok(())
-    })
+    eventually(
+        "the certificate is ordered again, first with `replaces`",
+        Duration::from_secs(30),
+        async || {
+            let orders = ca.requests(NEW_ORDER);
+            let replacing = orders.iter().position(|order| order.payload["replaces"].is_string());
+            let next = replacing.and_then(|at| orders.get(at + 1)).with_context(|| format!("{orders:?}"))?;
+            ensure!(next.payload["replaces"].is_null(), "{orders:?}");
+            Ok(())
+        },
+    )
     .await?;
     ca.set_renewal_window("2099-01-01T00:00:00Z".into(), "2099-01-02T00:00:00Z".into());
     setup.wait_for_certificate("gw.example", is_valid).await.map(drop)
@@ -184,7 +188,7 @@ async fn the_certificate_of_a_deleted_route_is_removed(sandbox: &Sandbox) -> Res
     setup.wait_for_status(CUSTOM_HOST, 200).await?;
     setup.alice.gwctl(["routes", "delete", "-r", &id]).await?;
     let client = setup.client()?;
-    eventually("its name is no longer known", Duration::from_secs(10), async || {
+    eventually("the name is no longer served", Duration::from_secs(10), async || {
         ensure!(client.tls(CUSTOM_HOST).await.is_err());
         Ok(())
     })

@@ -46,7 +46,7 @@ async fn a_certificate_is_served_once_it_is_valid(sandbox: &Sandbox) -> Result<(
     let unready = gateway.ready().await.err().context("it is ready")?.to_string();
     ensure!(client.tls(HOST).await.is_err(), "served before its time");
     ensure!(unready.contains("503") && unready.contains("check the clock"), "{unready}");
-    eventually("it is ready", AHEAD * 3, async || gateway.ready().await).await?;
+    eventually("the gateway is ready", AHEAD * 3, async || gateway.ready().await).await?;
     ensure!(OffsetDateTime::now_utc() >= begins.replace_nanosecond(0)?, "ready before its time");
     client.get(HOST, "/").await?.expect(200).map(drop)
 }

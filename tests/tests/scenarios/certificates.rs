@@ -74,7 +74,7 @@ async fn dns_01_works_with_an_alias_into_the_zone(sandbox: &Sandbox) -> Result<(
     // The host itself points to another machine, such as a CDN in front of the gateway.
     setup.resolver.set_addresses(CUSTOM_HOST, &["192.0.2.1".parse()?])?;
     let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
-    let target = eventually("it is said where the alias is to lead", Duration::from_secs(10), async || {
+    let target = eventually("the target of the alias is reported", Duration::from_secs(10), async || {
         let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
         let mut words = route["reason"].as_str().unwrap_or_default().split(' ');
         words
@@ -96,7 +96,7 @@ async fn a_host_that_points_elsewhere_causes_no_order(sandbox: &Sandbox) -> Resu
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.wait_for_certificate("gw.example", |seen| seen["state"] == "valid").await?;
     let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
-    let waiting = eventually("it is said what is missing", Duration::from_secs(10), async || {
+    let waiting = eventually("the missing record is reported", Duration::from_secs(10), async || {
         let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
         ensure!(route["records"][0].is_object(), "{route}");
         Ok(route)

@@ -128,7 +128,12 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
         let updates = (1..=50).map(update).collect::<Result<_>>()?;
         let answers = send_all(controlplane.rpc()?, updates).await?;
         let (results, errors) = split_results(&answers);
-        ensure!(results.len() == 1 && errors.len() == 49, "{} results, {} errors", results.len(), errors.len());
+        ensure!(
+            results.len() == 1 && errors.len() == 49,
+            "{} results, {} errors",
+            results.len(),
+            errors.len()
+        );
         for error in errors {
             ensure!(error["data"]["kind"] == "stale_version", "{error}");
         }
@@ -155,7 +160,12 @@ async fn concurrent_claims_of_one_caller_get_separate_responses(sandbox: &Sandbo
     let claims = (0..40).map(|c| (0..5).map(|n| claim(c * 5 + n)).collect::<Result<_>>());
     let answers = send_all(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
     let (results, errors) = split_results(&answers);
-    ensure!(results.len() == 100 && errors.len() == 100, "{} results, {} errors", results.len(), errors.len());
+    ensure!(
+        results.len() == 100 && errors.len() == 100,
+        "{} results, {} errors",
+        results.len(),
+        errors.len()
+    );
     ensure!(errors.iter().all(|error| error["data"]["kind"] == "host_taken"), "{:?}", errors.first());
     let versions: BTreeSet<u64> = results.iter().filter_map(|route| route["version"].as_u64()).collect();
     ensure!(versions.len() == 100, "each change has a version of its own: {versions:?}");

@@ -119,7 +119,7 @@ async fn a_closed_client_ends_its_request(sandbox: &Sandbox) -> Result<()> {
     let too = Backend::raw(overlay(1, 80), RawBehaviour::Silence).await?;
     let setup = setup(sandbox, &[silent.address(), too.address()]).await?;
     let open = async |expected: u64| {
-        eventually("the backends' connections", Duration::from_secs(5), async || {
+        eventually("the backends have the expected connections", Duration::from_secs(5), async || {
             let open = silent.open() + too.open();
             ensure!(open == expected, "{open} open");
             Ok(())

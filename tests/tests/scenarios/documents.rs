@@ -99,7 +99,7 @@ impl<'a> DocumentSetup<'a> {
     async fn run_until_interrupted(&self, command: &str, env: &[(&str, String)]) -> Result<()> {
         let script = format!("{}\nexec {command}", self.prelude(env)?);
         let mut running = Process::start("bash", &["-c", &script], &self.sandbox.path("endless.log"))?;
-        eventually("it prints something", WITHIN, async || {
+        eventually("the command prints something", WITHIN, async || {
             running.ensure_running()?;
             ensure!(!running.log()?.is_empty());
             Ok(())

@@ -214,20 +214,21 @@ async fn openssl_gets_a_response_after_early_data(sandbox: &Sandbox) -> Result<(
     );
     let _elsewhere = Process::start("openssl", &server.split(' ').collect::<Vec<_>>(), &log)?;
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8444));
-    eventually("another server", Duration::from_secs(10), async || Ok(TcpStream::connect(elsewhere)?))
-        .await?;
-    let connect_in_memory = |address: SocketAddr, more: String| {
+    eventually("the other server accepts", Duration::from_secs(10), async || {
+        Ok(TcpStream::connect(elsewhere)?)
+    })
+    .await?;
+    let connect = |address: SocketAddr, more: String| {
         let ask = format!("printf 'GET /after HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'");
         let client =
             format!("openssl s_client -connect {address} -servername {HOST} -tls1_3 -ign_eof {more}");
         ["-c".to_owned(), format!("{ask} | {client}")]
     };
     let first =
-        process::run("sh", &connect_in_memory(elsewhere, format!("-sess_out {}", session.display())), &[])
-            .await?;
+        process::run("sh", &connect(elsewhere, format!("-sess_out {}", session.display())), &[]).await?;
     for split in ["", "-split_send_frag 600 -max_send_frag 600", "-max_send_frag 4096"] {
         let more = format!("-sess_in {} -early_data {} {split}", session.display(), early.display());
-        let seen = process::run("sh", &connect_in_memory(setup.gateway.https(), more), &[]).await?;
+        let seen = process::run("sh", &connect(setup.gateway.https(), more), &[]).await?;
         ensure!(seen.stdout.contains("Early data was rejected"), "{first:?} {seen:?}");
         ensure!(
             seen.stdout.contains("HTTP/1.0 200") || seen.stdout.contains("HTTP/1.1 200"),

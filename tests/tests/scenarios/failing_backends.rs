@@ -186,7 +186,7 @@ async fn a_recovered_backend_is_used(sandbox: &Sandbox) -> Result<()> {
     let client = setup.client()?;
     client.get(HOST, "/").await?.expect(502)?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
-    webgateway_tests::wait::eventually("it is used", Duration::from_secs(10), async || {
+    webgateway_tests::wait::eventually("the backend is used", Duration::from_secs(10), async || {
         client.get(HOST, "/").await?.expect(200)
     })
     .await?;

@@ -127,15 +127,19 @@ async fn a_tampered_cache_is_refused(sandbox: &Sandbox) -> Result<()> {
     *bytes.get_mut(middle).context("empty")? ^= 1;
     fs::write(&path, bytes)?;
     setup.gateway = Gateway::start_unready(sandbox, &config)?;
-    eventually("it says which file it refuses, and is not ready", Duration::from_secs(10), async || {
-        let logged = setup.gateway.process().log()?;
-        ensure!(logged.contains("refused") && logged.contains(&path.display().to_string()), "{logged}");
-        ensure!(setup.gateway.ready().await.is_err(), "it is ready");
-        Ok(())
-    })
+    eventually(
+        "the refused file is logged, and the gateway is not ready",
+        Duration::from_secs(10),
+        async || {
+            let logged = setup.gateway.process().log()?;
+            ensure!(logged.contains("refused") && logged.contains(&path.display().to_string()), "{logged}");
+            ensure!(setup.gateway.ready().await.is_err(), "it is ready");
+            Ok(())
+        },
+    )
     .await?;
     setup.controlplane = Controlplane::start(sandbox).await?;
-    eventually("it is ready", Duration::from_secs(15), async || setup.gateway.ready().await).await?;
+    eventually("the gateway is ready", Duration::from_secs(15), async || setup.gateway.ready().await).await?;
     Ok(())
 }
 

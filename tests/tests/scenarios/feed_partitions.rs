@@ -128,7 +128,7 @@ async fn a_link_cut_in_either_direction_is_detected_and_recovers(sandbox: &Sandb
     }
     let healed = Duration::from_secs(25);
     try_join_all((0..3).map(|node| setup.wait_until_served(node, "second.gw.example", healed))).await?;
-    eventually("all are back", TIMEOUT, async || {
+    eventually("all nodes have reconnected", TIMEOUT, async || {
         ensure!(setup.connected().await?.len() == 3);
         Ok(())
     })
@@ -213,7 +213,7 @@ async fn two_nodes_with_the_same_name_both_serve(sandbox: &Sandbox) -> Result<()
         alice.create_route(&format!("-s r{n} -b [400::1]:8080")).await?;
         for twin in &twins {
             let client = twin.client()?;
-            eventually("each learns it when it is its turn", Duration::from_secs(15), async || {
+            eventually("the node has the update", Duration::from_secs(15), async || {
                 client.get(&format!("r{n}.gw.example"), "/").await?.expect(200)
             })
             .await?;

@@ -118,7 +118,7 @@ async fn a_large_response_head_is_healthy(sandbox: &Sandbox) -> Result<()> {
     backend.respond("/healthz", format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
     let check = json!({"path": "/healthz", "interval": 1, "rise": 1, "fall": 1});
     let setup = with_health_check(sandbox, &[backend.address()], check).await?;
-    eventually("it was checked", TIMEOUT, async || {
+    eventually("the backend was checked", TIMEOUT, async || {
         ensure!(backend.requests("/healthz").len() >= 3);
         Ok(())
     })
@@ -163,13 +163,13 @@ async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Re
             file.add_terminated(&host, &[backend.address()]).set_health_check(&host, check.clone());
         }
     })?;
-    eventually("it is asked", TIMEOUT, async || {
+    eventually("the backend is checked", TIMEOUT, async || {
         ensure!(backend.requests() >= 2);
         Ok(())
     })
     .await?;
     let (before, begun) = (backend.requests(), Instant::now());
-    eventually("it is asked again", TIMEOUT, async || {
+    eventually("the backend is checked again", TIMEOUT, async || {
         ensure!(backend.requests() >= before + 3);
         Ok(())
     })
@@ -181,7 +181,7 @@ async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Re
             file.remove_route(&format!("app{n}.gw.example"));
         }
     })?;
-    eventually("it is left alone", TIMEOUT, async || {
+    eventually("the checks have stopped", TIMEOUT, async || {
         let before = backend.requests();
         tokio::time::sleep(Duration::from_millis(2500)).await;
         ensure!(backend.requests() == before);
@@ -219,7 +219,7 @@ async fn a_route_is_explained_by_every_node(sandbox: &Sandbox) -> Result<()> {
     ensure!(people.stdout.contains("node2") && people.stdout.contains("[400::1]:8080 ok"), "{people:?}");
 
     let _too = Backend::http(overlay(2, 8080)).await?;
-    eventually("all is well", TIMEOUT, async || {
+    eventually("no problem is reported", TIMEOUT, async || {
         let people = setup.alice.gwctl(["routes", "explain", HOST]).await?;
         ensure!(people.stdout.ends_with("No problem found.\n"), "{people:?}");
         Ok(())
@@ -247,7 +247,7 @@ async fn a_host_without_a_route_is_explained(sandbox: &Sandbox) -> Result<()> {
         );
     }
     setup.gateway.process().kill()?;
-    eventually("it says that there is no node", TIMEOUT, async || {
+    eventually("the missing node is reported", TIMEOUT, async || {
         let explained = setup.alice.json(["routes", "explain", HOST]).await?;
         ensure!(
             explained["problem"]["message"].as_str().is_some_and(|m| m.contains("no dataplane")),

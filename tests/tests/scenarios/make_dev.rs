@@ -93,7 +93,7 @@ async fn take(sandbox: &Sandbox, flags: &[&str]) -> Result<()> {
             Expected::Output(wanted) => {
                 // A route is served a moment after its creation, so that reads are retried; mutations are run once.
                 let within = if command.starts_with("curl ") { ANSWER } else { Duration::ZERO };
-                eventually("it answers as it should", within, async || {
+                eventually("the command prints the expected output", within, async || {
                     let said = run(sandbox, &format!("{exports}{command}")).await?;
                     ensure!(said.contains(wanted), "$ {command}\n{said}");
                     Ok(())
@@ -137,7 +137,7 @@ async fn serve(sandbox: &Sandbox, servers: &[&str]) -> Result<()> {
         let script = format!("cd '{}' && exec {server}", sandbox.dir().display());
         running.push(Process::start("sh", &["-c", &script], &sandbox.path("server.log"))?);
     }
-    eventually("both are ready", DEMO_TIMEOUT, async || {
+    eventually("both processes are ready", DEMO_TIMEOUT, async || {
         running.iter_mut().try_for_each(Process::ensure_running)?;
         run(sandbox, "curl -sSf http://127.0.0.1:9180/readyz http://127.0.0.1:9181/readyz").await
     })

@@ -35,9 +35,11 @@ async fn setup(sandbox: &Sandbox) -> Result<(StandaloneSetup, Backend)> {
             .add_terminated("shop.example.org", &[backend.address()]);
     })?;
     let client = setup.client()?;
-    webgateway_tests::wait::eventually("the shop opens", std::time::Duration::from_secs(10), async || {
-        client.get("shop.example.org", "/").await?.expect(200)
-    })
+    webgateway_tests::wait::eventually(
+        "the passthrough route is served",
+        std::time::Duration::from_secs(10),
+        async || client.get("shop.example.org", "/").await?.expect(200),
+    )
     .await?;
     Ok((setup, backend))
 }

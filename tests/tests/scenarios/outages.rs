@@ -72,7 +72,7 @@ async fn a_gateway_may_start_first(sandbox: &Sandbox) -> Result<()> {
     let config = controlplane.gateway_config().await?;
     controlplane.process().kill()?;
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
-    eventually("it runs, and is not ready", Duration::from_secs(5), async || {
+    eventually("the gateway runs and is not ready", Duration::from_secs(5), async || {
         gateway.process().ensure_running()?;
         let error = gateway.ready().await.err();
         ensure!(error.is_some_and(|e| e.to_string().contains("503")), "it says it is ready");
@@ -80,7 +80,7 @@ async fn a_gateway_may_start_first(sandbox: &Sandbox) -> Result<()> {
     })
     .await?;
     let controlplane = Controlplane::start(sandbox).await?;
-    eventually("it is ready", Duration::from_secs(15), async || gateway.ready().await).await?;
+    eventually("the gateway is ready", Duration::from_secs(15), async || gateway.ready().await).await?;
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
@@ -193,7 +193,7 @@ async fn a_frozen_controlplane_is_detected(sandbox: &Sandbox) -> Result<()> {
             .any(|line| line.contains("feed") && line.contains("connected") && line.ends_with(" 0"))
     };
     setup.controlplane.process().signal(Signal::SIGSTOP)?;
-    eventually("the half-dead stream is noticed", Duration::from_secs(17), async || {
+    eventually("the stalled stream is detected", Duration::from_secs(17), async || {
         ensure!(reconnecting(&setup.gateway.metrics().await?), "it counts as connected");
         Ok(())
     })

@@ -63,7 +63,7 @@ async fn a_passthrough_route_is_created(sandbox: &Sandbox) -> Result<()> {
     setup.alice.create_route("-f pass.example.org -t -b [400::1]:8443").await?;
     let client = Client::new(setup.gateway.https(), authority.root())?;
     let soon = std::time::Duration::from_secs(10);
-    webgateway_tests::wait::eventually("its own certificate is seen", soon, async || {
+    webgateway_tests::wait::eventually("the backend serves its certificate", soon, async || {
         client.get("pass.example.org", "/").await?.expect(200)
     })
     .await?;

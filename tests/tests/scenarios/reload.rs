@@ -85,7 +85,7 @@ async fn new_limits_apply_to_new_connections(sandbox: &Sandbox) -> Result<()> {
     for _ in 0..45 {
         open.push(webgateway_tests::client::tcp(setup.gateway.https()).await?);
     }
-    eventually("as many are open as may be", LIMIT, async || {
+    eventually("the connection limit is reached", LIMIT, async || {
         let metrics = setup.gateway.metrics().await?;
         let count: u64 = metrics
             .lines()
@@ -157,7 +157,7 @@ fn edit(sandbox: &Sandbox, file: &str, changes: &[(&str, &str)]) -> Result<()> {
 /// Sends SIGHUP and waits for these texts in the log.
 async fn reload(process: &mut Process, said: &[&str]) -> Result<()> {
     process.signal(Signal::SIGHUP)?;
-    eventually("it reloads", LIMIT, async || {
+    eventually("the reload is logged", LIMIT, async || {
         process.ensure_running()?;
         let log = process.log()?;
         let missing: Vec<_> = said.iter().filter(|words| !log.contains(**words)).collect();

@@ -96,7 +96,7 @@ impl<'a> RemoteSetup<'a> {
     }
 
     async fn wait_until_listed(&self, name: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually("the node is listed so", TIMEOUT, async || {
+        eventually("the node is listed as expected", TIMEOUT, async || {
             let node = self.listed(name).await?;
             ensure!(is(&node), "{node}");
             Ok(node)
@@ -106,7 +106,8 @@ impl<'a> RemoteSetup<'a> {
 
     async fn serves(&self, gateway: &Gateway, host: &str) -> Result<()> {
         let client = gateway.client()?;
-        eventually("the node serves it", TIMEOUT, async || client.get(host, "/").await?.expect(200)).await?;
+        eventually("the node serves the route", TIMEOUT, async || client.get(host, "/").await?.expect(200))
+            .await?;
         Ok(())
     }
 }

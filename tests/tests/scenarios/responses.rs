@@ -267,7 +267,7 @@ async fn wait_for_log(sandbox: &Sandbox, check: impl Fn(&str) -> Result<()>) -> 
         let log = std::fs::read(sandbox.path("dataplane.log"))?;
         check(&String::from_utf8_lossy(&log))
     };
-    eventually("the log", Duration::from_secs(10), probe).await
+    eventually("the log passes the check", Duration::from_secs(10), probe).await
 }
 
 async fn a_connection_with_an_ambiguous_response_is_not_reused(sandbox: &Sandbox) -> Result<()> {

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn wait_until_served_by(setup: &StandaloneSetup, host: &str, backend: &Backend) -> Result<()> {
     let client = setup.client()?;
-    eventually("it is answered there", TIMEOUT, async || {
+    eventually("the route uses the backend", TIMEOUT, async || {
         let seen = client.get(host, "/").await?.expect(200)?.json()?;
         ensure!(seen["backend"] == backend.address().to_string(), "{seen}");
         Ok(())
@@ -52,7 +52,7 @@ async fn a_route_is_created_moved_and_removed(sandbox: &Sandbox) -> Result<()> {
     setup.change(|file| {
         file.remove_route(HOST);
     })?;
-    eventually("it is gone", TIMEOUT, async || client.get(HOST, "/").await?.expect(503)).await?;
+    eventually("the route is removed", TIMEOUT, async || client.get(HOST, "/").await?.expect(503)).await?;
     Ok(())
 }
 

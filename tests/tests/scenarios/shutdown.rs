@@ -54,7 +54,7 @@ async fn open_requests_are_finished(sandbox: &Sandbox) -> Result<()> {
     }
     setup.gateway.process().signal(Signal::SIGTERM)?;
     let https = setup.gateway.https();
-    eventually("no new connections", Duration::from_secs(5), async || {
+    eventually("new connections are refused", Duration::from_secs(5), async || {
         ensure!(tcp(https).await.is_err(), "it still accepts");
         Ok(())
     })
@@ -89,7 +89,7 @@ async fn a_second_signal_stops_at_once(sandbox: &Sandbox) -> Result<()> {
     socket.echo("here").await?;
     setup.gateway.process().signal(Signal::SIGTERM)?;
     let https = setup.gateway.https();
-    eventually("it stops", Duration::from_secs(5), async || {
+    eventually("new connections are refused", Duration::from_secs(5), async || {
         ensure!(tcp(https).await.is_err(), "it still accepts");
         Ok(())
     })
@@ -155,7 +155,7 @@ async fn without_file_descriptors_accepting_pauses(sandbox: &Sandbox) -> Result<
     drop(silent);
     setup.gateway.process().limit_files(10_000)?;
     let client = setup.client()?;
-    eventually("it accepts again", Duration::from_secs(10), async || {
+    eventually("the gateway accepts again", Duration::from_secs(10), async || {
         client.get(HOST, "/").await?.expect(200)
     })
     .await?;
@@ -177,7 +177,7 @@ async fn descriptors_are_reserved_for_backends(sandbox: &Sandbox) -> Result<()> 
     for _ in 0..300 {
         silent.push(tcp(setup.gateway.https()).await?);
     }
-    eventually("clients have what they may", Duration::from_secs(5), async || {
+    eventually("clients have all connections that they may", Duration::from_secs(5), async || {
         let metrics = setup.gateway.metrics().await?;
         let open =
             metrics.lines().find_map(|line| line.strip_prefix("webgateway_connections_open{worker=\"0\"} "));

@@ -136,7 +136,7 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
     let _backend = Backend::http(overlay(1, 8080)).await?;
     alice.create_route("-s hello -b [400::1]:8080").await?;
     let client = gateway.client()?;
-    eventually("the node learns it", TIMEOUT, async || {
+    eventually("the node serves the route", TIMEOUT, async || {
         client.get("hello.gw.example", "/").await?.expect(200)
     })
     .await?;
@@ -153,7 +153,7 @@ async fn a_stuck_worker_stops_the_watchdog(sandbox: &Sandbox) -> Result<()> {
     let mut gateway = Gateway::start(sandbox, &config).await?;
     let pings = async |more: usize| {
         let goal = service.notifications("WATCHDOG=1")? + more;
-        eventually("it says that it lives", TIMEOUT, async || {
+        eventually("the watchdog is notified", TIMEOUT, async || {
             ensure!(service.notifications("WATCHDOG=1")? >= goal);
             Ok(())
         })
@@ -170,7 +170,7 @@ async fn a_stuck_worker_stops_the_watchdog(sandbox: &Sandbox) -> Result<()> {
         Ok(gateway.process().log()?.matches("part is stuck").count())
     };
     let missed = async |gateway: &mut Gateway, times: usize| {
-        eventually("it is noticed", TIMEOUT, async || {
+        eventually("the stuck worker is detected", TIMEOUT, async || {
             ensure!(complaints(gateway)? >= times);
             Ok(())
         })

@@ -67,7 +67,7 @@ async fn a_suspension_ends_during_a_restart(sandbox: &Sandbox) -> Result<()> {
         ensure!(clock::now() > over);
         Ok(())
     };
-    eventually("it is over", Duration::from_secs(10), is_over).await?;
+    eventually("the suspension has ended", Duration::from_secs(10), is_over).await?;
     setup.controlplane = Controlplane::start(sandbox).await?;
     setup.wait_for_status("hello.gw.example", 200).await?;
     let audit = setup.admin.json(["audit", "list", "--target", "user/alice.pub"]).await?;

@@ -47,7 +47,7 @@ impl Watch {
 
     /// Waits until a line contains all these words.
     async fn wait_for_line(&mut self, words: &[&str]) -> Result<()> {
-        eventually(&format!("it says {words:?}"), TIMEOUT, async || {
+        eventually(&format!("a line has {words:?}"), TIMEOUT, async || {
             self.0.ensure_running()?;
             let told = self.0.log()?;
             let is_said = told.lines().any(|line| words.iter().all(|word| line.contains(word)));
@@ -71,7 +71,7 @@ async fn every_change_is_printed(sandbox: &Sandbox) -> Result<()> {
     admin.json(["admin", "suspend", "alice.pub"]).await?;
     json.wait_for_line(&[r#""event":"changed""#, "first.gw.example", r#""state":"suspended""#]).await?;
     admin.json(["admin", "unsuspend", "alice.pub"]).await?;
-    eventually("it is active again", TIMEOUT, async || {
+    eventually("the route is active again", TIMEOUT, async || {
         let told = json.0.log()?;
         let last = told.lines().rfind(|line| line.contains("first.gw.example")).context("nothing")?;
         ensure!(last.contains(r#""event":"changed""#) && last.contains(r#""state":"active""#), "{told}");
@@ -180,7 +180,7 @@ async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
         ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
         ensure!(door.response_at_once(&signer).await?.is_some(), "there is no room");
         waits.shutdown().await;
-        eventually("there is room", Duration::from_secs(5), async || {
+        eventually("another wait is accepted", Duration::from_secs(5), async || {
             let answer = door.response_at_once(&signer).await?;
             ensure!(answer.is_none(), "{answer:?}");
             Ok(())

@@ -188,7 +188,7 @@ async fn websockets_of_a_removed_route_are_closed(sandbox: &Sandbox) -> Result<(
         file.add_terminated("stays.gw.example", &[address]);
     })?;
     let client = setup.client()?;
-    webgateway_tests::wait::eventually("both are there", Duration::from_secs(5), async || {
+    webgateway_tests::wait::eventually("both routes are served", Duration::from_secs(5), async || {
         client.get("stays.gw.example", "/").await?.expect(200)
     })
     .await?;

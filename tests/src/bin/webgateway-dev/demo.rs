@@ -12,7 +12,7 @@ use webgateway_tests::process::{self, Process};
 use webgateway_tests::resolver::Resolver;
 use webgateway_tests::wait::eventually;
 
-use crate::ports::{ADMIN, BACKEND, DNS, HTTP, HTTPS, RPC, TLS_BACKEND, WORLD_DNS, local};
+use crate::ports::{ADMIN, BACKEND, DNS, HTTP, HTTPS, RESOLVER, RPC, TLS_BACKEND, local};
 use crate::state::{BASE_DOMAIN, PASSTHROUGH, State, TERMINATED, read};
 
 const START: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ impl<'a> Demo<'a> {
 
     /// Runs the demo, from the first start to two good requests.
     pub(crate) async fn show(&mut self) -> Result<()> {
-        self.print_step("A sample backend that tells what it was asked");
+        self.print_step("A sample backend that returns the request");
         println!("   plain http on 127.0.0.1:{BACKEND}, with TLS of its own on 127.0.0.1:{TLS_BACKEND}");
         if self.state.is_acme() {
             self.certificate_authority().await?;
@@ -84,7 +84,7 @@ Ctrl-C ends it."#
 
     async fn certificate_authority(&mut self) -> Result<()> {
         self.print_step("A certificate authority, Let's Encrypt's pebble, and the DNS that it asks");
-        let resolver = Resolver::start(WORLD_DNS, BASE_DOMAIN, local(DNS)).await?;
+        let resolver = Resolver::start(RESOLVER, BASE_DOMAIN, local(DNS)).await?;
         resolver.set_addresses(BASE_DOMAIN, &[local(DNS).ip()])?;
         let pebble_config = PebbleConfig { https: HTTPS, http: HTTP, ..PebbleConfig::default() };
         let pebble = Pebble::start(self.state.dir(), &resolver, &pebble_config).await?;
@@ -177,7 +177,7 @@ Ctrl-C ends it."#
         );
         let client = Client::new(local(HTTPS), &read(&root)?)?;
         let begun = Instant::now();
-        let reply = eventually("a good answer comes", ANSWER, async || {
+        let reply = eventually("a good response arrives", ANSWER, async || {
             client.get(host, "/greeting").await?.expect(200)
         })
         .await

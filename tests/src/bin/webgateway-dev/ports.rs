@@ -24,7 +24,7 @@ pub(crate) const BACKEND: u16 = 8082;
 pub(crate) const TLS_BACKEND: u16 = 8083;
 
 /// The port of the resolver that the CA uses.
-pub(crate) const WORLD_DNS: u16 = 5355;
+pub(crate) const RESOLVER: u16 = 5355;
 
 /// Returns an address on loopback.
 pub(crate) fn local(port: u16) -> SocketAddr {
@@ -45,21 +45,21 @@ pub(crate) async fn must_be_free(acme: bool) -> Result<()> {
     ];
     if acme {
         all.extend([
-            (WORLD_DNS, "the DNS as the CA sees it"),
+            (RESOLVER, "the DNS as the CA sees it"),
             (pebble::PORT, "the CA"),
             (pebble::MANAGEMENT, "the CA"),
         ]);
     }
     for (port, what) in all {
-        let what_to_do = || {
+        let hint = || {
             format!(
                 "port {port} of 127.0.0.1 ({what}) is not free: see who has it with `ss -ltunp sport = :{port}`, \
                  stop that, and run `make dev` again"
             )
         };
-        TcpListener::bind(local(port)).await.with_context(what_to_do)?;
-        if port == DNS || port == WORLD_DNS {
-            UdpSocket::bind(local(port)).await.with_context(what_to_do)?;
+        TcpListener::bind(local(port)).await.with_context(hint)?;
+        if port == DNS || port == RESOLVER {
+            UdpSocket::bind(local(port)).await.with_context(hint)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use webgateway_tests::authority::Authority;
 use webgateway_tests::pebble::Pebble;
 
-use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RPC, WORLD_DNS};
+use crate::ports::{ADMIN, CONTROL_ADMIN, DNS, HTTP, HTTPS, RESOLVER, RPC};
 
 /// The operator's domain; browsers and systemd-resolved lead every name below `localhost` to loopback.
 pub(crate) const BASE_DOMAIN: &str = "gw.localhost";
@@ -80,7 +80,7 @@ impl State {
         let (ca, resolver, module) = if self.acme {
             let directory = Pebble::directory();
             let ca = format!("local_acme = \"{directory}\"\nlocal_acme_root = \"{dir}/pebble-root.pem\"\n");
-            (ca, format!("resolver = [\"127.0.0.1:{WORLD_DNS}\"]\n"), "acme")
+            (ca, format!("resolver = [\"127.0.0.1:{RESOLVER}\"]\n"), "acme")
         } else {
             (String::new(), String::new(), "internal")
         };

@@ -134,7 +134,7 @@ impl AcmeSetup {
 
     /// Waits until a certificate satisfies `is`.
     pub(crate) async fn wait_for_certificate(&self, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually(&format!("the certificate of {id} is as it should be"), TIMEOUT, async || {
+        eventually(&format!("the certificate of {id} has the expected state"), TIMEOUT, async || {
             let seen = self.certificate(id).await?;
             ensure!(is(&seen), "{seen}");
             Ok(seen)
