@@ -241,7 +241,7 @@ async fn dig_resolves_the_zone(sandbox: &Sandbox) -> Result<()> {
     }
     let setup = AcmeSetup::start(sandbox).await?;
     setup.wait_for_certificate("gw.example", is_valid).await?;
-    for (question, answers) in [
+    for (question, responses) in [
         ("_acme-challenge.gw.example SOA", ["status: NOERROR", "flags: qr aa;", "ANSWER: 1"]),
         ("_aCMe-chALLenge.gW.exAMple NS", [";_aCMe-chALLenge.gW.exAMple.", "flags: qr aa;", "ANSWER: 1"]),
         ("_acme-challenge.gw.example TXT", ["status: NOERROR", "ANSWER: 0", "SOA"]),
@@ -259,7 +259,7 @@ async fn dig_resolves_the_zone(sandbox: &Sandbox) -> Result<()> {
         let args = format!("@127.0.0.1 +norec +tries=1 +timeout=5 {question}");
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
         let seen = process::run("dig", &args, &[]).await?;
-        for word in answers {
+        for word in responses {
             ensure!(seen.stdout.contains(word), "{question}: {word} is not in {}", seen.stdout);
         }
     }

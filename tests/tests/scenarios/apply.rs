@@ -42,7 +42,7 @@ async fn hosts(user: &User) -> Result<Vec<String>> {
 }
 
 async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let file = sandbox.write("routes.yaml", TWO_ROUTES)?.display().to_string();
     let shown = alice.gwctl(["routes", "apply", "-f", &file, "--dry-run"]).await?;
     let plan = "+ create shop.gw.example → [400::1]:81\n\
@@ -53,8 +53,8 @@ async fn a_file_is_planned_and_applied_once(sandbox: &Sandbox) -> Result<()> {
     ensure!(hosts(&alice).await?.is_empty(), "nothing was done so far");
 
     let done = alice.gwctl(["routes", "apply", "-f", &file, "--yes"]).await?;
-    let told = done.stdout.ends_with("2 created, 0 updated, 0 deleted, 0 unchanged\n");
-    ensure!(done.code == Some(0) && told, "{done:?}");
+    let output = done.stdout.ends_with("2 created, 0 updated, 0 deleted, 0 unchanged\n");
+    ensure!(done.code == Some(0) && output, "{done:?}");
     ensure!(hosts(&alice).await? == ["mail.example.org", "shop.gw.example"]);
     let again = apply(&alice, sandbox, TWO_ROUTES, "--yes").await?;
     ensure!(again["unchanged"] == 2 && again["plan"] == serde_json::json!([]), "{again}");
@@ -90,19 +90,22 @@ async fn a_failed_change_does_not_stop_the_others(sandbox: &Sandbox) -> Result<(
 }
 
 async fn a_terminal_is_asked_for_confirmation(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let file = sandbox.write("routes.yaml", TWO_ROUTES)?.display().to_string();
     let gwctl = find("gwctl")?.display().to_string();
-    for (answer, says, made) in
+    for (response, says, made) in
         [("no", "Nothing was changed.", 0), ("", "Nothing was changed.", 0), ("y", "2 created", 2)]
     {
-        let line = format!("echo {answer} | script -qec '{gwctl} routes apply -f {file}' /dev/null");
+        let line = format!("echo {response} | script -qec '{gwctl} routes apply -f {file}' /dev/null");
         let log = sandbox.path("terminal.log");
         let mut terminal = Process::start_with("bash", &["-c", &line], &alice.env()?, &log)?;
         let status = terminal.end(Duration::from_secs(15)).await?;
-        let told = terminal.log()?;
-        ensure!(status.success() && told.contains("Apply? [y/N]") && told.contains(says), "{status}: {told}");
-        ensure!(hosts(&alice).await?.len() == made, "{told}");
+        let output = terminal.log()?;
+        ensure!(
+            status.success() && output.contains("Apply? [y/N]") && output.contains(says),
+            "{status}: {output}"
+        );
+        ensure!(hosts(&alice).await?.len() == made, "{output}");
     }
     Ok(())
 }
@@ -116,8 +119,8 @@ async fn nothing_is_deleted_if_its_replacement_failed(sandbox: &Sandbox) -> Resu
     let file = sandbox.write("routes.yaml", "routes: [{subdomain: new, backends: ['[400::1]:81']}]")?;
     let file = file.display().to_string();
     let failed = alice.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
-    let told = failed.stderr.contains("1 of 2 changes failed, 1 were skipped");
-    ensure!(failed.code == Some(7) && told && failed.stdout.contains("0 deleted"), "{failed:?}");
+    let output = failed.stderr.contains("1 of 2 changes failed, 1 were skipped");
+    ensure!(failed.code == Some(7) && output && failed.stdout.contains("0 deleted"), "{failed:?}");
     ensure!(hosts(&alice).await? == ["old.gw.example"]);
     bob.gwctl(["routes", "delete", "-r", &bob_route(&bob).await?]).await?;
     let done = alice.gwctl(["routes", "apply", "-f", &file, "-y", "--prune"]).await?;
@@ -131,7 +134,7 @@ async fn bob_route(bob: &User) -> Result<String> {
 }
 
 async fn the_output_of_list_is_a_valid_file(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     alice.create_route("-s shop -b [400::1]:81 --health /up").await?;
     alice.create_route("-f mail.example.org -t -b [400::1]:444 -m random").await?;
     let list = alice.gwctl(["routes", "list", "-o", "yaml"]).await?;
@@ -145,7 +148,7 @@ async fn the_output_of_list_is_a_valid_file(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn an_invalid_file_changes_nothing(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     for (file, word) in [
         ("routes:\n- subdomain: shop\n  backend: '[400::1]:81'\n", "line 3"),
         ("routes:\n- subdomain: shop\n  backends: ['nowhere']\n", "route 1 (shop)"),

@@ -32,7 +32,7 @@ async fn expect_no_routes(alice: &User) -> Result<()> {
 }
 
 async fn gwctl_refuses_invalid_flags(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let long = format!("{}.example.org", "a".repeat(250));
     let cases: [(&[&str], &str); 22] = [
         (&["-s", "x", "-b", "[2001:db8::1]:80"], "-b"),
@@ -86,7 +86,7 @@ async fn gwctl_refuses_invalid_flags(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn gwctl_refuses_invalid_keys(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let list = ["routes", "list"];
     let public = sandbox.path("alice.pub").display().to_string();
     let rubbish = sandbox.write("rubbish.priv", "no key at all")?.display().to_string();
@@ -108,7 +108,7 @@ async fn gwctl_refuses_invalid_keys(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_key_readable_by_others_causes_a_warning(sandbox: &Sandbox) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let quiet = alice.gwctl(["routes", "list"]).await?;
     ensure!(quiet.stderr.is_empty(), "{quiet:?}");
     let mode = std::fs::metadata(alice.key())?.permissions().mode();
@@ -123,7 +123,7 @@ async fn a_key_readable_by_others_causes_a_warning(sandbox: &Sandbox) -> Result<
 }
 
 async fn keys_are_not_overwritten(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     let before = std::fs::read(alice.key())?;
     let name = sandbox.path("alice").display().to_string();
     let again = alice.gwctl(["keys", "generate", &name]).await?;
@@ -173,7 +173,7 @@ async fn the_api_refuses_invalid_params(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn an_unreachable_gateway_is_reported_with_a_hint(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, alice) = alice(sandbox).await?;
+    let (_controlplane, alice) = alice(sandbox).await?;
     for url in ["http://127.0.0.1:1/rpc", "https://127.0.0.1:8080/rpc", "http://127.0.0.1:8080/elsewhere"] {
         let failed = alice.at(url).gwctl(["routes", "list"]).await?;
         ensure!(failed.code.is_some_and(|code| code != 0), "{url}: {failed:?}");

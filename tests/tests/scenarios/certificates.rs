@@ -42,10 +42,10 @@ async fn a_custom_host_gets_a_certificate_on_three_gateways(sandbox: &Sandbox) -
     let setup = AcmeSetup::with(sandbox, AcmeOptions { gateways: 3, ..AcmeOptions::default() }).await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     setup.point_to_gateway(CUSTOM_HOST)?;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let id = setup.alice.create_route(&format!("-f {CUSTOM_HOST} -b [400::1]:8080")).await?;
     setup.wait_for_status(CUSTOM_HOST, 200).await?;
-    println!("from `routes create` to a served certificate: {:?}", begun.elapsed());
+    println!("from `routes create` to a served certificate: {:?}", started.elapsed());
     let route = setup.alice.json(["routes", "get", "-r", &id]).await?;
     ensure!(route["state"] == "active" && route["reason"].is_null(), "{route}");
     let seen = setup.alice.json(["certificates", "list"]).await?;

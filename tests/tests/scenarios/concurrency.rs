@@ -40,24 +40,24 @@ async fn send_all(api: SocketAddr, lists: Vec<Vec<Request<Bytes>>>) -> Result<Ve
         let (mut connection, start) = (Connection::plain(api).await?, Arc::clone(&start));
         callers.spawn(async move {
             start.wait().await;
-            let mut answers = Vec::new();
+            let mut responses = Vec::new();
             for request in list {
-                answers.push(send(&mut connection, request).await?.expect(200)?.json()?);
+                responses.push(send(&mut connection, request).await?.expect(200)?.json()?);
             }
-            anyhow::Ok(answers)
+            anyhow::Ok(responses)
         });
     }
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     while let Some(ended) = callers.join_next().await {
-        answers.extend(ended??);
+        responses.extend(ended??);
     }
-    Ok(answers)
+    Ok(responses)
 }
 
 /// Splits the responses into results and errors.
-fn split_results(answers: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
-    let results = answers.iter().map(|a| &a["result"]).filter(|r| !r.is_null());
-    (results.collect(), answers.iter().map(|a| &a["error"]).filter(|e| !e.is_null()).collect())
+fn split_results(responses: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
+    let results = responses.iter().map(|a| &a["result"]).filter(|r| !r.is_null());
+    (results.collect(), responses.iter().map(|a| &a["error"]).filter(|e| !e.is_null()).collect())
 }
 
 async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
@@ -68,8 +68,8 @@ async fn a_hundred_callers_claim_one_host(sandbox: &Sandbox) -> Result<()> {
         Ok(vec![signer.post(&controlplane.url(), &body, &SignatureParams::fresh())?])
     };
     let claims = (0..100).map(claim).collect::<Result<_>>()?;
-    let answers = send_all(controlplane.rpc()?, claims).await?;
-    let (results, errors) = split_results(&answers);
+    let responses = send_all(controlplane.rpc()?, claims).await?;
+    let (results, errors) = split_results(&responses);
     ensure!(results.len() == 1 && errors.len() == 99, "{} results, {} errors", results.len(), errors.len());
     let [owner, id] = ["owner", "id"].map(|field| results[0][field].as_str().unwrap_or_default());
     for error in errors {
@@ -88,8 +88,8 @@ async fn a_thousand_retries_make_one_route(sandbox: &Sandbox) -> Result<()> {
     let body = call("routes.create", params).to_string();
     let retry = || signer.post(&controlplane.url(), &body, &SignatureParams::fresh());
     let retries = (0..50).map(|_| (0..20).map(|_| retry()).collect::<Result<_>>()).collect::<Result<_>>()?;
-    let answers = send_all(controlplane.rpc()?, retries).await?;
-    let (made, refused) = split_results(&answers);
+    let responses = send_all(controlplane.rpc()?, retries).await?;
+    let (made, refused) = split_results(&responses);
     ensure!(
         made.len() == 1000 && refused.is_empty(),
         "{} were refused: {:?}",
@@ -126,8 +126,8 @@ async fn one_update_wins_each_version(sandbox: &Sandbox) -> Result<()> {
             )?])
         };
         let updates = (1..=50).map(update).collect::<Result<_>>()?;
-        let answers = send_all(controlplane.rpc()?, updates).await?;
-        let (results, errors) = split_results(&answers);
+        let responses = send_all(controlplane.rpc()?, updates).await?;
+        let (results, errors) = split_results(&responses);
         ensure!(
             results.len() == 1 && errors.len() == 49,
             "{} results, {} errors",
@@ -158,8 +158,8 @@ async fn concurrent_claims_of_one_caller_get_separate_responses(sandbox: &Sandbo
         signer.post(&url, &call("routes.create", claim).to_string(), &SignatureParams::fresh())
     };
     let claims = (0..40).map(|c| (0..5).map(|n| claim(c * 5 + n)).collect::<Result<_>>());
-    let answers = send_all(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
-    let (results, errors) = split_results(&answers);
+    let responses = send_all(controlplane.rpc()?, claims.collect::<Result<_>>()?).await?;
+    let (results, errors) = split_results(&responses);
     ensure!(
         results.len() == 100 && errors.len() == 100,
         "{} results, {} errors",

@@ -62,11 +62,11 @@ async fn two_backends() -> Result<[Backend; 2]> {
     Ok([Backend::http(overlay(1, 8080)).await?, Backend::http(overlay(1, 80)).await?])
 }
 
-fn ends_with_ok(answer: &[u8], status: u16, length: usize) -> Result<()> {
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no head")?;
-    let text = String::from_utf8_lossy(&answer[..head]);
+fn ends_with_ok(response: &[u8], status: u16, length: usize) -> Result<()> {
+    let head = response.windows(4).position(|window| window == b"\r\n\r\n").context("no head")?;
+    let text = String::from_utf8_lossy(&response[..head]);
     ensure!(text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
-    let body = answer.len() - head - 4;
+    let body = response.len() - head - 4;
     ensure!(body == length, "{body} of {length} bytes: {text}");
     Ok(())
 }
@@ -85,8 +85,11 @@ async fn a_half_closed_client_gets_its_response(sandbox: &Sandbox) -> Result<()>
             let mut stream = tcp(setup.gateway.http()).await?;
             stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
             stream.shutdown().await?;
-            let answer = String::from_utf8(rest(&mut stream).await?)?;
-            ensure!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.ends_with('\n'), "{answer}");
+            let response = String::from_utf8(rest(&mut stream).await?)?;
+            ensure!(
+                response.starts_with(&format!("HTTP/1.1 {status}")) && response.ends_with('\n'),
+                "{response}"
+            );
         }
         let mut stream = setup.client()?.h2().tls(HOST).await?;
         stream.write_all(&h2::opening()).await?;
@@ -153,8 +156,8 @@ async fn the_api_responds_to_half_closed_clients(sandbox: &Sandbox) -> Result<()
             stream.write_all(request.as_bytes()).await?;
             stream.shutdown().await?;
             let mut stream = stream;
-            let answer = String::from_utf8(rest(&mut stream).await?)?;
-            ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with('}'), "{answer}");
+            let response = String::from_utf8(rest(&mut stream).await?)?;
+            ensure!(response.starts_with("HTTP/1.1 200") && response.ends_with('}'), "{response}");
         }
     }
     Ok(())
@@ -167,9 +170,9 @@ async fn upload(stream: &mut dyn Stream, head: &str, length: usize) -> Result<Ve
     for _ in 0..length / piece.len() {
         timeout(Duration::from_secs(20), stream.write_all(&piece)).await.context("it is not read on")??;
     }
-    let mut answer = Vec::new();
-    let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
-    read.await.context("it stays open")?.context("it is cut").map(|_| answer)
+    let mut response = Vec::new();
+    let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut response));
+    read.await.context("it stays open")?.context("it is cut").map(|_| response)
 }
 
 /// Uploads at most `length` bytes until the response arrives; a failing write is not an error.
@@ -183,11 +186,11 @@ async fn upload_meanwhile(stream: Box<dyn Stream>, head: &str, length: usize) ->
         }
         writer.flush().await
     };
-    let mut answer = Vec::new();
-    let reading = timeout(Duration::from_secs(20), reader.read_to_end(&mut answer));
+    let mut response = Vec::new();
+    let reading = timeout(Duration::from_secs(20), reader.read_to_end(&mut response));
     let (_, read) = tokio::join!(sending, reading);
     read.context("it stays open")?.context("it is cut")?;
-    Ok(answer)
+    Ok(response)
 }
 
 async fn an_early_response_is_read_completely(sandbox: &Sandbox) -> Result<()> {
@@ -203,16 +206,17 @@ async fn an_early_response_is_read_completely(sandbox: &Sandbox) -> Result<()> {
             let head = format!(
                 "{method} {prefix}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n"
             );
-            let answer = upload_meanwhile(stream, &head, LARGE).await;
-            let answer = answer.with_context(|| format!("{host} {round}"))?;
-            ends_with_ok(&answer, 413, LARGE).context(host)?;
+            let response = upload_meanwhile(stream, &head, LARGE).await;
+            let response = response.with_context(|| format!("{host} {round}"))?;
+            ends_with_ok(&response, 413, LARGE).context(host)?;
         }
         // Responses that the gateway itself creates.
         for (mut stream, _, _) in listeners(&setup).await? {
             let head = "POST / HTTP/1.1\r\nHost: nobody.gw.example\r\nConnection: close\r\nContent-Length: 20971520\r\n\r\n";
-            let answer = upload(&mut *stream, head, LARGE).await.with_context(|| format!("ours {round}"))?;
-            let answer = String::from_utf8(answer)?;
-            ensure!(answer.contains("HTTP/1.1 503") || answer.contains("HTTP/1.1 421"), "{answer}");
+            let response =
+                upload(&mut *stream, head, LARGE).await.with_context(|| format!("ours {round}"))?;
+            let response = String::from_utf8(response)?;
+            ensure!(response.contains("HTTP/1.1 503") || response.contains("HTTP/1.1 421"), "{response}");
         }
         let mut connection = setup.client()?.h2().connect(HOST).await?;
         let body = Full::from(vec![b'x'; LARGE]);
@@ -231,9 +235,9 @@ async fn the_api_refusal_of_an_upload_is_readable(sandbox: &Sandbox) -> Result<(
         let streams: [&mut dyn Stream; 2] = [&mut node, &mut direct];
         for (n, stream) in streams.into_iter().enumerate() {
             let head = format!("POST /rpc HTTP/1.1\r\nHost: gw.example\r\nConnection: close\r\n{framing}");
-            let answer = upload(stream, &head, LARGE).await.with_context(|| format!("{n} {framing}"))?;
-            let answer = String::from_utf8(answer)?;
-            ensure!(answer.starts_with("HTTP/1.1 413") && answer.contains("large"), "{answer}");
+            let response = upload(stream, &head, LARGE).await.with_context(|| format!("{n} {framing}"))?;
+            let response = String::from_utf8(response)?;
+            ensure!(response.starts_with("HTTP/1.1 413") && response.contains("large"), "{response}");
         }
     }
     Ok(())

@@ -81,7 +81,7 @@ async fn ask(name: &str, kind: u16) -> Result<Answer> {
 }
 
 async fn only_the_zone_is_answered(sandbox: &Sandbox) -> Result<()> {
-    let _controller = Controlplane::start(sandbox).await?;
+    let _controlplane = Controlplane::start(sandbox).await?;
     for kind in [SOA, NS] {
         let answer = ask(ZONE, kind).await?;
         ensure!(answer.code == NOERROR && answer.authoritative && answer.answers == 1, "{kind}: {answer:?}");
@@ -101,7 +101,7 @@ async fn only_the_zone_is_answered(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn queries_over_tcp_are_answered(sandbox: &Sandbox) -> Result<()> {
-    let _controller = Controlplane::start(sandbox).await?;
+    let _controlplane = Controlplane::start(sandbox).await?;
     let mut stream = tcp(SERVER.parse()?).await?;
     let question = question(ZONE, SOA);
     for id in [1, 2] {

@@ -129,9 +129,9 @@ fn ask(
         client.write_tls(&mut flight)?;
     }
     stream.write_all(&flight)?;
-    let mut answer = String::new();
-    rustls::Stream::new(&mut client, &mut stream).read_to_string(&mut answer)?;
-    Ok((answer, client.is_early_data_accepted()))
+    let mut response = String::new();
+    rustls::Stream::new(&mut client, &mut stream).read_to_string(&mut response)?;
+    Ok((response, client.is_early_data_accepted()))
 }
 
 /// Fails unless early data is skipped and the request after it gets a response.
@@ -143,8 +143,8 @@ async fn is_skipped(
 ) -> Result<()> {
     connect_in_memory(config, &setup.authority, HOST)?;
     let (config, address) = (Arc::clone(config), setup.gateway.https());
-    let (answer, accepted) = spawn_blocking(move || ask(address, &config, count, sent)).await??;
-    ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"/after\""), "{answer}");
+    let (response, accepted) = spawn_blocking(move || ask(address, &config, count, sent)).await??;
+    ensure!(response.starts_with("HTTP/1.1 200") && response.contains("\"/after\""), "{response}");
     ensure!(!accepted, "early data can be replayed by anybody");
     Ok(())
 }

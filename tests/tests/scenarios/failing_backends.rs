@@ -128,9 +128,9 @@ async fn refused_connections_give_502(sandbox: &Sandbox) -> Result<()> {
 async fn a_connect_timeout_gives_504(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
     let setup = with_short_timeouts(sandbox, &[hole.address()]).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     expect_error(&setup, 504, "connection_timeout").await?;
-    ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    ensure!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     Ok(())
 }
 
@@ -205,9 +205,9 @@ async fn a_post_is_not_sent_twice(sandbox: &Sandbox) -> Result<()> {
 }
 
 async fn closed_idle_connections_cause_no_error(sandbox: &Sandbox) -> Result<()> {
-    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
     // The backend announces keep-alive and closes after each response.
-    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(answer)).await?;
+    let backend = Backend::raw(overlay(1, 8080), RawBehaviour::Respond(response)).await?;
     let setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
     let mut connection = setup.client()?.connect(HOST).await?;
     for _ in 0..50 {
@@ -237,7 +237,7 @@ async fn the_dataplane_refuses_addresses_outside_the_overlay(sandbox: &Sandbox) 
 }
 
 async fn only_idempotent_requests_are_retried(sandbox: &Sandbox) -> Result<()> {
-    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     for (n, (method, body, repeated)) in (1..).zip([
         (Method::GET, "", true),
         (Method::HEAD, "", true),
@@ -255,7 +255,7 @@ async fn only_idempotent_requests_are_retried(sandbox: &Sandbox) -> Result<()> {
     ]) {
         let what = format!("{method} {body:?}");
         // Each connection breaks at its second request.
-        let backend = Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer.clone(), 1)).await?;
+        let backend = Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(response.clone(), 1)).await?;
         let setup = with_short_timeouts(sandbox, &[backend.address()]).await?;
         let mut connection = setup.client()?.connect(HOST).await?;
         connection.get(HOST, "/").await?.expect(200)?;
@@ -271,7 +271,7 @@ async fn only_idempotent_requests_are_retried(sandbox: &Sandbox) -> Result<()> {
 
 async fn an_idle_connection_is_closed_before_the_backend_closes_it(sandbox: &Sandbox) -> Result<()> {
     const LONG: &str = "[limits]\nbackend_idle = \"1h\"";
-    let answer = |keep: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{keep}\r\n").into_bytes();
+    let response = |keep: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{keep}\r\n").into_bytes();
     for (n, (keep, connections, is_given_up)) in (1..).zip([
         ("Keep-Alive: timeout=1\r\n", 1, true),
         ("Connection: keep-alive\r\nkeep-alive: max=100, Timeout=1\r\n", 1, true),
@@ -284,7 +284,7 @@ async fn an_idle_connection_is_closed_before_the_backend_closes_it(sandbox: &San
         ("", 1, false),
     ]) {
         let backend =
-            Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(answer(keep), u64::MAX)).await?;
+            Backend::raw(overlay(n, 8080), RawBehaviour::RespondTimes(response(keep), u64::MAX)).await?;
         let routes = |file: &mut webgateway_tests::feed_file::FeedFile| {
             file.add_terminated(HOST, &[backend.address()]);
         };
@@ -347,11 +347,11 @@ async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -
         let mut connection = setup.client()?.connect(host).await?;
         connection.get(host, "/").await?.expect(200)?;
         remove_address(n)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let request = connection.request(method, host, "/").body(Full::from(""))?;
         let reply = connection.send(request).await?;
         ensure!([502, 504].contains(&reply.status.as_u16()), "{host}: {reply:?}");
-        ensure!(begun.elapsed() < TIMEOUT, "{host}: {:?}", begun.elapsed());
+        ensure!(started.elapsed() < TIMEOUT, "{host}: {:?}", started.elapsed());
     }
     for (n, host, client) in
         [(3, "ws.gw.example", setup.client()?), (4, PASSED, Client::new(setup.gateway.https(), tls.root())?)]
@@ -359,9 +359,9 @@ async fn a_vanished_backend_host_is_detected_within_seconds(sandbox: &Sandbox) -
         let mut websocket = WebSocket::open(client.tls(host).await?, host, "/ws").await?;
         websocket.echo("before").await?;
         remove_address(n)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         ensure!(websocket.echo("after").await.is_err(), "{host}: it is gone");
-        ensure!(begun.elapsed() < TIMEOUT, "{host}: {:?}", begun.elapsed());
+        ensure!(started.elapsed() < TIMEOUT, "{host}: {:?}", started.elapsed());
     }
     Ok(())
 }

@@ -279,9 +279,9 @@ async fn a_silent_controlplane_is_disconnected(sandbox: &Sandbox) -> Result<()> 
     let (mut setup, mut node) = FeedSetup::start(sandbox).await?;
     setup.sync(&mut node, vec![route(Uuid::now_v7(), HOST, backend.address())]).await?;
     // The HTTP/2 connection answers pings, but the stream is silent.
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let again = setup.server.next_subscription().await?;
-    let after = begun.elapsed();
+    let after = started.elapsed();
     ensure!((Duration::from_secs(10)..Duration::from_secs(18)).contains(&after), "after {after:?}");
     ensure!(again.hello.held.is_some());
     setup.client()?.get(HOST, "/").await?.expect(200)?;

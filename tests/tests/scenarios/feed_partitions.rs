@@ -85,8 +85,8 @@ impl MultiNodeSetup {
     async fn connected(&self) -> Result<Vec<String>> {
         let (mut api, url) = (Connection::plain(self.controlplane.rpc()?).await?, self.controlplane.url());
         let reply = Signer::for_user(&self.admin)?.call(&mut api, &url, "nodes.list", json!({})).await?;
-        let answer = reply.expect(200)?.json()?;
-        let nodes = answer["result"]["nodes"].as_array().with_context(|| answer.to_string())?;
+        let response = reply.expect(200)?.json()?;
+        let nodes = response["result"]["nodes"].as_array().with_context(|| response.to_string())?;
         let live = nodes.iter().filter(|node| node["connected"] == true);
         Ok(live.filter_map(|node| node["node"].as_str().map(str::to_owned)).collect())
     }
@@ -204,7 +204,7 @@ async fn two_nodes_with_the_same_name_both_serve(sandbox: &Sandbox) -> Result<()
     let alice = User::create(&controlplane, sandbox.dir(), "alice").await?;
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let config = controlplane.gateway_config().await?.name("twin");
-    let begun = Instant::now();
+    let started = Instant::now();
     let twins = [
         Gateway::start(sandbox, &config.clone().number(1)).await?,
         Gateway::start(sandbox, &config.number(2)).await?,
@@ -221,7 +221,7 @@ async fn two_nodes_with_the_same_name_both_serve(sandbox: &Sandbox) -> Result<()
     }
     let replaced = controlplane.process().log()?.matches("a second node of this name").count();
     // The backoff doubles up to 5 s, with 50 % jitter.
-    let most = 14 + begun.elapsed().as_secs();
+    let most = 14 + started.elapsed().as_secs();
     ensure!(replaced > 0, "the operator is told");
     ensure!(u64::try_from(replaced)? <= most, "they turn each other out all the time: {replaced} times");
     Ok(())

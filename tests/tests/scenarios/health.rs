@@ -45,7 +45,7 @@ async fn with_health_check(
 }
 
 async fn wait_for_unhealthy(gateway: &Gateway, count: u64) -> Result<()> {
-    eventually(&format!("{count} backends are out"), TIMEOUT, async || {
+    eventually(&format!("{count} backends are unhealthy"), TIMEOUT, async || {
         let metrics = gateway.metrics().await?;
         let line = metrics.lines().find(|line| line.starts_with("webgateway_backends_down "));
         ensure!(line == Some(&*format!("webgateway_backends_down {count}")), "{line:?}");
@@ -67,17 +67,20 @@ async fn a_failed_backend_is_removed_and_returns(sandbox: &Sandbox) -> Result<()
         client.get(HOST, "/").await?.expect(200)?;
     }
     ensure!(two.requests() == 20 && two.connections() > before);
-    ensure!(!setup.gateway.metrics().await?.contains("webgateway_retries_total 1"), "it was not even tried");
+    ensure!(
+        !setup.gateway.metrics().await?.contains("webgateway_retries_total 1"),
+        "the unhealthy backend was tried"
+    );
     let one = Backend::http(overlay(1, 8080)).await?;
     wait_for_unhealthy(&setup.gateway, 0).await?;
-    ensure!(one.connections() >= 2, "it had to rise");
+    ensure!(one.connections() >= 2, "two successful checks are needed");
     for _ in 0..20 {
         client.get(HOST, "/").await?.expect(200)?;
     }
     ensure!(one.requests() == 10, "{} of 20", one.requests());
     let log = setup.gateway.process().log()?;
     let said = |words: &str| log.matches(words).count();
-    ensure!((said("a backend is out"), said("a backend is back")) == (1, 1), "each change is said once");
+    ensure!((said("a backend is out"), said("a backend is back")) == (1, 1), "each change is logged once");
     Ok(())
 }
 
@@ -88,20 +91,20 @@ async fn all_backends_are_used_if_all_are_unhealthy(sandbox: &Sandbox) -> Result
     wait_for_unhealthy(&setup.gateway, 2).await?;
     setup.client()?.get(HOST, "/").await?.expect(502)?;
     let _one = Backend::http(overlay(1, 8080)).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     setup.client()?.get(HOST, "/").await?.expect(200)?;
-    ensure!(begun.elapsed() < Duration::from_secs(3), "it waited for the checks: {:?}", begun.elapsed());
+    ensure!(started.elapsed() < Duration::from_secs(3), "it waited for the checks: {:?}", started.elapsed());
     Ok(())
 }
 
 async fn a_500_response_to_a_check_makes_a_backend_unhealthy(sandbox: &Sandbox) -> Result<()> {
-    let ill = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let (ill, well) = (
-        Backend::raw(overlay(1, 8080), RawBehaviour::Respond(ill)).await?,
+    let failing = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (failing, healthy) = (
+        Backend::raw(overlay(1, 8080), RawBehaviour::Respond(failing)).await?,
         Backend::http(overlay(2, 8080)).await?,
     );
     let check = json!({"path": "/healthz", "interval": 1, "rise": 1, "fall": 2});
-    let mut setup = with_health_check(sandbox, &[ill.address(), well.address()], check).await?;
+    let mut setup = with_health_check(sandbox, &[failing.address(), healthy.address()], check).await?;
     wait_for_unhealthy(&setup.gateway, 1).await?;
     let mut client = setup.client()?.connect(HOST).await?;
     for _ in 0..20 {
@@ -128,18 +131,18 @@ async fn a_large_response_head_is_healthy(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()> {
     let hole = BlackHole::at(overlay(1, 8080))?;
-    let well = Backend::http(overlay(2, 8080)).await?;
+    let healthy = Backend::http(overlay(2, 8080)).await?;
     let routes = |file: &mut FeedFile| {
-        file.add_terminated(HOST, &[hole.address(), well.address()]);
+        file.add_terminated(HOST, &[hole.address(), healthy.address()]);
     };
     let quick = "[limits]\nconnect_timeout = \"1s\"";
     let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.workers(2).more(quick)).await?;
     let slow = async |visits: usize| -> Result<usize> {
         let mut slow = 0;
         for _ in 0..visits {
-            let begun = Instant::now();
+            let started = Instant::now();
             setup.client()?.get(HOST, "/").await?.expect(200)?;
-            slow += usize::from(begun.elapsed() > Duration::from_millis(800));
+            slow += usize::from(started.elapsed() > Duration::from_millis(800));
         }
         Ok(slow)
     };
@@ -147,9 +150,9 @@ async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()>
     ensure!(first <= 1, "{first} clients waited");
     wait_for_unhealthy(&setup.gateway, 1).await?;
     // This holds on each worker and while the checks go on.
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(4) {
-        ensure!(slow(10).await? == 0, "a client paid for a backend that is known to be away");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        ensure!(slow(10).await? == 0, "a client was delayed by an unhealthy backend");
     }
     Ok(())
 }
@@ -168,13 +171,13 @@ async fn a_check_sends_the_host_and_ends_with_its_route(sandbox: &Sandbox) -> Re
         Ok(())
     })
     .await?;
-    let (before, begun) = (backend.requests(), Instant::now());
+    let (before, started) = (backend.requests(), Instant::now());
     eventually("the backend is checked again", TIMEOUT, async || {
         ensure!(backend.requests() >= before + 3);
         Ok(())
     })
     .await?;
-    ensure!(begun.elapsed() > Duration::from_secs(1), "51 routes are one check: {:?}", begun.elapsed());
+    ensure!(started.elapsed() > Duration::from_secs(1), "51 routes are one check: {:?}", started.elapsed());
     setup.change(|file| {
         file.remove_route(HOST);
         for n in 0..50 {
@@ -270,12 +273,12 @@ async fn a_call_can_wait_for_the_nodes(sandbox: &Sandbox) -> Result<()> {
     second.client()?.get(HOST, "/").await?.expect(200)?;
 
     second.process().signal(Signal::SIGSTOP)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let late = setup.alice.gwctl(["routes", "delete", "-r", &id, "--wait", "2s"]).await?;
     ensure!(late.code == Some(9), "{late:?}");
     ensure!(late.stderr.contains("after 2 s, 1 of 2 nodes have applied version"), "{late:?}");
     ensure!(late.stderr.contains("hint: ") && late.stdout.contains("Deleted"), "{late:?}");
-    let took = begun.elapsed();
+    let took = started.elapsed();
     ensure!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
     second.process().signal(Signal::SIGCONT)?;
     setup.alice.create_route("-s other -b [400::1]:8080 --wait 15s").await?;

@@ -46,13 +46,13 @@ async fn an_unknown_host_is_not_redirected(sandbox: &Sandbox) -> Result<()> {
         ensure!(reply.header("location").is_empty(), "never an open redirect: {reply:?}");
     }
     // The authority of an absolute target takes precedence over Host (RFC 9112 §3.2.2).
-    let answer = exchange(
+    let response = exchange(
         setup.gateway.http(),
         b"GET http://evil.example.org/ HTTP/1.1\r\nHost: app.gw.example\r\nConnection: close\r\n\r\n",
     )
     .await?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    ensure!(!answer.contains("308"), "{answer}");
+    let response = String::from_utf8_lossy(&response).into_owned();
+    ensure!(!response.contains("308"), "{response}");
     Ok(())
 }
 
@@ -69,9 +69,9 @@ async fn a_post_keeps_its_method(sandbox: &Sandbox) -> Result<()> {
 async fn a_missing_host_gives_400(sandbox: &Sandbox) -> Result<()> {
     let setup = setup(sandbox).await?;
     for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
-        let answer = exchange(setup.gateway.http(), request.as_bytes()).await?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        ensure!(answer.starts_with("HTTP/1.1 400"), "{request:?}: {answer}");
+        let response = exchange(setup.gateway.http(), request.as_bytes()).await?;
+        let response = String::from_utf8_lossy(&response).into_owned();
+        ensure!(response.starts_with("HTTP/1.1 400"), "{request:?}: {response}");
     }
     Ok(())
 }

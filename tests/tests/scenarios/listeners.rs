@@ -42,7 +42,7 @@ async fn start(sandbox: &Sandbox) -> Result<(Controlplane, Gateway)> {
 
 async fn the_wildcard_address_includes_ipv4(sandbox: &Sandbox) -> Result<()> {
     fs::write(BINDV6ONLY, "1").context(BINDV6ONLY)?;
-    let (_controller, gateway) = start(sandbox).await?;
+    let (_controlplane, gateway) = start(sandbox).await?;
     for ip in ["127.0.0.1", "[::1]"] {
         for port in [443, 80, DNS, FEED] {
             tcp(format!("{ip}:{port}").parse()?).await.with_context(|| format!("{ip}, port {port}"))?;
@@ -97,7 +97,7 @@ async fn expect_listen_error(process: &mut Process, key: &str) -> Result<()> {
 }
 
 async fn dns_answers_come_from_the_queried_address(sandbox: &Sandbox) -> Result<()> {
-    let (_controller, _gateway) = start(sandbox).await?;
+    let (_controlplane, _gateway) = start(sandbox).await?;
     for (asker, asked) in [
         ("127.0.0.1:0".parse()?, SocketAddr::new([127, 0, 0, 5].into(), DNS)),
         ("127.0.0.9:0".parse()?, SocketAddr::new([127, 0, 0, 1].into(), DNS)),

@@ -138,8 +138,8 @@ async fn a_route_that_became_a_loop_says_why_it_is_not_served(sandbox: &Sandbox)
         .await?;
         let says = format!("its backend {backend} is a listener of this gateway itself");
         for command in [format!("routes explain {host}"), "routes list -o json".to_owned()] {
-            let told = alice.gwctl(command.split_whitespace()).await?;
-            ensure!(told.stdout.contains(&says) || told.stderr.contains(&says), "{command}: {told:?}");
+            let output = alice.gwctl(command.split_whitespace()).await?;
+            ensure!(output.stdout.contains(&says) || output.stderr.contains(&says), "{command}: {output:?}");
         }
     }
     drop(controlplane);
@@ -168,7 +168,7 @@ async fn the_loopback_of_a_remote_node_is_separate(sandbox: &Sandbox) -> Result<
     seed::route(&controlplane.database(), "overlay.gw.example", "[400::1]:7443")?;
     seed::route(&controlplane.database(), "loopback.gw.example", "127.0.0.1:8080")?;
     drop(controlplane);
-    let _controller = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
+    let _controlplane = Controlplane::start_on(sandbox, &controlplane_config("[400::1]:7443")).await?;
     std::thread::scope(|threads| {
         let other = threads.spawn(|| {
             netns::enter()?;

@@ -79,11 +79,11 @@ impl<'a> ApiSetup<'a> {
         let mut api = Connection::plain(self.controlplane.rpc()?).await?;
         let reply =
             signer.call(&mut api, &self.controlplane.url(), method, params.into()).await?.expect(200)?;
-        let mut answer = reply.json()?;
-        if answer["error"].is_null() {
-            return Ok(Ok(answer["result"].take()));
+        let mut response = reply.json()?;
+        if response["error"].is_null() {
+            return Ok(Ok(response["result"].take()));
         }
-        let error = answer["error"].take();
+        let error = response["error"].take();
         let kind = error["data"]["kind"].as_str().context("an error without a kind")?;
         let described = &self.document["components"]["errors"][kind];
         ensure!(described["code"] == error["code"], "{method}: {error} is not as it is described");
@@ -173,8 +173,8 @@ async fn every_example_response_matches_its_schema(sandbox: &Sandbox) -> Result<
                 ensure!(misfit.is_none(), "{name}, example {number}: {misfit:?}");
             }
             let params = setup.with_current_values(name, params_by_name(example)).await?;
-            let answer = setup.call(name, params).await?;
-            let result = answer.map_err(|error| anyhow::anyhow!("{name}, example {number}: {error}"))?;
+            let response = setup.call(name, params).await?;
+            let result = response.map_err(|error| anyhow::anyhow!("{name}, example {number}: {error}"))?;
             let misfit = setup.validate(&format!("/methods/{at}/result/schema"), &result)?;
             ensure!(misfit.is_none(), "{name}, example {number}: {result} {misfit:?}");
             if let Some(token) = result["token"].as_str() {

@@ -173,8 +173,8 @@ async fn garbage_on_the_feed_is_disconnected(sandbox: &Sandbox) -> Result<()> {
     ] {
         let mut stream = UnixStream::connect(setup.controlplane.feed()).await?;
         drop(stream.write_all(bytes).await);
-        let answer = webgateway_tests::client::rest(&mut stream).await;
-        ensure!(answer.is_ok() || answer.is_err_and(|e| e.to_string().contains("pipe")), "it stays open");
+        let response = webgateway_tests::client::rest(&mut stream).await;
+        ensure!(response.is_ok() || response.is_err_and(|e| e.to_string().contains("pipe")), "it stays open");
     }
     setup.controlplane.process().ensure_running()?;
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;

@@ -179,8 +179,8 @@ async fn a_client_hello_that_the_gateway_cannot_use_is_forwarded(sandbox: &Sandb
     let reached = backend.connections();
     for host in [ended, unknown] {
         for hello in old_hellos(host)? {
-            let answer = exchange(setup.gateway.https(), &hello).await?;
-            ensure!(answer.len() == 7 && answer[0] == ALERT, "{host}: {answer:?}");
+            let response = exchange(setup.gateway.https(), &hello).await?;
+            ensure!(response.len() == 7 && response[0] == ALERT, "{host}: {response:?}");
         }
     }
     ensure!(backend.connections() == reached, "only a passthrough's are passed on");
@@ -210,8 +210,8 @@ async fn the_clients_fin_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     stream.write_all(&chromium()?).await?;
     stream.write_all(b"last words").await?;
     stream.shutdown().await?;
-    let answer = rest(&mut stream).await?;
-    ensure!(answer.ends_with(b"last wordsbye"), "{}", answer.len());
+    let response = rest(&mut stream).await?;
+    ensure!(response.ends_with(b"last wordsbye"), "{}", response.len());
     Ok(())
 }
 
@@ -233,8 +233,9 @@ async fn a_reset_is_forwarded(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_raw(sandbox, RawBehaviour::RespondAndReset(Vec::new())).await?;
     let mut stream = tcp(setup.gateway.https()).await?;
     stream.write_all(&chromium()?).await?;
-    let mut answer = Vec::new();
-    let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.context("it hangs")?;
+    let mut response = Vec::new();
+    let ended =
+        timeout(Duration::from_secs(5), stream.read_to_end(&mut response)).await.context("it hangs")?;
     let error = ended.err().context("an orderly end instead of a reset")?;
     ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error}");
     Ok(())
@@ -292,7 +293,7 @@ async fn without_a_backend_the_connection_is_closed(sandbox: &Sandbox) -> Result
         file.add_passthrough(HOST, &[overlay(1, 8443)]);
     })
     .await?;
-    let answer = exchange(setup.gateway.https(), &chromium()?).await?;
-    ensure!(answer.len() <= 7, "an alert at most: {answer:?}");
+    let response = exchange(setup.gateway.https(), &chromium()?).await?;
+    ensure!(response.len() <= 7, "an alert at most: {response:?}");
     Ok(())
 }

@@ -46,8 +46,8 @@ async fn garbage_is_closed_and_other_clients_are_served(sandbox: &Sandbox) -> Re
         &zeros,
     ];
     for bytes in garbage {
-        let answer = exchange(setup.gateway.https(), bytes).await?;
-        ensure!(answer.len() < 300, "{}", String::from_utf8_lossy(&answer));
+        let response = exchange(setup.gateway.https(), bytes).await?;
+        ensure!(response.len() < 300, "{}", String::from_utf8_lossy(&response));
         kept.get(HOST, "/").await?.expect(200)?;
     }
     setup.gateway.process().ensure_running()?;
@@ -57,27 +57,27 @@ async fn garbage_is_closed_and_other_clients_are_served(sandbox: &Sandbox) -> Re
 
 async fn a_silent_connection_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut silent = tcp(setup.gateway.https()).await?;
     rest(&mut silent).await?;
-    let took = begun.elapsed();
+    let took = started.elapsed();
     ensure!((Duration::from_millis(500)..Duration::from_secs(3)).contains(&took), "cut after {took:?}");
     Ok(())
 }
 
 async fn a_slow_client_hello_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut dripping = tcp(setup.gateway.https()).await?;
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[7; 500]].concat();
     for byte in hello {
         // Progress does not extend the deadline.
-        if begun.elapsed() > Duration::from_secs(3) || dripping.write_all(&[byte]).await.is_err() {
+        if started.elapsed() > Duration::from_secs(3) || dripping.write_all(&[byte]).await.is_err() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ensure!(begun.elapsed() < Duration::from_secs(3), "still open after {:?}", begun.elapsed());
+    ensure!(started.elapsed() < Duration::from_secs(3), "still open after {:?}", started.elapsed());
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn an_endless_client_hello_is_closed(sandbox: &Sandbox) -> Result<()> {
     record.resize(5 + 0x4000, 7);
     let mut follow = vec![0x16, 3, 1, 0x40, 0];
     follow.resize(5 + 0x4000, 7);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut stream = tcp(setup.gateway.https()).await?;
     let mut written = stream.write_all(&record).await;
     let mut sent = record.len();
@@ -98,7 +98,7 @@ async fn an_endless_client_hello_is_closed(sandbox: &Sandbox) -> Result<()> {
         sent += follow.len();
     }
     ensure!(written.is_err(), "64 MiB of hello were taken");
-    ensure!(begun.elapsed() < Duration::from_secs(5));
+    ensure!(started.elapsed() < Duration::from_secs(5));
     Ok(())
 }
 
@@ -107,13 +107,13 @@ async fn garbage_on_port_80_is_refused(sandbox: &Sandbox) -> Result<()> {
     let zeros = vec![0; 200_000];
     let garbage: [&[u8]; 4] = [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n\r\n", b"GET\r\n\r\n", &zeros];
     for bytes in garbage {
-        let answer = exchange(setup.gateway.http(), bytes).await?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        let response = exchange(setup.gateway.http(), bytes).await?;
+        let response = String::from_utf8_lossy(&response).into_owned();
+        ensure!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     rest(&mut tcp(setup.gateway.http()).await?).await?;
-    ensure!(begun.elapsed() < Duration::from_secs(3), "silence is cut");
+    ensure!(started.elapsed() < Duration::from_secs(3), "silence is cut");
     setup.gateway.process().ensure_running()?;
     setup.client()?.get(HOST, "/").await?.expect(200)?;
     Ok(())

@@ -206,8 +206,8 @@ async fn a_remote_node_needs_a_certificate(sandbox: &Sandbox) -> Result<()> {
     let address: SocketAddr = REMOTE.parse()?;
     for bytes in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 4096]] {
         // Only TLS is accepted: at most an alert comes back.
-        let answer = exchange(address, bytes).await.unwrap_or_default();
-        ensure!(answer.len() <= 7, "{answer:?}");
+        let response = exchange(address, bytes).await.unwrap_or_default();
+        ensure!(response.len() <= 7, "{response:?}");
     }
     let config = setup.gateway_config(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(sandbox, &config)?;

@@ -74,11 +74,11 @@ async fn the_drain_deadline_ends_open_requests(sandbox: &Sandbox) -> Result<()> 
     let (mut setup, _backend) = with_drain(sandbox, "1s").await?;
     let mut socket = WebSocket::open(setup.client()?.tls(HOST).await?, HOST, "/ws").await?;
     socket.echo("here").await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     setup.gateway.process().signal(Signal::SIGTERM)?;
     socket.closed().await?;
     let status = setup.gateway.process().end(Duration::from_secs(5)).await?;
-    let took = begun.elapsed();
+    let took = started.elapsed();
     ensure!(took < Duration::from_secs(4), "{status} after {took:?}");
     Ok(())
 }

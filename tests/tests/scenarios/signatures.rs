@@ -230,9 +230,10 @@ async fn a_batch_needs_one_signature(sandbox: &Sandbox) -> Result<()> {
         1,
     ]);
     let reply = api.send(api.signed(&batch, &SignatureParams::fresh())?).await?.expect(200)?.json()?;
-    let answers = reply.as_array().context("an array")?;
-    ensure!(answers.len() == 4, "a notification has no answer: {reply}");
-    let by_id = |id: Value| answers.iter().find(|answer| answer["id"] == id).cloned().unwrap_or_default();
+    let responses = reply.as_array().context("an array")?;
+    ensure!(responses.len() == 4, "a notification has no answer: {reply}");
+    let by_id =
+        |id: Value| responses.iter().find(|response| response["id"] == id).cloned().unwrap_or_default();
     ensure!(by_id(json!("a"))["result"]["host"] == "one.gw.example", "{reply}");
     ensure!(by_id(json!(-1))["error"]["code"] == -32601, "{reply}");
     ensure!(!by_id(json!(1.5))["result"].is_null(), "{reply}");
@@ -319,11 +320,11 @@ async fn garbage_is_refused(sandbox: &Sandbox) -> Result<()> {
     let mut api = SignedApi::start(sandbox).await?;
     let address = api.controlplane.rpc()?;
     for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n"] {
-        let answer = exchange(address, &[bytes, &[b'\n'; 4]].concat()).await?;
+        let response = exchange(address, &[bytes, &[b'\n'; 4]].concat()).await?;
         ensure!(
-            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            response.is_empty() || response.starts_with(b"HTTP/1.1 4"),
             "{}",
-            String::from_utf8_lossy(&answer)
+            String::from_utf8_lossy(&response)
         );
     }
     let mut connection = api.connect().await?;

@@ -51,18 +51,18 @@ async fn wait_until_closed(backend: &Backend) -> Result<()> {
 async fn a_slow_head_is_closed_after_the_timeout(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: {}\r\n\r\n", "x".repeat(200));
     for byte in head.bytes() {
-        if begun.elapsed() > Duration::from_secs(4) || stream.write_all(&[byte]).await.is_err() {
+        if started.elapsed() > Duration::from_secs(4) || stream.write_all(&[byte]).await.is_err() {
             break;
         }
         drop(stream.flush().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
-    ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
-    ensure!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+    let response = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
+    ensure!(response.is_empty() || response.starts_with("HTTP/1.1 408"), "{response}");
+    ensure!(started.elapsed() < Duration::from_secs(4), "after {:?}", started.elapsed());
     ensure!(backend.requests() == 0);
     Ok(())
 }
@@ -81,12 +81,12 @@ async fn an_idle_connection_is_closed(sandbox: &Sandbox) -> Result<()> {
 async fn a_stalled_upload_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, backend) = with_app(sandbox).await?;
     let mut stream = setup.client()?.tls(HOST).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let begin = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\n\r\n0123456789");
     stream.write_all(begin.as_bytes()).await?;
-    let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
-    ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
-    ensure!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+    let response = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
+    ensure!(response.is_empty() || response.starts_with("HTTP/1.1 408"), "{response}");
+    ensure!(started.elapsed() < Duration::from_secs(4), "after {:?}", started.elapsed());
     wait_until_closed(&backend).await
 }
 
@@ -100,8 +100,11 @@ async fn a_slow_upload_is_finished(sandbox: &Sandbox) -> Result<()> {
         stream.write_all(b"x").await?;
         stream.flush().await?;
     }
-    let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
-    ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"xxxxxxxxxxxxxxxxxxxx\""), "{answer}");
+    let response = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
+    ensure!(
+        response.starts_with("HTTP/1.1 200") && response.contains("\"xxxxxxxxxxxxxxxxxxxx\""),
+        "{response}"
+    );
     Ok(())
 }
 
@@ -119,7 +122,7 @@ async fn a_stalled_download_is_closed(sandbox: &Sandbox) -> Result<()> {
 
 async fn a_stalled_handshake_is_closed(sandbox: &Sandbox) -> Result<()> {
     let (setup, _backend) = with_app(sandbox).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     // A ClientHello for a terminated host without a Finished.
     let mut hello = rustls::ClientConnection::new(
         std::sync::Arc::new(
@@ -133,9 +136,9 @@ async fn a_stalled_handshake_is_closed(sandbox: &Sandbox) -> Result<()> {
     hello.write_tls(&mut bytes)?;
     let mut stream = webgateway_tests::client::tcp(setup.gateway.https()).await?;
     stream.write_all(&bytes).await?;
-    let answer = rest(&mut stream).await?;
-    ensure!(answer.first() == Some(&0x16), "it answers the hello");
-    ensure!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+    let response = rest(&mut stream).await?;
+    ensure!(response.first() == Some(&0x16), "it answers the hello");
+    ensure!(started.elapsed() < Duration::from_secs(4), "after {:?}", started.elapsed());
     Ok(())
 }
 

@@ -116,8 +116,8 @@ async fn a_restarted_controlplane_loses_no_request(sandbox: &Sandbox) -> Result<
     for _ in 0..3 {
         load.add_client((Signer::for_user(&alice)?, url.clone()), async move |(signer, url)| {
             let mut api = Connection::plain(rpc).await?;
-            let answer = signer.call(&mut api, url, "routes.list", json!({})).await?.expect(200)?.json()?;
-            ensure!(answer["result"]["routes"].is_array(), "{answer}");
+            let response = signer.call(&mut api, url, "routes.list", json!({})).await?.expect(200)?.json()?;
+            ensure!(response["result"]["routes"].is_array(), "{response}");
             Ok(())
         });
     }

@@ -36,26 +36,31 @@ scenarios![
 const HOST: &str = "app.gw.example";
 
 /// Returns the number in an environment variable, or a smaller default that a run of all scenarios has time for.
-pub(crate) fn env_number(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+pub(crate) fn env_number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// The expected routes, by the responses to their mutations.
 #[derive(Default)]
 struct ExpectedRoutes {
-    there: BTreeSet<String>,
-    gone: BTreeSet<String>,
+    existing: BTreeSet<String>,
+    deleted: BTreeSet<String>,
     /// Routes whose last mutation got no response.
-    open: BTreeSet<String>,
-    made: usize,
+    uncertain: BTreeSet<String>,
+    created: usize,
 }
 
 /// Creates a route, and deletes every third one again.
-async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut ExpectedRoutes) -> Result<()> {
-    known.made += 1;
-    let (name, delete) = (format!("k{}", known.made), known.made.is_multiple_of(3));
+async fn mutate(
+    api: &mut Connection,
+    url: &str,
+    signer: &Signer,
+    expected: &mut ExpectedRoutes,
+) -> Result<()> {
+    expected.created += 1;
+    let (name, delete) = (format!("k{}", expected.created), expected.created.is_multiple_of(3));
     let host = format!("{name}.gw.example");
-    known.open.insert(host.clone());
+    expected.uncertain.insert(host.clone());
     let params = json!({"subdomain": name, "backends": ["[400::1]:8080"]});
     let reply = signer.call(api, url, "routes.create", params).await?.expect(200)?.json()?;
     if delete {
@@ -63,11 +68,11 @@ async fn mutate(api: &mut Connection, url: &str, signer: &Signer, known: &mut Ex
         let reply = signer.call(api, url, "routes.delete", json!({"id": id})).await?.expect(200)?.json()?;
         ensure!(reply["error"].is_null(), "{reply}");
     }
-    known.open.remove(&host);
+    expected.uncertain.remove(&host);
     if delete {
-        known.gone.insert(host)
+        expected.deleted.insert(host)
     } else {
-        known.there.insert(host)
+        expected.existing.insert(host)
     };
     Ok(())
 }
@@ -77,17 +82,17 @@ async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Resul
     let _backend = Backend::http(overlay(1, 8080)).await?;
     let signer = Signer::for_user(&setup.alice)?;
     let kills = env_number("WEBGATEWAY_SCENARIO_KILLS", 25);
-    let mut known = ExpectedRoutes::default();
+    let mut expected = ExpectedRoutes::default();
     for round in 0..kills {
         let (url, mut api) = (setup.controlplane.url(), Connection::plain(setup.controlplane.rpc()?).await?);
         for _ in 0..1 + round % 5 {
-            mutate(&mut api, &url, &signer, &mut known).await?;
+            mutate(&mut api, &url, &signer, &mut expected).await?;
         }
         // The kill happens at a random point of the next mutations.
         let moment = Duration::from_millis((round as u64 * 7) % 40);
         let stream = async {
             loop {
-                if let Err(error) = mutate(&mut api, &url, &signer, &mut known).await {
+                if let Err(error) = mutate(&mut api, &url, &signer, &mut expected).await {
                     return error;
                 }
             }
@@ -101,11 +106,11 @@ async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Resul
     }
     println!(
         "{kills} kills, {} routes there, {} deleted, {} open",
-        known.there.len(),
-        known.gone.len(),
-        known.open.len()
+        expected.existing.len(),
+        expected.deleted.len(),
+        expected.uncertain.len()
     );
-    ensure!(!known.there.is_empty() && !known.gone.is_empty());
+    ensure!(!expected.existing.is_empty() && !expected.deleted.is_empty());
     let listed = setup.alice.json(["routes", "list"]).await?;
     let listed: BTreeSet<String> = listed["routes"]
         .as_array()
@@ -113,14 +118,18 @@ async fn acknowledged_changes_survive_repeated_kills(sandbox: &Sandbox) -> Resul
         .iter()
         .filter_map(|route| Some(route["host"].as_str()?.to_owned()))
         .collect();
-    ensure!(known.there.is_subset(&listed), "lost: {:?}", known.there.difference(&listed));
-    ensure!(known.gone.is_disjoint(&listed), "back: {:?}", known.gone.intersection(&listed));
-    let whole: BTreeSet<_> = known.there.union(&known.open).cloned().collect();
+    ensure!(expected.existing.is_subset(&listed), "lost: {:?}", expected.existing.difference(&listed));
+    ensure!(expected.deleted.is_disjoint(&listed), "back: {:?}", expected.deleted.intersection(&listed));
+    let whole: BTreeSet<_> = expected.existing.union(&expected.uncertain).cloned().collect();
     ensure!(listed.is_subset(&whole), "from nowhere: {:?}", listed.difference(&whole));
-    expect_on_node(&setup, &listed, &known).await
+    expect_on_node(&setup, &listed, &expected).await
 }
 
-async fn expect_on_node(setup: &FullSetup, listed: &BTreeSet<String>, known: &ExpectedRoutes) -> Result<()> {
+async fn expect_on_node(
+    setup: &FullSetup,
+    listed: &BTreeSet<String>,
+    expected: &ExpectedRoutes,
+) -> Result<()> {
     let count = format!("webgateway_routes {}", listed.len());
     eventually("the node has as many routes", Duration::from_secs(20), async || {
         let metrics = setup.gateway.metrics().await?;
@@ -134,7 +143,7 @@ async fn expect_on_node(setup: &FullSetup, listed: &BTreeSet<String>, known: &Ex
     for host in listed {
         connection.get(host, "/").await?.expect(200)?;
     }
-    for host in &known.gone {
+    for host in &expected.deleted {
         connection.get(host, "/").await?.expect(503)?;
     }
     Ok(())
@@ -246,14 +255,14 @@ async fn stalled_nodes_do_not_grow_the_controlplane(sandbox: &Sandbox) -> Result
     // Missed changes arrive merged, each resource once; the last changes may still be pending.
     for (node, first) in &mut nodes {
         node.acknowledge(first).await?;
-        let (mut told, mut batches) = (0, 0);
-        while told < CHANGES {
+        let (mut delivered, mut batches) = (0, 0);
+        while delivered < CHANGES {
             let next = node.batch().await?;
-            (told, batches) = (told + next.changes, batches + 1);
+            (delivered, batches) = (delivered + next.changes, batches + 1);
             ensure!(!next.full && batches <= 5, "{next:?}");
             node.acknowledge(&next).await?;
         }
-        ensure!(told == CHANGES, "{told} changes in {batches} batches");
+        ensure!(delivered == CHANGES, "{delivered} changes in {batches} batches");
     }
     Ok(())
 }

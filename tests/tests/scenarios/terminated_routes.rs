@@ -228,10 +228,10 @@ async fn expect_continue_is_answered(sandbox: &Sandbox) -> Result<()> {
         "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
-    let mut begun = [0; 12];
-    let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun);
+    let mut started = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut started);
     tokio::time::timeout(std::time::Duration::from_secs(5), read).await.context("no 100")??;
-    ensure!(&begun == b"HTTP/1.1 100", "{}", String::from_utf8_lossy(&begun));
+    ensure!(&started == b"HTTP/1.1 100", "{}", String::from_utf8_lossy(&started));
     stream.write_all(b"body").await?;
     let answer = String::from_utf8(rest(&mut stream).await?)?;
     ensure!(answer.contains("\"body\":\"body\""), "{answer}");

@@ -19,10 +19,10 @@ const BODY: usize = 20_000;
 
 fn refusal(status: &str) -> Vec<u8> {
     // The backend goes on reading without another response.
-    let mut answer =
+    let mut response =
         format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
-    answer.resize(answer.len() + BODY, b'x');
-    answer
+    response.resize(response.len() + BODY, b'x');
+    response
 }
 
 async fn curl_gets_every_early_response(sandbox: &Sandbox) -> Result<()> {

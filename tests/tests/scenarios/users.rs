@@ -84,9 +84,9 @@ async fn a_quota_is_not_exceeded(sandbox: &Sandbox) -> Result<()> {
     let (made, refused): (Vec<_>, Vec<_>) = ended.into_iter().partition(|ended| ended.code == Some(0));
     ensure!(made.len() == 3, "{made:?}");
     for refused in refused {
-        let told =
+        let output =
             refused.stderr.contains("you have 3 of 3 routes") && refused.stderr.contains("ask the operator");
-        ensure!(refused.code == Some(5) && told, "{refused:?}");
+        ensure!(refused.code == Some(5) && output, "{refused:?}");
     }
     let list = setup.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"].as_array().map(Vec::len) == Some(3), "{list}");
@@ -129,21 +129,27 @@ async fn changes_are_rate_limited(sandbox: &Sandbox) -> Result<()> {
     let signer = Signer::for_user(&setup.alice)?;
     let reply =
         send(&mut api, signer.post(&setup.controlplane.url(), &batch, &SignatureParams::fresh())?).await?;
-    let answers: Value = reply.expect(200)?.json()?;
-    ensure!(answers[0]["result"]["id"].is_string() && answers[1]["result"]["id"].is_string(), "{answers}");
-    let refused = &answers[2]["error"]["data"];
+    let responses: Value = reply.expect(200)?.json()?;
+    ensure!(
+        responses[0]["result"]["id"].is_string() && responses[1]["result"]["id"].is_string(),
+        "{responses}"
+    );
+    let refused = &responses[2]["error"]["data"];
     let wait = refused["retry_after"].as_u64().unwrap_or_default();
-    ensure!(refused["kind"] == "rate_limited" && (1..=60).contains(&wait), "{answers}");
-    ensure!(answers[3]["result"]["routes"].as_array().map(Vec::len) == Some(2), "reading is free: {answers}");
+    ensure!(refused["kind"] == "rate_limited" && (1..=60).contains(&wait), "{responses}");
+    ensure!(
+        responses[3]["result"]["routes"].as_array().map(Vec::len) == Some(2),
+        "reading is free: {responses}"
+    );
     Ok(())
 }
 
 async fn a_dry_run_changes_nothing(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let tried = setup.alice.gwctl(["routes", "create", "-s", "a", "-b", "[400::1]:81", "--dry-run"]).await?;
-    let told =
+    let output =
         tried.stdout.starts_with("Nothing was stored.") && tried.stdout.contains("https://a.gw.example/");
-    ensure!(tried.code == Some(0) && told, "{tried:?}");
+    ensure!(tried.code == Some(0) && output, "{tried:?}");
     let list = setup.alice.json(["routes", "list"]).await?;
     ensure!(list["routes"] == json!([]), "{list}");
     let id = setup.alice.create_route("-s a -b [400::1]:81").await?;

@@ -115,7 +115,7 @@ async fn a_watch_survives_a_restart(sandbox: &Sandbox) -> Result<()> {
     // A graceful stop of the controlplane ends the wait, too.
     controlplane.process().signal(Signal::SIGTERM)?;
     controlplane.process().end(TIMEOUT).await?;
-    let _controller = Controlplane::start(sandbox).await?;
+    let _controlplane = Controlplane::start(sandbox).await?;
     alice.create_route("-s newer -b [400::1]:81").await?;
     watch.wait_for_line(&["+  ", "newer.gw.example"]).await
 }
@@ -150,17 +150,18 @@ impl ApiAccess {
 
 async fn a_wait_ends_when_the_controlplane_stops(sandbox: &Sandbox) -> Result<()> {
     let mut setup = FullSetup::start(sandbox).await?;
-    let (door, signer) =
+    let (access, signer) =
         (Rc::new(ApiAccess::Rpc(setup.controlplane.rpc()?)), Rc::new(Signer::for_user(&setup.alice)?));
-    let for_routes = Rc::clone(&door).wait(Rc::clone(&signer));
-    let for_nodes = door.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
+    let for_routes = Rc::clone(&access).wait(Rc::clone(&signer));
+    let for_nodes =
+        access.call(signer, "nodes.wait", json!({ "version": u64::MAX, "timeout": LONGEST_WAIT }));
     let mut waits = Box::pin(async { tokio::try_join!(for_routes, for_nodes) });
     let early = timeout(Duration::from_secs(1), &mut waits).await;
     ensure!(early.is_err(), "they wait: {early:?}");
     setup.controlplane.process().signal(Signal::SIGTERM)?;
-    let answers = timeout(Duration::from_secs(5), waits).await.context("they still wait")??;
-    let (routes, nodes) = &answers;
-    ensure!(routes["result"]["version"].is_u64() && nodes["result"]["acked"] == 0, "{answers:?}");
+    let responses = timeout(Duration::from_secs(5), waits).await.context("they still wait")??;
+    let (routes, nodes) = &responses;
+    ensure!(routes["result"]["version"].is_u64() && nodes["result"]["acked"] == 0, "{responses:?}");
     let status = setup.controlplane.process().end(Duration::from_secs(5)).await?;
     ensure!(status.code() == Some(0), "{status}");
     Ok(())
@@ -169,20 +170,20 @@ async fn a_wait_ends_when_the_controlplane_stops(sandbox: &Sandbox) -> Result<()
 async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
     let signer = Rc::new(Signer::for_user(&setup.alice)?);
-    for door in [ApiAccess::Rpc(setup.controlplane.rpc()?), ApiAccess::Node(setup.client()?)] {
-        let (door, mut waits) = (Rc::new(door), JoinSet::new());
+    for access in [ApiAccess::Rpc(setup.controlplane.rpc()?), ApiAccess::Node(setup.client()?)] {
+        let (access, mut waits) = (Rc::new(access), JoinSet::new());
         for _ in 0..17 {
-            waits.spawn_local(Rc::clone(&door).wait(Rc::clone(&signer)));
+            waits.spawn_local(Rc::clone(&access).wait(Rc::clone(&signer)));
         }
         // 16 calls may wait: the last one is refused.
-        let answer = timeout(TIMEOUT, waits.join_next()).await?.context("nobody waits")???;
-        let data = &answer["error"]["data"];
-        ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{answer}");
-        ensure!(door.response_at_once(&signer).await?.is_some(), "there is no room");
+        let response = timeout(TIMEOUT, waits.join_next()).await?.context("nobody waits")???;
+        let data = &response["error"]["data"];
+        ensure!(data["kind"] == "rate_limited" && data["retry_after"].is_u64(), "{response}");
+        ensure!(access.response_at_once(&signer).await?.is_some(), "there is no room");
         waits.shutdown().await;
         eventually("another wait is accepted", Duration::from_secs(5), async || {
-            let answer = door.response_at_once(&signer).await?;
-            ensure!(answer.is_none(), "{answer:?}");
+            let response = access.response_at_once(&signer).await?;
+            ensure!(response.is_none(), "{response:?}");
             Ok(())
         })
         .await?;
@@ -192,9 +193,9 @@ async fn a_closed_client_frees_its_wait(sandbox: &Sandbox) -> Result<()> {
 
 async fn the_longest_wait_gets_a_response_through_a_node(sandbox: &Sandbox) -> Result<()> {
     let setup = FullSetup::start(sandbox).await?;
-    let door = Rc::new(ApiAccess::Node(setup.client()?));
-    let answer = door.wait(Rc::new(Signer::for_user(&setup.alice)?)).await?;
-    ensure!(answer["result"]["version"].is_u64(), "{answer}");
+    let access = Rc::new(ApiAccess::Node(setup.client()?));
+    let response = access.wait(Rc::new(Signer::for_user(&setup.alice)?)).await?;
+    ensure!(response["result"]["version"].is_u64(), "{response}");
     Ok(())
 }
 

@@ -140,8 +140,8 @@ async fn connect_is_refused(sandbox: &Sandbox) -> Result<()> {
     let mut stream = setup.client()?.tls(HOST).await?;
     let request = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let answer = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
-    ensure!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 501"), "{answer}");
+    let response = String::from_utf8_lossy(&rest(&mut stream).await?).into_owned();
+    ensure!(response.starts_with("HTTP/1.1 4") || response.starts_with("HTTP/1.1 501"), "{response}");
     ensure!(backend.requests() == 0);
     Ok(())
 }
