@@ -48,7 +48,7 @@ pub struct AcmeProblem {
     pub status: u16,
     /// The last part of the problem's type, such as `rateLimited`.
     pub kind: &'static str,
-    /// The text for people.
+    /// The human-readable text.
     pub detail: &'static str,
     /// Retry-After, in seconds.
     pub retry_after: Option<u32>,

@@ -137,9 +137,9 @@ async fn a_black_hole_delays_at_most_one_client(sandbox: &Sandbox) -> Result<()>
     };
     let quick = "[limits]\nconnect_timeout = \"1s\"";
     let setup = StandaloneSetup::start_with(sandbox, routes, |config| config.workers(2).more(quick)).await?;
-    let slow = async |visits: usize| -> Result<usize> {
+    let slow = async |requests: usize| -> Result<usize> {
         let mut slow = 0;
-        for _ in 0..visits {
+        for _ in 0..requests {
             let started = Instant::now();
             setup.client()?.get(HOST, "/").await?.expect(200)?;
             slow += usize::from(started.elapsed() > Duration::from_millis(800));
@@ -218,13 +218,16 @@ async fn a_route_is_explained_by_every_node(sandbox: &Sandbox) -> Result<()> {
         problem == "node2: 1 of 2 backends cannot be used; [400::2]:8080: connection refused",
         "{problem}"
     );
-    let people = setup.alice.gwctl(["routes", "explain", HOST]).await?;
-    ensure!(people.stdout.contains("node2") && people.stdout.contains("[400::1]:8080 ok"), "{people:?}");
+    let explained = setup.alice.gwctl(["routes", "explain", HOST]).await?;
+    ensure!(
+        explained.stdout.contains("node2") && explained.stdout.contains("[400::1]:8080 ok"),
+        "{explained:?}"
+    );
 
     let _too = Backend::http(overlay(2, 8080)).await?;
     eventually("no problem is reported", TIMEOUT, async || {
-        let people = setup.alice.gwctl(["routes", "explain", HOST]).await?;
-        ensure!(people.stdout.ends_with("No problem found.\n"), "{people:?}");
+        let explained = setup.alice.gwctl(["routes", "explain", HOST]).await?;
+        ensure!(explained.stdout.ends_with("No problem found.\n"), "{explained:?}");
         Ok(())
     })
     .await?;

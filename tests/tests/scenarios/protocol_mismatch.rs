@@ -138,6 +138,6 @@ async fn a_refused_client_hello_is_counted(sandbox: &Sandbox) -> Result<()> {
     let after = setup.gateway.metrics().await?;
     let changed: Vec<&str> = after.lines().filter(|line| !before.contains(*line)).collect();
     let counts = changed.iter().filter(|line| line.contains("hello") || line.contains("refus")).count();
-    ensure!(counts >= 2, "no counter tells of it: {changed:#?}");
+    ensure!(counts >= 2, "no counter has changed: {changed:#?}");
     Ok(())
 }

@@ -67,22 +67,25 @@ async fn a_tls_session_resumes_on_another_node(sandbox: &Sandbox) -> Result<()> 
         .await
     };
     let from = rotates(version(&a).await?, 1).await?;
-    let mut guests = Vec::new();
+    let mut clients = Vec::new();
     for old in [false, true] {
         for _ in 0..3 {
-            guests.push(client_with_ticket(&a, old).await?);
+            clients.push(client_with_ticket(&a, old).await?);
         }
     }
     for at_once in [0, 3] {
-        ensure!(is_resumed(&guests[at_once], &b).await?, "guest {at_once} does not resume");
+        ensure!(is_resumed(&clients[at_once], &b).await?, "client {at_once} does not resume");
     }
     rotates(from, 1).await?;
     for after_one in [1, 4] {
-        ensure!(is_resumed(&guests[after_one], &b).await?, "guest {after_one} does not resume");
+        ensure!(is_resumed(&clients[after_one], &b).await?, "client {after_one} does not resume");
     }
     rotates(from, 3).await?;
     for after_three in [2, 5] {
-        ensure!(!is_resumed(&guests[after_three], &b).await?, "guest {after_three} resumes with an old key");
+        ensure!(
+            !is_resumed(&clients[after_three], &b).await?,
+            "client {after_three} resumes with an old key"
+        );
     }
     Ok(())
 }

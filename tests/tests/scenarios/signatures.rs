@@ -195,9 +195,9 @@ async fn a_contradicting_algorithm_is_refused(sandbox: &Sandbox) -> Result<()> {
 
 async fn an_unknown_key_is_refused(sandbox: &Sandbox) -> Result<()> {
     let api = SignedApi::start(sandbox).await?;
-    let stranger = Signer::for_user(&api.alice.claiming("nobody.pub"))?;
+    let unknown = Signer::for_user(&api.alice.claiming("nobody.pub"))?;
     let request =
-        stranger.post(&api.controlplane.url(), &create("x").to_string(), &SignatureParams::fresh())?;
+        unknown.post(&api.controlplane.url(), &create("x").to_string(), &SignatureParams::fresh())?;
     expect_refused(api.send(request).await?, "")?;
     Ok(())
 }

@@ -100,9 +100,9 @@ async fn a_hello_that_stops(targets: &Targets, n: usize) -> Result<()> {
 }
 
 async fn a_certificate_refused(targets: &Targets, n: usize) -> Result<()> {
-    let stranger = Client::new(targets.https, Authority::new()?.root())?;
-    let stranger = if n.is_multiple_of(2) { stranger.tls_1_2_only() } else { stranger };
-    stranger.tls(if n.is_multiple_of(3) { PASSTHROUGH } else { HOST }).await.map(drop)
+    let other = Client::new(targets.https, Authority::new()?.root())?;
+    let other = if n.is_multiple_of(2) { other.tls_1_2_only() } else { other };
+    other.tls(if n.is_multiple_of(3) { PASSTHROUGH } else { HOST }).await.map(drop)
 }
 
 async fn a_name_unknown(targets: &Targets, n: usize) -> Result<()> {
