@@ -28,22 +28,24 @@ use crate::backend::view::BackendView;
 use crate::clock::unix_now;
 use crate::config::{Config, ConfigError, Endpoint, Live, PROGRAM, Settings};
 use crate::controlplane::ControlplaneClient;
-use crate::dns::{self, Relay};
+use crate::dns::{self, DnsRelay};
 use crate::edge::socket_activation::ListenError;
 use crate::edge::worker::{Sockets, wait_for_first_sync};
-use crate::feed::cache::{self, Opened};
+use crate::feed::cache::{self, OpenCache};
 use crate::feed::client::FeedClient;
-use crate::feed::directive::Drain;
-use crate::feed::link::Link;
+use crate::feed::connector::FeedConnector;
+use crate::feed::drain::DrainState;
 use crate::feed::{Publisher, file, renewal};
-use crate::identity::{Current, StateFailed};
+use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
-use crate::workers::{Ports, Shared, ThreadError, listen_all, start_thread, start_workers, worker_parts};
+use crate::workers::{
+    Ports, SharedParts, ThreadError, listen_all, start_thread, start_workers, worker_parts,
+};
 
 /// The time for the process to end after the workers' drain.
 const GRACE: Duration = Duration::from_secs(2);
@@ -73,7 +75,7 @@ pub enum AppError {
     Tickets(#[from] rustls::Error),
     /// This node's identity cannot be read.
     #[error(transparent)]
-    Identity(#[from] StateFailed),
+    Identity(#[from] StateDirError),
     /// This node cannot join.
     #[error("join: {0}")]
     Join(#[from] JoinError),
@@ -139,21 +141,21 @@ impl Application for App {
         let (senders, parts) = worker_parts(sockets, &metrics);
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
-        let drain = Drain::new(readiness.clone());
+        let drain = DrainState::new(readiness.clone());
         let ourselves = ours(&ports, &admin, &dns, &snapshot);
         let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
         let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
-        let shared = Shared {
+        let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
             ports: ports.clone(),
-            draining: drain.asked(),
+            draining: drain.subscribe(),
             view: view.clone(),
             observations,
             live: live.clone(),
         };
         start_workers(&shared, parts, &tasks, &mut watchdog)?;
-        let (draining, stop) = (drain.asked(), tasks.stop().clone());
+        let (draining, stop) = (drain.subscribe(), tasks.stop().clone());
         let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
         watchdog.run(&tasks, move || status.line());
         let tickets = Arc::new(Tickets::new()?);
@@ -165,9 +167,9 @@ impl Application for App {
             gate.clone(),
         );
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-        let relay = Relay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
+        let relay = DnsRelay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
         start_dns(dns, relay, &tasks)?;
-        let fed = Fed { publisher, controlplane, drain, metrics, workers, view };
+        let fed = FeedParts { publisher, controlplane, drain, metrics, workers, view };
         start_feed(&config, fed, &tasks)?;
         let Ports { https, http, .. } = ports;
         info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
@@ -219,31 +221,31 @@ async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
 }
 
 /// The parts that the feed leads to.
-struct Fed {
+struct FeedParts {
     publisher: Publisher,
     controlplane: ControlplaneClient,
-    drain: Drain,
+    drain: DrainState,
     metrics: Metrics,
     workers: Vec<WorkerMetrics>,
     view: BackendView,
 }
 
-fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> {
+fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
-    let Fed { publisher, controlplane, drain, metrics, workers, view } = fed;
-    let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
-    let joined = identity.as_ref().and_then(Current::get);
+    let FeedParts { publisher, controlplane, drain, metrics, workers, view } = fed;
+    let identity = config.may_be_remote().then(|| IdentityStore::load(&config.state_dir)).transpose()?;
+    let joined = identity.as_ref().and_then(IdentityStore::get);
     let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
     if let [Endpoint::File(path)] = endpoints.as_slice() {
         tasks.essential("feed", file::run(path.clone(), publisher, stop));
         return Ok(());
     }
-    let link = Link::new(endpoints, identity.clone());
+    let connector = FeedConnector::new(endpoints, identity.clone());
     if let Some(identity) = identity {
-        tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
+        tasks.essential("renewal", renewal::run(identity, connector.remote_channel(), stop.clone()));
     }
     let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-    let client = FeedClient { link, node, publisher, controlplane, drain, metrics, workers, view };
+    let client = FeedClient { connector, node, publisher, controlplane, drain, metrics, workers, view };
     tasks.essential("feed", client.run(stop));
     Ok(())
 }
@@ -287,8 +289,8 @@ fn open_cache(
     let Some(folder) = config.cache_dir.as_ref().filter(|_| !config.is_fed_by_file()) else { return Ok(()) };
     let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;
     match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
-        Ok(Opened { restored, cache, write }) => {
-            publisher.continue_from(cache, restored);
+        Ok(OpenCache { restored, cache, write }) => {
+            publisher.start_from_cache(cache, restored);
             Ok(start_thread(tasks, "cache".to_owned(), write)?)
         }
         Err(reason) => {
@@ -300,7 +302,7 @@ fn open_cache(
 }
 
 /// Starts the DNS relay on a thread of its own: a flood of questions delays neither traffic nor the feed.
-fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<(), AppError> {
+fn start_dns(sockets: Vec<DnsSockets>, relay: DnsRelay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use webgateway_process::LocalTasks;
 use crate::backend::connector::Connector;
 use crate::backend::passing::Passing;
 use crate::backend::pool::Pool;
-use crate::clock::Coarse;
+use crate::clock::CoarseClock;
 use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
@@ -30,7 +30,7 @@ pub(crate) struct WorkerContext {
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
     /// The time, as far as requests need it.
-    pub clock: Rc<Coarse>,
+    pub clock: Rc<CoarseClock>,
     /// The count of what is held for clients.
     pub held: Rc<WorkerHeld>,
     /// The connector to the backends.

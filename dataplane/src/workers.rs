@@ -1,4 +1,4 @@
-//! The workers: their listeners, what they share and what each has to itself, and the threads that they run on.
+//! The workers: their listeners, their shared and their own state, and their threads.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::backend::connector::{Connector, Observation};
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::config::{Config, Live};
-use crate::connections::{Connections, RouteClosed};
+use crate::connections::{ClosedRoute, Connections};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
 use crate::edge::listener::Purpose;
@@ -38,41 +38,41 @@ pub struct ThreadError {
 /// The listeners of the public side.
 #[derive(Debug, Clone)]
 pub(crate) struct Ports {
-    /// The addresses of all of them.
+    /// The addresses of all listeners.
     pub listeners: Vec<SocketAddr>,
-    /// The port of the split.
+    /// The port for TLS connections, which are split by SNI.
     pub https: u16,
-    /// The port of the redirect.
+    /// The port for plain HTTP, which is redirected to HTTPS.
     pub http: u16,
 }
 
-/// The parts that every worker shares.
-pub(crate) struct Shared {
+/// The state that all workers share.
+pub(crate) struct SharedParts {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The client of the controlplane.
     pub controlplane: ControlplaneClient,
     /// The listeners of the public side.
     pub ports: Ports,
-    /// Is true while clients are asked to go.
+    /// True while the operator drains the node.
     pub draining: watch::Receiver<bool>,
-    /// The view of the backends.
+    /// The node's view of its backends.
     pub view: BackendView,
-    /// Takes what the traffic observes of backends.
+    /// The sender of observations: successes and failures of backends in live traffic.
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
 }
 
-/// The parts that one worker has to itself.
+/// The state that one worker has to itself.
 pub(crate) struct WorkerParts {
     sockets: Sockets,
-    closed: UnboundedReceiver<RouteClosed>,
+    closed: UnboundedReceiver<ClosedRoute>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
 }
 
-/// Binds the listeners of the public side, a set for each worker.
+/// Binds the listeners of the public side, one set for each worker.
 pub(crate) fn listen_all(
     config: &Config,
     inherited: &mut Inherited,
@@ -89,11 +89,11 @@ pub(crate) fn listen_all(
     Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
-/// Makes what each worker has to itself, and what tells it of closed routes.
+/// Creates the own state of each worker, and the senders that tell the workers about closed routes.
 pub(crate) fn worker_parts(
     sockets: Vec<Sockets>,
     metrics: &Metrics,
-) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+) -> (Vec<UnboundedSender<ClosedRoute>>, Vec<WorkerParts>) {
     let numbered = (0u32..).zip(sockets);
     let parts = numbered.map(|(number, sockets)| {
         let (sender, closed) = unbounded_channel();
@@ -104,7 +104,7 @@ pub(crate) fn worker_parts(
 
 /// Starts each worker on a thread of its own.
 pub(crate) fn start_workers(
-    shared: &Shared,
+    shared: &SharedParts,
     workers: Vec<WorkerParts>,
     tasks: &Tasks,
     watchdog: &mut Watchdog,
@@ -114,7 +114,7 @@ pub(crate) fn start_workers(
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context(shared, refused.clone(), metrics);
+        let context = context_constructor(shared, refused.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -122,8 +122,12 @@ pub(crate) fn start_workers(
     Ok(())
 }
 
-/// Returns what makes the state of a worker, on its own thread.
-fn context(shared: &Shared, refused: RefusedAnswers, metrics: WorkerMetrics) -> worker::MakeContext {
+/// Returns the constructor of a worker's context, which has to run on the worker's thread.
+fn context_constructor(
+    shared: &SharedParts,
+    refused: RefusedAnswers,
+    metrics: WorkerMetrics,
+) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
     let https_port = shared.ports.https;

@@ -91,7 +91,7 @@ impl Connector {
             }
             Ok(_) => {}
             Err(error) => {
-                self.metrics.backend_failed(error.proxy_error());
+                self.metrics.count_backend_failure(error.proxy_error());
                 // Being out of sockets is no fault of the backend's.
                 if *error != DialError::Exhausted {
                     self.report(Observation::Failed(backend, *error));

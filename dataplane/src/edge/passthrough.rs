@@ -41,7 +41,7 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
 async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
     let Some(_passed) = worker.passing.begin(&hello) else {
         debug!(host = %route.host, "a passthrough came back to this gateway");
-        worker.metrics.backend_failed(DialError::Ourselves.proxy_error());
+        worker.metrics.count_backend_failure(DialError::Ourselves.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let mut backend = match worker.connector.connect(route).await {

@@ -62,7 +62,7 @@ async fn handle(
     exchange.answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     mark_last(&mut response, connection.membership.watch().phase());
-    connection.worker.metrics.answered(response.status());
+    connection.worker.metrics.count_response(response.status());
     Ok(response)
 }
 

@@ -15,7 +15,7 @@ use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
 use super::held::{Held, WorkerHeld};
-use crate::clock::Coarse;
+use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
 
@@ -36,7 +36,7 @@ pub(crate) struct Progress {
     last: Cell<Instant>,
     /// The time at which all cancelled requests are made up for.
     cancelled_until: Cell<Instant>,
-    clock: Rc<Coarse>,
+    clock: Rc<CoarseClock>,
     tasks: LocalTasks,
     /// The same, as far as the connection's input and output need it.
     client: Arc<ClientState>,
@@ -76,7 +76,7 @@ pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
+    pub(crate) fn new(clock: Rc<CoarseClock>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));

@@ -70,7 +70,7 @@ fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
     if let Err(error) = result {
         debug!(%error, "a connection ended");
         if error.is_parse() {
-            connection.worker.metrics.refused(Refusal::NotHttp);
+            connection.worker.metrics.count_refusal(Refusal::NotHttp);
         }
     }
 }

@@ -66,7 +66,7 @@ async fn a_cold_start_without_a_controlplane_serves_from_the_cache(sandbox: &San
     client.get("gone.gw.example", "/").await?.expect(503)?;
     let metrics = setup.gateway.metrics().await?;
     ensure!((0..60).contains(&metric(&metrics, "config_age_seconds")?), "{metrics}");
-    ensure!(setup.gateway.process().log()?.contains("serving what is cached"));
+    ensure!(setup.gateway.process().log()?.contains("serving the cached snapshot"));
     // The feed resumes at the cached version.
     setup.controlplane = Controlplane::start(sandbox).await?;
     setup.alice.create_route("-s two -b [400::1]:8080").await?;

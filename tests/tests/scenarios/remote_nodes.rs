@@ -247,7 +247,7 @@ async fn a_removed_node_is_disconnected_and_refused(sandbox: &Sandbox) -> Result
     let reply = gateway.client()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 502 || reply.status == 503, "{reply:?}");
     let log = gateway.process().log()?;
-    let told = log.lines().filter(|line| line.contains("no feed") && line.contains("WARN")).count();
+    let told = log.lines().filter(|line| line.contains("feed unavailable") && line.contains("WARN")).count();
     ensure!(told == 1, "it is said {told} times");
     gateway.process().kill()?;
     // The name can be invited again, and the old certificate stays refused.
@@ -273,7 +273,7 @@ async fn a_node_renews_its_certificate_on_an_open_stream(sandbox: &Sandbox) -> R
     let renewed = |node: &Value| node["certificate_not_after"] != first["certificate_not_after"];
     let node = setup.wait_until_listed("node2", renewed).await?;
     ensure!(node["connected"] == true && node["since"] == first["since"], "the stream was lost: {node}");
-    wait_for_log(&mut gateway, "certificate was renewed").await?;
+    wait_for_log(&mut gateway, "node certificate renewed").await?;
     ensure!(std::fs::read(&file)? != kept, "the new one is not on the disk");
     setup.alice.create_route("-s hello -b [400::1]:8080").await?;
     setup.serves(&gateway, "hello.gw.example").await?;
@@ -294,7 +294,7 @@ async fn an_expired_node_certificate_is_reported(sandbox: &Sandbox) -> Result<()
     setup.wait_until_listed("node2", ended).await?;
     let config = setup.gateway_config(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(sandbox, &config)?;
-    wait_for_log(&mut gateway, "certificate has ended").await?;
+    wait_for_log(&mut gateway, "certificate has expired").await?;
     ensure!(gateway.ready().await.is_err());
     Ok(())
 }
