@@ -294,7 +294,7 @@ async fn two_nodes_of_one_name_and_one_of_another(scene: &Scene) -> Result<()> {
     let endpoint = format!("https://{REMOTE}");
     let setup = Setup::from_remote(&[&endpoint], &world.state("node2"), &world.root).number(3);
     let mut liar = Gateway::start_unready(scene, &setup)?;
-    says(&mut liar, "its certificate is that of `node2`").await?;
+    says(&mut liar, "its certificate is for `node2`").await?;
     ensure!(world.admin.json(["nodes", "list"]).await?["nodes"].as_array().is_some_and(|n| n.len() == 1));
     liar.process().kill()?;
     // The name without its certificate, over the socket of the controlplane's machine: the newest is the true one.
