@@ -8,4 +8,5 @@ pub(crate) mod headers;
 pub(crate) mod held;
 pub(crate) mod incoming;
 pub(crate) mod refused;
+pub(crate) mod timer;
 pub(crate) mod websocket;

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
 use super::held::{Held, WorkerHeld};
+use super::timer::{IdleTimer, Timer};
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
@@ -47,14 +48,7 @@ pub(crate) struct Progress {
     unsent: Cell<usize>,
     /// The responses that are read on when the client takes something.
     blocked: RefCell<Vec<Rc<Held>>>,
-    /// Kept from one request to the next: to put a timer off costs next to nothing, to make one does not.
-    timer: Cell<Option<Pin<Box<Sleep>>>>,
-}
-
-/// A timer on loan from the connection.
-pub(crate) struct Timer<'a> {
-    sleep: Option<Pin<Box<Sleep>>>,
-    home: &'a Progress,
+    timer: IdleTimer,
 }
 
 /// One request and its response, bodies included; ends when dropped.
@@ -79,7 +73,7 @@ impl Progress {
     pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
-        let (begun, is_upgrading, timer) = (Cell::new(0), Cell::new(false), Cell::new(None));
+        let (begun, is_upgrading) = (Cell::new(0), Cell::new(false));
         let (client, cancelled_until) = (Arc::default(), last.clone());
         Rc::new(Self {
             in_flight,
@@ -95,7 +89,7 @@ impl Progress {
             worker_held,
             unsent: Cell::new(0),
             blocked: RefCell::default(),
-            timer,
+            timer: IdleTimer::default(),
         })
     }
 
@@ -225,12 +219,9 @@ impl Exchange {
         self.answered.set(true);
     }
 
-    /// A timer that fires at `deadline`.
+    /// Returns a timer that fires at `deadline`.
     pub(crate) fn timer(&self, deadline: Instant) -> Timer<'_> {
-        let kept = self.connection.timer.take();
-        let mut timer = Timer { sleep: kept, home: &self.connection };
-        timer.put_off(deadline);
-        timer
+        Timer::start(&self.connection.timer, deadline)
     }
 
     /// The moment at which something last moved.
@@ -303,27 +294,6 @@ impl CutWait {
 impl fmt::Debug for CutWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CutWait").field(&self.0.is_some()).finish()
-    }
-}
-
-impl Timer<'_> {
-    /// Fires at `deadline` instead.
-    pub(crate) fn put_off(&mut self, deadline: Instant) {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(deadline),
-            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
-        }
-    }
-
-    /// Resolves when it has fired.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
-    }
-}
-
-impl Drop for Timer<'_> {
-    fn drop(&mut self) {
-        self.home.timer.set(self.sleep.take());
     }
 }
 

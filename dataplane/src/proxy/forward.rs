@@ -185,7 +185,7 @@ async fn in_time<T>(
             if deadline <= Instant::now() {
                 return Poll::Ready(None);
             }
-            timer.put_off(deadline);
+            timer.reset(deadline);
         }
         Poll::Pending
     })
