@@ -21,16 +21,16 @@ use webgateway_process::{
 };
 
 use crate::backend::connector::Observation;
-use crate::backend::dial::{Dialer, Ourselves};
-use crate::backend::down::Down;
+use crate::backend::dial::{Dialer, OwnListeners};
 use crate::backend::monitor::Monitor;
+use crate::backend::unhealthy::UnhealthySet;
 use crate::backend::view::BackendView;
 use crate::clock::unix_now;
 use crate::config::{Config, ConfigError, Endpoint, Live, PROGRAM, Settings};
 use crate::controlplane::ControlplaneClient;
 use crate::dns::{self, Relay};
 use crate::edge::socket_activation::ListenError;
-use crate::edge::worker::{Sockets, wait_for_first_sync};
+use crate::edge::worker::{WorkerSockets, wait_for_first_sync};
 use crate::feed::cache::{self, Opened};
 use crate::feed::client::FeedClient;
 use crate::feed::directive::Drain;
@@ -43,7 +43,9 @@ use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::tickets::Tickets;
-use crate::workers::{Ports, Shared, ThreadError, listen_all, start_thread, start_workers, worker_parts};
+use crate::workers::{
+    Ports, SharedParts, ThreadError, listen_all, start_thread, start_workers, worker_parts,
+};
 
 /// The time for the process to end after the workers' drain.
 const GRACE: Duration = Duration::from_secs(2);
@@ -89,7 +91,7 @@ pub struct App {
     registry: Registry,
     metrics: Metrics,
     admin: AdminServer,
-    sockets: Vec<Sockets>,
+    sockets: Vec<WorkerSockets>,
     ports: Ports,
     dns: Vec<DnsSockets>,
     filter: QuestionFilter,
@@ -140,10 +142,10 @@ impl Application for App {
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
         let drain = Drain::new(readiness.clone());
-        let ourselves = ours(&ports, &admin, &dns, &snapshot);
-        let dialer = Dialer { ourselves, ack_timeout: config.live.limits.ack_timeout };
-        let (view, observations) = look_after(dialer, &snapshot, &metrics, &tasks);
-        let shared = Shared {
+        let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
+        let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
+        let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
+        let shared = SharedParts {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
             ports: ports.clone(),
@@ -167,7 +169,7 @@ impl Application for App {
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
         let relay = Relay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
         start_dns(dns, relay, &tasks)?;
-        let fed = Fed { publisher, controlplane, drain, metrics, workers, view };
+        let fed = FeedParts { publisher, controlplane, drain, metrics, workers, view };
         start_feed(&config, fed, &tasks)?;
         let Ports { https, http, .. } = ports;
         info!(https, http, admin = %admin.local_addr(), workers = config.workers, "listening");
@@ -219,7 +221,7 @@ async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
 }
 
 /// The parts that the feed leads to.
-struct Fed {
+struct FeedParts {
     publisher: Publisher,
     controlplane: ControlplaneClient,
     drain: Drain,
@@ -228,9 +230,9 @@ struct Fed {
     view: BackendView,
 }
 
-fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> {
+fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
-    let Fed { publisher, controlplane, drain, metrics, workers, view } = fed;
+    let FeedParts { publisher, controlplane, drain, metrics, workers, view } = fed;
     let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
     let joined = identity.as_ref().and_then(Current::get);
     let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
@@ -249,25 +251,25 @@ fn start_feed(config: &Config, fed: Fed, tasks: &Tasks) -> Result<(), AppError> 
 }
 
 /// Returns all TCP listeners of this process, and the others' of this gateway.
-fn ours(
+fn own_listeners(
     ports: &Ports,
     admin: &AdminServer,
     dns: &[DnsSockets],
     snapshot: &Arc<ArcSwap<Snapshot>>,
-) -> Ourselves {
+) -> OwnListeners {
     let dns = dns.iter().map(DnsSockets::local_addr);
     let own = ports.listeners.iter().copied().chain([admin.local_addr()]).chain(dns);
-    Ourselves::new(own, Arc::clone(snapshot))
+    OwnListeners::new(own, Arc::clone(snapshot))
 }
 
 /// Starts the monitor of the backends.
-fn look_after(
+fn start_monitor(
     dialer: Dialer,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
     tasks: &Tasks,
 ) -> (BackendView, mpsc::Sender<Observation>) {
-    let down = Arc::new(ArcSwap::from_pointee(Down::default()));
+    let down = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
     let (observing, observations) = mpsc::channel(OBSERVATIONS);
     let view = BackendView { down: Arc::clone(&down), dialer: dialer.clone() };
     let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());

@@ -10,16 +10,16 @@ use http::HeaderValue;
 use webgateway_process::LocalTasks;
 
 use crate::backend::connector::Connector;
-use crate::backend::passing::Passing;
+use crate::backend::loop_detection::LoopDetector;
 use crate::backend::pool::Pool;
 use crate::clock::Coarse;
 use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
+use crate::http::backlog::WorkerBacklog;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Progress;
-use crate::http::held::WorkerHeld;
-use crate::http::refused::RefusedAnswers;
+use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
@@ -32,24 +32,24 @@ pub(crate) struct WorkerContext {
     /// The time, as far as requests need it.
     pub clock: Rc<Coarse>,
     /// The count of what is held for clients.
-    pub held: Rc<WorkerHeld>,
+    pub backlog: Rc<WorkerBacklog>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
     /// The connections that are passed through.
-    pub passing: Rc<Passing>,
+    pub loop_detector: Rc<LoopDetector>,
     /// The clients' connections.
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
     pub controlplane: ControlplaneClient,
     /// The warnings about backends' answers, shared by all workers.
-    pub refused: RefusedAnswers,
+    pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
     /// The bounds on size and time.
     pub limits: Limits,
-    /// Turns the access log on.
+    /// RoundRobin the access log on.
     pub access_log: bool,
     /// The port that clients are redirected to.
     pub https_port: u16,
@@ -82,13 +82,13 @@ impl WorkerContext {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),
             clock: Rc::clone(&self.clock),
-            held: Rc::clone(&self.held),
+            backlog: Rc::clone(&self.backlog),
             connector: self.connector.with_timeouts(limits.connect_timeout, limits.ack_timeout),
             pool: Rc::clone(&self.pool),
-            passing: Rc::clone(&self.passing),
+            loop_detector: Rc::clone(&self.loop_detector),
             connections: Rc::clone(&self.connections),
             controlplane: self.controlplane.clone(),
-            refused: self.refused.clone(),
+            refused_responses: self.refused_responses.clone(),
             metrics: self.metrics.clone(),
             limits,
             access_log,

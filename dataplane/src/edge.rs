@@ -2,11 +2,11 @@
 
 pub(crate) mod challenge;
 pub(crate) mod connection;
+pub(crate) mod connection_limit;
 pub(crate) mod hello;
 pub(crate) mod listener;
 pub(crate) mod passthrough;
 pub(crate) mod plain;
-pub(crate) mod room;
 pub(crate) mod socket_activation;
 pub(crate) mod split;
 pub(crate) mod worker;

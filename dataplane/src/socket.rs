@@ -16,7 +16,7 @@ const UNSENT: u32 = 128 * 1024;
 /// The silence of a client after which the kernel asks it for a sign of life, and the time between two questions.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 /// The questions without an answer that end the connection.
-const UNANSWERED: u32 = 3;
+const MAX_MISSING_RESPONSES: u32 = 3;
 
 /// Prepares a client's connection.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(UNANSWERED),
+        &TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(MAX_MISSING_RESPONSES),
     )
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::StartHandshake;
 
-use self::early_data::{ClientSocket, SKIPPED};
+use self::early_data::{ClientSocket, MAX_SKIPPED};
 pub(crate) use self::stream::ClientTls;
 use crate::socket::Socket;
 
@@ -32,18 +32,18 @@ pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 const UNSENT: usize = 64 * 1024;
 /// The bytes of early data that are tried in vain. The TLS library tries all that it keeps again at every read.
 #[expect(clippy::cast_possible_truncation, reason = "it is 1.5 MB")]
-const TRIED_EARLY_DATA: u32 = 16 * SKIPPED as u32;
+const TRIED_EARLY_DATA: u32 = 16 * MAX_SKIPPED as u32;
 
 /// The bytes behind a ClientHello that were read with it and that the TLS library does not have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Unread<'a> {
+pub(crate) struct ReadAhead<'a> {
     bytes: &'a [u8],
     early_data: bool,
 }
 
-impl<'a> Unread<'a> {
+impl<'a> ReadAhead<'a> {
     /// Returns the last `count` bytes of `raw`; `early_data` is what the ClientHello says is behind it.
-    pub(crate) fn of(raw: &'a [u8], count: usize, early_data: bool) -> Self {
+    pub(crate) fn tail(raw: &'a [u8], count: usize, early_data: bool) -> Self {
         Self { bytes: raw.get(raw.len().saturating_sub(count)..).unwrap_or_default(), early_data }
     }
 }
@@ -52,17 +52,17 @@ impl<'a> Unread<'a> {
 /// comes in records: a client has it by a ticket of another server with the same name.
 pub(crate) fn finish(
     accepted: Accepted,
-    unread: Unread<'_>,
+    read_ahead: ReadAhead<'_>,
     stream: TcpStream,
     mut config: Arc<ServerConfig>,
     limit: Duration,
 ) -> impl Future<Output = Option<Box<ClientTls>>> + use<> {
-    if unread.early_data {
+    if read_ahead.early_data {
         let skipping = Arc::make_mut(&mut config);
         // Tickets that it signed would promise as much; with tickets that keep no state none of it is ever accepted.
         (skipping.max_early_data_size, skipping.send_tls13_tickets) = (TRIED_EARLY_DATA, 0);
     }
-    let socket = ClientSocket::new(Socket(stream), unread.bytes, unread.early_data);
+    let socket = ClientSocket::new(Socket(stream), read_ahead.bytes, read_ahead.early_data);
     let handshake = StartHandshake::from_parts(accepted, socket)
         .into_stream_with(config, |connection| connection.set_buffer_limit(Some(UNSENT)));
     async move {

@@ -72,7 +72,7 @@ impl<I> TrailerIo<I> {
 
     /// Finds the end of the content at the start of what is to be written, if there are trailers to put there. Anything
     /// else is of another message: the one with trailers was cut.
-    fn meet_end(&mut self, next: &[u8]) {
+    fn take_end(&mut self, next: &[u8]) {
         let Slot { state, end } = &*self.slot.0;
         if state.load(Relaxed) == DUE {
             state.store(NONE, Relaxed);
@@ -84,7 +84,7 @@ impl<I> TrailerIo<I> {
 impl<I: AsyncWrite + Unpin> TrailerIo<I> {
     /// Writes the end of the content with trailers, in place of that without; `None` if it is not there.
     fn poll_end(&mut self, cx: &mut Context<'_>, next: &[u8]) -> Poll<Option<io::Result<usize>>> {
-        self.meet_end(next);
+        self.take_end(next);
         let Some((end, written)) = &mut self.end else { return Poll::Ready(None) };
         while let Some(left) = end.get(*written..).filter(|left| !left.is_empty()) {
             match ready!(Pin::new(&mut self.io).poll_write(cx, left)) {

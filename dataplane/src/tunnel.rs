@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// The largest read; measured best on loopback, and it costs its memory once per worker.
-const SCRATCH: usize = 1024 * 1024;
+const MAX_READ: usize = 1024 * 1024;
 /// The first read of a stream, and the least one.
-const SMALL: usize = 16 * 1024;
+const MIN_READ: usize = 16 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_READ].into());
 }
 
 /// The way in which a tunnel ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum TunnelEnd {
     /// Both sides have sent their end.
     Closed,
     /// No byte either way for the limit.
@@ -32,27 +32,32 @@ pub(crate) enum Ended {
 }
 
 /// An observer of the bytes of one direction, once they are written.
-pub(crate) type Observer<'a> = &'a dyn Fn(&[u8]);
+pub(crate) type WriteObserver<'a> = &'a dyn Fn(&[u8]);
 
 /// The counters of a tunnel.
-pub(crate) struct Flow<'a> {
+pub(crate) struct TunnelObserver<'a> {
     /// The bytes from the client.
     pub inward: &'a Counter,
     /// The bytes to the client.
     pub outward: &'a Counter,
     /// The observer of what the client was sent.
-    pub sent: Option<Observer<'a>>,
+    pub sent: Option<WriteObserver<'a>>,
 }
 
 /// Copies between a client and a backend until both are done, one fails, or nothing moves for `idle`.
-pub(crate) async fn tunnel<C, B>(client: &mut C, backend: &mut B, idle: Duration, flow: Flow<'_>) -> Ended
+pub(crate) async fn tunnel<C, B>(
+    client: &mut C,
+    backend: &mut B,
+    idle: Duration,
+    flow: TunnelObserver<'_>,
+) -> TunnelEnd
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Cell::new(false);
-    let mut inward = Half::new(flow.inward, &moved, None);
-    let mut outward = Half::new(flow.outward, &moved, flow.sent);
+    let mut inward = CopyDirection::new(flow.inward, &moved, None);
+    let mut outward = CopyDirection::new(flow.outward, &moved, flow.sent);
     let mut both = poll_fn(|cx| {
         let there = inward.poll(cx, client, backend)?;
         let back = outward.poll(cx, backend, client)?;
@@ -62,10 +67,10 @@ where
     tokio::pin!(watch);
     loop {
         tokio::select! {
-            ended = &mut both => return ended.map_or_else(Ended::Failed, |()| Ended::Closed),
+            ended = &mut both => return ended.map_or_else(TunnelEnd::Failed, |()| TunnelEnd::Closed),
             () = &mut watch => {
                 if !moved.replace(false) {
-                    return Ended::Idle;
+                    return TunnelEnd::Idle;
                 }
                 watch.as_mut().reset(Instant::now() + idle);
             }
@@ -74,32 +79,32 @@ where
 }
 
 /// One direction.
-struct Half<'a> {
+struct CopyDirection<'a> {
     /// Read but not yet written.
     pending: Vec<u8>,
     written: usize,
     read_size: usize,
-    state: State,
+    state: CopyState,
     count: &'a Counter,
     moved: &'a Cell<bool>,
-    sent: Option<Observer<'a>>,
+    sent: Option<WriteObserver<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CopyState {
     Copying,
     /// The source is done; the sink is to be told.
     Closing,
     Done,
 }
 
-impl<'a> Half<'a> {
-    fn new(count: &'a Counter, moved: &'a Cell<bool>, sent: Option<Observer<'a>>) -> Self {
-        let state = State::Copying;
-        Self { pending: Vec::new(), written: 0, read_size: SMALL, state, count, moved, sent }
+impl<'a> CopyDirection<'a> {
+    fn new(count: &'a Counter, moved: &'a Cell<bool>, sent: Option<WriteObserver<'a>>) -> Self {
+        let state = CopyState::Copying;
+        Self { pending: Vec::new(), written: 0, read_size: MIN_READ, state, count, moved, sent }
     }
 
-    fn tell(&self, written: &[u8]) {
+    fn notify(&self, written: &[u8]) {
         self.moved.set(true);
         if let Some(sent) = self.sent {
             sent(written);
@@ -114,12 +119,12 @@ impl<'a> Half<'a> {
         loop {
             ready!(self.write_pending(cx, to))?;
             match self.state {
-                State::Done => return Poll::Ready(Ok(())),
-                State::Closing => {
+                CopyState::Done => return Poll::Ready(Ok(())),
+                CopyState::Closing => {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.state = State::Done;
+                    self.state = CopyState::Done;
                 }
-                State::Copying => {
+                CopyState::Copying => {
                     let copied = BUFFER.with_borrow_mut(|buffer| self.copy(cx, buffer, from, to));
                     if copied.is_pending() {
                         // What was written must not wait in a buffer of the sink for the next read.
@@ -142,7 +147,7 @@ impl<'a> Half<'a> {
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.tell(rest.get(..n).unwrap_or_default());
+            self.notify(rest.get(..n).unwrap_or_default());
             self.written += n;
         }
         if self.written > 0 {
@@ -167,7 +172,7 @@ impl<'a> Half<'a> {
         ready!(Pin::new(from).poll_read(cx, &mut space))?;
         let mut data = space.filled();
         if data.is_empty() {
-            self.state = State::Closing;
+            self.state = CopyState::Closing;
             return Poll::Ready(Ok(()));
         }
         self.count.inc_by(data.len() as u64);
@@ -178,7 +183,7 @@ impl<'a> Half<'a> {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => {
                     let (written, rest) = data.split_at_checked(n).unwrap_or((data, &[]));
-                    self.tell(written);
+                    self.notify(written);
                     data = rest;
                 }
                 Poll::Pending => break,
@@ -186,8 +191,8 @@ impl<'a> Half<'a> {
         }
         // Large reads pay as long as the sink keeps up; what it does not take must be copied and kept.
         self.read_size = match (full, data.is_empty()) {
-            (_, false) => (self.read_size / 2).max(SMALL),
-            (true, true) => (self.read_size * 2).min(SCRATCH),
+            (_, false) => (self.read_size / 2).max(MIN_READ),
+            (true, true) => (self.read_size * 2).min(MAX_READ),
             (false, true) => self.read_size,
         };
         self.pending.extend_from_slice(data);

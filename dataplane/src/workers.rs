@@ -18,10 +18,10 @@ use crate::config::{Config, Live};
 use crate::connections::{Connections, RouteClosed};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
-use crate::edge::listener::Purpose;
+use crate::edge::listener::ListenerSpec;
 use crate::edge::socket_activation::{ListenError, listen};
-use crate::edge::worker::{self, Sockets, Worker};
-use crate::http::refused::RefusedAnswers;
+use crate::edge::worker::{self, Worker, WorkerSockets};
+use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
 
@@ -47,7 +47,7 @@ pub(crate) struct Ports {
 }
 
 /// The parts that every worker shares.
-pub(crate) struct Shared {
+pub(crate) struct SharedParts {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The client of the controlplane.
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 
 /// The parts that one worker has to itself.
 pub(crate) struct WorkerParts {
-    sockets: Sockets,
+    sockets: WorkerSockets,
     closed: UnboundedReceiver<RouteClosed>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
@@ -76,9 +76,9 @@ pub(crate) struct WorkerParts {
 pub(crate) fn listen_all(
     config: &Config,
     inherited: &mut Inherited,
-) -> Result<(Vec<Sockets>, Ports), ListenError> {
-    let https = Purpose { what: "https", key: "https_port", port: config.https_port };
-    let http = Purpose { what: "http", key: "http_port", port: config.http_port };
+) -> Result<(Vec<WorkerSockets>, Ports), ListenError> {
+    let https = ListenerSpec { what: "https", key: "https_port", port: config.https_port };
+    let http = ListenerSpec { what: "http", key: "http_port", port: config.http_port };
     let https = listen(inherited, https, &config.listen, config.workers)?;
     let http = listen(inherited, http, &config.listen, config.workers)?;
     let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
@@ -86,12 +86,12 @@ pub(crate) fn listen_all(
     let ports = Ports { listeners, https: https.port, http: http.port };
     let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
-    Ok((by_worker.map(|(https, http)| Sockets { https, http, wait_for_first_sync }).collect(), ports))
+    Ok((by_worker.map(|(https, http)| WorkerSockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
 /// Makes what each worker has to itself, and what tells it of closed routes.
 pub(crate) fn worker_parts(
-    sockets: Vec<Sockets>,
+    sockets: Vec<WorkerSockets>,
     metrics: &Metrics,
 ) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
     let numbered = (0u32..).zip(sockets);
@@ -104,17 +104,17 @@ pub(crate) fn worker_parts(
 
 /// Starts each worker on a thread of its own.
 pub(crate) fn start_workers(
-    shared: &Shared,
+    shared: &SharedParts,
     workers: Vec<WorkerParts>,
     tasks: &Tasks,
     watchdog: &mut Watchdog,
 ) -> Result<(), ThreadError> {
-    let refused = RefusedAnswers::default();
+    let refused_responses = RefusedResponseLog::default();
     for (number, WorkerParts { sockets, closed, metrics }) in workers.into_iter().enumerate() {
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context(shared, refused.clone(), metrics);
+        let context = context(shared, refused_responses.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -123,7 +123,11 @@ pub(crate) fn start_workers(
 }
 
 /// Returns what makes the state of a worker, on its own thread.
-fn context(shared: &Shared, refused: RefusedAnswers, metrics: WorkerMetrics) -> worker::MakeContext {
+fn context(
+    shared: &SharedParts,
+    refused_responses: RefusedResponseLog,
+    metrics: WorkerMetrics,
+) -> worker::MakeContext {
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
     let https_port = shared.ports.https;
@@ -132,13 +136,13 @@ fn context(shared: &Shared, refused: RefusedAnswers, metrics: WorkerMetrics) -> 
         snapshot,
         tasks,
         clock: Rc::default(),
-        held: Rc::default(),
+        backlog: Rc::default(),
         connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
-        passing: Rc::default(),
+        loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),
         controlplane,
-        refused,
+        refused_responses,
         metrics,
         limits,
         access_log,

@@ -7,12 +7,12 @@ use webgateway_proto::model::{Backend, Balance, RouteId};
 
 /// Whose turn it is on each route of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(RefCell<HashMap<RouteId, usize>>);
+pub(crate) struct RoundRobin(RefCell<HashMap<RouteId, usize>>);
 
 /// Beyond that many routes the turns start over, so that routes long gone do not pile up.
 const MAX_TURNS: usize = 65_536;
 
-impl Turns {
+impl RoundRobin {
     /// The number to choose by: the next turn, or chance. A route with one backend needs none.
     pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
         match balance {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn turns_go_round_per_route() {
-        let turns = Turns::default();
+        let turns = RoundRobin::default();
         let (a, b) = (RouteId::from_bytes([1; 16]), RouteId::from_bytes([2; 16]));
         let next = |route| turns.next(route, Balance::RoundRobin, 2) % 2;
         let (first_a, first_b) = (next(a), next(b));

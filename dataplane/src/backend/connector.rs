@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Backend;
 
-use super::balance::{Turns, candidates};
+use super::balance::{RoundRobin, candidates};
 use super::dial::{DialError, Dialer};
-use super::down::Down;
 use super::stream::BackendStream;
+use super::unhealthy::UnhealthySet;
 use crate::metrics::WorkerMetrics;
 
 /// The number of requests in a row without an answer that takes a backend out.
-const UNANSWERED: u32 = 5;
+const MAX_MISSING_RESPONSES: u32 = 5;
 /// Beyond that many backends the counts start over, so that those long gone do not pile up.
 const MAX_COUNTED: usize = 65_536;
 
@@ -26,18 +26,18 @@ const MAX_COUNTED: usize = 65_536;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
     /// The backend cannot be reached.
-    Failed(Backend, DialError),
-    /// [`UNANSWERED`] requests in a row had no answer.
-    Unanswered(Backend),
+    ConnectFailed(Backend, DialError),
+    /// [`MAX_MISSING_RESPONSES`] requests in a row had no answer.
+    NoResponses(Backend),
     /// A backend that was out was reached.
-    Reached(Backend),
+    Connected(Backend),
 }
 
 /// Chooses backends of routes for one worker, connects to them, and reports how that went.
 pub(crate) struct Connector {
-    down: RefCell<Cache<Arc<ArcSwap<Down>>, Arc<Down>>>,
-    unanswered: RefCell<HashMap<Backend, u32>>,
-    turns: Turns,
+    unhealthy: RefCell<Cache<Arc<ArcSwap<UnhealthySet>>, Arc<UnhealthySet>>>,
+    missing_responses: RefCell<HashMap<Backend, u32>>,
+    round_robin: RoundRobin,
     observations: mpsc::Sender<Observation>,
     dialer: Dialer,
     metrics: WorkerMetrics,
@@ -45,26 +45,34 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Passes over what is out in `down`, and dials by `dialer`, for `timeout` at most.
+    /// Passes over what is out in `unhealthy`, and dials by `dialer`, for `timeout` at most.
     #[must_use]
     pub(crate) fn new(
-        down: Arc<ArcSwap<Down>>,
+        unhealthy: Arc<ArcSwap<UnhealthySet>>,
         observations: mpsc::Sender<Observation>,
         dialer: Dialer,
         metrics: WorkerMetrics,
         timeout: Duration,
     ) -> Self {
-        let (down, turns) = (RefCell::new(Cache::new(down)), Turns::default());
-        Self { down, unanswered: RefCell::default(), turns, observations, dialer, metrics, timeout }
+        let (unhealthy, round_robin) = (RefCell::new(Cache::new(unhealthy)), RoundRobin::default());
+        Self {
+            unhealthy,
+            missing_responses: RefCell::default(),
+            round_robin,
+            observations,
+            dialer,
+            metrics,
+            timeout,
+        }
     }
 
     /// Returns one that connects within `timeout`, to backends whose hosts acknowledge within `ack_timeout`.
     #[must_use]
     pub(crate) fn with_timeouts(&self, timeout: Duration, ack_timeout: Duration) -> Self {
         Self {
-            down: RefCell::new(self.down.borrow().clone()),
-            unanswered: RefCell::default(),
-            turns: Turns::default(),
+            unhealthy: RefCell::new(self.unhealthy.borrow().clone()),
+            missing_responses: RefCell::default(),
+            round_robin: RoundRobin::default(),
             observations: self.observations.clone(),
             dialer: Dialer { ack_timeout, ..self.dialer.clone() },
             metrics: self.metrics.clone(),
@@ -76,25 +84,25 @@ impl Connector {
     pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
-        let turn = self.turns.next(route.id, destination.options.balance, backends.len());
-        let mut down = self.down.borrow_mut();
-        let (down, check) = (down.load(), destination.options.health.as_ref());
-        candidates(backends, turn, |backend| !down.is_out(backend, check)).into_iter().flatten()
+        let turn = self.round_robin.next(route.id, destination.options.balance, backends.len());
+        let mut unhealthy = self.unhealthy.borrow_mut();
+        let (unhealthy, check) = (unhealthy.load(), destination.options.health.as_ref());
+        candidates(backends, turn, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
     }
 
     /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
     pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
         let dialled = self.dialer.dial(backend.address(), self.timeout).await;
         match &dialled {
-            Ok(_) if self.down.borrow_mut().load().is_out(backend, None) => {
-                self.report(Observation::Reached(backend));
+            Ok(_) if self.unhealthy.borrow_mut().load().contains(backend, None) => {
+                self.report(Observation::Connected(backend));
             }
             Ok(_) => {}
             Err(error) => {
                 self.metrics.backend_failed(error.proxy_error());
                 // Being out of sockets is no fault of the backend's.
                 if *error != DialError::Exhausted {
-                    self.report(Observation::Failed(backend, *error));
+                    self.report(Observation::ConnectFailed(backend, *error));
                 }
             }
         }
@@ -115,24 +123,24 @@ impl Connector {
     }
 
     /// Takes note that a request was answered.
-    pub(crate) fn answered(&self, backend: Backend) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        if !unanswered.is_empty() {
-            unanswered.remove(&backend);
+    pub(crate) fn record_response(&self, backend: Backend) {
+        let mut missing = self.missing_responses.borrow_mut();
+        if !missing.is_empty() {
+            missing.remove(&backend);
         }
     }
 
     /// Takes note that a request was sent and not answered, or with something that is no answer.
-    pub(crate) fn unanswered(&self, backend: Backend) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        if unanswered.len() >= MAX_COUNTED {
-            unanswered.clear();
+    pub(crate) fn record_missing_response(&self, backend: Backend) {
+        let mut missing = self.missing_responses.borrow_mut();
+        if missing.len() >= MAX_COUNTED {
+            missing.clear();
         }
-        let times = unanswered.entry(backend).or_default();
+        let times = missing.entry(backend).or_default();
         *times += 1;
-        if *times >= UNANSWERED {
-            unanswered.remove(&backend);
-            self.report(Observation::Unanswered(backend));
+        if *times >= MAX_MISSING_RESPONSES {
+            missing.remove(&backend);
+            self.report(Observation::NoResponses(backend));
         }
     }
 
@@ -147,18 +155,18 @@ mod tests {
     use webgateway_proto::feed::FeedRoute;
     use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
-    use super::super::dial::Ourselves;
-    use super::super::down::Subject;
+    use super::super::dial::OwnListeners;
+    use super::super::unhealthy::CheckTarget;
     use super::*;
     use crate::metrics::Metrics;
 
-    fn connector(down: &Arc<ArcSwap<Down>>) -> (Connector, mpsc::Receiver<Observation>) {
+    fn connector(unhealthy: &Arc<ArcSwap<UnhealthySet>>) -> (Connector, mpsc::Receiver<Observation>) {
         let (observations, observed) = mpsc::channel(8);
-        let ourselves = Ourselves::new([], Arc::default());
-        let dialer = Dialer { ourselves, ack_timeout: Duration::from_secs(15) };
+        let own_listeners = OwnListeners::new([], Arc::default());
+        let dialer = Dialer { own_listeners, ack_timeout: Duration::from_secs(15) };
         let metrics = Metrics::default().worker(0);
         let timeout = Duration::from_secs(1);
-        (Connector::new(Arc::clone(down), observations, dialer, metrics, timeout), observed)
+        (Connector::new(Arc::clone(unhealthy), observations, dialer, metrics, timeout), observed)
     }
 
     #[test]
@@ -170,19 +178,19 @@ mod tests {
             destination: Backends::parse(&backends, &Prefixes::default()).unwrap().into(),
         };
         let [one, two] = backends.map(|text| text.parse::<Backend>().unwrap());
-        let down = Arc::new(ArcSwap::from_pointee(Down::default()));
-        let (connector, _observed) = connector(&down);
+        let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
+        let (connector, _observed) = connector(&unhealthy);
         let firsts =
             || -> Vec<Backend> { (0..2).filter_map(|_| connector.candidates(&route).next()).collect() };
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);
-        let mut out = Down::default();
-        out.insert(&Subject { backend: one, check: None }, "x");
-        down.store(Arc::new(out.clone()));
+        let mut out = UnhealthySet::default();
+        out.insert(&CheckTarget { backend: one, check: None }, "x");
+        unhealthy.store(Arc::new(out.clone()));
         assert_eq!(firsts(), [two, two]);
-        out.insert(&Subject { backend: two, check: None }, "x");
-        down.store(Arc::new(out));
+        out.insert(&CheckTarget { backend: two, check: None }, "x");
+        unhealthy.store(Arc::new(out));
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two], "better to ask than to refuse");
@@ -193,11 +201,11 @@ mod tests {
         let (connector, mut observed) = connector(&Arc::default());
         let backend: Backend = "[400::1]:80".parse().unwrap();
         for _ in 0..10 {
-            (1..UNANSWERED).for_each(|_| connector.unanswered(backend));
-            connector.answered(backend);
+            (1..MAX_MISSING_RESPONSES).for_each(|_| connector.record_missing_response(backend));
+            connector.record_response(backend);
         }
         assert!(observed.try_recv().is_err());
-        (0..UNANSWERED).for_each(|_| connector.unanswered(backend));
-        assert_eq!(observed.try_recv(), Ok(Observation::Unanswered(backend)));
+        (0..MAX_MISSING_RESPONSES).for_each(|_| connector.record_missing_response(backend));
+        assert_eq!(observed.try_recv(), Ok(Observation::NoResponses(backend)));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum DialError {
     Exhausted,
     /// The backend is this gateway's own listener: what goes there comes back.
     #[error("it is a listener of this gateway itself")]
-    Ourselves,
+    OwnListener,
     /// Anything else.
     #[error("cannot connect ({0})")]
     Other(io::ErrorKind),
@@ -43,7 +43,7 @@ pub(crate) enum DialError {
 /// there would bring a connection back for ever, and bytes that pass through cannot be marked as HTTP requests are; or it
 /// would show the public what is meant for the operator.
 #[derive(Clone)]
-pub(crate) struct Ourselves {
+pub(crate) struct OwnListeners {
     own: Arc<ProcessListeners>,
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
@@ -52,12 +52,12 @@ pub(crate) struct Ourselves {
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     /// The gateway's own listeners, where no backend may be.
-    pub ourselves: Ourselves,
+    pub own_listeners: OwnListeners,
     /// The time for a backend's host to acknowledge what it was sent.
     pub ack_timeout: Duration,
 }
 
-impl Ourselves {
+impl OwnListeners {
     /// Returns this node's at `addresses`, unspecified ones among them, and those in the settings of `snapshot`.
     #[must_use]
     pub(crate) fn new(
@@ -71,7 +71,7 @@ impl Ourselves {
     /// Returns this node's listeners as they are seen from elsewhere now. Where the system does not tell its addresses,
     /// those of unspecified listeners are not known.
     #[must_use]
-    pub(crate) fn seen_from_elsewhere(&self) -> ProcessListeners {
+    pub(crate) fn reachable_listeners(&self) -> ProcessListeners {
         let ProcessListeners { stack, addresses } = &*self.own;
         let addresses = reachable(addresses).unwrap_or_else(|error| {
             debug!(%error, "the addresses of this machine are not known");
@@ -92,9 +92,9 @@ impl Ourselves {
     }
 }
 
-impl fmt::Debug for Ourselves {
+impl fmt::Debug for OwnListeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ourselves").field(&self.own).finish()
+        f.debug_tuple("OwnListeners").field(&self.own).finish()
     }
 }
 
@@ -107,7 +107,7 @@ impl DialError {
             Self::Timeout => "connection_timeout",
             Self::Unroutable => "destination_ip_unroutable",
             Self::Exhausted => "connection_limit_reached",
-            Self::Ourselves => "proxy_loop_detected",
+            Self::OwnListener => "proxy_loop_detected",
             Self::Other(_) => "destination_unavailable",
         }
     }
@@ -122,8 +122,8 @@ impl Dialer {
     ) -> Result<BackendStream, DialError> {
         let begun = Instant::now();
         let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| DialError::Timeout)??;
-        if self.ourselves.is_at(stream.local_addr()?, stream.peer_addr()?) {
-            return Err(DialError::Ourselves);
+        if self.own_listeners.is_at(stream.local_addr()?, stream.peer_addr()?) {
+            return Err(DialError::OwnListener);
         }
         Ok(BackendStream::new(stream, self.ack_timeout, begun.elapsed())?)
     }
@@ -153,7 +153,7 @@ mod tests {
         let at = |listener: &str, local: &str, peer: &str| {
             // Another listener is never in the way.
             let listeners = ["192.0.2.1:9180", listener].map(|address| address.parse().unwrap());
-            Ourselves::new(listeners, Arc::default()).is_at(local.parse().unwrap(), peer.parse().unwrap())
+            OwnListeners::new(listeners, Arc::default()).is_at(local.parse().unwrap(), peer.parse().unwrap())
         };
         for (listener, local, peer) in [
             ("[::]:443", "[400::1]:5000", "[400::1]:443"),

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use webgateway_proto::model::HealthCheck;
 
-/// The longest pause between two checks of a backend that is out, unless its interval is longer.
-const CAP: Duration = Duration::from_secs(30);
+/// The longest delay between two checks of a backend that is out, unless its interval is longer.
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// How often a backend is looked at, and what takes it out and brings it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// The pause between two checks.
+pub(crate) struct Thresholds {
+    /// The delay between two checks.
     pub interval: Duration,
     /// How many good ones in a row bring it back.
     pub rise: u32,
@@ -18,58 +18,58 @@ pub(crate) struct Terms {
     pub fall: u32,
 }
 
-impl Terms {
+impl Thresholds {
     /// For a backend that the traffic could not reach: out at once, and back as soon as it can be reached.
-    pub(crate) const TRAFFIC: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
+    pub(crate) const PASSIVE: Self = Self { interval: Duration::from_secs(1), rise: 1, fall: 1 };
 
     /// As a route says.
     #[must_use]
-    pub(crate) fn of(check: &HealthCheck) -> Self {
+    pub(crate) fn from_check(check: &HealthCheck) -> Self {
         Self { interval: check.interval(), rise: check.rise(), fall: check.fall() }
     }
 }
 
 /// What is thought of a backend; good until proven otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    is_out: bool,
+pub(crate) struct HealthState {
+    is_unhealthy: bool,
     /// Outcomes in a row that contradict it.
-    against: u32,
+    contradicting: u32,
     /// Bad outcomes in a row.
     failures: u32,
 }
 
-impl Judgement {
+impl HealthState {
     /// Whether it is out.
     #[must_use]
-    pub(crate) fn is_out(self) -> bool {
-        self.is_out
+    pub(crate) fn is_unhealthy(self) -> bool {
+        self.is_unhealthy
     }
 
-    /// Takes the outcome of a check; says whether the judgement turned.
-    pub(crate) fn note(&mut self, good: bool, terms: Terms) -> bool {
+    /// Takes the outcome of a check; says whether the state turned.
+    pub(crate) fn record(&mut self, good: bool, thresholds: Thresholds) -> bool {
         self.failures = if good { 0 } else { self.failures.saturating_add(1) };
-        if good != self.is_out {
-            self.against = 0;
+        if good != self.is_unhealthy {
+            self.contradicting = 0;
             return false;
         }
-        self.against += 1;
-        let turns = self.against >= if self.is_out { terms.rise } else { terms.fall };
+        self.contradicting += 1;
+        let turns = self.contradicting >= if self.is_unhealthy { thresholds.rise } else { thresholds.fall };
         if turns {
-            (self.is_out, self.against) = (!self.is_out, 0);
+            (self.is_unhealthy, self.contradicting) = (!self.is_unhealthy, 0);
         }
         turns
     }
 
     /// How long until the next check: the interval, and twice as long after each further bad one while it is out.
     #[must_use]
-    pub(crate) fn pause(self, terms: Terms) -> Duration {
-        if !self.is_out {
-            return terms.interval;
+    pub(crate) fn delay(self, thresholds: Thresholds) -> Duration {
+        if !self.is_unhealthy {
+            return thresholds.interval;
         }
-        let doublings = self.failures.saturating_sub(terms.fall);
-        let pause = terms.interval.saturating_mul(2u32.saturating_pow(doublings));
-        pause.min(CAP.max(terms.interval))
+        let doublings = self.failures.saturating_sub(thresholds.fall);
+        let delay = thresholds.interval.saturating_mul(2u32.saturating_pow(doublings));
+        delay.min(MAX_DELAY.max(thresholds.interval))
     }
 }
 
@@ -79,28 +79,28 @@ mod tests {
 
     use super::*;
 
-    fn after(outcomes: &[bool], terms: Terms) -> Judgement {
-        let mut judgement = Judgement::default();
+    fn after(outcomes: &[bool], thresholds: Thresholds) -> HealthState {
+        let mut state = HealthState::default();
         for good in outcomes {
-            judgement.note(*good, terms);
+            state.record(*good, thresholds);
         }
-        judgement
+        state
     }
 
     #[test]
     fn what_the_traffic_cannot_reach_is_out_at_once_and_back_at_once() {
-        let mut judgement = Judgement::default();
-        assert!(judgement.note(false, Terms::TRAFFIC) && judgement.is_out());
+        let mut state = HealthState::default();
+        assert!(state.record(false, Thresholds::PASSIVE) && state.is_unhealthy());
         let pauses: Vec<u64> = (0..7)
             .map(|_| {
-                let pause = judgement.pause(Terms::TRAFFIC).as_secs();
-                assert!(!judgement.note(false, Terms::TRAFFIC));
-                pause
+                let delay = state.delay(Thresholds::PASSIVE).as_secs();
+                assert!(!state.record(false, Thresholds::PASSIVE));
+                delay
             })
             .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert!(judgement.note(true, Terms::TRAFFIC) && !judgement.is_out());
-        assert_eq!(judgement, Judgement::default());
+        assert!(state.record(true, Thresholds::PASSIVE) && !state.is_unhealthy());
+        assert_eq!(state, HealthState::default());
     }
 
     proptest! {
@@ -109,8 +109,8 @@ mod tests {
         fn it_turns_after_as_many_in_a_row_as_asked_for(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..=10, fall in 1u32..=10,
         ) {
-            let terms = Terms { interval: Duration::from_secs(10), rise, fall };
-            let mut judgement = Judgement::default();
+            let thresholds = Thresholds { interval: Duration::from_secs(10), rise, fall };
+            let mut state = HealthState::default();
             let (mut expected, mut last, mut run) = (false, true, 0);
             for good in outcomes {
                 run = if good == last { run + 1 } else { 1 };
@@ -119,8 +119,8 @@ mod tests {
                 if run >= if good { rise } else { fall } {
                     expected = !good;
                 }
-                prop_assert_eq!(judgement.note(good, terms), was != expected);
-                prop_assert_eq!(judgement.is_out(), expected);
+                prop_assert_eq!(state.record(good, thresholds), was != expected);
+                prop_assert_eq!(state.is_unhealthy(), expected);
             }
         }
 
@@ -128,14 +128,14 @@ mod tests {
         fn the_pause_grows_while_it_is_out_and_never_leaves_its_bounds(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60), seconds in 1u64..=3600, fall in 1u32..=10,
         ) {
-            let terms = Terms { interval: Duration::from_secs(seconds), rise: 2, fall };
-            let judgement = after(&outcomes, terms);
-            let pause = judgement.pause(terms);
-            prop_assert!((terms.interval..=CAP.max(terms.interval)).contains(&pause));
-            prop_assert!(judgement.is_out() || pause == terms.interval);
-            let mut worse = judgement;
-            worse.note(false, terms);
-            prop_assert!(!judgement.is_out() || worse.pause(terms) >= pause);
+            let thresholds = Thresholds { interval: Duration::from_secs(seconds), rise: 2, fall };
+            let state = after(&outcomes, thresholds);
+            let delay = state.delay(thresholds);
+            prop_assert!((thresholds.interval..=MAX_DELAY.max(thresholds.interval)).contains(&delay));
+            prop_assert!(state.is_unhealthy() || delay == thresholds.interval);
+            let mut worse = state;
+            worse.record(false, thresholds);
+            prop_assert!(!state.is_unhealthy() || worse.delay(thresholds) >= delay);
         }
     }
 }

@@ -26,12 +26,12 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A pool of idle connections, newest last. `B` is the body of requests.
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle<B>>>>,
+    idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection<B>>>>,
     keep: Cell<Duration>,
 }
 
 #[derive(Debug)]
-struct Idle<B> {
+struct IdleConnection<B> {
     connection: BackendConnection<B>,
     until: Instant,
 }
@@ -72,7 +72,7 @@ where
     pub(crate) async fn take(&self, backend: SocketAddr, now: Instant) -> Option<BackendConnection<B>> {
         loop {
             let newest = self.idle.borrow_mut().get_mut(&backend).and_then(Vec::pop)?;
-            let Idle { mut connection, until } = newest;
+            let IdleConnection { mut connection, until } = newest;
             if now > until || connection.sender.is_closed() {
                 continue;
             }
@@ -91,14 +91,14 @@ where
         now: Instant,
         announced: Option<Duration>,
     ) {
-        let keep = time_to_keep(self.keep.get(), announced, connection.round_trip);
+        let keep = idle_timeout(self.keep.get(), announced, connection.round_trip);
         let Some(until) = keep.filter(|_| !connection.sender.is_closed()).map(|keep| now + keep) else {
             return;
         };
         let mut idle = self.idle.borrow_mut();
         let of_backend = idle.entry(backend).or_default();
         if of_backend.len() < POOL_PER_BACKEND {
-            of_backend.push(Idle { connection, until });
+            of_backend.push(IdleConnection { connection, until });
         }
     }
 
@@ -114,7 +114,7 @@ where
 /// Returns the time that a backend announces to keep the connection while it is idle (RFC 2068 §19.7.1, `Keep-Alive:
 /// timeout=5, max=100`): the shortest, if there are several. A connection that takes no more requests is not kept.
 #[must_use]
-pub(crate) fn announced(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     let fields = headers.get_all(KEEP_ALIVE).into_iter().filter_map(|field| field.to_str().ok());
     let params = fields.flat_map(|field| field.split([',', ';'])).filter_map(|param| {
         let (name, value) = param.split_once('=')?;
@@ -132,7 +132,7 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<Duration> {
 /// does. A request that is sent by then arrives while the backend still waits for it: the end of the last answer took a
 /// part of a round trip to get here, the request takes another, both may take longer than connecting did, and the clock
 /// is a [`TICK`] behind.
-fn time_to_keep(most: Duration, announced: Option<Duration>, round_trip: Duration) -> Option<Duration> {
+fn idle_timeout(most: Duration, announced: Option<Duration>, round_trip: Duration) -> Option<Duration> {
     let Some(announced) = announced else { return Some(most) };
     announced.checked_sub(2 * round_trip + TICK).filter(|keep| !keep.is_zero()).map(|keep| keep.min(most))
 }
@@ -202,7 +202,7 @@ mod tests {
             for field in fields {
                 headers.append(KEEP_ALIVE, HeaderValue::from_bytes(field.as_bytes()).unwrap());
             }
-            assert_eq!(announced(&headers), seconds.map(Duration::from_secs), "{fields:?}");
+            assert_eq!(keep_alive_timeout(&headers), seconds.map(Duration::from_secs), "{fields:?}");
         }
     }
 
@@ -220,9 +220,9 @@ mod tests {
             (Some(1000), 3000, None),
             (Some(0), 0, None),
         ] {
-            let keep = time_to_keep(ms(4000), announced.map(ms), ms(round_trip));
+            let keep = idle_timeout(ms(4000), announced.map(ms), ms(round_trip));
             assert_eq!(keep, expected.map(ms), "{announced:?} announced, {round_trip} ms away");
         }
-        assert_eq!(time_to_keep(Duration::ZERO, Some(ms(2000)), ms(1)), Some(Duration::ZERO), "switched off");
+        assert_eq!(idle_timeout(Duration::ZERO, Some(ms(2000)), ms(1)), Some(Duration::ZERO), "switched off");
     }
 }

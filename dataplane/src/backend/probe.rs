@@ -18,11 +18,11 @@ use super::stream::BackendStream;
 const MAX_HEAD: usize = 64 * 1024;
 /// The fields that such a head has room for.
 const MAX_FIELDS: usize = MAX_HEAD / 32;
-const AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("webgateway-health/", env!("CARGO_PKG_VERSION"));
 
 /// What is wrong with a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Ill {
+pub(crate) enum ProbeError {
     /// It cannot be connected to.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -31,10 +31,10 @@ pub(crate) enum Ill {
     Status(String, StatusCode),
     /// It does not answer in time.
     #[error("GET {0} was not answered in time")]
-    Silent(String),
+    Timeout(String),
     /// It hangs up, or answers something that is no HTTP.
     #[error("GET {0} was not answered with HTTP")]
-    Garbage(String),
+    InvalidResponse(String),
 }
 
 /// Looks at a backend, for `limit` at most. `host` is what a GET asks for.
@@ -44,15 +44,15 @@ pub(crate) async fn probe(
     host: &str,
     limit: Duration,
     dialer: &Dialer,
-) -> Result<(), Ill> {
+) -> Result<(), ProbeError> {
     let until = Instant::now() + limit;
     let stream = dialer.dial(backend.address(), limit).await?;
     let Probe::Http(path) = how else { return Ok(()) };
     match timeout_at(until, get(stream, path, host)).await {
         Ok(Some(status)) if status.is_success() || status.is_redirection() => Ok(()),
-        Ok(Some(status)) => Err(Ill::Status(path.clone(), status)),
-        Ok(None) => Err(Ill::Garbage(path.clone())),
-        Err(_) => Err(Ill::Silent(path.clone())),
+        Ok(Some(status)) => Err(ProbeError::Status(path.clone(), status)),
+        Ok(None) => Err(ProbeError::InvalidResponse(path.clone())),
+        Err(_) => Err(ProbeError::Timeout(path.clone())),
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn probe(
 async fn get(stream: BackendStream, path: &str, host: &str) -> Option<StatusCode> {
     let request = Request::get(path)
         .header(header::HOST, host)
-        .header(header::USER_AGENT, AGENT)
+        .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .ok()?;

@@ -9,8 +9,8 @@ use webgateway_proto::feed::{BackendHealth, Explanation, FeedRoute, ServedCertif
 use webgateway_proto::model::{Backend, Host, Mode, Probe};
 
 use super::dial::Dialer;
-use super::down::Down;
 use super::probe::probe;
+use super::unhealthy::UnhealthySet;
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
@@ -23,7 +23,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct BackendView {
     /// The backends that are out.
-    pub down: Arc<ArcSwap<Down>>,
+    pub down: Arc<ArcSwap<UnhealthySet>>,
     /// The dialer of the probes.
     pub dialer: Dialer,
 }
@@ -68,7 +68,7 @@ impl BackendView {
         let check = route.destination.options.health.as_ref();
         let how = check.map_or(&Probe::Tcp, |check| check.probe());
         let down = match probe(backend, how, route.host.as_str(), PROBE_TIMEOUT, &self.dialer).await {
-            Err(ill) => Some(ill.to_string()),
+            Err(error) => Some(error.to_string()),
             Ok(()) => {
                 let down = self.down.load();
                 down.reason(backend, check)

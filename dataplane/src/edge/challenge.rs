@@ -13,7 +13,7 @@ use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::headers::Forwarded;
 use crate::http::incoming::RequestStream;
-use crate::proxy::request::{Proxied, proxy_request};
+use crate::proxy::request::{ProxyTarget, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
 const PATH: &str = "/.well-known/acme-challenge/";
@@ -22,33 +22,33 @@ const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
 /// The answer to a request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ChallengeAnswer {
+pub(crate) enum ChallengeResponder {
     /// Our own, with this body.
-    Own(Box<str>),
+    Gateway(Box<str>),
     /// That of the backend of this route.
     Backend(Box<FeedRoute>),
 }
 
 /// Returns the answer to a request for `host` and `path`, if it is a challenge that has one. Pure.
-pub(crate) fn find_answer(
+pub(crate) fn find_responder(
     snapshot: &Snapshot,
     host: &str,
     method: &Method,
     path: &str,
-) -> Option<ChallengeAnswer> {
+) -> Option<ChallengeResponder> {
     let token = path.strip_prefix(PATH).filter(|_| method == Method::GET || method == Method::HEAD)?;
     let route = snapshot.routes.lookup(host).filter(|_| !snapshot.is_base(host));
     if let Some(route) = route.filter(|route| route.destination.mode == Mode::Passthrough) {
         let backends = route.destination.backends.at_port(HTTP_PORT);
         let destination = backends.into();
-        return Some(ChallengeAnswer::Backend(Box::new(FeedRoute {
+        return Some(ChallengeResponder::Backend(Box::new(FeedRoute {
             destination,
             ..FeedRoute::clone(route)
         })));
     }
     match snapshot.challenges.lookup(host).map(AsRef::as_ref) {
         Some(ServedChallenge::Http { token: expected, key_authorization }) if **expected == *token => {
-            Some(ChallengeAnswer::Own(key_authorization.clone()))
+            Some(ChallengeResponder::Gateway(key_authorization.clone()))
         }
         Some(ServedChallenge::Http { .. } | ServedChallenge::TlsAlpn(_)) | None => None,
     }
@@ -74,7 +74,7 @@ pub(crate) async fn proxy(
     let client = &client_value(connection.client);
     let cdn_id = &cdn_id(&connection.worker.snapshot.load());
     let forwarded = Forwarded { client, authority, proto: "http", cdn_id, upgrade: false };
-    proxy_request(connection, Proxied { route, forwarded }, request, exchange).await
+    proxy_request(connection, ProxyTarget { route, forwarded }, request, exchange).await
 }
 
 #[cfg(test)]
@@ -96,14 +96,14 @@ mod tests {
             host: Host::parse("pass.example").unwrap(),
             destination: Destination { mode: Mode::Passthrough, ..backends.into() },
         });
-        let ask = |host, method: Method, path| find_answer(&snapshot, host, &method, path);
-        let expected = Some(ChallengeAnswer::Own("tok.key".into()));
+        let ask = |host, method: Method, path| find_responder(&snapshot, host, &method, path);
+        let expected = Some(ChallengeResponder::Gateway("tok.key".into()));
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/tok"), expected);
         assert_eq!(ask("own.example", Method::POST, "/.well-known/acme-challenge/tok"), None);
         assert_eq!(ask("own.example", Method::GET, "/.well-known/acme-challenge/other"), None);
         assert_eq!(ask("own.example", Method::GET, "/tok"), None);
         assert_eq!(ask("other.example", Method::GET, "/.well-known/acme-challenge/tok"), None);
-        let Some(ChallengeAnswer::Backend(route)) =
+        let Some(ChallengeResponder::Backend(route)) =
             ask("pass.example", Method::GET, "/.well-known/acme-challenge/x")
         else {
             panic!("a passthrough host's own challenge goes to its backend");

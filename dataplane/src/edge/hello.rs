@@ -10,7 +10,7 @@ use rustls::server::{Accepted, Acceptor};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use self::fields::{Fields, RECORD_HANDSHAKE, normal_sni};
+use self::fields::{HelloFields, RECORD_HANDSHAKE, normal_sni};
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
 use crate::snapshot::ACME_TLS;
@@ -19,7 +19,7 @@ use crate::snapshot::ACME_TLS;
 const FIRST_READ: usize = 2048;
 
 /// A whole ClientHello.
-pub(crate) struct Hello {
+pub(crate) struct ClientHello {
     /// The TLS library's state, to go on from here; or its refusal, which a passthrough does not depend on.
     pub accepted: Result<Accepted, HelloError>,
     /// All that was read, to be replayed in a passthrough.
@@ -47,7 +47,7 @@ pub(crate) struct HelloError {
 
 /// Collects a ClientHello. Pure: bytes in, progress out.
 #[derive(Default)]
-pub(crate) struct Reader {
+pub(crate) struct HelloReader {
     acceptor: Acceptor,
     raw: Vec<u8>,
     fed: usize,
@@ -55,8 +55,8 @@ pub(crate) struct Reader {
     record_end: usize,
 }
 
-impl Reader {
-    fn step(&mut self) -> Result<Option<Hello>, HelloError> {
+impl HelloReader {
+    fn step(&mut self) -> Result<Option<ClientHello>, HelloError> {
         while self.fed < self.raw.len() {
             if self.fed == self.record_end {
                 let header = self.raw.get(self.fed..).and_then(<[u8]>::first_chunk);
@@ -75,9 +75,9 @@ impl Reader {
             match self.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let (sni, acme) = asked(&accepted);
-                    let early_data = Fields::read(&self.raw).is_some_and(|fields| fields.early_data);
-                    return Ok(Some(Hello { early_data, ..self.hello(Ok(accepted), sni, acme) }));
+                    let (sni, acme) = sni_and_acme(&accepted);
+                    let early_data = HelloFields::read(&self.raw).is_some_and(|fields| fields.early_data);
+                    return Ok(Some(ClientHello { early_data, ..self.hello(Ok(accepted), sni, acme) }));
                 }
                 Err(refusal) => return self.refused(refusal).map(Some),
             }
@@ -90,16 +90,21 @@ impl Reader {
 
     /// Takes the name out of a hello that the TLS library refuses, such as one of TLS 1.1: it may be for a passthrough.
     /// The library asks for signature algorithms and the like only once it has the whole message.
-    fn refused(&mut self, refusal: HelloError) -> Result<Hello, HelloError> {
-        match Fields::read(&self.raw) {
-            Some(Fields { sni: Some(sni), .. }) => Ok(self.hello(Err(refusal), Some(sni), false)),
-            Some(Fields { sni: None, .. }) | None => Err(refusal),
+    fn refused(&mut self, refusal: HelloError) -> Result<ClientHello, HelloError> {
+        match HelloFields::read(&self.raw) {
+            Some(HelloFields { sni: Some(sni), .. }) => Ok(self.hello(Err(refusal), Some(sni), false)),
+            Some(HelloFields { sni: None, .. }) | None => Err(refusal),
         }
     }
 
-    fn hello(&mut self, accepted: Result<Accepted, HelloError>, sni: Option<Box<str>>, acme: bool) -> Hello {
+    fn hello(
+        &mut self,
+        accepted: Result<Accepted, HelloError>,
+        sni: Option<Box<str>>,
+        acme: bool,
+    ) -> ClientHello {
         let unfed = self.raw.len() - self.fed;
-        Hello { accepted, raw: std::mem::take(&mut self.raw), unfed, early_data: false, sni, acme }
+        ClientHello { accepted, raw: std::mem::take(&mut self.raw), unfed, early_data: false, sni, acme }
     }
 
     fn accept(&mut self) -> Result<Option<Accepted>, HelloError> {
@@ -121,11 +126,11 @@ impl HelloError {
 }
 
 /// Reads a ClientHello off a stream. The caller bounds the time.
-pub(crate) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloError> {
-    let mut reader = Reader::default();
+pub(crate) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<ClientHello, HelloError> {
+    let mut reader = HelloReader::default();
     loop {
         reader.raw.reserve(FIRST_READ);
-        let n = stream.read_buf(&mut reader.raw).await.or_else(ended)?;
+        let n = stream.read_buf(&mut reader.raw).await.or_else(as_eof)?;
         if n == 0 {
             return Err(HelloError::new(Refusal::Closed, &[]));
         }
@@ -135,11 +140,11 @@ pub(crate) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, 
     }
 }
 
-fn ended(_: io::Error) -> Result<usize, HelloError> {
+fn as_eof(_: io::Error) -> Result<usize, HelloError> {
     Ok(0)
 }
 
-fn asked(accepted: &Accepted) -> (Option<Box<str>>, bool) {
+fn sni_and_acme(accepted: &Accepted) -> (Option<Box<str>>, bool) {
     let hello = accepted.client_hello();
     let acme = hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS]));
     (hello.server_name().map(normal_sni), acme)

@@ -8,7 +8,7 @@ use webgateway_process::listen::{self, ListenOptions};
 
 /// A listener to be bound.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Purpose {
+pub(crate) struct ListenerSpec {
     /// The listener's name; its sockets from systemd have it.
     pub what: &'static str,
     /// The key that sets its port.
@@ -17,22 +17,22 @@ pub(crate) struct Purpose {
     pub port: u16,
 }
 
-/// Binds `purpose` at every address for each of `workers`; returns the sockets by worker, and the port.
+/// Binds `spec` at every address for each of `workers`; returns the sockets by worker, and the port.
 ///
 /// The kernel spreads connections over sockets that share a port. It would share it with another process just as
 /// well: so the port is first taken alone.
 pub(crate) fn bind(
     addresses: &[IpAddr],
-    purpose: Purpose,
+    spec: ListenerSpec,
     workers: usize,
 ) -> Result<(Vec<Vec<std::net::TcpListener>>, u16), BindError> {
     let mut by_worker: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut port = purpose.port;
+    let mut port = spec.port;
     let alone = ListenOptions::among(addresses.iter().copied());
     let shared = ListenOptions { shared: true, ..alone };
     for &ip in addresses {
         let asked = SocketAddr::new(ip, port);
-        let failed = |source| failure(asked, purpose, source);
+        let failed = |source| failure(asked, spec, source);
         let first = listen::tcp(asked, alone).map_err(failed)?;
         // Without IPv6 it is another address than was asked for.
         let bound = first.local_addr().map_err(failed)?;
@@ -46,12 +46,12 @@ pub(crate) fn bind(
 }
 
 /// Names the key that is at fault: that of the address, or that of the port.
-fn failure(asked: SocketAddr, purpose: Purpose, source: io::Error) -> BindError {
+fn failure(asked: SocketAddr, spec: ListenerSpec, source: io::Error) -> BindError {
     let key = match source.kind() {
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => "listen",
-        _ => purpose.key,
+        _ => spec.key,
     };
-    BindError { what: purpose.what, address: asked.to_string(), key, source }
+    BindError { what: spec.what, address: asked.to_string(), key, source }
 }
 
 #[cfg(test)]
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn a_taken_port_is_refused_although_it_could_be_shared() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let free = Purpose { what: "https", key: "https_port", port: 0 };
+        let free = ListenerSpec { what: "https", key: "https_port", port: 0 };
         let (sockets, port) = bind(&[ip], free, 2).unwrap();
         assert_eq!(sockets.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
-        let error = bind(&[ip], Purpose { port, ..free }, 1).unwrap_err().to_string();
+        let error = bind(&[ip], ListenerSpec { port, ..free }, 1).unwrap_err().to_string();
         assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("`https_port`"), "{error}");
         // An address for documentation (RFC 5737), which no machine has.
         let error = bind(&[IpAddr::from([192, 0, 2, 1])], free, 1).unwrap_err().to_string();

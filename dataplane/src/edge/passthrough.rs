@@ -12,7 +12,7 @@ use crate::backend::dial::DialError;
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
 use crate::tls::{self, INTERNAL_ERROR};
-use crate::tunnel::{Ended, Flow, tunnel};
+use crate::tunnel::{TunnelEnd, TunnelObserver, tunnel};
 
 /// A client's connection for a passthrough route.
 pub(crate) struct Passthrough {
@@ -39,9 +39,9 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
 }
 
 async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
-    let Some(_passed) = worker.passing.begin(&hello) else {
+    let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "a passthrough came back to this gateway");
-        worker.metrics.backend_failed(DialError::Ourselves.proxy_error());
+        worker.metrics.backend_failed(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let mut backend = match worker.connector.connect(route).await {
@@ -57,9 +57,9 @@ async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, rou
         return;
     }
     let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
-    let flow = Flow { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: None };
+    let flow = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: None };
     let ended = tunnel(&mut client, &mut backend, limit, flow).await;
-    if let Ended::Failed(_) = ended {
+    if let TunnelEnd::Failed(_) = ended {
         // A reset on one side is a reset on the other, never a clean end.
         let _ = (client.set_zero_linger(), backend.reset_at_end());
     }

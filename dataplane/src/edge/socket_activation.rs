@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use thiserror::Error;
 use webgateway_process::{BindError, Inherited, InheritedError};
 
-use super::listener::{Purpose, bind};
+use super::listener::{ListenerSpec, bind};
 
-/// The listening sockets of one purpose.
+/// The listening sockets of one spec.
 #[derive(Debug)]
-pub(crate) struct Listeners {
+pub(crate) struct WorkerListeners {
     /// The listening sockets of each worker.
     pub by_worker: Vec<Vec<TcpListener>>,
     /// The addresses listened on.
@@ -22,47 +22,52 @@ pub(crate) struct Listeners {
     pub socket_activation: bool,
 }
 
-/// The listeners of one purpose cannot be had.
+/// The listeners of one spec cannot be had.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Sockets from systemd cannot be used.
+    /// WorkerSockets from systemd cannot be used.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
-    /// Sockets from systemd cannot be shared.
+    /// WorkerSockets from systemd cannot be shared.
     #[error("the sockets `{0}` that systemd passes cannot be shared by the workers: {1}")]
     Share(&'static str, io::Error),
-    /// Sockets from systemd have different ports, and clients are redirected to one.
+    /// WorkerSockets from systemd have different ports, and clients are redirected to one.
     #[error("the sockets `{0}` that systemd passes have the ports {1} and {2}, and there can be but one")]
     Ports(&'static str, u16, u16),
 }
 
-/// Listens for `purpose`: on the sockets of its name that systemd passes, or else at `addresses`.
+/// Listens for `spec`: on the sockets of its name that systemd passes, or else at `addresses`.
 pub(crate) fn listen(
     inherited: &mut Inherited,
-    purpose: Purpose,
+    spec: ListenerSpec,
     addresses: &[IpAddr],
     workers: usize,
-) -> Result<Listeners, ListenError> {
-    let passed = inherited.tcp(purpose.what)?;
-    inherited.none_left(purpose.what, "a TCP listener (ListenStream=)")?;
+) -> Result<WorkerListeners, ListenError> {
+    let passed = inherited.tcp(spec.what)?;
+    inherited.none_left(spec.what, "a TCP listener (ListenStream=)")?;
     if passed.is_empty() {
-        let (by_worker, port) = bind(addresses, purpose, workers)?;
-        return Ok(Listeners { by_worker, addresses: addresses.to_vec(), port, socket_activation: false });
+        let (by_worker, port) = bind(addresses, spec, workers)?;
+        return Ok(WorkerListeners {
+            by_worker,
+            addresses: addresses.to_vec(),
+            port,
+            socket_activation: false,
+        });
     }
     let mut by_address: BTreeMap<SocketAddr, Vec<TcpListener>> = BTreeMap::new();
-    let unusable = |error| ListenError::Share(purpose.what, error);
+    let unusable = |error| ListenError::Share(spec.what, error);
     for socket in passed {
         by_address.entry(socket.local_addr().map_err(unusable)?).or_default().push(socket);
     }
     let mut ports: Vec<u16> = by_address.keys().map(SocketAddr::port).collect();
     ports.dedup();
     if let [one, another, ..] = ports[..] {
-        return Err(ListenError::Ports(purpose.what, one, another));
+        return Err(ListenError::Ports(spec.what, one, another));
     }
-    Ok(Listeners {
+    Ok(WorkerListeners {
         by_worker: deal(by_address.values(), workers).map_err(unusable)?,
         addresses: by_address.keys().map(SocketAddr::ip).collect(),
         port: ports.first().copied().unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::snapshot::{ServedCert, ServedChallenge, Snapshot};
 
 /// The decision about a connection.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum SplitAction {
     /// Its TLS ends here.
     Terminate {
         /// The certificate to serve.
@@ -31,27 +31,27 @@ pub(crate) enum Verdict {
 /// a certificate covers it, so that the client reads why there is nothing. `acme` is for a ClientHello that offers
 /// `acme-tls/1` alone; a passthrough host's own go to its backend. `now`, in Unix seconds, is for the choice of the
 /// certificate.
-pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> Verdict {
-    let Some(sni) = sni else { return Verdict::Refuse(Refusal::NoName) };
+pub(crate) fn split(snapshot: &Snapshot, sni: Option<&str>, acme: bool, now: i64) -> SplitAction {
+    let Some(sni) = sni else { return SplitAction::Refuse(Refusal::NoName) };
     // A base domain that was somebody's host before is the operator's now.
     let route = snapshot.routes.lookup(sni).filter(|_| !snapshot.is_base(sni));
     if let Some(route) = route
         && route.destination.mode == Mode::Passthrough
     {
-        return Verdict::Passthrough(Arc::clone(route));
+        return SplitAction::Passthrough(Arc::clone(route));
     }
     if acme {
         return match snapshot.challenges.lookup(sni).map(AsRef::as_ref) {
-            Some(ServedChallenge::TlsAlpn(tls)) => Verdict::Challenge(Arc::clone(tls)),
-            Some(ServedChallenge::Http { .. }) | None => Verdict::Refuse(Refusal::NoChallenge),
+            Some(ServedChallenge::TlsAlpn(tls)) => SplitAction::Challenge(Arc::clone(tls)),
+            Some(ServedChallenge::Http { .. }) | None => SplitAction::Refuse(Refusal::NoChallenge),
         };
     }
     if route.is_none() && !is_ours(snapshot, sni) {
-        return Verdict::Refuse(Refusal::UnknownName);
+        return SplitAction::Refuse(Refusal::UnknownName);
     }
     match snapshot.certs.lookup(sni, now) {
-        Some(cert) => Verdict::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
-        None => Verdict::Refuse(Refusal::NoCertificate),
+        Some(cert) => SplitAction::Terminate { cert: Arc::clone(cert), route: route.map(|route| route.id) },
+        None => SplitAction::Refuse(Refusal::NoCertificate),
     }
 }
 
@@ -101,12 +101,12 @@ mod tests {
         snapshot
     }
 
-    fn shown(verdict: &Verdict) -> String {
-        match verdict {
-            Verdict::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
-            Verdict::Passthrough(route) => format!("passthrough {}", route.host),
-            Verdict::Challenge(_) => "challenge".to_owned(),
-            Verdict::Refuse(reason) => format!("refuse {reason:?}"),
+    fn shown(action: &SplitAction) -> String {
+        match action {
+            SplitAction::Terminate { cert, route } => format!("terminate {} {}", cert.id, route.is_some()),
+            SplitAction::Passthrough(route) => format!("passthrough {}", route.host),
+            SplitAction::Challenge(_) => "challenge".to_owned(),
+            SplitAction::Refuse(reason) => format!("refuse {reason:?}"),
         }
     }
 

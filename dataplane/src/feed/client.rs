@@ -19,7 +19,7 @@ use super::backoff::Backoff;
 use super::directive::Drain;
 use super::link::{ConnectError, Link, root};
 use super::{Published, Publisher};
-use crate::backend::reported::Reported;
+use crate::backend::health_report::HealthReport;
 use crate::backend::view::{BackendView, MAX_EXPLANATIONS};
 use crate::clock::unix_now;
 use crate::config::API_ANSWER;
@@ -49,7 +49,7 @@ enum StreamError {
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the controlplane ended the stream")]
-    Ended,
+    TunnelEnd,
 }
 
 /// Returns what the controlplane said, or what became of the connection to it.
@@ -115,7 +115,7 @@ impl FeedClient {
         let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.send(&outgoing, self.hello()).await?;
-        let listeners = self.view.dialer.ourselves.seen_from_elsewhere();
+        let listeners = self.view.dialer.own_listeners.reachable_listeners();
         self.send(&outgoing, FromNode::Listeners(listeners)).await?;
         let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
         let mut incoming = subscribed.map_err(|_| StreamError::Silent)?.map_err(Box::new)?.into_inner();
@@ -123,14 +123,14 @@ impl FeedClient {
         self.metrics.feed_connected.set(1);
         info!(endpoint = self.link.current(), "connected to the feed");
         self.link.succeeded();
-        let (mut collector, mut reported) = (Collector::default(), Reported::default());
+        let (mut collector, mut reported) = (Collector::default(), HealthReport::default());
         let mut explanations = Explanations::new();
         let mut report = interval(REPORT);
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let begun = Instant::now();
         let mut heard = begun;
-        let mut unanswered: Option<Unanswered> = None;
+        let mut unanswered: Option<NoResponses> = None;
         loop {
             tokio::select! {
                 message = timeout_at(heard + SILENCE, incoming.message()) => {
@@ -141,7 +141,7 @@ impl FeedClient {
                     if heard - begun > SILENCE {
                         backoff.succeeded();
                     }
-                    let message = message.ok_or(StreamError::Ended)?;
+                    let message = message.ok_or(StreamError::TunnelEnd)?;
                     match self.take(&mut collector, &mut explanations, message) {
                         Some(Due::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
                         Some(Due::Status) => self.send(&outgoing, self.status()).await?,
@@ -215,13 +215,13 @@ impl FeedClient {
         &self,
         published: Published,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
-    ) -> Result<Unanswered, StreamError> {
+    ) -> Result<NoResponses, StreamError> {
         let Published { version, rejects, kept } = published;
         for Reject { resource, reason } in rejects {
             self.send(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
         debug!(version, "applied");
-        Ok(Unanswered { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
+        Ok(NoResponses { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
     }
 
     async fn send(
@@ -229,7 +229,7 @@ impl FeedClient {
         outgoing: &mpsc::Sender<wire::NodeMessage>,
         message: FromNode,
     ) -> Result<(), StreamError> {
-        outgoing.send(message.into()).await.map_err(|_| StreamError::Ended)
+        outgoing.send(message.into()).await.map_err(|_| StreamError::TunnelEnd)
     }
 }
 
@@ -242,15 +242,15 @@ enum Due {
 }
 
 /// A batch that is in use. The controlplane sends no other before it is acknowledged.
-struct Unanswered {
+struct NoResponses {
     version: u64,
     kept: Option<oneshot::Receiver<()>>,
     deadline: Instant,
 }
 
 /// Waits until the batch is in the cache, or cannot be; safe to be cancelled.
-async fn kept(unanswered: &mut Option<Unanswered>) -> u64 {
-    let Some(Unanswered { version, kept, deadline }) = unanswered else {
+async fn kept(unanswered: &mut Option<NoResponses>) -> u64 {
+    let Some(NoResponses { version, kept, deadline }) = unanswered else {
         return std::future::pending().await;
     };
     if let Some(kept) = kept

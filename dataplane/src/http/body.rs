@@ -15,16 +15,16 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 use webgateway_process::{AnswerBody, AnswerLostError};
 
+use super::backlog::{ResponseBacklog, ResponseChunk};
 use super::exchange::{CutWait, Exchange};
 use super::framing::TrailerRules;
-use super::held::{Chunk, Held};
 use super::incoming::RequestStream;
 use crate::backend::pool::{BackendConnection, Pool};
 use crate::backend::stream::ReadLimit;
 use crate::trailers::TrailerSlot;
 
 /// The bytes of the last part of a response that are not worth counting.
-const SMALL: usize = 4 * 1024;
+const UNTRACKED_TAIL: usize = 4 * 1024;
 
 /// The reason why a body did not come to its end.
 #[derive(Debug, Error)]
@@ -34,7 +34,7 @@ pub(crate) enum BodyError {
     Peer(#[from] hyper::Error),
     /// The client did not read the API's answer in time.
     #[error(transparent)]
-    Lost(#[from] AnswerLostError),
+    ApiTimeout(#[from] AnswerLostError),
     /// The backend sent nothing for too long.
     #[error("the backend fell silent")]
     Timeout,
@@ -81,8 +81,8 @@ pub(crate) struct BackendBody {
     lease: Option<Lease>,
     reads: Arc<ReadLimit>,
     /// Is true while the client has to take what was read before.
-    is_held: bool,
-    held: Option<Rc<Held>>,
+    was_blocked: bool,
+    backlog: Option<Rc<ResponseBacklog>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     cut: CutWait,
@@ -119,7 +119,7 @@ pub(crate) struct Lease {
     /// The connection.
     pub connection: BackendConnection<RequestBody>,
     /// The time that the backend announces to keep it while it is idle.
-    pub announced: Option<Duration>,
+    pub keep_alive: Option<Duration>,
     /// Lets the connection go back to the pool.
     pub is_reusable: bool,
 }
@@ -157,13 +157,13 @@ impl ResponseBody {
         limit: Duration,
         trailers: TrailerPath,
     ) -> Self {
-        exchange.wait_for_backend(false);
+        exchange.set_waiting_for_backend(false);
         let mut body = BackendBody {
             incoming,
             exchange,
             reads: Arc::clone(&lease.connection.reads),
-            is_held: false,
-            held: None,
+            was_blocked: false,
+            backlog: None,
             lease: Some(lease),
             limit,
             timer: None,
@@ -185,28 +185,29 @@ impl BackendBody {
 
     fn release(&mut self) {
         // A backend that answered before it read the whole request is in no state for another one.
-        if let Some(Lease { pool, backend, connection, announced, is_reusable }) = self.lease.take()
+        if let Some(Lease { pool, backend, connection, keep_alive, is_reusable }) = self.lease.take()
             && is_reusable
-            && self.exchange.is_request_done()
+            && self.exchange.is_request_read()
         {
-            pool.put(backend, connection, self.exchange.last(), announced);
+            pool.put(backend, connection, self.exchange.last_progress(), keep_alive);
         }
     }
 
     /// Returns whether the client has taken what was read before, or most of it; has the task woken when it has.
     fn may_read(&mut self, cx: &Context<'_>) -> bool {
-        let is_full = self.held.as_ref().is_some_and(|held| held.is_full());
+        let is_full = self.backlog.as_ref().is_some_and(|held| held.is_full());
         if is_full || self.exchange.is_client_blocked() {
-            let held = self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held()));
+            let held =
+                self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog()));
             held.wait(cx);
             if !is_full {
                 self.exchange.wait_for_client(held);
             }
-            self.is_held = true;
+            self.was_blocked = true;
             return false;
         }
-        if std::mem::take(&mut self.is_held) {
-            self.reads.set(self.exchange.worker_held().is_scarce());
+        if std::mem::take(&mut self.was_blocked) {
+            self.reads.set(self.exchange.worker_backlog().is_over_limit());
             // The backend was not listened to meanwhile.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);
@@ -216,20 +217,20 @@ impl BackendBody {
     }
 
     /// Counts what the client may not take at once.
-    fn hold(&mut self, bytes: Bytes) -> Chunk {
-        if self.lease.is_none() && bytes.len() <= SMALL {
+    fn track(&mut self, bytes: Bytes) -> ResponseChunk {
+        if self.lease.is_none() && bytes.len() <= UNTRACKED_TAIL {
             return bytes.into();
         }
-        self.held.get_or_insert_with(|| Held::new(self.exchange.worker_held())).hold(bytes)
+        self.backlog.get_or_insert_with(|| ResponseBacklog::new(self.exchange.worker_backlog())).track(bytes)
     }
 
-    fn silent_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+    fn has_timed_out(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         if self.exchange.is_cut() {
             return Poll::Ready(Some(Err(BodyError::RouteClosed)));
         }
@@ -240,15 +241,15 @@ impl BackendBody {
             return self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            self.exchange.wait_for_backend(true);
-            return if self.silent_too_long(cx) {
+            self.exchange.set_waiting_for_backend(true);
+            return if self.has_timed_out(cx) {
                 Poll::Ready(Some(Err(BodyError::Timeout)))
             } else {
                 self.cut.poll(&self.exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)))
             };
         };
-        self.exchange.wait_for_backend(false);
-        self.exchange.moved();
+        self.exchange.set_waiting_for_backend(false);
+        self.exchange.record_progress();
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + self.limit);
         }
@@ -258,8 +259,8 @@ impl BackendBody {
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.lease = None,
         }
-        let frame = std::task::ready!(self.trailers.pass(frame));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.hold(bytes)))))
+        let frame = std::task::ready!(self.trailers.forward(frame));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.track(bytes)))))
     }
 }
 
@@ -271,14 +272,14 @@ impl TrailerPath {
     }
 
     /// Returns the part of a frame that may pass; without one, the body is over, once its trailers are due.
-    fn pass(
+    fn forward(
         &mut self,
         frame: Option<hyper::Result<Frame<Bytes>>>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match frame {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Peer(error)))),
-            Some(Ok(frame)) => self.rules.passing(frame),
+            Some(Ok(frame)) => self.rules.filter(frame),
         };
         match (frame.as_ref().and_then(Frame::trailers_ref), &self.output) {
             (None, _) | (_, TrailerOutput::Frame) => Poll::Ready(frame.map(Ok)),
@@ -301,18 +302,18 @@ impl TrailerPath {
 }
 
 impl Body for ResponseBody {
-    type Data = Chunk;
+    type Data = ResponseChunk;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<ResponseChunk>, BodyError>>> {
         match self.get_mut() {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes.into())))),
             Self::Api(body) => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(Chunk::from)));
+                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(ResponseChunk::from)));
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
             }
             Self::Backend(body) => body.poll(cx),
@@ -356,12 +357,12 @@ impl Body for RequestBody {
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return cut.poll(exchange, cx).map(|()| Some(Err(BodyError::RouteClosed)));
         };
-        exchange.moved();
+        exchange.record_progress();
         let is_last = |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || incoming.is_end_stream() {
-            exchange.request_done();
+            exchange.mark_request_read();
         }
-        trailers.pass(frame)
+        trailers.forward(frame)
     }
 
     fn is_end_stream(&self) -> bool {

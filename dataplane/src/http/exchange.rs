@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use webgateway_process::LocalTasks;
 use webgateway_process::client_io::{ClientState, discard};
 
-use super::held::{Held, WorkerHeld};
+use super::backlog::{ResponseBacklog, WorkerBacklog};
 use super::timer::{IdleTimer, Timer};
 use crate::clock::Coarse;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
 
 /// The time that a client which has sent its end waits for an answer without a byte of it.
-const HALF_CLOSED: Duration = Duration::from_secs(30);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The requests that a client may cancel at once, before they are answered, and the time in which it may another one
 /// (CVE-2023-44487).
@@ -43,11 +43,11 @@ pub(crate) struct Progress {
     client: Arc<ClientState>,
     /// The trailers of the answer that is sent over HTTP/1.1.
     trailers: TrailerSlot,
-    worker_held: Rc<WorkerHeld>,
+    worker_backlog: Rc<WorkerBacklog>,
     /// The bytes of it that the connection as a whole holds.
     unsent: Cell<usize>,
     /// The responses that are read on when the client takes something.
-    blocked: RefCell<Vec<Rc<Held>>>,
+    blocked: RefCell<Vec<Rc<ResponseBacklog>>>,
     timer: IdleTimer,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Progress {
 pub(crate) struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
-    request_done: Cell<bool>,
+    mark_request_read: Cell<bool>,
     answered: Cell<bool>,
     last: Cell<Instant>,
     /// Its own among those of a route, unless the connection's is of that route.
@@ -70,7 +70,7 @@ pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 impl Progress {
     /// A connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_held: Rc<WorkerHeld>) -> Rc<Self> {
+    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_backlog: Rc<WorkerBacklog>) -> Rc<Self> {
         let last = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (begun, is_upgrading) = (Cell::new(0), Cell::new(false));
@@ -86,7 +86,7 @@ impl Progress {
             tasks,
             client,
             trailers: TrailerSlot::default(),
-            worker_held,
+            worker_backlog,
             unsent: Cell::new(0),
             blocked: RefCell::default(),
             timer: IdleTimer::default(),
@@ -95,7 +95,7 @@ impl Progress {
 
     /// A request begins.
     #[must_use]
-    pub(crate) fn begin(self: &Rc<Self>) -> Rc<Exchange> {
+    pub(crate) fn begin_exchange(self: &Rc<Self>) -> Rc<Exchange> {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
         self.begun.set(self.begun.get() + 1);
@@ -104,7 +104,7 @@ impl Progress {
         Rc::new(Exchange {
             connection: Rc::clone(self),
             waiting_for_backend: Cell::new(false),
-            request_done: Cell::new(false),
+            mark_request_read: Cell::new(false),
             answered: Cell::new(false),
             last: Cell::new(now),
             membership: OnceCell::new(),
@@ -113,7 +113,7 @@ impl Progress {
 
     /// Returns the number of requests that have begun so far.
     #[must_use]
-    pub(crate) fn begun(&self) -> u64 {
+    pub(crate) fn request_count(&self) -> u64 {
         self.begun.get()
     }
 
@@ -141,9 +141,9 @@ impl Progress {
 
     /// Counts what the client has not taken, and has its responses read on once it has taken all. To be called after the
     /// connection was polled.
-    pub(crate) fn look_after_client(&self) {
+    pub(crate) fn update_backlog(&self) {
         let unsent = self.client.blocked();
-        self.worker_held.replace(self.unsent.replace(unsent), unsent);
+        self.worker_backlog.replace(self.unsent.replace(unsent), unsent);
         if unsent == 0 {
             for held in self.blocked.take() {
                 held.wake();
@@ -152,15 +152,15 @@ impl Progress {
     }
 
     /// Takes note that the client has taken something.
-    pub(crate) fn moved(&self) {
+    pub(crate) fn record_progress(&self) {
         self.last.set(self.clock.now());
     }
 
-    /// Returns whether the client has sent its end, and nothing has moved for [`HALF_CLOSED`]. By then it is most
+    /// Returns whether the client has sent its end, and nothing has moved for [`HALF_CLOSED_TIMEOUT`]. By then it is most
     /// likely gone: from a full close an end differs only in the client's answer to bytes that it is sent.
     #[must_use]
     pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
-        self.client.has_input_ended() && now.saturating_duration_since(self.last.get()) > HALF_CLOSED
+        self.client.has_input_ended() && now.saturating_duration_since(self.last.get()) > HALF_CLOSED_TIMEOUT
     }
 
     /// Returns whether the client cancels requests as no honest one does: a page's at once, but not page after page.
@@ -170,7 +170,7 @@ impl Progress {
         ahead > CANCEL_INTERVAL * CANCEL_BURST
     }
 
-    fn cancelled(&self) {
+    fn record_cancellation(&self) {
         self.cancelled_until.set(self.cancelled_until.get().max(self.clock.now()) + CANCEL_INTERVAL);
     }
 
@@ -194,7 +194,7 @@ impl Exchange {
     }
 
     /// Has the task that waits for `held` woken when the client takes something.
-    pub(crate) fn wait_for_client(&self, held: &Rc<Held>) {
+    pub(crate) fn wait_for_client(&self, held: &Rc<ResponseBacklog>) {
         let mut blocked = self.connection.blocked.borrow_mut();
         if !blocked.iter().any(|other| Rc::ptr_eq(other, held)) {
             blocked.push(Rc::clone(held));
@@ -203,19 +203,19 @@ impl Exchange {
 
     /// Returns the count of what its worker holds.
     #[must_use]
-    pub(crate) fn worker_held(&self) -> &Rc<WorkerHeld> {
-        &self.connection.worker_held
+    pub(crate) fn worker_backlog(&self) -> &Rc<WorkerBacklog> {
+        &self.connection.worker_backlog
     }
 
     /// Takes note that something moved.
-    pub(crate) fn moved(&self) {
+    pub(crate) fn record_progress(&self) {
         let now = self.connection.clock.now();
         self.last.set(now);
         self.connection.last.set(now);
     }
 
     /// Takes note that there is a response.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn mark_answered(&self) {
         self.answered.set(true);
     }
 
@@ -226,25 +226,25 @@ impl Exchange {
 
     /// The moment at which something last moved.
     #[must_use]
-    pub(crate) fn last(&self) -> Instant {
+    pub(crate) fn last_progress(&self) -> Instant {
         self.last.get()
     }
 
     /// Takes note that the whole request was read.
-    pub(crate) fn request_done(&self) {
-        self.request_done.set(true);
+    pub(crate) fn mark_request_read(&self) {
+        self.mark_request_read.set(true);
         self.connection.client.set_unread(false);
-        self.wait_for_backend(true);
+        self.set_waiting_for_backend(true);
     }
 
     /// Returns whether the whole request was read.
     #[must_use]
-    pub(crate) fn is_request_done(&self) -> bool {
-        self.request_done.get()
+    pub(crate) fn is_request_read(&self) -> bool {
+        self.mark_request_read.get()
     }
 
     /// Takes note whether it is the backend's turn.
-    pub(crate) fn wait_for_backend(&self, waiting: bool) {
+    pub(crate) fn set_waiting_for_backend(&self, waiting: bool) {
         if self.waiting_for_backend.replace(waiting) != waiting {
             let others = self.connection.waiting_for_backend.get();
             let now = if waiting { others + 1 } else { others.saturating_sub(1) };
@@ -256,12 +256,12 @@ impl Exchange {
 
 impl Exchange {
     /// Takes note that the request asks for an upgrade.
-    pub(crate) fn upgrades(&self) {
+    pub(crate) fn mark_upgrading(&self) {
         self.connection.is_upgrading.set(true);
     }
 
     /// Makes the exchange end with the route of `membership`, which is not that of its connection.
-    pub(crate) fn belong_to(&self, membership: Membership) {
+    pub(crate) fn join_route(&self, membership: Membership) {
         // An exchange has one route.
         let _ = self.membership.set(Rc::new(membership));
     }
@@ -299,16 +299,16 @@ impl fmt::Debug for CutWait {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.worker_held.replace(self.unsent.get(), 0);
+        self.worker_backlog.replace(self.unsent.get(), 0);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.wait_for_backend(false);
-        self.moved();
+        self.set_waiting_for_backend(false);
+        self.record_progress();
         if !self.answered.get() {
-            self.connection.cancelled();
+            self.connection.record_cancellation();
         }
         self.connection.is_upgrading.set(false);
         let others = self.connection.in_flight.get().saturating_sub(1);
@@ -340,13 +340,13 @@ mod tests {
     fn a_connection_stalls_only_when_no_backend_is_waited_for() {
         let progress = Progress::new(Rc::default(), LocalTasks::default(), Rc::default());
         let later = Instant::now() + LIMIT * 2;
-        let (one, two) = (progress.begin(), progress.begin());
+        let (one, two) = (progress.begin_exchange(), progress.begin_exchange());
         assert!(!progress.is_idle() && progress.is_stalled(later, LIMIT));
-        one.request_done();
+        one.mark_request_read();
         assert!(!progress.is_stalled(later, LIMIT));
-        one.wait_for_backend(false);
+        one.set_waiting_for_backend(false);
         assert!(progress.is_stalled(later, LIMIT));
-        two.wait_for_backend(true);
+        two.set_waiting_for_backend(true);
         drop(two);
         assert!(progress.is_stalled(later, LIMIT) && !progress.is_stalled(Instant::now(), LIMIT));
         drop(one);
@@ -359,9 +359,9 @@ mod tests {
             Progress::new(Rc::default(), LocalTasks::default(), Rc::default()),
             Rc::new(Connections::default()),
         );
-        let (own, other) = (progress.begin(), progress.begin());
+        let (own, other) = (progress.begin_exchange(), progress.begin_exchange());
         let route = RouteId::from_bytes([1; 16]);
-        other.belong_to(connections.enter(Some(route)));
+        other.join_route(connections.enter(Some(route)));
         let (mut of_own, mut of_other) = (CutWait::default(), CutWait::default());
         let poll = |wait: &mut CutWait, exchange: &Exchange| {
             wait.poll(exchange, &mut Context::from_waker(Waker::noop())).is_ready()

@@ -30,7 +30,7 @@ pub(crate) enum FramingError {
     Coding,
     /// A Transfer-Encoding in HTTP/1.0, which has none (RFC 9112 §6.1).
     #[error("its Transfer-Encoding does not go with HTTP/1.0")]
-    OldCoding,
+    CodingInHttp10,
 }
 
 /// The way that a message goes.
@@ -52,7 +52,7 @@ pub(crate) struct TrailerRules {
 
 impl Content {
     /// Returns the content of a body of which nothing was read yet.
-    pub(crate) fn of(body: &impl Body) -> Self {
+    pub(crate) fn of_body(body: &impl Body) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
@@ -60,7 +60,7 @@ impl Content {
     }
 }
 
-/// Frames a request that was stripped of what is hop by hop. Whatever its method, its content is framed, as hyper drops
+/// FrameTracker a request that was stripped of what is hop by hop. Whatever its method, its content is framed, as hyper drops
 /// that of a GET or HEAD which is not.
 pub(crate) fn frame_request(head: &mut request::Parts, content: Content, rules: &TrailerRules) {
     let headers = &mut head.headers;
@@ -102,7 +102,7 @@ pub(crate) fn frame_response<B>(
     let headers = response.headers_mut();
     let is_coded = is_chunked(headers)?;
     if is_coded && is_old {
-        return Err(FramingError::OldCoding);
+        return Err(FramingError::CodingInHttp10);
     }
     let length = content_length(headers).map_err(|()| FramingError::Length)?;
     let is_bodiless = status == StatusCode::NO_CONTENT || status.is_informational();
@@ -122,13 +122,13 @@ pub(crate) fn frame_response<B>(
 impl TrailerRules {
     /// Returns the rules for a message that goes this way, by its head as it was received.
     #[must_use]
-    pub(crate) fn of(headers: &HeaderMap, direction: Direction) -> Self {
+    pub(crate) fn from_head(headers: &HeaderMap, direction: Direction) -> Self {
         Self { direction, hop_by_hop: named_by_connection(headers) }
     }
 
     /// Returns the part of a frame that may pass: of trailers, what may come as a header as well; `None` if that is
     /// nothing.
-    pub(crate) fn passing(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    pub(crate) fn filter(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut trailers = match frame.into_trailers() {
             Ok(trailers) => trailers,
             Err(data) => return Some(data),

@@ -18,22 +18,22 @@ const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// The reason why a request cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum BadRequest {
+pub(crate) enum RequestError {
     /// HTTP/1.1 without Host.
     #[error("it names no host")]
-    NoHost,
+    MissingHost,
     /// Two Host fields, or two that differ.
     #[error("it names more than one host")]
-    SeveralHosts,
+    MultipleHosts,
     /// A host with a userinfo, or characters no host has.
     #[error("its host is malformed")]
-    Host,
+    InvalidHost,
     /// Content-Length beside Transfer-Encoding, a Transfer-Encoding other than chunked, or lengths that differ.
     #[error("its length is told in two ways")]
-    Length,
+    AmbiguousLength,
     /// A body that is not framed as it said, or that ended early.
     #[error("its body is malformed or incomplete")]
-    Body,
+    InvalidBody,
     /// An upgrade that has a body.
     #[error("an upgrade has no body")]
     UpgradeBody,
@@ -41,7 +41,7 @@ pub(crate) enum BadRequest {
 
 /// The host a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Target<'a> {
+pub(crate) struct RequestTarget<'a> {
     /// The authority as it was sent, port included.
     pub authority: &'a str,
     /// The Host field that says so, if one does.
@@ -70,20 +70,26 @@ pub(crate) struct Forwarded<'a> {
 /// # Errors
 ///
 /// Fails if its length can be read in two ways, or its host.
-pub(crate) fn check<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+pub(crate) fn validate<'a, B>(
+    request: &'a Request<B>,
+    sni: &'a str,
+) -> Result<RequestTarget<'a>, RequestError> {
     let target = target(request, sni)?;
     check_framing(request.headers())?;
     Ok(target)
 }
 
 /// Returns the host of a request: its URI's, else its Host field (RFC 9112 §3.2.2); `sni` for HTTP/1.0, which may name none.
-pub(crate) fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Target<'a>, BadRequest> {
+pub(crate) fn target<'a, B>(
+    request: &'a Request<B>,
+    sni: &'a str,
+) -> Result<RequestTarget<'a>, RequestError> {
     let mut fields = request.headers().get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
-        return Err(BadRequest::SeveralHosts);
+        return Err(RequestError::MultipleHosts);
     }
-    let named = field.map(|host| host.to_str().map_err(|_| BadRequest::Host)).transpose()?;
+    let named = field.map(|host| host.to_str().map_err(|_| RequestError::InvalidHost)).transpose()?;
     let in_uri = request.uri().authority().map(http::uri::Authority::as_str);
     let (authority, field) = match (in_uri, named) {
         (Some(uri), Some(named)) if uri.eq_ignore_ascii_case(named) => (uri, field),
@@ -92,13 +98,13 @@ pub(crate) fn target<'a, B>(request: &'a Request<B>, sni: &'a str) -> Result<Tar
             let default = if request.uri().scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
             let is_same =
                 normal_host(uri)? == normal_host(named)? && port(uri, default) == port(named, default);
-            (is_same.then_some(uri).ok_or(BadRequest::SeveralHosts)?, None)
+            (is_same.then_some(uri).ok_or(RequestError::MultipleHosts)?, None)
         }
         (Some(authority), None) | (None, Some(authority)) => (authority, field),
         (None, None) if request.version() == Version::HTTP_10 => (sni, None),
-        (None, None) => return Err(BadRequest::NoHost),
+        (None, None) => return Err(RequestError::MissingHost),
     };
-    Ok(Target { authority, field, host: normal_host(authority)? })
+    Ok(RequestTarget { authority, field, host: normal_host(authority)? })
 }
 
 /// Returns the port of an authority whose host is normal: without one, or with an empty one, the default of its scheme.
@@ -110,29 +116,29 @@ fn port(authority: &str, default: u16) -> Option<u16> {
     }
 }
 
-impl Target<'_> {
+impl RequestTarget<'_> {
     /// Returns the authority as a field of its own.
-    pub(crate) fn authority_value(&self) -> Result<HeaderValue, BadRequest> {
+    pub(crate) fn authority_value(&self) -> Result<HeaderValue, RequestError> {
         match self.field {
             Some(field) => Ok(field.clone()),
-            None => HeaderValue::from_str(self.authority).map_err(|_| BadRequest::Host),
+            None => HeaderValue::from_str(self.authority).map_err(|_| RequestError::InvalidHost),
         }
     }
 }
 
 /// Returns the host of an authority in lower case, without port or trailing dot; refuses what is no host name.
-pub(crate) fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
+pub(crate) fn normal_host(authority: &str) -> Result<Cow<'_, str>, RequestError> {
     let host = match authority.rsplit_once(':') {
         // An IPv6 literal is a host as well, if one that no route is for.
-        _ if authority.starts_with('[') => return ipv6_literal(authority).ok_or(BadRequest::Host),
+        _ if authority.starts_with('[') => return ipv6_literal(authority).ok_or(RequestError::InvalidHost),
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        Some(_) => return Err(BadRequest::Host),
+        Some(_) => return Err(RequestError::InvalidHost),
         None => authority,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     if host.is_empty() || !host.bytes().all(allowed) {
-        return Err(BadRequest::Host);
+        return Err(RequestError::InvalidHost);
     }
     if host.bytes().any(|b| b.is_ascii_uppercase()) {
         return Ok(Cow::Owned(host.to_ascii_lowercase()));
@@ -148,14 +154,14 @@ fn ipv6_literal(authority: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Refuses what two readers could read in two ways. The parser has refused most of it already.
-fn check_framing(headers: &HeaderMap) -> Result<(), BadRequest> {
+fn check_framing(headers: &HeaderMap) -> Result<(), RequestError> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(encoding) = encodings.next() else {
-        return content_length(headers).map(drop).map_err(|()| BadRequest::Length);
+        return content_length(headers).map(drop).map_err(|()| RequestError::AmbiguousLength);
     };
     let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !chunked || encodings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
-        return Err(BadRequest::Length);
+        return Err(RequestError::AmbiguousLength);
     }
     Ok(())
 }

@@ -14,11 +14,11 @@ use super::exchange::Progress;
 /// The body of a client's request. What is left of it when it is dropped is read and discarded: a client that still
 /// sends may read its answer only then, or would lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
 #[derive(Debug)]
-pub(crate) struct RequestStream(Option<Box<Unread>>);
+pub(crate) struct RequestStream(Option<Box<UnreadBody>>);
 
 /// A body that has not ended. It is boxed, as it changes hands more often than it is read.
 #[derive(Debug)]
-struct Unread {
+struct UnreadBody {
     incoming: Incoming,
     connection: Rc<Progress>,
     /// The client sends the body only if it is asked to: if nobody did, there is nothing to discard.
@@ -27,12 +27,12 @@ struct Unread {
 
 impl RequestStream {
     /// Makes the body of `request` one that is read to its end.
-    pub(crate) fn of(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
+    pub(crate) fn wrap(request: Request<Incoming>, connection: &Rc<Progress>) -> Request<Self> {
         let is_awaited = !request.headers().contains_key(header::EXPECT);
         request.map(|incoming| {
             let has_ended = incoming.is_end_stream();
             let connection = Rc::clone(connection);
-            Self((!has_ended).then(|| Box::new(Unread { incoming, connection, is_awaited })))
+            Self((!has_ended).then(|| Box::new(UnreadBody { incoming, connection, is_awaited })))
         })
     }
 }
@@ -67,7 +67,7 @@ impl Body for RequestStream {
 impl Drop for RequestStream {
     fn drop(&mut self) {
         if let Some(unread) = self.0.take().filter(|unread| !unread.incoming.is_end_stream()) {
-            let Unread { incoming, connection, is_awaited } = *unread;
+            let UnreadBody { incoming, connection, is_awaited } = *unread;
             if is_awaited {
                 connection.discard(incoming);
             } else {

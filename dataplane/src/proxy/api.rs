@@ -17,7 +17,7 @@ use crate::controlplane::{ControlplaneClient, ControlplaneError};
 use crate::http::body::ResponseBody;
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
-use crate::http::headers::BadRequest;
+use crate::http::headers::RequestError;
 use crate::http::incoming::RequestStream;
 
 /// Sends a request to the controlplane on behalf of a client that asked for `authority`.
@@ -28,11 +28,11 @@ pub(crate) async fn call(
     exchange: &Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let (mut head, body) = request.into_parts();
-    head.uri = absolute(&head.uri, authority).ok_or(BadRequest::Host)?;
+    head.uri = absolute(&head.uri, authority).ok_or(RequestError::InvalidHost)?;
     let (controlplane, client) = (&connection.worker.controlplane, connection.client);
     let collected = timeout(API_BODY_TIMEOUT, collect(controlplane, client, body)).await;
     let (body, _reserved) = collected.map_err(|_| ProxyError::BodyTimeout)??;
-    exchange.request_done();
+    exchange.mark_request_read();
     let call = controlplane.call(Request::from_parts(head, body), client);
     // API calls are few: what is logged below is told of the client at every level.
     let reply = tokio::select! {
@@ -64,7 +64,7 @@ async fn collect(
             frame = body.frame() => frame,
         };
         let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(|_| BadRequest::Body)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| RequestError::InvalidBody)?.into_data() else { continue };
         if collected.len() + data.len() > MAX_BODY {
             return Err(ProxyError::BodyTooLarge);
         }

@@ -19,7 +19,7 @@ use webgateway_proto::model::Backend;
 use webgateway_proto::model::options::HostHeader;
 
 use crate::backend::dial::DialError;
-use crate::backend::pool::{BackendConnection, announced, handshake};
+use crate::backend::pool::{BackendConnection, handshake, keep_alive_timeout};
 use crate::context::WorkerContext;
 use crate::http::body::{Lease, RequestBody};
 use crate::http::error::ProxyError;
@@ -27,7 +27,7 @@ use crate::http::exchange::Exchange;
 use crate::http::framing::{Direction, TrailerRules, frame_response};
 
 /// A backend's response, and its connection.
-pub(crate) struct Answer {
+pub(crate) struct BackendResponse {
     /// The response; its body is still to be read.
     pub response: Response<Incoming>,
     /// The connection.
@@ -50,7 +50,7 @@ pub(crate) async fn forward(
     route: &FeedRoute,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, ProxyError> {
+) -> Result<BackendResponse, ProxyError> {
     // Backends are never empty.
     let mut error = ProxyError::Dial(DialError::Refused);
     for (attempt, backend) in worker.connector.candidates(route).enumerate() {
@@ -64,18 +64,18 @@ pub(crate) async fn forward(
         }
         match send(worker, backend, request, exchange).await {
             Ok(answer) => {
-                worker.connector.answered(backend);
+                worker.connector.record_response(backend);
                 return Ok(answer);
             }
             Err(SendError::Sent(error)) => {
-                if error.is_of_backend() {
-                    worker.connector.unanswered(backend);
+                if error.is_backend_fault() {
+                    worker.connector.record_missing_response(backend);
                 }
-                count(worker, backend, &error);
+                report(worker, backend, &error);
                 return Err(error);
             }
             Err(SendError::Unsent(back, why)) => {
-                count(worker, backend, &why);
+                report(worker, backend, &why);
                 (request, error) = (back, why);
             }
         }
@@ -84,9 +84,9 @@ pub(crate) async fn forward(
 }
 
 /// Counts a failure of a backend, but for those of dialling, which the connector counts.
-fn count(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
+fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     debug!(%backend, %error, "a backend failed");
-    worker.refused.report(backend.address(), error);
+    worker.refused_responses.report(backend.address(), error);
     if !matches!(error, ProxyError::Dial(_)) {
         error.proxy_error().into_iter().for_each(|cause| worker.metrics.backend_failed(cause));
     }
@@ -99,7 +99,7 @@ async fn send(
     backend: Backend,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, SendError> {
+) -> Result<BackendResponse, SendError> {
     let mut is_repeated = false;
     loop {
         let idle = match is_repeated {
@@ -116,9 +116,9 @@ async fn send(
                 Err(error) => return Err(SendError::Unsent(request, error)),
             },
         };
-        request = match (answer(worker, backend.address(), connection, request, exchange).await, copy) {
+        request = match (send_on(worker, backend.address(), connection, request, exchange).await, copy) {
             (Err(SendError::Unsent(back, _)), _) if !is_new => back,
-            (Err(SendError::Sent(ProxyError::HangUp)), Some(copy)) => {
+            (Err(SendError::Sent(ProxyError::ConnectionClosed)), Some(copy)) => {
                 is_repeated = true;
                 copy
             }
@@ -136,13 +136,13 @@ async fn connect(
     begun.map_err(|error| ProxyError::from(&error))
 }
 
-async fn answer(
+async fn send_on(
     worker: &Rc<WorkerContext>,
     backend: SocketAddr,
     mut connection: BackendConnection<RequestBody>,
     mut request: Box<Request<RequestBody>>,
     exchange: &Exchange,
-) -> Result<Answer, SendError> {
+) -> Result<BackendResponse, SendError> {
     let is_head = request.method() == Method::HEAD;
     if request.headers().contains_key(TRANSFER_ENCODING) {
         request.body_mut().send_trailers_by(&connection.trailers);
@@ -151,17 +151,17 @@ async fn answer(
     let sent = pin!(connection.sender.try_send_request(*request));
     match in_time(sent, exchange, worker.limits.response_timeout).await {
         Some(Ok(mut response)) => {
-            let announced = announced(response.headers());
-            let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+            let keep_alive = keep_alive_timeout(response.headers());
+            let rules = TrailerRules::from_head(response.headers(), Direction::ToClient);
             let framed = frame_response(&mut response, is_head, &rules);
             let is_reusable = framed.map_err(|error| SendError::Sent(error.into()))?;
             let pool = Rc::clone(&worker.pool);
-            let lease = Lease { pool, backend, connection, announced, is_reusable };
-            Ok(Answer { response, lease, rules })
+            let lease = Lease { pool, backend, connection, keep_alive, is_reusable };
+            Ok(BackendResponse { response, lease, rules })
         }
         Some(Err(error)) => {
             debug!(%backend, error = %error.error(), "no answer from a backend");
-            Err(unanswered(error, &connection.heads))
+            Err(send_error(error, &connection.heads))
         }
         None => Err(SendError::Sent(ProxyError::ResponseTimeout)),
     }
@@ -175,13 +175,13 @@ async fn in_time<T>(
     exchange: &Exchange,
     limit: Duration,
 ) -> Option<T> {
-    let mut timer = exchange.timer(exchange.last() + limit);
+    let mut timer = exchange.timer(exchange.last_progress() + limit);
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(answer));
         }
         while timer.poll(cx).is_ready() {
-            let deadline = exchange.last() + limit;
+            let deadline = exchange.last_progress() + limit;
             if deadline <= Instant::now() {
                 return Poll::Ready(None);
             }
@@ -192,9 +192,9 @@ async fn in_time<T>(
     .await
 }
 
-fn unanswered(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
+fn send_error(mut failed: TrySendError<Request<RequestBody>>, heads: &AnswerHeads) -> SendError {
     let head = heads.error().filter(|_| failed.error().is_parse()).cloned();
-    let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::Head);
+    let error = head.map_or_else(|| ProxyError::from(failed.error()), ProxyError::InvalidHead);
     match failed.take_message() {
         Some(request) => SendError::Unsent(Box::new(request), error),
         None => SendError::Sent(error),

@@ -12,7 +12,7 @@ use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::Mode;
 
 use super::api;
-use super::request::{Proxied, proxy_request};
+use super::request::{ProxyTarget, proxy_request};
 use super::serve::{mark_last, serve_http1, serve_http2};
 use super::span::{self, within_span};
 use crate::access;
@@ -55,7 +55,7 @@ where
     let serving = Rc::clone(&connection);
     let service = service_fn(move |request| {
         let progress = &serving.context.progress;
-        handle(Rc::clone(&serving), RequestStream::of(request, progress), progress.begin())
+        handle(Rc::clone(&serving), RequestStream::wrap(request, progress), progress.begin_exchange())
     });
     if is_h2 {
         serve_http2(&connection.context, io, service).await;
@@ -73,14 +73,14 @@ async fn handle(
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
-    let line = context.worker.access_log.then(|| Line::of(&request));
+    let line = context.worker.access_log.then(|| AccessRecord::of(&request));
     let answered = if span::is_on() {
-        let id = context.progress.begun();
+        let id = context.progress.request_count();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
     } else {
         respond(&connection, request, &exchange).await
     };
-    exchange.answered();
+    exchange.mark_answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     if is_head && !is_h1 {
         // Over HTTP/1.1 hyper keeps what is not to be sent; over HTTP/2 it sends what there is.
@@ -102,7 +102,7 @@ async fn respond(
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let TerminatedConnection { context, client_value, sni, cert, cdn_id } = connection;
-    let target = headers::check(&request, sni)?;
+    let target = headers::validate(&request, sni)?;
     let upstream = upstream(&context.worker.snapshot.load(), sni, cert, &target.host)?;
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
@@ -116,7 +116,7 @@ async fn respond(
     };
     let authority = &target.authority_value()?;
     let forwarded = Forwarded { client: client_value, authority, proto: "https", cdn_id, upgrade: false };
-    proxy_request(context, Proxied { route: &route, forwarded }, request, exchange).await
+    proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await
 }
 
 /// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
@@ -140,14 +140,14 @@ pub(crate) fn upstream(
 }
 
 /// The part of a request that the access log tells of, taken before the request goes.
-struct Line {
+struct AccessRecord {
     host: String,
     method: Method,
     path: String,
     begun: Instant,
 }
 
-impl Line {
+impl AccessRecord {
     fn of(request: &Request<RequestStream>) -> Self {
         let host = headers::target(request, "").map(|target| target.host.into_owned());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -8,20 +8,20 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use webgateway_proto::feed::FeedRoute;
 
-use super::forward::{Answer, forward};
+use super::forward::{BackendResponse, forward};
 use super::span::record_route;
-use super::upgrade::{Upgrade, join};
+use super::upgrade::{Upgrade, spawn_tunnel};
 use crate::connections::Phase;
 use crate::context::ConnectionContext;
 use crate::http::body::{RequestBody, ResponseBody, TrailerOutput, TrailerPath};
 use crate::http::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::framing::{Content, Direction, TrailerRules, frame_request};
-use crate::http::headers::{self, BadRequest, Forwarded};
+use crate::http::headers::{self, Forwarded, RequestError};
 use crate::http::incoming::RequestStream;
 
 /// The route of a request, and what its backend is told of the client.
-pub(crate) struct Proxied<'a> {
+pub(crate) struct ProxyTarget<'a> {
     /// The route.
     pub route: &'a FeedRoute,
     /// The fields that tell of the client. An upgrade is added as the request asks for one.
@@ -32,7 +32,7 @@ pub(crate) struct Proxied<'a> {
 /// came by, it ends with its own route.
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
-    Proxied { route, mut forwarded }: Proxied<'_>,
+    ProxyTarget { route, mut forwarded }: ProxyTarget<'_>,
     mut request: Request<RequestStream>,
     exchange: &Rc<Exchange>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -43,12 +43,12 @@ pub(crate) async fn proxy_request(
     let worker = &connection.worker;
     if connection.membership.route() != Some(route.id) {
         // The connection belongs to another route, or to none.
-        exchange.belong_to(worker.connections.enter(Some(route.id)));
+        exchange.join_route(worker.connections.enter(Some(route.id)));
     }
     forwarded.upgrade = headers::asks_for_websocket(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
-    let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
+    let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
     headers::to_backend(request.headers_mut(), forwarded);
     let mut answered = std::pin::pin!(forward(worker, route, outgoing(request, exchange, rules), exchange));
     let answered = match exchange.membership() {
@@ -59,10 +59,14 @@ pub(crate) async fn proxy_request(
             answered = &mut answered => answered,
         },
     };
-    let Answer { mut response, lease, rules } = answered?;
+    let BackendResponse { mut response, lease, rules } = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let switched = switch(connection, exchange, response, client);
-        switched.as_ref().err().into_iter().for_each(|error| worker.refused.report(lease.backend, error));
+        switched
+            .as_ref()
+            .err()
+            .into_iter()
+            .for_each(|error| worker.refused_responses.report(lease.backend, error));
         return switched;
     }
     headers::to_client(response.headers_mut(), false);
@@ -86,11 +90,11 @@ fn trailer_output(request: &Request<RequestStream>, connection: &ConnectionConte
 }
 
 /// Returns the client's side of the upgrade that a request asks for.
-fn upgrade_of(request: &mut Request<RequestStream>, exchange: &Exchange) -> Result<OnUpgrade, BadRequest> {
+fn upgrade_of(request: &mut Request<RequestStream>, exchange: &Exchange) -> Result<OnUpgrade, RequestError> {
     if !request.body().is_end_stream() {
-        return Err(BadRequest::UpgradeBody);
+        return Err(RequestError::UpgradeBody);
     }
-    exchange.upgrades();
+    exchange.mark_upgrading();
     Ok(hyper::upgrade::on(request))
 }
 
@@ -101,14 +105,15 @@ fn switch(
     mut response: Response<Incoming>,
     client: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let client = client.filter(|_| headers::is_websocket(response.headers())).ok_or(ProxyError::Upgrade)?;
+    let client =
+        client.filter(|_| headers::is_websocket(response.headers())).ok_or(ProxyError::UnexpectedUpgrade)?;
     let upgrade = Upgrade {
         client,
         backend: hyper::upgrade::on(&mut response),
         membership: Rc::clone(exchange.membership().unwrap_or(&connection.membership)),
         open: Rc::clone(&connection.open),
     };
-    join(Rc::clone(&connection.worker), upgrade);
+    spawn_tunnel(Rc::clone(&connection.worker), upgrade);
     connection.progress.client().set_upgraded();
     headers::to_client(response.headers_mut(), true);
     Ok(response.map(|_| ResponseBody::Fixed(None)))
@@ -121,10 +126,10 @@ fn outgoing(
     rules: TrailerRules,
 ) -> Box<Request<RequestBody>> {
     let (mut head, incoming) = request.into_parts();
-    let content = Content::of(&incoming);
+    let content = Content::of_body(&incoming);
     outgoing_head(&mut head, content, &rules);
     let body = if content == Content::Empty {
-        exchange.request_done();
+        exchange.mark_request_read();
         RequestBody::Empty
     } else {
         RequestBody::client(incoming, Rc::clone(exchange), rules)

@@ -49,7 +49,7 @@ where
     let io = StrictHttp::new(io, Arc::clone(client));
     let io = TokioIo::new(TrailerIo::new(io, connection.progress.trailers().clone()));
     let http1 = http1_builder(&connection.worker.limits).serve_connection(io, service);
-    ended(drive(pin!(http1.with_upgrades()), connection).await, connection);
+    report_end(drive(pin!(http1.with_upgrades()), connection).await, connection);
 }
 
 /// Serves HTTP/2 to a client; `service` begins an exchange of the connection's progress for each request.
@@ -60,13 +60,13 @@ where
     S::Future: 'static,
 {
     let worker = &connection.worker;
-    let streams = Streams { tasks: worker.tasks.clone(), span: Span::current() };
+    let streams = StreamExecutor { tasks: worker.tasks.clone(), span: Span::current() };
     let io = ClientIo::new(io, Protocol::Http2, Arc::clone(connection.progress.client()));
     let http2 = http2_builder(&worker.limits, streams).serve_connection(TokioIo::new(io), service);
-    ended(drive(pin!(http2), connection).await, connection);
+    report_end(drive(pin!(http2), connection).await, connection);
 }
 
-fn ended(result: hyper::Result<()>, connection: &ConnectionContext) {
+fn report_end(result: hyper::Result<()>, connection: &ConnectionContext) {
     if let Err(error) = result {
         debug!(%error, "a connection ended");
         if error.is_parse() {
@@ -96,7 +96,7 @@ pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+fn http2_builder(limits: &Limits, streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -114,7 +114,7 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
 }
 
 /// Drives a connection to its end. It is pinned by the caller: moved in here it would take its room twice.
-async fn drive<C: Graceful>(
+async fn drive<C: GracefulShutdown>(
     mut connection: Pin<&mut C>,
     ConnectionContext { worker, progress, membership, .. }: &ConnectionContext,
 ) -> hyper::Result<()> {
@@ -133,13 +133,13 @@ async fn drive<C: Graceful>(
             ended = &mut connection => return ended,
             () = &mut cut => return Ok(()),
             () = poll_fn(|_| {
-                progress.look_after_client();
+                progress.update_backlog();
                 ready_if(progress.is_flooding())
             }) => {
                 debug!("client cancels too many requests");
                 return Ok(());
             }
-            () = &mut leaving, if asked.is_none() => asked = Some(progress.begun()),
+            () = &mut leaving, if asked.is_none() => asked = Some(progress.request_count()),
             // Nothing wakes it, but requests begin only while the connection is polled, just before.
             () = poll_fn(|_| has_last_request(asked, progress)), if !ending => {
                 connection.as_mut().graceful_shutdown();
@@ -153,7 +153,7 @@ async fn drive<C: Graceful>(
                 let now = Instant::now();
                 // It takes more than one read of a backend's to fill what is buffered on the way.
                 if progress.client().take_written() {
-                    progress.moved();
+                    progress.record_progress();
                 }
                 if progress.is_idle() {
                     let stalled = progress.is_stalled(now, limits.header_timeout);
@@ -179,7 +179,7 @@ fn has_last_request(asked: Option<u64>, progress: &Progress) -> Poll<()> {
     if progress.is_upgrading() {
         return Poll::Pending;
     }
-    let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.begun() > asked);
+    let begun = asked.is_some_and(|asked| !progress.is_idle() || progress.request_count() > asked);
     ready_if(begun)
 }
 
@@ -188,11 +188,11 @@ fn ready_if(condition: bool) -> Poll<()> {
 }
 
 /// A connection that can be asked to end after what is under way.
-trait Graceful: Future<Output = hyper::Result<()>> {
+trait GracefulShutdown: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<I, S> Graceful for http1::UpgradeableConnection<I, S>
+impl<I, S> GracefulShutdown for http1::UpgradeableConnection<I, S>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -202,7 +202,7 @@ where
     }
 }
 
-impl<I, S> Graceful for http2::Connection<I, S, Streams>
+impl<I, S> GracefulShutdown for http2::Connection<I, S, StreamExecutor>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible>,
     S::Future: 'static,
@@ -215,12 +215,12 @@ where
 
 /// Runs HTTP/2 streams on this worker, within the span of their connection.
 #[derive(Debug, Clone)]
-struct Streams {
+struct StreamExecutor {
     tasks: LocalTasks,
     span: Span,
 }
 
-impl<F: Future + 'static> Executor<F> for Streams
+impl<F: Future + 'static> Executor<F> for StreamExecutor
 where
     F::Output: 'static,
 {

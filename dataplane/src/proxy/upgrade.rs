@@ -11,8 +11,8 @@ use tracing::{Instrument, debug};
 
 use crate::connections::{Membership, OpenConnection, Phase};
 use crate::context::WorkerContext;
-use crate::http::websocket::{Frames, GOING_AWAY};
-use crate::tunnel::{Flow, tunnel};
+use crate::http::websocket::{FrameTracker, GOING_AWAY};
+use crate::tunnel::{TunnelObserver, tunnel};
 
 /// The time a client has to take the Close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(crate) struct Upgrade {
 }
 
 /// Joins both sides in a task of its own until one is done, nothing moves, or the route is gone.
-pub(crate) fn join(worker: Rc<WorkerContext>, upgrade: Upgrade) {
+pub(crate) fn spawn_tunnel(worker: Rc<WorkerContext>, upgrade: Upgrade) {
     let tasks = worker.tasks.clone();
     tasks.spawn("upgraded connection", run(worker, upgrade).in_current_span());
 }
@@ -48,16 +48,16 @@ async fn run(worker: Rc<WorkerContext>, upgrade: Upgrade) {
         Err(error) => return debug!(%error, "an upgrade failed"),
     };
     let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-    let (metrics, frames) = (&worker.metrics, Frames::default());
-    let sent = |bytes: &[u8]| frames.passed(bytes);
-    let flow = Flow { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: Some(&sent) };
+    let (metrics, frames) = (&worker.metrics, FrameTracker::default());
+    let sent = |bytes: &[u8]| frames.record(bytes);
+    let flow = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: Some(&sent) };
     tokio::select! {
         ended = tunnel(&mut client, &mut backend, worker.limits.tunnel_timeout, flow) => {
             debug!(?ended, "an upgraded connection ended");
         }
         () = cut => {
             // Without a boundary there is no place for a frame of ours; the client sees the end of the stream.
-            if frames.at_boundary() {
+            if frames.is_at_boundary() {
                 let close = async {
                     client.write_all(&GOING_AWAY).await?;
                     client.shutdown().await

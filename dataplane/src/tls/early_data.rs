@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::socket::Socket;
 
 /// The bytes of records that the TLS library keeps: the largest record there is (RFC 5246 §6.2.3).
-const KEPT: usize = 5 + 16 * 1024 + 2048;
+const DEFRAMER_BYTES: usize = 5 + 16 * 1024 + 2048;
 /// The warning `user_canceled` (RFC 8446 §6.1).
-const NOTHING: [u8; 7] = [21, 3, 3, 0, 2, 1, 90];
+const USER_CANCELED: [u8; 7] = [21, 3, 3, 0, 2, 1, 90];
 /// The number of warnings that the TLS library takes.
 const WARNINGS: u8 = 4;
 /// The type of records with early data, and with all else that is encrypted.
@@ -24,31 +24,31 @@ const APPLICATION_DATA: u8 = 23;
 /// The largest read.
 const READ: usize = 4096;
 
-/// The bytes of early data, as they come in records, that are skipped: those that are kept before each warning and after
+/// The bytes of early data, as they come in records, that are skipped: those that are buffered before each warning and after
 /// the last one.
-pub(super) const SKIPPED: usize = KEPT * (WARNINGS as usize + 1);
+pub(super) const MAX_SKIPPED: usize = DEFRAMER_BYTES * (WARNINGS as usize + 1);
 
 /// A client's connection whose TLS ends here.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     socket: Socket,
-    ahead: Option<Box<Ahead>>,
+    pending: Option<Box<PendingInput>>,
 }
 
 /// Bytes that were read, and that the TLS library has not got yet.
 #[derive(Debug)]
-struct Ahead {
+struct PendingInput {
     unread: Vec<u8>,
-    records: Option<Records>,
+    filter: Option<EarlyDataFilter>,
 }
 
 /// The records of a client that sends early data, up to the end of its handshake.
 #[derive(Debug)]
-struct Records {
+struct EarlyDataFilter {
     /// The bytes of the current record that are still to pass.
     left: usize,
     /// The bytes that the TLS library keeps, if it has skipped all that it can.
-    kept: usize,
+    buffered: usize,
     warnings: u8,
     is_full: bool,
     has_yielded: bool,
@@ -58,26 +58,26 @@ impl ClientSocket {
     /// Reads `unread` first, which begins with a record. With `early_data` that is awaited, and skipped.
     #[must_use]
     pub(super) fn new(socket: Socket, unread: &[u8], early_data: bool) -> Self {
-        let ahead = Ahead { unread: unread.to_vec(), records: early_data.then(Records::new) };
+        let pending = PendingInput { unread: unread.to_vec(), filter: early_data.then(EarlyDataFilter::new) };
         let is_needed = early_data || !unread.is_empty();
-        Self { socket, ahead: is_needed.then(|| Box::new(ahead)) }
+        Self { socket, pending: is_needed.then(|| Box::new(pending)) }
     }
 
     /// Takes note of the end of the handshake: nothing is skipped any more.
     pub(super) fn handshake_done(&mut self) {
-        if let Some(ahead) = &mut self.ahead {
-            ahead.records = None;
+        if let Some(pending) = &mut self.pending {
+            pending.filter = None;
         }
     }
 }
 
-impl Records {
+impl EarlyDataFilter {
     fn new() -> Self {
-        Self { left: 0, kept: 0, warnings: WARNINGS, is_full: false, has_yielded: false }
+        Self { left: 0, buffered: 0, warnings: WARNINGS, is_full: false, has_yielded: false }
     }
 
     /// Returns the number of bytes at the start of `unread` that may pass now, and follows them.
-    fn pass(&mut self, unread: &[u8], room: usize) -> usize {
+    fn admit(&mut self, unread: &[u8], room: usize) -> usize {
         let (mut at, end) = (0, unread.len().min(room));
         self.is_full = false;
         loop {
@@ -88,30 +88,32 @@ impl Records {
                 return at;
             };
             let length = 5 + usize::from(u16::from_be_bytes([high, low]));
-            self.is_full = self.kept > 0 && self.warnings > 0 && self.kept + length + NOTHING.len() > KEPT;
+            self.is_full = self.buffered > 0
+                && self.warnings > 0
+                && self.buffered + length + USER_CANCELED.len() > DEFRAMER_BYTES;
             if self.is_full {
                 return at;
             }
-            self.kept = if kind == APPLICATION_DATA { self.kept + length } else { 0 };
+            self.buffered = if kind == APPLICATION_DATA { self.buffered + length } else { 0 };
             self.left = length;
         }
     }
 
     /// Returns a record that makes the TLS library forget what it has skipped. A record before may have ended the
     /// handshake, after which there is no place for it: whoever reads is given the time to see that.
-    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
+    fn poll_warning(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
         self.has_yielded = !self.has_yielded;
         if self.has_yielded {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.warnings -= 1;
-        self.kept = 0;
-        Poll::Ready(&NOTHING)
+        self.buffered = 0;
+        Poll::Ready(&USER_CANCELED)
     }
 }
 
-impl Ahead {
+impl PendingInput {
     fn poll_read(
         &mut self,
         socket: &mut Socket,
@@ -120,8 +122,8 @@ impl Ahead {
     ) -> Poll<io::Result<()>> {
         loop {
             let room = buf.remaining();
-            let count = match &mut self.records {
-                Some(records) => records.pass(&self.unread, room),
+            let count = match &mut self.filter {
+                Some(filter) => filter.admit(&self.unread, room),
                 None => self.unread.len().min(room),
             };
             if count > 0 {
@@ -129,8 +131,8 @@ impl Ahead {
                 self.unread.drain(..count);
                 return Poll::Ready(Ok(()));
             }
-            if let Some(records) = self.records.as_mut().filter(|records| records.is_full) {
-                let nothing = ready!(records.poll_nothing(cx));
+            if let Some(filter) = self.filter.as_mut().filter(|filter| filter.is_full) {
+                let nothing = ready!(filter.poll_warning(cx));
                 if nothing.len() > room {
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
@@ -151,19 +153,19 @@ impl Ahead {
     }
 
     fn is_done(&self) -> bool {
-        self.records.is_none() && self.unread.is_empty()
+        self.filter.is_none() && self.unread.is_empty()
     }
 }
 
 impl AsyncRead for ClientSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, ahead } = self.get_mut();
-        if ahead.as_ref().is_some_and(|ahead| ahead.is_done()) {
-            *ahead = None;
+        let Self { socket, pending } = self.get_mut();
+        if pending.as_ref().is_some_and(|pending| pending.is_done()) {
+            *pending = None;
         }
-        match ahead {
+        match pending {
             None => Pin::new(socket).poll_read(cx, buf),
-            Some(ahead) => ahead.poll_read(socket, cx, buf),
+            Some(pending) => pending.poll_read(socket, cx, buf),
         }
     }
 }
@@ -208,18 +210,18 @@ mod tests {
 
     /// Passes `stream` in reads of `size` bytes; returns what passes before, between and after the warnings.
     fn passed(stream: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let mut records = Records::new();
+        let mut filter = EarlyDataFilter::new();
         let (mut unread, mut out) = (Vec::new(), vec![Vec::new()]);
         let cx = &mut Context::from_waker(Waker::noop());
         for piece in stream.chunks(size) {
             unread.extend_from_slice(piece);
             loop {
-                let count = records.pass(&unread, READ);
+                let count = filter.admit(&unread, READ);
                 if count > 0 {
                     out.last_mut().unwrap().extend(unread.drain(..count));
-                } else if records.is_full {
-                    assert!(records.poll_nothing(cx).is_pending(), "it yields first");
-                    assert!(records.poll_nothing(cx).is_ready());
+                } else if filter.is_full {
+                    assert!(filter.poll_warning(cx).is_pending(), "it yields first");
+                    assert!(filter.poll_warning(cx).is_ready());
                     out.push(Vec::new());
                 } else {
                     break;
@@ -241,11 +243,18 @@ mod tests {
                 let (last, before) = out.split_last().unwrap();
                 assert!(
                     before.len() <= usize::from(WARNINGS)
-                        && (before.len() == usize::from(WARNINGS) || last.len() <= KEPT)
+                        && (before.len() == usize::from(WARNINGS) || last.len() <= DEFRAMER_BYTES)
                 );
-                for kept in before {
-                    assert!(kept.len() <= KEPT && kept.len() % (5 + length) == 0, "{} bytes", kept.len());
-                    assert!(kept.len() + 5 + length + NOTHING.len() > KEPT, "no warning is wasted");
+                for buffered in before {
+                    assert!(
+                        buffered.len() <= DEFRAMER_BYTES && buffered.len() % (5 + length) == 0,
+                        "{} bytes",
+                        buffered.len()
+                    );
+                    assert!(
+                        buffered.len() + 5 + length + USER_CANCELED.len() > DEFRAMER_BYTES,
+                        "no warning is wasted"
+                    );
                 }
             }
         }

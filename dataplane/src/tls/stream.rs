@@ -10,7 +10,7 @@ use tokio_rustls::server::TlsStream;
 use super::early_data::ClientSocket;
 
 /// The size from which a write of HTTP/2 is a frame of DATA in a row of others, in bytes.
-const FRAME: usize = 8 * 1024;
+const MIN_DATA_FRAME: usize = 8 * 1024;
 
 /// A TLS connection whose records are sent when it is flushed, or when it holds as much as it may.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl ClientTls {
         loop {
             let count = self.tls.get_mut().1.writer().write_vectored(bufs)?;
             if count > 0 {
-                self.wrote_frame = count >= FRAME;
+                self.wrote_frame = count >= MIN_DATA_FRAME;
                 return Poll::Ready(Ok(count));
             }
             ready!(self.send(cx))?;
@@ -54,7 +54,7 @@ impl ClientTls {
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (socket, session) = self.tls.get_mut();
         while session.wants_write() {
-            match session.write_tls(&mut Sending { socket, cx }) {
+            match session.write_tls(&mut SocketWriter { socket, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -105,7 +105,7 @@ impl AsyncWrite for ClientTls {
 }
 
 /// The socket as the TLS library writes to it.
-struct Sending<'a, 'b> {
+struct SocketWriter<'a, 'b> {
     socket: &'a mut ClientSocket,
     cx: &'a mut Context<'b>,
 }
@@ -117,7 +117,7 @@ fn sent(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
     }
 }
 
-impl Write for Sending<'_, '_> {
+impl Write for SocketWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         sent(Pin::new(&mut *self.socket).poll_write(self.cx, buf))
     }

@@ -18,14 +18,14 @@ const EARLY_DATA: u16 = 42;
 
 /// The fields that matter of one ClientHello.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct HelloFields {
     /// The name asked for: lower-case, no trailing dot. Two names are none.
     pub sni: Option<Box<str>>,
     /// Is true if data comes behind it.
     pub early_data: bool,
 }
 
-impl Fields {
+impl HelloFields {
     /// Reads the ClientHello at the beginning of `raw`, over as many records as it takes; `None` if there is no whole
     /// one. The extensions are walked through, and none but those that matter is looked into.
     pub(super) fn read(raw: &[u8]) -> Option<Self> {

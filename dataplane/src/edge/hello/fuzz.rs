@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{FIRST_READ, Hello, HelloError, read};
+use super::{ClientHello, FIRST_READ, HelloError, read};
 use crate::config::HELLO_BYTES;
 use crate::metrics::Refusal;
 
@@ -32,16 +32,16 @@ impl AsyncRead for Pieces<'_> {
 }
 
 /// The facts known of a hello behind the bytes that it took.
-type Outcome = Result<(Result<(), HelloError>, Option<Box<str>>, bool, bool), HelloError>;
+type HelloOutcome = Result<(Result<(), HelloError>, Option<Box<str>>, bool, bool), HelloError>;
 
 /// Reads a ClientHello from `stream` in pieces of these sizes; returns the bytes that were taken as well.
-fn outcome(stream: &[u8], sizes: &[u8]) -> (usize, Outcome) {
+fn outcome(stream: &[u8], sizes: &[u8]) -> (usize, HelloOutcome) {
     let mut pieces = Pieces { rest: stream, sizes: sizes.iter().cycle() };
     let done = read(&mut pieces).now_or_never();
     let taken = stream.len() - pieces.rest.len();
     assert!(taken <= HELLO_BYTES + FIRST_READ, "{taken} bytes were read");
     let done = done.unwrap_or_else(|| unreachable!("the stream is always ready"));
-    let done = done.map(|Hello { accepted, raw, unfed, early_data, sni, acme }| {
+    let done = done.map(|ClientHello { accepted, raw, unfed, early_data, sni, acme }| {
         assert_eq!(raw, stream[..taken], "every byte is kept, and in order");
         assert!(unfed <= raw.len());
         if let Some(sni) = &sni {

@@ -23,7 +23,7 @@ fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) ->
 fn rules(direction: Direction) -> TrailerRules {
     let mut head = HeaderMap::new();
     head.insert("connection", HeaderValue::from_static("close, X-Hop"));
-    TrailerRules::of(&head, direction)
+    TrailerRules::from_head(&head, direction)
 }
 
 fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -76,7 +76,7 @@ fn a_request_is_framed_by_its_content() {
 
 #[test]
 fn an_answer_is_framed_by_one_field() {
-    use FramingError::{Coding, Length, OldCoding};
+    use FramingError::{Coding, CodingInHttp10, Length};
     let (ok, old) = ((200, Version::HTTP_11, false), (200, Version::HTTP_10, false));
     let (head, empty, same) =
         ((200, Version::HTTP_11, true), (204, Version::HTTP_11, false), (304, Version::HTTP_11, false));
@@ -96,7 +96,7 @@ fn an_answer_is_framed_by_one_field() {
         (empty, &[FIVE], Ok((false, &[]))),
         (empty, &[CHUNKED], Ok((false, &[CHUNKED]))),
         (old, &[FIVE], Ok((false, &[FIVE]))),
-        (old, &[CHUNKED], Err(OldCoding)),
+        (old, &[CHUNKED], Err(CodingInHttp10)),
         (ok, &[FIVE, ZERO], Err(Length)),
         (ok, &[("content-length", "5, 6")], Err(Length)),
         (ok, &[("content-length", "5,")], Err(Length)),
@@ -138,16 +138,16 @@ fn trailers_are_what_may_be_a_header() {
     }
     let passed = |direction| {
         let passed =
-            rules(direction).passing(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
+            rules(direction).filter(Frame::trailers(given.clone())).unwrap().into_trailers().unwrap();
         let mut names: Vec<String> = passed.keys().map(ToString::to_string).collect();
         names.sort();
         names
     };
     assert_eq!(passed(Direction::ToBackend), ["grpc-status", "x-sum"]);
     assert_eq!(passed(Direction::ToClient), ["grpc-status", "x-forwarded-for", "x-sum", "x_sum"]);
-    let data = rules(Direction::ToBackend).passing(Frame::data(Bytes::from_static(b"x"))).unwrap();
+    let data = rules(Direction::ToBackend).filter(Frame::data(Bytes::from_static(b"x"))).unwrap();
     assert_eq!(data.into_data().unwrap(), "x");
     let mut alone = HeaderMap::new();
     alone.insert("host", HeaderValue::from_static("1"));
-    assert!(rules(Direction::ToClient).passing(Frame::trailers(alone)).is_none());
+    assert!(rules(Direction::ToClient).filter(Frame::trailers(alone)).is_none());
 }

@@ -12,7 +12,7 @@ fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
     builder.body(()).unwrap()
 }
 
-fn host(version: Version, uri: &str, hosts: &[&str]) -> Result<String, BadRequest> {
+fn host(version: Version, uri: &str, hosts: &[&str]) -> Result<String, RequestError> {
     target(&request(version, uri, hosts), "sni.example").map(|target| target.host.into_owned())
 }
 
@@ -24,16 +24,16 @@ fn the_host_is_found_where_each_version_says_it() {
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "https://a.example/x", &["A.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_2, "/x", &["a.example"]), ok("a.example"));
-    assert_eq!(host(Version::HTTP_2, "/x", &[]), Err(BadRequest::NoHost));
+    assert_eq!(host(Version::HTTP_2, "/x", &[]), Err(RequestError::MissingHost));
     assert_eq!(host(Version::HTTP_11, "http://a.example", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_11, "*", &["a.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_11, "a.example:443", &["a.example"]), ok("a.example"));
     assert_eq!(host(Version::HTTP_10, "http://a.example/", &[]), ok("a.example"));
     assert_eq!(host(Version::HTTP_10, "/", &[]), ok("sni.example"));
     assert_eq!(host(Version::HTTP_11, "/", &["[400::A]:443"]), ok("[400::a]"));
-    assert_eq!(host(Version::HTTP_11, "/", &[]), Err(BadRequest::NoHost));
-    assert_eq!(host(Version::HTTP_11, "/", &["a.example", "a.example"]), Err(BadRequest::SeveralHosts));
-    assert_eq!(host(Version::HTTP_2, "https://a.example/", &["b.example"]), Err(BadRequest::SeveralHosts));
+    assert_eq!(host(Version::HTTP_11, "/", &[]), Err(RequestError::MissingHost));
+    assert_eq!(host(Version::HTTP_11, "/", &["a.example", "a.example"]), Err(RequestError::MultipleHosts));
+    assert_eq!(host(Version::HTTP_2, "https://a.example/", &["b.example"]), Err(RequestError::MultipleHosts));
     let authorities = |uri: &str, named: &str| host(Version::HTTP_2, uri, &[named]);
     for (uri, named) in [
         ("https://a.example:443/", "A.example"),
@@ -51,11 +51,11 @@ fn the_host_is_found_where_each_version_says_it() {
         ("https://a.example:8443/", "a.example"),
         ("https://[400::1]:8443/", "[400::1]"),
     ] {
-        assert_eq!(authorities(uri, named), Err(BadRequest::SeveralHosts), "{uri}, {named}");
+        assert_eq!(authorities(uri, named), Err(RequestError::MultipleHosts), "{uri}, {named}");
     }
     for bad in ["", ":443", "user@a.example", "a.example:x", "a b", "[::1", "[::1]x", "[::1]:x", "[a]", "a/b"]
     {
-        assert_eq!(host(Version::HTTP_11, "/", &[bad]), Err(BadRequest::Host), "{bad}");
+        assert_eq!(host(Version::HTTP_11, "/", &[bad]), Err(RequestError::InvalidHost), "{bad}");
     }
 }
 

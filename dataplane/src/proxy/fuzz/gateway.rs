@@ -25,7 +25,7 @@ use crate::backend::pool;
 use crate::config::Limits;
 use crate::http::error::ProxyError;
 use crate::http::framing::{Content, Direction, TrailerRules, frame_response};
-use crate::http::headers::{self, BadRequest, Forwarded};
+use crate::http::headers::{self, Forwarded, RequestError};
 
 /// The host of requests that name none.
 pub(super) const SNI: &str = "sni.example";
@@ -34,9 +34,9 @@ pub(super) const CLIENT: &str = "192.0.2.7";
 /// The gateway's name in CDN-Loop.
 pub(super) const CDN_ID: &str = "gw.example";
 
-/// A request that was passed on, as the parser of requests found it.
+/// A request that was forwarded on, as the parser of requests found it.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
+pub(super) struct ForwardedRequest {
     /// The number of requests that were found before it.
     pub(super) index: usize,
     pub(super) method: Method,
@@ -63,8 +63,8 @@ pub(super) struct BodyRecord {
 /// All that came of what the two sides sent.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// The requests that were passed on.
-    pub(super) passed: Vec<Passed>,
+    /// The requests that were forwarded on.
+    pub(super) forwarded: Vec<ForwardedRequest>,
     /// The number of requests that the parser found, refused ones among them.
     pub(super) found: usize,
     /// The bytes that the client was sent.
@@ -86,7 +86,7 @@ struct Gateway {
     backend: Bytes,
     piece: usize,
     found: Cell<usize>,
-    passed: RefCell<Vec<Rc<Passed>>>,
+    forwarded: RefCell<Vec<Rc<ForwardedRequest>>>,
     connections: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
 }
 
@@ -116,17 +116,17 @@ pub(super) fn exchange(client: &[u8], backend: &[u8], piece: usize) -> Outcome {
     drop(server);
     gateway.connections.borrow_mut().clear();
     let gateway = Rc::into_inner(gateway).unwrap_or_default();
-    let passed = gateway.passed.into_inner().into_iter().filter_map(Rc::into_inner).collect();
+    let forwarded = gateway.forwarded.into_inner().into_iter().filter_map(Rc::into_inner).collect();
     let answered = output.borrow().clone();
-    Outcome { passed, found: gateway.found.get(), answered }
+    Outcome { forwarded, found: gateway.found.get(), answered }
 }
 
 impl Gateway {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Through> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<RecordingBody> {
         let index = self.found.replace(self.found.get() + 1);
         self.pass(index, request).await.unwrap_or_else(|error| {
             let (head, _) = error.response().into_parts();
-            Response::from_parts(head, Through::default())
+            Response::from_parts(head, RecordingBody::default())
         })
     }
 
@@ -135,49 +135,49 @@ impl Gateway {
         &self,
         index: usize,
         mut request: Request<Incoming>,
-    ) -> Result<Response<Through>, ProxyError> {
-        let target = headers::check(&request, SNI)?;
+    ) -> Result<Response<RecordingBody>, ProxyError> {
+        let target = headers::validate(&request, SNI)?;
         if request.method() == Method::CONNECT {
             return Err(ProxyError::Connect);
         }
         let authority = target.authority_value()?;
         let is_head = request.method() == Method::HEAD;
-        let passed = Rc::new(Passed {
+        let forwarded = Rc::new(ForwardedRequest {
             index,
             method: request.method().clone(),
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             authority: authority.as_bytes().to_vec(),
-            ..Passed::default()
+            ..ForwardedRequest::default()
         });
         let upgrade = headers::asks_for_websocket(&request);
         if upgrade && !request.body().is_end_stream() {
-            return Err(BadRequest::UpgradeBody.into());
+            return Err(RequestError::UpgradeBody.into());
         }
         let (client, cdn_id) = (HeaderValue::from_static(CLIENT), HeaderValue::from_static(CDN_ID));
-        let forwarded =
+        let fields =
             Forwarded { client: &client, authority: &authority, proto: "https", cdn_id: &cdn_id, upgrade };
-        let rules = TrailerRules::of(request.headers(), Direction::ToBackend);
-        headers::to_backend(request.headers_mut(), forwarded);
+        let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
+        headers::to_backend(request.headers_mut(), fields);
         let (mut head, incoming) = request.into_parts();
-        let content = Content::of(&incoming);
+        let content = Content::of_body(&incoming);
         outgoing_head(&mut head, content, &rules);
-        let body = Through::new(incoming, rules, &passed.request);
-        self.passed.borrow_mut().push(Rc::clone(&passed));
-        let response = self.send(Request::from_parts(head, body), &passed).await?;
+        let body = RecordingBody::new(incoming, rules, &forwarded.request);
+        self.forwarded.borrow_mut().push(Rc::clone(&forwarded));
+        let response = self.send(Request::from_parts(head, body), &forwarded).await?;
         let (mut head, incoming, rules) = self.vet(response, is_head)?;
-        passed.status.set(head.status.as_u16());
+        forwarded.status.set(head.status.as_u16());
         headers::to_client(&mut head.headers, false);
         head.version = Version::HTTP_11;
-        Ok(Response::from_parts(head, Through::new(incoming, rules, &passed.response)))
+        Ok(Response::from_parts(head, RecordingBody::new(incoming, rules, &forwarded.response)))
     }
 
     async fn send(
         &self,
-        request: Request<Through>,
-        passed: &Passed,
+        request: Request<RecordingBody>,
+        forwarded: &ForwardedRequest,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let (input, output) = (self.backend.clone(), Rc::clone(&passed.sent));
-        let question = Some(Rc::clone(&passed.request));
+        let (input, output) = (self.backend.clone(), Rc::clone(&forwarded.sent));
+        let question = Some(Rc::clone(&forwarded.request));
         let pipe = Pipe { input, output, piece: self.piece, question };
         let heads = AnswerHeads::default();
         heads.wait();
@@ -193,10 +193,10 @@ impl Gateway {
         mut response: Response<Incoming>,
         is_head: bool,
     ) -> Result<(http::response::Parts, Incoming, TrailerRules), ProxyError> {
-        let rules = TrailerRules::of(response.headers(), Direction::ToClient);
+        let rules = TrailerRules::from_head(response.headers(), Direction::ToClient);
         frame_response(&mut response, is_head, &rules)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProxyError::Upgrade);
+            return Err(ProxyError::UnexpectedUpgrade);
         }
         let (head, incoming) = response.into_parts();
         Ok((head, incoming, rules))
@@ -205,19 +205,19 @@ impl Gateway {
 
 /// A body on its way through, of which notes are taken.
 #[derive(Default)]
-struct Through {
+struct RecordingBody {
     incoming: Option<(Incoming, TrailerRules)>,
     record: Rc<RefCell<BodyRecord>>,
 }
 
-impl Through {
+impl RecordingBody {
     fn new(incoming: Incoming, rules: TrailerRules, record: &Rc<RefCell<BodyRecord>>) -> Self {
         record.borrow_mut().is_over = incoming.is_end_stream();
         Self { incoming: Some((incoming, rules)), record: Rc::clone(record) }
     }
 }
 
-impl Body for Through {
+impl Body for RecordingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -239,7 +239,7 @@ impl Body for Through {
             None => record.is_over = true,
         }
         Poll::Ready(match frame {
-            Some(Ok(frame)) => rules.passing(frame).map(Ok),
+            Some(Ok(frame)) => rules.filter(frame).map(Ok),
             Some(Err(error)) => Some(Err(error)),
             None => None,
         })

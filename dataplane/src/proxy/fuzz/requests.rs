@@ -1,7 +1,7 @@
 //! Requests: whatever a client sends, a backend reads the same requests in what it is sent.
 
-use super::gateway::{BodyRecord, CDN_ID, CLIENT, Passed, exchange};
-use super::reference::{Fields, Message, Reader, Side, Unread};
+use super::gateway::{BodyRecord, CDN_ID, CLIENT, ForwardedRequest, exchange};
+use super::reference::{Fields, Message, MessageReader, ReadError, Side};
 use super::trailers::is_early;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -12,43 +12,43 @@ const LINE: usize = 128;
 pub(crate) fn requests(input: &[u8]) {
     let Some((piece, stream)) = input.split_first() else { return };
     let whole = exchange(stream, ANSWER, usize::MAX);
-    for passed in &whole.passed {
-        is_as_sent(passed, stream);
-        is_clear(passed);
+    for forwarded in &whole.forwarded {
+        is_as_sent(forwarded, stream);
+        is_clear(forwarded);
     }
     if stream.split(|byte| *byte == b'\n').any(|line| line.len() > LINE) {
         return;
     }
     let cut = exchange(stream, ANSWER, usize::from(*piece));
-    assert_eq!(whole.passed.len(), cut.passed.len(), "in pieces of {piece}");
-    for (one, other) in whole.passed.iter().zip(&cut.passed) {
-        let in_short = |passed: &Passed| {
-            let body = passed.request.borrow();
-            let authority = passed.authority.clone();
-            (passed.method.clone(), passed.path.clone(), authority, body.data.clone(), body.is_broken)
+    assert_eq!(whole.forwarded.len(), cut.forwarded.len(), "in pieces of {piece}");
+    for (one, other) in whole.forwarded.iter().zip(&cut.forwarded) {
+        let in_short = |forwarded: &ForwardedRequest| {
+            let body = forwarded.request.borrow();
+            let authority = forwarded.authority.clone();
+            (forwarded.method.clone(), forwarded.path.clone(), authority, body.data.clone(), body.is_broken)
         };
         assert_eq!(in_short(one), in_short(other), "in pieces of {piece}");
     }
 }
 
 /// Checks that a strict reader finds this request in the client's stream, at its place.
-fn is_as_sent(passed: &Passed, stream: &[u8]) {
-    let body = passed.request.borrow();
-    let mut reader = Reader { rest: stream };
-    for _ in 0..passed.index {
+fn is_as_sent(forwarded: &ForwardedRequest, stream: &[u8]) {
+    let body = forwarded.request.borrow();
+    let mut reader = MessageReader { rest: stream };
+    for _ in 0..forwarded.index {
         let before = reader.message(Side::Client);
-        assert!(before.is_ok(), "before what was passed on: {before:?}");
+        assert!(before.is_ok(), "before what was forwarded on: {before:?}");
     }
     let message = match reader.message(Side::Client) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => return assert!(body.is_broken, "cut off, but passed on as whole"),
-        Err(Unread::Invalid(_)) if body.is_broken => return,
-        Err(Unread::Invalid(what)) => unreachable!("{what} was passed on"),
+        Err(ReadError::Incomplete) => return assert!(body.is_broken, "cut off, but forwarded on as whole"),
+        Err(ReadError::Invalid(_)) if body.is_broken => return,
+        Err(ReadError::Invalid(what)) => unreachable!("{what} was forwarded on"),
     };
-    assert!(!body.is_broken, "{message:?} is not passed on");
+    assert!(!body.is_broken, "{message:?} is not forwarded on");
     assert_eq!(message.content, body.data);
-    assert_eq!(message.start[0], passed.method.as_str().as_bytes());
-    assert_eq!(path(&message.start[1]), passed.path.as_bytes());
+    assert_eq!(message.start[0], forwarded.method.as_str().as_bytes());
+    assert_eq!(path(&message.start[1]), forwarded.path.as_bytes());
     let trailers: Fields =
         body.trailers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let names = |fields: &Fields| {
@@ -75,31 +75,31 @@ fn path(target: &[u8]) -> Vec<u8> {
 }
 
 /// Checks that what the backend was sent is this one request, and can be read in one way only.
-fn is_clear(passed: &Passed) {
-    let (sent, body) = (passed.sent.borrow(), passed.request.borrow());
-    let mut reader = Reader { rest: &sent };
+fn is_clear(forwarded: &ForwardedRequest) {
+    let (sent, body) = (forwarded.sent.borrow(), forwarded.request.borrow());
+    let mut reader = MessageReader { rest: &sent };
     let message = match reader.message(Side::Client) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => {
-            return assert!(body.is_broken, "the backend waits for the rest of {passed:?}");
+        Err(ReadError::Incomplete) => {
+            return assert!(body.is_broken, "the backend waits for the rest of {forwarded:?}");
         }
-        Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
+        Err(ReadError::Invalid(what)) => unreachable!("{what} is sent: {}", sent.escape_ascii()),
     };
     assert!(!body.is_broken, "a part is sent as a whole: {}", sent.escape_ascii());
     assert!(reader.rest.is_empty(), "more than one request: {}", sent.escape_ascii());
     assert_eq!(
         message.start,
-        [passed.method.as_str(), &passed.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
+        [forwarded.method.as_str(), &forwarded.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
     );
     assert_eq!(message.content, body.data);
-    is_of_this_hop(&message, passed);
+    is_of_this_hop(&message, forwarded);
     are_trailers(&message, &body);
 }
 
-fn is_of_this_hop(message: &Message, passed: &Passed) {
+fn is_of_this_hop(message: &Message, forwarded: &ForwardedRequest) {
     let ours: [(&str, &[u8]); 4] = [
-        ("host", &passed.authority),
-        ("x-forwarded-host", &passed.authority),
+        ("host", &forwarded.authority),
+        ("x-forwarded-host", &forwarded.authority),
         ("x-forwarded-for", CLIENT.as_bytes()),
         ("x-forwarded-proto", b"https"),
     ];

@@ -1,7 +1,7 @@
 //! Responses: whatever a backend sends, the client reads one answer, and the content that was sent.
 
-use super::gateway::{Outcome, Passed, exchange};
-use super::reference::{Message, Reader, Side, Unread};
+use super::gateway::{ForwardedRequest, Outcome, exchange};
+use super::reference::{Message, MessageReader, ReadError, Side};
 use super::trailers::is_early;
 
 /// The requests that are answered; the last byte of the version tells one of HTTP/1.0.
@@ -18,7 +18,7 @@ pub(crate) fn responses(input: &[u8]) {
     let request = REQUESTS[usize::from(choice & 3)];
     let whole = exchange(request.as_bytes(), stream, usize::MAX);
     let cut = exchange(request.as_bytes(), stream, usize::from(choice >> 2));
-    let ([one], [other]) = (&whole.passed[..], &cut.passed[..]) else { unreachable!("{whole:?}") };
+    let ([one], [other]) = (&whole.forwarded[..], &cut.forwarded[..]) else { unreachable!("{whole:?}") };
     assert_eq!((one.status.get(), whole.found), (other.status.get(), cut.found));
     let (of_one, of_other) = (one.response.borrow(), other.response.borrow());
     assert_eq!((&of_one.data, of_one.is_broken), (&of_other.data, of_other.is_broken), "in pieces");
@@ -27,18 +27,18 @@ pub(crate) fn responses(input: &[u8]) {
 }
 
 /// Checks that what the client was sent is one answer, and can be read in one way only.
-fn is_clear(outcome: &Outcome, passed: &Passed, request: &str) {
+fn is_clear(outcome: &Outcome, forwarded: &ForwardedRequest, request: &str) {
     let (body, is_head, is_old) =
-        (passed.response.borrow(), request.starts_with("HEAD"), request.contains("HTTP/1.0"));
+        (forwarded.response.borrow(), request.starts_with("HEAD"), request.contains("HTTP/1.0"));
     let answered = &outcome.answered;
-    let mut reader = Reader { rest: answered };
+    let mut reader = MessageReader { rest: answered };
     let message = match reader.message(Side::Backend { is_head }) {
         Ok(message) => message,
-        Err(Unread::Incomplete) => return assert!(body.is_broken, "{}", answered.escape_ascii()),
-        Err(Unread::Invalid(what)) => unreachable!("{what} is sent: {}", answered.escape_ascii()),
+        Err(ReadError::Incomplete) => return assert!(body.is_broken, "{}", answered.escape_ascii()),
+        Err(ReadError::Invalid(what)) => unreachable!("{what} is sent: {}", answered.escape_ascii()),
     };
     assert!(reader.rest.is_empty(), "more than one answer: {}", answered.escape_ascii());
-    let status = passed.status.get();
+    let status = forwarded.status.get();
     if status == 0 {
         return assert!(message.start[1].starts_with(b"50"), "{message:?}");
     }
@@ -75,21 +75,23 @@ fn is_of_this_hop(message: &Message, is_old: bool) {
 }
 
 /// Checks that a strict reader finds the same content in the backend's stream, if it finds any.
-fn is_as_sent(passed: &Passed, stream: &[u8], request: &str) {
-    if passed.status.get() == 0 {
+fn is_as_sent(forwarded: &ForwardedRequest, stream: &[u8], request: &str) {
+    if forwarded.status.get() == 0 {
         return;
     }
     let side = Side::Backend { is_head: request.starts_with("HEAD") };
-    let body = passed.response.borrow();
-    let mut reader = Reader { rest: stream };
+    let body = forwarded.response.borrow();
+    let mut reader = MessageReader { rest: stream };
     loop {
         match reader.message(side) {
             // Interim answers go no further.
             Ok(message) if message.start[1].starts_with(b"1") => {}
             Ok(message) => return assert_eq!((&message.content, false), (&body.data, body.is_broken)),
-            Err(Unread::Incomplete) => return assert!(body.is_broken, "cut off, but passed on as whole"),
+            Err(ReadError::Incomplete) => {
+                return assert!(body.is_broken, "cut off, but forwarded on as whole");
+            }
             // The parser is lenient here and there with backends, which are not those that smuggle.
-            Err(Unread::Invalid(_)) => return,
+            Err(ReadError::Invalid(_)) => return,
         }
     }
 }

@@ -6,7 +6,7 @@ use webgateway_proto::model::{Backend, HealthCheck};
 
 /// What is judged: a backend by the traffic, or by one kind of check, however many routes name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Subject {
+pub(crate) struct CheckTarget {
     /// The backend.
     pub backend: Backend,
     /// The check; none for what the traffic says.
@@ -15,22 +15,22 @@ pub(crate) struct Subject {
 
 /// The backends that are out. Cloning shares structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Down(imbl::HashMap<Backend, Vec<Out>>);
+pub(crate) struct UnhealthySet(imbl::HashMap<Backend, Vec<UnhealthyEntry>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Out {
+struct UnhealthyEntry {
     check: Option<Arc<HealthCheck>>,
     reason: Arc<str>,
 }
 
-impl Down {
+impl UnhealthySet {
     /// Whether a route with this check passes the backend over.
     #[must_use]
-    pub(crate) fn is_out(&self, backend: Backend, check: Option<&HealthCheck>) -> bool {
+    pub(crate) fn contains(&self, backend: Backend, check: Option<&HealthCheck>) -> bool {
         if self.0.is_empty() {
             return false;
         }
-        let concerns = |out: &Out| out.check.is_none() || out.check.as_deref() == check;
+        let concerns = |out: &UnhealthyEntry| out.check.is_none() || out.check.as_deref() == check;
         self.0.get(&backend).is_some_and(|outs| outs.iter().any(concerns))
     }
 
@@ -59,14 +59,14 @@ impl Down {
     }
 
     /// Takes one out.
-    pub(crate) fn insert(&mut self, subject: &Subject, reason: &str) {
+    pub(crate) fn insert(&mut self, subject: &CheckTarget, reason: &str) {
         let outs = self.0.entry(subject.backend).or_default();
         outs.retain(|out| out.check != subject.check);
-        outs.push(Out { check: subject.check.clone(), reason: reason.into() });
+        outs.push(UnhealthyEntry { check: subject.check.clone(), reason: reason.into() });
     }
 
     /// Brings one back.
-    pub(crate) fn remove(&mut self, subject: &Subject) {
+    pub(crate) fn remove(&mut self, subject: &CheckTarget) {
         let Some(outs) = self.0.get_mut(&subject.backend) else { return };
         outs.retain(|out| out.check != subject.check);
         if outs.is_empty() {
@@ -86,17 +86,18 @@ mod tests {
         let backend: Backend = "[400::1]:80".parse().unwrap();
         let check = |path| HealthCheck::new(Some(path), Duration::from_secs(10), 2, 3).unwrap();
         let (one, other) = (check("/one"), check("/other"));
-        let subject = |check: Option<&HealthCheck>| Subject { backend, check: check.cloned().map(Arc::new) };
-        let mut down = Down::default();
+        let subject =
+            |check: Option<&HealthCheck>| CheckTarget { backend, check: check.cloned().map(Arc::new) };
+        let mut down = UnhealthySet::default();
         down.insert(&subject(Some(&one)), "answered 500");
-        assert!(down.is_out(backend, Some(&one)));
-        assert!(!down.is_out(backend, Some(&other)) && !down.is_out(backend, None));
+        assert!(down.contains(backend, Some(&one)));
+        assert!(!down.contains(backend, Some(&other)) && !down.contains(backend, None));
         down.insert(&subject(None), "connection refused");
-        assert!(down.is_out(backend, Some(&other)) && down.is_out(backend, None));
+        assert!(down.contains(backend, Some(&other)) && down.contains(backend, None));
         assert_eq!((down.len(), down.reason(backend, None)), (1, Some("connection refused")));
-        assert!(!down.is_out("[400::2]:80".parse().unwrap(), None));
+        assert!(!down.contains("[400::2]:80".parse().unwrap(), None));
         down.remove(&subject(Some(&one)));
         down.remove(&subject(None));
-        assert_eq!(down, Down::default());
+        assert_eq!(down, UnhealthySet::default());
     }
 }

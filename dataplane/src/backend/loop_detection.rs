@@ -7,48 +7,48 @@ use std::hash::BuildHasher;
 
 /// The connections of one worker with the same ClientHello at most. A hello has 32 random bytes, so that a client never
 /// sends the same twice; but tools that replay one do, and a connection that goes in circles does without end.
-const MAX_ALIKE: u32 = 4;
+const MAX_SAME_HELLO: u32 = 4;
 /// The bytes of a hello that it is known by; its random bytes are among them in records of any size.
-const KNOWN_BY: usize = 256;
+const FINGERPRINT_BYTES: usize = 256;
 
 /// The connections of one worker that are passed through.
 ///
 /// Two gateways whose routes lead to each other send a connection round: each worker passes it on a few times, then one
 /// of them refuses it and the circle collapses. The bytes cannot be marked as requests are by CDN-Loop.
 #[derive(Debug, Default)]
-pub(crate) struct Passing {
+pub(crate) struct LoopDetector {
     hasher: RandomState,
-    alike: RefCell<HashMap<u64, u32>>,
+    open_by_hello: RefCell<HashMap<u64, u32>>,
 }
 
 /// One connection that is passed through; it ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Passed<'a> {
-    passing: &'a Passing,
+pub(crate) struct LoopGuard<'a> {
+    detector: &'a LoopDetector,
     hello: u64,
 }
 
-impl Passing {
+impl LoopDetector {
     /// Begins to pass on the connection that `hello` opens, unless too many like it are passed already.
-    pub(crate) fn begin(&self, hello: &[u8]) -> Option<Passed<'_>> {
-        let hello = self.hasher.hash_one(hello.get(..KNOWN_BY).unwrap_or(hello));
-        let mut alike = self.alike.borrow_mut();
-        let count = alike.entry(hello).or_default();
-        if *count >= MAX_ALIKE {
+    pub(crate) fn admit(&self, hello: &[u8]) -> Option<LoopGuard<'_>> {
+        let hello = self.hasher.hash_one(hello.get(..FINGERPRINT_BYTES).unwrap_or(hello));
+        let mut open_by_hello = self.open_by_hello.borrow_mut();
+        let count = open_by_hello.entry(hello).or_default();
+        if *count >= MAX_SAME_HELLO {
             return None;
         }
         *count += 1;
-        Some(Passed { passing: self, hello })
+        Some(LoopGuard { detector: self, hello })
     }
 }
 
-impl Drop for Passed<'_> {
+impl Drop for LoopGuard<'_> {
     fn drop(&mut self) {
-        let mut alike = self.passing.alike.borrow_mut();
-        if let Some(count) = alike.get_mut(&self.hello) {
+        let mut open_by_hello = self.detector.open_by_hello.borrow_mut();
+        if let Some(count) = open_by_hello.get_mut(&self.hello) {
             *count -= 1;
             if *count == 0 {
-                alike.remove(&self.hello);
+                open_by_hello.remove(&self.hello);
             }
         }
     }
@@ -60,15 +60,15 @@ mod tests {
 
     #[test]
     fn what_comes_back_again_and_again_is_refused_and_nothing_else_is() {
-        let passing = Passing::default();
-        let long = [7; 2 * KNOWN_BY];
+        let detector = LoopDetector::default();
+        let long = [7; 2 * FINGERPRINT_BYTES];
         for hello in [&b"one"[..], b"another", &long] {
-            let passed: Vec<_> = (0..MAX_ALIKE).map(|_| passing.begin(hello).unwrap()).collect();
-            assert!(passing.begin(hello).is_none());
-            assert!(passing.begin(b"third").is_some());
+            let passed: Vec<_> = (0..MAX_SAME_HELLO).map(|_| detector.admit(hello).unwrap()).collect();
+            assert!(detector.admit(hello).is_none());
+            assert!(detector.admit(b"third").is_some());
             drop(passed);
-            assert!(passing.begin(hello).is_some());
+            assert!(detector.admit(hello).is_some());
         }
-        assert!(passing.alike.borrow().is_empty());
+        assert!(detector.open_by_hello.borrow().is_empty());
     }
 }

@@ -10,36 +10,36 @@ use bytes::{Buf, Bytes};
 use crate::config::HELD_BYTES;
 
 /// The bytes of one response that are read ahead of what the client takes, before the next read.
-const AHEAD: usize = 8 * 1024;
+const READ_AHEAD: usize = 8 * 1024;
 
 /// The bytes that a worker holds for its clients.
 #[derive(Debug, Default)]
-pub(crate) struct WorkerHeld(Cell<usize>);
+pub(crate) struct WorkerBacklog(Cell<usize>);
 
 /// The bytes of one response that are held for its client.
-pub(crate) struct Held {
+pub(crate) struct ResponseBacklog {
     bytes: Cell<usize>,
-    worker: Rc<WorkerHeld>,
+    worker: Rc<WorkerBacklog>,
     waiting: Cell<Option<Waker>>,
 }
 
 /// A part of a response. It counts as held until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Chunk {
+pub(crate) struct ResponseChunk {
     bytes: Bytes,
-    _counted: Option<Counted>,
+    _counted: Option<ChunkGuard>,
 }
 
 #[derive(Debug)]
-struct Counted {
-    by: Rc<Held>,
+struct ChunkGuard {
+    by: Rc<ResponseBacklog>,
     bytes: usize,
 }
 
-impl WorkerHeld {
+impl WorkerBacklog {
     /// Returns whether they are too many: then little is read at a time.
     #[must_use]
-    pub(crate) fn is_scarce(&self) -> bool {
+    pub(crate) fn is_over_limit(&self) -> bool {
         self.0.get() > HELD_BYTES
     }
 
@@ -49,20 +49,20 @@ impl WorkerHeld {
     }
 }
 
-impl Held {
+impl ResponseBacklog {
     /// Holds nothing yet; what it will hold is counted by `worker`.
     #[must_use]
-    pub(crate) fn new(worker: &Rc<WorkerHeld>) -> Rc<Self> {
+    pub(crate) fn new(worker: &Rc<WorkerBacklog>) -> Rc<Self> {
         Rc::new(Self { bytes: Cell::new(0), worker: Rc::clone(worker), waiting: Cell::new(None) })
     }
 
     /// Returns whether enough is read ahead.
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.get() >= AHEAD
+        self.bytes.get() >= READ_AHEAD
     }
 
-    /// Has the task woken once less is held, or by [`Held::wake`].
+    /// Has the task woken once less is held, or by [`ResponseBacklog::wake`].
     pub(crate) fn wait(&self, cx: &Context<'_>) {
         self.waiting.set(Some(cx.waker().clone()));
     }
@@ -75,15 +75,15 @@ impl Held {
     }
 
     /// Counts `bytes` until the chunk that is returned is dropped.
-    pub(crate) fn hold(self: &Rc<Self>, bytes: Bytes) -> Chunk {
+    pub(crate) fn track(self: &Rc<Self>, bytes: Bytes) -> ResponseChunk {
         let count = bytes.len();
         self.bytes.set(self.bytes.get() + count);
         self.worker.replace(0, count);
-        Chunk { bytes, _counted: Some(Counted { by: Rc::clone(self), bytes: count }) }
+        ResponseChunk { bytes, _counted: Some(ChunkGuard { by: Rc::clone(self), bytes: count }) }
     }
 }
 
-impl Drop for Counted {
+impl Drop for ChunkGuard {
     fn drop(&mut self) {
         let Self { by, bytes } = self;
         by.bytes.set(by.bytes.get().saturating_sub(*bytes));
@@ -94,14 +94,14 @@ impl Drop for Counted {
     }
 }
 
-impl From<Bytes> for Chunk {
+impl From<Bytes> for ResponseChunk {
     /// Makes a chunk that is not counted.
     fn from(bytes: Bytes) -> Self {
         Self { bytes, _counted: None }
     }
 }
 
-impl Buf for Chunk {
+impl Buf for ResponseChunk {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }
@@ -115,8 +115,8 @@ impl Buf for Chunk {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for ResponseBacklog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Held").field(&self.bytes).finish()
+        f.debug_tuple("ResponseBacklog").field(&self.bytes).finish()
     }
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use webgateway_proto::feed::BackendHealth;
 
-use super::down::Down;
+use super::unhealthy::UnhealthySet;
 
 /// The number of backends that one message names at most.
 const MAX_NAMED: usize = 500;
 
 /// The health of backends as last reported on one stream of the feed.
 #[derive(Debug, Default)]
-pub(crate) struct Reported(Arc<Down>);
+pub(crate) struct HealthReport(Arc<UnhealthySet>);
 
-impl Reported {
+impl HealthReport {
     /// Returns what differs from `now`, in messages of bounded size, and takes it for reported.
-    pub(crate) fn changes(&mut self, now: &Arc<Down>) -> Vec<Vec<BackendHealth>> {
+    pub(crate) fn changes(&mut self, now: &Arc<UnhealthySet>) -> Vec<Vec<BackendHealth>> {
         if Arc::ptr_eq(&self.0, now) {
             return Vec::new();
         }
@@ -33,15 +33,15 @@ impl Reported {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::down::Subject;
+    use crate::backend::unhealthy::CheckTarget;
 
     #[test]
     fn the_first_names_all_and_what_follows_the_difference() {
         let subject =
-            |n: usize| Subject { backend: format!("[400::{n:x}]:80").parse().unwrap(), check: None };
-        let mut down = Down::default();
+            |n: usize| CheckTarget { backend: format!("[400::{n:x}]:80").parse().unwrap(), check: None };
+        let mut down = UnhealthySet::default();
         (1..=1200).for_each(|n| down.insert(&subject(n), "refused"));
-        let mut reported = Reported::default();
+        let mut reported = HealthReport::default();
         assert!(reported.changes(&Arc::default()).is_empty());
         let first = reported.changes(&Arc::new(down.clone()));
         let sizes: Vec<usize> = first.iter().map(Vec::len).collect();

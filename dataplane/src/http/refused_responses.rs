@@ -13,18 +13,18 @@ const RATE: NonZeroU32 = NonZeroU32::MIN;
 
 /// Warns of answers that are refused, of each backend and reason once a minute. Clones share the limit.
 #[derive(Debug, Clone)]
-pub(crate) struct RefusedAnswers(RateLimit<(SocketAddr, &'static str)>);
+pub(crate) struct RefusedResponseLog(RateLimit<(SocketAddr, &'static str)>);
 
-impl Default for RefusedAnswers {
+impl Default for RefusedResponseLog {
     fn default() -> Self {
         Self(RateLimit::new(Quota::per_minute(RATE)))
     }
 }
 
-impl RefusedAnswers {
+impl RefusedResponseLog {
     /// Warns if `error` is that an answer of `backend` was refused.
     pub(crate) fn report(&self, backend: SocketAddr, error: &ProxyError) {
-        if let Some(reason) = error.refusal()
+        if let Some(reason) = error.refusal_reason()
             && self.0.admits((backend, reason))
         {
             warn!(%backend, reason, %error, "backend response refused");
