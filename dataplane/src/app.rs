@@ -269,11 +269,11 @@ fn start_monitor(
     metrics: &Metrics,
     tasks: &Tasks,
 ) -> (BackendView, mpsc::Sender<Observation>) {
-    let down = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
+    let unhealthy = Arc::new(ArcSwap::from_pointee(UnhealthySet::default()));
     let (observing, observations) = mpsc::channel(OBSERVATIONS);
-    let view = BackendView { down: Arc::clone(&down), dialer: dialer.clone() };
+    let view = BackendView { unhealthy: Arc::clone(&unhealthy), dialer: dialer.clone() };
     let (snapshot, metrics) = (Arc::clone(snapshot), metrics.clone());
-    let monitor = Monitor { snapshot, down, observations, dialer, metrics };
+    let monitor = Monitor { snapshot, unhealthy, observations, dialer, metrics };
     tasks.essential("health", monitor.run(tasks.stop().clone()));
     (view, observing)
 }

@@ -1,4 +1,4 @@
-//! Backends: chosen, dialled, pooled, checked.
+//! Backends: load balancing, connections, connection pools and health checks.
 
 pub(crate) mod balance;
 pub(crate) mod check_schedule;

@@ -77,7 +77,7 @@ impl WorkerContext {
     /// Returns the same state as a reload changes it. Connections, pooled or not, are shared.
     #[must_use]
     fn with(&self, Live { access_log, limits }: Live) -> Self {
-        self.pool.set_keep(limits.backend_idle);
+        self.pool.set_idle_timeout(limits.backend_idle);
         Self {
             snapshot: Arc::clone(&self.snapshot),
             tasks: self.tasks.clone(),

@@ -131,13 +131,14 @@ fn context(
     let (snapshot, controlplane) = (Arc::clone(&shared.snapshot), shared.controlplane.clone());
     let Live { access_log, limits } = shared.live.borrow().clone();
     let https_port = shared.ports.https;
-    let (BackendView { down, dialer }, observations) = (shared.view.clone(), shared.observations.clone());
+    let (BackendView { unhealthy, dialer }, observations) =
+        (shared.view.clone(), shared.observations.clone());
     Box::new(move |tasks| WorkerContext {
         snapshot,
         tasks,
         clock: Rc::default(),
         backlog: Rc::default(),
-        connector: Connector::new(down, observations, dialer, metrics.clone(), limits.connect_timeout),
+        connector: Connector::new(unhealthy, observations, dialer, metrics.clone(), limits.connect_timeout),
         pool: Rc::new(Pool::new(limits.backend_idle)),
         loop_detector: Rc::default(),
         connections: Rc::new(Connections::default()),

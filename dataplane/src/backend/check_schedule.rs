@@ -1,4 +1,4 @@
-//! Which backends are looked at, when the next time, and what came of it. Pure: the time and the chance are given.
+//! The schedule of health checks: the backends to check, when, and their health. Pure: time and randomness are arguments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use webgateway_proto::model::{Backend, Host, RouteId};
 use super::health::{HealthState, Thresholds};
 use super::unhealthy::{CheckTarget, UnhealthySet};
 
-/// How many backends are looked at because the traffic could not reach them.
+/// The maximum number of backends that are checked because of failures in the traffic.
 const MAX_PASSIVE: usize = 10_000;
-/// Without another failure in the traffic for so long, nobody asks for the backend any more.
+/// The time without failures in the traffic after which a backend is no longer checked passively: no route uses it any
+/// more.
 const PASSIVE_EXPIRY: Duration = Duration::from_secs(600);
 
-/// The backends that are looked at.
+/// The health checks of all backends, and their state.
 #[derive(Debug, Default)]
 pub(crate) struct CheckSchedule {
     checks: HashMap<CheckTarget, CheckState>,
@@ -26,58 +27,60 @@ pub(crate) struct CheckSchedule {
     unhealthy: UnhealthySet,
 }
 
+/// The state of the checks of one target.
 #[derive(Debug)]
 struct CheckState {
+    /// The number that tells this state from an earlier one of the same target.
     id: u64,
-    /// When the next check is due; none while one runs.
-    at: Option<Instant>,
+    /// The time of the next check; `None` while one runs.
+    due: Option<Instant>,
     thresholds: Thresholds,
     health: HealthState,
-    /// Who names it. A GET asks for the host of the first.
+    /// The routes that have this check. The host of the first one is used in HTTP checks.
     routes: BTreeMap<RouteId, Host>,
-    /// When the traffic last failed there.
-    failed: Instant,
+    /// The time of the last failure in the traffic.
+    last_failure: Instant,
 }
 
-/// A check to be made now.
+/// A check that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DueCheck {
-    /// What is looked at.
+    /// The target of the check.
     pub target: CheckTarget,
-    /// Comes back with the outcome.
+    /// The number that [`CheckSchedule::record_outcome`] matches the outcome by.
     pub id: u64,
-    /// What a GET asks for.
+    /// The Host field of an HTTP check.
     pub host: Option<Host>,
 }
 
-/// A backend that is out now, or back.
+/// A change of a backend's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
-    /// Which.
+    /// The backend.
     pub backend: Backend,
-    /// Why it is out; none: it is back.
+    /// The reason why it became unhealthy; `None` if it became healthy.
     pub reason: Option<String>,
 }
 
 impl CheckSchedule {
-    /// What is out.
+    /// Returns the unhealthy backends.
     #[must_use]
     pub(crate) fn unhealthy(&self) -> &UnhealthySet {
         &self.unhealthy
     }
 
-    /// When the next check is due.
+    /// Returns the time of the next check, if there is one.
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// A route names its backends. The first checks are spread over the interval by `chance`, from 0 to 1.
-    pub(crate) fn add_route(&mut self, route: &FeedRoute, now: Instant, chance: impl Fn() -> f64) {
+    /// Adds the checks of a route. `random`, from 0 to 1, spreads the first checks over the interval.
+    pub(crate) fn add_route(&mut self, route: &FeedRoute, now: Instant, random: impl Fn() -> f64) {
         for target in check_targets(route) {
             let thresholds = target.check.as_deref().map_or(Thresholds::PASSIVE, Thresholds::from_check);
             if !self.checks.contains_key(&target) {
-                self.insert(target.clone(), thresholds, now, thresholds.interval.mul_f64(chance()));
+                self.insert(target.clone(), thresholds, now, thresholds.interval.mul_f64(random()));
             }
             if let Some(check) = self.checks.get_mut(&target) {
                 check.routes.insert(route.id, route.host.clone());
@@ -85,21 +88,22 @@ impl CheckSchedule {
         }
     }
 
-    /// A route names no more what it named, but for what `now` names as well. Says whether one of them was out.
-    pub(crate) fn remove_route(&mut self, route: &FeedRoute, now: Option<&FeedRoute>) -> bool {
-        let kept: Vec<CheckTarget> = now.into_iter().flat_map(check_targets).collect();
-        let mut transition = false;
+    /// Removes the checks of a route, except those that its replacement has too. Returns whether a removed one was
+    /// unhealthy.
+    pub(crate) fn remove_route(&mut self, route: &FeedRoute, replacement: Option<&FeedRoute>) -> bool {
+        let kept: Vec<CheckTarget> = replacement.into_iter().flat_map(check_targets).collect();
+        let mut was_unhealthy = false;
         for target in check_targets(route).filter(|target| !kept.contains(target)) {
             let Some(check) = self.checks.get_mut(&target) else { continue };
             check.routes.remove(&route.id);
             if check.routes.is_empty() {
-                transition |= self.remove(&target).is_some();
+                was_unhealthy |= self.remove(&target).is_some();
             }
         }
-        transition
+        was_unhealthy
     }
 
-    /// The traffic could not use a backend.
+    /// Records a failure of a backend in the traffic.
     pub(crate) fn record_failure(&mut self, backend: Backend, why: &str, now: Instant) -> Option<Transition> {
         let target = CheckTarget { backend, check: None };
         if !self.checks.contains_key(&target) {
@@ -109,8 +113,8 @@ impl CheckSchedule {
             self.insert(target.clone(), Thresholds::PASSIVE, now, Thresholds::PASSIVE.interval);
         }
         let check = self.checks.get_mut(&target)?;
-        check.failed = now;
-        // When it is out already, its own checks say how it goes on.
+        check.last_failure = now;
+        // If it is unhealthy already, only a successful check makes it healthy again.
         if check.health.is_unhealthy() || !check.health.record(false, Thresholds::PASSIVE) {
             return None;
         }
@@ -118,44 +122,44 @@ impl CheckSchedule {
         Some(Transition { backend, reason: Some(why.to_owned()) })
     }
 
-    /// The traffic has reached a backend that was out.
+    /// Records that the traffic has connected to an unhealthy backend.
     pub(crate) fn record_success(&mut self, backend: Backend) -> Option<Transition> {
         let target = CheckTarget { backend, check: None };
         self.checks.contains_key(&target).then(|| self.remove(&target))?
     }
 
-    /// The next check whose time has come.
+    /// Removes and returns the first check that is due.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<DueCheck> {
         let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
         let ((_, id), target) = first.remove_entry();
         let check = self.checks.get_mut(&target)?;
-        check.at = None;
+        check.due = None;
         let host = check.routes.first_key_value().map(|(_, host)| host.clone());
         Some(DueCheck { target, id, host })
     }
 
-    /// A check is over. The next one comes after a pause that `chance`, from 0 to 1, moves by a tenth.
+    /// Records the outcome of a check and schedules the next one. `random`, from 0 to 1, varies its delay by up to 10 %.
     pub(crate) fn record_outcome(
         &mut self,
         DueCheck { target, id, .. }: &DueCheck,
         outcome: Result<(), String>,
         now: Instant,
-        chance: f64,
+        random: f64,
     ) -> Option<Transition> {
         let check = self.checks.get_mut(target).filter(|check| check.id == *id)?;
-        let transition = check.health.record(outcome.is_ok(), check.thresholds);
+        let is_changed = check.health.record(outcome.is_ok(), check.thresholds);
         let is_passive = target.check.is_none();
-        let unasked = now.saturating_duration_since(check.failed) > PASSIVE_EXPIRY;
-        if is_passive && (!check.health.is_unhealthy() || unasked) {
-            // It is back, or nobody asks any more: either way it is out no longer.
-            let back = transition || check.health.is_unhealthy();
+        let is_expired = now.saturating_duration_since(check.last_failure) > PASSIVE_EXPIRY;
+        if is_passive && (!check.health.is_unhealthy() || is_expired) {
+            // It is healthy again, or unused: it is not checked any more, and what is not checked is healthy.
+            let is_recovered = is_changed || check.health.is_unhealthy();
             self.remove(target);
-            return back.then_some(Transition { backend: target.backend, reason: None });
+            return is_recovered.then_some(Transition { backend: target.backend, reason: None });
         }
-        let at = now + check.health.delay(check.thresholds).mul_f64(0.9 + chance / 5.0);
-        check.at = Some(at);
-        self.due.insert((at, *id), target.clone());
-        if !transition {
+        let due = now + check.health.delay(check.thresholds).mul_f64(0.9 + random / 5.0);
+        check.due = Some(due);
+        self.due.insert((due, *id), target.clone());
+        if !is_changed {
             return None;
         }
         match &outcome {
@@ -165,29 +169,29 @@ impl CheckSchedule {
         Some(Transition { backend: target.backend, reason: outcome.err() })
     }
 
-    fn insert(&mut self, target: CheckTarget, thresholds: Thresholds, now: Instant, after: Duration) {
+    fn insert(&mut self, target: CheckTarget, thresholds: Thresholds, now: Instant, delay: Duration) {
         self.last_id += 1;
         self.passive_count += usize::from(target.check.is_none());
-        let (id, at) = (self.last_id, now + after);
+        let (id, due) = (self.last_id, now + delay);
         let (health, routes) = (HealthState::default(), BTreeMap::new());
-        self.due.insert((at, id), target.clone());
-        let check = CheckState { id, at: Some(at), thresholds, health, routes, failed: now };
+        self.due.insert((due, id), target.clone());
+        let check = CheckState { id, due: Some(due), thresholds, health, routes, last_failure: now };
         self.checks.insert(target, check);
     }
 
-    /// What is not looked at is not out.
+    /// Removes a target, which makes it healthy; returns the change if it was unhealthy.
     fn remove(&mut self, target: &CheckTarget) -> Option<Transition> {
         let check = self.checks.remove(target)?;
         self.passive_count -= usize::from(target.check.is_none());
-        if let Some(at) = check.at {
-            self.due.remove(&(at, check.id));
+        if let Some(due) = check.due {
+            self.due.remove(&(due, check.id));
         }
         self.unhealthy.remove(target);
         check.health.is_unhealthy().then_some(Transition { backend: target.backend, reason: None })
     }
 }
 
-/// What a route has looked at.
+/// Returns the targets of the configured checks of a route.
 fn check_targets(route: &FeedRoute) -> impl Iterator<Item = CheckTarget> {
     let check = route.destination.options.health.clone().map(Arc::new);
     let backends = route.destination.backends.as_slice().iter();

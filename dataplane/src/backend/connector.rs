@@ -1,5 +1,4 @@
-//! One worker's connector to the backends, for requests and connections alike: they are chosen, dialled, and counted
-//! by how that went.
+//! The connector of one worker: it chooses backends, connects to them and observes their failures.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,23 +16,24 @@ use super::stream::BackendStream;
 use super::unhealthy::UnhealthySet;
 use crate::metrics::WorkerMetrics;
 
-/// The number of requests in a row without an answer that takes a backend out.
+/// The number of consecutive requests without a valid response after which a backend is unhealthy.
 const MAX_MISSING_RESPONSES: u32 = 5;
-/// Beyond that many backends the counts start over, so that those long gone do not pile up.
+/// The maximum number of backends with a count of missing responses. Beyond it all counts are dropped, so that those of
+/// removed backends do not accumulate.
 const MAX_COUNTED: usize = 65_536;
 
-/// An observation that the traffic made of a backend.
+/// An event of passive health checking: something that the traffic observed about a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The backend cannot be reached.
+    /// Connecting failed.
     ConnectFailed(Backend, DialError),
-    /// [`MAX_MISSING_RESPONSES`] requests in a row had no answer.
+    /// [`MAX_MISSING_RESPONSES`] consecutive requests had no valid response.
     NoResponses(Backend),
-    /// A backend that was out was reached.
+    /// Connecting to an unhealthy backend succeeded.
     Connected(Backend),
 }
 
-/// Chooses backends of routes for one worker, connects to them, and reports how that went.
+/// Chooses backends of routes for one worker, connects to them, and reports failures and recoveries to the monitor.
 pub(crate) struct Connector {
     unhealthy: RefCell<Cache<Arc<ArcSwap<UnhealthySet>>, Arc<UnhealthySet>>>,
     missing_responses: RefCell<HashMap<Backend, u32>>,
@@ -45,7 +45,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Passes over what is out in `unhealthy`, and dials by `dialer`, for `timeout` at most.
+    /// Creates a connector that avoids the backends in `unhealthy` and dials with `dialer`, for `timeout` at most.
     #[must_use]
     pub(crate) fn new(
         unhealthy: Arc<ArcSwap<UnhealthySet>>,
@@ -66,7 +66,7 @@ impl Connector {
         }
     }
 
-    /// Returns one that connects within `timeout`, to backends whose hosts acknowledge within `ack_timeout`.
+    /// Returns a connector with other timeouts: `timeout` for connecting, `ack_timeout` as in [`Dialer`].
     #[must_use]
     pub(crate) fn with_timeouts(&self, timeout: Duration, ack_timeout: Duration) -> Self {
         Self {
@@ -80,17 +80,17 @@ impl Connector {
         }
     }
 
-    /// Returns the backends of a route to try, at most two, in order. When all are out, all count as well.
+    /// Returns the backends of a route to try, at most two, in order. If all are unhealthy, all are candidates.
     pub(crate) fn candidates(&self, route: &FeedRoute) -> impl Iterator<Item = Backend> + use<> {
         let destination = &route.destination;
         let backends = destination.backends.as_slice();
-        let turn = self.round_robin.next(route.id, destination.options.balance, backends.len());
+        let index = self.round_robin.next(route.id, destination.options.balance, backends.len());
         let mut unhealthy = self.unhealthy.borrow_mut();
         let (unhealthy, check) = (unhealthy.load(), destination.options.health.as_ref());
-        candidates(backends, turn, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
+        candidates(backends, index, |backend| !unhealthy.contains(backend, check)).into_iter().flatten()
     }
 
-    /// Connects to `backend`; a failure is counted, and both outcomes say how it is.
+    /// Connects to `backend`. Counts a failure, and reports a failure or a recovery to the monitor.
     pub(crate) async fn dial(&self, backend: Backend) -> Result<BackendStream, DialError> {
         let dialled = self.dialer.dial(backend.address(), self.timeout).await;
         match &dialled {
@@ -100,7 +100,7 @@ impl Connector {
             Ok(_) => {}
             Err(error) => {
                 self.metrics.backend_failed(error.proxy_error());
-                // Being out of sockets is no fault of the backend's.
+                // A lack of sockets on this node is not the backend's fault.
                 if *error != DialError::Exhausted {
                     self.report(Observation::ConnectFailed(backend, *error));
                 }
@@ -109,9 +109,9 @@ impl Connector {
         dialled
     }
 
-    /// Connects to the first backend of `route` that can be reached.
+    /// Connects to the first candidate of `route` that accepts the connection.
     pub(crate) async fn connect(&self, route: &FeedRoute) -> Result<BackendStream, DialError> {
-        // Backends are never empty.
+        // A route has at least one backend, so this value is always replaced.
         let mut error = DialError::Refused;
         for backend in self.candidates(route) {
             match self.dial(backend).await {
@@ -122,7 +122,7 @@ impl Connector {
         Err(error)
     }
 
-    /// Takes note that a request was answered.
+    /// Records a valid response to a request.
     pub(crate) fn record_response(&self, backend: Backend) {
         let mut missing = self.missing_responses.borrow_mut();
         if !missing.is_empty() {
@@ -130,7 +130,7 @@ impl Connector {
         }
     }
 
-    /// Takes note that a request was sent and not answered, or with something that is no answer.
+    /// Records that a request was sent and got no valid response.
     pub(crate) fn record_missing_response(&self, backend: Backend) {
         let mut missing = self.missing_responses.borrow_mut();
         if missing.len() >= MAX_COUNTED {
@@ -144,7 +144,7 @@ impl Connector {
         }
     }
 
-    /// Reports to the monitor; what there is no room for will be observed again.
+    /// Reports to the monitor. If its queue is full the observation is dropped: the next failure repeats it.
     fn report(&self, observation: Observation) {
         let _ = self.observations.try_send(observation);
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_is_passed_over_until_all_are() {
+    fn unhealthy_backends_are_avoided_until_all_are_unhealthy() {
         let backends = ["[400::1]:80", "[400::2]:80"];
         let route = FeedRoute {
             id: RouteId::from_bytes([1; 16]),
@@ -185,19 +185,19 @@ mod tests {
         let mut both = firsts();
         both.sort();
         assert_eq!(both, [one, two]);
-        let mut out = UnhealthySet::default();
-        out.insert(&CheckTarget { backend: one, check: None }, "x");
-        unhealthy.store(Arc::new(out.clone()));
+        let mut set = UnhealthySet::default();
+        set.insert(&CheckTarget { backend: one, check: None }, "x");
+        unhealthy.store(Arc::new(set.clone()));
         assert_eq!(firsts(), [two, two]);
-        out.insert(&CheckTarget { backend: two, check: None }, "x");
-        unhealthy.store(Arc::new(out));
+        set.insert(&CheckTarget { backend: two, check: None }, "x");
+        unhealthy.store(Arc::new(set));
         let mut both = firsts();
         both.sort();
-        assert_eq!(both, [one, two], "better to ask than to refuse");
+        assert_eq!(both, [one, two], "all are tried if all are unhealthy");
     }
 
     #[test]
-    fn answers_missing_in_a_row_are_told_of_and_single_ones_are_not() {
+    fn consecutive_missing_responses_are_reported_and_single_ones_are_not() {
         let (connector, mut observed) = connector(&Arc::default());
         let backend: Backend = "[400::1]:80".parse().unwrap();
         for _ in 0..10 {

@@ -1,27 +1,29 @@
-//! The connections that are passed through just now, known by their ClientHello: one that comes back is not passed on.
+//! Loop detection for passthrough: a connection that returns to this gateway is recognised by its ClientHello.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// The connections of one worker with the same ClientHello at most. A hello has 32 random bytes, so that a client never
-/// sends the same twice; but tools that replay one do, and a connection that goes in circles does without end.
+/// The maximum number of open passthrough connections with the same ClientHello on one worker. A ClientHello has 32 random
+/// bytes, so clients do not send the same one twice; tools that replay a recorded one may, and a looping connection does
+/// without end.
 const MAX_SAME_HELLO: u32 = 4;
-/// The bytes of a hello that it is known by; its random bytes are among them in records of any size.
+/// The number of bytes at the start of a ClientHello that identify it. They include its random bytes, whatever the size of
+/// the records.
 const FINGERPRINT_BYTES: usize = 256;
 
-/// The connections of one worker that are passed through.
+/// A detector of passthrough loops on one worker, by the ClientHellos of the open connections.
 ///
-/// Two gateways whose routes lead to each other send a connection round: each worker passes it on a few times, then one
-/// of them refuses it and the circle collapses. The bytes cannot be marked as requests are by CDN-Loop.
+/// Two gateways whose routes point at each other forward a connection in a loop. Requests carry CDN-Loop, but TLS bytes
+/// cannot be marked: each worker forwards the same ClientHello a few times, then one refuses it and the loop ends.
 #[derive(Debug, Default)]
 pub(crate) struct LoopDetector {
     hasher: RandomState,
     open_by_hello: RefCell<HashMap<u64, u32>>,
 }
 
-/// One connection that is passed through; it ends when dropped.
+/// One open passthrough connection, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LoopGuard<'a> {
     detector: &'a LoopDetector,
@@ -29,7 +31,7 @@ pub(crate) struct LoopGuard<'a> {
 }
 
 impl LoopDetector {
-    /// Begins to pass on the connection that `hello` opens, unless too many like it are passed already.
+    /// Admits the connection that begins with `hello`; `None` if too many open ones begin with the same bytes.
     pub(crate) fn admit(&self, hello: &[u8]) -> Option<LoopGuard<'_>> {
         let hello = self.hasher.hash_one(hello.get(..FINGERPRINT_BYTES).unwrap_or(hello));
         let mut open_by_hello = self.open_by_hello.borrow_mut();
@@ -59,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_back_again_and_again_is_refused_and_nothing_else_is() {
+    fn a_repeated_hello_is_refused_and_others_are_admitted() {
         let detector = LoopDetector::default();
         let long = [7; 2 * FINGERPRINT_BYTES];
         for hello in [&b"one"[..], b"another", &long] {
-            let passed: Vec<_> = (0..MAX_SAME_HELLO).map(|_| detector.admit(hello).unwrap()).collect();
+            let guards: Vec<_> = (0..MAX_SAME_HELLO).map(|_| detector.admit(hello).unwrap()).collect();
             assert!(detector.admit(hello).is_none());
             assert!(detector.admit(b"third").is_some());
-            drop(passed);
+            drop(guards);
             assert!(detector.admit(hello).is_some());
         }
         assert!(detector.open_by_hello.borrow().is_empty());

@@ -1,4 +1,4 @@
-//! The one task that looks after the backends, on the control runtime: checks, judges, and publishes who is out.
+//! The health checker: one task on the control runtime that runs the checks and publishes the unhealthy backends.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,35 +23,37 @@ use super::unhealthy::UnhealthySet;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
-/// How many checks run at once; more wait for their turn.
+/// The maximum number of checks that run at once; others wait.
 const MAX_CHECKS: usize = 512;
-/// How often it looks whether the routes have changed.
+/// The interval at which the monitor looks for changed routes.
 const ROUTES_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// A check takes no longer than this, nor than its interval.
+/// The maximum duration of a check, unless its interval is shorter.
 const MAX_CHECK_DURATION: Duration = Duration::from_secs(5);
 
-type Checked = OrdMap<RouteId, Arc<FeedRoute>>;
+/// The routes that have health checks.
+type CheckedRoutes = OrdMap<RouteId, Arc<FeedRoute>>;
 
-/// What looks after the backends.
+/// The health checker of all backends.
 pub(crate) struct Monitor {
-    /// What is known.
+    /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Where it publishes who is out.
-    pub down: Arc<ArcSwap<UnhealthySet>>,
+    /// The unhealthy backends, as published to the workers.
+    pub unhealthy: Arc<ArcSwap<UnhealthySet>>,
     /// The workers' observations.
     pub observations: mpsc::Receiver<Observation>,
     /// The dialer of the checks.
     pub dialer: Dialer,
-    /// Counts.
+    /// The metrics of this process.
     pub metrics: Metrics,
 }
 
+/// The checks under way, each with its outcome.
 type Checks = JoinSet<(DueCheck, Result<(), String>)>;
 
 impl Monitor {
-    /// Looks after them until the process stops.
+    /// Runs until the process stops.
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
-        let (mut schedule, mut known) = (CheckSchedule::default(), Checked::new());
+        let (mut schedule, mut known) = (CheckSchedule::default(), CheckedRoutes::new());
         let (mut checks, mut follow) = (Checks::new(), interval(ROUTES_POLL_INTERVAL));
         loop {
             while checks.len() < MAX_CHECKS
@@ -80,25 +82,25 @@ impl Monitor {
 
     fn publish(&self, schedule: &CheckSchedule, Transition { backend, reason }: &Transition) {
         match reason {
-            Some(reason) => warn!(%backend, reason, "a backend is out"),
-            None => info!(%backend, "a backend is back"),
+            Some(reason) => warn!(%backend, reason, "backend unhealthy"),
+            None => info!(%backend, "backend healthy"),
         }
         self.store(schedule);
     }
 
     fn store(&self, schedule: &CheckSchedule) {
         self.metrics.backends_down.set(i64::try_from(schedule.unhealthy().len()).unwrap_or(i64::MAX));
-        self.down.store(Arc::new(schedule.unhealthy().clone()));
+        self.unhealthy.store(Arc::new(schedule.unhealthy().clone()));
     }
 
-    /// Takes over what has changed about the routes that have checks; costs what has changed.
-    fn follow_routes(&self, schedule: &mut CheckSchedule, known: &mut Checked) {
+    /// Applies changes of the routes that have checks. Its cost is proportional to the changes, not to the routes.
+    fn follow_routes(&self, schedule: &mut CheckSchedule, known: &mut CheckedRoutes) {
         let current = self.snapshot.load().routes.checked().clone();
         if current.ptr_eq(known) {
             return;
         }
         let now = Instant::now();
-        // What comes is named before what goes is dropped: a backend named by both keeps its judgement.
+        // Additions come before removals, so that a backend that moves from one route to another keeps its health.
         for difference in known.diff(&current) {
             match difference {
                 DiffItem::Add(_, route) | DiffItem::Update { new: (_, route), .. } => {
@@ -107,16 +109,16 @@ impl Monitor {
                 DiffItem::Remove(..) => {}
             }
         }
-        let mut transition = false;
+        let mut was_unhealthy = false;
         for difference in known.diff(&current) {
-            transition |= match difference {
+            was_unhealthy |= match difference {
                 DiffItem::Remove(_, route) => schedule.remove_route(route, None),
                 DiffItem::Update { old: (_, old), new: (_, new) } => schedule.remove_route(old, Some(new)),
                 DiffItem::Add(..) => false,
             };
         }
         *known = current;
-        if transition {
+        if was_unhealthy {
             self.store(schedule);
         }
     }
@@ -128,12 +130,12 @@ impl Monitor {
             if let Err(prohibited) = allowed.admit(backend) {
                 return (due, Err(prohibited.to_string()));
             }
-            let (how, limit) =
+            let (kind, limit) =
                 due.target.check.as_deref().map_or((&Probe::Tcp, MAX_CHECK_DURATION), |check| {
                     (check.probe(), check.interval().min(MAX_CHECK_DURATION))
                 });
             let host = due.host.as_ref().map_or("", Host::as_str);
-            let outcome = probe(backend, how, host, limit, &dialer).await;
+            let outcome = probe(backend, kind, host, limit, &dialer).await;
             let outcome = outcome.map_err(|error| error.to_string());
             (due, outcome)
         });
@@ -145,9 +147,11 @@ fn observe(schedule: &mut CheckSchedule, observation: Observation) -> Option<Tra
         Observation::ConnectFailed(backend, error) => {
             schedule.record_failure(backend, &error.to_string(), Instant::now())
         }
-        Observation::NoResponses(backend) => {
-            schedule.record_failure(backend, "several requests in a row had no answer", Instant::now())
-        }
+        Observation::NoResponses(backend) => schedule.record_failure(
+            backend,
+            "several consecutive requests had no valid response",
+            Instant::now(),
+        ),
         Observation::Connected(backend) => schedule.record_success(backend),
     }
 }

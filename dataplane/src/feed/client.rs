@@ -49,7 +49,7 @@ enum StreamError {
     #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the controlplane ended the stream")]
-    TunnelEnd,
+    Ended,
 }
 
 /// Returns what the controlplane said, or what became of the connection to it.
@@ -130,7 +130,7 @@ impl FeedClient {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let begun = Instant::now();
         let mut heard = begun;
-        let mut unanswered: Option<NoResponses> = None;
+        let mut unanswered: Option<Unanswered> = None;
         loop {
             tokio::select! {
                 message = timeout_at(heard + SILENCE, incoming.message()) => {
@@ -141,7 +141,7 @@ impl FeedClient {
                     if heard - begun > SILENCE {
                         backoff.succeeded();
                     }
-                    let message = message.ok_or(StreamError::TunnelEnd)?;
+                    let message = message.ok_or(StreamError::Ended)?;
                     match self.take(&mut collector, &mut explanations, message) {
                         Some(Due::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
                         Some(Due::Status) => self.send(&outgoing, self.status()).await?,
@@ -155,7 +155,7 @@ impl FeedClient {
                 Some(Ok(explanation)) = explanations.join_next() => {
                     self.send(&outgoing, FromNode::Explanation(Box::new(explanation))).await?;
                 }
-                _ = report.tick() => for changes in reported.changes(&self.view.down.load_full()) {
+                _ = report.tick() => for changes in reported.changes(&self.view.unhealthy.load_full()) {
                     self.send(&outgoing, FromNode::Health(changes)).await?;
                 },
                 // A status is a sign of life as good as any.
@@ -215,13 +215,13 @@ impl FeedClient {
         &self,
         published: Published,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
-    ) -> Result<NoResponses, StreamError> {
+    ) -> Result<Unanswered, StreamError> {
         let Published { version, rejects, kept } = published;
         for Reject { resource, reason } in rejects {
             self.send(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
         debug!(version, "applied");
-        Ok(NoResponses { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
+        Ok(Unanswered { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
     }
 
     async fn send(
@@ -229,7 +229,7 @@ impl FeedClient {
         outgoing: &mpsc::Sender<wire::NodeMessage>,
         message: FromNode,
     ) -> Result<(), StreamError> {
-        outgoing.send(message.into()).await.map_err(|_| StreamError::TunnelEnd)
+        outgoing.send(message.into()).await.map_err(|_| StreamError::Ended)
     }
 }
 
@@ -242,15 +242,15 @@ enum Due {
 }
 
 /// A batch that is in use. The controlplane sends no other before it is acknowledged.
-struct NoResponses {
+struct Unanswered {
     version: u64,
     kept: Option<oneshot::Receiver<()>>,
     deadline: Instant,
 }
 
 /// Waits until the batch is in the cache, or cannot be; safe to be cancelled.
-async fn kept(unanswered: &mut Option<NoResponses>) -> u64 {
-    let Some(NoResponses { version, kept, deadline }) = unanswered else {
+async fn kept(unanswered: &mut Option<Unanswered>) -> u64 {
+    let Some(Unanswered { version, kept, deadline }) = unanswered else {
         return std::future::pending().await;
     };
     if let Some(kept) = kept

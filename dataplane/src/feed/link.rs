@@ -49,7 +49,7 @@ pub(crate) enum ConnectError {
     #[error(
         "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew"
     )]
-    TunnelEnd,
+    Ended,
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] NoTls),
@@ -103,7 +103,7 @@ impl Link {
         if is_remote {
             let held = self.identity.as_ref().and_then(Current::get).ok_or(ConnectError::NotJoined)?;
             if held.not_after <= unix_now() {
-                return Err(ConnectError::TunnelEnd);
+                return Err(ConnectError::Ended);
             }
             member(&held)?;
         }

@@ -207,7 +207,7 @@ impl BackendBody {
             return false;
         }
         if std::mem::take(&mut self.was_blocked) {
-            self.reads.set(self.exchange.worker_backlog().is_over_limit());
+            self.reads.set_small(self.exchange.worker_backlog().is_over_limit());
             // The backend was not listened to meanwhile.
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(Instant::now() + self.limit);

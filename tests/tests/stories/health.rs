@@ -77,7 +77,7 @@ async fn a_backend_that_dies_is_out_and_comes_back(scene: &Scene) -> Result<()> 
     ensure!(one.requests() == 10, "{} of 20", one.requests());
     let log = world.gateway.process().logged()?;
     let said = |words: &str| log.matches(words).count();
-    ensure!((said("a backend is out"), said("a backend is back")) == (1, 1), "each change is said once");
+    ensure!((said("backend unhealthy"), said("backend healthy")) == (1, 1), "each change is said once");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The watchlist, step by step.
+//! Tests of the check schedule.
 
 use webgateway_proto::model::{Backends, Destination, HealthCheck, Mode, Prefixes, RouteOptions};
 
@@ -28,7 +28,7 @@ fn bad() -> Result<(), String> {
 }
 
 #[test]
-fn fall_takes_it_out_and_rise_brings_it_back() {
+fn a_backend_is_unhealthy_after_fall_failures_and_healthy_after_rise_successes() {
     let (mut list, mut now) = (CheckSchedule::default(), Instant::now());
     let app = route(1, &["[400::1]:80"], Some("/up"));
     let check = app.destination.options.health.as_ref();
@@ -56,7 +56,7 @@ fn fall_takes_it_out_and_rise_brings_it_back() {
 }
 
 #[test]
-fn many_routes_share_one_check_that_ends_with_the_last_of_them() {
+fn routes_share_a_check_until_the_last_of_them_is_removed() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     let all: Vec<FeedRoute> = (0..1000).map(|n| route(n, &["[400::1]:80"], Some("/up"))).collect();
     all.iter().for_each(|app| list.add_route(app, now, || 0.0));
@@ -65,16 +65,16 @@ fn many_routes_share_one_check_that_ends_with_the_last_of_them() {
     assert_eq!(list.checks.len(), 2, "another check of the same backend");
     list.remove_route(&route(5000, &["[400::1]:80"], None), None);
     let due = list.pop_due(now).unwrap();
-    all.iter().for_each(|app| assert!(!list.remove_route(app, None), "none was out"));
+    all.iter().for_each(|app| assert!(!list.remove_route(app, None), "none was unhealthy"));
     assert!(list.checks.is_empty() && list.due.is_empty());
-    assert_eq!(list.record_outcome(&due, bad(), now, 0.5), None, "nobody asks any more");
+    assert_eq!(list.record_outcome(&due, bad(), now, 0.5), None, "the check is removed");
     list.add_route(&all[0], now, || 0.0);
-    assert_eq!(list.record_outcome(&due, bad(), now, 0.5), None, "an outcome of before is not of now");
+    assert_eq!(list.record_outcome(&due, bad(), now, 0.5), None, "an outcome of a removed check is ignored");
     assert_eq!(list.due.len(), 1);
 }
 
 #[test]
-fn a_route_that_changes_keeps_the_judgement_of_what_it_keeps() {
+fn a_changed_route_keeps_the_health_of_its_remaining_backends() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     let before = route(1, &["[400::1]:80", "[400::2]:80"], None);
     let after = route(1, &["[400::2]:80", "[400::3]:80"], None);
@@ -86,7 +86,7 @@ fn a_route_that_changes_keeps_the_judgement_of_what_it_keeps() {
     }
     assert_eq!(list.unhealthy().len(), 2);
     list.add_route(&after, now, || 0.0);
-    assert!(list.remove_route(&before, Some(&after)), "the first was out, and is looked at no more");
+    assert!(list.remove_route(&before, Some(&after)), "the first was unhealthy, and is not checked any more");
     let out: Vec<String> = list.unhealthy().iter().map(|(backend, _)| backend.to_string()).collect();
     assert_eq!((out, list.checks.len()), (vec!["[400::2]:80".to_owned()], 2));
 }
@@ -103,14 +103,14 @@ fn the_first_checks_of_many_are_spread() {
 }
 
 #[test]
-fn the_traffic_takes_a_backend_out_at_once_and_one_good_look_brings_it_back() {
+fn one_passive_failure_makes_a_backend_unhealthy_and_one_success_healthy() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     let one = backend("[400::1]:80");
     assert!(
         list.record_failure(one, "refused", now)
             .is_some_and(|transition| transition.reason.as_deref() == Some("refused"))
     );
-    assert_eq!(list.record_failure(one, "refused", now), None, "said once");
+    assert_eq!(list.record_failure(one, "refused", now), None, "reported once");
     assert!(list.unhealthy().contains(one, None));
     let at = list.next_due().unwrap();
     let due = list.pop_due(at).unwrap();
@@ -125,7 +125,7 @@ fn the_traffic_takes_a_backend_out_at_once_and_one_good_look_brings_it_back() {
 }
 
 #[test]
-fn what_nobody_asks_for_is_forgotten_and_their_number_is_bounded() {
+fn passive_checks_expire_and_their_number_is_bounded() {
     let (mut list, now) = (CheckSchedule::default(), Instant::now());
     for n in 0..MAX_PASSIVE + 5 {
         list.record_failure(backend(&format!("[400::{n:x}]:80")), "refused", now);
