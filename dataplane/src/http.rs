@@ -1,4 +1,4 @@
-//! HTTP messages on their way through: heads, bodies, progress, and the errors that become responses.
+//! Proxied HTTP messages: heads, framing, bodies, the progress of requests, and error responses.
 
 pub(crate) mod backlog;
 pub(crate) mod body;

@@ -1,4 +1,4 @@
-//! The bytes of responses that were read and that their clients have not taken yet.
+//! The backlog: bytes of responses that were read from backends and not yet taken by the clients.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,95 +9,96 @@ use bytes::{Buf, Bytes};
 
 use crate::config::HELD_BYTES;
 
-/// The bytes of one response that are read ahead of what the client takes, before the next read.
+/// The backlog of one response, in bytes, from which on nothing more is read.
 const READ_AHEAD: usize = 8 * 1024;
 
-/// The bytes that a worker holds for its clients.
+/// The backlog of all responses of a worker, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerBacklog(Cell<usize>);
 
-/// The bytes of one response that are held for its client.
+/// The backlog of one response.
 pub(crate) struct ResponseBacklog {
     bytes: Cell<usize>,
     worker: Rc<WorkerBacklog>,
     waiting: Cell<Option<Waker>>,
 }
 
-/// A part of a response. It counts as held until it is dropped.
+/// A part of a response body. It counts towards the backlog until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ResponseChunk {
     bytes: Bytes,
-    _counted: Option<ChunkGuard>,
+    _guard: Option<ChunkGuard>,
 }
 
+/// The share of a chunk in the backlog.
 #[derive(Debug)]
 struct ChunkGuard {
-    by: Rc<ResponseBacklog>,
+    backlog: Rc<ResponseBacklog>,
     bytes: usize,
 }
 
 impl WorkerBacklog {
-    /// Returns whether they are too many: then little is read at a time.
+    /// Returns whether the backlog exceeds [`HELD_BYTES`]. Reads are small then.
     #[must_use]
     pub(crate) fn is_over_limit(&self) -> bool {
         self.0.get() > HELD_BYTES
     }
 
-    /// Counts `after` bytes where `before` were counted.
+    /// Replaces `before` counted bytes by `after`.
     pub(crate) fn replace(&self, before: usize, after: usize) {
         self.0.set(self.0.get().saturating_sub(before).saturating_add(after));
     }
 }
 
 impl ResponseBacklog {
-    /// Holds nothing yet; what it will hold is counted by `worker`.
+    /// Creates an empty backlog that is a part of the one of `worker`.
     #[must_use]
     pub(crate) fn new(worker: &Rc<WorkerBacklog>) -> Rc<Self> {
         Rc::new(Self { bytes: Cell::new(0), worker: Rc::clone(worker), waiting: Cell::new(None) })
     }
 
-    /// Returns whether enough is read ahead.
+    /// Returns whether nothing more is to be read for now.
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.get() >= READ_AHEAD
     }
 
-    /// Has the task woken once less is held, or by [`ResponseBacklog::wake`].
+    /// Registers the task to be woken when the backlog is no longer full, or by [`ResponseBacklog::wake`].
     pub(crate) fn wait(&self, cx: &Context<'_>) {
         self.waiting.set(Some(cx.waker().clone()));
     }
 
-    /// Wakes the task that waits.
+    /// Wakes the task that waits, if one does.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }
     }
 
-    /// Counts `bytes` until the chunk that is returned is dropped.
+    /// Counts `bytes` until the returned chunk is dropped.
     pub(crate) fn track(self: &Rc<Self>, bytes: Bytes) -> ResponseChunk {
         let count = bytes.len();
         self.bytes.set(self.bytes.get() + count);
         self.worker.replace(0, count);
-        ResponseChunk { bytes, _counted: Some(ChunkGuard { by: Rc::clone(self), bytes: count }) }
+        ResponseChunk { bytes, _guard: Some(ChunkGuard { backlog: Rc::clone(self), bytes: count }) }
     }
 }
 
 impl Drop for ChunkGuard {
     fn drop(&mut self) {
-        let Self { by, bytes } = self;
-        by.bytes.set(by.bytes.get().saturating_sub(*bytes));
-        by.worker.replace(*bytes, 0);
-        if !by.is_full() {
-            by.wake();
+        let Self { backlog, bytes } = self;
+        backlog.bytes.set(backlog.bytes.get().saturating_sub(*bytes));
+        backlog.worker.replace(*bytes, 0);
+        if !backlog.is_full() {
+            backlog.wake();
         }
     }
 }
 
 impl From<Bytes> for ResponseChunk {
-    /// Makes a chunk that is not counted.
+    /// Creates a chunk that does not count towards a backlog.
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, _counted: None }
+        Self { bytes, _guard: None }
     }
 }
 

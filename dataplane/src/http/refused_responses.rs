@@ -1,4 +1,4 @@
-//! The warnings about answers of backends that are refused.
+//! Rate-limited warnings about refused responses of backends.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -8,10 +8,10 @@ use webgateway_process::{Quota, RateLimit};
 
 use super::error::ProxyError;
 
-/// The warnings a minute about one backend and one reason; the others are in the log at debug level.
+/// The maximum number of warnings per minute about one backend and one reason. The others are logged at debug level.
 const RATE: NonZeroU32 = NonZeroU32::MIN;
 
-/// Warns of answers that are refused, of each backend and reason once a minute. Clones share the limit.
+/// A log of refused responses, limited to one warning per minute for each backend and reason. Clones share the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct RefusedResponseLog(RateLimit<(SocketAddr, &'static str)>);
 
@@ -22,7 +22,7 @@ impl Default for RefusedResponseLog {
 }
 
 impl RefusedResponseLog {
-    /// Warns if `error` is that an answer of `backend` was refused.
+    /// Warns if `error` means that a response of `backend` was refused.
     pub(crate) fn report(&self, backend: SocketAddr, error: &ProxyError) {
         if let Some(reason) = error.refusal_reason()
             && self.0.admits((backend, reason))

@@ -1,30 +1,30 @@
-//! As much of WebSocket framing (RFC 6455 §5.2) as it takes to say goodbye between two frames.
+//! WebSocket framing (RFC 6455 §5.2), as far as it is needed to send a Close frame between two frames.
 
 use std::cell::Cell;
 
-/// A Close frame from a server: 1001, going away (RFC 6455 §7.4.1).
+/// A Close frame of a server with the status 1001, going away (RFC 6455 §7.4.1).
 pub(crate) const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
-/// Follows the frames of one direction, to know when a frame of our own may come in between.
+/// A tracker of frame boundaries in one direction. The gateway may insert a frame only at a boundary.
 #[derive(Debug, Default)]
 pub(crate) struct FrameTracker(Cell<FramePosition>);
 
-/// The place in a frame of the last byte.
+/// The position of the last byte in a frame.
 #[derive(Debug, Clone, Copy, Default)]
 enum FramePosition {
     /// Between two frames.
     #[default]
     Boundary,
-    /// After its first byte.
+    /// After the first byte of a frame.
     Opcode,
-    /// In its extended length.
+    /// In the extended length.
     Length { left: u8, length: u64, masked: bool },
-    /// In its mask and payload.
+    /// In the mask or the payload.
     Payload { left: u64 },
 }
 
 impl FrameTracker {
-    /// Takes note of bytes that were passed on.
+    /// Records bytes that were sent.
     pub(crate) fn record(&self, mut bytes: &[u8]) {
         let mut at = self.0.get();
         while let Some((&byte, rest)) = bytes.split_first() {

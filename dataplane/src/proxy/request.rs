@@ -45,7 +45,7 @@ pub(crate) async fn proxy_request(
         // The connection belongs to another route, or to none.
         exchange.join_route(worker.connections.enter(Some(route.id)));
     }
-    forwarded.upgrade = headers::asks_for_websocket(&request);
+    forwarded.upgrade = headers::is_websocket_upgrade(&request);
     let client = forwarded.upgrade.then(|| upgrade_of(&mut request, exchange)).transpose()?;
     let output = trailer_output(&request, connection);
     let rules = TrailerRules::from_head(request.headers(), Direction::ToBackend);
@@ -82,7 +82,7 @@ pub(crate) async fn proxy_request(
 fn trailer_output(request: &Request<RequestStream>, connection: &ConnectionContext) -> TrailerOutput {
     match request.version() {
         Version::HTTP_2 => TrailerOutput::Frame,
-        Version::HTTP_11 if headers::takes_trailers(request.headers()) => {
+        Version::HTTP_11 if headers::accepts_trailers(request.headers()) => {
             TrailerOutput::Chunked(connection.progress.trailers().clone())
         }
         _ => TrailerOutput::Dropped,
@@ -105,8 +105,9 @@ fn switch(
     mut response: Response<Incoming>,
     client: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let client =
-        client.filter(|_| headers::is_websocket(response.headers())).ok_or(ProxyError::UnexpectedUpgrade)?;
+    let client = client
+        .filter(|_| headers::switches_to_websocket(response.headers()))
+        .ok_or(ProxyError::UnexpectedUpgrade)?;
     let upgrade = Upgrade {
         client,
         backend: hyper::upgrade::on(&mut response),

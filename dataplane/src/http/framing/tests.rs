@@ -1,12 +1,12 @@
-//! Every kind of content has one framing, whatever the fields said.
+//! Tests of framing: each kind of content has one framing, whatever the received fields say.
 
 use http::Request;
 
 use super::*;
 
 type Pairs = [(&'static str, &'static str)];
-/// The status and the version of an answer; true if it is to a HEAD.
-type Kind = (u16, Version, bool);
+/// The status and the version of a response, and whether it answers a HEAD request.
+type ResponseKind = (u16, Version, bool);
 type Framed = Result<(bool, &'static Pairs), FramingError>;
 
 fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) -> Vec<(String, String)> {
@@ -19,7 +19,7 @@ fn framed(method: &Method, version: Version, pairs: &Pairs, content: Content) ->
     listed(&head.headers)
 }
 
-/// The rules of a head whose Connection names a field.
+/// The rules of a message whose Connection names the field X-Hop.
 fn rules(direction: Direction) -> TrailerRules {
     let mut head = HeaderMap::new();
     head.insert("connection", HeaderValue::from_static("close, X-Hop"));
@@ -75,12 +75,12 @@ fn a_request_is_framed_by_its_content() {
 }
 
 #[test]
-fn an_answer_is_framed_by_one_field() {
+fn a_response_is_framed_by_one_field() {
     use FramingError::{Coding, CodingInHttp10, Length};
     let (ok, old) = ((200, Version::HTTP_11, false), (200, Version::HTTP_10, false));
     let (head, empty, same) =
         ((200, Version::HTTP_11, true), (204, Version::HTTP_11, false), (304, Version::HTTP_11, false));
-    let cases: &[(Kind, &Pairs, Framed)] = &[
+    let cases: &[(ResponseKind, &Pairs, Framed)] = &[
         (ok, &[], Ok((true, &[]))),
         (ok, &[FIVE], Ok((true, &[FIVE]))),
         (ok, &[FIVE, FIVE], Ok((true, &[FIVE]))),
@@ -129,7 +129,7 @@ fn an_answer_is_framed_by_one_field() {
 }
 
 #[test]
-fn trailers_are_what_may_be_a_header() {
+fn only_fields_that_may_be_headers_are_trailers() {
     let mut given = HeaderMap::new();
     for name in
         ["x-sum", "x-hop", "x-forwarded-for", "x_sum", "content-length", "te", "if-match", "grpc-status"]

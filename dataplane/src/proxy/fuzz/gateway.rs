@@ -149,7 +149,7 @@ impl Gateway {
             authority: authority.as_bytes().to_vec(),
             ..ForwardedRequest::default()
         });
-        let upgrade = headers::asks_for_websocket(&request);
+        let upgrade = headers::is_websocket_upgrade(&request);
         if upgrade && !request.body().is_end_stream() {
             return Err(RequestError::UpgradeBody.into());
         }
