@@ -57,8 +57,8 @@ async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, rou
         return;
     }
     let (metrics, limit) = (&worker.metrics, worker.limits.tunnel_timeout);
-    let flow = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, sent: None };
-    let ended = tunnel(&mut client, &mut backend, limit, flow).await;
+    let observer = TunnelObserver { inward: &metrics.tunnel_in, outward: &metrics.tunnel_out, on_sent: None };
+    let ended = tunnel(&mut client, &mut backend, limit, observer).await;
     if let TunnelEnd::Failed(_) = ended {
         // A reset on one side is a reset on the other, never a clean end.
         let _ = (client.set_zero_linger(), backend.reset_at_end());

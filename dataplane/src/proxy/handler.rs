@@ -1,4 +1,4 @@
-//! The requests of a terminated connection: each goes to the controlplane or to a route, if the connection is for it.
+//! The request handler of terminated connections: it sends each request to the controlplane or to the route of its host.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -26,13 +26,13 @@ use crate::snapshot::{ServedCert, Snapshot};
 
 /// A client's connection whose TLS ends here.
 pub(crate) struct TerminatedConnection {
-    /// The state that any connection has.
+    /// The state that terminated connections share with those of port 80.
     pub context: ConnectionContext,
-    /// The client's address, as X-Forwarded-For says it.
+    /// The client's address, as a value of X-Forwarded-For.
     pub client_value: HeaderValue,
-    /// The name asked for in the handshake.
+    /// The server name (SNI) of the handshake.
     pub sni: Box<str>,
-    /// The certificate served.
+    /// The certificate of the handshake.
     pub cert: Arc<ServedCert>,
     /// The gateway's name in CDN-Loop.
     pub cdn_id: HeaderValue,
@@ -47,7 +47,7 @@ pub(crate) enum Upstream {
     Route(Arc<FeedRoute>),
 }
 
-/// Serves a connection whose handshake is done, to its end.
+/// Serves a connection after its TLS handshake, to its end.
 pub(crate) async fn serve_terminated<I>(connection: Rc<TerminatedConnection>, io: I, is_h2: bool)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// Answers a request that `exchange` stands for. On a connection that is to end, its HTTP/1 answer says so.
+/// Handles a request and creates its response. On a connection that is closing, an HTTP/1 response has `Connection: close`.
 async fn handle(
     connection: Rc<TerminatedConnection>,
     request: Request<RequestStream>,
@@ -73,7 +73,7 @@ async fn handle(
     let is_h1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let context = &connection.context;
-    let line = context.worker.access_log.then(|| AccessRecord::of(&request));
+    let record = context.worker.access_log.then(|| AccessRecord::of(&request));
     let answered = if span::is_on() {
         let id = context.progress.request_count();
         Box::pin(within_span(id, respond(&connection, request, &exchange))).await
@@ -83,15 +83,15 @@ async fn handle(
     exchange.mark_answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     if is_head && !is_h1 {
-        // Over HTTP/1.1 hyper keeps what is not to be sent; over HTTP/2 it sends what there is.
+        // hyper drops the body of a response to HEAD over HTTP/1.1, but not over HTTP/2.
         *response.body_mut() = ResponseBody::fixed("");
     }
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         mark_last(&mut response, context.membership.watch().phase());
     }
     context.worker.metrics.answered(response.status());
-    if let Some(line) = line {
-        line.write(context, response.status());
+    if let Some(record) = record {
+        record.write(context, response.status());
     }
     Ok(response)
 }
@@ -119,39 +119,43 @@ async fn respond(
     proxy_request(context, ProxyTarget { route: &route, forwarded }, request, exchange).await
 }
 
-/// Returns the upstream of a request for `host` on a connection that was opened for `sni` with `cert`. Pure.
+/// Returns the upstream of a request for `host` on a connection with this server name and certificate.
+///
+/// # Errors
+///
+/// Fails if the connection is not authoritative for the host (RFC 9110 §7.4), or if the host has no route.
 pub(crate) fn upstream(
     snapshot: &Snapshot,
     sni: &str,
     cert: &ServedCert,
     host: &str,
 ) -> Result<Upstream, ProxyError> {
-    let covered = host == sni || cert.covers(host);
+    let is_covered = host == sni || cert.covers(host);
     if snapshot.is_base(host) {
-        return if covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
+        return if is_covered { Ok(Upstream::Controlplane) } else { Err(ProxyError::Misdirected) };
     }
     match snapshot.routes.lookup(host) {
         Some(route) if route.destination.mode == Mode::Passthrough => Err(ProxyError::Misdirected),
-        Some(route) if covered => Ok(Upstream::Route(Arc::clone(route))),
+        Some(route) if is_covered => Ok(Upstream::Route(Arc::clone(route))),
         Some(_) => Err(ProxyError::Misdirected),
-        None if covered => Err(ProxyError::UnknownHost),
+        None if is_covered => Err(ProxyError::UnknownHost),
         None => Err(ProxyError::Misdirected),
     }
 }
 
-/// The part of a request that the access log tells of, taken before the request goes.
+/// The fields of a request in the access log, copied before the request is forwarded.
 struct AccessRecord {
     host: String,
     method: Method,
     path: String,
-    begun: Instant,
+    start: Instant,
 }
 
 impl AccessRecord {
     fn of(request: &Request<RequestStream>) -> Self {
         let host = headers::target(request, "").map(|target| target.host.into_owned());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { host: host.unwrap_or_default(), method, path, begun: Instant::now() }
+        Self { host: host.unwrap_or_default(), method, path, start: Instant::now() }
     }
 
     fn write(&self, connection: &ConnectionContext, status: StatusCode) {
@@ -161,7 +165,7 @@ impl AccessRecord {
             method: &self.method,
             path: &self.path,
             status,
-            took: self.begun.elapsed(),
+            took: self.start.elapsed(),
         });
     }
 }
@@ -175,7 +179,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// An idle connection holds both.
+    /// An idle connection keeps both futures in memory.
     #[test]
     fn the_futures_of_connections_and_requests_are_small() {
         let serving = size(serve_terminated::<Box<ClientTls>>);

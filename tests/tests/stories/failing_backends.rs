@@ -369,7 +369,7 @@ async fn a_log_line_says_which_connection_and_request_it_is_of(scene: &Scene) ->
         connection.get(HOST, "/").await?.expect(502)?;
     }
     let log = world.gateway.process().logged()?;
-    let failed: Vec<&str> = log.lines().filter(|line| line.contains("a backend failed")).collect();
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("backend request failed")).collect();
     ensure!(failed.len() == 4, "{log}");
     for (line, request) in failed.iter().zip([1, 2, 1, 2]) {
         let of_connection = line.contains("connection{id=")
