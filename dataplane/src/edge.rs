@@ -1,4 +1,4 @@
-//! The edge: connections are accepted, read as far as their ClientHello, and split.
+//! The edge: accepts connections, reads their ClientHello and decides between TLS termination and passthrough.
 
 pub(crate) mod challenge;
 pub(crate) mod connection;

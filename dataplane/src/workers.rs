@@ -77,8 +77,8 @@ pub(crate) fn listen_all(
     config: &Config,
     inherited: &mut Inherited,
 ) -> Result<(Vec<WorkerSockets>, Ports), ListenError> {
-    let https = ListenerSpec { what: "https", key: "https_port", port: config.https_port };
-    let http = ListenerSpec { what: "http", key: "http_port", port: config.http_port };
+    let https = ListenerSpec { name: "https", key: "https_port", port: config.https_port };
+    let http = ListenerSpec { name: "http", key: "http_port", port: config.http_port };
     let https = listen(inherited, https, &config.listen, config.workers)?;
     let http = listen(inherited, http, &config.listen, config.workers)?;
     let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));

@@ -1,4 +1,4 @@
-//! HTTP-01 at :80 (RFC 8555 §8.3): ours is answered here, a passthrough host's own goes to its backend.
+//! HTTP-01 challenges at port 80 (RFC 8555 §8.3): the gateway answers its own, those of passthrough hosts go to backends.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -16,20 +16,21 @@ use crate::http::incoming::RequestStream;
 use crate::proxy::request::{ProxyTarget, proxy_request};
 use crate::snapshot::{ServedChallenge, Snapshot};
 
+/// The path prefix of HTTP-01 challenges.
 const PATH: &str = "/.well-known/acme-challenge/";
-/// The port at which a CA asks, and so at which a backend answers that gets its own certificates.
+/// The port at which a CA requests challenges, and at which a backend with certificates of its own answers them.
 const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
-/// The answer to a request under [`PATH`].
+/// The responder to a challenge request under [`PATH`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ChallengeResponder {
-    /// Our own, with this body.
+    /// The gateway itself, with this key authorization as the body.
     Gateway(Box<str>),
-    /// That of the backend of this route.
+    /// A backend of this route, whose port is 80.
     Backend(Box<FeedRoute>),
 }
 
-/// Returns the answer to a request for `host` and `path`, if it is a challenge that has one. Pure.
+/// Returns the responder to a request for `host` and `path`; `None` if it is not a known challenge.
 pub(crate) fn find_responder(
     snapshot: &Snapshot,
     host: &str,
@@ -54,7 +55,7 @@ pub(crate) fn find_responder(
     }
 }
 
-/// Returns the response with our own answer.
+/// Creates the gateway's own response to a challenge.
 pub(crate) fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::fixed(key_authorization.to_owned()));
     let binary = HeaderValue::from_static("application/octet-stream");
@@ -62,7 +63,7 @@ pub(crate) fn own_response(key_authorization: &str) -> Response<ResponseBody> {
     response
 }
 
-/// Asks the backend, as any other request is proxied; but nothing is upgraded at :80.
+/// Proxies a challenge request to a backend. Upgrades are not possible at port 80.
 pub(crate) async fn proxy(
     connection: &ConnectionContext,
     route: &FeedRoute,
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_answered_for_its_host_alone() {
+    fn a_token_is_answered_only_for_its_host() {
         let mut snapshot = Snapshot::default();
         let response = ChallengeResponse::Http { token: "tok".into(), key_authorization: "tok.key".into() };
         let challenge = Challenge { host: Host::parse("own.example").unwrap(), response };
@@ -106,7 +107,7 @@ mod tests {
         let Some(ChallengeResponder::Backend(route)) =
             ask("pass.example", Method::GET, "/.well-known/acme-challenge/x")
         else {
-            panic!("a passthrough host's own challenge goes to its backend");
+            panic!("a challenge of a passthrough host goes to its backend");
         };
         assert_eq!(route.destination.backends.as_slice(), [("[400::1]:80").parse().unwrap()]);
     }

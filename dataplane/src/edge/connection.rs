@@ -1,4 +1,4 @@
-//! One connection at :443: its ClientHello, the split, and then either way.
+//! A connection at port 443: reads its ClientHello, splits, and serves or tunnels it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use crate::proxy::handler::{TerminatedConnection, serve_terminated};
 use crate::snapshot::ServedCert;
 use crate::tls::{self, ClientTls, ReadAhead, UNRECOGNIZED_NAME};
 
-/// A connection as it was accepted.
+/// A connection that was accepted and not yet read from.
 struct AcceptedConnection {
     worker: Rc<WorkerContext>,
     open: OpenConnection,
@@ -30,24 +30,24 @@ struct AcceptedConnection {
     peer: SocketAddr,
 }
 
-/// The way on for a connection, once its ClientHello was read.
+/// The action on a connection after its ClientHello.
 enum ConnectionAction {
-    /// The gateway ends its TLS.
+    /// The gateway terminates its TLS.
     Terminate(TlsTermination),
-    /// The bytes go untouched to a backend.
+    /// The bytes are forwarded unchanged to a backend.
     PassThrough(Passthrough),
-    /// The handshake is the answer to a CA: it reads the certificate and leaves.
+    /// The handshake answers a TLS-ALPN-01 challenge: the CA reads the certificate and closes.
     Challenge { handshake: Handshake, membership: Membership, open: OpenConnection },
-    /// The client is refused.
+    /// The client is refused with an alert.
     Refuse(AcceptedConnection, HelloError),
-    /// The connection is closed without a word, as the process stops.
+    /// The connection is closed without an alert, as the process stops.
     Close,
 }
 
-/// A handshake under way.
+/// A TLS handshake under way; it resolves to `None` if it fails.
 type Handshake = Pin<Box<dyn Future<Output = Option<Box<ClientTls>>>>>;
 
-/// A connection whose TLS ends here, once its handshake is done.
+/// A connection whose TLS is terminated, with its pending handshake.
 struct TlsTermination {
     handshake: Handshake,
     sni: Option<Box<str>>,
@@ -59,7 +59,7 @@ struct TlsTermination {
     client: IpAddr,
 }
 
-/// Takes a connection to its end.
+/// Serves a connection to its end.
 pub(crate) async fn serve(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
@@ -68,7 +68,7 @@ pub(crate) async fn serve(
 ) {
     let span = debug_span!("connection", id = connection_id(), client = %peer, port = "https", sni = Empty, route = Empty);
     let accepted = AcceptedConnection { worker, open, stream, peer };
-    // A span that is off costs this branch.
+    // A disabled span costs one branch.
     if span.is_disabled() {
         serve_accepted(accepted, &span).await;
     } else {
@@ -76,11 +76,11 @@ pub(crate) async fn serve(
     }
 }
 
-/// This future lives as long as the connection: what is large is boxed for as long as it is needed.
+/// Serves a connection within its span. This future lives as long as the connection, so large parts of it are boxed.
 async fn serve_accepted(accepted: AcceptedConnection, span: &Span) {
     let worker = Rc::clone(&accepted.worker);
-    let next = Box::pin(classify(accepted, span)).await;
-    match next {
+    let action = Box::pin(classify(accepted, span)).await;
+    match action {
         ConnectionAction::Terminate(termination) => terminate(worker, termination).await,
         ConnectionAction::PassThrough(passthrough) => Box::pin(pass_through(&worker, passthrough)).await,
         ConnectionAction::Challenge { handshake, membership: _membership, open: _open } => {
@@ -99,7 +99,7 @@ async fn serve_accepted(accepted: AcceptedConnection, span: &Span) {
     }
 }
 
-/// Reads the ClientHello and decides.
+/// Reads the ClientHello and decides what to do.
 async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAction {
     let worker = Rc::clone(&accepted.worker);
     let arrived = worker.connections.enter(None);
@@ -116,9 +116,9 @@ async fn classify(mut accepted: AcceptedConnection, span: &Span) -> ConnectionAc
     let snapshot = worker.snapshot.load();
     let action = split(&snapshot, hello.sni.as_deref(), hello.acme, worker.clock.unix());
     let limit = worker.limits.handshake_timeout;
-    let begun =
+    let tls =
         hello.accepted.map(|accepted| (accepted, ReadAhead::tail(&hello.raw, hello.unfed, hello.early_data)));
-    match (action, begun) {
+    match (action, tls) {
         (SplitAction::Passthrough(route), _) => {
             span.record("route", display(route.id));
             let membership = worker.connections.enter(Some(route.id));
@@ -177,7 +177,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// There are as many of them as connections, idle ones too.
+    /// Each connection has one of these futures, idle ones too.
     #[test]
     fn the_future_of_a_connection_is_small() {
         assert!(size(serve) <= 1024, "{} bytes", size(serve));

@@ -1,11 +1,11 @@
-//! The limit for connections on a worker, as many as `limits.connections` says, also after a reload.
+//! The limit on open connections of a worker, `limits.connections`, which a reload may change.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use webgateway_process::LocalTasks;
 
-/// The limit for connections on a worker.
+/// The limit on open connections of a worker.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     semaphore: Arc<Semaphore>,
@@ -13,29 +13,28 @@ pub(crate) struct ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// Has limit for so many connections.
+    /// Creates a limit of `connections`.
     #[must_use]
     pub(crate) fn new(connections: usize) -> Self {
         Self { semaphore: Arc::new(Semaphore::new(connections)), connections }
     }
 
-    /// Returns the semaphore whose permits the connections hold.
+    /// Returns the semaphore; each open connection holds one of its permits.
     #[must_use]
     pub(crate) fn semaphore(&self) -> Arc<Semaphore> {
         Arc::clone(&self.semaphore)
     }
 
-    /// Has limit for so many connections from now on. Where there are more of them, none ends for that: new ones wait
-    /// until there are fewer.
+    /// Changes the limit. If more connections are open, they stay open, and new ones wait until enough have ended.
     pub(crate) fn resize(&mut self, connections: usize, tasks: &LocalTasks) {
-        let before = std::mem::replace(&mut self.connections, connections);
-        self.semaphore.add_permits(connections.saturating_sub(before));
-        let fewer = before.saturating_sub(connections);
+        let previous = std::mem::replace(&mut self.connections, connections);
+        self.semaphore.add_permits(connections.saturating_sub(previous));
+        let fewer = previous.saturating_sub(connections);
         let held = fewer - self.semaphore.forget_permits(fewer);
         if let Some(held) = u32::try_from(held).ok().filter(|held| *held > 0) {
-            let limit = self.semaphore();
+            let semaphore = self.semaphore();
             tasks.spawn("connection limit", async move {
-                if let Ok(permits) = limit.acquire_many(held).await {
+                if let Ok(permits) = semaphore.acquire_many(held).await {
                     permits.forget();
                 }
             });
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_over_a_lowered_limit_stay_and_none_comes_before_enough_have_ended() {
+    fn connections_over_a_lowered_limit_stay_and_new_ones_wait() {
         tokio::runtime::LocalRuntime::new().unwrap().block_on(async {
             let (tasks, mut limit) = (LocalTasks::default(), ConnectionLimit::new(4));
             let semaphore = limit.semaphore();
@@ -69,7 +68,7 @@ mod tests {
             limit.resize(5, &tasks);
             open.extend(std::iter::from_fn(take));
             assert_eq!(open.len(), 5);
-            // Raised again before enough have ended: what is due is paid from the new limit.
+            // The limit is raised before enough have ended: the missing permits are taken from the new ones.
             limit.resize(1, &tasks);
             tokio::task::yield_now().await;
             limit.resize(6, &tasks);

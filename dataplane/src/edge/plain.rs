@@ -1,4 +1,4 @@
-//! One connection at :80: every known host is sent to https, challenges are answered, nothing else is served.
+//! A connection at port 80: redirects known hosts to https, answers ACME challenges, and refuses everything else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::proxy::serve::{mark_last, serve_http1};
 use crate::proxy::span::{self, within_span};
 use crate::snapshot::Snapshot;
 
-/// Serves a connection until it is done.
+/// Serves a connection to its end.
 pub(crate) async fn serve(
     worker: Rc<WorkerContext>,
     open: OpenConnection,
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     let serving = Rc::clone(&context);
     let service =
         service_fn(move |request| handle(Rc::clone(&serving), request, serving.progress.begin_exchange()));
-    // A span that is off costs this branch.
+    // A disabled span costs one branch.
     if span.is_disabled() {
         serve_http1(&context, stream, service).await;
     } else {
@@ -75,8 +75,8 @@ async fn respond(
     let worker = &connection.worker;
     let target = headers::validate(&request, "")?;
     let (method, path) = (request.method(), request.uri().path());
-    let answer = challenge::find_responder(&worker.snapshot.load(), &target.host, method, path);
-    match answer {
+    let responder = challenge::find_responder(&worker.snapshot.load(), &target.host, method, path);
+    match responder {
         Some(ChallengeResponder::Gateway(key_authorization)) => {
             Ok(challenge::own_response(&key_authorization))
         }
@@ -88,7 +88,11 @@ async fn respond(
     }
 }
 
-/// Redirects to https (308) for a known host: same host, path and query; never for an unknown one.
+/// Creates the redirect to https (308) with the same host, path and query.
+///
+/// # Errors
+///
+/// Fails for an unknown host, so that the gateway is not an open redirector.
 pub(crate) fn redirect(
     snapshot: &Snapshot,
     host: &str,

@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, its own sockets, pools and tasks.
+//! A worker: a thread with its own runtime, listening sockets, connection pool and tasks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,50 +27,50 @@ use crate::socket;
 
 /// The interval at which idle backend connections are closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// The interval at which a worker that waits looks again.
+/// The interval at which a waiting worker polls a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The longest wait for the first sync: who has waited for so long is answered, even if it is that nothing is known.
+/// The maximum wait for the first sync. After it clients are accepted, although their hosts may be unknown.
 const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerSockets {
-    /// The sockets of the split.
+    /// The sockets for TLS.
     pub https: Vec<std::net::TcpListener>,
-    /// The sockets of the redirect.
+    /// The sockets for plain HTTP: challenges and redirects.
     pub http: Vec<std::net::TcpListener>,
-    /// Is true if clients that come before the first sync wait in the sockets, rather than be refused.
+    /// Is true if clients that connect before the first sync wait in the sockets instead of being refused.
     pub wait_for_first_sync: bool,
 }
 
-/// Makes the state of a worker, on its own thread.
+/// Creates the context of a worker, on the worker's thread.
 pub(crate) type MakeContext = Box<dyn FnOnce(LocalTasks) -> WorkerContext + Send>;
 
 /// The parts of a worker, for its thread.
 pub(crate) struct Worker {
     /// Its listening sockets.
     pub sockets: WorkerSockets,
-    /// Routes that are gone.
+    /// The routes that were deleted or suspended.
     pub closed: UnboundedReceiver<RouteClosed>,
-    /// Is true while clients are asked to go.
+    /// Is true while clients are asked to close their connections.
     pub leave: watch::Receiver<bool>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
-    /// The sign that it moves.
+    /// The liveness signal to the watchdog.
     pub pulse: Pulse,
     /// The signal to stop.
     pub stop: Stop,
     /// The metrics of accepts and tasks.
     pub metrics: ProcessMetrics,
-    /// Makes what its connections share, on its own thread.
+    /// Creates the context that its connections share.
     pub context: MakeContext,
 }
 
-/// A worker ended before it was told to.
+/// The reason why a worker ended unexpectedly.
 #[derive(Debug, Error)]
 pub(crate) enum WorkerError {
-    /// The runtime cannot be made, or a listening socket cannot be used on it.
+    /// The runtime cannot be created, or a listening socket cannot be registered with it.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// An accept loop panicked.
@@ -95,10 +95,10 @@ pub(crate) fn run(worker: Worker) -> Result<(), WorkerError> {
         let mut control = ControlLoop { context: &context, limit, closed, leave, live, stop, pulse };
         let ended = control.run(&mut accepting).await;
         if ended.is_err() {
-            // The process cannot go on without this worker, and says so when it has drained.
+            // The process cannot run without this worker: it stops, and reports the error after the drain.
             stop.begin();
         }
-        // The listening sockets close with their tasks: nothing new comes in.
+        // The listening sockets close with their tasks, so no new connections are accepted.
         accepting.shutdown().await;
         control.drain().await;
         ended
@@ -169,7 +169,7 @@ impl Acceptors {
         let errors = self.metrics.accept_errors(name);
         let acceptor = Acceptor { name, listener, admission: self.limit, errors };
         let accepting = acceptor.run(|stream, peer, permit| {
-            // Only a connection that is gone already refuses it.
+            // An error means that the connection is closed already, which the first read reports.
             let _ = socket::prepare(&stream);
             serve(stream, peer, permit);
         });
@@ -199,7 +199,7 @@ struct ControlLoop<'a> {
 }
 
 impl ControlLoop<'_> {
-    /// Ends the connections of routes that are gone, takes what a reload changes, and sweeps, until the stop begins.
+    /// Closes connections of closed routes, applies reloads and sweeps the pool, until the process stops.
     async fn run(&mut self, accepting: &mut JoinSet<()>) -> Result<(), WorkerError> {
         let (mut sweep, mut tick) = (interval(SWEEP_INTERVAL), interval(TICK));
         loop {
@@ -227,7 +227,7 @@ impl ControlLoop<'_> {
         }
     }
 
-    /// Waits for what is under way; what does not finish within the drain is cut.
+    /// Waits for open connections; those that do not end within the drain time are cut.
     async fn drain(&self) {
         let Self { context, stop, pulse, .. } = self;
         let context = context.get();
@@ -244,7 +244,7 @@ impl ControlLoop<'_> {
             () = stop.was_cut() => {}
         }
         context.connections.end_all(Phase::Cut);
-        // One turn for the cut to be seen.
+        // The tasks of the connections need a moment to see the cut.
         sleep(POLL_INTERVAL).await;
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn rerecord(hello: &[u8], size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn every_prefix_waits_for_more_and_the_whole_is_understood() {
+fn a_prefix_is_incomplete_and_the_whole_is_read() {
     for (name, bytes) in real_hellos() {
         let mut reader = HelloReader::default();
         for (i, byte) in bytes.iter().enumerate() {
@@ -57,7 +57,7 @@ fn every_prefix_waits_for_more_and_the_whole_is_understood() {
 }
 
 #[test]
-fn every_split_in_two_is_the_same() {
+fn a_hello_in_two_pieces_is_the_same() {
     for (name, bytes) in real_hellos() {
         for at in 1..bytes.len() {
             let mut reader = HelloReader::default();
@@ -69,7 +69,7 @@ fn every_split_in_two_is_the_same() {
 }
 
 #[test]
-fn a_hello_over_many_records_is_one_hello() {
+fn a_hello_may_span_many_records() {
     for (name, bytes) in real_hellos() {
         for size in [1, 2, 3, 7, 100, 1000] {
             let cut = rerecord(&bytes, size);
@@ -116,7 +116,7 @@ fn early_data_behind_a_hello_is_kept_for_replay() {
 }
 
 #[test]
-fn what_is_no_tls_is_refused_at_once_and_without_an_alert() {
+fn other_protocols_are_refused_at_once_without_an_alert() {
     for garbage in
         [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[0; 64], &[0xff; 64]]
     {
@@ -126,14 +126,14 @@ fn what_is_no_tls_is_refused_at_once_and_without_an_alert() {
 }
 
 #[test]
-fn a_broken_hello_gets_an_alert() {
+fn an_invalid_hello_gets_an_alert() {
     let refused = HelloReader::default().feed(&[22, 3, 1, 0, 4, 2, 0, 0, 0]).err().unwrap();
     assert_eq!(refused.reason, Refusal::NotTls);
     assert_eq!(refused.alert.first(), Some(&21), "a record of type alert");
 }
 
 #[test]
-fn an_endless_hello_is_cut() {
+fn a_hello_over_the_size_limit_is_refused() {
     let mut reader = HelloReader::default();
     let mut fed = 0;
     // The handshake message claims to be 16 MiB long.
@@ -152,14 +152,14 @@ fn an_endless_hello_is_cut() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_early_is_told_apart() {
+async fn a_stream_that_ends_early_has_its_own_reason() {
     let mut half = &real_hellos()[0].1[..100];
     assert_eq!(read(&mut half).await.err().unwrap().reason, Refusal::Closed);
 }
 
 proptest! {
     #[test]
-    fn nothing_panics_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300), handshake: bool) {
+    fn no_input_panics_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300), handshake: bool) {
         let mut bytes = bytes;
         if handshake && bytes.len() > 6 {
             bytes[..3].copy_from_slice(&[22, 3, 1]);
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn chance_splits_are_the_same(cuts in proptest::collection::vec(1usize..400, 1..20)) {
+    fn random_fragmentation_does_not_matter(cuts in proptest::collection::vec(1usize..400, 1..20)) {
         let (_, bytes) = real_hellos().into_iter().find(|(name, _)| name == "chromium-pq-ech-grease").unwrap();
         let (mut reader, mut rest, mut found) = (HelloReader::default(), &bytes[..], None);
         for cut in cuts.iter().cycle() {
