@@ -1,4 +1,4 @@
-//! The state that the connections of one worker share, and that the requests of one connection share.
+//! Shared state: that of the connections of one worker, and that of the requests of one connection.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -23,31 +23,31 @@ use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
-/// The state that all connections of one worker share. All of it is of one thread, but the snapshot and the counters.
+/// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and metrics.
 pub(crate) struct WorkerContext {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
-    /// The time, as far as requests need it.
+    /// The clock of requests, which is read from memory.
     pub clock: Rc<Coarse>,
-    /// The count of what is held for clients.
+    /// The backlog of responses.
     pub backlog: Rc<WorkerBacklog>,
     /// The connector to the backends.
     pub connector: Connector,
     /// Idle backend connections.
     pub pool: Rc<Pool<RequestBody>>,
-    /// The connections that are passed through.
+    /// The detector of passthrough loops.
     pub loop_detector: Rc<LoopDetector>,
-    /// The clients' connections.
+    /// The open connections of clients.
     pub connections: Rc<Connections>,
     /// The client of the controlplane, for API requests.
     pub controlplane: ControlplaneClient,
-    /// The warnings about backends' answers, shared by all workers.
+    /// The log of refused responses, shared by all workers.
     pub refused_responses: RefusedResponseLog,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
-    /// The bounds on size and time.
+    /// The limits on sizes and times.
     pub limits: Limits,
     /// RoundRobin the access log on.
     pub access_log: bool,
@@ -55,8 +55,8 @@ pub(crate) struct WorkerContext {
     pub https_port: u16,
 }
 
-/// The state of a worker as it is now. A reload puts another in its place, for the connections that come after it: those
-/// that are there keep theirs, and nothing is looked up while requests are served.
+/// The current context of a worker. A reload replaces it for new connections; open ones keep theirs, so that requests need no
+/// lookup.
 pub(crate) struct CurrentContext(RefCell<Rc<WorkerContext>>);
 
 /// The state that all requests of one connection share.
@@ -67,16 +67,16 @@ pub(crate) struct ConnectionContext {
     pub client: IpAddr,
     /// The progress of its requests.
     pub progress: Rc<Progress>,
-    /// Its entry among the connections of its route, or of none.
+    /// The membership of the connection in its route, or in none.
     pub membership: Rc<Membership>,
-    /// Its place within the limit of connections, which a tunnel that it becomes keeps.
+    /// The permit of the connection, which a tunnel after an upgrade shares.
     pub open: Rc<OpenConnection>,
 }
 
 impl WorkerContext {
-    /// Returns the same state as a reload changes it. Connections, pooled or not, are shared.
+    /// Returns the context with other settings. Open and pooled connections are shared with the old one.
     #[must_use]
-    fn with(&self, Live { access_log, limits }: Live) -> Self {
+    fn with_settings(&self, Live { access_log, limits }: Live) -> Self {
         self.pool.set_idle_timeout(limits.backend_idle);
         Self {
             snapshot: Arc::clone(&self.snapshot),
@@ -98,21 +98,21 @@ impl WorkerContext {
 }
 
 impl CurrentContext {
-    /// Begins with `context`.
+    /// Creates the cell with its first context.
     #[must_use]
     pub(crate) fn new(context: WorkerContext) -> Self {
         Self(RefCell::new(Rc::new(context)))
     }
 
-    /// Returns the state that connections which begin now share.
+    /// Returns the context for new connections.
     #[must_use]
     pub(crate) fn get(&self) -> Rc<WorkerContext> {
         Rc::clone(&self.0.borrow())
     }
 
-    /// Takes what a reload changes.
+    /// Replaces the context by one with the reloaded settings.
     pub(crate) fn reload(&self, live: Live) {
-        let next = self.get().with(live);
+        let next = self.get().with_settings(live);
         self.0.replace(Rc::new(next));
     }
 }
@@ -124,7 +124,7 @@ pub(crate) fn cdn_id(snapshot: &Snapshot) -> HeaderValue {
     base.and_then(|base| HeaderValue::from_str(base).ok()).unwrap_or(HeaderValue::from_static("webgateway"))
 }
 
-/// Returns a client's address as X-Forwarded-For says it.
+/// Returns a client's address as a value of X-Forwarded-For.
 #[must_use]
 pub(crate) fn client_value(client: IpAddr) -> HeaderValue {
     // An address is always a valid field value.

@@ -1,4 +1,4 @@
-//! The workers: their listeners, what they share and what each has to itself, and the threads that they run on.
+//! The start of the workers: their listeners, their shared and own parts, and their threads.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,7 @@ use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::snapshot::Snapshot;
 
-/// A thread cannot be started.
+/// The error that a thread cannot be started.
 #[derive(Debug, Error)]
 #[error("cannot start the thread `{name}`: {source}")]
 pub struct ThreadError {
@@ -38,11 +38,11 @@ pub struct ThreadError {
 /// The listeners of the public side.
 #[derive(Debug, Clone)]
 pub(crate) struct Ports {
-    /// The addresses of all of them.
+    /// The addresses of all listeners.
     pub listeners: Vec<SocketAddr>,
-    /// The port of the split.
+    /// The port for TLS.
     pub https: u16,
-    /// The port of the redirect.
+    /// The port for plain HTTP.
     pub http: u16,
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct SharedParts {
     pub controlplane: ControlplaneClient,
     /// The listeners of the public side.
     pub ports: Ports,
-    /// Is true while clients are asked to go.
+    /// Is true while clients are asked to close their connections.
     pub draining: watch::Receiver<bool>,
     /// The view of the backends.
     pub view: BackendView,
-    /// Takes what the traffic observes of backends.
+    /// The queue of the traffic's observations of backends.
     pub observations: mpsc::Sender<Observation>,
     /// The part of the configuration that a reload changes.
     pub live: watch::Receiver<Live>,
 }
 
-/// The parts that one worker has to itself.
+/// The parts that belong to one worker.
 pub(crate) struct WorkerParts {
     sockets: WorkerSockets,
     closed: UnboundedReceiver<RouteClosed>,
@@ -81,15 +81,18 @@ pub(crate) fn listen_all(
     let http = ListenerSpec { name: "http", key: "http_port", port: config.http_port };
     let https = listen(inherited, https, &config.listen, config.workers)?;
     let http = listen(inherited, http, &config.listen, config.workers)?;
-    let at = |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
-    let listeners = at(https.addresses, https.port).chain(at(http.addresses, http.port)).collect();
+    let socket_addresses =
+        |addresses: Vec<IpAddr>, port| addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
+    let listeners = socket_addresses(https.addresses, https.port)
+        .chain(socket_addresses(http.addresses, http.port))
+        .collect();
     let ports = Ports { listeners, https: https.port, http: http.port };
     let wait_for_first_sync = https.socket_activation || http.socket_activation;
     let by_worker = https.by_worker.into_iter().zip(http.by_worker);
     Ok((by_worker.map(|(https, http)| WorkerSockets { https, http, wait_for_first_sync }).collect(), ports))
 }
 
-/// Makes what each worker has to itself, and what tells it of closed routes.
+/// Creates the parts of each worker, and the senders that inform the workers of closed routes.
 pub(crate) fn worker_parts(
     sockets: Vec<WorkerSockets>,
     metrics: &Metrics,
@@ -102,7 +105,7 @@ pub(crate) fn worker_parts(
     parts.unzip()
 }
 
-/// Starts each worker on a thread of its own.
+/// Starts each worker on its own thread.
 pub(crate) fn start_workers(
     shared: &SharedParts,
     workers: Vec<WorkerParts>,
@@ -114,7 +117,7 @@ pub(crate) fn start_workers(
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context(shared, refused_responses.clone(), metrics);
+        let context = context_maker(shared, refused_responses.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -122,8 +125,8 @@ pub(crate) fn start_workers(
     Ok(())
 }
 
-/// Returns what makes the state of a worker, on its own thread.
-fn context(
+/// Returns the constructor of a worker's context, which runs on the worker's thread.
+fn context_maker(
     shared: &SharedParts,
     refused_responses: RefusedResponseLog,
     metrics: WorkerMetrics,
