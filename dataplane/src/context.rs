@@ -23,7 +23,8 @@ use crate::http::refused_responses::RefusedResponseLog;
 use crate::metrics::WorkerMetrics;
 use crate::snapshot::Snapshot;
 
-/// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and metrics.
+/// The state that all connections of one worker share. All of it belongs to one thread, except the snapshot and
+/// metrics.
 pub(crate) struct WorkerContext {
     /// The snapshot in use.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -49,14 +50,14 @@ pub(crate) struct WorkerContext {
     pub metrics: WorkerMetrics,
     /// The limits on sizes and times.
     pub limits: Limits,
-    /// RoundRobin the access log on.
+    /// Enables the access log.
     pub access_log: bool,
     /// The port that clients are redirected to.
     pub https_port: u16,
 }
 
-/// The current context of a worker. A reload replaces it for new connections; open ones keep theirs, so that requests need no
-/// lookup.
+/// The current context of a worker. A reload replaces it for new connections; open ones keep theirs, so that requests
+/// need no lookup.
 pub(crate) struct CurrentContext(RefCell<Rc<WorkerContext>>);
 
 /// The state that all requests of one connection share.

@@ -10,8 +10,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The maximum number of unsent bytes in the kernel's buffer of a client's connection (`TCP_NOTSENT_LOWAT`). Thus progress of
-/// writes shows progress of the client, and a stalled client occupies little memory.
+/// The maximum number of unsent bytes in the kernel's buffer of a client's connection (`TCP_NOTSENT_LOWAT`). Thus
+/// progress of writes shows progress of the client, and a stalled client occupies little memory.
 const UNSENT: u32 = 128 * 1024;
 /// The idle time before the first TCP keepalive probe, and the time between two probes.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
@@ -29,7 +29,8 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     )
 }
 
-/// A TCP stream for HTTP and TLS. It writes a single buffer with `send`, which costs less than a `writev` of one buffer.
+/// A TCP stream for HTTP and TLS. It writes a single buffer with `send`, which costs less than a `writev` of one
+/// buffer.
 #[derive(Debug)]
 pub(crate) struct Socket(pub TcpStream);
 

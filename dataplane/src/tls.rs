@@ -29,8 +29,8 @@ pub(crate) const INTERNAL_ERROR: [u8; 7] = alert(80);
 
 /// The maximum size of a connection's encrypted output that the kernel has not accepted, in bytes.
 const UNSENT: usize = 64 * 1024;
-/// The limit on early data that the TLS library tries to decrypt in vain, in bytes. It counts buffered bytes again at each
-/// read, hence the factor.
+/// The limit on early data that the TLS library tries to decrypt in vain, in bytes. It counts buffered bytes again at
+/// each read, hence the factor.
 #[expect(clippy::cast_possible_truncation, reason = "it is 1.5 MB")]
 const TRIED_EARLY_DATA: u32 = 16 * MAX_SKIPPED as u32;
 
@@ -50,8 +50,8 @@ impl<'a> ReadAhead<'a> {
 
 /// Finishes a handshake within `limit`; resolves to `None` if it fails.
 ///
-/// Early data is skipped, up to 90 KiB with its record headers (RFC 8446 §4.2.10). A client may send it with a session ticket
-/// of another server of the same name.
+/// Early data is skipped, up to 90 KiB with its record headers (RFC 8446 §4.2.10). A client may send it with a session
+/// ticket of another server of the same name.
 pub(crate) fn finish(
     accepted: Accepted,
     read_ahead: ReadAhead<'_>,
@@ -61,8 +61,8 @@ pub(crate) fn finish(
 ) -> impl Future<Output = Option<Box<ClientTls>>> + use<> {
     if read_ahead.early_data {
         let skipping = Arc::make_mut(&mut config);
-        // A ticket would promise this limit to the client, so none is sent. Early data is never accepted, as tickets are
-        // stateless.
+        // A ticket would promise this limit to the client, so none is sent. Early data is never accepted, as tickets
+        // are stateless.
         (skipping.max_early_data_size, skipping.send_tls13_tickets) = (TRIED_EARLY_DATA, 0);
     }
     let socket = ClientSocket::new(Socket(stream), read_ahead.bytes, read_ahead.early_data);

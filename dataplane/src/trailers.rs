@@ -1,7 +1,7 @@
 //! Trailers over HTTP/1.1.
 //!
-//! hyper only sends trailers that the head announced, but not all senders announce them. So a body puts its trailers into a
-//! slot of the connection, and the connection's output writes them into the last chunk.
+//! hyper only sends trailers that the head announced, but not all senders announce them. So a body puts its trailers
+//! into a slot of the connection, and the connection's output writes them into the last chunk.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -45,7 +45,8 @@ pub(crate) struct TrailerIo<I> {
 }
 
 impl TrailerSlot {
-    /// Puts the trailers of a chunked message into the slot. The message must not end before [`Self::poll_due`] resolves.
+    /// Puts the trailers of a chunked message into the slot. The message must not end before [`Self::poll_due`]
+    /// resolves.
     pub(crate) fn put(&self, trailers: &HeaderMap) {
         let mut end = b"0\r\n".to_vec();
         for (name, value) in trailers {
@@ -58,8 +59,8 @@ impl TrailerSlot {
         self.0.state.store(WAITING, Relaxed);
     }
 
-    /// Resolves when the content before the trailers is written; then the message must end at once. No waker is registered:
-    /// the flush of the connection wakes its task.
+    /// Resolves when the content before the trailers is written; then the message must end at once. No waker is
+    /// registered: the flush of the connection wakes its task.
     pub(crate) fn poll_due(&self) -> Poll<()> {
         if self.0.state.load(Relaxed) == WAITING { Poll::Pending } else { Poll::Ready(()) }
     }
@@ -72,8 +73,8 @@ impl<I> TrailerIo<I> {
         Self { io, slot, end: None }
     }
 
-    /// Takes the trailers from the slot if they are due and `next` begins with a last chunk. If it does not, the message with
-    /// the trailers was cut, and they are dropped.
+    /// Takes the trailers from the slot if they are due and `next` begins with a last chunk. If it does not, the
+    /// message with the trailers was cut, and they are dropped.
     fn take_end(&mut self, next: &[u8]) {
         let Slot { state, end } = &*self.slot.0;
         if state.load(Relaxed) == DUE {
@@ -84,7 +85,8 @@ impl<I> TrailerIo<I> {
 }
 
 impl<I: AsyncWrite + Unpin> TrailerIo<I> {
-    /// Writes the last chunk with trailers in place of the one at the start of `next`; `None` if there are no trailers for it.
+    /// Writes the last chunk with trailers in place of the one at the start of `next`; `None` if there are no trailers
+    /// for it.
     fn poll_end(&mut self, cx: &mut Context<'_>, next: &[u8]) -> Poll<Option<io::Result<usize>>> {
         self.take_end(next);
         let Some((end, written)) = &mut self.end else { return Poll::Ready(None) };

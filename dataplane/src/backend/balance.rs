@@ -9,13 +9,13 @@ use webgateway_proto::model::{Backend, Balance, RouteId};
 #[derive(Debug, Default)]
 pub(crate) struct RoundRobin(RefCell<HashMap<RouteId, usize>>);
 
-/// The maximum number of routes with a position. Beyond it all positions are dropped, so that those of deleted routes do
-/// not accumulate.
+/// The maximum number of routes with a position. Beyond it all positions are dropped, so that those of deleted routes
+/// do not accumulate.
 const MAX_ROUTES: usize = 65_536;
 
 impl RoundRobin {
-    /// Returns the index to choose a backend by: the next position of the route, or a random number. It is 0 for a route
-    /// with fewer than two backends.
+    /// Returns the index to choose a backend by: the next position of the route, or a random number. It is 0 for a
+    /// route with fewer than two backends.
     pub(crate) fn next(&self, route: RouteId, balance: Balance, backends: usize) -> usize {
         match balance {
             _ if backends < 2 => 0,
@@ -33,8 +33,8 @@ impl RoundRobin {
     }
 }
 
-/// Returns the backends to try, at most two, in order: the healthy one at `index` (modulo their number), then another one.
-/// If all are unhealthy, all are treated as healthy: an attempt may succeed, a refusal cannot.
+/// Returns the backends to try, at most two, in order: the healthy one at `index` (modulo their number), then another
+/// one. If all are unhealthy, all are treated as healthy: an attempt may succeed, a refusal cannot.
 ///
 /// A pure function: the caller passes the index and the health.
 #[must_use]

@@ -1,4 +1,5 @@
-//! The schedule of health checks: the backends to check, when, and their health. Pure: time and randomness are arguments.
+//! The schedule of health checks: the backends to check, when, and their health. Pure: time and randomness are
+//! arguments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -138,7 +139,8 @@ impl CheckSchedule {
         Some(DueCheck { target, id, host })
     }
 
-    /// Records the outcome of a check and schedules the next one. `random`, from 0 to 1, varies its delay by up to 10 %.
+    /// Records the outcome of a check and schedules the next one. `random`, from 0 to 1, varies its delay by up to 10
+    /// %.
     pub(crate) fn record_outcome(
         &mut self,
         DueCheck { target, id, .. }: &DueCheck,

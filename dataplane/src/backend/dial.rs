@@ -42,8 +42,8 @@ pub(crate) enum DialError {
 /// The listeners of this gateway: those of this node, and those of the controlplane and the other nodes, which the feed
 /// announces.
 ///
-/// They cannot be backends: a connection would loop (TLS bytes of a passthrough cannot be marked as requests are by CDN-Loop),
-/// or a private listener would be public.
+/// They cannot be backends: a connection would loop (TLS bytes of a passthrough cannot be marked as requests are by
+/// CDN-Loop), or a private listener would be public.
 #[derive(Clone)]
 pub(crate) struct OwnListeners {
     own: Arc<ProcessListeners>,
@@ -71,8 +71,8 @@ impl OwnListeners {
         Self { own: Arc::new(ProcessListeners { stack, addresses }), snapshot }
     }
 
-    /// Returns this node's listeners with unspecified addresses replaced by the current ones of this machine. If the system
-    /// does not report its addresses, unspecified ones stay.
+    /// Returns this node's listeners with unspecified addresses replaced by the current ones of this machine. If the
+    /// system does not report its addresses, unspecified ones stay.
     #[must_use]
     pub(crate) fn reachable_listeners(&self) -> ProcessListeners {
         let ProcessListeners { stack, addresses } = &*self.own;
@@ -83,8 +83,8 @@ impl OwnListeners {
         ProcessListeners { stack: stack.clone(), addresses }
     }
 
-    /// Returns whether a connection from `local` to `peer` ends at a listener of this gateway. If both have the same address,
-    /// the peer is this machine.
+    /// Returns whether a connection from `local` to `peer` ends at a listener of this gateway. If both have the same
+    /// address, the peer is this machine.
     fn contains(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let (from, to) = (local.ip().to_canonical(), peer.ip().to_canonical());
         let is_local = from == to || to.is_loopback() || to.is_unspecified();

@@ -106,7 +106,8 @@ mod tests {
     }
 
     proptest! {
-        /// Compares with a direct reading of the definition: the last run of equal outcomes decides, if it is long enough.
+        /// Compares with a direct reading of the definition: the last run of equal outcomes decides, if it is long
+        /// enough.
         #[test]
         fn the_state_changes_after_rise_or_fall_consecutive_outcomes(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..=10, fall in 1u32..=10,

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// The maximum number of open passthrough connections with the same ClientHello on one worker. A ClientHello has 32 random
-/// bytes, so clients do not send the same one twice; tools that replay a recorded one may, and a looping connection does
-/// without end.
+/// The maximum number of open passthrough connections with the same ClientHello on one worker. A ClientHello has 32
+/// random bytes, so clients do not send the same one twice; tools that replay a recorded one may, and a looping
+/// connection does without end.
 const MAX_SAME_HELLO: u32 = 4;
-/// The number of bytes at the start of a ClientHello that identify it. They include its random bytes, whatever the size of
-/// the records.
+/// The number of bytes at the start of a ClientHello that identify it. They include its random bytes, whatever the size
+/// of the records.
 const FINGERPRINT_BYTES: usize = 256;
 
 /// A detector of passthrough loops on one worker, by the ClientHellos of the open connections.

@@ -83,8 +83,8 @@ where
         }
     }
 
-    /// Returns a connection whose last response was read to its end. `keep_alive` is the time that the backend announced to
-    /// keep it.
+    /// Returns a connection whose last response was read to its end. `keep_alive` is the time that the backend
+    /// announced to keep it.
     pub(crate) fn put(
         &self,
         backend: SocketAddr,
@@ -130,12 +130,12 @@ pub(crate) fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     params.min()
 }
 
-/// Returns the time to keep an idle connection: `max`, or less if the backend closes it earlier; `None` if it is not worth
-/// keeping.
+/// Returns the time to keep an idle connection: `max`, or less if the backend closes it earlier; `None` if it is not
+/// worth keeping.
 ///
-/// A request must reach the backend before the announced time is over there. The time counts from the end of the response
-/// at the backend, so one round trip is lost in total. The margin is two, as a round trip may take longer than the measured
-/// one, and a [`TICK`], by which the clock may be behind.
+/// A request must reach the backend before the announced time is over there. The time counts from the end of the
+/// response at the backend, so one round trip is lost in total. The margin is two, as a round trip may take longer than
+/// the measured one, and a [`TICK`], by which the clock may be behind.
 fn idle_timeout(max: Duration, keep_alive: Option<Duration>, round_trip: Duration) -> Option<Duration> {
     let Some(keep_alive) = keep_alive else { return Some(max) };
     keep_alive
@@ -144,8 +144,8 @@ fn idle_timeout(max: Duration, keep_alive: Option<Duration>, round_trip: Duratio
         .map(|timeout| timeout.min(max))
 }
 
-/// Begins HTTP/1.1 on a new connection. A task on this worker drives it until either side closes it. The limits of request
-/// heads apply to response heads too.
+/// Begins HTTP/1.1 on a new connection. A task on this worker drives it until either side closes it. The limits of
+/// request heads apply to response heads too.
 pub(crate) async fn handshake<B>(
     tasks: &LocalTasks,
     backend: SocketAddr,

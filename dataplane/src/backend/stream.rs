@@ -1,4 +1,5 @@
-//! A TCP connection to a backend. It fails within seconds if the host is gone, and tolerates a backend that reads slowly.
+//! A TCP connection to a backend. It fails within seconds if the host is gone, and tolerates a backend that reads
+//! slowly.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,11 +17,11 @@ use crate::socket::Socket;
 /// The number of bytes that any host acknowledges before its application reads.
 const ACKNOWLEDGED_UNREAD: usize = 16 * 1024;
 
-/// The maximum size of the read buffer of a connection, in bytes, unless response heads may be larger. A client that does
-/// not read holds up to two of them: one encrypted, one waiting for encryption.
+/// The maximum size of the read buffer of a connection, in bytes, unless response heads may be larger. A client that
+/// does not read holds up to two of them: one encrypted, one waiting for encryption.
 pub(crate) const READ_BUFFER: usize = 32 * 1024;
-/// The maximum size of a read, in bytes: the content of two full TLS records. It is less than the buffer, as hyper doubles
-/// a buffer that a read has filled.
+/// The maximum size of a read, in bytes: the content of two full TLS records. It is less than the buffer, as hyper
+/// doubles a buffer that a read has filled.
 const MAX_READ: usize = 2 * (16 * 1024 - 22);
 /// The maximum size of a read while the worker's backlog is over its limit, in bytes.
 const MAX_SMALL_READ: usize = 8 * 1024 - 1;
@@ -31,9 +32,9 @@ pub(crate) struct ReadLimit(AtomicUsize);
 
 /// A connection to a backend.
 ///
-/// Sent bytes must be acknowledged within a timeout (`TCP_USER_TIMEOUT`, RFC 5482). The kernel applies it to a closed receive
-/// window as well, and a backend may let an upload wait. So the timeout is removed once more bytes are unanswered than a host
-/// acknowledges on its own, and set again when the backend sends something.
+/// Sent bytes must be acknowledged within a timeout (`TCP_USER_TIMEOUT`, RFC 5482). The kernel applies it to a closed
+/// receive window as well, and a backend may let an upload wait. So the timeout is removed once more bytes are
+/// unanswered than a host acknowledges on its own, and set again when the backend sends something.
 #[derive(Debug)]
 pub(crate) struct BackendStream {
     socket: Socket,
@@ -63,8 +64,8 @@ impl ReadLimit {
 }
 
 impl BackendStream {
-    /// Wraps a new connection. `ack_timeout` is the time for the host to acknowledge sent bytes, `round_trip` the time that
-    /// connecting took.
+    /// Wraps a new connection. `ack_timeout` is the time for the host to acknowledge sent bytes, `round_trip` the time
+    /// that connecting took.
     pub(super) fn new(stream: TcpStream, ack_timeout: Duration, round_trip: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_user_timeout(Some(ack_timeout))?;
@@ -207,7 +208,8 @@ mod tests {
             stream.write_all(&vec![7; MANY]).await?;
             stream.shutdown().await
         });
-        // With the timeout set, the kernel would fail the connection at a probe of the closed window, the first after 200 ms.
+        // With the timeout set, the kernel would fail the connection at a probe of the closed window, the first after
+        // 200 ms.
         timeout(Duration::from_millis(1500), &mut sending).await.unwrap_err();
         let mut all = Vec::new();
         let (sent, read) = tokio::join!(sending, backend.read_to_end(&mut all));

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use webgateway_proto::model::{Backend, HealthCheck};
 
-/// The target of a health check: a backend and how it is checked. Routes with the same backend and check share one target.
+/// The target of a health check: a backend and how it is checked. Routes with the same backend and check share one
+/// target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CheckTarget {
     /// The backend.

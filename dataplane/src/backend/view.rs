@@ -29,7 +29,8 @@ pub(crate) struct BackendView {
 }
 
 impl BackendView {
-    /// Explains how this node serves `host` by `snapshot`, which has this `version`, as the answer to the question `id`.
+    /// Explains how this node serves `host` by `snapshot`, which has this `version`, as the answer to the question
+    /// `id`.
     pub(crate) async fn explain(
         self,
         snapshot: Arc<Snapshot>,

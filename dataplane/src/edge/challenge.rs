@@ -1,4 +1,5 @@
-//! HTTP-01 challenges at port 80 (RFC 8555 §8.3): the gateway answers its own, those of passthrough hosts go to backends.
+//! HTTP-01 challenges at port 80 (RFC 8555 §8.3): the gateway answers its own, those of passthrough hosts go to
+//! backends.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;

@@ -24,8 +24,8 @@ pub(crate) struct ClientHello {
     pub accepted: Result<Accepted, HelloError>,
     /// All bytes read, for the replay of a passthrough.
     pub raw: Vec<u8>,
-    /// The number of bytes at the end of `raw` that were not given to the TLS library. They begin with a record, most likely
-    /// of early data.
+    /// The number of bytes at the end of `raw` that were not given to the TLS library. They begin with a record, most
+    /// likely of early data.
     pub unfed: usize,
     /// Is true if it announces early data (RFC 8446 §4.2.10).
     pub early_data: bool,
@@ -88,8 +88,8 @@ impl HelloReader {
         Ok(None)
     }
 
-    /// Handles a ClientHello that the TLS library refuses, such as one of TLS 1.1: a passthrough backend may accept it, so its
-    /// server name is read. The library refuses only complete messages for what they contain.
+    /// Handles a ClientHello that the TLS library refuses, such as one of TLS 1.1: a passthrough backend may accept it,
+    /// so its server name is read. The library refuses only complete messages for what they contain.
     fn refused(&mut self, refusal: HelloError) -> Result<ClientHello, HelloError> {
         match HelloFields::read(&self.raw) {
             Some(HelloFields { sni: Some(sni), .. }) => Ok(self.hello(Err(refusal), Some(sni), false)),

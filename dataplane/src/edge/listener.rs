@@ -19,8 +19,8 @@ pub(crate) struct ListenerSpec {
 
 /// Binds a listener at all addresses for each of `workers` workers; returns the sockets by worker, and the port.
 ///
-/// The kernel spreads connections over sockets that share a port (`SO_REUSEPORT`), even with those of another process. So
-/// the port is first bound exclusively, which fails if it is in use.
+/// The kernel spreads connections over sockets that share a port (`SO_REUSEPORT`), even with those of another process.
+/// So the port is first bound exclusively, which fails if it is in use.
 pub(crate) fn bind(
     addresses: &[IpAddr],
     spec: ListenerSpec,

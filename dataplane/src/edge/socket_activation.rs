@@ -75,8 +75,8 @@ pub(crate) fn listen(
     })
 }
 
-/// Distributes the sockets of each address so that every socket has a worker and every worker a socket. With one socket per
-/// worker (`ReusePort=yes`) each worker gets one; a single socket is shared by all workers.
+/// Distributes the sockets of each address so that every socket has a worker and every worker a socket. With one socket
+/// per worker (`ReusePort=yes`) each worker gets one; a single socket is shared by all workers.
 fn distribute<'a>(
     addresses: impl Iterator<Item = &'a Vec<TcpListener>>,
     workers: usize,

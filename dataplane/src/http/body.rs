@@ -176,7 +176,8 @@ impl ResponseBody {
 }
 
 impl BackendBody {
-    /// Releases the connection if the body has ended. An empty body, or one of a known length, ends before a poll says so.
+    /// Releases the connection if the body has ended. An empty body, or one of a known length, ends before a poll says
+    /// so.
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream() {
             self.release();

@@ -34,7 +34,7 @@ pub(crate) struct Progress {
     request_count: Cell<u64>,
     waiting_for_backend: Cell<u32>,
     is_upgrading: Cell<bool>,
-    last: Cell<Instant>,
+    last_progress: Cell<Instant>,
     /// The time at which the burst of cancellations is available in full again.
     cancellations_until: Cell<Instant>,
     clock: Rc<Coarse>,
@@ -56,9 +56,9 @@ pub(crate) struct Progress {
 pub(crate) struct Exchange {
     connection: Rc<Progress>,
     waiting_for_backend: Cell<bool>,
-    mark_request_read: Cell<bool>,
-    answered: Cell<bool>,
-    last: Cell<Instant>,
+    is_request_read: Cell<bool>,
+    is_answered: Cell<bool>,
+    last_progress: Cell<Instant>,
     /// The membership in the route of the request, unless the connection is a member of that route.
     membership: OnceCell<Rc<Membership>>,
 }
@@ -71,16 +71,16 @@ impl Progress {
     /// Creates the progress of a connection without exchanges.
     #[must_use]
     pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_backlog: Rc<WorkerBacklog>) -> Rc<Self> {
-        let last = Cell::new(clock.now());
+        let last_progress = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (request_count, is_upgrading) = (Cell::new(0), Cell::new(false));
-        let (client, cancellations_until) = (Arc::default(), last.clone());
+        let (client, cancellations_until) = (Arc::default(), last_progress.clone());
         Rc::new(Self {
             in_flight,
             request_count,
             waiting_for_backend,
             is_upgrading,
-            last,
+            last_progress,
             cancellations_until,
             clock,
             tasks,
@@ -99,14 +99,14 @@ impl Progress {
         let now = self.clock.now();
         self.in_flight.set(self.in_flight.get() + 1);
         self.request_count.set(self.request_count.get() + 1);
-        self.last.set(now);
+        self.last_progress.set(now);
         self.client.set_in_flight(true);
         Rc::new(Exchange {
             connection: Rc::clone(self),
             waiting_for_backend: Cell::new(false),
-            mark_request_read: Cell::new(false),
-            answered: Cell::new(false),
-            last: Cell::new(now),
+            is_request_read: Cell::new(false),
+            is_answered: Cell::new(false),
+            last_progress: Cell::new(now),
             membership: OnceCell::new(),
         })
     }
@@ -139,8 +139,8 @@ impl Progress {
         &self.trailers
     }
 
-    /// Updates the backlog with the connection's unsent output; once that is empty, wakes the responses that wait. Call it
-    /// after the connection was polled.
+    /// Updates the backlog with the connection's unsent output; once that is empty, wakes the responses that wait. Call
+    /// it after the connection was polled.
     pub(crate) fn update_backlog(&self) {
         let unsent = self.client.blocked();
         self.worker_backlog.replace(self.unsent.replace(unsent), unsent);
@@ -153,18 +153,19 @@ impl Progress {
 
     /// Records that the client has read something.
     pub(crate) fn record_progress(&self) {
-        self.last.set(self.clock.now());
+        self.last_progress.set(self.clock.now());
     }
 
-    /// Returns whether the client has half-closed the connection and there was no progress for [`HALF_CLOSED_TIMEOUT`]. The
-    /// client is probably gone: until something is sent to it, a half-close looks the same as a full close.
+    /// Returns whether the client has half-closed the connection and there was no progress for [`HALF_CLOSED_TIMEOUT`].
+    /// The client is probably gone: until something is sent to it, a half-close looks the same as a full close.
     #[must_use]
     pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
-        self.client.has_input_ended() && now.saturating_duration_since(self.last.get()) > HALF_CLOSED_TIMEOUT
+        self.client.has_input_ended()
+            && now.saturating_duration_since(self.last_progress.get()) > HALF_CLOSED_TIMEOUT
     }
 
-    /// Returns whether the client cancels requests at a rate that no honest one reaches. A browser cancels all requests of one
-    /// page at once, but not of page after page.
+    /// Returns whether the client cancels requests at a rate that no honest one reaches. A browser cancels all requests
+    /// of one page at once, but not of page after page.
     #[must_use]
     pub(crate) fn is_flooding(&self) -> bool {
         let excess = self.cancellations_until.get().saturating_duration_since(self.clock.now());
@@ -183,7 +184,7 @@ impl Progress {
     /// Returns whether there was no progress for `limit` and no exchange waits for a backend.
     #[must_use]
     pub(crate) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
-        self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last.get()) > limit
+        self.waiting_for_backend.get() == 0 && now.saturating_duration_since(self.last_progress.get()) > limit
     }
 }
 
@@ -211,13 +212,13 @@ impl Exchange {
     /// Records progress: a part of the request or the response moved.
     pub(crate) fn record_progress(&self) {
         let now = self.connection.clock.now();
-        self.last.set(now);
-        self.connection.last.set(now);
+        self.last_progress.set(now);
+        self.connection.last_progress.set(now);
     }
 
     /// Records that there is a response, so that the end of the exchange is not a cancellation.
     pub(crate) fn mark_answered(&self) {
-        self.answered.set(true);
+        self.is_answered.set(true);
     }
 
     /// Returns a timer that fires at `deadline`.
@@ -228,12 +229,12 @@ impl Exchange {
     /// Returns the time of the last progress.
     #[must_use]
     pub(crate) fn last_progress(&self) -> Instant {
-        self.last.get()
+        self.last_progress.get()
     }
 
     /// Records that the request was read to its end.
     pub(crate) fn mark_request_read(&self) {
-        self.mark_request_read.set(true);
+        self.is_request_read.set(true);
         self.connection.client.set_unread(false);
         self.set_waiting_for_backend(true);
     }
@@ -241,7 +242,7 @@ impl Exchange {
     /// Returns whether the request was read to its end.
     #[must_use]
     pub(crate) fn is_request_read(&self) -> bool {
-        self.mark_request_read.get()
+        self.is_request_read.get()
     }
 
     /// Sets whether the exchange waits for the backend.
@@ -306,7 +307,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_waiting_for_backend(false);
         self.record_progress();
-        if !self.answered.get() {
+        if !self.is_answered.get() {
             self.connection.record_cancellation();
         }
         self.connection.is_upgrading.set(false);

@@ -182,8 +182,8 @@ fn announce_trailers(headers: &mut HeaderMap, rules: Option<&TrailerRules>) {
     }
 }
 
-/// Returns whether a field may be a trailer. Fields that may not be forwarded as headers may not, nor may those that control
-/// framing, routing, authentication or the processing of the content (RFC 9110 §6.5.1).
+/// Returns whether a field may be a trailer. Fields that may not be forwarded as headers may not, nor may those that
+/// control framing, routing, authentication or the processing of the content (RFC 9110 §6.5.1).
 fn is_trailer(name: &str, direction: Direction) -> bool {
     let is_header_only = matches!(
         name,

@@ -1,4 +1,5 @@
-//! Heads of proxied messages: validation, removal of hop-by-hop fields, and the fields about the client. Pure functions.
+//! Heads of proxied messages: validation, removal of hop-by-hop fields, and the fields about the client. Pure
+//! functions.
 
 use std::borrow::Cow;
 
@@ -28,7 +29,8 @@ pub(crate) enum RequestError {
     /// The host has a userinfo, or characters that no host has.
     #[error("its host is invalid")]
     InvalidHost,
-    /// Content-Length comes with Transfer-Encoding or has different values, or Transfer-Encoding is not `chunked` alone.
+    /// Content-Length comes with Transfer-Encoding or has different values, or Transfer-Encoding is not `chunked`
+    /// alone.
     #[error("its length is ambiguous")]
     AmbiguousLength,
     /// The body violates its framing or ended early.
@@ -79,8 +81,8 @@ pub(crate) fn validate<'a, B>(
     Ok(target)
 }
 
-/// Returns the target of a request: from its URI, else from its Host field (RFC 9112 §3.2.2). An HTTP/1.0 request may name no
-/// host; then it is `sni`.
+/// Returns the target of a request: from its URI, else from its Host field (RFC 9112 §3.2.2). An HTTP/1.0 request may
+/// name no host; then it is `sni`.
 pub(crate) fn target<'a, B>(
     request: &'a Request<B>,
     sni: &'a str,
@@ -187,8 +189,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
     Ok(length)
 }
 
-/// Returns whether an HTTP/1.1 request asks for an upgrade to WebSocket (RFC 9110 §7.8, RFC 6455 §4.1), the only protocol
-/// that is forwarded. After an upgrade to another one, a client could send requests that the gateway does not see.
+/// Returns whether an HTTP/1.1 request asks for an upgrade to WebSocket (RFC 9110 §7.8, RFC 6455 §4.1), the only
+/// protocol that is forwarded. After an upgrade to another one, a client could send requests that the gateway does not
+/// see.
 #[must_use]
 pub(crate) fn is_websocket_upgrade<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
@@ -269,9 +272,9 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Returns whether a client's field must not reach a backend: only the gateway may set it, or it has acted on it (Expect is
-/// answered when the body is read). Names with an underscore are among them: CGI-like backends read `X_Real_IP` as
-/// `X-Real-IP`.
+/// Returns whether a client's field must not reach a backend: only the gateway may set it, or it has acted on it
+/// (Expect is answered when the body is read). Names with an underscore are among them: CGI-like backends read
+/// `X_Real_IP` as `X-Real-IP`.
 pub(super) fn is_reserved(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(name, "forwarded" | "x-real-ip" | "expect")

@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 
 use super::exchange::Progress;
 
-/// The body of a client's request. When it is dropped, the rest of the body is read and discarded: a client that is still
-/// sending may not read the response before, or may lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
+/// The body of a client's request. When it is dropped, the rest of the body is read and discarded: a client that is
+/// still sending may not read the response before, or may lose it to a reset (RFC 9112 §9.6, RFC 9113 §8.1).
 #[derive(Debug)]
 pub(crate) struct RequestStream(Option<Box<UnreadBody>>);
 

@@ -94,8 +94,8 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     }
 }
 
-/// Sends a request on an idle connection, or on a new one if no idle one accepts it. If an idle connection is closed without
-/// a response and the request may be repeated, it is sent once more on a new connection.
+/// Sends a request on an idle connection, or on a new one if no idle one accepts it. If an idle connection is closed
+/// without a response and the request may be repeated, it is sent once more on a new connection.
 async fn send(
     worker: &Rc<WorkerContext>,
     backend: Backend,
@@ -171,7 +171,8 @@ async fn send_on(
     }
 }
 
-/// Awaits `response`; returns `None` after `limit` without progress of the exchange. An upload that goes on is progress.
+/// Awaits `response`; returns `None` after `limit` without progress of the exchange. An upload that goes on is
+/// progress.
 ///
 /// The caller pins the future, as a future that is moved in here would take its space twice.
 async fn in_time<T>(

@@ -1,4 +1,5 @@
-//! The request handler of terminated connections: it sends each request to the controlplane or to the route of its host.
+//! The request handler of terminated connections: it sends each request to the controlplane or to the route of its
+//! host.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -64,7 +65,8 @@ where
     }
 }
 
-/// Handles a request and creates its response. On a connection that is closing, an HTTP/1 response has `Connection: close`.
+/// Handles a request and creates its response. On a connection that is closing, an HTTP/1 response has `Connection:
+/// close`.
 async fn handle(
     connection: Rc<TerminatedConnection>,
     request: Request<RequestStream>,

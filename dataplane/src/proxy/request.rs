@@ -28,8 +28,8 @@ pub(crate) struct ProxyTarget<'a> {
     pub forwarded: Forwarded<'a>,
 }
 
-/// Forwards a request with a validated head to a backend of its route and returns the response. The request is cut with its
-/// route, even if the connection belongs to another one.
+/// Forwards a request with a validated head to a backend of its route and returns the response. The request is cut with
+/// its route, even if the connection belongs to another one.
 pub(crate) async fn proxy_request(
     connection: &ConnectionContext,
     ProxyTarget { route, mut forwarded }: ProxyTarget<'_>,

@@ -1,7 +1,7 @@
 //! The span of a request: log lines within it have its number on the connection, its host and its route.
 //!
-//! Spans have the debug level. Without debug logs a request costs one branch on [`is_on`]: its future is not wrapped and
-//! no field is computed.
+//! Spans have the debug level. Without debug logs a request costs one branch on [`is_on`]: its future is not wrapped
+//! and no field is computed.
 
 use http::Response;
 use tracing::field::{Empty, display};

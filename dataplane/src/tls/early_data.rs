@@ -2,8 +2,8 @@
 //!
 //! rustls 0.23.46 keeps skipped records in its buffer of 18 KiB until it reads a record that it does not skip
 //! (`ConnectionCore::process_more_input`, whose `continue` discards nothing), and fails when the buffer is full
-//! (`DeframerVecBuffer::prepare_read`). So before the buffer is full, this module inserts a record that rustls accepts and
-//! ignores: the warning alert `user_canceled`, which a client may send unencrypted at this point.
+//! (`DeframerVecBuffer::prepare_read`). So before the buffer is full, this module inserts a record that rustls accepts
+//! and ignores: the warning alert `user_canceled`, which a client may send unencrypted at this point.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -24,8 +24,8 @@ const APPLICATION_DATA: u8 = 23;
 /// The size of a read, in bytes.
 const READ_SIZE: usize = 4096;
 
-/// The maximum size of skipped early data, record headers included, in bytes: a full buffer before each warning and after
-/// the last one.
+/// The maximum size of skipped early data, record headers included, in bytes: a full buffer before each warning and
+/// after the last one.
 pub(super) const MAX_SKIPPED: usize = DEFRAMER_BYTES * (WARNINGS as usize + 1);
 
 /// The socket of a client's connection whose TLS is terminated.
@@ -55,7 +55,8 @@ struct EarlyDataFilter {
 }
 
 impl ClientSocket {
-    /// Creates a socket that yields `unread` first, which begins with a record. With `early_data`, records are filtered.
+    /// Creates a socket that yields `unread` first, which begins with a record. With `early_data`, records are
+    /// filtered.
     #[must_use]
     pub(super) fn new(socket: Socket, unread: &[u8], early_data: bool) -> Self {
         let pending = PendingInput { unread: unread.to_vec(), filter: early_data.then(EarlyDataFilter::new) };
@@ -99,8 +100,8 @@ impl EarlyDataFilter {
         }
     }
 
-    /// Returns a record that makes the TLS library empty its buffer. It yields once before: if the last record has ended the
-    /// handshake, the reader sees that first, and the warning is not sent.
+    /// Returns a record that makes the TLS library empty its buffer. It yields once before: if the last record has
+    /// ended the handshake, the reader sees that first, and the warning is not sent.
     fn poll_warning(&mut self, cx: &mut Context<'_>) -> Poll<&'static [u8]> {
         self.has_yielded = !self.has_yielded;
         if self.has_yielded {

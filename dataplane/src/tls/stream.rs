@@ -88,8 +88,8 @@ impl AsyncWrite for ClientTls {
         true
     }
 
-    /// Sends all encrypted records. HTTP/2 flushes after each DATA frame, and once more when there are no more frames: the
-    /// first flush after a frame is skipped, and the task is woken to flush again.
+    /// Sends all encrypted records. HTTP/2 flushes after each DATA frame, and once more when there are no more frames:
+    /// the first flush after a frame is skipped, and the task is woken to flush again.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_h2 && std::mem::take(&mut this.wrote_frame) {

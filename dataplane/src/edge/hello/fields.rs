@@ -27,8 +27,8 @@ pub(super) struct HelloFields {
 }
 
 impl HelloFields {
-    /// Parses the ClientHello at the start of `raw`, which may span several records; `None` if it is incomplete or invalid.
-    /// Other extensions are skipped unread.
+    /// Parses the ClientHello at the start of `raw`, which may span several records; `None` if it is incomplete or
+    /// invalid. Other extensions are skipped unread.
     pub(super) fn read(raw: &[u8]) -> Option<Self> {
         let message = first_message(raw)?;
         let mut hello = Cursor(&message);

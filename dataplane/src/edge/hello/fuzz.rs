@@ -1,5 +1,5 @@
-//! The fuzzed property of the ClientHello reader: the result is the same in any fragmentation, and does not depend on what
-//! follows.
+//! The fuzzed property of the ClientHello reader: the result is the same in any fragmentation, and does not depend on
+//! what follows.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

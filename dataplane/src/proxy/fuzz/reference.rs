@@ -1,18 +1,18 @@
-//! A reader of HTTP/1.1 messages that refuses whatever two readers could read in two ways (RFC 9112).
+//! A strict reference parser of HTTP/1.1 messages, which refuses everything ambiguous (RFC 9112).
 
-/// The field lines of a section, names in lower case.
+/// The field lines of a section, with names in lower case.
 pub(super) type Fields = Vec<(String, Vec<u8>)>;
 
 /// The reason why there is no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReadError {
-    /// The bytes may be one once more come.
+    /// The message is incomplete.
     Incomplete,
-    /// The bytes are none, whatever comes.
+    /// The message is invalid or ambiguous.
     Invalid(&'static str),
 }
 
-/// The bytes of one direction of a connection, up to its end.
+/// A parser of the bytes of one direction of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct MessageReader<'a> {
     pub(super) rest: &'a [u8],
@@ -36,14 +36,14 @@ pub(super) struct Message {
 /// The side that a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// A client sends requests.
+    /// A client, which sends requests.
     Client,
-    /// A backend sends answers; the one to a HEAD has no content.
+    /// A backend, which sends responses; a response to HEAD has no content.
     Backend { is_head: bool },
 }
 
 impl MessageReader<'_> {
-    /// Reads a message; what is not part of it is the rest.
+    /// Reads one message; the bytes after it stay in `rest`.
     pub(super) fn message(&mut self, side: Side) -> Result<Message, ReadError> {
         while side == Side::Client && self.rest.starts_with(b"\r\n") {
             self.rest = &self.rest[2..];
@@ -78,7 +78,7 @@ impl MessageReader<'_> {
         Ok(message)
     }
 
-    /// Reads a line and its CRLF; neither CR nor LF stands alone in it.
+    /// Reads a line and its CRLF; a lone CR or LF is invalid.
     fn line(&mut self) -> Result<&[u8], ReadError> {
         let end = self.rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
         let Some(end) = end else { return Err(ReadError::Incomplete) };
@@ -93,7 +93,7 @@ impl MessageReader<'_> {
         }
     }
 
-    /// Reads field lines up to the empty one.
+    /// Reads field lines up to the empty line.
     fn section(&mut self) -> Result<Fields, ReadError> {
         let mut fields = Fields::new();
         loop {
@@ -147,7 +147,7 @@ impl Message {
         self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice()).collect()
     }
 
-    /// Returns whether it is coded with `chunked` alone.
+    /// Returns whether the only transfer coding is `chunked`.
     fn is_chunked(&self) -> Result<bool, ReadError> {
         match self.values("transfer-encoding")[..] {
             [] => Ok(false),
@@ -156,7 +156,7 @@ impl Message {
         }
     }
 
-    /// Returns its length, be it stated several times.
+    /// Returns the value of Content-Length, which may be repeated.
     fn length(&self) -> Result<Option<u64>, ReadError> {
         let mut length = None;
         for value in self.values("content-length").iter().flat_map(|value| value.split(|byte| *byte == b','))

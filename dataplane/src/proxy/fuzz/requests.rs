@@ -1,25 +1,26 @@
-//! Requests: whatever a client sends, a backend reads the same requests in what it is sent.
+//! The property of requests: whatever a client sends, the backend reads the same requests.
 
 use super::gateway::{BodyRecord, CDN_ID, CLIENT, ForwardedRequest, exchange};
 use super::reference::{Fields, Message, MessageReader, ReadError, Side};
-use super::trailers::is_early;
+use super::trailers::is_header_only;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-/// The most of a line that [`webgateway_process::StrictHttp`] keeps from one read to the next.
+/// The response of the backend.
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+/// The maximum part of a line that [`webgateway_process::StrictHttp`] keeps between two reads, in bytes.
 const LINE: usize = 128;
 
-/// The first byte is the size of the pieces that the rest, a client's stream, comes in.
+/// Checks the property. The first byte of the input is the size of pieces; the rest is the client's stream.
 pub(crate) fn requests(input: &[u8]) {
     let Some((piece, stream)) = input.split_first() else { return };
-    let whole = exchange(stream, ANSWER, usize::MAX);
+    let whole = exchange(stream, RESPONSE, usize::MAX);
     for forwarded in &whole.forwarded {
-        is_as_sent(forwarded, stream);
-        is_clear(forwarded);
+        assert_same_as_sent(forwarded, stream);
+        assert_unambiguous(forwarded);
     }
     if stream.split(|byte| *byte == b'\n').any(|line| line.len() > LINE) {
         return;
     }
-    let cut = exchange(stream, ANSWER, usize::from(*piece));
+    let cut = exchange(stream, RESPONSE, usize::from(*piece));
     assert_eq!(whole.forwarded.len(), cut.forwarded.len(), "in pieces of {piece}");
     for (one, other) in whole.forwarded.iter().zip(&cut.forwarded) {
         let in_short = |forwarded: &ForwardedRequest| {
@@ -31,8 +32,8 @@ pub(crate) fn requests(input: &[u8]) {
     }
 }
 
-/// Checks that a strict reader finds this request in the client's stream, at its place.
-fn is_as_sent(forwarded: &ForwardedRequest, stream: &[u8]) {
+/// Checks that a strict parser reads this request from the client's stream, at the same position.
+fn assert_same_as_sent(forwarded: &ForwardedRequest, stream: &[u8]) {
     let body = forwarded.request.borrow();
     let mut reader = MessageReader { rest: stream };
     for _ in 0..forwarded.index {
@@ -59,7 +60,7 @@ fn is_as_sent(forwarded: &ForwardedRequest, stream: &[u8]) {
     assert_eq!(names(&message.trailers), names(&trailers));
 }
 
-/// Returns the path and the query of a request's target (RFC 9112 §3.2), without the fragment that no client sends.
+/// Returns the path and the query of a request's target (RFC 9112 §3.2), without a fragment.
 fn path(target: &[u8]) -> Vec<u8> {
     let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
     if target.starts_with(b"/") || target == b"*" {
@@ -74,8 +75,8 @@ fn path(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Checks that what the backend was sent is this one request, and can be read in one way only.
-fn is_clear(forwarded: &ForwardedRequest) {
+/// Checks that the bytes sent to the backend are exactly this request, and unambiguous.
+fn assert_unambiguous(forwarded: &ForwardedRequest) {
     let (sent, body) = (forwarded.sent.borrow(), forwarded.request.borrow());
     let mut reader = MessageReader { rest: &sent };
     let message = match reader.message(Side::Client) {
@@ -92,11 +93,11 @@ fn is_clear(forwarded: &ForwardedRequest) {
         [forwarded.method.as_str(), &forwarded.path, "HTTP/1.1"].map(|part| part.as_bytes().to_vec())
     );
     assert_eq!(message.content, body.data);
-    is_of_this_hop(&message, forwarded);
-    are_trailers(&message, &body);
+    assert_fields_of_hop(&message, forwarded);
+    assert_trailers(&message, &body);
 }
 
-fn is_of_this_hop(message: &Message, forwarded: &ForwardedRequest) {
+fn assert_fields_of_hop(message: &Message, forwarded: &ForwardedRequest) {
     let ours: [(&str, &[u8]); 4] = [
         ("host", &forwarded.authority),
         ("x-forwarded-host", &forwarded.authority),
@@ -118,7 +119,7 @@ fn is_of_this_hop(message: &Message, forwarded: &ForwardedRequest) {
             "content-length" => value == b"0" || !value.starts_with(b"0"),
             "trailer" => value
                 .split(|byte| *byte == b',')
-                .all(|name| !is_early(&name.trim_ascii().to_ascii_lowercase())),
+                .all(|name| !is_header_only(&name.trim_ascii().to_ascii_lowercase())),
             "keep-alive"
             | "proxy-connection"
             | "proxy-authenticate"
@@ -135,11 +136,11 @@ fn is_of_this_hop(message: &Message, forwarded: &ForwardedRequest) {
     assert!(message.values("cookie").len() <= 1, "two cookies");
 }
 
-/// Checks that trailers are those of the client that may pass.
-fn are_trailers(message: &Message, body: &BodyRecord) {
+/// Checks that the trailers are the client's, without those that may not be forwarded.
+fn assert_trailers(message: &Message, body: &BodyRecord) {
     for (name, value) in &message.trailers {
         let mut values = body.trailers.get_all(name).iter();
-        assert!(values.any(|sent| sent.as_bytes() == value.as_slice()), "{name} is nobody's");
-        assert!(!is_early(name.as_bytes()) && !name.contains('_'), "{name} is a trailer");
+        assert!(values.any(|sent| sent.as_bytes() == value.as_slice()), "the client did not send {name}");
+        assert!(!is_header_only(name.as_bytes()) && !name.contains('_'), "{name} is a trailer");
     }
 }
