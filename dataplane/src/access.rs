@@ -1,4 +1,4 @@
-//! The access log: one event per request, off unless asked for.
+//! The access log: one event per request, off by default.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use http::{Method, StatusCode};
 
 /// A request in the access log.
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct AccessLogEntry<'a> {
     /// The client's address.
     pub client: IpAddr,
-    /// The host asked for.
+    /// The host of the request.
     pub host: &'a str,
     /// The method.
     pub method: &'a Method,
-    /// The path, without its query, which may be private.
+    /// The path, without the query, which may be confidential.
     pub path: &'a str,
-    /// The answer.
+    /// The status of the response.
     pub status: StatusCode,
-    /// The time until the response head.
+    /// The time from the request to the response head.
     pub took: Duration,
 }
 
 /// Logs a request.
-pub(crate) fn log(entry: &Entry<'_>) {
+pub(crate) fn log(entry: &AccessLogEntry<'_>) {
     tracing::info!(
         target: "access",
         client = %entry.client,

@@ -28,15 +28,15 @@ use crate::backend::view::BackendView;
 use crate::clock::unix_now;
 use crate::config::{Config, ConfigError, Endpoint, Live, PROGRAM, Settings};
 use crate::controlplane::ControlplaneClient;
-use crate::dns::{self, Relay};
+use crate::dns::{self, DnsRelay};
 use crate::edge::socket_activation::ListenError;
 use crate::edge::worker::{WorkerSockets, wait_for_first_sync};
-use crate::feed::cache::{self, Opened};
+use crate::feed::cache::{self, OpenCache};
 use crate::feed::client::FeedClient;
-use crate::feed::directive::Drain;
-use crate::feed::link::Link;
+use crate::feed::connector::FeedConnector;
+use crate::feed::drain::DrainState;
 use crate::feed::{Publisher, file, renewal};
-use crate::identity::{Current, StateFailed};
+use crate::identity::{IdentityStore, StateDirError};
 use crate::join::{self, JoinError};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::ready::ReadyGate;
@@ -75,7 +75,7 @@ pub enum AppError {
     Tickets(#[from] rustls::Error),
     /// This node's identity cannot be read.
     #[error(transparent)]
-    Identity(#[from] StateFailed),
+    Identity(#[from] StateDirError),
     /// Joining failed.
     #[error("join: {0}")]
     Join(#[from] JoinError),
@@ -141,7 +141,7 @@ impl Application for App {
         let (senders, parts) = worker_parts(sockets, &metrics);
         let workers: Vec<WorkerMetrics> = parts.iter().map(|part| part.metrics.clone()).collect();
         let mut watchdog = Watchdog::default();
-        let drain = Drain::new(readiness.clone());
+        let drain = DrainState::new(readiness.clone());
         let own_listeners = own_listeners(&ports, &admin, &dns, &snapshot);
         let dialer = Dialer { own_listeners, ack_timeout: config.live.limits.ack_timeout };
         let (view, observations) = start_monitor(dialer, &snapshot, &metrics, &tasks);
@@ -149,13 +149,13 @@ impl Application for App {
             snapshot: Arc::clone(&snapshot),
             controlplane: controlplane.clone(),
             ports: ports.clone(),
-            draining: drain.asked(),
+            draining: drain.subscribe(),
             view: view.clone(),
             observations,
             live: live.clone(),
         };
         start_workers(&shared, parts, &tasks, &mut watchdog)?;
-        let (draining, stop) = (drain.asked(), tasks.stop().clone());
+        let (draining, stop) = (drain.subscribe(), tasks.stop().clone());
         let status = Status { metrics: metrics.clone(), workers: workers.clone(), draining, stop };
         watchdog.run(&tasks, move || status.line());
         let tickets = Arc::new(Tickets::new()?);
@@ -167,7 +167,7 @@ impl Application for App {
             gate.clone(),
         );
         open_cache(&config, &tickets, &metrics, &tasks, &mut publisher)?;
-        let relay = Relay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
+        let relay = DnsRelay::new(controlplane.clone(), filter, metrics.dns_unanswered.clone());
         start_dns(dns, relay, &tasks)?;
         let fed = FeedParts { publisher, controlplane, drain, metrics, workers, view };
         start_feed(&config, fed, &tasks)?;
@@ -224,7 +224,7 @@ async fn notify_ready(snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
 struct FeedParts {
     publisher: Publisher,
     controlplane: ControlplaneClient,
-    drain: Drain,
+    drain: DrainState,
     metrics: Metrics,
     workers: Vec<WorkerMetrics>,
     view: BackendView,
@@ -233,19 +233,19 @@ struct FeedParts {
 fn start_feed(config: &Config, fed: FeedParts, tasks: &Tasks) -> Result<(), AppError> {
     let stop = tasks.stop().clone();
     let FeedParts { publisher, controlplane, drain, metrics, workers, view } = fed;
-    let identity = config.may_be_remote().then(|| Current::load(&config.state_dir)).transpose()?;
-    let joined = identity.as_ref().and_then(Current::get);
+    let identity = config.may_be_remote().then(|| IdentityStore::load(&config.state_dir)).transpose()?;
+    let joined = identity.as_ref().and_then(IdentityStore::get);
     let endpoints = config.endpoints(joined.as_ref().map(|joined| &joined.address));
     if let [Endpoint::File(path)] = endpoints.as_slice() {
         tasks.essential("feed", file::run(path.clone(), publisher, stop));
         return Ok(());
     }
-    let link = Link::new(endpoints, identity.clone());
+    let connector = FeedConnector::new(endpoints, identity.clone());
     if let Some(identity) = identity {
-        tasks.essential("renewal", renewal::run(identity, link.remote(), stop.clone()));
+        tasks.essential("renewal", renewal::run(identity, connector.remote_channel(), stop.clone()));
     }
     let node = config.node_name(joined.as_ref().map(|joined| &joined.name));
-    let client = FeedClient { link, node, publisher, controlplane, drain, metrics, workers, view };
+    let client = FeedClient { connector, node, publisher, controlplane, drain, metrics, workers, view };
     tasks.essential("feed", client.run(stop));
     Ok(())
 }
@@ -289,8 +289,8 @@ fn open_cache(
     let Some(folder) = config.cache_dir.as_ref().filter(|_| !config.is_fed_by_file()) else { return Ok(()) };
     let tickets: Arc<dyn ProducesTickets> = Arc::clone(tickets) as _;
     match cache::open(folder, &config.state_dir, &tickets, metrics.clone(), unix_now()) {
-        Ok(Opened { restored, cache, write }) => {
-            publisher.continue_from(cache, restored);
+        Ok(OpenCache { restored, cache, write }) => {
+            publisher.start_from_cache(cache, restored);
             Ok(start_thread(tasks, "cache".to_owned(), write)?)
         }
         Err(reason) => {
@@ -302,7 +302,7 @@ fn open_cache(
 }
 
 /// Starts the DNS relay on its own thread, so that a flood of questions delays neither traffic nor the feed.
-fn start_dns(sockets: Vec<DnsSockets>, relay: Relay, tasks: &Tasks) -> Result<(), AppError> {
+fn start_dns(sockets: Vec<DnsSockets>, relay: DnsRelay, tasks: &Tasks) -> Result<(), AppError> {
     if sockets.is_empty() {
         return Ok(());
     }

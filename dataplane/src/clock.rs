@@ -1,14 +1,14 @@
-//! The calendar, and a coarse clock for what is looked at on every request.
+//! The wall clock, and a coarse clock for checks that are made on every request.
 //!
-//! quanta and coarsetime have coarse clocks too, but process-wide ones with a thread or a system call of their own; this one
-//! is a load from the worker's own memory, and follows tokio's paused time in tests.
+//! The crates quanta and coarsetime have coarse clocks too, but these are process-wide and need a thread or a system call.
+//! Reading this one is a load from the worker's own memory, and it follows tokio's paused time in tests.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// The interval at which [`Coarse`] moves on.
+/// The interval between updates of a [`CoarseClock`].
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Returns the seconds since the Unix epoch.
@@ -18,14 +18,14 @@ pub(crate) fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// The time of one worker, at most a [`TICK`] behind: asking the system on every request costs more than it is worth.
+/// The clock of one worker, at most one [`TICK`] behind, which saves a system call per request.
 #[derive(Debug)]
-pub(crate) struct Coarse {
+pub(crate) struct CoarseClock {
     instant: Cell<Instant>,
     unix: Cell<i64>,
 }
 
-impl Coarse {
+impl CoarseClock {
     /// Returns the time at the last tick.
     #[must_use]
     pub(crate) fn now(&self) -> Instant {
@@ -38,14 +38,14 @@ impl Coarse {
         self.unix.get()
     }
 
-    /// Moves the clock on; the worker calls this every [`TICK`].
+    /// Updates the clock; the worker calls this every [`TICK`].
     pub(crate) fn tick(&self) {
         self.instant.set(Instant::now());
         self.unix.set(unix_now());
     }
 }
 
-impl Default for Coarse {
+impl Default for CoarseClock {
     fn default() -> Self {
         Self { instant: Cell::new(Instant::now()), unix: Cell::new(unix_now()) }
     }

@@ -1,4 +1,4 @@
-//! The open connections of a worker by route: a stop or a removed route ends them.
+//! The open connections of a worker, by route, which end when the route is removed or the process stops.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,75 +10,75 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use webgateway_proto::model::RouteId;
 
-/// The time a draining connection that is idle stays open: a request that is on its way comes within it, and is
-/// answered with a goodbye instead of being lost.
+/// The time that an idle connection stays open after its drain has started, so that a request in flight is answered (with
+/// `connection: close` or after GOAWAY) instead of being lost.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// A route that is gone, and how its connections end.
+/// A removed route, and the way in which its connections end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RouteClosed {
+pub(crate) struct ClosedRoute {
     /// The route.
     pub route: RouteId,
-    /// Tells whether its connections are cut at once instead of drained.
+    /// True if the connections are closed at once instead of drained.
     pub at_once: bool,
 }
 
-/// The stage of a connection's end. The order counts: it only ever goes up.
+/// The phase of a connection's shutdown. A connection only ever moves to a greater phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// No end is in sight.
+    /// The connection is open.
     Open,
-    /// After its next request, if there is one.
+    /// The connection ends after its next request, if there is one.
     Leaving,
-    /// After what is under way or on its way.
+    /// The connection ends after the requests in progress, or [`LINGER`] if it is idle.
     Draining,
-    /// At once.
+    /// The connection is closed at once.
     Cut,
 }
 
-/// The phase of a connection, to be watched by its tasks.
+/// The phase of a connection, for the tasks that wait for a later one.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct PhaseWatch {
     phase: Cell<Phase>,
     changed: Notify,
 }
 
-/// Connections by number.
-type Members = HashMap<u64, Rc<Watch>>;
+/// The connections of a route, by number.
+type Members = HashMap<u64, Rc<PhaseWatch>>;
 
-/// The open connections of one worker. Everything here is of one thread.
+/// The open connections of one worker, all on its thread.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    next: Cell<u64>,
-    /// The phase of those that come from now on.
-    arriving: Cell<Phase>,
+    next_number: Cell<u64>,
+    /// The phase in which new connections start.
+    initial: Cell<Phase>,
     by_route: RefCell<HashMap<Option<RouteId>, Members>>,
 }
 
-/// An entry of a connection, or of a request or tunnel of it, among those of a route; removed when dropped.
+/// The membership of a connection, or of a request or tunnel on it, in the set of a route; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Membership {
     connections: Rc<Connections>,
     route: Option<RouteId>,
     number: u64,
-    watch: Rc<Watch>,
+    watch: Rc<PhaseWatch>,
 }
 
-/// A connection that counts as open in the metrics and against `limits.connections` until it is dropped.
+/// A guard that counts a connection in the metrics and against `limits.connections` until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     open: Gauge,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Returns a number for a connection that no other one of the process has, for the log.
+/// Returns a number for a connection that is unique in this process, for the log.
 pub(crate) fn connection_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl OpenConnection {
-    /// Counts a connection that was let in by `permit`.
+    /// Counts a connection that was admitted by `permit`.
     #[must_use]
     pub(crate) fn new(open: Gauge, permit: OwnedSemaphorePermit) -> Self {
         open.inc();
@@ -92,8 +92,8 @@ impl Drop for OpenConnection {
     }
 }
 
-impl Watch {
-    /// The phase by now.
+impl PhaseWatch {
+    /// Returns the current phase.
     #[must_use]
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
@@ -102,12 +102,12 @@ impl Watch {
     /// Resolves when the phase is at least `phase`.
     pub(crate) async fn reaches(&self, phase: Phase) {
         while self.phase.get() < phase {
-            // One thread: nothing comes between the look and the wait.
+            // There is one thread only, so the phase cannot change between the check and the wait.
             self.changed.notified().await;
         }
     }
 
-    /// Resolves [`LINGER`] after the drain began.
+    /// Resolves [`LINGER`] after the start of the drain.
     pub(crate) async fn lingered(&self) {
         self.reaches(Phase::Draining).await;
         tokio::time::sleep(LINGER).await;
@@ -122,22 +122,22 @@ impl Watch {
 }
 
 impl Connections {
-    /// Adds a connection of a route, or of none.
+    /// Adds a connection of a route, or one without a route.
     pub(crate) fn enter(self: &Rc<Self>, route: Option<RouteId>) -> Membership {
-        let watch = Rc::new(Watch { phase: self.arriving.clone(), changed: Notify::new() });
-        let number = self.next.replace(self.next.get() + 1);
+        let watch = Rc::new(PhaseWatch { phase: self.initial.clone(), changed: Notify::new() });
+        let number = self.next_number.replace(self.next_number.get() + 1);
         self.by_route.borrow_mut().entry(route).or_default().insert(number, Rc::clone(&watch));
         Membership { connections: Rc::clone(self), route, number, watch }
     }
 
-    /// Ends the connections of a route.
+    /// Moves the connections of a route to `phase`.
     pub(crate) fn end_route(&self, route: RouteId, phase: Phase) {
         if let Some(members) = self.by_route.borrow().get(&Some(route)) {
             members.values().for_each(|watch| watch.advance(phase));
         }
     }
 
-    /// Cuts those connections of a route that were told to drain; one that came since stays.
+    /// Closes the connections of a route that are draining; newer ones stay open.
     pub(crate) fn end_draining(&self, route: RouteId) {
         if let Some(members) = self.by_route.borrow().get(&Some(route)) {
             let draining = members.values().filter(|watch| watch.phase() == Phase::Draining);
@@ -145,26 +145,27 @@ impl Connections {
         }
     }
 
-    /// Asks clients to go, those that come later too; or no longer does. Nobody is refused.
-    pub(crate) fn leave(&self, leave: bool) {
-        if self.arriving.get() > Phase::Leaving {
+    /// Starts or ends the phase [`Phase::Leaving`] for new connections; when it starts, the open ones enter it too. New
+    /// connections are still accepted.
+    pub(crate) fn set_leaving(&self, leave: bool) {
+        if self.initial.get() > Phase::Leaving {
             return;
         }
         if leave {
             return self.end_all(Phase::Leaving);
         }
-        self.arriving.set(Phase::Open);
+        self.initial.set(Phase::Open);
     }
 
-    /// Ends all, and those that come later too.
+    /// Moves all connections to `phase`, and new ones start in it.
     pub(crate) fn end_all(&self, phase: Phase) {
-        self.arriving.set(phase.max(self.arriving.get()));
+        self.initial.set(phase.max(self.initial.get()));
         for members in self.by_route.borrow().values() {
             members.values().for_each(|watch| watch.advance(phase));
         }
     }
 
-    /// Returns whether there is no entry.
+    /// Returns whether there are no connections.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.by_route.borrow().is_empty()
@@ -173,20 +174,20 @@ impl Connections {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { next: Cell::default(), arriving: Cell::new(Phase::Open), by_route: RefCell::default() }
+        Self { next_number: Cell::default(), initial: Cell::new(Phase::Open), by_route: RefCell::default() }
     }
 }
 
 impl Membership {
-    /// The route, if it is one of a route.
+    /// Returns the route, if there is one.
     #[must_use]
     pub(crate) fn route(&self) -> Option<RouteId> {
         self.route
     }
 
-    /// The phase to watch.
+    /// Returns the phase of this member.
     #[must_use]
-    pub(crate) fn watch(&self) -> &Rc<Watch> {
+    pub(crate) fn watch(&self) -> &Rc<PhaseWatch> {
         &self.watch
     }
 }
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_routes_own_connections_end() {
+    async fn only_the_connections_of_the_removed_route_end() {
         let connections = Rc::new(Connections::default());
         let (one, two) = (connections.enter(Some(id(1))), connections.enter(Some(id(2))));
         connections.end_route(id(1), Phase::Draining);
@@ -224,24 +225,28 @@ mod tests {
         assert_eq!(two.watch().phase(), Phase::Open);
         connections.end_all(Phase::Cut);
         connections.end_route(id(2), Phase::Draining);
-        assert_eq!(two.watch().phase(), Phase::Cut, "never back");
+        assert_eq!(two.watch().phase(), Phase::Cut, "a phase never goes back");
         drop((one, two));
         assert!(connections.is_empty());
     }
 
     #[test]
-    fn a_client_that_comes_while_others_are_asked_to_go_is_asked_too() {
+    fn new_connections_are_asked_to_leave_while_the_node_drains() {
         let connections = Rc::new(Connections::default());
         let early = connections.enter(Some(id(1)));
-        connections.leave(true);
+        connections.set_leaving(true);
         let late = connections.enter(None);
         assert_eq!([&early, &late].map(|m| m.watch().phase()), [Phase::Leaving; 2]);
-        connections.leave(false);
-        assert_eq!(late.watch().phase(), Phase::Leaving, "never back");
+        connections.set_leaving(false);
+        assert_eq!(late.watch().phase(), Phase::Leaving, "a phase never goes back");
         assert_eq!(connections.enter(None).watch().phase(), Phase::Open);
         connections.end_all(Phase::Draining);
-        connections.leave(false);
-        assert_eq!(connections.enter(None).watch().phase(), Phase::Draining, "a stop is not undone");
+        connections.set_leaving(false);
+        assert_eq!(
+            connections.enter(None).watch().phase(),
+            Phase::Draining,
+            "the end of a drain does not undo a stop"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use webgateway_process::LocalTasks;
 use crate::backend::connector::Connector;
 use crate::backend::loop_detection::LoopDetector;
 use crate::backend::pool::Pool;
-use crate::clock::Coarse;
+use crate::clock::CoarseClock;
 use crate::config::{Limits, Live};
 use crate::connections::{Connections, Membership, OpenConnection};
 use crate::controlplane::ControlplaneClient;
@@ -31,7 +31,7 @@ pub(crate) struct WorkerContext {
     /// The supervisor of the worker's tasks.
     pub tasks: LocalTasks,
     /// The clock of requests, which is read from memory.
-    pub clock: Rc<Coarse>,
+    pub clock: Rc<CoarseClock>,
     /// The backlog of responses.
     pub backlog: Rc<WorkerBacklog>,
     /// The connector to the backends.

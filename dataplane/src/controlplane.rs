@@ -1,4 +1,4 @@
-//! The client of the controlplane's unary calls: API requests for the base domain, and DNS questions.
+//! The client of the controlplane's unary calls: API requests to the base domain, and DNS questions.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -19,19 +19,19 @@ use crate::config::{API_ANSWER, API_ANSWERS, API_BODIES, API_READ_TIMEOUT, API_R
 
 type Client = wire::feed_client::FeedClient<Channel>;
 
-/// Why the controlplane did not answer a call.
+/// The controlplane did not answer a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum ControlplaneError {
-    /// There is no connection to a controlplane.
+    /// No controlplane is connected.
     #[error("the controlplane is away")]
     Unavailable,
-    /// The bodies under way take all the memory that they may.
-    #[error("too many requests are under way, try again in a moment")]
+    /// The request bodies in progress use all the memory that is reserved for them.
+    #[error("too many requests are in progress, try again in a moment")]
     Busy,
-    /// No answer came in time.
+    /// No response arrived in time.
     #[error("the controlplane took too long")]
     Timeout,
-    /// The call failed, or its answer is no HTTP.
+    /// The call failed, or its response is malformed.
     #[error("the controlplane failed")]
     Failed,
 }
@@ -40,12 +40,12 @@ pub(crate) enum ControlplaneError {
 #[derive(Clone)]
 pub(crate) struct ControlplaneClient {
     connection: Arc<ArcSwapOption<Client>>,
-    /// The memory of bodies that are being received: anybody may send them, signed or not.
+    /// The memory of bodies that are being received, limited per client network: these need no signature.
     receive_memory: NetworkMemory,
-    /// Bytes that requests that have come whole may still take.
+    /// The free memory for complete request bodies, in bytes.
     body_budget: Arc<Semaphore>,
-    /// The memory of answers that are being read: anybody may read slowly.
-    answer_memory: NetworkMemory,
+    /// The memory of responses that are being sent, limited per client network: clients may read slowly.
+    response_memory: NetworkMemory,
 }
 
 impl Default for ControlplaneClient {
@@ -54,46 +54,46 @@ impl Default for ControlplaneClient {
             connection: Arc::default(),
             receive_memory: NetworkMemory::new(API_RECEIVED),
             body_budget: Arc::new(Semaphore::new(API_BODIES)),
-            answer_memory: NetworkMemory::new(API_ANSWERS),
+            response_memory: NetworkMemory::new(API_ANSWERS),
         }
     }
 }
 
 impl ControlplaneClient {
-    /// Makes calls over `channel` from now on.
+    /// Enables calls, over `channel`.
     pub(crate) fn connect(&self, channel: Channel) {
         let client = Client::new(channel).max_decoding_message_size(API_ANSWER);
         self.connection.store(Some(Arc::new(client)));
     }
 
-    /// Makes no more calls until connected again: without a feed, whoever is at the other end is not obeyed any more.
-    /// Calls under way go on.
+    /// Disables calls until the next connection, as without the feed the server may no longer be this gateway's controlplane.
+    /// Calls in progress go on.
     pub(crate) fn disconnect(&self) {
         self.connection.store(None);
     }
 
-    /// Begins to receive a body from the client at `address`.
+    /// Returns the memory for a body that is being received from the client at `address`.
     pub(crate) fn receive(&self, address: IpAddr) -> HeldMemory {
         self.receive_memory.of(address)
     }
 
-    /// Returns the body of an answer to the client at `address`, and its guard, to be run beside it.
-    pub(crate) fn answer(
+    /// Returns the body of a response to the client at `address`, and its guard, which has to be polled beside it.
+    pub(crate) fn response_body(
         &self,
         bytes: Bytes,
         address: IpAddr,
     ) -> (AnswerBody, impl Future<Output = ()> + Send + use<>) {
-        AnswerBody::new(bytes, self.answer_memory.of(address), API_READ_TIMEOUT)
+        AnswerBody::new(bytes, self.response_memory.of(address), API_READ_TIMEOUT)
     }
 
-    /// Reserves memory for `bytes` of a request that has come whole, given back when dropped.
+    /// Reserves memory for a complete request body of `bytes`, which is released when the permit is dropped.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ControlplaneError> {
         let bytes = u32::try_from(bytes).map_err(|_| ControlplaneError::Busy)?;
         let budget = Arc::clone(&self.body_budget);
         budget.try_acquire_many_owned(bytes).map_err(|_| ControlplaneError::Busy)
     }
 
-    /// Sends an API request of the client at `client` to the controlplane.
+    /// Sends an API request of the client at the address `client` to the controlplane.
     pub(crate) async fn call(
         &self,
         request: http::Request<Bytes>,
@@ -103,28 +103,28 @@ impl ControlplaneClient {
         let call = connection.call(wire::CallRequest::from(ApiCall { request, client }));
         match timeout(API_TIMEOUT, call).await {
             Ok(Ok(reply)) => ApiReply::try_from(reply.into_inner()).map_err(|error| {
-                warn!(%error, "the answer to an API call cannot be used");
+                warn!(%error, "API response of the controlplane is malformed");
                 ControlplaneError::Failed
             }),
             Ok(Err(status)) if status.code() == tonic::Code::Unavailable => {
                 Err(ControlplaneError::Unavailable)
             }
             Ok(Err(status)) => {
-                warn!(code = %status.code(), message = status.message(), "an API call failed");
+                warn!(code = %status.code(), message = status.message(), "API call failed");
                 Err(ControlplaneError::Failed)
             }
             Err(_) => Err(ControlplaneError::Timeout),
         }
     }
 
-    /// Asks the controlplane's name server; an empty answer is none.
+    /// Asks the controlplane's name server. An empty answer means that the client gets no answer.
     pub(crate) async fn resolve(&self, question: Question) -> Result<Bytes, ControlplaneError> {
         let mut connection = self.connection()?;
         match connection.resolve(wire::ResolveRequest::from(question)).await {
             Ok(answer) => Ok(answer.into_inner().message),
             Err(status) if status.code() == tonic::Code::Unavailable => Err(ControlplaneError::Unavailable),
             Err(status) => {
-                debug!(code = %status.code(), message = status.message(), "a DNS question failed");
+                debug!(code = %status.code(), message = status.message(), "DNS call failed");
                 Err(ControlplaneError::Failed)
             }
         }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_share_a_bounded_budget_and_give_it_back() {
+    fn bodies_share_a_bounded_budget_and_release_it() {
         let controlplane = ControlplaneClient::default();
         let all = controlplane.clone().reserve(API_BODIES).unwrap();
         assert_eq!(controlplane.reserve(1).unwrap_err(), ControlplaneError::Busy);
@@ -149,9 +149,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_call_is_made_after_the_connection_ended() {
+    async fn no_call_is_made_after_a_disconnect() {
         let controlplane = ControlplaneClient::default();
-        // Nobody listens there: a call over it would fail as well, but not before it was tried.
+        // Nothing listens there, so a call would fail, but only after an attempt.
         let channel = Channel::from_static("http://[::1]:1").connect_lazy();
         controlplane.connect(channel);
         assert!(controlplane.connection().is_ok());

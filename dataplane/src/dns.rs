@@ -1,4 +1,4 @@
-//! DNS questions that arrive here: bounded, then relayed to the controlplane as they came.
+//! The relay of DNS questions to the controlplane, after the rate limits and checks of a name server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,49 +18,49 @@ use webgateway_proto::feed::Question;
 
 use crate::controlplane::ControlplaneClient;
 
-/// The time that the controlplane has to answer: resolvers ask again after a second or a few.
+/// The time for the controlplane to answer: resolvers retry after a few seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name server ended.
+/// The DNS listeners failed.
 #[derive(Debug, Error)]
-pub(crate) enum DnsServerError {
-    /// One of its sockets cannot be used.
+pub(crate) enum DnsRelayError {
+    /// A socket cannot be used.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// One of its tasks panicked.
-    #[error("a listener died")]
-    Died,
+    /// The task of a listener panicked.
+    #[error("a DNS listener panicked")]
+    Panicked,
 }
 
-/// Relays questions. Clones relay to the same controlplane.
+/// A relay of DNS questions to the controlplane. Clones share its connection and limits.
 #[derive(Clone)]
-pub(crate) struct Relay {
+pub(crate) struct DnsRelay {
     controlplane: ControlplaneClient,
     filter: QuestionFilter,
     unanswered: Counter,
 }
 
-impl Relay {
-    /// Relays to `controlplane`, within the limits of a name server.
+impl DnsRelay {
+    /// Returns a relay to `controlplane` of the questions that `filter` admits.
     #[must_use]
     pub(crate) fn new(controlplane: ControlplaneClient, filter: QuestionFilter, unanswered: Counter) -> Self {
         Self { controlplane, filter, unanswered }
     }
 }
 
-impl Responder for Relay {
-    /// Without a controlplane the answer is "server failure", not silence: a resolver goes on to the next name
-    /// server at once and asks again within seconds, whereas one that says nothing is taken for dead for minutes.
+impl Responder for DnsRelay {
+    /// Without a controlplane the answer is SERVFAIL: a resolver then tries the next name server at once and this one again
+    /// within seconds, whereas after a timeout it may avoid this one for minutes.
     async fn respond(&self, question: &[u8], from: SocketAddr, transport: Transport) -> Option<Vec<u8>> {
-        if let Err(instead) = self.filter.admit(question, from, transport) {
-            return instead;
+        if let Err(answer) = self.filter.admit(question, from, transport) {
+            return answer;
         }
-        let asked = Question {
+        let request = Question {
             message: Bytes::copy_from_slice(question),
             client: from.ip().to_canonical(),
             tcp: transport == Transport::Tcp,
         };
-        match timeout(ANSWER_TIMEOUT, self.controlplane.resolve(asked)).await {
+        match timeout(ANSWER_TIMEOUT, self.controlplane.resolve(request)).await {
             Ok(Ok(answer)) => (!answer.is_empty()).then(|| answer.to_vec()),
             Ok(Err(_)) | Err(_) => {
                 self.unanswered.inc();
@@ -74,20 +74,24 @@ impl Responder for Relay {
     }
 }
 
-/// Listens on each address, UDP and TCP.
+/// Binds UDP and TCP sockets on each address.
 pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<DnsSockets>, DnsListenError> {
     let options = ListenOptions::among(addresses.iter().map(SocketAddr::ip));
     addresses.iter().map(|address| DnsSockets::bind(*address, options)).collect()
 }
 
-/// Relays until the process stops.
-pub(crate) async fn serve(sockets: Vec<DnsSockets>, relay: Relay, stop: Stop) -> Result<(), DnsServerError> {
+/// Relays the questions that arrive at `sockets` until the process stops.
+pub(crate) async fn serve(
+    sockets: Vec<DnsSockets>,
+    relay: DnsRelay,
+    stop: Stop,
+) -> Result<(), DnsRelayError> {
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(socket.serve(relay.clone(), stop.clone()));
     }
     while let Some(ended) = listeners.join_next().await {
-        ended.map_err(|_| DnsServerError::Died)??;
+        ended.map_err(|_| DnsRelayError::Panicked)??;
     }
     Ok(())
 }

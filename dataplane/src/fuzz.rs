@@ -1,12 +1,12 @@
-//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+//! The fuzz targets of this crate. Each accepts arbitrary bytes and panics if a property is violated.
 
 use crate::edge::hello::fuzz::hello;
 use crate::proxy::fuzz::{requests, responses, trailers};
 
-/// A target: its name, and the function.
+/// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// The targets.
+/// All targets.
 pub const TARGETS: &[Target] =
     &[("hello", hello), ("requests", requests), ("responses", responses), ("trailers", trailers)];
 
@@ -15,7 +15,7 @@ mod tests {
     use super::TARGETS;
 
     #[test]
-    fn every_corpus_passes() {
+    fn every_input_of_the_corpora_passes() {
         webgateway_fuzz::replay(TARGETS);
     }
 }

@@ -1,7 +1,7 @@
-//! Who this node is towards a controlplane far away: its key, its certificate, and whom it trusts.
+//! This node's identity towards a remote controlplane: its key, its certificate and the CA that it trusts.
 
-mod kept;
-mod member;
+mod certificate;
+mod state_dir;
 mod tls;
 
 use std::path::Path;
@@ -9,35 +9,35 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-pub(crate) use self::kept::{StateDir, StateFailed};
-pub(crate) use self::member::{Granted, Identity, InvalidCertificate, Request};
-pub(crate) use self::tls::{NoTls, bootstrap, is_about_time, is_wrong_authority, member};
+pub(crate) use self::certificate::{CertificateRequest, Identity, IssuedCertificate, NodeCertificateError};
+pub(crate) use self::state_dir::{StateDir, StateDirError};
+pub(crate) use self::tls::{ClientConfigError, client_config, is_validity_error, is_wrong_ca, join_config};
 
-/// Who this node is now, if it has joined. Clones are the same.
+/// The current identity of this node, if it has joined, in memory and on disk. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Current {
-    held: Arc<ArcSwapOption<Identity>>,
-    kept: StateDir,
+pub(crate) struct IdentityStore {
+    current: Arc<ArcSwapOption<Identity>>,
+    state_dir: StateDir,
 }
 
-impl Current {
-    /// What is kept in the state folder.
-    pub(crate) fn load(folder: &Path) -> Result<Self, StateFailed> {
-        let kept = StateDir::new(folder);
-        let held = kept.load()?.map(Arc::new);
-        Ok(Self { held: Arc::new(ArcSwapOption::new(held)), kept })
+impl IdentityStore {
+    /// Loads the identity from the state folder.
+    pub(crate) fn load(folder: &Path) -> Result<Self, StateDirError> {
+        let state_dir = StateDir::new(folder);
+        let current = state_dir.load()?.map(Arc::new);
+        Ok(Self { current: Arc::new(ArcSwapOption::new(current)), state_dir })
     }
 
-    /// Who it is.
+    /// Returns the current identity; `None` if this node has not joined.
     #[must_use]
     pub(crate) fn get(&self) -> Option<Arc<Identity>> {
-        self.held.load_full()
+        self.current.load_full()
     }
 
-    /// Keeps a renewed identity, on the disk first.
-    pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateFailed> {
-        self.kept.save(&identity)?;
-        self.held.store(Some(Arc::new(identity)));
+    /// Replaces the identity with a renewed one, on disk before in memory.
+    pub(crate) fn replace(&self, identity: Identity) -> Result<(), StateDirError> {
+        self.state_dir.save(&identity)?;
+        self.current.store(Some(Arc::new(identity)));
         Ok(())
     }
 }

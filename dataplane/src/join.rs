@@ -1,4 +1,4 @@
-//! `webgateway-dataplane join TOKEN`: this node gets its key and its certificate, once.
+//! The command `webgateway-dataplane join TOKEN`, which gets this node its key and its first certificate.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,76 +9,78 @@ use webgateway_proto::model::{InvalidToken, JoinToken};
 use zeroize::Zeroizing;
 
 use crate::clock::unix_now;
-use crate::feed::enrolment::{self, NotGranted};
-use crate::identity::{Identity, InvalidCertificate, Request, StateDir, StateFailed, bootstrap};
+use crate::feed::enrolment::{self, EnrolmentError};
+use crate::identity::{
+    CertificateRequest, Identity, NodeCertificateError, StateDir, StateDirError, join_config,
+};
 
-/// The longest input that is looked at, in bytes.
-const LONGEST: u64 = 4096;
+/// The maximum number of bytes read from standard input.
+const MAX_INPUT: u64 = 4096;
 
-/// Why this node has not joined. Nothing was changed on it.
+/// The node has not joined; its identity is unchanged.
 #[derive(Debug, Error)]
 pub enum JoinError {
-    /// No token.
+    /// The token is malformed.
     #[error(transparent)]
     Token(#[from] InvalidToken),
     /// Standard input cannot be read.
     #[error("cannot read the token from standard input: {0}")]
     Input(io::Error),
-    /// Too late, by this machine's clock.
+    /// The token has expired by this machine's clock, by this many seconds.
     #[error(
         "the token expired {0} s ago by this machine's clock: check the clock; if it is right, ask for another token"
     )]
     Expired(i64),
-    /// It is somebody already.
-    #[error("this node has joined already, as `{node}`: to join anew, remove {}/identity.json first", folder.display())]
-    Joined {
-        /// Its name.
+    /// The state folder has an identity already.
+    #[error("this node has joined already, as `{node}`: to join again, remove {}/identity.json first", folder.display())]
+    AlreadyJoined {
+        /// The name in the identity.
         node: String,
-        /// Its state folder.
+        /// The state folder.
         folder: PathBuf,
     },
-    /// The folder.
+    /// The state folder cannot be read or written.
     #[error(transparent)]
-    State(#[from] StateFailed),
-    /// No key.
-    #[error("cannot make a key: {0}")]
+    StateDir(#[from] StateDirError),
+    /// No key can be generated.
+    #[error("cannot generate a key: {0}")]
     Key(#[from] rcgen::Error),
-    /// The controlplane.
+    /// The controlplane issued no certificate.
     #[error(transparent)]
-    NotGranted(#[from] NotGranted),
-    /// What it gave.
+    Enrolment(#[from] EnrolmentError),
+    /// The certificate that the controlplane issued cannot be used.
     #[error(transparent)]
-    Invalid(#[from] InvalidCertificate),
+    Certificate(#[from] NodeCertificateError),
 }
 
-/// The token as it was given: `-` stands for standard input.
-pub(crate) fn token(given: &str) -> Result<JoinToken, JoinError> {
-    if given != "-" {
-        return Ok(JoinToken::parse(given)?);
+/// Parses the token given as `argument`, or read from standard input if that is `-`.
+pub(crate) fn token(argument: &str) -> Result<JoinToken, JoinError> {
+    if argument != "-" {
+        return Ok(JoinToken::parse(argument)?);
     }
     let mut text = Zeroizing::new(String::new());
-    io::stdin().lock().take(LONGEST).read_to_string(&mut text).map_err(JoinError::Input)?;
+    io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text).map_err(JoinError::Input)?;
     Ok(JoinToken::parse(&text)?)
 }
 
-/// Joins, and keeps what this node is from now on in `folder`.
+/// Joins with `token`, and saves the new identity in `folder`.
 pub(crate) async fn join(token: &JoinToken, folder: &Path) -> Result<Identity, JoinError> {
-    let late = unix_now() - token.expires_at;
-    if late >= 0 {
-        return Err(JoinError::Expired(late));
+    let expired_for = unix_now() - token.expires_at;
+    if expired_for >= 0 {
+        return Err(JoinError::Expired(expired_for));
     }
-    let kept = StateDir::new(folder);
-    if let Some(identity) = kept.load()? {
+    let state_dir = StateDir::new(folder);
+    if let Some(identity) = state_dir.load()? {
         let node = identity.name.to_string();
-        return Err(JoinError::Joined { node, folder: folder.to_owned() });
+        return Err(JoinError::AlreadyJoined { node, folder: folder.to_owned() });
     }
-    // The token is good once: first make sure that what it gives can be kept.
-    kept.prepare()?;
-    let request = Request::generate()?;
+    // A token can be used once only, so check first that the identity can be saved.
+    state_dir.prepare()?;
+    let request = CertificateRequest::generate()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = bootstrap(token.authority, provider);
-    let granted = enrolment::join(token, config, request.csr.clone()).await?;
-    let identity = request.granted(granted, token.address.clone(), unix_now())?;
-    kept.save(&identity)?;
+    let config = join_config(token.authority, provider);
+    let issued = enrolment::join(token, config, request.csr.clone()).await?;
+    let identity = request.into_identity(issued, token.address.clone(), unix_now())?;
+    state_dir.save(&identity)?;
     Ok(identity)
 }

@@ -1,4 +1,4 @@
-//! webgateway's dataplane: the SNI split, TLS termination and the proxy.
+//! webgateway's dataplane: routing by SNI, TLS termination and the reverse proxy.
 
 mod access;
 pub mod app;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use webgateway_dataplane::app::App;
 
-/// Requests live and die on one thread: an allocator with heaps per thread serves them best.
+/// An allocator with a heap per thread, as each request is allocated and freed on one thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! The readiness of the node: the first sync is there, and the base domain's certificate can be served.
+//! The readiness of the node: it has a snapshot, and the base domain's certificate can be served.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use webgateway_process::{Blocker, Readiness, Stop};
 use crate::clock::unix_now;
 use crate::snapshot::Snapshot;
 
-/// The interval at which the certificate is judged anew: the clock moves on, and may be set.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval between checks of the certificate, whose validity depends on the clock.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The gate that keeps the node from being ready. Clones are the same.
+/// The gate that blocks readiness. Clones share it.
 #[derive(Clone)]
-pub(crate) struct ReadyGate(Arc<Mutex<Blocked>>);
+pub(crate) struct ReadyGate(Arc<Mutex<GateState>>);
 
-struct Blocked {
+struct GateState {
     readiness: Readiness,
     first_sync: Option<Blocker>,
     certificate: Option<Blocker>,
@@ -29,37 +29,38 @@ impl ReadyGate {
     #[must_use]
     pub(crate) fn new(readiness: Readiness) -> Self {
         let first_sync = Some(readiness.block("the first sync"));
-        Self(Arc::new(Mutex::new(Blocked { readiness, first_sync, certificate: None })))
+        Self(Arc::new(Mutex::new(GateState { readiness, first_sync, certificate: None })))
     }
 
-    /// Opens for a snapshot that is in use, unless its certificate is in the way at `now` (Unix seconds); returns whether
-    /// it is the first one.
-    pub(crate) fn synced(&self, snapshot: &Snapshot, now: i64) -> bool {
-        let mut blocked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        blocked.judge(snapshot, now);
-        blocked.first_sync.take().is_some()
+    /// Opens the gate, as `snapshot` is in use, unless its certificate for the base domain is not valid yet at `now` (Unix
+    /// seconds); returns whether this is the first snapshot.
+    pub(crate) fn open(&self, snapshot: &Snapshot, now: i64) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.check_certificate(snapshot, now);
+        state.first_sync.take().is_some()
     }
 
-    /// Judges the certificate of the snapshot in use until the process stops.
+    /// Checks the certificate in the snapshot in use every second until the process stops.
     pub(crate) async fn run(self, snapshot: Arc<ArcSwap<Snapshot>>, stop: Stop) {
-        let mut look = interval(LOOK);
+        let mut tick = interval(CHECK_INTERVAL);
         loop {
             tokio::select! {
-                _ = look.tick() => {}
+                _ = tick.tick() => {}
                 () = stop.begun() => return,
             }
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).judge(&snapshot.load(), unix_now());
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.check_certificate(&snapshot.load(), unix_now());
         }
     }
 }
 
-impl Blocked {
-    /// Blocks while there are certificates for the base domain and none of them can be served. A gateway that has none yet
-    /// is ready: its name server, which the CA is to ask, may be reached by way of ready nodes only.
-    fn judge(&mut self, snapshot: &Snapshot, now: i64) {
+impl GateState {
+    /// Blocks readiness while there are certificates for the base domain, but none of them can be served. A node without any
+    /// is ready: the CA may reach the gateway's name server, which it needs to issue the first one, through ready nodes only.
+    fn check_certificate(&mut self, snapshot: &Snapshot, now: i64) {
         let base = snapshot.settings.as_ref().map(|settings| settings.base_domain.as_str());
-        let is_missing =
-            base.is_some_and(|base| snapshot.certs.holds(base) && snapshot.certs.lookup(base, now).is_none());
+        let is_missing = base
+            .is_some_and(|base| snapshot.certs.contains(base) && snapshot.certs.lookup(base, now).is_none());
         if is_missing && self.certificate.is_none() {
             self.certificate = Some(self.readiness.block("the base domain's certificate: check the clock"));
             warn!(
@@ -67,7 +68,7 @@ impl Blocked {
                 "not ready: the base domain's certificate is not valid yet by this machine's clock, check the clock"
             );
         } else if !is_missing && self.certificate.take().is_some() {
-            info!(now, "the base domain's certificate can be served");
+            info!(now, "base domain's certificate is valid by this machine's clock");
         }
     }
 }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_ready_while_the_base_domain_can_be_served_or_has_no_certificate() {
+    fn a_node_is_ready_if_the_base_domain_has_a_served_certificate_or_none_at_all() {
         let base = ["gw.example", "*.gw.example"];
         for (names, now, ready) in [
             (&base[..], 99, false),
@@ -107,9 +108,9 @@ mod tests {
             let readiness = Readiness::new();
             let gate = ReadyGate::new(readiness.clone());
             assert_eq!(readiness.blockers(), ["the first sync"]);
-            assert!(gate.synced(&snapshot(names), now));
+            assert!(gate.open(&snapshot(names), now));
             assert_eq!(readiness.is_ready(), ready, "{names:?} at {now}: {:?}", readiness.blockers());
-            assert!(!gate.synced(&snapshot(names), 0), "not the first one");
+            assert!(!gate.open(&snapshot(names), 0), "not the first one");
         }
     }
 
@@ -118,11 +119,11 @@ mod tests {
         let (readiness, snapshot) = (Readiness::new(), snapshot(&["gw.example"]));
         let gate = ReadyGate::new(readiness.clone());
         for (now, ready) in [(0, false), (1, false), (150, true), (151, true), (0, false), (1000, true)] {
-            gate.synced(&snapshot, now);
+            gate.open(&snapshot, now);
             assert_eq!(readiness.is_ready(), ready, "at {now}");
         }
-        gate.synced(&snapshot, 0);
-        gate.synced(&Snapshot { certs: crate::snapshot::Certs::default(), ..snapshot }, 0);
+        gate.open(&snapshot, 0);
+        gate.open(&Snapshot { certs: crate::snapshot::Certs::default(), ..snapshot }, 0);
         assert!(readiness.is_ready(), "the certificate is gone");
     }
 }

@@ -1,4 +1,4 @@
-//! Everything a node knows, as one immutable value that is replaced whole.
+//! The snapshot: all resources of a node as one immutable value, which is replaced as a whole.
 
 mod certs;
 mod challenges;
@@ -11,50 +11,50 @@ use webgateway_proto::model::Prefixes;
 
 pub(crate) use certs::{Certs, ServedCert};
 pub(crate) use challenges::{ACME_TLS, Challenges, ServedChallenge};
-pub(crate) use table::Table;
+pub(crate) use table::RouteTable;
 
 #[cfg(test)]
 pub(crate) use certs::tests;
 
-/// Everything a node knows. Cloning shares structure: a change costs the same with ten routes and with a million.
+/// All resources of a node. Clones share structure, so that a change of one resource is cheap even with a million routes.
 #[derive(Clone, Default)]
 pub(crate) struct Snapshot {
-    /// The last version of which everything could be used.
+    /// The last version of which every resource could be used.
     pub held: Option<Held>,
-    /// What holds for the whole gateway; `None` before the first sync.
+    /// The settings of the gateway; `None` before the first sync.
     pub settings: Option<Arc<Settings>>,
-    /// Hosts and where they go.
-    pub routes: Table,
-    /// What is served for which name.
+    /// The routes, by host and by id.
+    pub routes: RouteTable,
+    /// The certificates, by name.
     pub certs: Certs,
-    /// What a CA is answered.
+    /// The ACME challenges, by host.
     pub challenges: Challenges,
-    /// What session tickets are sealed with; `None` before the controlplane has said it.
+    /// The keys of TLS session tickets; `None` before the controlplane has sent them.
     pub ticket_keys: Option<Arc<TicketKeys>>,
-    /// What was rejected and not put right since.
+    /// The names of the rejected resources that have not been replaced or removed since.
     pub rejected: imbl::OrdSet<String>,
 }
 
 impl Snapshot {
-    /// Where backends may be.
+    /// Returns the prefixes in which backends are allowed.
     #[must_use]
     pub(crate) fn allowed_backends(&self) -> Prefixes {
         self.settings.as_ref().map_or_else(Prefixes::default, |s| s.allowed_backends.clone())
     }
 
-    /// Whether `host` is the operator's domain.
+    /// Returns whether `host` is the base domain.
     #[must_use]
     pub(crate) fn is_base(&self, host: &str) -> bool {
         self.settings.as_ref().is_some_and(|s| s.base_domain.as_str() == host)
     }
 
-    /// The names of all resources held.
+    /// Iterates over the names of all resources.
     pub(crate) fn names(&self) -> impl Iterator<Item = ResourceName> {
         let settings = self.settings.iter().map(|_| ResourceName::Settings);
         let certs = self.certs.ids().map(|id| ResourceName::Certificate(id.clone()));
         let challenges = self.challenges.hosts().map(|host| ResourceName::Challenge(host.clone()));
         let tickets = self.ticket_keys.iter().map(|_| ResourceName::TicketKeys);
-        let few = settings.chain(tickets).chain(certs).chain(challenges);
-        few.chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
+        let all_but_routes = settings.chain(tickets).chain(certs).chain(challenges);
+        all_but_routes.chain(self.routes.ids().map(|id| ResourceName::Route(*id)))
     }
 }

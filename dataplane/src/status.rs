@@ -1,4 +1,4 @@
-//! The status of the node, in one line for `systemctl status`.
+//! The status line of the node, for `systemctl status`.
 
 use tokio::sync::watch;
 use webgateway_process::Stop;
@@ -12,9 +12,9 @@ pub(crate) struct Status {
     pub metrics: Metrics,
     /// The workers' metrics.
     pub workers: Vec<WorkerMetrics>,
-    /// Is true while the operator drains the node.
+    /// True while the operator drains the node.
     pub draining: watch::Receiver<bool>,
-    /// The signal to stop.
+    /// The stop signal of the process.
     pub stop: Stop,
 }
 

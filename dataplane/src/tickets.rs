@@ -1,4 +1,4 @@
-//! TLS session tickets: sealed under the keys that all nodes share, once the controlplane has said them.
+//! TLS session tickets, encrypted with the keys that all nodes of a gateway share.
 
 use std::sync::Arc;
 
@@ -8,53 +8,53 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::TicketKeys;
 use zeroize::Zeroizing;
 
-/// How long a visitor is told to keep a ticket, in seconds. Its key is forgotten after two rotations, 12 h at the
-/// latest.
+/// The lifetime of a ticket that clients are advised of, in seconds. The key of a ticket is dropped after two rotations, within
+/// 12 h.
 const LIFETIME: u32 = 12 * 3600;
-/// The size of a key's name, in bytes.
+/// The length of a key's name, in bytes.
 const NAME_LEN: usize = 16;
 
-/// Makes and opens tickets: 16 bytes of the key's name, the nonce, the sealed state with its tag.
+/// The encryption of tickets. A ticket is the name of its key (16 bytes), the nonce, and the encrypted state with its tag.
 ///
-/// Until there are shared keys it uses keys of this process; their tickets go on to be opened.
+/// Before the controlplane has sent the shared keys, keys of this process are used; tickets under these stay valid.
 #[derive(Debug)]
 pub(crate) struct Tickets {
-    shared: ArcSwapOption<Vec<Key>>,
+    shared: ArcSwapOption<Vec<AeadKey>>,
     own: Arc<dyn ProducesTickets>,
 }
 
-struct Key {
+struct AeadKey {
     name: [u8; NAME_LEN],
     seal: RandomizedNonceKey,
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for AeadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("AeadKey(…)")
     }
 }
 
 impl Tickets {
-    /// With keys of this process.
+    /// Returns an encryption that uses keys of this process until [`Tickets::share`] is called.
     pub(crate) fn new() -> Result<Self, rustls::Error> {
         Ok(Self { shared: ArcSwapOption::empty(), own: rustls::crypto::aws_lc_rs::Ticketer::new()? })
     }
 
-    /// Uses these keys from now on: the first makes tickets, each opens them.
+    /// Replaces the shared keys: the first one encrypts tickets, all of them decrypt.
     pub(crate) fn share(&self, keys: &TicketKeys) {
         let key = |name: [u8; NAME_LEN], secret: &Zeroizing<[u8; 32]>| {
             let seal = RandomizedNonceKey::new(&AES_256_GCM, secret.as_slice()).ok()?;
-            Some(Key { name, seal })
+            Some(AeadKey { name, seal })
         };
-        let keys: Option<Vec<Key>> = keys.0.iter().map(|k| key(k.name, &k.secret)).collect();
-        // The library takes every key of this size.
+        let keys: Option<Vec<AeadKey>> = keys.0.iter().map(|k| key(k.name, &k.secret)).collect();
+        // `None` does not happen: the library accepts every key of this length.
         if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
             self.shared.store(Some(Arc::new(keys)));
         }
     }
 }
 
-impl Key {
+impl AeadKey {
     fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut text = Zeroizing::new(plain.to_vec());
         let (nonce, tag) = self.seal.seal_in_place_separate_tag(Aad::from(self.name), &mut text).ok()?;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_opened_by_every_node_that_has_its_key_wherever_that_stands() {
+    fn a_ticket_is_decrypted_by_every_node_with_its_key_in_any_position() {
         let ticket = node(&[2, 3, 1]).encrypt(b"state").unwrap();
         assert_eq!(ticket.len(), 16 + NONCE_LEN + 5 + 16);
         for names in [&[2, 3, 1][..], &[1, 2, 0], &[3, 4, 2]] {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_or_is_no_ticket_is_not_opened() {
+    fn a_modified_or_truncated_ticket_is_rejected() {
         let tickets = node(&[1]);
         let ticket = tickets.encrypt(b"state").unwrap();
         for i in 0..ticket.len() {
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn before_there_are_shared_keys_and_after_its_own_tickets_are_opened() {
+    fn tickets_under_the_keys_of_the_process_are_decrypted_before_and_after_keys_are_shared() {
         let tickets = Tickets::new().unwrap();
         let ticket = tickets.encrypt(b"state").unwrap();
         assert_eq!(tickets.decrypt(&ticket).as_deref(), Some(b"state".as_slice()));
         tickets.share(&keys(&[1]));
         assert_eq!(tickets.decrypt(&ticket).as_deref(), Some(b"state".as_slice()));
-        assert!(!format!("{tickets:?}").contains("1, 1"), "keys are not shown");
+        assert!(!format!("{tickets:?}").contains("1, 1"), "the output must not contain keys");
     }
 }

@@ -15,7 +15,7 @@ use crate::backend::connector::{Connector, Observation};
 use crate::backend::pool::Pool;
 use crate::backend::view::BackendView;
 use crate::config::{Config, Live};
-use crate::connections::{Connections, RouteClosed};
+use crate::connections::{ClosedRoute, Connections};
 use crate::context::WorkerContext;
 use crate::controlplane::ControlplaneClient;
 use crate::edge::listener::ListenerSpec;
@@ -56,7 +56,7 @@ pub(crate) struct SharedParts {
     pub ports: Ports,
     /// Is true while clients are asked to close their connections.
     pub draining: watch::Receiver<bool>,
-    /// The view of the backends.
+    /// The node's view of its backends.
     pub view: BackendView,
     /// The queue of the traffic's observations of backends.
     pub observations: mpsc::Sender<Observation>,
@@ -67,12 +67,12 @@ pub(crate) struct SharedParts {
 /// The parts that belong to one worker.
 pub(crate) struct WorkerParts {
     sockets: WorkerSockets,
-    closed: UnboundedReceiver<RouteClosed>,
+    closed: UnboundedReceiver<ClosedRoute>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
 }
 
-/// Binds the listeners of the public side, a set for each worker.
+/// Binds the listeners of the public side, one set for each worker.
 pub(crate) fn listen_all(
     config: &Config,
     inherited: &mut Inherited,
@@ -96,7 +96,7 @@ pub(crate) fn listen_all(
 pub(crate) fn worker_parts(
     sockets: Vec<WorkerSockets>,
     metrics: &Metrics,
-) -> (Vec<UnboundedSender<RouteClosed>>, Vec<WorkerParts>) {
+) -> (Vec<UnboundedSender<ClosedRoute>>, Vec<WorkerParts>) {
     let numbered = (0u32..).zip(sockets);
     let parts = numbered.map(|(number, sockets)| {
         let (sender, closed) = unbounded_channel();
@@ -117,7 +117,7 @@ pub(crate) fn start_workers(
         let name = format!("worker {number}");
         let (leave, live, pulse) =
             (shared.draining.clone(), shared.live.clone(), watchdog.part(name.clone()));
-        let context = context_maker(shared, refused_responses.clone(), metrics);
+        let context = context_constructor(shared, refused_responses.clone(), metrics);
         let (stop, metrics) = (tasks.stop().clone(), tasks.metrics().clone());
         let worker = Worker { sockets, closed, leave, live, pulse, stop, metrics, context };
         start_thread(tasks, name, move || worker::run(worker))?;
@@ -126,7 +126,7 @@ pub(crate) fn start_workers(
 }
 
 /// Returns the constructor of a worker's context, which runs on the worker's thread.
-fn context_maker(
+fn context_constructor(
     shared: &SharedParts,
     refused_responses: RefusedResponseLog,
     metrics: WorkerMetrics,

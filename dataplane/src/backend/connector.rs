@@ -99,7 +99,7 @@ impl Connector {
             }
             Ok(_) => {}
             Err(error) => {
-                self.metrics.backend_failed(error.proxy_error());
+                self.metrics.count_backend_failure(error.proxy_error());
                 // A lack of sockets on this node is not the backend's fault.
                 if *error != DialError::Exhausted {
                     self.report(Observation::ConnectFailed(backend, *error));

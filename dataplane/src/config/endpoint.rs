@@ -1,4 +1,4 @@
-//! The sources of a node's resources.
+//! The endpoints from which a node gets its resources.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,26 +7,26 @@ use std::str::FromStr;
 use serde::Deserialize;
 use webgateway_proto::model::RemoteAddress;
 
-/// A source of resources.
+/// An endpoint that provides the resources of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Endpoint {
     /// A controlplane on this machine.
     Unix(PathBuf),
-    /// A remote controlplane, by mutual TLS.
+    /// A remote controlplane, over mutual TLS.
     Remote(RemoteAddress),
-    /// A file, read at the start and on SIGHUP.
+    /// A file, which is read at the start and on SIGHUP.
     File(PathBuf),
 }
 
-/// A text is no endpoint.
+/// A text is not a valid endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The endpoint is without TLS.
-    #[error("`{0}`: private keys travel on the feed, so it is https://HOST:PORT")]
+    /// The endpoint has the scheme `http`.
+    #[error("`{0}`: the feed carries private keys and needs TLS: use https://HOST:PORT")]
     Plain(String),
     /// The scheme is unknown, or the rest is malformed.
-    #[error("`{0}` is no feed endpoint: use unix:PATH, https://HOST:PORT or file:PATH")]
+    #[error("`{0}` is not a feed endpoint: use unix:PATH, https://HOST:PORT or file:PATH")]
     Unknown(String),
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_sockets_addresses_and_files() {
+    fn an_endpoint_is_a_socket_an_address_or_a_file() {
         for text in
             ["unix:/run/x.sock", "https://control.example:7443", "https://[2001:db8::1]:1", "file:x.json"]
         {

@@ -1,33 +1,33 @@
-//! The faults of a configuration.
+//! The errors of a configuration.
 
 use thiserror::Error;
 
-/// Keys that are well-formed and yet cannot be run.
+/// A configuration is well-formed, but its values are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// There is no address to listen on.
-    #[error("`listen` is empty: name one address at least")]
+    /// The list `listen` is empty.
+    #[error("`listen` is empty: name at least one address")]
     NoAddress,
     /// Both listeners have the same port.
-    #[error("`https_port` and `http_port` are both {0}")]
+    #[error("`https_port` and `http_port` are both {0}: choose different ports")]
     SamePort(u16),
-    /// A file and another endpoint.
-    #[error("`feed.endpoint`: file:PATH stands alone")]
+    /// A file and another endpoint are configured.
+    #[error("`feed.endpoint`: file:PATH must be the only endpoint")]
     FileAmongOthers,
-    /// A time is none, or beyond the clock.
+    /// A timeout is too short or too long.
     #[error("`limits.{0}` must be from 10ms to 30days")]
     Timeout(&'static str),
-    /// A time is beyond the clock.
-    #[error("`limits.{0}` must be 30days at most")]
+    /// A duration is too long.
+    #[error("`limits.{0}` must be at most 30days")]
     Longest(&'static str),
-    /// A number leaves room for nothing, or for more than there is.
+    /// A number is out of range.
     #[error("`{key}` must be from {least} to {most}")]
     Number {
-        /// The key.
+        /// The key of the number.
         key: &'static str,
-        /// The least it may be.
+        /// The minimum value.
         least: usize,
-        /// The most it may be.
+        /// The maximum value.
         most: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Every bound on size and time.
+//! The limits of sizes, numbers and times.
 
 use std::time::Duration;
 
@@ -6,37 +6,37 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, within};
 
-/// The bytes that HTTP/2 counts for a field beside those of its name and value.
+/// The bytes that HTTP/2 counts for a field in addition to its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
-/// A map of fields has no room for many more.
+/// The maximum number of fields in a head, somewhat below the capacity of `http::HeaderMap`.
 const MAX_FIELDS: usize = 16_384;
 
-/// Every bound on size and time, each for one worker or one connection.
+/// The limits in the configuration, each for one worker or one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Open connections per worker.
+    /// The maximum number of open connections per worker.
     pub connections: usize,
-    /// The time to send a whole ClientHello.
+    /// The time to receive a complete ClientHello.
     #[serde(with = "humantime_serde")]
     pub hello_timeout: Duration,
     /// The time for the rest of the TLS handshake.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// The time to send a request head, and between two of them.
+    /// The time to receive a request head, also the time between two requests.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// The maximum size of a head, of a request or of a backend's answer, in bytes.
+    /// The maximum size of the head of a request, or of a backend's response, in bytes.
     pub header_bytes: u32,
-    /// The time without progress on the client's side while the gateway waits for it.
+    /// The time without progress while the gateway waits for the client to send or read.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
-    /// Concurrent HTTP/2 streams per connection.
+    /// The maximum number of concurrent HTTP/2 streams per connection.
     pub streams: u32,
     /// The time to connect to a backend.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// The time for a backend's host to acknowledge what it was sent.
+    /// The time for a backend's host to acknowledge sent data (TCP_USER_TIMEOUT).
     #[serde(with = "humantime_serde")]
     pub ack_timeout: Duration,
     /// The time for a backend's response head.
@@ -45,40 +45,43 @@ pub struct Limits {
     /// The time without a byte of a backend's response body.
     #[serde(with = "humantime_serde")]
     pub backend_timeout: Duration,
-    /// The time an idle backend connection is kept: less than backends keep theirs, which is 5 s in the shortest default.
+    /// The time that an idle backend connection stays in the pool, shorter than the keep-alive of backends, whose shortest
+    /// common default is 5 s.
     #[serde(with = "humantime_serde")]
     pub backend_idle: Duration,
-    /// The time without a byte either way in a tunnel.
+    /// The time without a byte in either direction of a tunnel.
     #[serde(with = "humantime_serde")]
     pub tunnel_timeout: Duration,
-    /// The time for connections of a deleted route to finish, and for all of them at a stop.
+    /// The time for the connections of a deleted route to finish, or for all connections when the process stops.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }
 
-/// The bounds of every timeout.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The maximum size of a ClientHello, in bytes with its record headers.
+/// The minimum of every timeout.
+const MIN_TIME: Duration = Duration::from_millis(10);
+/// The maximum of every timeout.
+const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The maximum size of a ClientHello including its record headers, in bytes.
 pub(crate) const HELLO_BYTES: usize = 64 * 1024;
-/// The time for an API request's body to arrive.
+/// The time to receive the body of an API request.
 pub(crate) const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum size of the bodies of all API requests that are being received, in bytes.
+/// The maximum memory for the bodies of API requests that are being received, in bytes.
 pub(crate) const API_RECEIVED: usize = 32 * 1024 * 1024;
-/// The maximum size of the bodies of all API requests that have come whole, in bytes.
+/// The maximum memory for the complete bodies of API requests, in bytes.
 pub(crate) const API_BODIES: usize = 32 * 1024 * 1024;
-/// The maximum size of all answers of the API that are being read, in bytes.
+/// The maximum memory for API responses that clients are reading, in bytes.
 pub(crate) const API_ANSWERS: usize = 64 * 1024 * 1024;
-/// The time to read an answer of the API.
+/// The time for a client to read an API response.
 pub(crate) const API_READ_TIMEOUT: Duration = Duration::from_secs(120);
-/// The maximum size of an answer of the API, in bytes: what gwctl takes, and a head.
+/// The maximum size of an API response, in bytes: the maximum that gwctl accepts, and room for the head.
 pub(crate) const API_ANSWER: usize = 17 * 1024 * 1024;
 /// The time for the controlplane to answer an API request.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(30);
-/// The bytes of responses that a worker holds for its clients before it reads little at a time: 64 KiB for each of 4096
-/// clients that take nothing. Each other one then adds at most 32 KiB.
+/// The total size of buffered responses at which a worker starts to read little at a time from backends, in bytes: 64 KiB for
+/// each of 4096 clients that do not read. Each further client adds at most 32 KiB.
 pub(crate) const HELD_BYTES: usize = 256 * 1024 * 1024;
-/// The idle connections kept per backend and worker: as many as a burst left, for the few seconds they are kept.
+/// The maximum number of idle connections per backend and worker. Large, so that those of a burst can be reused; they stay
+/// in the pool for a few seconds only.
 pub(crate) const POOL_PER_BACKEND: usize = 1024;
 
 impl Limits {
@@ -88,14 +91,14 @@ impl Limits {
         usize::try_from(self.header_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Returns the number of fields that HTTP/2 has room for in a head of the maximum size: it counts 32 bytes for each,
-    /// be they empty (RFC 9113 §6.5.2). HTTP/1.1 takes as many.
+    /// Returns the maximum number of fields in a head, for HTTP/1.1 too: the number of empty fields that HTTP/2 allows in a
+    /// head of the maximum size, as it counts 32 bytes for each (RFC 9113 §6.5.2).
     #[must_use]
     pub(crate) fn head_fields(&self) -> usize {
         (self.head_size() / FIELD_OVERHEAD).min(MAX_FIELDS)
     }
 
-    /// Refuses bounds that nothing could run with: time that is none or beyond the clock, room for nothing.
+    /// Checks that every limit is within its range.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let timeouts = [
             ("hello_timeout", self.hello_timeout),
@@ -108,11 +111,11 @@ impl Limits {
             ("backend_timeout", self.backend_timeout),
             ("tunnel_timeout", self.tunnel_timeout),
         ];
-        if let Some((key, _)) = timeouts.iter().find(|(_, time)| !(SHORTEST..=LONGEST).contains(time)) {
+        if let Some((key, _)) = timeouts.iter().find(|(_, time)| !(MIN_TIME..=MAX_TIME).contains(time)) {
             return Err(ConfigError::Timeout(key));
         }
         let times = [("backend_idle", self.backend_idle), ("drain", self.drain)];
-        if let Some((key, _)) = times.iter().find(|(_, time)| *time > LONGEST) {
+        if let Some((key, _)) = times.iter().find(|(_, time)| *time > MAX_TIME) {
             return Err(ConfigError::Longest(key));
         }
         within("limits.connections", self.connections, 1, 10_000_000)?;

@@ -1,4 +1,4 @@
-//! The keys as they are given, with their defaults.
+//! The configuration keys, with their help and defaults.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,12 +11,13 @@ use webgateway_process::settings::Key;
 use super::endpoint::Endpoint;
 use super::limits::Limits;
 
+/// All keys of the configuration.
 pub(super) const KEYS: &[Key] = &[
     Key::list(
         "feed.endpoint",
-        "The controlplanes, tried in turn: unix:PATH or https://HOST:PORT. Or a single file:PATH with resources, to run without a controlplane [default: where the node joined, or unix:/run/webgateway/feed.sock]",
+        "The controlplanes, tried in turn: unix:PATH or https://HOST:PORT. Or a single file:PATH with resources, to run without a controlplane [default: the controlplane that the node joined, or unix:/run/webgateway/feed.sock]",
     ),
-    Key::text("node", "The name of this node [default: the name it joined by, or the machine's host name]"),
+    Key::text("node", "The name of this node [default: the name under which it was invited, or the machine's host name]"),
     Key::list("listen", "The addresses that clients connect to [default: ::]"),
     Key::number("https_port", "The port for TLS [default: 443]"),
     Key::number(
@@ -32,10 +33,10 @@ pub(super) const KEYS: &[Key] = &[
         "log_level",
         "The log level: error, warn, info, debug or trace; or directives, such as info,webgateway_dataplane=debug [default: info]",
     ).live(),
-    Key::bool("access_log", "Whether every request is logged [default: false]").live(),
+    Key::bool("access_log", "Log every request [default: false]").live(),
     Key::file(
         "cache_dir",
-        "A directory for a sealed copy of what is served, so that the node can start while the controlplane is away [default: none]",
+        "A directory for an encrypted copy of the configuration that is served, so that the node can start while the controlplane is away [default: none]",
     ),
     Key::file(
         "state_dir",
@@ -43,7 +44,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::list(
         "dns.listen",
-        "Addresses on which DNS questions are taken and passed on to the controlplane, such as 203.0.113.1:53 [default: none]",
+        "Addresses on which DNS questions are received and relayed to the controlplane, such as 203.0.113.1:53 [default: none]",
     ),
     Key::number(
         "limits.connections",
@@ -60,7 +61,7 @@ pub(super) const KEYS: &[Key] = &[
     ).live(),
     Key::number(
         "limits.header_bytes",
-        "The maximum size of a head in bytes, of a request or of a backend's answer, with at most one field for each 32 of them [default: 65536]",
+        "The maximum size of the head of a request or of a backend's response, in bytes, with at most one field for each 32 bytes [default: 65536]",
     ).live(),
     Key::duration(
         "limits.stall_timeout",
@@ -72,14 +73,14 @@ pub(super) const KEYS: &[Key] = &[
         "limits.ack_timeout",
         "The time for a backend's host to acknowledge data, also in passthrough and WebSocket connections. An upload that a slow backend does not read yet may wait longer [default: 15s]",
     ).live(),
-    Key::duration("limits.response_timeout", "The time for a backend to begin its answer [default: 120s]").live(),
+    Key::duration("limits.response_timeout", "The time for a backend to send the head of its response [default: 120s]").live(),
     Key::duration(
         "limits.backend_timeout",
-        "The longest time without a byte from a backend that is answering [default: 1h]",
+        "The longest time without a byte of a backend's response body [default: 1h]",
     ).live(),
     Key::duration(
         "limits.backend_idle",
-        "How long an idle connection to a backend is kept; a shorter time in the backend's Keep-Alive field wins [default: 4s]",
+        "The time to keep an idle connection to a backend; a shorter time in the backend's Keep-Alive field takes precedence [default: 4s]",
     ).live(),
     Key::duration(
         "limits.tunnel_timeout",
@@ -91,7 +92,7 @@ pub(super) const KEYS: &[Key] = &[
     ).live(),
 ];
 
-/// The keys as they are given; [`Config`](super::Config) is what they mean.
+/// The values of the keys before validation, which turns them into a [`Config`](super::Config).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -110,14 +111,14 @@ pub struct Settings {
     pub(super) limits: Limits,
 }
 
-/// `[feed]`
+/// The section `[feed]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Feed {
     pub(super) endpoint: Vec<Endpoint>,
 }
 
-/// `[dns]`
+/// The section `[dns]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Dns {
@@ -144,10 +145,10 @@ impl Default for Settings {
     }
 }
 
-/// Returns the first folder that systemd gives a unit (systemd.exec(5), `StateDirectory=`), or the usual one.
-fn state_dir(given: Option<OsString>) -> PathBuf {
-    let given = given.and_then(|dirs| dirs.into_string().ok());
-    let first = given.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
+/// Returns the first folder in `$STATE_DIRECTORY`, which systemd sets (systemd.exec(5), `StateDirectory=`), or the default.
+fn state_dir(variable: Option<OsString>) -> PathBuf {
+    let folders = variable.and_then(|dirs| dirs.into_string().ok());
+    let first = folders.as_deref().and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
     first.unwrap_or("/var/lib/webgateway-dataplane").into()
 }
 
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_is_where_systemd_says() {
+    fn the_state_folder_is_the_first_one_of_systemd_or_the_default() {
         assert_eq!(state_dir(None), PathBuf::from("/var/lib/webgateway-dataplane"));
         assert_eq!(state_dir(Some("/var/lib/a:/var/lib/b".into())), PathBuf::from("/var/lib/a"));
     }

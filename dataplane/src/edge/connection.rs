@@ -85,12 +85,12 @@ async fn serve_accepted(accepted: AcceptedConnection, span: &Span) {
         ConnectionAction::PassThrough(passthrough) => Box::pin(pass_through(&worker, passthrough)).await,
         ConnectionAction::Challenge { handshake, membership: _membership, open: _open } => {
             if handshake.await.is_none() {
-                worker.metrics.refused(Refusal::Handshake);
+                worker.metrics.count_refusal(Refusal::Handshake);
             }
         }
         ConnectionAction::Refuse(accepted, HelloError { reason, alert }) => {
             debug!(?reason, "connection refused");
-            worker.metrics.refused(reason);
+            worker.metrics.count_refusal(reason);
             if !alert.is_empty() {
                 tls::refuse(accepted.stream, &alert).await;
             }
@@ -155,7 +155,7 @@ async fn terminate(worker: Rc<WorkerContext>, termination: TlsTermination) {
     let TlsTermination { handshake, sni, cert, cdn_id, membership, open, client } = termination;
     let Some(stream) = handshake.await else {
         debug!("TLS handshake failed");
-        return worker.metrics.refused(Refusal::Handshake);
+        return worker.metrics.count_refusal(Refusal::Handshake);
     };
     let context = ConnectionContext {
         client,

@@ -41,7 +41,7 @@ pub(crate) async fn pass_through(worker: &WorkerContext, passthrough: Passthroug
 async fn pass(worker: &WorkerContext, mut client: TcpStream, hello: Vec<u8>, route: &FeedRoute) {
     let Some(_guard) = worker.loop_detector.admit(&hello) else {
         debug!(host = %route.host, "passthrough loop detected");
-        worker.metrics.backend_failed(DialError::OwnListener.proxy_error());
+        worker.metrics.count_backend_failure(DialError::OwnListener.proxy_error());
         return tls::refuse(client, &INTERNAL_ERROR).await;
     };
     let mut backend = match worker.connector.connect(route).await {

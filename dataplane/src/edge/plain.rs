@@ -63,7 +63,7 @@ async fn handle(
     exchange.mark_answered();
     let mut response = answered.unwrap_or_else(|error| error.response());
     mark_last(&mut response, connection.membership.watch().phase());
-    connection.worker.metrics.answered(response.status());
+    connection.worker.metrics.count_response(response.status());
     Ok(response)
 }
 

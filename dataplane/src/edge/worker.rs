@@ -20,7 +20,7 @@ use super::connection_limit::ConnectionLimit;
 use super::{connection, plain};
 use crate::clock::TICK;
 use crate::config::Live;
-use crate::connections::{OpenConnection, Phase, RouteClosed};
+use crate::connections::{ClosedRoute, OpenConnection, Phase};
 use crate::context::{CurrentContext, WorkerContext};
 use crate::snapshot::Snapshot;
 use crate::socket;
@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     /// Its listening sockets.
     pub sockets: WorkerSockets,
     /// The routes that were deleted or suspended.
-    pub closed: UnboundedReceiver<RouteClosed>,
+    pub closed: UnboundedReceiver<ClosedRoute>,
     /// Is true while clients are asked to close their connections.
     pub leave: watch::Receiver<bool>,
     /// The part of the configuration that a reload changes.
@@ -191,7 +191,7 @@ pub(crate) async fn wait_for_first_sync(snapshot: &ArcSwap<Snapshot>) {
 struct ControlLoop<'a> {
     context: &'a CurrentContext,
     limit: ConnectionLimit,
-    closed: UnboundedReceiver<RouteClosed>,
+    closed: UnboundedReceiver<ClosedRoute>,
     leave: watch::Receiver<bool>,
     live: watch::Receiver<Live>,
     stop: &'a Stop,
@@ -206,7 +206,7 @@ impl ControlLoop<'_> {
             tokio::select! {
                 Some(closed) = self.closed.recv() => end_route(&self.context.get(), closed),
                 Ok(()) = self.leave.changed() => {
-                    self.context.get().connections.leave(*self.leave.borrow_and_update());
+                    self.context.get().connections.set_leaving(*self.leave.borrow_and_update());
                 }
                 Ok(()) = self.live.changed() => {
                     let live = self.live.borrow_and_update().clone();
@@ -249,7 +249,7 @@ impl ControlLoop<'_> {
     }
 }
 
-fn end_route(context: &Rc<WorkerContext>, closed: RouteClosed) {
+fn end_route(context: &Rc<WorkerContext>, closed: ClosedRoute) {
     if closed.at_once {
         return context.connections.end_route(closed.route, Phase::Cut);
     }

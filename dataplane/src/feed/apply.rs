@@ -1,4 +1,4 @@
-//! A batch and a snapshot make the next snapshot. Pure: no socket, no clock.
+//! Applies a batch of the feed to a snapshot, which gives the next snapshot: pure functions, without sockets or clocks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,101 +7,103 @@ use rustls::server::ProducesTickets;
 use webgateway_proto::feed::{Held, Resource, ResourceName, ToNode, stored};
 use webgateway_proto::model::{CertificateId, Prefixes, RouteId};
 
-use crate::connections::RouteClosed;
+use crate::connections::ClosedRoute;
 use crate::snapshot::{ServedCert, Snapshot};
 
-/// The messages between Begin and End.
+/// The changes between the messages Begin and End.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// True if the batch lists every resource of the controlplane.
     full: bool,
-    changes: Vec<Change>,
-    /// The prefixes of its settings, if it has some.
-    allowed: Option<Prefixes>,
+    changes: Vec<BatchChange>,
+    /// The allowed backend prefixes in the settings of this batch, if it contains settings.
+    allowed_backends: Option<Prefixes>,
 }
 
 #[derive(Debug)]
-enum Change {
+enum BatchChange {
     Put(Box<Resource>),
-    /// A route of a full batch that is held just so: its name alone is kept.
-    Same(RouteId),
-    /// Boxed, as it is rare and there may be a million changes.
-    Unusable(Box<Reject>),
-    /// In a full batch, what is removed is not named: it says how the connections of a route end.
+    /// A route of a full batch that the snapshot has in the same form: only its id is stored.
+    Unchanged(RouteId),
+    /// A resource that this build cannot read. Boxed, as it is rare and a batch may have a million changes.
+    Unusable(Box<Rejection>),
+    /// A removal. A full batch removes a resource by not listing it; there this only tells how a route's connections end.
     Remove {
         name: ResourceName,
         at_once: bool,
     },
 }
 
-/// A resource that cannot be used.
+/// A resource that cannot be used, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reject {
-    /// Its name.
+pub(crate) struct Rejection {
+    /// The name of the resource.
     pub resource: String,
     /// The reason, for the operator.
     pub reason: String,
 }
 
-/// A complete batch, and the version that the controlplane stands at after it.
+/// A batch that has been received whole, and the version of the controlplane after it.
 #[derive(Debug)]
-pub(crate) struct Complete {
+pub(crate) struct CompleteBatch {
     batch: Batch,
     held: Held,
 }
 
-/// Puts a batch together from the messages of the feed.
+/// A builder of a batch from the messages of the feed.
 #[derive(Debug, Default)]
-pub(crate) struct Collector(Option<Batch>);
+pub(crate) struct BatchBuilder(Option<Batch>);
 
-/// The outcome of a batch.
-pub(crate) struct Applied {
+/// The outcome of applying a batch.
+pub(crate) struct ApplyOutcome {
     /// The next snapshot.
     pub snapshot: Snapshot,
-    /// The version that the batch stands at.
+    /// The version after the batch.
     pub version: u64,
-    /// Tells whether the batch named everything there is.
+    /// True if the batch listed every resource of the controlplane.
     pub full: bool,
-    /// The resources that could not be used.
-    pub rejects: Vec<Reject>,
+    /// The resources of the batch that could not be used.
+    pub rejections: Vec<Rejection>,
     /// The certificates of the batch whose validity has not begun.
-    pub not_begun: Vec<CertificateId>,
-    /// The routes that are gone.
-    pub closed: Vec<RouteClosed>,
+    pub not_yet_valid: Vec<CertificateId>,
+    /// The routes that the batch removed.
+    pub closed_routes: Vec<ClosedRoute>,
 }
 
-impl Reject {
+impl Rejection {
     fn new(name: &ResourceName, reason: &impl ToString) -> Self {
         Self { resource: name.to_string(), reason: reason.to_string() }
     }
 }
 
-impl Complete {
-    /// Returns a full batch of these messages.
+impl CompleteBatch {
+    /// Returns a full batch of `messages`.
     pub(crate) fn full(messages: Vec<ToNode>, held: Held) -> Self {
         let mut batch = Batch { full: true, ..Batch::default() };
-        messages.into_iter().for_each(|message| batch.take(message, &Snapshot::default()));
+        messages.into_iter().for_each(|message| batch.push(message, &Snapshot::default()));
         Self { batch, held }
     }
 
-    /// Returns whether it names everything there is.
+    /// Returns whether the batch lists every resource of the controlplane.
     pub(crate) fn is_full(&self) -> bool {
         self.batch.full
     }
 
-    /// Returns whether it takes something away, be it by not naming it.
-    pub(crate) fn removes(&self) -> bool {
-        self.batch.full || self.batch.changes.iter().any(|change| matches!(change, Change::Remove { .. }))
+    /// Returns whether the batch may remove a resource, explicitly or by not listing it.
+    pub(crate) fn may_remove(&self) -> bool {
+        self.batch.full
+            || self.batch.changes.iter().any(|change| matches!(change, BatchChange::Remove { .. }))
     }
 
-    /// Appends its messages, to be kept.
-    pub(crate) fn store(&self, into: &mut Vec<u8>) {
+    /// Appends the messages of the batch to `into`, in the format of the cache.
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         for change in &self.batch.changes {
             match change {
-                Change::Put(resource) => stored::put(resource, into),
-                Change::Unusable(unusable) => stored::unusable(&unusable.resource, into),
-                // Of a full batch, which is not kept in this form.
-                Change::Same(_) => {}
-                Change::Remove { name, at_once } => stored::remove(name, *at_once, into),
+                BatchChange::Put(resource) => stored::put(resource, into),
+                BatchChange::Unusable(unusable) => stored::unusable(&unusable.resource, into),
+                // Only full batches have this, and the cache stores their snapshot instead.
+                BatchChange::Unchanged(_) => {}
+                BatchChange::Remove { name, at_once } => stored::remove(name, *at_once, into),
             }
         }
         stored::end(&self.held, into);
@@ -109,17 +111,17 @@ impl Complete {
 }
 
 impl Batch {
-    fn take(&mut self, message: ToNode, current: &Snapshot) {
+    fn push(&mut self, message: ToNode, current: &Snapshot) {
         match message {
             ToNode::Put(resource) => {
-                let change = self.put(resource, current);
+                let change = self.put_change(resource, current);
                 self.changes.push(change);
             }
             ToNode::Unusable(resource, reason) => {
-                let reject = Reject { resource, reason: reason.to_string() };
-                self.changes.push(Change::Unusable(Box::new(reject)));
+                let rejection = Rejection { resource, reason: reason.to_string() };
+                self.changes.push(BatchChange::Unusable(Box::new(rejection)));
             }
-            ToNode::Remove { name, at_once } => self.changes.push(Change::Remove { name, at_once }),
+            ToNode::Remove { name, at_once } => self.changes.push(BatchChange::Remove { name, at_once }),
             ToNode::Begin { .. }
             | ToNode::End(_)
             | ToNode::Heartbeat
@@ -129,89 +131,96 @@ impl Batch {
         }
     }
 
-    /// A full batch names what is held already, perhaps a million routes: those cost next to nothing.
-    fn put(&mut self, resource: Box<Resource>, current: &Snapshot) -> Change {
+    /// Returns the change that a put makes. A full batch may list a million routes that the snapshot already has: for
+    /// these only the id is stored.
+    fn put_change(&mut self, resource: Box<Resource>, current: &Snapshot) -> BatchChange {
         match &*resource {
-            Resource::Settings(settings) => self.allowed = Some(settings.allowed_backends.clone()),
+            Resource::Settings(settings) => self.allowed_backends = Some(settings.allowed_backends.clone()),
             Resource::Route(route) => {
                 if self.full && current.routes.by_id(&route.id).is_some_and(|held| **held == *route) {
-                    return Change::Same(route.id);
+                    return BatchChange::Unchanged(route.id);
                 }
             }
             Resource::Certificate(_) | Resource::Challenge(_) | Resource::TicketKeys(_) => {}
         }
-        Change::Put(resource)
+        BatchChange::Put(resource)
     }
 }
 
-impl Collector {
-    /// Takes a message; returns the batch when it is complete. What stands outside of a batch is dropped.
-    pub(crate) fn take(&mut self, message: ToNode, current: &Snapshot) -> Option<Complete> {
+impl BatchBuilder {
+    /// Adds a message; returns the batch when it is complete. Messages outside a batch are ignored.
+    pub(crate) fn push(&mut self, message: ToNode, current: &Snapshot) -> Option<CompleteBatch> {
         match (message, &mut self.0) {
             (ToNode::Begin { full }, batch) => *batch = Some(Batch { full, ..Batch::default() }),
-            (ToNode::End(held), batch) => return batch.take().map(|batch| Complete { batch, held }),
-            (message, Some(batch)) => batch.take(message, current),
+            (ToNode::End(held), batch) => return batch.take().map(|batch| CompleteBatch { batch, held }),
+            (message, Some(batch)) => batch.push(message, current),
             (_, None) => {}
         }
         None
     }
 
-    /// Returns the prefixes in which the backends of the routes to come may be: as the settings of this very batch say, if it has some.
+    /// Returns the prefixes that allow the backends of the next routes: those in the settings of the current batch if it
+    /// has settings, otherwise those of `current`.
     pub(crate) fn allowed_backends(&self, current: &Snapshot) -> Prefixes {
-        let own = self.0.as_ref().and_then(|batch| batch.allowed.clone());
-        own.unwrap_or_else(|| current.allowed_backends())
+        let in_batch = self.0.as_ref().and_then(|batch| batch.allowed_backends.clone());
+        in_batch.unwrap_or_else(|| current.allowed_backends())
     }
 }
 
-/// Applies a complete batch at `now` (Unix seconds).
+/// Applies a batch to `current` at `now` (Unix seconds).
 pub(crate) fn apply(
     current: &Snapshot,
-    complete: Complete,
+    batch: CompleteBatch,
     tickets: &Arc<dyn ProducesTickets>,
     now: i64,
-) -> Applied {
-    let Complete { batch, held } = complete;
-    let mut next = Applied::from(current.clone());
+) -> ApplyOutcome {
+    let CompleteBatch { batch, held } = batch;
+    let mut next = ApplyOutcome::from(current.clone());
     (next.version, next.full) = (held.version, batch.full);
     if batch.full {
-        next.drop_unnamed(&batch.changes);
-        // What was held before may be of another database. A difference is told only within the past of one.
+        next.remove_unlisted(&batch.changes);
+        // A version of another epoch is of another database: the controlplane cannot send the difference to it.
         next.snapshot.held = next.snapshot.held.filter(|old| old.epoch == held.epoch);
     }
     for change in batch.changes {
-        next.change(change, tickets, now);
+        next.apply_change(change, tickets, now);
     }
-    next.stand_at(held);
+    next.complete_version(held);
     next
 }
 
-/// Takes messages that were kept, one after the other, at `now` (Unix seconds).
-pub(crate) fn restore(into: &mut Applied, message: ToNode, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+/// Applies one message that was read from the cache, at `now` (Unix seconds).
+pub(crate) fn apply_stored(
+    into: &mut ApplyOutcome,
+    message: ToNode,
+    tickets: &Arc<dyn ProducesTickets>,
+    now: i64,
+) {
     if let ToNode::End(held) = message {
         into.version = held.version;
-        return into.stand_at(held);
+        return into.complete_version(held);
     }
-    let mut one = Batch::default();
-    one.take(message, &into.snapshot);
-    one.changes.into_iter().for_each(|change| into.change(change, tickets, now));
+    let mut batch = Batch::default();
+    batch.push(message, &into.snapshot);
+    batch.changes.into_iter().for_each(|change| into.apply_change(change, tickets, now));
 }
 
-impl From<Snapshot> for Applied {
+impl From<Snapshot> for ApplyOutcome {
     fn from(snapshot: Snapshot) -> Self {
-        let (rejects, not_begun, closed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { snapshot, version: 0, full: false, rejects, not_begun, closed }
+        let (rejections, not_yet_valid, closed_routes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { snapshot, version: 0, full: false, rejections, not_yet_valid, closed_routes }
     }
 }
 
-impl Applied {
-    fn change(&mut self, change: Change, tickets: &Arc<dyn ProducesTickets>, now: i64) {
+impl ApplyOutcome {
+    fn apply_change(&mut self, change: BatchChange, tickets: &Arc<dyn ProducesTickets>, now: i64) {
         match change {
-            Change::Put(resource) => self.put(*resource, tickets, now),
-            Change::Same(_) => {}
-            Change::Unusable(reject) => self.reject(*reject),
-            // What it does not name is gone already.
-            Change::Remove { .. } if self.full => {}
-            Change::Remove { name, at_once } => self.remove(&name, at_once),
+            BatchChange::Put(resource) => self.put(*resource, tickets, now),
+            BatchChange::Unchanged(_) => {}
+            BatchChange::Unusable(rejection) => self.reject(*rejection),
+            // A full batch has removed everything that it does not list before.
+            BatchChange::Remove { .. } if self.full => {}
+            BatchChange::Remove { name, at_once } => self.remove(&name, at_once),
         }
     }
 
@@ -222,74 +231,76 @@ impl Applied {
             Resource::Route(route) => self.snapshot.routes.insert(route),
             Resource::Certificate(cert) => match ServedCert::load(&cert, tickets) {
                 Ok(cert) => {
-                    self.not_begun.extend((!cert.has_begun(now)).then(|| cert.id.clone()));
+                    self.not_yet_valid.extend((!cert.has_begun(now)).then(|| cert.id.clone()));
                     self.snapshot.certs.insert(cert, now);
                 }
-                Err(error) => return self.reject(Reject::new(&name, &error)),
+                Err(error) => return self.reject(Rejection::new(&name, &error)),
             },
             Resource::TicketKeys(keys) => self.snapshot.ticket_keys = Some(Arc::new(keys)),
             Resource::Challenge(challenge) => {
                 if let Err(error) = self.snapshot.challenges.insert(&challenge) {
-                    return self.reject(Reject::new(&name, &error));
+                    return self.reject(Rejection::new(&name, &error));
                 }
             }
         }
-        self.forgive(&name);
+        self.clear_rejection(&name);
     }
 
-    /// Takes a resource that is put right or gone off the rejected ones. Mostly there is none: a name is not written for
-    /// that.
-    fn forgive(&mut self, name: &ResourceName) {
+    /// Removes a resource from the rejected ones, as it has been replaced or removed.
+    fn clear_rejection(&mut self, name: &ResourceName) {
+        // Formatting the name of each of a million routes would be expensive, and the set is almost always empty.
         if !self.snapshot.rejected.is_empty() {
             self.snapshot.rejected.remove(&name.to_string());
         }
     }
 
-    fn reject(&mut self, reject: Reject) {
-        self.snapshot.rejected.insert(reject.resource.clone());
-        self.rejects.push(reject);
+    fn reject(&mut self, rejection: Rejection) {
+        self.snapshot.rejected.insert(rejection.resource.clone());
+        self.rejections.push(rejection);
     }
 
     fn remove(&mut self, name: &ResourceName, at_once: bool) {
-        self.forgive(name);
+        self.clear_rejection(name);
         match name {
-            // There is always a base domain; a controlplane that takes it back is not obeyed.
+            // A node always needs a base domain and ticket keys: a removal of these is ignored.
             ResourceName::Settings | ResourceName::TicketKeys => {}
             ResourceName::Certificate(id) => self.snapshot.certs.remove(id),
             ResourceName::Challenge(host) => self.snapshot.challenges.remove(host),
             ResourceName::Route(id) => {
                 if self.snapshot.routes.remove(id).is_some() {
-                    self.closed.push(RouteClosed { route: *id, at_once });
+                    self.closed_routes.push(ClosedRoute { route: *id, at_once });
                 }
             }
         }
     }
 
-    /// Drops what a full batch does not name, for it names everything there is. A route that it removes at once, as it
-    /// is suspended, is cut; any other one drains.
-    fn drop_unnamed(&mut self, changes: &[Change]) {
+    /// Removes every resource that a full batch does not list. The connections of a route end at once if the batch has a
+    /// removal of the route that says so, as after a suspension; otherwise they drain.
+    fn remove_unlisted(&mut self, changes: &[BatchChange]) {
         self.snapshot.rejected.clear();
         if self.snapshot.names().next().is_none() {
             return;
         }
-        let (mut named, mut cut) = (HashSet::with_capacity(changes.len()), HashSet::new());
+        let (mut listed, mut at_once) = (HashSet::with_capacity(changes.len()), HashSet::new());
         for change in changes {
             match change {
-                Change::Put(resource) => drop(named.insert(resource.name())),
-                Change::Same(route) => drop(named.insert(ResourceName::Route(*route))),
-                Change::Unusable(reject) => named.extend(reject.resource.parse().ok()),
-                Change::Remove { name, at_once: true } => drop(cut.insert(name)),
-                Change::Remove { at_once: false, .. } => {}
+                BatchChange::Put(resource) => drop(listed.insert(resource.name())),
+                BatchChange::Unchanged(route) => drop(listed.insert(ResourceName::Route(*route))),
+                BatchChange::Unusable(rejection) => listed.extend(rejection.resource.parse().ok()),
+                BatchChange::Remove { name, at_once: true } => drop(at_once.insert(name)),
+                BatchChange::Remove { at_once: false, .. } => {}
             }
         }
-        let unnamed: Vec<ResourceName> = self.snapshot.names().filter(|name| !named.contains(name)).collect();
-        for name in unnamed {
-            self.remove(&name, cut.contains(&name));
+        let unlisted: Vec<ResourceName> =
+            self.snapshot.names().filter(|name| !listed.contains(name)).collect();
+        for name in unlisted {
+            self.remove(&name, at_once.contains(&name));
         }
     }
 
-    /// A version of which something was rejected is not held: what was rejected comes again after a reconnect.
-    fn stand_at(&mut self, held: Held) {
+    /// Records that the snapshot has this version, unless a resource is still rejected: then the controlplane has to send
+    /// that resource again after a reconnect.
+    fn complete_version(&mut self, held: Held) {
         if self.snapshot.rejected.is_empty() {
             self.snapshot.held = Some(held);
         }

@@ -1,6 +1,6 @@
-//! The cache: what a node served last, sealed, so that it starts without a controlplane.
+//! The cache: the last snapshot on disk, encrypted, from which a node starts without a controlplane.
 
-mod folder;
+mod cache_dir;
 mod load;
 mod page;
 mod sealed;
@@ -16,88 +16,88 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 use webgateway_seal::{SecretKey, SecretKeyError};
 
-use self::folder::Folder;
-pub(crate) use self::load::Restored;
+use self::cache_dir::CacheDir;
+pub(crate) use self::load::RestoredCache;
 use self::page::Page;
-use self::writer::{Job, Keep, Writer};
-use super::apply::Complete;
+use self::writer::{CacheWriter, WriteJob, WriteMode};
+use super::apply::CompleteBatch;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
-/// The file of the key that seals the cache, in `state_dir`.
+/// The file with the encryption key of the cache, in `state_dir`.
 const KEY_FILE: &str = "cache.key";
-/// The largest batch that is kept by itself, in bytes; beyond that everything is written anew.
-const LARGEST_BATCH: usize = 16 * 1024 * 1024;
+/// The maximum size of a batch in the journal, in bytes; a larger one is stored by a new snapshot.
+const MAX_BATCH: usize = 16 * 1024 * 1024;
 
-/// Where batches go to be kept.
-pub(crate) struct Cache(Sender<Job>);
+/// A handle to the thread that writes the cache.
+pub(crate) struct Cache(Sender<WriteJob>);
 
-/// The cache as it was found.
-pub(crate) struct Opened {
-    /// What was in it.
-    pub restored: Option<Restored>,
-    /// Takes what comes.
+/// A cache that has been opened and read.
+pub(crate) struct OpenCache {
+    /// The content of the cache; `None` if it is empty or cannot be used.
+    pub restored: Option<RestoredCache>,
+    /// The handle through which batches are stored.
     pub cache: Cache,
-    /// Does the writing; blocks until the cache is dropped.
+    /// The body of the writer's thread; blocks until the handle is dropped.
     pub write: Box<dyn FnOnce() -> Result<(), Infallible> + Send>,
 }
 
-/// A batch, to be kept once it is applied.
-pub(crate) struct Record {
-    keep: Keep,
+/// A batch in the form in which the cache stores it.
+pub(crate) struct CacheRecord {
+    mode: WriteMode,
     at: i64,
 }
 
-/// Opens the cache in `folder` under the key in `state`, made at the first start; reads it at `now` (Unix seconds).
-/// One that cannot be used is said and left out. Blocks.
+/// Opens the cache in `folder` and reads it at `now` (Unix seconds), with the key in `state`, which is generated at the
+/// first start. A cache that cannot be used is logged and ignored. Blocks.
 pub(crate) fn open(
     folder: &Path,
     state: &Path,
     tickets: &Arc<dyn ProducesTickets>,
     metrics: Metrics,
     now: i64,
-) -> Result<Opened, SecretKeyError> {
-    // Whether it is there now shows when the key is made.
-    let _ = Folder::new(state).create();
+) -> Result<OpenCache, SecretKeyError> {
+    // If the folder cannot be created, loading the key fails with a better error.
+    let _ = CacheDir::new(state).create();
     let key = SecretKey::load_or_create(&state.join(KEY_FILE), "state_dir")?;
-    let folder = Folder::new(folder);
+    let folder = CacheDir::new(folder);
     let restored = match load::load(&folder, &key, tickets, now) {
         Ok(restored) => restored,
-        Err(unusable) => {
-            error!(%unusable, "the cache is refused, starting empty");
+        Err(error) => {
+            error!(%error, "cache cannot be used, starting without it");
             None
         }
     };
     if restored.is_none() {
-        info!(folder = %folder.path().display(), "nothing is cached");
+        info!(folder = %folder.path().display(), "cache is empty");
     }
     let (jobs, work) = channel();
     let loaded = restored.is_some();
-    let write = Box::new(move || Writer::new(folder, key, work, metrics, loaded).run());
-    Ok(Opened { restored, cache: Cache(jobs), write })
+    let write = Box::new(move || CacheWriter::new(folder, key, work, metrics, loaded).run());
+    Ok(OpenCache { restored, cache: Cache(jobs), write })
 }
 
-impl Record {
-    /// Of a batch applied at `at` (Unix seconds).
-    pub(crate) fn new(batch: &Complete, at: i64) -> Self {
-        let page = (!batch.is_full()).then(|| page::of_batch(batch, at));
-        let keep = match page.filter(|page: &Page| page.len() <= LARGEST_BATCH) {
-            None => Keep::Anew,
-            Some(page) if batch.removes() => Keep::Now(page),
-            Some(page) => Keep::Soon(page),
+impl CacheRecord {
+    /// Encodes a batch that is applied at `at` (Unix seconds).
+    pub(crate) fn new(batch: &CompleteBatch, at: i64) -> Self {
+        let page = (!batch.is_full()).then(|| page::batch_page(batch, at));
+        let mode = match page.filter(|page: &Page| page.len() <= MAX_BATCH) {
+            None => WriteMode::Rewrite,
+            Some(page) if batch.may_remove() => WriteMode::AppendSync(page),
+            Some(page) => WriteMode::Append(page),
         };
-        Self { keep, at }
+        Self { mode, at }
     }
 }
 
 impl Cache {
-    /// Keeps a batch that made `snapshot`. What is returned is told once it is, or cannot be.
-    pub(crate) fn keep(&self, record: Record, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
-        let (done, kept) = oneshot::channel();
-        let Record { keep, at } = record;
-        // Without the thread the process stops; the receiver is told by the drop.
-        let _ = self.0.send(Job { keep, at, snapshot, done });
-        kept
+    /// Stores a batch that resulted in `snapshot`. The receiver resolves once it is stored, or cannot be.
+    pub(crate) fn store(&self, record: CacheRecord, snapshot: Arc<Snapshot>) -> oneshot::Receiver<()> {
+        let (done, persisted) = oneshot::channel();
+        let CacheRecord { mode, at } = record;
+        // If the thread has ended, the process is stopping, and dropping the job resolves the receiver.
+        let _ = self.0.send(WriteJob { mode, at, snapshot, done });
+        persisted
     }
 }
 

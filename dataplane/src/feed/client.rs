@@ -1,4 +1,4 @@
-//! The feed's client: one stream at a time to a controlplane, for ever.
+//! The client of the feed: one stream at a time to a controlplane, reopened whenever it ends.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use webgateway_process::Stop;
 use webgateway_proto::feed::wire;
 use webgateway_proto::feed::{Explanation, FromNode, ToNode};
 
-use super::apply::{Collector, Reject};
+use super::apply::{BatchBuilder, Rejection};
 use super::backoff::Backoff;
-use super::directive::Drain;
-use super::link::{ConnectError, Link, root};
-use super::{Published, Publisher};
+use super::connector::{ConnectError, FeedConnector, root_cause};
+use super::drain::DrainState;
+use super::{PublishedBatch, Publisher};
 use crate::backend::health_report::HealthReport;
 use crate::backend::view::{BackendView, MAX_EXPLANATIONS};
 use crate::clock::unix_now;
@@ -26,140 +26,140 @@ use crate::config::API_ANSWER;
 use crate::controlplane::ControlplaneClient;
 use crate::metrics::{Metrics, WorkerMetrics};
 
-/// The interval between messages that say that the node lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// The time without a message after which the stream is taken for dead.
-const SILENCE: Duration = Duration::from_secs(15);
-/// The time that the cache may take to keep a batch before it is acknowledged all the same.
-const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The interval between reports of the backends' health, which gather its changes.
-const REPORT: Duration = Duration::from_secs(1);
+/// The interval between the node's status messages, which are also its heartbeat.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// The maximum time between two messages of the controlplane, after which the stream is considered dead.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time for the cache to store a batch, after which the batch is acknowledged all the same.
+const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The interval between reports of changes in the backends' health.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 type Client = wire::feed_client::FeedClient<Channel>;
-/// Explanations that are being made.
+/// The tasks that work on explanations.
 type Explanations = JoinSet<Explanation>;
 
-/// The reason why a stream ended.
+/// The stream ended.
 #[derive(Debug, Error)]
 enum StreamError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("{}", status_message(.0))]
-    Refused(#[from] Box<tonic::Status>),
-    #[error("the controlplane was silent for {} s", SILENCE.as_secs())]
-    Silent,
+    Status(#[from] Box<tonic::Status>),
+    #[error("the controlplane sent nothing for {} s", STREAM_TIMEOUT.as_secs())]
+    Timeout,
     #[error("the controlplane ended the stream")]
     Ended,
 }
 
-/// Returns what the controlplane said, or what became of the connection to it.
+/// Formats a status: the controlplane's message, or the error of the connection if the status was made locally.
 fn status_message(status: &tonic::Status) -> String {
     match std::error::Error::source(status) {
-        Some(source) => format!("the connection failed: {}", root(source)),
-        None => format!("the controlplane says: {}", status.message()),
+        Some(source) => format!("the connection failed: {}", root_cause(source)),
+        None => format!("error from the controlplane: {}", status.message()),
     }
 }
 
-/// The feed's client.
+/// The client of the feed.
 pub(crate) struct FeedClient {
     /// The connector to the controlplanes.
-    pub link: Link,
+    pub connector: FeedConnector,
     /// This node's name.
     pub node: String,
     /// The publisher of the batches.
     pub publisher: Publisher,
     /// The client for unary calls, connected while there is a stream.
     pub controlplane: ControlplaneClient,
-    /// The operator's wish that this node drains.
-    pub drain: Drain,
+    /// The drain state of this node.
+    pub drain: DrainState,
     /// The process's metrics.
     pub metrics: Metrics,
-    /// The workers' metrics, to be reported.
+    /// The workers' metrics, for status messages.
     pub workers: Vec<WorkerMetrics>,
-    /// The node's view of backends.
+    /// The node's view of its backends.
     pub view: BackendView,
 }
 
 impl FeedClient {
-    /// Holds a stream until the process stops. Losing it changes nothing for traffic.
+    /// Keeps a stream open until the process stops. Traffic goes on without one.
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), Infallible> {
         let mut backoff = Backoff::default();
         loop {
-            let ended = tokio::select! {
-                ended = self.stream(&mut backoff) => ended,
+            let Err(error) = tokio::select! {
+                ended = self.run_stream(&mut backoff) => ended,
                 () = stop.begun() => return Ok(()),
             };
-            let Err(error) = ended;
             self.metrics.feed_connected.set(0);
             self.controlplane.disconnect();
-            self.link.disconnect();
-            let endpoint = self.link.current();
-            // Logged once, not at every attempt.
-            if self.link.record_failure(&error.to_string()) {
-                warn!(%error, endpoint, "no feed, traffic goes on with what is held");
+            self.connector.disconnect();
+            let endpoint = self.connector.current();
+            // A warning for a new error only, not at every attempt.
+            if self.connector.record_failure(&error.to_string()) {
+                warn!(%error, endpoint, "feed unavailable, serving the last snapshot");
             } else {
-                debug!(%error, endpoint, "no feed");
+                debug!(%error, endpoint, "feed unavailable");
             }
-            if !self.link.advance() {
+            if !self.connector.advance() {
                 continue;
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.failed(fastrand::f64())) => {}
+                () = tokio::time::sleep(backoff.next_delay(fastrand::f64())) => {}
                 () = stop.begun() => return Ok(()),
             }
         }
     }
 
-    async fn stream(&mut self, backoff: &mut Backoff) -> Result<Infallible, StreamError> {
-        let channel = self.link.connect().await?;
+    async fn run_stream(&mut self, backoff: &mut Backoff) -> Result<Infallible, StreamError> {
+        let channel = self.connector.connect().await?;
         let mut client = Client::new(channel.clone()).max_decoding_message_size(API_ANSWER);
         let (outgoing, messages) = mpsc::channel::<wire::NodeMessage>(64);
         self.send(&outgoing, self.hello()).await?;
         let listeners = self.view.dialer.own_listeners.reachable_listeners();
         self.send(&outgoing, FromNode::Listeners(listeners)).await?;
-        let subscribed = timeout(SILENCE, client.subscribe(ReceiverStream::new(messages))).await;
-        let mut incoming = subscribed.map_err(|_| StreamError::Silent)?.map_err(Box::new)?.into_inner();
+        let subscribed = timeout(STREAM_TIMEOUT, client.subscribe(ReceiverStream::new(messages))).await;
+        let mut incoming = subscribed.map_err(|_| StreamError::Timeout)?.map_err(Box::new)?.into_inner();
         self.controlplane.connect(channel);
         self.metrics.feed_connected.set(1);
-        info!(endpoint = self.link.current(), "connected to the feed");
-        self.link.succeeded();
-        let (mut collector, mut reported) = (Collector::default(), HealthReport::default());
+        info!(endpoint = self.connector.current(), "feed connected");
+        self.connector.record_success();
+        let (mut builder, mut reported) = (BatchBuilder::default(), HealthReport::default());
         let mut explanations = Explanations::new();
-        let mut report = interval(REPORT);
-        let mut beat = interval(HEARTBEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let begun = Instant::now();
-        let mut heard = begun;
-        let mut unanswered: Option<Unanswered> = None;
+        let mut health_tick = interval(HEALTH_INTERVAL);
+        let mut status_tick = interval(STATUS_INTERVAL);
+        status_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = Instant::now();
+        let mut last_message = started;
+        let mut pending: Option<PendingAck> = None;
         loop {
             tokio::select! {
-                message = timeout_at(heard + SILENCE, incoming.message()) => {
-                    let message = message.map_err(|_| StreamError::Silent)?.map_err(Box::new)?;
-                    heard = Instant::now();
+                message = timeout_at(last_message + STREAM_TIMEOUT, incoming.message()) => {
+                    let message = message.map_err(|_| StreamError::Timeout)?.map_err(Box::new)?;
+                    last_message = Instant::now();
                     self.metrics.config_age.confirmed(unix_now());
-                    // A stream that ends soon, as when another node has this one's name, is no success.
-                    if heard - begun > SILENCE {
-                        backoff.succeeded();
+                    // A stream that ends early is a failure: another node may have this one's name, for instance.
+                    if last_message - started > STREAM_TIMEOUT {
+                        backoff.reset();
                     }
                     let message = message.ok_or(StreamError::Ended)?;
-                    match self.take(&mut collector, &mut explanations, message) {
-                        Some(Due::Batch(batch)) => unanswered = Some(self.answer(batch, &outgoing).await?),
-                        Some(Due::Status) => self.send(&outgoing, self.status()).await?,
+                    match self.handle_message(&mut builder, &mut explanations, message) {
+                        Some(StreamReply::Batch(batch)) => {
+                            pending = Some(self.send_rejections(batch, &outgoing).await?);
+                        }
+                        Some(StreamReply::Status) => self.send(&outgoing, self.status()).await?,
                         None => {}
                     }
                 }
-                version = kept(&mut unanswered) => {
-                    unanswered = None;
+                version = wait_persisted(&mut pending) => {
+                    pending = None;
                     self.send(&outgoing, FromNode::Ack(version)).await?;
                 }
                 Some(Ok(explanation)) = explanations.join_next() => {
                     self.send(&outgoing, FromNode::Explanation(Box::new(explanation))).await?;
                 }
-                _ = report.tick() => for changes in reported.changes(&self.view.unhealthy.load_full()) {
+                _ = health_tick.tick() => for changes in reported.changes(&self.view.unhealthy.load_full()) {
                     self.send(&outgoing, FromNode::Health(changes)).await?;
                 },
-                // A status is a sign of life as good as any.
-                _ = beat.tick() => self.send(&outgoing, self.status()).await?,
+                _ = status_tick.tick() => self.send(&outgoing, self.status()).await?,
             }
         }
     }
@@ -170,7 +170,7 @@ impl FeedClient {
         FromNode::Status {
             connections: u64::try_from(connections).unwrap_or_default(),
             requests,
-            draining: self.drain.is_on(),
+            draining: self.drain.is_draining(),
         }
     }
 
@@ -182,21 +182,21 @@ impl FeedClient {
         }
     }
 
-    fn take(
+    fn handle_message(
         &mut self,
-        collector: &mut Collector,
+        builder: &mut BatchBuilder,
         explanations: &mut Explanations,
         message: wire::FeedMessage,
-    ) -> Option<Due> {
+    ) -> Option<StreamReply> {
         let current = self.publisher.current();
-        let allowed = collector.allowed_backends(&current);
+        let allowed = builder.allowed_backends(&current);
         let message = match ToNode::read(message, &allowed) {
             ToNode::Directive { drain } => {
-                self.drain.obey(drain);
-                return Some(Due::Status);
+                self.drain.set(drain);
+                return Some(StreamReply::Status);
             }
             ToNode::Explain { id, host } => {
-                // A question too many stays without an answer; the controlplane waits for a while only.
+                // A request over the limit gets no response: the controlplane's own timeout ends it.
                 if explanations.len() < MAX_EXPLANATIONS {
                     let view = self.view.clone();
                     explanations.spawn(view.explain(current, self.publisher.version(), id, host));
@@ -205,23 +205,24 @@ impl FeedClient {
             }
             message => message,
         };
-        let complete = collector.take(message, &current)?;
+        let batch = builder.push(message, &current)?;
         drop(current);
-        Some(Due::Batch(self.publisher.publish(complete)))
+        Some(StreamReply::Batch(self.publisher.publish(batch)))
     }
 
-    /// Sends what of a batch could not be used; it is acknowledged once it is kept.
-    async fn answer(
+    /// Reports the resources of a batch that were rejected; returns the acknowledgement that is sent once the batch is in
+    /// the cache.
+    async fn send_rejections(
         &self,
-        published: Published,
+        batch: PublishedBatch,
         outgoing: &mpsc::Sender<wire::NodeMessage>,
-    ) -> Result<Unanswered, StreamError> {
-        let Published { version, rejects, kept } = published;
-        for Reject { resource, reason } in rejects {
+    ) -> Result<PendingAck, StreamError> {
+        let PublishedBatch { version, rejections, persisted } = batch;
+        for Rejection { resource, reason } in rejections {
             self.send(outgoing, FromNode::Reject { version, resource, reason }).await?;
         }
-        debug!(version, "applied");
-        Ok(Unanswered { version, kept, deadline: Instant::now() + KEEP_TIMEOUT })
+        debug!(version, "batch applied");
+        Ok(PendingAck { version, persisted, deadline: Instant::now() + PERSIST_TIMEOUT })
     }
 
     async fn send(
@@ -233,30 +234,33 @@ impl FeedClient {
     }
 }
 
-/// An answer that is due to the controlplane.
-enum Due {
-    /// To a batch.
-    Batch(Published),
-    /// To a directive.
+/// The reply to a message of the controlplane.
+enum StreamReply {
+    /// The rejections of a batch and its acknowledgement.
+    Batch(PublishedBatch),
+    /// A status, after a directive.
     Status,
 }
 
-/// A batch that is in use. The controlplane sends no other before it is acknowledged.
-struct Unanswered {
+/// The acknowledgement of a batch that is in use. The controlplane sends no other batch before it arrives.
+struct PendingAck {
     version: u64,
-    kept: Option<oneshot::Receiver<()>>,
+    persisted: Option<oneshot::Receiver<()>>,
     deadline: Instant,
 }
 
-/// Waits until the batch is in the cache, or cannot be; safe to be cancelled.
-async fn kept(unanswered: &mut Option<Unanswered>) -> u64 {
-    let Some(Unanswered { version, kept, deadline }) = unanswered else {
+/// Waits until the pending batch is in the cache, or cannot be stored, and returns its version. Cancel safe.
+async fn wait_persisted(pending: &mut Option<PendingAck>) -> u64 {
+    let Some(PendingAck { version, persisted, deadline }) = pending else {
         return std::future::pending().await;
     };
-    if let Some(kept) = kept
-        && timeout_at(*deadline, kept).await.is_err()
+    if let Some(persisted) = persisted
+        && timeout_at(*deadline, persisted).await.is_err()
     {
-        error!(version, "`cache_dir`: the disk does not answer; a restart may serve what was removed");
+        error!(
+            version,
+            "`cache_dir`: the disk does not respond; a restart without the controlplane may serve removed routes"
+        );
     }
     *version
 }

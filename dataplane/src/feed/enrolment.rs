@@ -1,4 +1,5 @@
-//! How the node asks for its certificate: once with a token, from then on with the one it has.
+//! The enrolment calls: the first certificate is requested with a token, each later one over mutual TLS with the current
+//! certificate.
 
 use std::io;
 use std::sync::Arc;
@@ -15,90 +16,96 @@ use tower::service_fn;
 use webgateway_proto::feed::wire;
 use webgateway_proto::model::{InvalidNodeName, JoinToken, RemoteAddress};
 
-use super::link::{http2, root, shake_hands};
-use crate::identity::{Granted, is_about_time, is_wrong_authority};
+use super::connector::{connect_tls, http2, root_cause};
+use crate::identity::{IssuedCertificate, is_validity_error, is_wrong_ca};
 
-/// How long each step may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of the TLS handshake, and of each call.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Client = wire::enrolment_client::EnrolmentClient<Channel>;
 
-/// Why there is no certificate.
+/// The controlplane issued no certificate.
 #[derive(Debug, Error)]
-pub enum NotGranted {
-    /// Nobody there.
+pub enum EnrolmentError {
+    /// No connection can be made.
     #[error("cannot reach the controlplane at {0}: {1}")]
     Unreachable(RemoteAddress, io::Error),
-    /// Somebody else is there.
+    /// The server's CA is not the one that the token names.
     #[error(
-        "what answers at {0} is not the controlplane that made the token: its CA is another one. Nothing was sent to it"
+        "the server at {0} is not the controlplane that made the token: its CA is another one. Nothing was sent to it: \
+         check the address, or ask for another token"
     )]
-    WrongAuthority(RemoteAddress),
-    /// One of the clocks is wrong.
+    WrongCa(RemoteAddress),
+    /// The server's certificate is not valid at this machine's time.
     #[error(
         "the certificate of the controlplane at {0} is not valid at this machine's time: check the clock"
     )]
     Clock(RemoteAddress),
-    /// TLS failed otherwise.
-    #[error("no TLS with the controlplane at {0}: {1}")]
+    /// The TLS handshake failed for another reason.
+    #[error("the TLS handshake with the controlplane at {0} failed: {1}")]
     Tls(RemoteAddress, io::Error),
-    /// HTTP/2 failed.
-    #[error("the connection to the controlplane failed: {}", root(.0))]
+    /// The HTTP/2 connection cannot be set up.
+    #[error("the connection to the controlplane failed: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
-    /// It said no.
-    #[error("the controlplane says: {}", .0.message())]
-    Refused(#[from] Box<tonic::Status>),
-    /// It took too long.
+    /// The controlplane rejected the request.
+    #[error("error from the controlplane: {}", .0.message())]
+    Rejected(#[from] Box<tonic::Status>),
+    /// No response arrived in time.
     #[error("the controlplane did not answer in time")]
     Timeout,
-    /// It calls the node something that is no name.
-    #[error("the controlplane's answer cannot be used: {0}")]
+    /// The node's name in the response is malformed.
+    #[error("the controlplane's response cannot be used: {0}")]
     Name(#[from] InvalidNodeName),
 }
 
-/// Joins with a token: its secret goes only to who has the token's CA, over TLS.
+/// Requests the first certificate. The token's secret is sent only after the handshake has verified the pinned CA.
 pub(crate) async fn join(
     token: &JoinToken,
     config: Arc<ClientConfig>,
     csr: Vec<u8>,
-) -> Result<Granted, NotGranted> {
+) -> Result<IssuedCertificate, EnrolmentError> {
     let address = &token.address;
-    let shaken = timeout(PATIENCE, shake_hands(address, config)).await;
-    let stream =
-        shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| why(address, e))?;
+    let connected = timeout(STEP_TIMEOUT, connect_tls(address, config)).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream = connected.map_err(|error| classify(address, error))?;
     let mut stream = Some(TokioIo::new(stream));
-    let once = service_fn(move |_| {
+    // The connector returns the stream that is connected already, so it can be called only once.
+    let connector = service_fn(move |_| {
         let stream = stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         async move { stream }
     });
-    let mut client = Client::new(http2().connect_with_connector(once).await?);
+    let mut client = Client::new(http2().connect_with_connector(connector).await?);
     let secret = Bytes::copy_from_slice(&*token.secret);
-    let asked = client.join(wire::JoinRequest { secret, csr: csr.into() });
-    read(timeout(PATIENCE, asked).await.map_err(|_| NotGranted::Timeout)?)
+    let call = client.join(wire::JoinRequest { secret, csr: csr.into() });
+    issued(timeout(STEP_TIMEOUT, call).await.map_err(|_| EnrolmentError::Timeout)?)
 }
 
-/// Asks for the next certificate over the connection that the last one made.
-pub(crate) async fn renew(channel: Channel, csr: Vec<u8>) -> Result<Granted, NotGranted> {
+/// Requests the next certificate over `channel`, which is authenticated by the current one.
+pub(crate) async fn renew(channel: Channel, csr: Vec<u8>) -> Result<IssuedCertificate, EnrolmentError> {
     let mut client = Client::new(channel);
-    let asked = client.renew(wire::RenewRequest { csr: csr.into() });
-    read(timeout(PATIENCE, asked).await.map_err(|_| NotGranted::Timeout)?)
+    let call = client.renew(wire::RenewRequest { csr: csr.into() });
+    issued(timeout(STEP_TIMEOUT, call).await.map_err(|_| EnrolmentError::Timeout)?)
 }
 
-fn read(
-    answer: Result<tonic::Response<wire::NodeCertificate>, tonic::Status>,
-) -> Result<Granted, NotGranted> {
-    let answer = answer.map_err(Box::new)?.into_inner();
+fn issued(
+    response: Result<tonic::Response<wire::NodeCertificate>, tonic::Status>,
+) -> Result<IssuedCertificate, EnrolmentError> {
+    let response = response.map_err(Box::new)?.into_inner();
     let der = |all: Vec<Bytes>| all.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    Ok(Granted { name: answer.node.parse()?, chain: der(answer.chain), roots: der(answer.roots) })
+    Ok(IssuedCertificate {
+        name: response.node.parse()?,
+        chain: der(response.chain),
+        roots: der(response.roots),
+    })
 }
 
-fn why(address: &RemoteAddress, error: io::Error) -> NotGranted {
+fn classify(address: &RemoteAddress, error: io::Error) -> EnrolmentError {
     let address = address.clone();
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        None => NotGranted::Unreachable(address, error),
-        Some(tls) if is_wrong_authority(tls) => NotGranted::WrongAuthority(address),
-        Some(tls) if is_about_time(tls) => NotGranted::Clock(address),
-        Some(_) => NotGranted::Tls(address, error),
+        None => EnrolmentError::Unreachable(address, error),
+        Some(tls) if is_wrong_ca(tls) => EnrolmentError::WrongCa(address),
+        Some(tls) if is_validity_error(tls) => EnrolmentError::Clock(address),
+        Some(_) => EnrolmentError::Tls(address, error),
     }
 }

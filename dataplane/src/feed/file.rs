@@ -1,4 +1,4 @@
-//! The same resources from a JSON file, so that a dataplane runs without a controlplane; SIGHUP reads it anew.
+//! Resources from a JSON file, for a dataplane without a controlplane; SIGHUP reloads the file.
 
 use std::path::{Path, PathBuf};
 
@@ -16,53 +16,53 @@ use webgateway_proto::model::{
 };
 
 use super::Publisher;
-use super::apply::Complete;
+use super::apply::CompleteBatch;
 
-/// What may stand in the file; any larger one is refused.
+/// The maximum size of the file, in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
-/// Why the file cannot be used; what was loaded before stays.
+/// The file cannot be used; the resources that were loaded before stay in use.
 #[derive(Debug, Error)]
-pub(crate) enum InvalidFile {
-    /// It cannot be read.
+pub(crate) enum ResourceFileError {
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
+    Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is no JSON of this form.
+    /// The file is not JSON of the expected form.
     #[error("{}: {source}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The fault, with line and column.
         source: serde_json::Error,
     },
-    /// A route's id.
+    /// A route's id is invalid.
     #[error("route {0}: {1}")]
     RouteId(String, InvalidRouteId),
-    /// A route's host.
+    /// A route's host is invalid.
     #[error("route {0}: {1}")]
     Host(String, InvalidHost),
-    /// A route's backends.
+    /// A route's backends are invalid.
     #[error("route {0}: {1}")]
     Backends(String, InvalidBackends),
-    /// A route's options.
+    /// A route's options are invalid.
     #[error("route {0}: {1}")]
     Options(String, UnsuitableOptionError),
-    /// A certificate.
+    /// A certificate's id or one of its names is invalid.
     #[error("certificate {0}: {1}")]
     Certificate(String, InvalidCertificate),
-    /// A certificate's PEM.
+    /// A certificate's chain or key is not PEM.
     #[error("certificate {0}: its {1} is not PEM")]
     Pem(String, &'static str),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Contents {
+struct ResourceFile {
     version: u64,
     settings: FileSettings,
     #[serde(default)]
@@ -100,35 +100,39 @@ struct FileRoute {
     options: RouteOptions,
 }
 
-/// Loads `path` at the start, and again on SIGHUP; fails only if it cannot be used at the start.
-pub(crate) async fn run(path: PathBuf, mut publisher: Publisher, stop: Stop) -> Result<(), InvalidFile> {
+/// Publishes the resources in `path` at the start and after each SIGHUP; fails only if they cannot be used at the start.
+pub(crate) async fn run(
+    path: PathBuf,
+    mut publisher: Publisher,
+    stop: Stop,
+) -> Result<(), ResourceFileError> {
     publisher.publish(load(&path)?);
     let hangup = signal(SignalKind::hangup());
-    let mut hangup = hangup.map_err(|source| InvalidFile::Unreadable { path: path.clone(), source })?;
+    let mut hangup = hangup.map_err(|source| ResourceFileError::Read { path: path.clone(), source })?;
     loop {
         tokio::select! {
             _ = hangup.recv() => {}
             () = stop.begun() => return Ok(()),
         }
         match load(&path) {
-            Ok(complete) => {
-                let version = publisher.publish(complete).version;
-                info!(version, "loaded {}", path.display());
+            Ok(batch) => {
+                let version = publisher.publish(batch).version;
+                info!(version, path = %path.display(), "feed file reloaded");
             }
-            Err(error) => warn!(%error, "what was loaded before stays"),
+            Err(error) => warn!(%error, "feed file not reloaded, keeping the resources loaded before"),
         }
     }
 }
 
 /// Reads the file as one full batch.
-pub(crate) fn load(path: &Path) -> Result<Complete, InvalidFile> {
-    let unreadable = |source| InvalidFile::Unreadable { path: path.to_owned(), source };
+pub(crate) fn load(path: &Path) -> Result<CompleteBatch, ResourceFileError> {
+    let unreadable = |source| ResourceFileError::Read { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
         return Err(unreadable(std::io::ErrorKind::FileTooLarge.into()));
     }
     let text = std::fs::read(path).map_err(unreadable)?;
-    let contents: Contents = serde_json::from_slice(&text)
-        .map_err(|source| InvalidFile::Syntax { path: path.to_owned(), source })?;
+    let contents: ResourceFile = serde_json::from_slice(&text)
+        .map_err(|source| ResourceFileError::Syntax { path: path.to_owned(), source })?;
     let mut messages = Vec::with_capacity(contents.certificates.len() + contents.routes.len() + 1);
     let allowed = contents.settings.allowed_backends.clone();
     let settings = Settings {
@@ -143,28 +147,28 @@ pub(crate) fn load(path: &Path) -> Result<Complete, InvalidFile> {
     for route in contents.routes {
         messages.push(put(Resource::Route(read_route(route, &allowed)?)));
     }
-    Ok(Complete::full(messages, Held { epoch: "file".to_owned(), version: contents.version }))
+    Ok(CompleteBatch::full(messages, Held { epoch: "file".to_owned(), version: contents.version }))
 }
 
 fn put(resource: Resource) -> ToNode {
     ToNode::Put(Box::new(resource))
 }
 
-fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, InvalidFile> {
+fn read_route(route: FileRoute, allowed: &Prefixes) -> Result<FeedRoute, ResourceFileError> {
     let name = route.host.clone();
     let backends = Backends::parse(&route.backends, allowed);
-    let backends = backends.map_err(|e| InvalidFile::Backends(name.clone(), e))?;
+    let backends = backends.map_err(|e| ResourceFileError::Backends(name.clone(), e))?;
     Ok(FeedRoute {
-        id: route.id.parse().map_err(|e| InvalidFile::RouteId(name.clone(), e))?,
-        host: Host::parse(&route.host).map_err(|e| InvalidFile::Host(name.clone(), e))?,
+        id: route.id.parse().map_err(|e| ResourceFileError::RouteId(name.clone(), e))?,
+        host: Host::parse(&route.host).map_err(|e| ResourceFileError::Host(name.clone(), e))?,
         destination: Destination::new(route.mode, backends, route.options)
-            .map_err(|e| InvalidFile::Options(name, e))?,
+            .map_err(|e| ResourceFileError::Options(name, e))?,
     })
 }
 
-fn read_certificate(cert: FileCertificate) -> Result<Certificate, InvalidFile> {
-    let invalid = |e: InvalidCertificate| InvalidFile::Certificate(cert.id.clone(), e);
-    let pem = |what| InvalidFile::Pem(cert.id.clone(), what);
+fn read_certificate(cert: FileCertificate) -> Result<Certificate, ResourceFileError> {
+    let invalid = |e: InvalidCertificate| ResourceFileError::Certificate(cert.id.clone(), e);
+    let pem = |what| ResourceFileError::Pem(cert.id.clone(), what);
     let names: Result<Vec<_>, InvalidHost> = cert.names.iter().map(|name| name.parse()).collect();
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert.chain.as_bytes()).collect();
     let chain = chain.map_err(|_| pem("chain"))?;

@@ -1,4 +1,4 @@
-//! The one writer of the snapshot: applies a batch, swaps it in, tells the workers which routes are gone.
+//! The only writer of the snapshot: applies a batch, swaps the snapshot, and tells the workers which routes were removed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,19 +9,19 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::apply::{Applied, Complete, Reject, apply};
-use super::cache::{Cache, Record, Restored};
+use super::apply::{ApplyOutcome, CompleteBatch, Rejection, apply};
+use super::cache::{Cache, CacheRecord, RestoredCache};
 use crate::clock::unix_now;
-use crate::connections::RouteClosed;
+use crate::connections::ClosedRoute;
 use crate::metrics::Metrics;
 use crate::ready::ReadyGate;
 use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
 
-/// The one writer of the snapshot.
+/// The only writer of the snapshot.
 pub(crate) struct Publisher {
     snapshot: Arc<ArcSwap<Snapshot>>,
-    workers: Vec<UnboundedSender<RouteClosed>>,
+    workers: Vec<UnboundedSender<ClosedRoute>>,
     tickets: Arc<Tickets>,
     metrics: Metrics,
     gate: ReadyGate,
@@ -29,22 +29,22 @@ pub(crate) struct Publisher {
     version: u64,
 }
 
-/// The outcome of a batch.
+/// A batch that is in use.
 #[derive(Debug)]
-pub(crate) struct Published {
-    /// The version that it stands at.
+pub(crate) struct PublishedBatch {
+    /// The version after the batch.
     pub version: u64,
-    /// The resources that could not be used.
-    pub rejects: Vec<Reject>,
-    /// Resolves when it is in the cache, or cannot be; `None` without a cache.
-    pub kept: Option<oneshot::Receiver<()>>,
+    /// The resources of the batch that could not be used.
+    pub rejections: Vec<Rejection>,
+    /// Resolves when the batch is in the cache, or cannot be stored; `None` without a cache.
+    pub persisted: Option<oneshot::Receiver<()>>,
 }
 
 impl Publisher {
-    /// Writes `snapshot`; `gate` opens with the first batch.
+    /// Returns the writer of `snapshot`; `gate` opens with the first batch.
     pub(crate) fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
-        workers: Vec<UnboundedSender<RouteClosed>>,
+        workers: Vec<UnboundedSender<ClosedRoute>>,
         tickets: Arc<Tickets>,
         metrics: Metrics,
         gate: ReadyGate,
@@ -52,13 +52,13 @@ impl Publisher {
         Self { snapshot, workers, tickets, metrics, gate, cache: None, version: 0 }
     }
 
-    /// Keeps every batch in `cache` from now on, and serves what was in it.
-    pub(crate) fn continue_from(&mut self, cache: Cache, restored: Option<Restored>) {
+    /// Stores every batch in `cache` from now on, and serves the snapshot that was `restored` from it.
+    pub(crate) fn start_from_cache(&mut self, cache: Cache, restored: Option<RestoredCache>) {
         self.cache = Some(cache);
-        let Some(Restored { snapshot, at }) = restored else { return };
+        let Some(RestoredCache { snapshot, at }) = restored else { return };
         let version = snapshot.held.as_ref().map_or(0, |held| held.version);
         self.metrics.config_age.confirmed(at);
-        info!(version, age = unix_now() - at, "serving what is cached until the controlplane is there");
+        info!(version, age = unix_now() - at, "serving the cached snapshot until the feed is connected");
         self.serve(Arc::new(snapshot), version);
     }
 
@@ -72,36 +72,39 @@ impl Publisher {
         self.version
     }
 
-    /// Applies a batch as one swap.
-    pub(crate) fn publish(&mut self, complete: Complete) -> Published {
+    /// Applies a batch by one swap of the snapshot.
+    pub(crate) fn publish(&mut self, batch: CompleteBatch) -> PublishedBatch {
         let (current, now) = (self.current(), unix_now());
-        let record = self.cache.as_ref().map(|_| Record::new(&complete, now));
+        let record = self.cache.as_ref().map(|_| CacheRecord::new(&batch, now));
         let tickets: Arc<dyn ProducesTickets> = Arc::clone(&self.tickets) as _;
-        let begun = Instant::now();
-        let Applied { snapshot, version, full, rejects, not_begun, closed } =
-            apply(&current, complete, &tickets, now);
-        if let Some(first) = not_begun.first() {
-            let certificates = not_begun.len();
-            warn!(certificates, %first, "not valid yet by this machine's clock, served once they are: check the clock");
+        let started = Instant::now();
+        let ApplyOutcome { snapshot, version, full, rejections, not_yet_valid, closed_routes } =
+            apply(&current, batch, &tickets, now);
+        if let Some(first) = not_yet_valid.first() {
+            let certificates = not_yet_valid.len();
+            warn!(
+                certificates, %first,
+                "certificates not valid yet by this machine's clock, served once they are: check the clock"
+            );
         }
-        for Reject { resource, reason } in &rejects {
-            warn!(resource, reason, "rejected, the last good one stays");
+        for Rejection { resource, reason } in &rejections {
+            warn!(resource, reason, "resource rejected, keeping its last good version");
         }
         let snapshot = Arc::new(snapshot);
         self.serve(Arc::clone(&snapshot), version);
-        self.metrics.feed_apply.observe(begun.elapsed());
-        for closed in closed {
+        self.metrics.feed_apply.observe(started.elapsed());
+        for route in closed_routes {
             for worker in &self.workers {
-                // A worker that is gone has no connections.
-                let _ = worker.send(closed);
+                // Sending fails only after the worker has ended, and its connections with it.
+                let _ = worker.send(route);
             }
         }
         self.metrics.feed_batches.inc();
         self.metrics.feed_full_syncs.inc_by(full.into());
-        self.metrics.feed_rejects.inc_by(rejects.len() as u64);
+        self.metrics.feed_rejects.inc_by(rejections.len() as u64);
         self.metrics.config_age.confirmed(now);
-        let kept = self.cache.as_ref().zip(record).map(|(cache, record)| cache.keep(record, snapshot));
-        Published { version, rejects, kept }
+        let persisted = self.cache.as_ref().zip(record).map(|(cache, record)| cache.store(record, snapshot));
+        PublishedBatch { version, rejections, persisted }
     }
 
     fn serve(&mut self, snapshot: Arc<Snapshot>, version: u64) {
@@ -117,8 +120,8 @@ impl Publisher {
         self.metrics.feed_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.metrics.routes.set(gauge(routes));
         self.metrics.certificates.set(gauge(certificates));
-        if self.gate.synced(&snapshot, unix_now()) {
-            info!(version, routes, certificates, "ready to serve");
+        if self.gate.open(&snapshot, unix_now()) {
+            info!(version, routes, certificates, "first snapshot in use");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The node's certificate, renewed at two thirds of its life while the stream goes on.
+//! The renewal of this node's certificate after two thirds of its lifetime; the feed's stream goes on meanwhile.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,43 +8,44 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 use webgateway_process::Stop;
 
-use super::enrolment::{self, NotGranted};
-use super::link::RemoteChannel;
+use super::connector::RemoteChannel;
+use super::enrolment::{self, EnrolmentError};
 use crate::clock::unix_now;
-use crate::identity::{Current, Identity, InvalidCertificate, Request, StateFailed};
+use crate::identity::{CertificateRequest, Identity, IdentityStore, NodeCertificateError, StateDirError};
 
-/// The clock is looked at so often: it may be set, and machines sleep.
-const LOOK: Duration = Duration::from_secs(60);
+/// The interval at which the clock is read again: it may be set, and a machine may be suspended.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+/// The time before an expired certificate is checked again.
+const EXPIRED_RETRY: Duration = Duration::from_secs(10);
+/// The maximum time between two attempts to renew.
+const MAX_RETRY: Duration = Duration::from_secs(3600);
+/// The minimum time between two attempts to renew.
+const MIN_RETRY: Duration = Duration::from_millis(500);
 
-/// The wait before a certificate that has ended is looked at again.
-const ENDED_RETRY: Duration = Duration::from_secs(10);
-/// The longest wait before a renewal that failed is tried again.
-const RETRY: Duration = Duration::from_secs(3600);
-
-/// Why a certificate was not renewed.
+/// The certificate was not renewed.
 #[derive(Debug, Error)]
-enum NotRenewed {
+enum RenewalError {
     #[error("no controlplane is connected")]
-    Away,
-    #[error("no key: {0}")]
+    Disconnected,
+    #[error("cannot generate a key: {0}")]
     Key(#[from] rcgen::Error),
     #[error(transparent)]
-    NotGranted(#[from] NotGranted),
+    Enrolment(#[from] EnrolmentError),
     #[error(transparent)]
-    Invalid(#[from] InvalidCertificate),
+    Certificate(#[from] NodeCertificateError),
     #[error(transparent)]
-    State(#[from] StateFailed),
+    StateDir(#[from] StateDirError),
 }
 
-/// Renews `identity` over `channel` until the process stops.
-pub(crate) async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -> Result<(), Infallible> {
-    while let Some(held) = identity.get() {
-        let wait = match until(held.renew_at) {
-            Duration::ZERO => match renew(&identity, &held, &channel).await {
+/// Renews the identity in `store` over `channel` until the process stops.
+pub(crate) async fn run(store: IdentityStore, channel: RemoteChannel, stop: Stop) -> Result<(), Infallible> {
+    while let Some(current) = store.get() {
+        let wait = match until(current.renew_at) {
+            Duration::ZERO => match renew(&store, &current, &channel).await {
                 Ok(()) => continue,
-                Err(why) => complain(&held, &why),
+                Err(error) => report(&current, &error),
             },
-            wait => wait.min(LOOK),
+            wait => wait.min(CLOCK_INTERVAL),
         };
         tokio::select! {
             () = sleep(wait) => {}
@@ -55,29 +56,38 @@ pub(crate) async fn run(identity: Current, channel: RemoteChannel, stop: Stop) -
     Ok(())
 }
 
-async fn renew(identity: &Current, held: &Identity, channel: &RemoteChannel) -> Result<(), NotRenewed> {
-    let channel = channel.load_full().ok_or(NotRenewed::Away)?;
-    let request = Request::generate()?;
-    let granted = enrolment::renew((*channel).clone(), request.csr.clone()).await?;
-    let renewed = request.granted(granted, held.address.clone(), unix_now())?;
+async fn renew(
+    store: &IdentityStore,
+    current: &Identity,
+    channel: &RemoteChannel,
+) -> Result<(), RenewalError> {
+    let channel = channel.load_full().ok_or(RenewalError::Disconnected)?;
+    let request = CertificateRequest::generate()?;
+    let issued = enrolment::renew((*channel).clone(), request.csr.clone()).await?;
+    let renewed = request.into_identity(issued, current.address.clone(), unix_now())?;
     let (node, not_after) = (renewed.name.to_string(), renewed.not_after);
-    identity.replace(renewed)?;
-    info!(node, not_after, "this node's certificate was renewed");
+    store.replace(renewed)?;
+    info!(node, not_after, "node certificate renewed");
     Ok(())
 }
 
-/// Says it, and how long to wait: there is time, less and less.
-fn complain(held: &Identity, why: &NotRenewed) -> Duration {
-    let left = until(held.not_after);
+/// Logs a failed renewal, and returns the time until the next attempt: a twentieth of what is left of the certificate.
+fn report(current: &Identity, error: &RenewalError) -> Duration {
+    let left = until(current.not_after);
     if left.is_zero() {
-        error!(%why, "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew");
-        // The clock may be set meanwhile.
-        return ENDED_RETRY;
+        error!(
+            %error,
+            "node certificate expired by this machine's clock: check the clock; if it is right, remove the node, \
+             invite it again and join again"
+        );
+        // The clock may be corrected at any time.
+        return EXPIRED_RETRY;
     }
-    warn!(%why, hours_left = left.as_secs() / 3600, "this node's certificate was not renewed, it is tried again");
-    (left / 20).clamp(Duration::from_millis(500), RETRY)
+    warn!(%error, hours_left = left.as_secs() / 3600, "node certificate not renewed, trying again");
+    (left / 20).clamp(MIN_RETRY, MAX_RETRY)
 }
 
+/// Returns the time until `unix` (Unix seconds); zero if it has passed.
 fn until(unix: i64) -> Duration {
     Duration::from_secs(u64::try_from(unix - unix_now()).unwrap_or(0))
 }

@@ -1,33 +1,34 @@
-//! The rotation through several controlplanes: the next one to try, and the moment to wait.
+//! The rotation through the endpoints of several controlplanes.
 
-/// A rotation through endpoints. After each failure the next one is tried, at once; after a whole round the node waits.
+/// A rotation through endpoints. After a failure the next endpoint is tried at once; after a round in which all of them
+/// failed, the node backs off.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointRotation {
-    at: usize,
-    failed: usize,
+    index: usize,
+    failures: usize,
 }
 
 impl EndpointRotation {
-    /// Rerotation the place of the endpoint to try.
+    /// Returns the index of the endpoint to try.
     #[must_use]
     pub(crate) fn current(&self) -> usize {
-        self.at
+        self.index
     }
 
-    /// Goes on to the next endpoint of `of`, as this one failed; rerotation whether the round is over.
-    pub(crate) fn failed(&mut self, of: usize) -> bool {
-        self.at = (self.at + 1) % of.max(1);
-        self.failed += 1;
-        let over = self.failed >= of;
-        if over {
-            self.failed = 0;
+    /// Moves on to the next of `count` endpoints, as this one failed; returns whether all of them have failed in a row.
+    pub(crate) fn record_failure(&mut self, count: usize) -> bool {
+        self.index = (self.index + 1) % count.max(1);
+        self.failures += 1;
+        let all_failed = self.failures >= count;
+        if all_failed {
+            self.failures = 0;
         }
-        over
+        all_failed
     }
 
-    /// Begins a new round with this endpoint, as it works.
-    pub(crate) fn succeeded(&mut self) {
-        self.failed = 0;
+    /// Starts a new round at this endpoint, as it works.
+    pub(crate) fn record_success(&mut self) {
+        self.failures = 0;
     }
 }
 
@@ -36,17 +37,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_gets_its_turn_before_the_node_waits() {
+    fn every_endpoint_is_tried_once_before_the_node_backs_off() {
         let mut rotation = EndpointRotation::default();
-        assert_eq!((rotation.current(), rotation.failed(3)), (0, false));
-        assert_eq!((rotation.current(), rotation.failed(3)), (1, false));
-        assert_eq!((rotation.current(), rotation.failed(3)), (2, true));
-        assert_eq!((rotation.current(), rotation.failed(3)), (0, false));
-        rotation.succeeded();
-        assert_eq!((rotation.current(), rotation.failed(3)), (1, false));
-        assert_eq!((rotation.current(), rotation.failed(3)), (2, false));
-        assert_eq!((rotation.current(), rotation.failed(3)), (0, true));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (0, false));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (1, false));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (2, true));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (0, false));
+        rotation.record_success();
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (1, false));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (2, false));
+        assert_eq!((rotation.current(), rotation.record_failure(3)), (0, true));
         let mut only = EndpointRotation::default();
-        assert!(only.failed(1) && only.failed(1));
+        assert!(only.record_failure(1) && only.record_failure(1));
     }
 }

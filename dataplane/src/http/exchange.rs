@@ -16,7 +16,7 @@ use webgateway_process::client_io::{ClientState, discard};
 
 use super::backlog::{ResponseBacklog, WorkerBacklog};
 use super::timer::{IdleTimer, Timer};
-use crate::clock::Coarse;
+use crate::clock::CoarseClock;
 use crate::connections::{Membership, Phase};
 use crate::trailers::TrailerSlot;
 
@@ -37,7 +37,7 @@ pub(crate) struct Progress {
     last_progress: Cell<Instant>,
     /// The time at which the burst of cancellations is available in full again.
     cancellations_until: Cell<Instant>,
-    clock: Rc<Coarse>,
+    clock: Rc<CoarseClock>,
     tasks: LocalTasks,
     /// The state that the connection's input and output share with the progress.
     client: Arc<ClientState>,
@@ -70,7 +70,11 @@ pub(crate) struct CutWait(Option<Pin<Box<dyn Future<Output = ()>>>>);
 impl Progress {
     /// Creates the progress of a connection without exchanges.
     #[must_use]
-    pub(crate) fn new(clock: Rc<Coarse>, tasks: LocalTasks, worker_backlog: Rc<WorkerBacklog>) -> Rc<Self> {
+    pub(crate) fn new(
+        clock: Rc<CoarseClock>,
+        tasks: LocalTasks,
+        worker_backlog: Rc<WorkerBacklog>,
+    ) -> Rc<Self> {
         let last_progress = Cell::new(clock.now());
         let (in_flight, waiting_for_backend) = (Cell::new(0), Cell::new(0));
         let (request_count, is_upgrading) = (Cell::new(0), Cell::new(false));

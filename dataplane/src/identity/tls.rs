@@ -1,4 +1,4 @@
-//! TLS towards the controlplane: TLS 1.3 alone, its certificate verified always, ours shown.
+//! The TLS client configurations for the feed: TLS 1.3 only, with the controlplane's certificate verified.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use thiserror::Error;
 
-use super::member::Identity;
+use super::certificate::Identity;
 
-/// Why TLS cannot be spoken.
+/// No TLS configuration can be made of the identity.
 #[derive(Debug, Error)]
-pub(crate) enum NoTls {
-    /// The key or a certificate cannot be used.
+pub(crate) enum ClientConfigError {
+    /// The TLS library rejects the key or a certificate.
     #[error("this node's key and certificate cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// For a node that has joined.
-pub(crate) fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
+/// Returns the configuration of a node that has joined: mutual TLS with its certificate.
+pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, ClientConfigError> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
         roots.add(root.clone())?;
@@ -34,51 +34,53 @@ pub(crate) fn member(identity: &Identity) -> Result<Arc<ClientConfig>, NoTls> {
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_root_certificates(roots)
         .with_client_auth_cert(identity.chain.clone(), key)?;
-    Ok(Arc::new(finish(config)))
+    Ok(Arc::new(with_feed_settings(config)))
 }
 
-/// For one that joins: of the CA it knows the SHA-256 of its certificate, which the controlplane shows.
+/// Returns the configuration of a node that is joining: without a client certificate, and with the CA pinned by the
+/// SHA-256 of its certificate, which the controlplane has to send in its chain.
 #[must_use]
-pub(crate) fn bootstrap(authority: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
-    let pinned = Arc::new(Pinned { authority, provider });
+pub(crate) fn join_config(ca_sha256: [u8; 32], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
+    let verifier = Arc::new(PinnedCaVerifier { ca_sha256, provider });
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .dangerous()
-        .with_custom_certificate_verifier(pinned)
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    Arc::new(finish(config))
+    Arc::new(with_feed_settings(config))
 }
 
-fn finish(mut config: ClientConfig) -> ClientConfig {
+fn with_feed_settings(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.resumption = Resumption::disabled();
     config
 }
 
-/// Verifies like everybody else, with the one CA of this fingerprint.
+/// A verifier by Web PKI rules whose only root is the CA certificate with a given SHA-256.
 #[derive(Debug)]
-struct Pinned {
-    authority: [u8; 32],
+struct PinnedCaVerifier {
+    ca_sha256: [u8; 32],
     provider: Arc<CryptoProvider>,
 }
 
-/// Nothing of the CA the token names.
+/// The controlplane's chain does not contain the CA certificate that the token names.
 #[derive(Debug, Error)]
-#[error("it is not the controlplane that made the token: its CA is another")]
-struct WrongAuthority;
+#[error("this is not the controlplane that made the token: its CA is another one")]
+struct WrongCaError;
 
-/// Whether a handshake failed because the other end is of another CA than the token says.
+/// Returns whether a handshake failed because the server's CA is not the one that the token names.
 #[must_use]
-pub(crate) fn is_wrong_authority(error: &(dyn std::error::Error + 'static)) -> bool {
-    let found = error.downcast_ref::<rustls::Error>();
-    found.is_some_and(|e| {
-        matches!(e, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) if why.is::<WrongAuthority>())
+pub(crate) fn is_wrong_ca(error: &(dyn std::error::Error + 'static)) -> bool {
+    let tls = error.downcast_ref::<rustls::Error>();
+    tls.is_some_and(|e| {
+        matches!(e, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error))) if error.is::<WrongCaError>())
     })
 }
 
-impl Pinned {
-    fn verifier(&self, shown: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
-        let is_it = |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == self.authority.as_slice();
-        let root = shown.iter().find(is_it).ok_or_else(wrong_authority)?;
+impl PinnedCaVerifier {
+    fn verifier(&self, chain: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
+        let is_pinned =
+            |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == self.ca_sha256.as_slice();
+        let root = chain.iter().find(is_pinned).ok_or_else(wrong_ca)?;
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;
         let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
@@ -86,11 +88,11 @@ impl Pinned {
     }
 }
 
-fn wrong_authority() -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(WrongAuthority))).into()
+fn wrong_ca() -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(WrongCaError))).into()
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for PinnedCaVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -127,9 +129,10 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Returns whether a handshake failed because a certificate is not valid at one side's time: a clock may be wrong.
+/// Returns whether a handshake failed because one side's certificate is expired or not yet valid by the clock of the
+/// other side.
 #[must_use]
-pub(crate) fn is_about_time(error: &rustls::Error) -> bool {
+pub(crate) fn is_validity_error(error: &rustls::Error) -> bool {
     matches!(
         error,
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired)
@@ -153,7 +156,7 @@ mod tests {
 
     struct Ca(CertificateDer<'static>, Issuer<'static, KeyPair>);
 
-    fn ca() -> Ca {
+    fn new_ca() -> Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "CA");
@@ -169,33 +172,36 @@ mod tests {
         params.signed_by(&KeyPair::generate().unwrap(), &ca.1).unwrap().der().clone()
     }
 
-    fn verify(ca: &Ca, shown: &[CertificateDer<'static>], day: i64) -> Result<(), rustls::Error> {
-        let mut authority = [0; 32];
-        authority.copy_from_slice(digest(&SHA256, &ca.0).as_ref());
+    fn verify(ca: &Ca, chain: &[CertificateDer<'static>], day: i64) -> Result<(), rustls::Error> {
+        let mut ca_sha256 = [0; 32];
+        ca_sha256.copy_from_slice(digest(&SHA256, &ca.0).as_ref());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let pinned = Pinned { authority, provider };
+        let pinned = PinnedCaVerifier { ca_sha256, provider };
         let now =
             UnixTime::since_unix_epoch(std::time::Duration::from_secs(day.cast_unsigned() * 86_400 + 60));
         let name = ServerName::try_from(NAME).unwrap();
-        pinned.verify_server_cert(&shown[0], &shown[1..], &name, &[], now).map(drop)
+        pinned.verify_server_cert(&chain[0], &chain[1..], &name, &[], now).map(drop)
     }
 
     #[test]
-    fn the_ca_must_be_the_one_of_the_token_and_everything_else_right() {
-        let (ours, theirs) = (ca(), ca());
+    fn the_chain_must_contain_the_pinned_ca_and_be_valid_under_it() {
+        let (ours, theirs) = (new_ca(), new_ca());
         let day = |n: i64| OffsetDateTime::UNIX_EPOCH + Duration::days(n);
         let good = leaf(&ours, NAME, day(20_000));
         assert_eq!(verify(&ours, &[good.clone(), ours.0.clone()], 20_000), Ok(()));
-        let wrong = |shown: &[CertificateDer<'static>]| verify(&ours, shown, 20_000).unwrap_err();
-        assert!(is_wrong_authority(&wrong(std::slice::from_ref(&good))), "the CA is not shown");
+        let wrong = |chain: &[CertificateDer<'static>]| verify(&ours, chain, 20_000).unwrap_err();
+        assert!(is_wrong_ca(&wrong(std::slice::from_ref(&good))), "the CA is not in the chain");
         let foreign = leaf(&theirs, NAME, day(20_000));
-        assert!(is_wrong_authority(&wrong(&[foreign.clone(), theirs.0.clone()])));
+        assert!(is_wrong_ca(&wrong(&[foreign.clone(), theirs.0.clone()])));
         let error = wrong(&[foreign, ours.0.clone()]);
-        assert!(!is_wrong_authority(&error) && !is_about_time(&error), "shown, but it did not sign: {error}");
+        assert!(
+            !is_wrong_ca(&error) && !is_validity_error(&error),
+            "the CA is in the chain, but did not sign the leaf: {error}"
+        );
         wrong(&[leaf(&ours, "other.example", day(20_000)), ours.0.clone()]);
         for clock in [19_999, 20_001] {
             let error = verify(&ours, &[good.clone(), ours.0.clone()], clock).unwrap_err();
-            assert!(!is_wrong_authority(&error) && is_about_time(&error), "{error}");
+            assert!(!is_wrong_ca(&error) && is_validity_error(&error), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The age of the configuration: the time since the controlplane last confirmed what is served.
+//! The metric of the configuration's age: the time since the controlplane last confirmed the snapshot in use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,12 +10,12 @@ use prometheus_client::registry::Unit;
 
 use crate::clock::unix_now;
 
-/// The metric. Clones are the same one. Absent before anything was confirmed.
+/// The metric `config_age_seconds`, absent before the first confirmation. Clones share the value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConfigAge(Arc<AtomicI64>);
 
 impl ConfigAge {
-    /// Records that the controlplane confirmed what is served at `at`, in Unix seconds.
+    /// Records that the controlplane confirmed the snapshot in use at `at`, in Unix seconds.
     pub(crate) fn confirmed(&self, at: i64) {
         self.0.store(at, Ordering::Relaxed);
     }
@@ -28,7 +28,7 @@ impl Collector for ConfigAge {
             return Ok(());
         }
         let age = ConstGauge::new((unix_now() - at).max(0));
-        let help = "Time since the controlplane last confirmed what is served";
+        let help = "Time since the controlplane last confirmed the snapshot in use";
         let metric =
             encoder.encode_descriptor("config_age", help, Some(&Unit::Seconds), age.metric_type())?;
         age.encode(metric)
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_there_once_something_was_said_and_grows() {
+    fn the_age_is_absent_before_the_first_confirmation_and_counts_from_it() {
         let age = ConfigAge::default();
         assert!(!text(&age).contains("config_age"));
         age.confirmed(unix_now() - 1000);

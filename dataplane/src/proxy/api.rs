@@ -40,7 +40,7 @@ pub(crate) async fn call(
         () = connection.progress.client().gone() => return Err(ProxyError::ClientGone),
     };
     Ok(reply.map(|body| {
-        let (body, guard) = controlplane.answer(body, client);
+        let (body, guard) = controlplane.response_body(body, client);
         connection.worker.tasks.spawn("api response", guard);
         ResponseBody::Api(body)
     }))

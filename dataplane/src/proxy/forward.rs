@@ -57,7 +57,7 @@ pub(crate) async fn forward(
     let mut error = ProxyError::Dial(DialError::Refused);
     for (attempt, backend) in worker.connector.candidates(route).enumerate() {
         if attempt > 0 {
-            worker.metrics.retried();
+            worker.metrics.count_retry();
         }
         if route.destination.options.host_header == HostHeader::Backend
             && let Ok(own) = HeaderValue::try_from(backend.to_string())
@@ -90,7 +90,7 @@ fn report(worker: &WorkerContext, backend: Backend, error: &ProxyError) {
     debug!(%backend, %error, "backend request failed");
     worker.refused_responses.report(backend.address(), error);
     if !matches!(error, ProxyError::Dial(_)) {
-        error.proxy_error().into_iter().for_each(|cause| worker.metrics.backend_failed(cause));
+        error.proxy_error().into_iter().for_each(|cause| worker.metrics.count_backend_failure(cause));
     }
 }
 

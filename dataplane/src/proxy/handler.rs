@@ -91,7 +91,7 @@ async fn handle(
     if is_h1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         mark_last(&mut response, context.membership.watch().phase());
     }
-    context.worker.metrics.answered(response.status());
+    context.worker.metrics.count_response(response.status());
     if let Some(record) = record {
         record.write(context, response.status());
     }
@@ -161,7 +161,7 @@ impl AccessRecord {
     }
 
     fn write(&self, connection: &ConnectionContext, status: StatusCode) {
-        access::log(&access::Entry {
+        access::log(&access::AccessLogEntry {
             client: connection.client,
             host: &self.host,
             method: &self.method,

@@ -70,7 +70,7 @@ fn report_end(result: hyper::Result<()>, connection: &ConnectionContext) {
     if let Err(error) = result {
         debug!(%error, "connection failed");
         if error.is_parse() {
-            connection.worker.metrics.refused(Refusal::NotHttp);
+            connection.worker.metrics.count_refusal(Refusal::NotHttp);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which certificate is served for which name; each parsed once, its validity judged whenever it is to be served.
+//! The certificates by name. Each is parsed once; its validity is checked at each lookup.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,49 +15,50 @@ use webgateway_proto::model::{CertName, Certificate, CertificateId, Host};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-/// The content of a record and its header, in bytes. With the tag and the type (RFC 8446 §5.2) it takes 16 KiB, which an
-/// allocator gives exactly; with content of 16 KiB it would take 20.
+/// The size of a TLS record's content and header, in bytes. With the tag and the type (RFC 8446 §5.2) a record takes 16 KiB,
+/// which is a size class of the allocator; with 16 KiB of content it would take 20 KiB.
 const FRAGMENT: usize = 16 * 1024 - 17;
 
-/// A certificate ready to be served.
+/// A certificate with the TLS configuration that serves it.
 pub(crate) struct ServedCert {
-    /// What it is called.
+    /// The id of the certificate.
     pub id: CertificateId,
-    /// What it is good for.
+    /// The host names and wildcards that the certificate covers.
     pub names: Vec<CertName>,
     /// The time at which its validity begins, in Unix seconds.
     pub not_before: i64,
     /// The time at which its validity ends, in Unix seconds.
     pub not_after: i64,
-    /// SHA-256 of the leaf.
+    /// The SHA-256 of the leaf in DER.
     pub fingerprint: [u8; 32],
-    /// Serves this certificate and no other; h2, http/1.1 and http/1.0.
+    /// The configuration with only this certificate, for h2, http/1.1 and http/1.0.
     pub tls: Arc<ServerConfig>,
-    /// What it was made of, but for the chain, which the TLS library holds.
+    /// The chain and the signing key, shared with `tls`.
     certified: Arc<CertifiedKey>,
+    /// The private key, in PKCS#8 DER.
     key: Zeroizing<Box<[u8]>>,
 }
 
-/// Why a certificate cannot be served.
+/// A certificate cannot be served.
 #[derive(Debug, Error)]
-pub(crate) enum UnusableCertificate {
-    /// The TLS library does not take it; a key that is not the leaf's above all.
-    #[error("the key does not fit the chain, or one of them cannot be read: {0}")]
+pub(crate) enum ServedCertError {
+    /// The TLS library rejects the chain or the key, mostly because the key is not that of the leaf.
+    #[error("the key does not match the chain, or one of them is malformed: {0}")]
     Tls(#[from] rustls::Error),
-    /// The leaf cannot be parsed.
-    #[error("the leaf cannot be parsed")]
+    /// The leaf is missing or cannot be parsed.
+    #[error("the leaf is missing or cannot be parsed")]
     Leaf,
 }
 
 impl ServedCert {
-    /// Parses a certificate, valid at this time or not: the clock may be wrong now and right later. All certificates
-    /// share `tickets`, so that a renewal does not end the sessions.
+    /// Parses a certificate. Its validity is not checked, as the clock may be wrong now and corrected later. All certificates
+    /// share `tickets`, so that sessions can be resumed after a renewal.
     pub(crate) fn load(
         cert: &Certificate,
         tickets: &Arc<dyn ProducesTickets>,
-    ) -> Result<Self, UnusableCertificate> {
-        let leaf = cert.chain.first().ok_or(UnusableCertificate::Leaf)?;
-        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| UnusableCertificate::Leaf)?;
+    ) -> Result<Self, ServedCertError> {
+        let leaf = cert.chain.first().ok_or(ServedCertError::Leaf)?;
+        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| ServedCertError::Leaf)?;
         let validity = parsed.validity();
         let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -70,19 +71,19 @@ impl ServedCert {
         Ok(Self { id, names, not_before, not_after, fingerprint, tls, certified, key })
     }
 
-    /// Returns whether its validity has begun at `now` (Unix seconds), be it over or not.
+    /// Returns whether the validity has begun at `now` (Unix seconds); it may have ended.
     #[must_use]
     pub(crate) fn has_begun(&self, now: i64) -> bool {
         self.not_before <= now
     }
 
-    /// Returns whether it is valid at `now` (Unix seconds).
+    /// Returns whether the certificate is valid at `now` (Unix seconds).
     #[must_use]
     pub(crate) fn is_valid(&self, now: i64) -> bool {
         self.has_begun(now) && now < self.not_after
     }
 
-    /// What it was made of.
+    /// Returns the resource that this certificate was loaded from.
     #[must_use]
     pub(crate) fn source(&self) -> Certificate {
         Certificate {
@@ -93,7 +94,7 @@ impl ServedCert {
         }
     }
 
-    /// Whether `host` is one of its names.
+    /// Returns whether the certificate covers `host`.
     #[must_use]
     pub(crate) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| match name {
@@ -128,22 +129,22 @@ fn server_config(
     Ok(config)
 }
 
-/// The certificates, by what they are good for.
+/// The certificates by id, by host name and by wildcard.
 #[derive(Clone, Default)]
 pub(crate) struct Certs {
-    by_id: HashMap<CertificateId, Versions>,
-    exact: HashMap<Host, Versions>,
-    wildcard: HashMap<Host, Versions>,
+    by_id: HashMap<CertificateId, CertVersions>,
+    exact: HashMap<Host, CertVersions>,
+    wildcard: HashMap<Host, CertVersions>,
 }
 
-/// A certificate, and the one that it replaces, which serves until the new one's validity begins.
+/// A certificate, and the one that it replaces, which is served until the validity of the new one begins.
 #[derive(Clone)]
-struct Versions {
+struct CertVersions {
     current: Arc<ServedCert>,
     earlier: Option<Arc<ServedCert>>,
 }
 
-impl Versions {
+impl CertVersions {
     /// Iterates over both, the newer one first.
     fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         std::iter::once(&self.current).chain(&self.earlier)
@@ -151,9 +152,9 @@ impl Versions {
 }
 
 impl Certs {
-    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one, exact before
-    /// wildcard, if there is one. An expired one is served rather than none, as the client judges it by its own clock and
-    /// says what is wrong with it. One whose validity has not begun is not served.
+    /// Returns the certificate to serve for a lower-case host at `now` (Unix seconds): a valid one if there is one, with
+    /// exact names before wildcards. An expired one is better than none, as the client checks it by its own clock and reports
+    /// the reason. A certificate whose validity has not begun is never returned.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str, now: i64) -> Option<&Arc<ServedCert>> {
         let valid = self.all_for(host).find(|cert| cert.is_valid(now));
@@ -162,38 +163,39 @@ impl Certs {
 
     /// Returns whether there is a certificate for a lower-case host, valid or not.
     #[must_use]
-    pub(crate) fn holds(&self, host: &str) -> bool {
+    pub(crate) fn contains(&self, host: &str) -> bool {
         self.all_for(host).next().is_some()
     }
 
     fn all_for(&self, host: &str) -> impl Iterator<Item = &Arc<ServedCert>> {
         let wildcard = || self.wildcard.get(host.split_once('.')?.1);
-        let exact = self.exact.get(host).into_iter().flat_map(Versions::iter);
-        exact.chain(std::iter::once_with(wildcard).flatten().flat_map(Versions::iter))
+        let exact = self.exact.get(host).into_iter().flat_map(CertVersions::iter);
+        exact.chain(std::iter::once_with(wildcard).flatten().flat_map(CertVersions::iter))
     }
 
-    /// Iterates over the ids of all.
+    /// Iterates over the ids of all certificates.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &CertificateId> {
         self.by_id.keys()
     }
 
-    /// Returns the number of certificates.
+    /// Returns the number of certificate ids.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Iterates over all of them in an order in which [`Certs::insert`] takes them.
+    /// Iterates over all certificates, a replaced one before its replacement, so that inserting them in this order results
+    /// in the same value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedCert>> {
         self.by_id.values().flat_map(|versions| versions.earlier.iter().chain([&versions.current]))
     }
 
-    /// Takes a certificate at `now` (Unix seconds), in place of the one with its id. One whose validity has not begun
-    /// leaves a valid one beside it until then.
+    /// Inserts a certificate at `now` (Unix seconds), replacing the one with the same id. If the validity of the new one has
+    /// not begun, a valid old one stays in use until then.
     pub(crate) fn insert(&mut self, cert: ServedCert, now: i64) {
         let replaced = self.by_id.get(&cert.id).filter(|_| !cert.has_begun(now));
         let earlier = replaced.and_then(|old| old.iter().find(|old| old.is_valid(now))).cloned();
         self.remove(&cert.id);
-        let versions = Versions { current: Arc::new(cert), earlier };
+        let versions = CertVersions { current: Arc::new(cert), earlier };
         for name in &versions.current.names {
             let mut named = versions.clone();
             named.earlier = named.earlier.filter(|earlier| earlier.names.contains(name));
@@ -203,9 +205,9 @@ impl Certs {
         self.by_id.insert(versions.current.id.clone(), versions);
     }
 
-    /// Drops the certificate of an id.
+    /// Removes the certificate with this id.
     pub(crate) fn remove(&mut self, id: &CertificateId) {
-        let Some(Versions { current: old, .. }) = self.by_id.remove(id) else { return };
+        let Some(CertVersions { current: old, .. }) = self.by_id.remove(id) else { return };
         for name in &old.names {
             let (map, host) = self.map_of(name);
             if map.get(host).is_some_and(|versions| versions.current.id == old.id) {
@@ -214,7 +216,7 @@ impl Certs {
         }
     }
 
-    fn map_of<'n>(&mut self, name: &'n CertName) -> (&mut HashMap<Host, Versions>, &'n Host) {
+    fn map_of<'n>(&mut self, name: &'n CertName) -> (&mut HashMap<Host, CertVersions>, &'n Host) {
         match name {
             CertName::Exact(host) => (&mut self.exact, host),
             CertName::Wildcard(parent) => (&mut self.wildcard, parent),
@@ -259,12 +261,12 @@ pub(crate) mod tests {
         rustls::crypto::aws_lc_rs::Ticketer::new().unwrap()
     }
 
-    fn load(cert: &Certificate) -> Result<ServedCert, UnusableCertificate> {
+    fn load(cert: &Certificate) -> Result<ServedCert, ServedCertError> {
         ServedCert::load(cert, &tickets())
     }
 
     #[test]
-    fn exact_beats_wildcard_and_a_removal_leaves_the_other() {
+    fn an_exact_name_takes_precedence_over_a_wildcard() {
         let mut certs = Certs::default();
         certs.insert(load(&certificate(&["*.a.b", "a.b"], 0, 100)).unwrap(), 50);
         certs.insert(load(&certificate(&["x.a.b"], 0, 100)).unwrap(), 50);
@@ -279,20 +281,21 @@ pub(crate) mod tests {
         assert!(!certs.lookup("x.a.b", 50).unwrap().covers("x.y.a.b"));
     }
 
-    /// Each certificate that came, as its first name and its validity, at which time; what is served for `x.a.b` at which time.
+    /// Each case has certificates to insert (name, validity from, to, time of the insertion), and lookups of `x.a.b`: the
+    /// time, and the `not_before` of the certificate expected.
     #[test]
-    fn validity_is_judged_when_a_certificate_is_to_be_served() {
-        type Came = (&'static str, i64, i64, i64);
-        type Served = (i64, Option<i64>);
-        let cases: [(&[Came], &[Served]); 8] = [
-            // The clock was wrong when it came.
+    fn validity_is_checked_at_each_lookup() {
+        type Insert = (&'static str, i64, i64, i64);
+        type Lookup = (i64, Option<i64>);
+        let cases: [(&[Insert], &[Lookup]); 8] = [
+            // The clock was wrong at the insertion.
             (&[("x.a.b", 100, 200, 0)], &[(0, None), (99, None), (100, Some(100)), (199, Some(100))]),
             (&[("x.a.b", 100, 200, 900)], &[(900, Some(100)), (150, Some(100))]),
-            // An expired one serves for want of a better one.
+            // An expired certificate is served if there is no valid one.
             (&[("x.a.b", 100, 200, 150)], &[(200, Some(100))]),
             (&[("x.a.b", 100, 200, 150), ("*.a.b", 110, 300, 150)], &[(150, Some(100)), (200, Some(110))]),
             (&[("x.a.b", 100, 200, 150), ("*.a.b", 90, 120, 150)], &[(95, Some(90)), (300, Some(100))]),
-            // A renewal whose time has not come leaves the one before it; that its time came is enough to serve it.
+            // A renewed certificate that is not valid yet leaves the old one in use until its validity begins.
             (
                 &[("x.a.b", 0, 200, 50), ("x.a.b", 100, 300, 60), ("x.a.b", 100, 300, 70)],
                 &[(70, Some(0)), (100, Some(100)), (250, Some(100))],
@@ -300,21 +303,21 @@ pub(crate) mod tests {
             (&[("x.a.b", 0, 200, 50), ("x.a.b", 100, 300, 150)], &[(150, Some(100)), (70, None)]),
             (&[("x.a.b", 10, 20, 50), ("x.a.b", 100, 300, 60)], &[(70, None), (100, Some(100))]),
         ];
-        for (came, served) in cases {
+        for (inserts, lookups) in cases {
             let mut certs = Certs::default();
-            for &(name, from, to, at) in came {
+            for &(name, from, to, at) in inserts {
                 certs.insert(load(&certificate(&[name], from, to)).unwrap(), at);
             }
-            assert!(certs.holds("x.a.b") && !certs.holds("a.b"));
-            for &(now, expected) in served {
+            assert!(certs.contains("x.a.b") && !certs.contains("a.b"));
+            for &(now, expected) in lookups {
                 let found = certs.lookup("x.a.b", now).map(|cert| cert.not_before);
-                assert_eq!(found, expected, "{came:?} at {now}");
+                assert_eq!(found, expected, "{inserts:?} at {now}");
             }
         }
     }
 
     #[test]
-    fn the_one_before_is_kept_with_its_names_and_goes_with_its_id() {
+    fn a_replaced_certificate_keeps_its_own_names_and_is_removed_with_its_id() {
         let mut certs = Certs::default();
         certs.insert(load(&certificate(&["a.b", "b.b"], 0, 200)).unwrap(), 50);
         certs.insert(load(&certificate(&["a.b", "c.b"], 100, 300)).unwrap(), 50);
@@ -324,24 +327,24 @@ pub(crate) mod tests {
         assert_eq!(served(&certs), [Some(0), None, None]);
         let mut again = Certs::default();
         certs.iter().for_each(|cert| again.insert(load(&cert.source()).unwrap(), 60));
-        assert_eq!((served(&again), again.len()), ([Some(0), None, None], 1), "as from the cache");
+        assert_eq!((served(&again), again.len()), ([Some(0), None, None], 1), "restored from its sources");
         certs.remove(&CertificateId::parse("a.b").unwrap());
         assert_eq!((served(&certs), certs.len(), certs.iter().count()), ([None; 3], 0, 0));
     }
 
     #[test]
-    fn what_cannot_be_served_says_why() {
+    fn a_mismatched_key_and_a_malformed_leaf_are_distinct_errors() {
         let good = certificate(&["a.b"], 100, 200);
         assert!(load(&good).is_ok_and(|served| served.source() == good));
         let other = certificate(&["a.b"], 100, 200);
         let mixed = Certificate { key: other.key, ..good.clone() };
-        assert!(matches!(load(&mixed), Err(UnusableCertificate::Tls(_))));
+        assert!(matches!(load(&mixed), Err(ServedCertError::Tls(_))));
         let broken = Certificate { chain: vec![vec![1, 2, 3]], ..good };
-        assert!(matches!(load(&broken), Err(UnusableCertificate::Leaf)));
+        assert!(matches!(load(&broken), Err(ServedCertError::Leaf)));
     }
 
-    /// Brings bytes both ways until neither side has more to say.
-    fn converse(client: &mut ClientConnection, server: &mut ServerConnection) {
+    /// Transfers bytes in both directions until neither side has more to write.
+    fn transfer(client: &mut ClientConnection, server: &mut ServerConnection) {
         while client.wants_write() || server.wants_write() {
             let mut bytes = Vec::new();
             while client.wants_write() {
@@ -359,7 +362,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_session_is_resumed_across_a_renewal() {
+    fn a_session_is_resumed_after_a_renewal() {
         let (tickets, now) = (tickets(), crate::clock::unix_now());
         let (old, new) = [(); 2].map(|()| certificate(&["a.b"], now - 60, now + 600)).into();
         let mut roots = RootCertStore::empty();
@@ -373,7 +376,7 @@ pub(crate) mod tests {
         let kinds = [&old, &new].map(|cert| {
             let tls = ServedCert::load(cert, &tickets).unwrap().tls;
             let mut client = ClientConnection::new(Arc::clone(&config), "a.b".try_into().unwrap()).unwrap();
-            converse(&mut client, &mut ServerConnection::new(tls).unwrap());
+            transfer(&mut client, &mut ServerConnection::new(tls).unwrap());
             client.handshake_kind().unwrap()
         });
         assert!(matches!(kinds[0], HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest));

@@ -1,4 +1,4 @@
-//! What a CA is answered that asks whether we hold a host.
+//! The responses to ACME challenges, by which a CA validates that this gateway controls a host.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use webgateway_proto::feed::{Challenge, ChallengeResponse};
 use webgateway_proto::model::Host;
 use x509_parser::parse_x509_certificate;
 
-/// The protocol of TLS-ALPN-01 (RFC 8737 §6.2).
+/// The ALPN protocol of TLS-ALPN-01 (RFC 8737 §6.2).
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// The challenges under way, by host.
+/// The pending challenges, by host.
 #[derive(Clone, Default)]
 pub(crate) struct Challenges(HashMap<Host, Arc<ServedChallenge>>);
 
-/// A challenge ready to be answered.
+/// The response to a challenge, in the form in which it is served.
 pub(crate) enum ServedChallenge {
-    /// Finishes handshakes that offer `acme-tls/1` alone.
+    /// TLS-ALPN-01: the configuration for handshakes that offer only `acme-tls/1`.
     TlsAlpn(Arc<ServerConfig>),
-    /// Answers one path on :80.
+    /// HTTP-01: a response on port 80 (RFC 8555 §8.3).
     Http {
-        /// The last segment of the path.
+        /// The last segment of the request's path.
         token: Box<str>,
-        /// The body.
+        /// The body of the response.
         key_authorization: Box<str>,
     },
 }
 
 impl ServedChallenge {
-    /// Makes a challenge ready; fails if its certificate and key do not fit.
+    /// Prepares the response to a challenge; fails if its certificate or key is malformed, or they do not match.
     pub(crate) fn load(response: &ChallengeResponse) -> Result<Self, rustls::Error> {
         match response {
             ChallengeResponse::TlsAlpn { certificate, key } => {
@@ -61,7 +61,8 @@ fn server_config(certificate: &[u8], key: PrivateKeyDer<'static>) -> Result<Serv
     Ok(config)
 }
 
-/// rustls' own check whether the key fits refuses the critical extension that such a certificate has (RFC 8737 §3).
+/// Returns the certificate with its key, after checking that they match. rustls' own check rejects the critical extension
+/// of such a certificate (RFC 8737 §3).
 fn certified(
     certificate: &[u8],
     key: PrivateKeyDer<'static>,
@@ -69,33 +70,33 @@ fn certified(
 ) -> Result<CertifiedKey, rustls::Error> {
     let key = provider.key_provider.load_private_key(key)?;
     let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let fits = key.public_key().is_some_and(|public| public.as_ref() == parsed.public_key().raw);
-    if !fits {
+    let matches = key.public_key().is_some_and(|public| public.as_ref() == parsed.public_key().raw);
+    if !matches {
         return Err(InconsistentKeys::KeyMismatch.into());
     }
     Ok(CertifiedKey::new(vec![CertificateDer::from(certificate.to_vec())], key))
 }
 
 impl Challenges {
-    /// The challenge of a lower-case host.
+    /// Returns the challenge of a lower-case host.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<ServedChallenge>> {
         self.0.get(host)
     }
 
-    /// The hosts of all.
+    /// Iterates over the hosts that have a challenge.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.0.keys()
     }
 
-    /// Takes a challenge, in place of its host's last one.
+    /// Inserts a challenge, replacing the one of the same host.
     pub(crate) fn insert(&mut self, challenge: &Challenge) -> Result<(), rustls::Error> {
         let served = ServedChallenge::load(&challenge.response)?;
         self.0.insert(challenge.host.clone(), Arc::new(served));
         Ok(())
     }
 
-    /// Drops a host's challenge.
+    /// Removes the challenge of a host.
     pub(crate) fn remove(&mut self, host: &Host) {
         self.0.remove(host);
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_with_the_critical_extension_is_served_and_only_with_its_key() {
+    fn a_certificate_with_the_critical_extension_is_accepted_with_its_own_key_only() {
         let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];

@@ -1,4 +1,4 @@
-//! Which host goes where.
+//! The routes, by host and by id.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -9,186 +9,186 @@ use imbl::OrdMap;
 use webgateway_proto::feed::FeedRoute;
 use webgateway_proto::model::RouteId;
 
-/// The routes, by host and by id. Persistent maps: a clone costs nothing, a change O(log n).
+/// The routes, by host and by id, in persistent maps: a clone is O(1), a change O(log n).
 ///
-/// With a million routes the maps' own entries are what counts, so these are B-trees of pointers, the keys being read
-/// where the routes have them. A host is sought by its hash, which stands in the entry: only the route that is found
-/// is looked at.
+/// With a million routes the memory of the maps' own entries matters, so their keys are not copied: an entry is a pointer to
+/// a route, which contains the key. Hosts are ordered by a hash that is stored in the entry, so that a lookup compares
+/// strings only where hashes are equal.
 #[derive(Clone, Default)]
-pub(crate) struct Table {
-    by_host: OrdMap<ByHost, ()>,
-    by_id: OrdMap<ById, ()>,
+pub(crate) struct RouteTable {
+    by_host: OrdMap<HostEntry, ()>,
+    by_id: OrdMap<IdEntry, ()>,
     checked: OrdMap<RouteId, Arc<FeedRoute>>,
     hasher: RandomState,
 }
 
-/// A hash and the host that it is of, which decides between equal hashes.
-trait Hashed {
+/// A key of the map by host: the hash of a host, and the host itself to order equal hashes.
+trait HostKey {
     fn key(&self) -> (u64, &str);
 }
 
 #[derive(Clone)]
-struct ByHost(u64, Arc<FeedRoute>);
+struct HostEntry(u64, Arc<FeedRoute>);
 
 #[derive(Clone)]
-struct ById(Arc<FeedRoute>);
+struct IdEntry(Arc<FeedRoute>);
 
-impl Hashed for ByHost {
+impl HostKey for HostEntry {
     fn key(&self) -> (u64, &str) {
         (self.0, self.1.host.as_str())
     }
 }
 
-impl Hashed for (u64, &str) {
+impl HostKey for (u64, &str) {
     fn key(&self) -> (u64, &str) {
         *self
     }
 }
 
-impl Ord for dyn Hashed + '_ {
+impl Ord for dyn HostKey + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl PartialOrd for dyn Hashed + '_ {
+impl PartialOrd for dyn HostKey + '_ {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for dyn Hashed + '_ {
+impl PartialEq for dyn HostKey + '_ {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for dyn Hashed + '_ {}
+impl Eq for dyn HostKey + '_ {}
 
-impl<'a> Borrow<dyn Hashed + 'a> for ByHost {
-    fn borrow(&self) -> &(dyn Hashed + 'a) {
+impl<'a> Borrow<dyn HostKey + 'a> for HostEntry {
+    fn borrow(&self) -> &(dyn HostKey + 'a) {
         self
     }
 }
 
-impl Ord for ByHost {
+impl Ord for HostEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0).then_with(|| self.1.host.cmp(&other.1.host))
     }
 }
 
-impl PartialOrd for ByHost {
+impl PartialOrd for HostEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ByHost {
+impl PartialEq for HostEntry {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for ByHost {}
+impl Eq for HostEntry {}
 
-impl Borrow<RouteId> for ById {
+impl Borrow<RouteId> for IdEntry {
     fn borrow(&self) -> &RouteId {
         &self.0.id
     }
 }
 
-impl Ord for ById {
+impl Ord for IdEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.id.cmp(&other.0.id)
     }
 }
 
-impl PartialOrd for ById {
+impl PartialOrd for IdEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ById {
+impl PartialEq for IdEntry {
     fn eq(&self, other: &Self) -> bool {
         self.0.id == other.0.id
     }
 }
 
-impl Eq for ById {}
+impl Eq for IdEntry {}
 
-impl Table {
-    /// The route of a lower-case host without trailing dot.
+impl RouteTable {
+    /// Returns the route of a lower-case host without a trailing dot.
     #[must_use]
     pub(crate) fn lookup(&self, host: &str) -> Option<&Arc<FeedRoute>> {
-        let wanted: &dyn Hashed = &(self.hasher.hash_one(host), host);
-        self.by_host.get_key_value(wanted).map(|(ByHost(_, route), ())| route)
+        let key: &dyn HostKey = &(self.hasher.hash_one(host), host);
+        self.by_host.get_key_value(key).map(|(HostEntry(_, route), ())| route)
     }
 
-    /// The route of an id.
+    /// Returns the route with this id.
     #[must_use]
     pub(crate) fn by_id(&self, id: &RouteId) -> Option<&Arc<FeedRoute>> {
-        self.by_id.get_key_value(id).map(|(ById(route), ())| route)
+        self.by_id.get_key_value(id).map(|(IdEntry(route), ())| route)
     }
 
-    /// Those whose backends are checked, in an order that can be compared at the cost of what differs.
+    /// Returns the routes with health checks. Two such maps can be compared at a cost proportional to their difference.
     #[must_use]
     pub(crate) fn checked(&self) -> &OrdMap<RouteId, Arc<FeedRoute>> {
         &self.checked
     }
 
-    /// How many there are.
+    /// Returns the number of routes.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// All of them.
+    /// Iterates over all routes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FeedRoute>> {
-        self.by_id.keys().map(|ById(route)| route)
+        self.by_id.keys().map(|IdEntry(route)| route)
     }
 
-    /// The ids of all.
+    /// Iterates over the ids of all routes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &RouteId> {
-        self.by_id.keys().map(|ById(route)| &route.id)
+        self.by_id.keys().map(|IdEntry(route)| &route.id)
     }
 
-    /// Takes a route, in place of the one with its id.
+    /// Inserts a route, replacing the one with the same id.
     pub(crate) fn insert(&mut self, route: FeedRoute) {
         let route = Arc::new(route);
         let old = self.by_id(&route.id).cloned();
-        self.by_id.insert(ById(Arc::clone(&route)), ());
+        self.by_id.insert(IdEntry(Arc::clone(&route)), ());
         if let Some(old) = old {
-            self.forget_host(&old);
-            self.forget_check(&old);
+            self.remove_host(&old);
+            self.remove_checked(&old);
         }
         if route.destination.options.health.is_some() {
             self.checked.insert(route.id, Arc::clone(&route));
         }
         let hash = self.hasher.hash_one(route.host.as_str());
-        self.by_host.insert(ByHost(hash, route), ());
+        self.by_host.insert(HostEntry(hash, route), ());
     }
 
-    /// Drops the route of an id.
+    /// Removes the route with this id, and returns it.
     pub(crate) fn remove(&mut self, id: &RouteId) -> Option<Arc<FeedRoute>> {
-        let (ById(old), ()) = self.by_id.remove_with_key(id)?;
-        self.forget_host(&old);
-        self.forget_check(&old);
+        let (IdEntry(old), ()) = self.by_id.remove_with_key(id)?;
+        self.remove_host(&old);
+        self.remove_checked(&old);
         Some(old)
     }
 
-    fn forget_check(&mut self, old: &FeedRoute) {
+    fn remove_checked(&mut self, old: &FeedRoute) {
         if old.destination.options.health.is_some() {
             self.checked.remove(&old.id);
         }
     }
 
-    /// Within one batch another route may have taken the host already: that one stays.
-    fn forget_host(&mut self, old: &FeedRoute) {
+    /// Removes the host of a route, unless another route has taken it over earlier in the same batch.
+    fn remove_host(&mut self, old: &FeedRoute) {
         if self.lookup(old.host.as_str()).is_some_and(|current| current.id == old.id) {
             let host = old.host.as_str();
-            let gone: &dyn Hashed = &(self.hasher.hash_one(host), host);
-            self.by_host.remove(gone);
+            let key: &dyn HostKey = &(self.hasher.hash_one(host), host);
+            self.by_host.remove(key);
         }
     }
 }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_host_taken_over_within_a_batch_stays_with_its_new_route() {
-        let mut table = Table::default();
+        let mut table = RouteTable::default();
         table.insert(route(1, 1));
         table.insert(route(2, 1));
         table.remove(&RouteId::from_bytes([1; 16]));
@@ -220,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_changed_is_found_as_it_is_now() {
-        let mut table = Table::default();
+    fn a_changed_route_replaces_the_old_one() {
+        let mut table = RouteTable::default();
         table.insert(route(1, 1));
         let before = table.clone();
         let mut changed = route(1, 1);
@@ -234,8 +234,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_by_id_whose_hosts_follow(steps in proptest::collection::vec((0u8..6, 0u8..6, any::<bool>()), 0..60)) {
-            let mut table = Table::default();
+        fn it_behaves_like_a_map_by_id_with_an_index_of_hosts(steps in proptest::collection::vec((0u8..6, 0u8..6, any::<bool>()), 0..60)) {
+            let mut table = RouteTable::default();
             let mut model: Model<u8, u8> = Model::new();
             for (id, host, put) in steps {
                 // Hosts are unique over all routes, as in the store.

@@ -66,7 +66,7 @@ async fn a_cold_start_without_a_controlplane_serves(scene: &Scene) -> Result<()>
     visitor.get("gone.gw.example", "/").await?.expect(503)?;
     let metrics = world.gateway.metrics().await?;
     ensure!((0..60).contains(&metric(&metrics, "config_age_seconds")?), "{metrics}");
-    ensure!(world.gateway.process().logged()?.contains("serving what is cached"));
+    ensure!(world.gateway.process().logged()?.contains("serving the cached snapshot"));
     // And goes on from there.
     world.controller = Controller::start(scene).await?;
     world.alice.create_route("-s two -b [400::1]:8080").await?;

@@ -235,7 +235,7 @@ async fn a_removed_node_is_cut_and_stays_out(scene: &Scene) -> Result<()> {
     let reply = gateway.visitor()?.get("gw.example", "/openrpc.json").await?;
     ensure!(reply.status == 502 || reply.status == 503, "{reply:?}");
     let log = gateway.process().logged()?;
-    let told = log.lines().filter(|line| line.contains("no feed") && line.contains("WARN")).count();
+    let told = log.lines().filter(|line| line.contains("feed unavailable") && line.contains("WARN")).count();
     ensure!(told == 1, "it is said {told} times");
     gateway.process().kill()?;
     // The name can be invited again, and the old certificate stays out.
@@ -261,7 +261,7 @@ async fn a_node_renews_while_its_stream_goes_on(scene: &Scene) -> Result<()> {
     let renewed = |node: &Value| node["certificate_not_after"] != first["certificate_not_after"];
     let node = world.until_listed("node2", renewed).await?;
     ensure!(node["connected"] == true && node["since"] == first["since"], "the stream was lost: {node}");
-    says(&mut gateway, "certificate was renewed").await?;
+    says(&mut gateway, "node certificate renewed").await?;
     ensure!(std::fs::read(&file)? != kept, "the new one is not on the disk");
     world.alice.create_route("-s hello -b [400::1]:8080").await?;
     world.serves(&gateway, "hello.gw.example").await?;
@@ -282,7 +282,7 @@ async fn a_node_that_was_away_too_long_is_told_so(scene: &Scene) -> Result<()> {
     world.until_listed("node2", ended).await?;
     let setup = world.setup(2, &[&format!("https://{REMOTE}")]);
     let mut gateway = Gateway::start_unready(scene, &setup)?;
-    says(&mut gateway, "certificate has ended").await?;
+    says(&mut gateway, "certificate has expired").await?;
     ensure!(gateway.ready().await.is_err());
     Ok(())
 }

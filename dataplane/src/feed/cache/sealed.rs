@@ -1,7 +1,7 @@
-//! A file of sealed pages: a header, then each page with its length and whether it is the last.
+//! A file of encrypted pages: a header, then for each page its length, a flag that marks the last page, and its content.
 //!
-//! Each page is bound to the file's name and its place in it, so that none can be left out, put elsewhere or taken
-//! from another file.
+//! Each page is authenticated together with the name of the file, its number and the flag, so that no page can be removed,
+//! moved or copied from another file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -13,68 +13,68 @@ use webgateway_seal::{SecretKey, UnsealError};
 
 use super::page::Page;
 
-/// What every file begins with.
+/// The first bytes of every file.
 const MAGIC: &[u8; 7] = b"wgcache";
-/// The byte after it: how the rest is written.
+/// The version of the file format, in the byte after the magic ones.
 const FORMAT: u8 = 1;
-/// What a page may take, sealed, in bytes.
+/// The maximum size of an encrypted page, in bytes.
 pub(super) const MAX_PAGE: usize = 64 * 1024 * 1024;
 
-/// Why a file cannot be used.
+/// A file of the cache cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum Refused {
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    /// It begins with something else.
-    #[error("it is no cache")]
-    Foreign,
-    /// It is of a format of another build's.
-    #[error("it is written in format {0}, this build reads {FORMAT}")]
+pub(super) enum CacheFileError {
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// The file does not begin with the magic bytes.
+    #[error("the file is not a cache")]
+    Magic,
+    /// The file has a format that this build does not support.
+    #[error("the file has format {0}, this build reads format {FORMAT}")]
     Format(u8),
-    /// It ends too early.
-    #[error("it is cut off after page {0}")]
-    Cut(u64),
-    /// A page that another key sealed, or that was changed.
+    /// The file ends before its last page, after this number of pages.
+    #[error("the file is cut off after page {0}")]
+    Truncated(u64),
+    /// A page was encrypted with another key, or has been modified.
     #[error("page {0}: {1}")]
-    Sealed(u64, UnsealError),
-    /// A page that says nothing this build can read.
-    #[error("page {0} cannot be read")]
+    Unseal(u64, UnsealError),
+    /// A page is malformed.
+    #[error("page {0} is malformed")]
     Page(u64),
-    /// What it continues is gone.
-    #[error("it does not follow what is before it")]
+    /// The journal before this one is missing.
+    #[error("the journal before this one is missing")]
     Gap,
 }
 
-/// A file that is being written.
+/// A writer of one file.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct SealedWriter {
     file: File,
     name: String,
     pages: u64,
     bytes: u64,
 }
 
-/// A file that is read.
-pub(super) struct Reader<'k> {
+/// A reader of one file.
+pub(super) struct SealedReader<'k> {
     file: BufReader<File>,
     name: String,
     key: &'k SecretKey,
     pages: u64,
 }
 
-/// What comes next in a file.
-pub(super) enum Next {
-    /// A page, and whether it is the last one.
+/// The result of reading the next page.
+pub(super) enum NextPage {
+    /// A page, and true if it is the last one.
     Page(Page, bool),
-    /// Nothing.
+    /// The end of the file.
     End,
-    /// A page that was not written whole.
+    /// A page that was not written completely.
     Torn,
 }
 
-impl Writer {
-    /// Makes a file (mode 0600) in place of an older one; its pages are bound to `name`.
+impl SealedWriter {
+    /// Creates a file (mode 0600) or truncates an existing one; its pages are bound to `name`.
     pub(super) fn create(path: &Path, name: String) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut writer = Self { file, name, pages: 0, bytes: 0 };
@@ -84,20 +84,20 @@ impl Writer {
 
     /// Appends a page.
     pub(super) fn append(&mut self, page: &[u8], last: bool, key: &SecretKey) -> io::Result<()> {
-        let name = bound_to(&self.name, self.pages, last);
-        let sealed = key.seal(&name, page).map_err(io::Error::other)?;
+        let context = page_context(&self.name, self.pages, last);
+        let sealed = key.seal(&context, page).map_err(io::Error::other)?;
         let length = u32::try_from(sealed.len()).ok().filter(|_| sealed.len() <= MAX_PAGE);
         let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
         self.pages += 1;
         self.write(&[length.to_be_bytes().as_slice(), &[u8::from(last)], &sealed].concat())
     }
 
-    /// Waits until all of it is on the disk.
+    /// Waits until the pages are on disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// How many bytes it has.
+    /// Returns the size of the file, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -108,53 +108,54 @@ impl Writer {
     }
 }
 
-impl<'k> Reader<'k> {
+impl<'k> SealedReader<'k> {
     /// Opens a file whose pages are bound to `name`.
-    pub(super) fn open(path: &Path, name: String, key: &'k SecretKey) -> Result<Self, Refused> {
+    pub(super) fn open(path: &Path, name: String, key: &'k SecretKey) -> Result<Self, CacheFileError> {
         let mut file = BufReader::new(File::open(path)?);
         let mut header = [0; MAGIC.len() + 1];
         if fill(&mut file, &mut header)? < header.len() {
-            return Err(Refused::Foreign);
+            return Err(CacheFileError::Magic);
         }
         match header.split_last() {
             Some((&FORMAT, magic)) if magic == MAGIC => Ok(Self { file, name, key, pages: 0 }),
-            Some((&format, magic)) if magic == MAGIC => Err(Refused::Format(format)),
-            Some(_) | None => Err(Refused::Foreign),
+            Some((&format, magic)) if magic == MAGIC => Err(CacheFileError::Format(format)),
+            Some(_) | None => Err(CacheFileError::Magic),
         }
     }
 
-    /// How many pages were read.
+    /// Returns the number of pages read so far.
     pub(super) fn pages(&self) -> u64 {
         self.pages
     }
 
-    /// The next page. After a crash of the machine a file may end in zeros.
-    pub(super) fn next(&mut self) -> Result<Next, Refused> {
+    /// Reads the next page. Zeros up to the end of the file count as a torn page: a crash of the machine may leave them.
+    pub(super) fn next(&mut self) -> Result<NextPage, CacheFileError> {
         let mut head = [0; 5];
         match fill(&mut self.file, &mut head)? {
-            0 => return Ok(Next::End),
-            read if read < head.len() => return Ok(Next::Torn),
+            0 => return Ok(NextPage::End),
+            read if read < head.len() => return Ok(NextPage::Torn),
             _ => {}
         }
         let [a, b, c, d, last] = head;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length == 0 && last == 0 && self.is_blank()? {
-            return Ok(Next::Torn);
+        if length == 0 && last == 0 && self.is_rest_zero()? {
+            return Ok(NextPage::Torn);
         }
         if length == 0 || length > MAX_PAGE {
-            return Err(Refused::Page(self.pages));
+            return Err(CacheFileError::Page(self.pages));
         }
         let mut sealed = vec![0; length];
         if fill(&mut self.file, &mut sealed)? < length {
-            return Ok(Next::Torn);
+            return Ok(NextPage::Torn);
         }
-        let name = bound_to(&self.name, self.pages, last == 1);
-        let page = self.key.open(&name, &sealed).map_err(|why| Refused::Sealed(self.pages, why))?;
+        let context = page_context(&self.name, self.pages, last == 1);
+        let page =
+            self.key.open(&context, &sealed).map_err(|error| CacheFileError::Unseal(self.pages, error))?;
         self.pages += 1;
-        Ok(Next::Page(page, last == 1))
+        Ok(NextPage::Page(page, last == 1))
     }
 
-    fn is_blank(&mut self) -> io::Result<bool> {
+    fn is_rest_zero(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 4096];
         loop {
             match fill(&mut self.file, &mut bytes)? {
@@ -166,11 +167,11 @@ impl<'k> Reader<'k> {
     }
 }
 
-fn bound_to(file: &str, page: u64, last: bool) -> String {
+fn page_context(file: &str, page: u64, last: bool) -> String {
     format!("cache {file} {page} {last}")
 }
 
-/// Reads until `bytes` is full or the file ends; says how much there was.
+/// Reads until `bytes` is full or the file ends; returns the number of bytes read.
 fn fill(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -192,21 +193,21 @@ mod tests {
         SecretKey::new(&[byte; 32]).unwrap()
     }
 
-    fn read(path: &Path, name: &str, key: &SecretKey) -> Result<(Vec<Vec<u8>>, bool), Refused> {
-        let mut reader = Reader::open(path, name.into(), key)?;
+    fn read(path: &Path, name: &str, key: &SecretKey) -> Result<(Vec<Vec<u8>>, bool), CacheFileError> {
+        let mut reader = SealedReader::open(path, name.into(), key)?;
         let mut pages = Vec::new();
         loop {
             match reader.next()? {
-                Next::Page(page, _) => pages.push(page.to_vec()),
-                Next::End => return Ok((pages, false)),
-                Next::Torn => return Ok((pages, true)),
+                NextPage::Page(page, _) => pages.push(page.to_vec()),
+                NextPage::End => return Ok((pages, false)),
+                NextPage::Torn => return Ok((pages, true)),
             }
         }
     }
 
-    fn written(dir: &Path) -> std::path::PathBuf {
+    fn write_two_pages(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("journal");
-        let mut writer = Writer::create(&path, "journal 1".into()).unwrap();
+        let mut writer = SealedWriter::create(&path, "journal 1".into()).unwrap();
         writer.append(b"one", false, &key(1)).unwrap();
         writer.append(b"two", true, &key(1)).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), writer.bytes());
@@ -214,30 +215,30 @@ mod tests {
     }
 
     #[test]
-    fn pages_come_back_under_their_own_name_and_key_alone() {
+    fn pages_are_read_with_the_right_name_and_key_only() {
         let dir = tempfile::tempdir().unwrap();
-        let path = written(dir.path());
+        let path = write_two_pages(dir.path());
         assert_eq!(
             read(&path, "journal 1", &key(1)).unwrap(),
             (vec![b"one".to_vec(), b"two".to_vec()], false)
         );
-        assert!(matches!(read(&path, "journal 2", &key(1)), Err(Refused::Sealed(0, _))));
-        assert!(matches!(read(&path, "journal 1", &key(2)), Err(Refused::Sealed(0, _))));
+        assert!(matches!(read(&path, "journal 2", &key(1)), Err(CacheFileError::Unseal(0, _))));
+        assert!(matches!(read(&path, "journal 1", &key(2)), Err(CacheFileError::Unseal(0, _))));
     }
 
     #[test]
-    fn every_flipped_byte_is_noticed_and_every_cut_is_torn() {
+    fn a_flipped_bit_is_an_error_and_a_truncated_page_is_torn() {
         let dir = tempfile::tempdir().unwrap();
-        let path = written(dir.path());
+        let path = write_two_pages(dir.path());
         let whole = std::fs::read(&path).unwrap();
         let first = whole.len() - (5 + 1 + 12 + 3 + 16);
         for i in 0..whole.len() {
             let mut changed = whole.clone();
             changed[i] ^= 1;
             std::fs::write(&path, &changed).unwrap();
-            let refused = read(&path, "journal 1", &key(1));
-            // A length that now reaches beyond the end looks like a page not written whole.
-            assert!(refused.is_err() || refused.is_ok_and(|(_, torn)| torn), "byte {i}");
+            let result = read(&path, "journal 1", &key(1));
+            // With a length beyond the end of the file the page counts as torn.
+            assert!(result.is_err() || result.is_ok_and(|(_, torn)| torn), "byte {i}");
             std::fs::write(&path, &whole[..i]).unwrap();
             match read(&path, "journal 1", &key(1)) {
                 Ok((pages, torn)) => {
@@ -247,7 +248,9 @@ mod tests {
                         "cut at {i}"
                     );
                 }
-                Err(error) => assert!(i < 8 && matches!(error, Refused::Foreign), "cut at {i}: {error}"),
+                Err(error) => {
+                    assert!(i < 8 && matches!(error, CacheFileError::Magic), "cut at {i}: {error}")
+                }
             }
         }
         std::fs::write(&path, [&whole[..first], &[0; 9000]].concat()).unwrap();
@@ -255,11 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_named() {
+    fn the_error_about_another_format_names_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot");
         std::fs::write(&path, b"wgcache\x02").unwrap();
         let error = read(&path, "x", &key(1)).unwrap_err();
-        assert_eq!(error.to_string(), "it is written in format 2, this build reads 1");
+        assert_eq!(error.to_string(), "the file has format 2, this build reads format 1");
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept comes back; what was removed does not; what was tampered with is refused by name.
+//! Tests of the cache: stored resources are restored, removed ones are not, and the error about a damaged file names it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use webgateway_proto::feed::{
 use webgateway_proto::model::{Backends, Host, Prefixes, RouteId};
 
 use super::*;
-use crate::feed::apply::{Applied, Collector, apply};
+use crate::feed::apply::{ApplyOutcome, BatchBuilder, apply};
 use crate::snapshot::tests::{certificate, tickets};
 
 const NOW: i64 = 1_000_000;
@@ -22,7 +22,7 @@ struct Node {
     metrics: Metrics,
 }
 
-/// One that runs.
+/// A started node, whose cache is being written.
 struct Running<'n> {
     node: &'n mut Node,
     cache: Option<Cache>,
@@ -39,7 +39,7 @@ impl Node {
         self.dir.path().join("cache")
     }
 
-    /// A cold start: it knows what is cached and nothing else.
+    /// Starts the node without a controlplane: its snapshot is that of the cache.
     fn start(&mut self) -> Running<'_> {
         let state = self.dir.path().join("state");
         let opened = open(&self.folder(), &state, &tickets(), self.metrics.clone(), NOW).unwrap();
@@ -64,18 +64,18 @@ impl Node {
 }
 
 impl Running<'_> {
-    /// Applies a batch and waits until it may be answered.
+    /// Applies a batch and waits until it may be acknowledged.
     fn batch(&mut self, full: bool, messages: Vec<ToNode>, version: u64) {
-        let mut collector = Collector::default();
+        let mut builder = BatchBuilder::default();
         let current = Arc::clone(&self.node.snapshot);
-        collector.take(ToNode::Begin { full }, &current);
-        messages.into_iter().for_each(|message| drop(collector.take(message, &current)));
-        let complete = collector.take(ToNode::End(held(version)), &current).unwrap();
-        let record = Record::new(&complete, NOW);
-        let Applied { snapshot, .. } = apply(&self.node.snapshot, complete, &tickets(), NOW);
+        builder.push(ToNode::Begin { full }, &current);
+        messages.into_iter().for_each(|message| drop(builder.push(message, &current)));
+        let batch = builder.push(ToNode::End(held(version)), &current).unwrap();
+        let record = CacheRecord::new(&batch, NOW);
+        let ApplyOutcome { snapshot, .. } = apply(&self.node.snapshot, batch, &tickets(), NOW);
         self.node.snapshot = Arc::new(snapshot);
-        let kept = self.cache.as_ref().unwrap().keep(record, Arc::clone(&self.node.snapshot));
-        kept.blocking_recv().unwrap();
+        let persisted = self.cache.as_ref().unwrap().store(record, Arc::clone(&self.node.snapshot));
+        persisted.blocking_recv().unwrap();
     }
 }
 
@@ -122,7 +122,7 @@ fn suspend(n: u32) -> ToNode {
 }
 
 #[test]
-fn a_cold_start_knows_what_was_kept_and_no_more() {
+fn a_cold_start_restores_exactly_what_was_stored() {
     let mut node = Node::new();
     let good = put(Resource::Certificate(certificate(&["a.b"], NOW - 5, NOW + 5)));
     let mut running = node.start();
@@ -147,13 +147,13 @@ fn a_cold_start_knows_what_was_kept_and_no_more() {
 }
 
 #[test]
-fn what_is_missing_is_not_held() {
+fn a_version_is_not_held_if_the_cache_lacks_a_resource_of_it() {
     let response = ChallengeResponse::Http { token: "t".into(), key_authorization: "t.k".into() };
     let challenge = Challenge { host: Host::parse("own.example").unwrap(), response };
     let mut node = Node::new();
     node.start().batch(true, vec![settings(), route(1), put(Resource::Challenge(challenge))], 1);
     drop(node.start());
-    assert_eq!(node.snapshot.held, None, "the challenge must come again");
+    assert_eq!(node.snapshot.held, None, "the controlplane must send the challenge again");
     let mut node = Node::new();
     let mut bad = certificate(&["a.b"], NOW - 5, NOW + 5);
     bad.chain = vec![vec![1]];
@@ -167,16 +167,16 @@ fn what_is_missing_is_not_held() {
     assert!(!node.snapshot.rejected.is_empty());
 }
 
-/// The clock may be wrong at boot: what is cached is kept until it is right.
+/// The clock may be wrong at boot: cached certificates stay until it is corrected.
 #[test]
-fn a_certificate_that_is_not_valid_yet_is_kept_with_the_one_before() {
+fn a_certificate_that_is_not_valid_yet_is_stored_with_the_one_before() {
     let certified = |from, to| put(Resource::Certificate(certificate(&["a.b"], from, to)));
     let mut node = Node::new();
     let mut running = node.start();
     running.batch(true, vec![settings(), certified(NOW - 5, NOW + 9)], 1);
     running.batch(false, vec![certified(NOW + 5, NOW + 20)], 2);
     drop(running);
-    // From the journal first, then from a snapshot of it.
+    // From the journal first, then from a snapshot.
     for _ in 0..2 {
         drop(node.start());
         assert_eq!(node.snapshot.held, Some(held(2)));
@@ -187,7 +187,7 @@ fn a_certificate_that_is_not_valid_yet_is_kept_with_the_one_before() {
 }
 
 #[test]
-fn a_journal_that_has_grown_is_replaced_and_nothing_is_lost() {
+fn a_large_journal_is_replaced_by_a_snapshot_without_loss() {
     let mut node = Node::new();
     let mut running = node.start();
     running.batch(true, vec![settings()], 1);
@@ -204,7 +204,7 @@ fn a_journal_that_has_grown_is_replaced_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_was_tampered_with_is_refused_by_name_and_replaced_later() {
+fn a_modified_file_is_rejected_by_name_and_replaced_by_the_next_full_batch() {
     for file in ["snapshot.1", "anew.1"] {
         let mut node = Node::new();
         let mut running = node.start();
@@ -217,9 +217,9 @@ fn what_was_tampered_with_is_refused_by_name_and_replaced_later() {
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let key = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
-        let refused =
-            load::load(&Folder::new(&node.folder()), &key, &tickets(), NOW).err().unwrap().to_string();
-        assert!(refused.contains(file), "{refused}");
+        let error =
+            load::load(&CacheDir::new(&node.folder()), &key, &tickets(), NOW).err().unwrap().to_string();
+        assert!(error.contains(file), "{error}");
         let mut running = node.start();
         assert!(running.node.snapshot.settings.is_none());
         running.batch(true, vec![settings(), route(4)], 3);
@@ -230,14 +230,14 @@ fn what_was_tampered_with_is_refused_by_name_and_replaced_later() {
 }
 
 #[test]
-fn a_cut_snapshot_a_foreign_key_and_a_missing_journal_are_refused() {
+fn a_truncated_snapshot_another_key_and_a_missing_journal_are_errors() {
     let mut node = Node::new();
     node.start().batch(true, vec![settings(), route(1)], 1);
     node.start().batch(false, vec![route(2)], 2);
     node.start().batch(false, vec![route(3)], 3);
     let load = |folder: &std::path::Path, key: &SecretKey| {
-        let refused = load::load(&Folder::new(folder), key, &tickets(), NOW).err();
-        refused.map(|refused| refused.to_string()).unwrap_or_default()
+        let error = load::load(&CacheDir::new(folder), key, &tickets(), NOW).err();
+        error.map(|error| error.to_string()).unwrap_or_default()
     };
     let own = SecretKey::load_or_create(&node.dir.path().join("state/cache.key"), "state_dir").unwrap();
     assert_eq!(load(&node.folder(), &own), "");
@@ -252,12 +252,12 @@ fn a_cut_snapshot_a_foreign_key_and_a_missing_journal_are_refused() {
 }
 
 #[test]
-fn a_removal_that_cannot_be_kept_leaves_nothing_to_come_back() {
+fn the_cache_is_emptied_if_a_removal_cannot_be_stored() {
     let mut node = Node::new();
     let mut running = node.start();
     running.batch(true, vec![settings(), route(1)], 1);
     let folder = running.node.folder();
-    // A folder in place of the files to come: they cannot be written, what is there can be removed.
+    // A folder has the name of the next file: that cannot be written, while the existing files can be removed.
     std::fs::create_dir(folder.join("snapshot.new")).unwrap();
     running.batch(true, vec![settings()], 2);
     assert!(running.node.metrics.cache_failures.get() > 0);
@@ -269,10 +269,10 @@ fn a_removal_that_cannot_be_kept_leaves_nothing_to_come_back() {
     assert!(node.hosts().is_empty());
 }
 
-/// `cargo test --release -p webgateway-dataplane -- --ignored --nocapture how_long` prints what it costs.
+/// A measurement: `cargo test --release -p webgateway-dataplane -- --ignored --nocapture measure_the_cache` prints it.
 #[test]
-#[ignore = "it measures, in a release build"]
-fn how_long_it_takes() {
+#[ignore = "a measurement, for a release build"]
+fn measure_the_cache() {
     for count in [1000, 1_000_000] {
         let mut node = Node::new();
         let mut running = node.start();
@@ -283,8 +283,12 @@ fn how_long_it_takes() {
         let suspended = started.elapsed();
         let started = Instant::now();
         let snapshot = Arc::clone(&running.node.snapshot);
-        let kept = running.cache.as_ref().unwrap().keep(Record { keep: Keep::Anew, at: NOW }, snapshot);
-        kept.blocking_recv().unwrap();
+        let persisted = running
+            .cache
+            .as_ref()
+            .unwrap()
+            .store(CacheRecord { mode: WriteMode::Rewrite, at: NOW }, snapshot);
+        persisted.blocking_recv().unwrap();
         let written = started.elapsed();
         drop(running);
         let folder = node.folder();

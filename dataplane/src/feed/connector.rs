@@ -1,4 +1,4 @@
-//! The connections to the controlplanes: each endpoint in its turn, over a socket or by mutual TLS.
+//! The connections to the controlplanes, over a Unix socket or by mutual TLS, with rotation through the endpoints.
 
 use std::io;
 use std::sync::Arc;
@@ -22,23 +22,25 @@ use webgateway_proto::model::RemoteAddress;
 use super::rotation::EndpointRotation;
 use crate::clock::unix_now;
 use crate::config::Endpoint;
-use crate::identity::{Current, NoTls, is_about_time, member};
+use crate::identity::{ClientConfigError, IdentityStore, client_config, is_validity_error};
 
-/// The interval between pings, by which each side learns whether the other one lives.
-const PING: Duration = Duration::from_secs(5);
-const PONG: Duration = Duration::from_secs(10);
+/// The interval between HTTP/2 pings, by which a dead connection is noticed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// The time for the response to a ping.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The bytes that may be under way: a full sync over a long distance is not to wait for each 64 KiB.
+/// The flow control window, in bytes: with the default of 64 KiB a full sync over a long distance would be slow.
 const WINDOW: u32 = 1024 * 1024;
 
-/// The channel to a remote controlplane, while there is one. Clones are the same.
+/// The channel to a remote controlplane, while one is connected. Clones share it.
 pub(crate) type RemoteChannel = Arc<ArcSwapOption<Channel>>;
 
-/// The reason why there is no connection.
+/// No connection to the controlplane can be made.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
-    /// The controlplane cannot be reached, or does not speak with us.
-    #[error("cannot connect: {}", root(.0))]
+    /// The controlplane cannot be reached, or the handshake failed.
+    #[error("cannot connect: {}", root_cause(.0))]
     Transport(#[from] tonic::transport::Error),
     /// This node has no certificate yet.
     #[error(
@@ -47,65 +49,68 @@ pub(crate) enum ConnectError {
     NotJoined,
     /// This node's certificate is no longer valid.
     #[error(
-        "this node's certificate has ended by this machine's clock: check the clock; if it is right, remove the node, invite it again and join anew"
+        "this node's certificate has expired by this machine's clock: check the clock; if it is right, remove the node, \
+         invite it again and join again"
     )]
-    Ended,
-    /// The certificate cannot be used.
+    Expired,
+    /// This node's key or certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] NoTls),
+    Tls(#[from] ClientConfigError),
 }
 
-/// Formats what lies under "transport error", with what to do about a clock that is wrong.
-pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
+/// Formats the root cause of an error, as tonic's own text is only "transport error"; adds advice if a clock may be wrong.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error_chain(error).last().map(ToString::to_string).unwrap_or_default();
-    let about_time = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_about_time);
-    if about_time {
-        format!("{text}: check the clock of this machine and of the controlplane's")
+    let is_about_clock = error_chain(error).filter_map(|error| error.downcast_ref()).any(is_validity_error);
+    if is_about_clock {
+        format!("{text}: check the clocks of this machine and of the controlplane's")
     } else {
         text
     }
 }
 
 /// The connector to the controlplanes.
-pub(crate) struct Link {
+pub(crate) struct FeedConnector {
     endpoints: Vec<Endpoint>,
-    identity: Option<Current>,
+    identity: Option<IdentityStore>,
     rotation: EndpointRotation,
-    /// The last failure of each, so that it is logged once.
+    /// The last error of each endpoint, so that the same error is not logged at every attempt.
     failures: Vec<Option<String>>,
     remote: RemoteChannel,
 }
 
-impl Link {
-    /// Connects to these, one after the other; `identity` is needed for remote ones. There must be one.
+impl FeedConnector {
+    /// Returns a connector that tries `endpoints` in turn. There must be at least one; remote ones need an `identity`.
     #[must_use]
-    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<Current>) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Option<IdentityStore>) -> Self {
         let (failures, rotation) = (vec![None; endpoints.len()], EndpointRotation::default());
         Self { endpoints, identity, rotation, failures, remote: RemoteChannel::default() }
     }
 
-    /// Returns the channel to a remote controlplane, while there is one.
+    /// Returns the shared channel, which is set while a remote controlplane is connected.
     #[must_use]
-    pub(crate) fn remote(&self) -> RemoteChannel {
+    pub(crate) fn remote_channel(&self) -> RemoteChannel {
         Arc::clone(&self.remote)
     }
 
-    /// Returns the endpoint whose turn it is, as text.
+    /// Returns the current endpoint, as text.
     #[must_use]
     pub(crate) fn current(&self) -> String {
         self.endpoints[self.rotation.current()].to_string()
     }
 
-    /// Connects to the endpoint whose turn it is.
+    /// Connects to the current endpoint.
     pub(crate) async fn connect(&self) -> Result<Channel, ConnectError> {
         let endpoint = self.endpoints[self.rotation.current()].clone();
         let is_remote = matches!(endpoint, Endpoint::Remote(_));
         if is_remote {
-            let held = self.identity.as_ref().and_then(Current::get).ok_or(ConnectError::NotJoined)?;
-            if held.not_after <= unix_now() {
-                return Err(ConnectError::Ended);
+            let identity =
+                self.identity.as_ref().and_then(IdentityStore::get).ok_or(ConnectError::NotJoined)?;
+            if identity.not_after <= unix_now() {
+                return Err(ConnectError::Expired);
             }
-            member(&held)?;
+            // Checked here too, as an error while dialling would be reported as a transport error.
+            client_config(&identity)?;
         }
         let identity = self.identity.clone();
         let dial = service_fn(move |_| {
@@ -119,18 +124,18 @@ impl Link {
         Ok(channel)
     }
 
-    /// Takes note that the endpoint whose turn it is works.
-    pub(crate) fn succeeded(&mut self) {
-        self.rotation.succeeded();
+    /// Records that the current endpoint works.
+    pub(crate) fn record_success(&mut self) {
+        self.rotation.record_success();
         self.failures[self.rotation.current()] = None;
     }
 
-    /// Gives up the channel to a remote controlplane, as its stream has ended.
+    /// Clears the shared channel, as the stream over it has ended.
     pub(crate) fn disconnect(&self) {
         self.remote.store(None);
     }
 
-    /// Records why the endpoint whose turn it is failed; returns whether that differs from its last failure.
+    /// Records the error of the current endpoint; returns whether it differs from that endpoint's last one.
     pub(crate) fn record_failure(&mut self, error: &str) -> bool {
         let last = &mut self.failures[self.rotation.current()];
         let differs = last.as_deref() != Some(error);
@@ -140,41 +145,41 @@ impl Link {
         differs
     }
 
-    /// Goes on to the next endpoint; returns whether all have failed since one worked.
+    /// Moves on to the next endpoint; returns whether all of them have failed in a row.
     pub(crate) fn advance(&mut self) -> bool {
-        self.rotation.failed(self.endpoints.len())
+        self.rotation.record_failure(self.endpoints.len())
     }
 }
 
-/// Returns how HTTP/2 is spoken. The URI is the authority only; what is dialled is another matter.
+/// Returns the HTTP/2 settings. The URI is only the `:authority` of requests; the connector decides what is dialled.
 pub(super) fn http2() -> Http2 {
     Http2::from_static("http://controlplane")
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for S {}
 
-async fn dial(endpoint: &Endpoint, identity: Option<&Current>) -> io::Result<Box<dyn Stream>> {
+async fn dial(endpoint: &Endpoint, identity: Option<&IdentityStore>) -> io::Result<Box<dyn AsyncStream>> {
     match endpoint {
         Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Remote(address) => {
-            // The identity as it is now: the channel dials again after a renewal.
-            let held = identity.and_then(Current::get).ok_or(io::ErrorKind::PermissionDenied)?;
-            let config = member(&held).map_err(io::Error::other)?;
-            Ok(Box::new(shake_hands(address, config).await?))
+            // Loaded at each dial: the channel may reconnect after a renewal.
+            let identity = identity.and_then(IdentityStore::get).ok_or(io::ErrorKind::PermissionDenied)?;
+            let config = client_config(&identity).map_err(io::Error::other)?;
+            Ok(Box::new(connect_tls(address, config).await?))
         }
         Endpoint::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// Connects to the controlplane at `address` by TLS.
-pub(super) async fn shake_hands(
+/// Connects to the controlplane at `address` over TCP and completes the TLS handshake.
+pub(super) async fn connect_tls(
     address: &RemoteAddress,
     config: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<TcpStream>> {
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_the_clock_says_so() {
+    fn errors_about_validity_advise_to_check_the_clock() {
         let (time, before) =
             (UnixTime::since_unix_epoch(Duration::from_secs(9)), UnixTime::since_unix_epoch(Duration::ZERO));
         for (error, clock) in [
@@ -206,10 +211,10 @@ mod tests {
             (rustls::Error::AlertReceived(AlertDescription::UnknownCA), false),
             (CertificateError::UnknownIssuer.into(), false),
         ] {
-            let text = root(&io::Error::other(error.clone()));
+            let text = root_cause(&io::Error::other(error.clone()));
             assert_eq!(text.contains("check the clock"), clock, "{text}");
             assert!(text.contains(&error.to_string()), "{text}");
         }
-        assert_eq!(root(&io::Error::from(io::ErrorKind::ConnectionRefused)), "connection refused");
+        assert_eq!(root_cause(&io::Error::from(io::ErrorKind::ConnectionRefused)), "connection refused");
     }
 }
