@@ -92,9 +92,9 @@ impl CheckSchedule {
     /// Removes the checks of a route, except those that its replacement has too. Returns whether a removed one was
     /// unhealthy.
     pub(crate) fn remove_route(&mut self, route: &FeedRoute, replacement: Option<&FeedRoute>) -> bool {
-        let kept: Vec<CheckTarget> = replacement.into_iter().flat_map(check_targets).collect();
+        let remaining: Vec<CheckTarget> = replacement.into_iter().flat_map(check_targets).collect();
         let mut was_unhealthy = false;
-        for target in check_targets(route).filter(|target| !kept.contains(target)) {
+        for target in check_targets(route).filter(|target| !remaining.contains(target)) {
             let Some(check) = self.checks.get_mut(&target) else { continue };
             check.routes.remove(&route.id);
             if check.routes.is_empty() {
@@ -105,7 +105,12 @@ impl CheckSchedule {
     }
 
     /// Records a failure of a backend in the traffic.
-    pub(crate) fn record_failure(&mut self, backend: Backend, why: &str, now: Instant) -> Option<Transition> {
+    pub(crate) fn record_failure(
+        &mut self,
+        backend: Backend,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Transition> {
         let target = CheckTarget { backend, check: None };
         if !self.checks.contains_key(&target) {
             if self.passive_count >= MAX_PASSIVE {
@@ -119,8 +124,8 @@ impl CheckSchedule {
         if check.health.is_unhealthy() || !check.health.record(false, Thresholds::PASSIVE) {
             return None;
         }
-        self.unhealthy.insert(&target, why);
-        Some(Transition { backend, reason: Some(why.to_owned()) })
+        self.unhealthy.insert(&target, reason);
+        Some(Transition { backend, reason: Some(reason.to_owned()) })
     }
 
     /// Records that the traffic has connected to an unhealthy backend.
@@ -165,7 +170,7 @@ impl CheckSchedule {
             return None;
         }
         match &outcome {
-            Err(why) => self.unhealthy.insert(target, why),
+            Err(reason) => self.unhealthy.insert(target, reason),
             Ok(()) => self.unhealthy.remove(target),
         }
         Some(Transition { backend: target.backend, reason: outcome.err() })

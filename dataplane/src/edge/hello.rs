@@ -63,7 +63,7 @@ impl HelloReader {
                 let Some(&[_, _, _, high, low]) = header else { break };
                 self.record_end += 5 + usize::from(u16::from_be_bytes([high, low]));
             }
-            // The next record is not given to the library before it is known to belong to the ClientHello.
+            // One record at a time, as the library would keep bytes of the records after the ClientHello.
             let end = self.record_end.min(self.raw.len());
             let mut new = self.raw.get(self.fed..end).unwrap_or_default();
             let before = new.len();

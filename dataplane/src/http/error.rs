@@ -131,7 +131,7 @@ impl ProxyError {
         )
     }
 
-    /// Returns the log's word for why a backend's response was refused, if that is the error.
+    /// Returns the `reason` field of the log if the error is that a backend's response was refused.
     #[must_use]
     pub(super) fn refusal_reason(&self) -> Option<&'static str> {
         match self {

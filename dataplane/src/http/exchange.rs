@@ -252,10 +252,10 @@ impl Exchange {
     /// Sets whether the exchange waits for the backend.
     pub(crate) fn set_waiting_for_backend(&self, waiting: bool) {
         if self.waiting_for_backend.replace(waiting) != waiting {
-            let others = self.connection.waiting_for_backend.get();
-            let now = if waiting { others + 1 } else { others.saturating_sub(1) };
-            self.connection.waiting_for_backend.set(now);
-            self.connection.client.set_waiting(now > 0);
+            let before = self.connection.waiting_for_backend.get();
+            let count = if waiting { before + 1 } else { before.saturating_sub(1) };
+            self.connection.waiting_for_backend.set(count);
+            self.connection.client.set_waiting(count > 0);
         }
     }
 

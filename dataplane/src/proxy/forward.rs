@@ -36,7 +36,7 @@ pub(crate) struct BackendResponse {
     pub rules: TrailerRules,
 }
 
-/// The reason why there is no response.
+/// The reason why a request got no response.
 enum SendError {
     /// Nothing was sent; the request is returned for a retry.
     Unsent(Box<Request<RequestBody>>, ProxyError),

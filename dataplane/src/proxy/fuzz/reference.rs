@@ -3,7 +3,7 @@
 /// The field lines of a section, with names in lower case.
 pub(super) type Fields = Vec<(String, Vec<u8>)>;
 
-/// The reason why there is no message.
+/// The reason why no message was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReadError {
     /// The message is incomplete.
