@@ -21,7 +21,7 @@ use webgateway_process::{
 use webgateway_proto::feed::Settings;
 use webgateway_seal::{SecretKey, SecretKeyError};
 
-use crate::api::{Api, Parts};
+use crate::api::{Api, ApiParts};
 use crate::certs::account::AcmeAccounts;
 use crate::certs::acme::Ca;
 use crate::certs::https::HttpsError;
@@ -193,7 +193,7 @@ impl Application for App {
         let remote = remote(&config, &store, &members, &authority)?;
         let live = LiveParts { quotas: domain.quotas.clone(), keys, preflight };
         let (stop, required) = (tasks.stop().clone(), config.rpc_require);
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop, required });
+        let api = Api::new(ApiParts { domain, metrics: metrics.clone(), stop, required });
         let answers = ZoneResponder::new(zone, values, QuestionFilter::new(dns));
         Ok(Self {
             sockets,

@@ -1,12 +1,12 @@
-//! The fuzz targets of this crate, by name: each takes any bytes and panics if a property does not hold.
+//! The fuzz targets of this crate. A target accepts any bytes and panics if a property does not hold.
 
 use crate::api::fuzz::envelope;
 use crate::dns::responder::fuzz::dns;
 
-/// A target: its name, and the function.
+/// A fuzz target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// The targets.
+/// The fuzz targets of this crate.
 pub const TARGETS: &[Target] = &[("dns", dns), ("envelope", envelope)];
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use webgateway_dns::{Responder, Transport};
 use webgateway_proto::feed::{ApiCall, Question};
 
-use crate::api::{Api, Origin};
+use crate::api::{Api, RequestSource};
 use crate::dns::responder::ZoneResponder;
 use crate::feed::server::{CallHandler, QuestionHandler};
 
@@ -14,7 +14,7 @@ use crate::feed::server::{CallHandler, QuestionHandler};
 pub(crate) fn calls(api: Api) -> CallHandler {
     Arc::new(move |call: ApiCall| {
         let api = api.clone();
-        Box::pin(async move { api.handle(call.request, Origin::Node, call.client).await })
+        Box::pin(async move { api.handle(call.request, RequestSource::Node, call.client).await })
     })
 }
 

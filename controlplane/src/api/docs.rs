@@ -1,4 +1,4 @@
-//! The API page at `/docs`: the OpenRPC document as people read it. Static, without scripts.
+//! Renders the OpenRPC document as the HTML page `/docs`, which is static and has no scripts.
 
 use std::fmt::{self, Display, Write};
 
@@ -12,7 +12,7 @@ const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;mar
     td:first-child code{overflow-wrap:normal}:target{background:#fc03}\
     @media(max-width:40rem){tr,td,th{display:block;border:0;padding:0}tr{padding:.4rem 0;border-bottom:1px solid #8884}}";
 
-/// Text that may stand in HTML.
+/// Text that is escaped for HTML when displayed.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -30,7 +30,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Text with `code` in it, as HTML.
+/// Text that is displayed as HTML, with a `code` element for each part in backticks.
 struct Prose<'a>(&'a str);
 
 impl Display for Prose<'_> {
@@ -61,8 +61,8 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The page of a gateway at `base`, made of its OpenRPC `document`.
-pub(super) fn page(document: &Value, base: &str) -> String {
+/// Renders the page of the gateway with the base domain `base` from its OpenRPC `document`.
+pub(super) fn render(document: &Value, base: &str) -> String {
     let mut page = String::with_capacity(64 * 1024);
     // Writing to a String cannot fail.
     let _ = write_page(&mut page, document, base);
@@ -75,7 +75,7 @@ fn write_page(page: &mut String, document: &Value, base: &str) -> fmt::Result {
         page,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>The API of {base}</title>\n<style>{STYLE}</style>\n<h1>The API of {base}</h1>\n<p>{}</p>\n\
-         <p>JSON-RPC 2.0 by POST to <code>https://{base}/rpc</code>; version {}; for programs: \
+         <p>JSON-RPC 2.0 by POST to <code>https://{base}/rpc</code>; version {}. The same as an OpenRPC document: \
          <a href=\"/openrpc.json\">/openrpc.json</a>.</p>\n",
         prose(info, "description"),
         text(info, "version"),
@@ -92,7 +92,7 @@ fn write_page(page: &mut String, document: &Value, base: &str) -> fmt::Result {
         write_method(page, document, method)?;
     }
     page.push_str(
-        "<section><h2 id=\"errors\">Errors of any request</h2>\n<p>Before a method is called:</p>\n",
+        "<section><h2 id=\"errors\">Errors of any request</h2>\n<p>These errors occur before a method is called.</p>\n",
     );
     write_errors(page, document, list(document, "x-errors"))?;
     page.push_str("</section>\n<section><h2 id=\"types\">Types</h2>\n");
@@ -114,8 +114,8 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     if !params.is_empty() {
         page.push_str("<table><tr><th>Param<th>Type<th>\n");
         for param in params {
-            let needed = if param["required"] == true { " <b>needed</b>" } else { "" };
-            write!(page, "<tr><td><code>{}</code>{needed}<td>", text(param, "name"))?;
+            let required = if param["required"] == true { " <b>required</b>" } else { "" };
+            write!(page, "<tr><td><code>{}</code>{required}<td>", text(param, "name"))?;
             write_type(page, &param["schema"])?;
             writeln!(page, "<td>{}", prose(param, "description"))?;
         }
@@ -129,15 +129,17 @@ fn write_method(page: &mut String, document: &Value, method: &Value) -> fmt::Res
     }
     page.push_str("<details><summary>Errors</summary>\n");
     write_errors(page, document, list(method, "x-errors"))?;
-    page.push_str("<p>And those of <a href=\"#errors\">any request</a>.</p></details></section>\n");
+    page.push_str(
+        "<p>All <a href=\"#errors\">errors of any request</a> are possible too.</p></details></section>\n",
+    );
     Ok(())
 }
 
-/// A table of errors: the word, what an answer says, and what to do.
+/// Writes a table of errors with kind, code, an example message and a hint.
 fn write_errors(page: &mut String, document: &Value, errors: &[Value]) -> fmt::Result {
     page.push_str("<table><tr><th>Kind<th>Code<th>For example\n");
     for error in errors {
-        let error = resolved(document, error);
+        let error = resolve_ref(document, error);
         let data = &error["data"];
         write!(page, "<tr><td><code>{}</code><td>{}<td>", text(data, "kind"), error["code"])?;
         if data["field"].is_string() {
@@ -165,12 +167,12 @@ fn write_example(page: &mut String, method: &Value, example: &Value) -> fmt::Res
     writeln!(page, "<pre>{}</pre>\n<pre>{}</pre></details>", Escaped(&call), Escaped(&result))
 }
 
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+fn resolve_ref<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let pointer = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| document.pointer(pointer)).unwrap_or(value)
 }
 
-/// A type in a few words, with a link to what has a name.
+/// Writes a short description of a type, with a link if the type has a name.
 fn write_type(page: &mut String, schema: &Value) -> fmt::Result {
     if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
         let name = Escaped(name);
@@ -193,13 +195,13 @@ fn write_type(page: &mut String, schema: &Value) -> fmt::Result {
         page.push_str("list of ");
         return write_type(page, &schema["items"]);
     }
-    let word = match &schema["type"] {
-        Value::Array(types) => types.iter().filter_map(Value::as_str).find(|word| *word != "null"),
+    let type_name = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).find(|name| *name != "null"),
         one => one.as_str(),
     };
-    write!(page, "{}", Escaped(word.unwrap_or("anything")))?;
+    write!(page, "{}", Escaped(type_name.unwrap_or("anything")))?;
     match schema["format"].as_str() {
-        Some(format) if word == Some("string") => write!(page, " ({})", Escaped(format)),
+        Some(format) if type_name == Some("string") => write!(page, " ({})", Escaped(format)),
         Some(_) | None => Ok(()),
     }
 }
@@ -230,8 +232,8 @@ mod tests {
     use crate::api::openrpc::document;
 
     #[test]
-    fn it_has_every_method_param_and_type_and_every_link_leads_somewhere() {
-        let (document, page) = (document(), page(&document(), "gw.example"));
+    fn the_page_has_every_method_and_param_and_no_broken_link() {
+        let (document, page) = (document(), render(&document(), "gw.example"));
         for method in list(&document, "methods") {
             let name = method["name"].as_str().unwrap();
             assert!(page.contains(&format!("<section id=\"{name}\">")), "{name}");
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_for_markup() {
+    fn all_text_is_escaped() {
         let bad = "\"&<script>";
         let value = json!({ "name": bad, "value": { bad: bad } });
         let example = json!({ "name": bad, "params": [value], "result": value });
@@ -267,7 +269,7 @@ mod tests {
             "result": { "schema": {} }, "examples": [example], "x-errors": [error] });
         let document = json!({ "info": {}, "methods": [method], "x-errors": [error],
             "components": { "schemas": { bad: { "description": bad, "properties": { bad: { "type": bad } } } } } });
-        let page = page(&document, "x<y");
+        let page = render(&document, "x<y");
         assert!(!page.contains("<script>") && !page.contains("a<b") && !page.contains("x<y"));
         assert!(page.contains("&quot;&amp;&lt;script&gt;"));
         assert_eq!(Prose("a `<b>` c").to_string(), "a <code>&lt;b&gt;</code> c");

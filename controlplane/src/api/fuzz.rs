@@ -1,5 +1,5 @@
-//! The property that a fuzzer tries to break: every call has one well-formed answer, none if it is a notification, and
-//! nothing that is sent is an error of ours.
+//! The fuzz target `envelope`: every call has one valid response, a notification has none, and no input causes an
+//! internal error.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -21,8 +21,8 @@ use webgateway_proto::api::jsonrpc::code;
 use webgateway_proto::httpsig::{PrivateKey, sign};
 use webgateway_proto::model::{Host, KeyId, Prefixes};
 
-use super::jsonrpc::{Body, Entry};
-use super::{Api, Origin, Parts};
+use super::jsonrpc::{ParsedCall, RequestBody};
+use super::{Api, ApiParts, RequestSource};
 use crate::clock::Clock;
 use crate::config::KeySource;
 use crate::domain::{
@@ -34,26 +34,26 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// The names of the keys that sign.
+/// The names of the keys that sign requests.
 const KEYS: [&str; 2] = ["user1.pub", "admin.pub"];
 
 thread_local! {
-    static GATEWAY: LazyCell<Gateway> =
-        LazyCell::new(|| Gateway::new().unwrap_or_else(|error| unreachable!("{error}")));
+    static GATEWAY: LazyCell<FuzzGateway> =
+        LazyCell::new(|| FuzzGateway::new().unwrap_or_else(|error| unreachable!("{error}")));
 }
 
-/// The API over a database of its own, without nodes. Nothing waits: the process is about to stop.
-struct Gateway {
+/// An API with a database of its own and no nodes. The process is stopping, so no call waits.
+struct FuzzGateway {
     runtime: Runtime,
     api: Api,
     _dir: TempDir,
 }
 
 #[derive(Debug)]
-struct NoNodes;
+struct EmptyDirectory;
 
 #[async_trait::async_trait]
-impl NodeDirectory for NoNodes {
+impl NodeDirectory for EmptyDirectory {
     fn nodes(&self) -> Vec<NodeStatus> {
         vec![]
     }
@@ -67,7 +67,7 @@ impl NodeDirectory for NoNodes {
     }
 }
 
-impl Gateway {
+impl FuzzGateway {
     fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let dir = TempDir::new()?;
         let metrics = Metrics::register(&mut Registry::default());
@@ -81,7 +81,7 @@ impl Gateway {
         let domain = Domain {
             store: Store::open(&dir.path().join("x.db"), metrics.clone())?,
             keys: KeyStore::open(&KeySource::Directory(keys))?,
-            nodes: Arc::new(NoNodes),
+            nodes: Arc::new(EmptyDirectory),
             listeners: GatewayListeners::default(),
             hosts: HostPolicy::new(Host::parse("gw.example")?, BTreeSet::new()),
             allowed_backends: Prefixes::default(),
@@ -91,12 +91,12 @@ impl Gateway {
             suspensions: watch::Sender::new(0),
             clock: Clock::system(),
         };
-        let api = Api::new(Parts { domain, metrics, stop, required: vec![] });
+        let api = Api::new(ApiParts { domain, metrics, stop, required: vec![] });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         Ok(Self { runtime, api, _dir: dir })
     }
 
-    fn answer(&self, signer: Option<&str>, body: &[u8]) -> Response<Bytes> {
+    fn send(&self, signer: Option<&str>, body: &[u8]) -> Response<Bytes> {
         let mut request = Request::new(Bytes::copy_from_slice(body));
         *request.method_mut() = ::http::Method::POST;
         *request.uri_mut() = ::http::Uri::from_static("http://localhost:8080/rpc");
@@ -105,48 +105,48 @@ impl Gateway {
             assert!(sign(&mut request, &key(signer), &id, now, &nonce).is_ok());
         }
         let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-        self.runtime.block_on(self.api.handle(request, Origin::Rpc { local: LOCAL }, client))
+        self.runtime.block_on(self.api.handle(request, RequestSource::Rpc { local: LOCAL }, client))
     }
 }
 
-/// The first byte says who signs the rest, a body: nobody, a user or the admin.
+/// Sends a request. The first byte of the input selects the signer (nobody, a user or the admin), the rest is the body.
 pub(crate) fn envelope(input: &[u8]) {
     let Some((signer, body)) = input.split_first() else { return };
     let signer = KEYS.get(usize::from(signer % 3).wrapping_sub(1)).copied();
-    let response = GATEWAY.with(|gateway| gateway.answer(signer, body));
+    let response = GATEWAY.with(|gateway| gateway.send(signer, body));
     let (status, text) = (response.status(), response.body());
-    let ids = |entries: &[Entry]| entries.iter().filter_map(id_to_answer).collect::<Vec<_>>();
-    let (expected, is_batch) = match Body::read(body) {
+    let ids = |entries: &[ParsedCall]| entries.iter().filter_map(response_id).collect::<Vec<_>>();
+    let (expected, is_batch) = match RequestBody::parse(body) {
         _ if status == StatusCode::UNAUTHORIZED => (vec!["null".to_owned()], false),
-        Ok(Body::Single(entry)) => (ids(&[entry]), false),
-        Ok(Body::Batch(entries)) => (ids(&entries), true),
+        Ok(RequestBody::Single(entry)) => (ids(&[entry]), false),
+        Ok(RequestBody::Batch(entries)) => (ids(&entries), true),
         Err(_) => (vec!["null".to_owned()], false),
     };
     if expected.is_empty() {
         return assert!(status == StatusCode::NO_CONTENT && text.is_empty(), "{status} {text:?}");
     }
     assert!(status == StatusCode::OK || signer.is_none() && status == StatusCode::UNAUTHORIZED, "{status}");
-    let answers: Vec<&RawValue> = match is_batch {
+    let responses: Vec<&RawValue> = match is_batch {
         true => serde_json::from_slice(text).unwrap_or_else(|error| unreachable!("{error}: {text:?}")),
         false => vec![serde_json::from_slice(text).unwrap_or_else(|error| unreachable!("{error}: {text:?}"))],
     };
-    assert_eq!(answers.len(), expected.len(), "{text:?}");
-    for (answer, id) in answers.into_iter().zip(expected) {
-        is_answer(answer, &id);
+    assert_eq!(responses.len(), expected.len(), "{text:?}");
+    for (response, id) in responses.into_iter().zip(expected) {
+        assert_is_response(response, &id);
     }
 }
 
-/// Returns the id of the answer to a call, or to what stands in its place; `None` if nobody waits for one.
-fn id_to_answer(entry: &Entry) -> Option<String> {
+/// Returns the id of the response to a valid or invalid call; `None` for a notification.
+fn response_id(entry: &ParsedCall) -> Option<String> {
     let id = match entry {
         Ok(call) => call.id.clone(),
-        Err(malformed) => malformed.id(),
+        Err(error) => error.id(),
     };
     id.map(|id| id.get().to_owned())
 }
 
-fn is_answer(answer: &RawValue, id: &str) {
-    let text = answer.get();
+fn assert_is_response(response: &RawValue, id: &str) {
+    let text = response.get();
     let members: std::collections::BTreeMap<String, &RawValue> =
         serde_json::from_str(text).unwrap_or_else(|error| unreachable!("{error}: {text}"));
     let member = |name: &str| members.get(name).map(|value| value.get());
@@ -162,7 +162,7 @@ fn is_answer(answer: &RawValue, id: &str) {
     }
 }
 
-/// The private key that goes by this name.
+/// Returns the private key for this name.
 fn key(name: &str) -> PrivateKey {
     let mut seed = [0; 32];
     for (to, from) in seed.iter_mut().zip(name.bytes()) {

@@ -1,4 +1,4 @@
-//! From an HTTP request to its answer, wherever it came in.
+//! Handles HTTP requests to the API, from the `[rpc]` listener and from nodes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use webgateway_proto::api::jsonrpc::ErrorObject;
 use webgateway_proto::api::{DOCS_PATH, MAX_BODY, OPENRPC_PATH, RPC_PATH};
 use webgateway_proto::httpsig::{Evidence, Failure, RequiredComponent, accept_signature};
 
-use super::auth::{AuthError, Authenticator, NonceReservation, Origin, Persisted};
-use super::fault::{self, HttpError, unread};
-use super::jsonrpc::{Answer, Body, Call, Entry, MAX_UNSIGNED};
+use super::auth::{AuthError, Authenticator, NonceReservation, NonceWrite, RequestSource};
+use super::errors::{self, HttpError, authentication, request_body};
+use super::jsonrpc::{Call, MAX_UNSIGNED_BATCH, ParsedCall, RequestBody, RpcResponse};
+use super::long_poll::LongPolls;
 use super::methods::{self, Services};
-use super::waiting::Waiting;
 use super::{docs, openrpc};
 use crate::domain::{Caller, Domain, MutationAllowance};
 use crate::metrics::Metrics;
@@ -26,13 +26,13 @@ use crate::store::audit::SignedRequest;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const ACCEPT: HeaderName = HeaderName::from_static("accept-signature");
+const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
-/// The API; cheap to clone.
+/// The API. Clones share their state.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Inner>);
+pub(crate) struct Api(Arc<ApiInner>);
 
-struct Inner {
+struct ApiInner {
     services: Services,
     auth: Authenticator,
     metrics: Metrics,
@@ -42,23 +42,23 @@ struct Inner {
     accept_signature: HeaderValue,
 }
 
-/// The parts that the API is made of.
-pub(crate) struct Parts {
-    /// The rules.
+/// The arguments of [`Api::new`].
+pub(crate) struct ApiParts {
+    /// The rules of routes, users and nodes.
     pub domain: Domain,
-    /// The metrics.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// Ends what waits.
+    /// The stop of the process, which ends calls that wait.
     pub stop: Stop,
-    /// The components that every signature covers besides those that it has to anyway.
+    /// The components that every signature must cover in addition to the ones that are always required.
     pub required: Vec<RequiredComponent>,
 }
 
 impl Api {
-    /// Puts the API together.
+    /// Creates the API and renders its documents.
     #[must_use]
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { domain, metrics, stop, required } = parts;
+    pub(crate) fn new(parts: ApiParts) -> Self {
+        let ApiParts { domain, metrics, stop, required } = parts;
         let (base, document) = (domain.hosts.base().clone(), openrpc::document());
         let accept_signature = accept_signature(&required);
         let auth = Authenticator::new(
@@ -69,166 +69,163 @@ impl Api {
             required,
         );
         let page = include_str!("page.html").replace("{base}", base.as_str());
-        let docs = docs::page(&document, base.as_str());
-        Self(Arc::new(Inner {
+        let docs = docs::render(&document, base.as_str());
+        Self(Arc::new(ApiInner {
             auth,
             metrics,
             document: document.to_string().into(),
             page: page.into(),
             docs: docs.into(),
             accept_signature,
-            services: Services { domain, waiting: Waiting::new(stop), document },
+            services: Services { domain, long_polls: LongPolls::new(stop), document },
         }))
     }
 
-    /// Answers one request. `client` is the address it came from, for the audit.
+    /// Handles one request. The audit records the address `client`.
     pub(crate) async fn handle(
         &self,
         request: Request<Bytes>,
-        origin: Origin,
+        source: RequestSource,
         client: IpAddr,
     ) -> Response<Bytes> {
         let method = request.method();
         let is_get = method == Method::GET || method == Method::HEAD;
         match request.uri().path() {
-            RPC_PATH if method == Method::POST => self.rpc(request, origin, client).await,
-            RPC_PATH => not_allowed("POST"),
-            OPENRPC_PATH if is_get => answer(StatusCode::OK, JSON, self.0.document.clone()),
-            DOCS_PATH if is_get => page(self.0.docs.clone()),
-            "/" if is_get => page(self.0.page.clone()),
-            OPENRPC_PATH | DOCS_PATH | "/" => not_allowed("GET, HEAD"),
+            RPC_PATH if method == Method::POST => self.rpc(request, source, client).await,
+            RPC_PATH => method_not_allowed("POST"),
+            OPENRPC_PATH if is_get => response(StatusCode::OK, JSON, self.0.document.clone()),
+            DOCS_PATH if is_get => html_page(self.0.docs.clone()),
+            "/" if is_get => html_page(self.0.page.clone()),
+            OPENRPC_PATH | DOCS_PATH | "/" => method_not_allowed("GET, HEAD"),
             _ => {
-                let text = "here are /rpc, /docs, /openrpc.json and /\n";
-                answer(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))
+                let text = "not found: this server has /rpc, /docs, /openrpc.json and /\n";
+                response(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))
             }
         }
     }
 
-    /// Refuses a request whose body never came whole.
-    pub(super) fn refuse(&self, refused: HttpError) -> Response<Bytes> {
-        let HttpError { status, error } = refused;
-        self.0.metrics.refused(reason(&error));
-        json(status, &Answer::error(error))
+    /// Counts a request that fails as a whole, and returns its response.
+    pub(super) fn refuse(&self, error: HttpError) -> Response<Bytes> {
+        let HttpError { status, error } = error;
+        self.0.metrics.refused(error_kind(&error));
+        json(status, &RpcResponse::error(error))
     }
 
-    async fn rpc(&self, request: Request<Bytes>, origin: Origin, client: IpAddr) -> Response<Bytes> {
+    async fn rpc(&self, request: Request<Bytes>, source: RequestSource, client: IpAddr) -> Response<Bytes> {
         if request.body().len() > MAX_BODY {
-            return self.refuse(unread::too_large(MAX_BODY));
+            return self.refuse(request_body::too_large(MAX_BODY));
         }
         if !is_json(request.headers()) {
-            return self.refuse(unread::not_json());
+            return self.refuse(request_body::not_json());
         }
-        match self.answer(&request, origin, client).await {
-            Ok(answer) => answer,
-            Err(Rejected::Unauthenticated(failure)) => {
-                let mut refused = self.refuse(fault::unauthenticated(&failure));
-                if refused.status() == StatusCode::UNAUTHORIZED {
-                    refused.headers_mut().insert(ACCEPT, self.0.accept_signature.clone());
+        match self.respond(&request, source, client).await {
+            Ok(response) => response,
+            Err(RequestError::Unauthenticated(error)) => {
+                let mut response = self.refuse(authentication::unauthenticated(&error));
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    response.headers_mut().insert(ACCEPT_SIGNATURE, self.0.accept_signature.clone());
                 }
-                refused
+                response
             }
-            Err(Rejected::Malformed(error)) => json(StatusCode::OK, &Answer::error(error)),
+            Err(RequestError::InvalidBody(error)) => json(StatusCode::OK, &RpcResponse::error(error)),
         }
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         request: &Request<Bytes>,
-        origin: Origin,
+        source: RequestSource,
         client: IpAddr,
-    ) -> Result<Response<Bytes>, Rejected> {
-        let AdmittedRequest { body, caller, allowance, persisted } =
-            self.admit(request, origin, client).await?;
-        let answer = self.run(body, caller, allowance).await;
-        // The calls did not wait for the nonce to be on the disk; their answer does.
-        if let Some(persisted) = persisted {
-            persisted.await?;
+    ) -> Result<Response<Bytes>, RequestError> {
+        let AdmittedRequest { body, caller, allowance, nonce_write } =
+            self.authenticate(request, source, client).await?;
+        let response = self.run_body(body, caller, allowance).await;
+        // The calls run while the nonce is being written; the response waits until it is on the disk.
+        if let Some(nonce_write) = nonce_write {
+            nonce_write.await?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// The body of a request that may be executed: signed, or with nothing in it that needs to be.
-    async fn admit(
+    /// Authenticates a request and parses its body. Without a signature it is accepted if all of its methods need none.
+    async fn authenticate(
         &self,
         request: &Request<Bytes>,
-        origin: Origin,
+        source: RequestSource,
         client: IpAddr,
-    ) -> Result<AdmittedRequest, Rejected> {
+    ) -> Result<AdmittedRequest, RequestError> {
         let headers = request.headers();
         let is_signed = headers.contains_key("signature") || headers.contains_key("signature-input");
         let verified = match is_signed {
-            true => Some(self.0.auth.verify(request, origin).await?),
+            true => Some(self.0.auth.verify(request, source).await?),
             false => None,
         };
-        let body = Body::read(request.body()).map_err(|m| Rejected::Malformed(fault::malformed(&m)))?;
-        let found = |call: &Call| methods::find(&call.method);
+        let body = RequestBody::parse(request.body())
+            .map_err(|error| RequestError::InvalidBody(errors::envelope_error(&error)))?;
+        let find = |call: &Call| methods::find(&call.method);
         let Some(verified) = verified else {
-            // Their answers are larger than they are: a stranger gets few at a time.
-            let is_open = body.calls().count() <= MAX_UNSIGNED
-                && body.calls().all(|call| found(call).is_some_and(|method| !method.signed));
-            let unsigned = || AuthError::Signature(Failure::Unsigned);
-            return if is_open {
-                Ok(AdmittedRequest {
-                    body,
-                    caller: None,
-                    allowance: MutationAllowance::all(0),
-                    persisted: None,
-                })
-            } else {
-                Err(unsigned().into())
-            };
+            // Unsigned batches are small, since their responses are larger than the requests.
+            let is_allowed = body.calls().count() <= MAX_UNSIGNED_BATCH
+                && body.calls().all(|call| find(call).is_some_and(|method| !method.signed));
+            if !is_allowed {
+                return Err(AuthError::Signature(Failure::Unsigned).into());
+            }
+            let allowance = MutationAllowance::all(0);
+            return Ok(AdmittedRequest { body, caller: None, allowance, nonce_write: None });
         };
-        let mutations = body.calls().filter(|call| found(call).is_some_and(|method| method.mutates)).count();
+        let mutations = body.calls().filter(|call| find(call).is_some_and(|method| method.mutates)).count();
         self.0.auth.spend_nonce(&verified, mutations > 0)?;
         let caller = self.0.services.domain.caller(verified.key_id.clone(), client);
         let allowance = self.0.services.domain.quotas.grant(&caller, mutations);
         if !allowance.any() {
-            return Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: None });
+            return Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: None });
         }
-        // For the audit; what changes nothing has no record there.
+        // Only mutations have audit records.
         let evidence = Evidence::new(&verified.signed, request.body());
-        let NonceReservation { nonce_check, persisted } = self.0.auth.reserve_nonce(&verified)?;
+        let NonceReservation { nonce_check, nonce_write } = self.0.auth.reserve_nonce(&verified)?;
         let caller = caller.asking(SignedRequest { evidence, nonce_check });
-        Ok(AdmittedRequest { body, caller: Some(caller), allowance, persisted: Some(persisted) })
+        Ok(AdmittedRequest { body, caller: Some(caller), allowance, nonce_write: Some(nonce_write) })
     }
 
-    async fn run(
+    async fn run_body(
         &self,
-        body: Body,
+        body: RequestBody,
         caller: Option<Caller>,
         mut allowance: MutationAllowance,
     ) -> Response<Bytes> {
         match body {
-            Body::Single(entry) => match self.run_entry(entry, caller.as_ref(), &mut allowance).await {
-                Some(answer) => json(StatusCode::OK, &answer),
-                None => nothing(),
-            },
-            Body::Batch(entries) => {
-                let mut answers = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    answers.extend(self.run_entry(entry, caller.as_ref(), &mut allowance).await);
+            RequestBody::Single(entry) => {
+                match self.run_entry(entry, caller.as_ref(), &mut allowance).await {
+                    Some(response) => json(StatusCode::OK, &response),
+                    None => no_content(),
                 }
-                if answers.is_empty() { nothing() } else { json(StatusCode::OK, &answers) }
+            }
+            RequestBody::Batch(entries) => {
+                let mut responses = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    responses.extend(self.run_entry(entry, caller.as_ref(), &mut allowance).await);
+                }
+                if responses.is_empty() { no_content() } else { json(StatusCode::OK, &responses) }
             }
         }
     }
 
-    /// Runs one call; `None` if nobody waits for its answer.
+    /// Runs one call and returns its response; `None` for a notification.
     async fn run_entry(
         &self,
-        entry: Entry,
+        entry: ParsedCall,
         caller: Option<&Caller>,
         allowance: &mut MutationAllowance,
-    ) -> Option<Answer> {
+    ) -> Option<RpcResponse> {
         let call = match entry {
             Ok(call) => call,
-            Err(malformed) => {
+            Err(error) => {
                 self.0.metrics.call("unknown", "invalid_request");
-                return Some(Answer::new(Err(fault::malformed(&malformed)), malformed.id()?));
+                return Some(RpcResponse::new(Err(errors::envelope_error(&error)), error.id()?));
             }
         };
         let outcome = self.run_call(&call, caller, allowance).await;
-        Some(Answer::new(outcome, call.id?))
+        Some(RpcResponse::new(outcome, call.id?))
     }
 
     async fn run_call(
@@ -239,47 +236,47 @@ impl Api {
     ) -> Result<Box<RawValue>, ErrorObject> {
         let Some(method) = methods::find(&call.method) else {
             self.0.metrics.call("unknown", "method_not_found");
-            return Err(fault::no_method(&call.method));
+            return Err(errors::method_not_found(&call.method));
         };
         let allowed = if method.mutates { allowance.spend() } else { Ok(()) };
         let outcome = match allowed {
             Ok(()) => (method.run)(&self.0.services, caller, call.params.as_deref()).await,
-            Err(refusal) => Err(fault::refused(&refusal)),
+            Err(refusal) => Err(errors::domain_error(&refusal)),
         };
-        let word = outcome.as_ref().map_or_else(reason, |_| "ok");
-        self.0.metrics.call(method.name, word);
+        let status = outcome.as_ref().map_or_else(error_kind, |_| "ok");
+        self.0.metrics.call(method.name, status);
         outcome
     }
 }
 
-/// A request that may be executed.
+/// An authenticated request, or one that needs no signature.
 struct AdmittedRequest {
-    body: Body,
+    body: RequestBody,
     caller: Option<Caller>,
     allowance: MutationAllowance,
-    persisted: Option<Persisted>,
+    nonce_write: Option<NonceWrite>,
 }
 
-/// A request that is not executed.
-enum Rejected {
-    /// The request is not signed as it must be.
+/// The reason why none of the calls of a request is run.
+enum RequestError {
+    /// The request is not authenticated.
     Unauthenticated(AuthError),
-    /// There are no calls in it.
-    Malformed(ErrorObject),
+    /// The body has no calls.
+    InvalidBody(ErrorObject),
 }
 
-impl From<AuthError> for Rejected {
-    fn from(failure: AuthError) -> Self {
-        Self::Unauthenticated(failure)
+impl From<AuthError> for RequestError {
+    fn from(error: AuthError) -> Self {
+        Self::Unauthenticated(error)
     }
 }
 
-/// The stable word for an error.
-fn reason(error: &ErrorObject) -> &str {
+/// Returns the kind of an error, for metrics.
+fn error_kind(error: &ErrorObject) -> &str {
     error.data.as_ref().map_or("unknown", |data| &data.kind)
 }
 
-/// Returns true if the body is said to be JSON, or nothing is said.
+/// Returns true if the media type is JSON, or absent.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -288,35 +285,36 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Bytes> {
     match serde_json::to_vec(body) {
-        Ok(text) => answer(status, JSON, text.into()),
+        Ok(text) => response(status, JSON, text.into()),
         Err(error) => {
-            let fault = fault::internal("an answer cannot be written", &error);
-            answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, fault.message.into_owned().into())
+            let error = errors::log_internal_error("a response cannot be serialized", &error);
+            response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.message.into_owned().into())
         }
     }
 }
 
-fn nothing() -> Response<Bytes> {
+fn no_content() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// A page of ours: it loads nothing and runs nothing.
-fn page(html: Bytes) -> Response<Bytes> {
-    let mut page = answer(StatusCode::OK, HTML, html);
+/// Returns an HTML page, with a policy that allows no scripts and loads nothing.
+fn html_page(html: Bytes) -> Response<Bytes> {
+    let mut page = response(StatusCode::OK, HTML, html);
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     page
 }
 
-fn not_allowed(methods: &'static str) -> Response<Bytes> {
-    let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("{methods} only\n").into());
-    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    refused
+fn method_not_allowed(methods: &'static str) -> Response<Bytes> {
+    let mut response =
+        response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("method not allowed: use {methods}\n").into());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
-fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

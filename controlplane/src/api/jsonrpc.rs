@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 envelopes as the server reads and writes them. Ids stay as the client wrote them.
+//! Parses JSON-RPC 2.0 requests and serializes responses. Ids are returned exactly as the client wrote them.
 
 use std::borrow::Cow;
 
@@ -7,61 +7,61 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use webgateway_proto::api::jsonrpc::ErrorObject;
 
-/// The most calls a batch may have.
+/// The maximum number of calls in a batch.
 pub(super) const MAX_BATCH: usize = 100;
-/// The most calls that a batch may have that nobody signed.
-pub(super) const MAX_UNSIGNED: usize = 10;
+/// The maximum number of calls in a batch that is not signed. Their responses are larger than the requests.
+pub(super) const MAX_UNSIGNED_BATCH: usize = 10;
 
-/// A request body.
+/// The body of a request.
 #[derive(Debug)]
-pub(super) enum Body {
-    /// One call.
-    Single(Entry),
-    /// Some calls, at least one.
-    Batch(Vec<Entry>),
+pub(super) enum RequestBody {
+    /// A single call.
+    Single(ParsedCall),
+    /// A batch of one call or more.
+    Batch(Vec<ParsedCall>),
 }
 
-/// A call, or what stands in its place.
-pub(super) type Entry = Result<Call, Malformed>;
+/// A call, or the reason why it is invalid.
+pub(super) type ParsedCall = Result<Call, EnvelopeError>;
 
-/// A well-formed call.
+/// A valid request object: a call or a notification.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The method's name; nothing says yet that there is one.
+    /// The name of the method, which may be unknown.
     pub(super) method: String,
-    /// An object; `None` if left out.
+    /// The params, an object; `None` if they are absent or null.
     pub(super) params: Option<Box<RawValue>>,
-    /// A string, a number or null; `None` on a notification, which gets no answer.
+    /// The id, a string, a number or null; `None` for a notification, which has no response.
     pub(super) id: Option<Box<RawValue>>,
 }
 
-/// Why a body, or a part of it, is no call.
+/// The reason why a body, or an entry of a batch, is not a valid call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Malformed {
-    /// Not JSON.
+pub(super) enum EnvelopeError {
+    /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// `[]`
+    /// The batch has no calls: `[]`.
     #[error("the batch is empty")]
     EmptyBatch,
-    /// Over [`MAX_BATCH`].
+    /// The batch has this many calls, more than [`MAX_BATCH`].
     #[error("the batch has {0} calls, at most {MAX_BATCH} are allowed")]
     LargeBatch(usize),
-    /// JSON, but no call.
+    /// The value is JSON and not a request object, for this reason.
     #[error("not a JSON-RPC 2.0 call: {0}")]
     NotACall(String),
-    /// An id that is none.
-    #[error("not a JSON-RPC 2.0 call: `id` is a string, a number or null")]
-    Id,
-    /// Params that are neither an object nor an array.
-    #[error("not a JSON-RPC 2.0 call: `params` is an object")]
+    /// The id is not a string, a number or null.
+    #[error("not a JSON-RPC 2.0 call: `id` must be a string, a number or null")]
+    InvalidId,
+    /// The params are neither an object nor an array.
+    #[error("not a JSON-RPC 2.0 call: `params` must be an object")]
     ScalarParams,
-    /// Params by position.
-    #[error("params are taken by name: send an object instead of an array")]
-    Positional(RawId),
+    /// The params are an array, in the call with this id.
+    #[error("params are accepted by name only: send an object instead of an array")]
+    PositionalParams(RawId),
 }
 
-/// An id, for an answer to a call that is understood so far.
+/// The id of an invalid call, as the client wrote it; `None` for a notification.
 #[derive(Debug, Clone)]
 pub(super) struct RawId(Option<Box<RawValue>>);
 
@@ -74,9 +74,9 @@ impl PartialEq for RawId {
 
 impl Eq for RawId {}
 
-/// The wire's form of a call.
+/// A request object as it is serialized.
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct WireCall<'a> {
     #[serde(borrow)]
     jsonrpc: Cow<'a, str>,
     #[serde(borrow)]
@@ -87,28 +87,33 @@ struct Wire<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from nothing.
+/// Deserializes a member that is present, so that `null` differs from an absent member.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-impl Body {
-    /// Reads a body. Fails as a whole only where there are no calls to answer.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
-        let whole: &RawValue = serde_json::from_slice(body).map_err(|e| Malformed::NotJson(e.to_string()))?;
+impl RequestBody {
+    /// Parses a body. Invalid calls of a batch are entries of it.
+    ///
+    /// # Errors
+    ///
+    /// The body is not JSON, or a batch that is empty or too large.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, EnvelopeError> {
+        let whole: &RawValue =
+            serde_json::from_slice(body).map_err(|e| EnvelopeError::NotJson(e.to_string()))?;
         if !whole.get().starts_with('[') {
-            return Ok(Self::Single(entry(whole)));
+            return Ok(Self::Single(parse_call(whole)));
         }
         let entries: Vec<&RawValue> =
-            serde_json::from_str(whole.get()).map_err(|e| Malformed::NotJson(e.to_string()))?;
+            serde_json::from_str(whole.get()).map_err(|e| EnvelopeError::NotJson(e.to_string()))?;
         match entries.len() {
-            0 => Err(Malformed::EmptyBatch),
-            n if n > MAX_BATCH => Err(Malformed::LargeBatch(n)),
-            _ => Ok(Self::Batch(entries.into_iter().map(entry).collect())),
+            0 => Err(EnvelopeError::EmptyBatch),
+            n if n > MAX_BATCH => Err(EnvelopeError::LargeBatch(n)),
+            _ => Ok(Self::Batch(entries.into_iter().map(parse_call).collect())),
         }
     }
 
-    /// The calls in it.
+    /// Returns the valid calls.
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         let entries = match self {
             Self::Single(entry) => std::slice::from_ref(entry),
@@ -118,24 +123,24 @@ impl Body {
     }
 }
 
-fn entry(raw: &RawValue) -> Entry {
+fn parse_call(raw: &RawValue) -> ParsedCall {
     if !raw.get().starts_with('{') {
-        return Err(Malformed::NotACall("it is an object".to_owned()));
+        return Err(EnvelopeError::NotACall("it must be an object".to_owned()));
     }
-    let wire: Wire<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| Malformed::NotACall(error.to_string()))?;
+    let wire: WireCall<'_> =
+        serde_json::from_str(raw.get()).map_err(|error| EnvelopeError::NotACall(error.to_string()))?;
     if wire.jsonrpc != "2.0" {
-        return Err(Malformed::NotACall("`jsonrpc` is \"2.0\"".to_owned()));
+        return Err(EnvelopeError::NotACall("`jsonrpc` must be \"2.0\"".to_owned()));
     }
     if wire.id.is_some_and(|id| !is_id(id.get())) {
-        return Err(Malformed::Id);
+        return Err(EnvelopeError::InvalidId);
     }
     let id = wire.id.map(ToOwned::to_owned);
     let params = match wire.params.map(RawValue::get) {
         None | Some("null") => None,
         Some(text) if text.starts_with('{') => wire.params.map(ToOwned::to_owned),
-        Some(text) if text.starts_with('[') => return Err(Malformed::Positional(RawId(id))),
-        Some(_) => return Err(Malformed::ScalarParams),
+        Some(text) if text.starts_with('[') => return Err(EnvelopeError::PositionalParams(RawId(id))),
+        Some(_) => return Err(EnvelopeError::ScalarParams),
     };
     Ok(Call { method: wire.method.into_owned(), params, id })
 }
@@ -144,29 +149,29 @@ fn is_id(raw: &str) -> bool {
     raw == "null" || raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
-impl Malformed {
-    /// Params by position, in a call that nobody in particular made.
-    pub(super) fn by_position() -> Self {
-        Self::Positional(RawId(None))
+impl EnvelopeError {
+    /// Makes an example of the error for params by position.
+    pub(super) fn example_positional() -> Self {
+        Self::PositionalParams(RawId(None))
     }
 
-    /// The id to answer to: `None` if the call was a notification.
+    /// Returns the id of the response: `None` if the call is a notification, null if its id is not known.
     pub(super) fn id(&self) -> Option<Box<RawValue>> {
         match self {
-            Self::Positional(RawId(id)) => id.clone(),
+            Self::PositionalParams(RawId(id)) => id.clone(),
             Self::NotJson(_)
             | Self::EmptyBatch
             | Self::LargeBatch(_)
             | Self::NotACall(_)
-            | Self::Id
+            | Self::InvalidId
             | Self::ScalarParams => Some(RawValue::NULL.to_owned()),
         }
     }
 }
 
-/// An answer, ready to be written.
+/// A response object.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub(super) struct RpcResponse {
     jsonrpc: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
@@ -175,8 +180,8 @@ pub(super) struct Answer {
     id: Box<RawValue>,
 }
 
-impl Answer {
-    /// The outcome of the call `id`.
+impl RpcResponse {
+    /// Creates the response to the call `id`.
     pub(super) fn new(outcome: Result<Box<RawValue>, ErrorObject>, id: Box<RawValue>) -> Self {
         let (result, error) = match outcome {
             Ok(result) => (Some(result), None),
@@ -185,7 +190,7 @@ impl Answer {
         Self { jsonrpc: "2.0", result, error, id }
     }
 
-    /// An error that is about no call in particular.
+    /// Creates the response with the id null, for an error of the request as a whole.
     pub(super) fn error(error: ErrorObject) -> Self {
         Self::new(Err(error), RawValue::NULL.to_owned())
     }
@@ -197,42 +202,42 @@ mod tests {
 
     use super::*;
 
-    fn single(text: &str) -> Entry {
-        match Body::read(text.as_bytes()).unwrap() {
-            Body::Single(entry) => entry,
-            Body::Batch(_) => panic!("a batch"),
+    fn single(text: &str) -> ParsedCall {
+        match RequestBody::parse(text.as_bytes()).unwrap() {
+            RequestBody::Single(entry) => entry,
+            RequestBody::Batch(_) => panic!("a batch"),
         }
     }
 
     #[test]
-    fn ids_stay_as_they_are_written() {
+    fn ids_are_kept_as_written() {
         for id in ["1", "-1", "1.5", "1e3", "null", "\"x\"", "\"\\u00e9\"", "18446744073709551616"] {
             let call = single(&format!(r#"{{"jsonrpc":"2.0","method":"m","id":{id}}}"#)).unwrap();
             assert_eq!(call.id.unwrap().get(), id);
         }
         assert!(single(r#"{"jsonrpc":"2.0","method":"m"}"#).unwrap().id.is_none());
         for id in ["true", "{}", "[]"] {
-            let refused = single(&format!(r#"{{"jsonrpc":"2.0","method":"m","id":{id}}}"#));
-            assert_eq!(refused.unwrap_err(), Malformed::Id);
+            let error = single(&format!(r#"{{"jsonrpc":"2.0","method":"m","id":{id}}}"#));
+            assert_eq!(error.unwrap_err(), EnvelopeError::InvalidId);
         }
     }
 
     #[test]
-    fn params_are_by_name() {
+    fn params_must_be_an_object() {
         let params =
             |text: &str| single(&format!(r#"{{"jsonrpc":"2.0","method":"m","params":{text},"id":7}}"#));
         assert_eq!(params(r#"{"a": 1}"#).unwrap().params.unwrap().get(), r#"{"a": 1}"#);
         assert!(params("null").unwrap().params.is_none());
         for scalar in ["1", "\"x\"", "true"] {
-            assert_eq!(params(scalar).unwrap_err(), Malformed::ScalarParams);
+            assert_eq!(params(scalar).unwrap_err(), EnvelopeError::ScalarParams);
         }
         let positional = params("[1]").unwrap_err();
-        assert!(matches!(positional, Malformed::Positional(_)));
+        assert!(matches!(positional, EnvelopeError::PositionalParams(_)));
         assert_eq!(positional.id().unwrap().get(), "7");
     }
 
     #[test]
-    fn what_is_no_call_is_said() {
+    fn invalid_bodies_and_calls_have_their_error() {
         for text in [
             "1",
             "\"x\"",
@@ -241,21 +246,21 @@ mod tests {
             r#"{"jsonrpc":"1.0","method":"m"}"#,
             r#"{"jsonrpc":"2.0","method":1}"#,
         ] {
-            assert!(matches!(single(text), Err(Malformed::NotACall(_))), "{text}");
+            assert!(matches!(single(text), Err(EnvelopeError::NotACall(_))), "{text}");
         }
-        assert!(matches!(Body::read(b"{\"a\":"), Err(Malformed::NotJson(_))));
-        assert!(matches!(Body::read(b""), Err(Malformed::NotJson(_))));
-        assert!(matches!(Body::read(b"\"\xff\""), Err(Malformed::NotJson(_))));
-        assert!(matches!(Body::read(b" [ ] "), Err(Malformed::EmptyBatch)));
+        assert!(matches!(RequestBody::parse(b"{\"a\":"), Err(EnvelopeError::NotJson(_))));
+        assert!(matches!(RequestBody::parse(b""), Err(EnvelopeError::NotJson(_))));
+        assert!(matches!(RequestBody::parse(b"\"\xff\""), Err(EnvelopeError::NotJson(_))));
+        assert!(matches!(RequestBody::parse(b" [ ] "), Err(EnvelopeError::EmptyBatch)));
         let many = format!("[{}1]", "1,".repeat(100));
-        assert!(matches!(Body::read(many.as_bytes()), Err(Malformed::LargeBatch(101))));
+        assert!(matches!(RequestBody::parse(many.as_bytes()), Err(EnvelopeError::LargeBatch(101))));
     }
 
     proptest! {
         #[test]
-        fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..80), text in r#"[\[\]{}",:a-z0-9.\-]{0,60}"#) {
-            let _ = Body::read(&body);
-            let _ = Body::read(text.as_bytes());
+        fn parsing_never_panics(body in proptest::collection::vec(any::<u8>(), 0..80), text in r#"[\[\]{}",:a-z0-9.\-]{0,60}"#) {
+            let _ = RequestBody::parse(&body);
+            let _ = RequestBody::parse(text.as_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The nonces seen lately, in memory and bounded: enough for calls that change nothing.
+//! A bounded in-memory cache of used nonces. Mutations are also checked against the nonces in the store.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -6,43 +6,43 @@ use webgateway_proto::model::KeyId;
 
 use crate::store::nonces::NonceUse;
 
-/// The most nonces of each kind that are remembered; beyond that the oldest is forgotten.
+/// The maximum number of nonces of each kind; the oldest is dropped for one more.
 const CAPACITY: usize = 65_536;
 
 type Nonce = (KeyId, Box<str>);
 
-/// The nonces of reads and of what changes something: many reads do not make the others forgotten.
+/// The used nonces of reads and of mutations, kept apart so that many reads do not evict the nonces of mutations.
 #[derive(Debug, Default)]
 pub(super) struct SeenNonces {
-    reads: Seen,
-    changes: Seen,
+    reads: NonceCache,
+    mutations: NonceCache,
 }
 
-/// Nonces and when they may be forgotten.
+/// Used nonces with the times at which they expire.
 #[derive(Debug, Default)]
-struct Seen {
+struct NonceCache {
     nonces: HashSet<Nonce>,
-    /// Oldest first.
+    /// The nonces in the order of their expiry, with the time in Unix seconds.
     order: VecDeque<(i64, Nonce)>,
 }
 
 impl SeenNonces {
-    /// Remembers a nonce until it expires; returns `false` if it is remembered already.
+    /// Adds a nonce until it expires. Returns `false` if it is there already.
     pub(super) fn spend(&mut self, used: NonceUse, mutates: bool) -> bool {
-        self.reads.forget(used.now);
-        self.changes.forget(used.now);
+        self.reads.evict(used.now);
+        self.mutations.evict(used.now);
         let nonce: Nonce = (used.key_id, used.nonce.into());
-        if self.reads.nonces.contains(&nonce) || self.changes.nonces.contains(&nonce) {
+        if self.reads.nonces.contains(&nonce) || self.mutations.nonces.contains(&nonce) {
             return false;
         }
-        let seen = if mutates { &mut self.changes } else { &mut self.reads };
-        seen.remember(nonce, used.expires_at);
+        let cache = if mutates { &mut self.mutations } else { &mut self.reads };
+        cache.insert(nonce, used.expires_at);
         true
     }
 }
 
-impl Seen {
-    fn forget(&mut self, now: i64) {
+impl NonceCache {
+    fn evict(&mut self, now: i64) {
         while self.order.front().is_some_and(|(expires, _)| *expires < now) || self.order.len() >= CAPACITY {
             if let Some((_, oldest)) = self.order.pop_front() {
                 self.nonces.remove(&oldest);
@@ -50,7 +50,7 @@ impl Seen {
         }
     }
 
-    fn remember(&mut self, nonce: Nonce, expires_at: i64) {
+    fn insert(&mut self, nonce: Nonce, expires_at: i64) {
         self.nonces.insert(nonce.clone());
         self.order.push_back((expires_at, nonce));
     }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_counts_once_per_key_until_it_expires() {
+    fn a_nonce_is_accepted_once_per_key_until_it_expires() {
         let (a, b): (KeyId, KeyId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut seen = SeenNonces::default();
         for mutates in [false, true] {
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_bounded_and_reads_do_not_make_changes_forgotten() {
+    fn the_cache_is_bounded_and_reads_do_not_evict_mutations() {
         let key: KeyId = "a".parse().unwrap();
         let mut seen = SeenNonces::default();
-        assert!(seen.spend(used(&key, "change", 0, 10), true));
+        assert!(seen.spend(used(&key, "mutation", 0, 10), true));
         for i in 0..CAPACITY + 10 {
             assert!(seen.spend(used(&key, &i.to_string(), 0, 10), false));
         }
         assert_eq!((seen.reads.nonces.len(), seen.reads.order.len()), (CAPACITY, CAPACITY));
-        assert!(!seen.spend(used(&key, "change", 0, 10), true));
+        assert!(!seen.spend(used(&key, "mutation", 0, 10), true));
     }
 }

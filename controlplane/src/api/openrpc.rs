@@ -1,41 +1,42 @@
-//! The OpenRPC 1.3 document, made from the table that dispatches.
+//! Generates the OpenRPC 1.3 document from the method table.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use webgateway_proto::api::jsonrpc::code;
 
-use super::fault::Kind;
-use super::methods::{Entry, Example, TABLE};
+use super::errors::ErrorKind;
+use super::methods::{Example, MethodEntry, TABLE};
 
-const ABOUT: &str = "Routes of a webgateway: one host and where it goes. Requests are signed with HTTP Message \
-    Signatures (RFC 9421; ed25519, rsa-pss-sha512 or rsa-v1_5-sha256), except for methods tagged `unsigned`: covered are `@method`, the target \
-    (`@target-uri`, or `@authority` with `@path`) and `content-digest` (RFC 9530); `created` is within 300 s, \
-    `keyid` names the key, and a method tagged `nonce` needs a `nonce` that was not used before. \
-    The `data` of an error has `kind` (a stable word), `field` and `hint`. A method's `errors` have each code once, \
-    with the `data` of one error; its `x-errors` have every error, those of the document what a request may come to \
-    before any method is called.";
+const ABOUT: &str = "Manages the routes, certificates, users and nodes of a webgateway. \
+    Requests are signed with HTTP Message Signatures (RFC 9421; ed25519, rsa-pss-sha512 or rsa-v1_5-sha256); only \
+    methods tagged `unsigned` need no signature. A signature covers `@method`, the target (`@target-uri`, or \
+    `@authority` with `@path`) and `content-digest` (RFC 9530). Its parameter `created` differs from the gateway's \
+    clock by at most 300 s, and `keyid` is the name of the key. A method tagged `nonce` also needs a `nonce` that was \
+    not used before. The `data` of an error has a stable `kind`, and often a `field` and a `hint`. The `errors` of a \
+    method list each code once, with the `data` of one such error; its `x-errors` list all of its errors. The \
+    `x-errors` of the document list the errors that any request may have before a method is called.";
 
-/// The meanings of the codes.
+/// The descriptions of the error codes.
 const CODES: [(i64, &str); 11] = [
     (code::PARSE_ERROR, "The body is not JSON"),
-    (code::INVALID_REQUEST, "The request is not a call"),
-    (code::METHOD_NOT_FOUND, "There is no such method"),
-    (code::INVALID_PARAMS, "The params do not fit the method"),
-    (code::INTERNAL_ERROR, "The gateway's fault"),
-    (code::UNAUTHENTICATED, "The request is not signed, or not well"),
-    (code::FORBIDDEN, "The caller may not do that"),
-    (code::NOT_FOUND, "There is no such thing, or not for this caller"),
-    (code::CONFLICT, "It clashes with what is there"),
-    (code::TOO_LARGE, "It is too much"),
-    (code::UNAVAILABLE, "It cannot be done now"),
+    (code::INVALID_REQUEST, "The request is not a valid JSON-RPC call"),
+    (code::METHOD_NOT_FOUND, "The method does not exist"),
+    (code::INVALID_PARAMS, "The params are invalid"),
+    (code::INTERNAL_ERROR, "Internal error of the gateway"),
+    (code::UNAUTHENTICATED, "The request has no valid signature"),
+    (code::FORBIDDEN, "The caller is not allowed to do this"),
+    (code::NOT_FOUND, "The object does not exist, or belongs to another user"),
+    (code::CONFLICT, "The call conflicts with the current state"),
+    (code::TOO_LARGE, "The request is too large"),
+    (code::UNAVAILABLE, "The gateway cannot run the call now"),
 ];
 
-/// The document, the same for every gateway.
+/// Returns the document, which is the same for every gateway.
 #[must_use]
 pub(crate) fn document() -> Value {
-    // Params are described as they are read, results as they are written; a type in both as it is read, since what
-    // has a default may be left out there and is always written.
+    // The schemas of params are those of deserialization, the schemas of results those of serialization. A type that
+    // is used in both has the former, in which fields with a default are optional.
     let settings = || {
         SchemaSettings::draft07().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
@@ -48,8 +49,8 @@ pub(crate) fn document() -> Value {
     let mut schemas: Map<String, Value> = results.take_definitions(true);
     schemas.extend(params.take_definitions(true));
     let errors: Map<String, Value> =
-        Kind::ALL.iter().map(|kind| (kind.word().to_owned(), written(*kind))).collect();
-    let any_request = Kind::ANY_REQUEST.iter().chain(Kind::SIGNED_REQUEST).copied();
+        ErrorKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), example_error(*kind))).collect();
+    let any_request = ErrorKind::ANY_REQUEST.iter().chain(ErrorKind::SIGNED_REQUEST).copied();
     let mut document = json!({
         "openrpc": "1.3.2",
         "info": {
@@ -67,12 +68,12 @@ pub(crate) fn document() -> Value {
         "x-errors": any_request.map(reference).collect::<Vec<_>>(),
         "components": { "schemas": schemas, "errors": errors },
     });
-    // The same whichever map serde_json was built with.
+    // The order must not depend on the map type that serde_json is built with.
     document.sort_all_objects();
     document
 }
 
-fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGenerator) -> Value {
+fn method(entry: &MethodEntry, params: &mut SchemaGenerator, results: &mut SchemaGenerator) -> Value {
     let mut tags = Vec::new();
     if !entry.signed {
         tags.push(json!({ "name": "unsigned" }));
@@ -81,9 +82,9 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
         tags.push(json!({ "name": "nonce" }));
     }
     let (result, examples) = ((entry.result)(results), (entry.examples)());
-    let params = descriptors((entry.params)(params).as_value(), &examples);
-    let pairings: Vec<Value> = examples.iter().map(|example| pairing(example, &params)).collect();
-    let before = entry.signed.then_some(Kind::Unsigned);
+    let params = content_descriptors((entry.params)(params).as_value(), &examples);
+    let pairings: Vec<Value> = examples.iter().map(|example| example_pairing(example, &params)).collect();
+    let before = entry.signed.then_some(ErrorKind::Unsigned);
     json!({
         "name": entry.name,
         "summary": entry.summary,
@@ -92,47 +93,50 @@ fn method(entry: &Entry, params: &mut SchemaGenerator, results: &mut SchemaGener
         "paramStructure": "by-name",
         "params": params,
         "result": { "name": "result", "schema": result },
-        "errors": by_code(before.into_iter().chain(entry.errors())),
+        "errors": errors_by_code(before.into_iter().chain(entry.errors())),
         "x-errors": entry.errors().map(reference).collect::<Vec<_>>(),
         "examples": pairings,
     })
 }
 
-/// The error, as a client gets it. What cannot be written is null; a test looks.
-fn written(kind: Kind) -> Value {
+/// Returns an error of this kind as JSON.
+fn example_error(kind: ErrorKind) -> Value {
     serde_json::to_value(kind.example()).unwrap_or_default()
 }
 
-fn reference(kind: Kind) -> Value {
-    json!({ "$ref": format!("#/components/errors/{}", kind.word()) })
+fn reference(kind: ErrorKind) -> Value {
+    json!({ "$ref": format!("#/components/errors/{}", kind.as_str()) })
 }
 
-/// One error per code, as the specification asks for: what the code means, and the `data` of the first of its kinds.
-fn by_code(kinds: impl Iterator<Item = Kind>) -> Vec<Value> {
+/// Returns one error per code, as the specification requires: the description of the code and the `data` of the first
+/// kind with it.
+fn errors_by_code(kinds: impl Iterator<Item = ErrorKind>) -> Vec<Value> {
     let mut errors: Vec<Value> = Vec::new();
     for kind in kinds {
         let code = kind.code();
-        let meaning = CODES.iter().find(|(one, _)| *one == code);
-        if let Some((_, meaning)) = meaning.filter(|_| errors.iter().all(|error| error["code"] != code)) {
-            errors.push(json!({ "code": code, "message": meaning, "data": written(kind)["data"] }));
+        let description = CODES.iter().find(|(one, _)| *one == code);
+        if let Some((_, description)) =
+            description.filter(|_| errors.iter().all(|error| error["code"] != code))
+        {
+            errors.push(json!({ "code": code, "message": description, "data": example_error(kind)["data"] }));
         }
     }
     errors
 }
 
-/// An example, its params in the order of the method's.
-fn pairing(example: &Example, params: &[Value]) -> Value {
-    let given = |param: &Value| {
+/// Returns an example pairing object, with the params in the order of the method's.
+fn example_pairing(example: &Example, params: &[Value]) -> Value {
+    let pair_value = |param: &Value| {
         let value = example.params.get(param["name"].as_str()?)?;
         Some(json!({ "name": param["name"], "value": value }))
     };
-    let params: Vec<Value> = params.iter().filter_map(given).collect();
+    let params: Vec<Value> = params.iter().filter_map(pair_value).collect();
     json!({ "name": example.name, "params": params, "result": { "name": "result", "value": example.result } })
 }
 
-/// One content descriptor per field of the params' object schema, required ones first; its schema has the examples'
-/// values of it.
-fn descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
+/// Returns a content descriptor for each field of the params, required ones first. Its schema lists the values that the
+/// field has in the examples.
+fn content_descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
     let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
     let required = |name: &str| {
         schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
@@ -140,13 +144,13 @@ fn descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
     let mut all: Vec<Value> = properties
         .iter()
         .map(|(name, schema)| {
-            // Beside a `$ref` nothing counts in draft 07.
+            // In draft 07, keywords beside a `$ref` are ignored.
             let mut schema = match schema.get("$ref") {
                 Some(_) => json!({ "allOf": [schema] }),
                 None => schema.clone(),
             };
             let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            schema["examples"] = values(name, examples);
+            schema["examples"] = example_values(name, examples);
             json!({ "name": name, "description": description, "required": required(name), "schema": schema })
         })
         .collect();
@@ -154,8 +158,8 @@ fn descriptors(schema: &Value, examples: &[Example]) -> Vec<Value> {
     all
 }
 
-/// Returns the values that the param of this name has in the examples, each once.
-fn values(name: &str, examples: &[Example]) -> Value {
+/// Returns the values that the param `name` has in the examples, without duplicates.
+fn example_values(name: &str, examples: &[Example]) -> Value {
     let mut values: Vec<Value> = Vec::new();
     for value in examples.iter().filter_map(|example| example.params.get(name)) {
         if !values.contains(value) {
@@ -173,23 +177,23 @@ mod tests {
 
     use super::*;
 
-    /// `UPDATE=1 cargo test -p webgateway-controlplane openrpc` writes the file anew.
+    /// Compares the file with the document. `UPDATE=1 cargo test -p webgateway-controlplane openrpc` writes it.
     #[test]
-    fn the_document_checked_in_is_this_one() {
+    fn the_checked_in_document_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openrpc.json");
-        let made = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+        let generated = serde_json::to_string_pretty(&document()).unwrap() + "\n";
         if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(path, &made).unwrap();
+            std::fs::write(path, &generated).unwrap();
         }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
-            kept == made,
-            "openrpc.json is not what the methods are: run `UPDATE=1 cargo test -p webgateway-controlplane openrpc`"
+            checked_in == generated,
+            "openrpc.json is out of date: run `UPDATE=1 cargo test -p webgateway-controlplane openrpc`"
         );
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_has_a_target() {
         fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             match value {
                 Value::Object(map) => {
@@ -214,12 +218,12 @@ mod tests {
     fn methods_params_results_and_errors_have_descriptions_and_examples() {
         let document = document();
         let list = |value: &Value, name: &str| value[name].as_array().unwrap().clone();
-        let said = |value: &Value| value.as_str().is_some_and(|text| text.len() > 10);
+        let is_described = |value: &Value| value.as_str().is_some_and(|text| text.len() > 10);
         for method in list(&document, "methods") {
             let name = &method["name"];
-            assert!(said(&method["summary"]) && said(&method["description"]), "{name}");
+            assert!(is_described(&method["summary"]) && is_described(&method["description"]), "{name}");
             for param in list(&method, "params") {
-                assert!(said(&param["description"]), "{name}: {param}");
+                assert!(is_described(&param["description"]), "{name}: {param}");
                 assert!(!list(&param["schema"], "examples").is_empty(), "{name}: no example has {param}");
             }
             let examples = list(&method, "examples");
@@ -230,19 +234,23 @@ mod tests {
             let errors = list(&method, "errors");
             let codes: BTreeSet<i64> = errors.iter().map(|error| error["code"].as_i64().unwrap()).collect();
             assert_eq!(codes.len(), errors.len(), "{name}: codes are unique");
-            assert!(errors.iter().all(|error| said(&error["message"]) && error["data"]["kind"].is_string()));
+            assert!(
+                errors
+                    .iter()
+                    .all(|error| is_described(&error["message"]) && error["data"]["kind"].is_string())
+            );
             for error in list(&method, "x-errors") {
                 let named = document.pointer(&error["$ref"].as_str().unwrap()[1..]).unwrap();
                 assert!(codes.contains(&named["code"].as_i64().unwrap()), "{name}: {error}");
             }
         }
-        for (word, error) in document["components"]["errors"].as_object().unwrap() {
-            assert_eq!(error["data"]["kind"], *word);
+        for (name, error) in document["components"]["errors"].as_object().unwrap() {
+            assert_eq!(error["data"]["kind"], *name);
         }
     }
 
     #[test]
-    fn params_have_one_descriptor_each() {
+    fn every_param_has_one_descriptor() {
         let document = document();
         let create = &document["methods"][0];
         assert_eq!(create["name"], "routes.create");

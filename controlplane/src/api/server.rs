@@ -1,4 +1,4 @@
-//! The `[rpc]` listener: bounded connections, bounded bodies, nobody waits for ever.
+//! The `[rpc]` listener, with bounds on connections, memory and time.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,31 +25,32 @@ use webgateway_process::{
 };
 use webgateway_proto::api::MAX_BODY;
 
-use super::fault::{HttpError, unread};
-use super::{Api, Origin};
+use super::errors::{HttpError, request_body};
+use super::{Api, RequestSource};
 use crate::metrics::Metrics;
 
-/// How many connections are open at once. For one more, the network with most of them loses its oldest.
+/// The maximum number of connections. For one more, the oldest of the network with the most is evicted.
 const MAX_CONNECTIONS: usize = 512;
-/// The maximum size of the bodies of all requests that are being received, in bytes.
-const RECEIVED: usize = 32 * 1024 * 1024;
-/// The maximum size of all answers that are being read, in bytes.
-const ANSWERS: usize = 64 * 1024 * 1024;
-/// The time to read an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
-/// The bytes that are buffered of a connection each way.
-const BUFFER: usize = 64 * 1024;
-/// For a request's head, and for an idle connection.
+/// The maximum memory for the bodies of all requests that are being received, in bytes.
+const REQUEST_MEMORY: usize = 32 * 1024 * 1024;
+/// The maximum memory for all responses that are being sent, in bytes.
+const RESPONSE_MEMORY: usize = 64 * 1024 * 1024;
+/// The time within which a client has to read a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The maximum size of the read buffer and of the write buffer of a connection, in bytes.
+const MAX_BUFFER: usize = 64 * 1024;
+/// The time within which a request head has to arrive, and for which a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time within which a request body has to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// After that a connection gets its current answer and ends.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// When the process stops, a request that is on its way comes within this, and is answered.
-const LINGER: Duration = Duration::from_secs(1);
-/// For a client to take its last answer.
-const LAST_ANSWER: Duration = Duration::from_secs(10);
+/// The age after which a connection is closed, once its current response is sent.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+/// The time for which connections still accept requests after the stop began: a request may be in transit.
+const STOP_DELAY: Duration = Duration::from_secs(1);
+/// The time within which a client has to read the last response of a connection that is being closed.
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bound listener.
+/// The bound `[rpc]` listener.
 #[derive(Debug)]
 pub(crate) struct RpcServer {
     listener: TcpListener,
@@ -57,13 +58,13 @@ pub(crate) struct RpcServer {
 }
 
 impl RpcServer {
-    /// Listens on the socket `rpc` that systemd passes.
+    /// Uses the socket `rpc` that systemd passes.
     pub(crate) fn inherit(listener: std::net::TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { listener: TcpListener::from_std(listener)?, address })
     }
 
-    /// Binds `[rpc] listen`.
+    /// Binds `address`, the value of `[rpc] listen`.
     pub(crate) async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source: io::Error| BindError {
             what: "the API",
@@ -77,13 +78,13 @@ impl RpcServer {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     #[must_use]
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until the process stops.
+    /// Accepts and serves connections until the process stops.
     pub(crate) async fn serve(self, api: Api, metrics: Metrics, tasks: Tasks) -> Result<(), Infallible> {
         let stop = tasks.stop().clone();
         let acceptor = Acceptor {
@@ -93,12 +94,12 @@ impl RpcServer {
             errors: tasks.metrics().accept_errors("rpc"),
         };
         let connections = Slots::new(MAX_CONNECTIONS.min(most_clients()), usize::MAX);
-        let (received, answers) = (NetworkMemory::new(RECEIVED), NetworkMemory::new(ANSWERS));
+        let (requests, responses) = (NetworkMemory::new(REQUEST_MEMORY), NetworkMemory::new(RESPONSE_MEMORY));
         let accepting = acceptor.run(|stream, peer: SocketAddr, ()| {
             let (slot, _) = connections.take_or_evict(Network::of(peer.ip()));
-            let (received, answers) = (received.clone(), answers.clone());
+            let (requests, responses) = (requests.clone(), responses.clone());
             let connection =
-                Connection { api: api.clone(), metrics: metrics.clone(), peer, received, answers };
+                ApiConnection { api: api.clone(), metrics: metrics.clone(), peer, requests, responses };
             tasks.spawn("rpc connection", connection.serve(stream, slot, tasks.clone()));
         });
         tokio::select! {
@@ -109,38 +110,38 @@ impl RpcServer {
     }
 }
 
-/// One client's connection.
-struct Connection {
+/// A connection to the API and the shared limits that it uses.
+struct ApiConnection {
     api: Api,
     metrics: Metrics,
     peer: SocketAddr,
-    received: NetworkMemory,
-    answers: NetworkMemory,
+    requests: NetworkMemory,
+    responses: NetworkMemory,
 }
 
-impl Connection {
+impl ApiConnection {
     async fn serve(self, stream: TcpStream, mut slot: Slot<Network>, tasks: Tasks) {
         let _open = self.metrics.connection();
         let Ok(local) = stream.local_addr() else { return };
-        // Answers are small and whole.
+        // Responses are small and written at once, so there is nothing to coalesce.
         let _ = stream.set_nodelay(true);
         let peer = self.peer;
-        let client = Client {
+        let service = ConnectionService {
             api: self.api,
             local,
             peer,
             state: Arc::default(),
             tasks: tasks.clone(),
-            received: self.received,
-            answers: self.answers,
+            requests: self.requests,
+            responses: self.responses,
         };
-        let io = ClientIo::new(stream, Protocol::Http1, Arc::clone(&client.state));
-        let io = TokioIo::new(StrictHttp::new(io, Arc::clone(&client.state)));
+        let io = ClientIo::new(stream, Protocol::Http1, Arc::clone(&service.state));
+        let io = TokioIo::new(StrictHttp::new(io, Arc::clone(&service.state)));
         let service = service_fn(move |request| {
-            let client = client.clone();
+            let service = service.clone();
             async move {
-                let mut response = client.answer(request).await.map(|bytes| client.body(bytes));
-                if client.tasks.stop().is_stopping() {
+                let mut response = service.respond(request).await.map(|bytes| service.response_body(bytes));
+                if service.tasks.stop().is_stopping() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
@@ -148,92 +149,98 @@ impl Connection {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-        builder.max_buf_size(BUFFER);
+        builder.max_buf_size(MAX_BUFFER);
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = slot.evicted() => return self.metrics.refused("evicted"),
-            () = is_over(tasks.stop()) => {
+            () = must_close(tasks.stop()) => {
                 connection.as_mut().graceful_shutdown();
-                match timeout(LAST_ANSWER, connection).await {
+                match timeout(LAST_RESPONSE_TIMEOUT, connection).await {
                     Ok(ended) => ended,
                     Err(_) => return self.metrics.refused("slow_reader"),
                 }
             }
         };
         if let Err(error) = ended {
-            self.metrics.refused(cause(&error));
-            debug!(%error, %peer, "a connection to the API ended");
+            self.metrics.refused(refusal_reason(&error));
+            debug!(%error, %peer, "api connection failed");
         }
     }
 }
 
-/// Resolves when a connection shall take no more requests.
-async fn is_over(stop: &Stop) {
+/// Resolves when a connection has to be closed: it is too old, or the process stops.
+async fn must_close(stop: &Stop) {
     let stopping = async {
         stop.begun().await;
-        sleep(LINGER).await;
+        sleep(STOP_DELAY).await;
     };
     tokio::select! {
         () = stopping => {}
-        () = sleep(CONNECTION_LIFE) => {}
+        () = sleep(MAX_CONNECTION_AGE) => {}
     }
 }
 
-/// The client of a connection, as its requests see it.
+/// The HTTP service of one connection.
 #[derive(Clone)]
-struct Client {
+struct ConnectionService {
     api: Api,
     local: SocketAddr,
     peer: SocketAddr,
     state: Arc<ClientState>,
     tasks: Tasks,
-    received: NetworkMemory,
-    answers: NetworkMemory,
+    requests: NetworkMemory,
+    responses: NetworkMemory,
 }
 
-impl Client {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+impl ConnectionService {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Bytes> {
         self.state.set_in_flight(true);
         let (head, body) = request.into_parts();
-        let response = match self.read(&head.headers, body).await {
-            Ok((body, _held)) => {
-                let (request, origin) = (Request::from_parts(head, body), Origin::Rpc { local: self.local });
+        let response = match self.read_body(&head.headers, body).await {
+            Ok((body, _memory)) => {
+                let (request, source) =
+                    (Request::from_parts(head, body), RequestSource::Rpc { local: self.local });
                 self.state.set_unread(false);
                 self.state.set_waiting(true);
-                let answer = self.api.handle(request, origin, self.peer.ip().to_canonical());
+                let response = self.api.handle(request, source, self.peer.ip().to_canonical());
                 tokio::select! {
-                    answer = answer => answer,
-                    () = self.state.gone() => self.api.refuse(unread::gone()),
+                    response = response => response,
+                    () = self.state.gone() => self.api.refuse(request_body::half_closed()),
                 }
             }
-            Err(refused) => self.api.refuse(refused),
+            Err(error) => self.api.refuse(error),
         };
         self.state.set_waiting(false);
         self.state.set_in_flight(false);
         response
     }
 
-    /// Returns the body of an answer, which the client has a bounded time to read.
-    fn body(&self, bytes: Bytes) -> AnswerBody {
-        let (body, guard) = AnswerBody::new(bytes, self.answers.of(self.peer.ip()), READ_TIMEOUT);
-        self.tasks.spawn("rpc answer", guard);
+    /// Returns the body of a response, which the client has to read within [`RESPONSE_TIMEOUT`].
+    fn response_body(&self, bytes: Bytes) -> AnswerBody {
+        let (body, guard) = AnswerBody::new(bytes, self.responses.of(self.peer.ip()), RESPONSE_TIMEOUT);
+        self.tasks.spawn("rpc response", guard);
         body
     }
 
-    /// Reads a whole body, and returns it with its memory. What it does not take of one is discarded, so that the client gets to read the refusal.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
-        // What is announced as too large is not waited for.
+    /// Reads a whole body and returns it with the memory that it occupies. On an error, the rest of the body is
+    /// discarded, so that the client can read the response.
+    async fn read_body(
+        &self,
+        headers: &HeaderMap,
+        mut body: Incoming,
+    ) -> Result<(Bytes, HeldMemory), HttpError> {
+        // A body that is declared too large is refused before it arrives.
         if body.size_hint().lower() > MAX_BODY as u64 {
-            // A client that expects to be asked for it does not send it now.
+            // A client that sent `Expect: 100-continue` does not send the body.
             if !headers.contains_key(header::EXPECT) {
                 self.discard(body);
             }
-            return Err(unread::too_large(MAX_BODY));
+            return Err(request_body::too_large(MAX_BODY));
         }
         let read = match timeout(BODY_TIMEOUT, self.collect(&mut body)).await {
             Ok(read) => read,
-            Err(_) => Err(unread::too_slow()),
+            Err(_) => Err(request_body::too_slow()),
         };
         if read.is_err() {
             self.discard(body);
@@ -242,19 +249,19 @@ impl Client {
     }
 
     async fn collect(&self, body: &mut Incoming) -> Result<(Bytes, HeldMemory), HttpError> {
-        let (mut collected, mut held) = (BytesMut::new(), self.received.of(self.peer.ip()));
+        let (mut collected, mut memory) = (BytesMut::new(), self.requests.of(self.peer.ip()));
         loop {
             let frame = tokio::select! {
                 biased;
-                () = held.evicted() => return Err(unread::busy()),
+                () = memory.evicted() => return Err(request_body::busy()),
                 frame = body.frame() => frame,
             };
-            let Some(frame) = frame else { return Ok((collected.freeze(), held)) };
-            let Ok(data) = frame.map_err(|_| unread::too_slow())?.into_data() else { continue };
+            let Some(frame) = frame else { return Ok((collected.freeze(), memory)) };
+            let Ok(data) = frame.map_err(|_| request_body::too_slow())?.into_data() else { continue };
             if collected.len() + data.len() > MAX_BODY {
-                return Err(unread::too_large(MAX_BODY));
+                return Err(request_body::too_large(MAX_BODY));
             }
-            held.grow(collected.len() + data.len());
+            memory.grow(collected.len() + data.len());
             collected.extend_from_slice(&data);
         }
     }
@@ -264,11 +271,11 @@ impl Client {
     }
 }
 
-fn cause(error: &hyper::Error) -> &'static str {
+fn refusal_reason(error: &hyper::Error) -> &'static str {
     match error {
         e if e.is_timeout() => "slow_head",
         e if e.is_parse() => "garbage",
-        // An answer that was not read in time.
+        // The response body failed: the client did not read it in time.
         e if e.is_user() => "slow_reader",
         _ => "connection",
     }

@@ -1,12 +1,12 @@
-//! The API in process, with real keys and signatures; the specification's examples; each way to be refused.
+//! Tests of the API in process, with real keys, signatures and databases.
 
+mod declared_errors;
 mod http;
-mod refusals;
+mod long_poll;
 mod rpc;
 mod signature_forms;
 mod signatures;
 mod specification;
-mod waiting;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,11 +39,11 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-const RPC: Origin = Origin::Rpc { local: LOCAL };
+const RPC: RequestSource = RequestSource::Rpc { local: LOCAL };
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const URL: &str = "http://localhost:8080/rpc";
 
-struct Scene {
+struct ApiFixture {
     api: Api,
     store: Store,
     metrics: Metrics,
@@ -54,10 +54,10 @@ struct Scene {
 }
 
 #[derive(Debug)]
-struct OneNode;
+struct SingleNodeDirectory;
 
 #[async_trait::async_trait]
-impl NodeDirectory for OneNode {
+impl NodeDirectory for SingleNodeDirectory {
     fn nodes(&self) -> Vec<NodeStatus> {
         let node = NodeStatus {
             name: "n1".into(),
@@ -76,7 +76,7 @@ impl NodeDirectory for OneNode {
     }
 
     async fn wait_acked(&self, target: &AckTarget, _: Duration) -> AckProgress {
-        let reject = |_| NodeReject { node: "n1".into(), reason: "too odd".into() };
+        let reject = |_| NodeReject { node: "n1".into(), reason: "unknown option".into() };
         let rejects = target.resource.iter().map(reject).collect();
         match target.version {
             0 | 1 => AckProgress { acked: 1, pending: vec![], rejects },
@@ -89,18 +89,18 @@ impl NodeDirectory for OneNode {
     }
 }
 
-impl Scene {
-    /// An API that knows the keys `admin.pub`, `user1.pub` and `user2.pub`.
+impl ApiFixture {
+    /// Creates an API with the keys `admin.pub`, `user1.pub` and `user2.pub`.
     fn new() -> Self {
-        Self::with(None)
+        Self::with_invitations(None)
     }
 
-    /// The same, that invites nodes.
-    fn with(invitations: Option<Invitations>) -> Self {
+    /// Creates an API that may invite nodes.
+    fn with_invitations(invitations: Option<Invitations>) -> Self {
         Self::build(invitations, vec![])
     }
 
-    /// The same, with signatures that cover this too.
+    /// Creates an API whose signatures must also cover `required`.
     fn requiring(required: &[&str]) -> Self {
         Self::build(None, required.iter().map(|component| component.parse().unwrap()).collect())
     }
@@ -117,7 +117,7 @@ impl Scene {
         let domain = domain(dir.path(), &metrics, invitations);
         let store = domain.store.clone();
         let stop = Stop::new();
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required });
+        let api = Api::new(ApiParts { domain, metrics: metrics.clone(), stop: stop.clone(), required });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::default() }
     }
 
@@ -125,15 +125,15 @@ impl Scene {
         format!("n{}", self.nonces.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Signs `body` as `who` for `url`.
-    fn signed(&self, who: &str, url: &str, body: &str) -> Request<Bytes> {
+    /// Returns a request to `url` with `body`, signed with the key `user`.
+    fn signed(&self, user: &str, url: &str, body: &str) -> Request<Bytes> {
         let mut request = unsigned(url, body);
         let now = Clock::system().now().unix_timestamp();
-        sign(&mut request, &key(who), &who.parse().unwrap(), now, &self.nonce()).unwrap();
+        sign(&mut request, &key(user), &user.parse().unwrap(), now, &self.nonce()).unwrap();
         request
     }
 
-    /// The same after a restart: nothing is remembered but what is on the disk.
+    /// Restarts the API on the same database and keys.
     fn restarted(self) -> Self {
         let Self { api, store, dir, .. } = self;
         drop((api, store));
@@ -141,7 +141,8 @@ impl Scene {
         let metrics = Metrics::register(&mut registry);
         let domain = domain(dir.path(), &metrics, None);
         let (store, stop) = (domain.store.clone(), Stop::new());
-        let api = Api::new(Parts { domain, metrics: metrics.clone(), stop: stop.clone(), required: vec![] });
+        let api =
+            Api::new(ApiParts { domain, metrics: metrics.clone(), stop: stop.clone(), required: vec![] });
         Self { api, store, metrics, registry, stop, dir, nonces: AtomicU64::new(1 << 32) }
     }
 
@@ -149,29 +150,30 @@ impl Scene {
         self.api.handle(request, RPC, CLIENT).await
     }
 
-    /// The whole answer to a body signed as `who`.
-    async fn post(&self, who: &str, body: &str) -> (StatusCode, Value) {
-        read(self.send(self.signed(who, URL, body)).await)
+    /// Sends `body`, signed with the key `user`, and returns the status and body of the response.
+    async fn post(&self, user: &str, body: &str) -> (StatusCode, Value) {
+        status_and_body(self.send(self.signed(user, URL, body)).await)
     }
 
-    /// The answer's result, or its error.
-    async fn call(&self, who: &str, method: &str, params: Value) -> Result<Value, Value> {
+    /// Calls a method and returns its result or its error, which the method must declare.
+    async fn call(&self, user: &str, method: &str, params: Value) -> Result<Value, Value> {
         let body = json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": 1 });
-        let (status, mut answer) = self.post(who, &body.to_string()).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        match answer["error"].take() {
-            Value::Null => Ok(answer["result"].take()),
+        let (status, mut response) = self.post(user, &body.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{response}");
+        match response["error"].take() {
+            Value::Null => Ok(response["result"].take()),
             error => {
-                let is_declared =
-                    |entry: &methods::Entry| entry.errors().any(|kind| error["data"]["kind"] == kind.word());
+                let is_declared = |entry: &methods::MethodEntry| {
+                    entry.errors().any(|kind| error["data"]["kind"] == kind.as_str())
+                };
                 assert!(methods::find(method).is_none_or(is_declared), "{method} does not declare {error}");
                 Err(error)
             }
         }
     }
 
-    /// How often requests were refused for `reason`.
-    fn refused(&self, reason: &str) -> u64 {
+    /// Returns how many requests and connections were refused for `reason`, from the metrics.
+    fn refused_count(&self, reason: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         let line = format!("webgateway_api_refused_total{{reason=\"{reason}\"}} ");
@@ -179,12 +181,12 @@ impl Scene {
     }
 }
 
-/// The rules over the database and the keys in `dir`.
+/// Creates the domain with the database and the keys in `dir`.
 fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Domain {
     Domain {
         store: Store::open(&dir.join("x.db"), metrics.clone()).unwrap(),
         keys: KeyStore::open(&KeySource::Directory(dir.join("keys"))).unwrap(),
-        nodes: Arc::new(OneNode),
+        nodes: Arc::new(SingleNodeDirectory),
         listeners: GatewayListeners::default(),
         hosts: HostPolicy::new(Host::parse("gw.example").unwrap(), BTreeSet::new()),
         allowed_backends: Prefixes::default(),
@@ -196,7 +198,7 @@ fn domain(dir: &Path, metrics: &Metrics, invitations: Option<Invitations>) -> Do
     }
 }
 
-/// The private key that goes by this name.
+/// Returns the private key for this name.
 fn key(name: &str) -> PrivateKey {
     let mut seed = [0; 32];
     for (to, from) in seed.iter_mut().zip(name.bytes()) {
@@ -210,7 +212,7 @@ fn unsigned(url: &str, body: &str) -> Request<Bytes> {
     request.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
-fn read(response: Response<Bytes>) -> (StatusCode, Value) {
+fn status_and_body(response: Response<Bytes>) -> (StatusCode, Value) {
     let value = match response.body() {
         body if body.is_empty() => Value::Null,
         body => serde_json::from_slice(body).unwrap(),

@@ -1,4 +1,4 @@
-//! `admin.*`: for the admin alone.
+//! The methods `admin.*`, which only the admin may call.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -9,10 +9,10 @@ use webgateway_proto::model::{Limit, Suspension};
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Caller, PageRequest, Refusal, SetQuota, Suspend as Command, UserOverview, UserRefusal, UserStanding,
+    Caller, PageRequest, Refusal, SetQuota, Suspend as SuspendUser, UserOverview, UserRefusal, UserStanding,
 };
 
 pub(super) struct Suspend;
@@ -23,99 +23,109 @@ pub(super) struct Quota;
 impl Method for Suspend {
     const NAME: &'static str = method::ADMIN_SUSPEND;
     const SUMMARY: &'static str =
-        "Suspends a user: their routes leave the gateway at once, until a time or until they are let back";
-    const DESCRIPTION: &'static str = "For the admin. Their connections are closed at once; the user reads what is theirs, why and until when, and changes nothing. For a user who is suspended already, reason and end are these from now on; the same again changes nothing. When it ends by itself, the audit has a record of the caller `(gateway)`.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::AdminOnly,
-        Kind::InvalidUser,
-        Kind::InvalidReason,
-        Kind::InvalidUntil,
-        Kind::UserNotFound,
-        Kind::SuspendAdmin,
+        "Suspends a user: their routes are not served until a given time, or until the suspension is lifted";
+    const DESCRIPTION: &'static str = "\
+        For the admin. Connections to the routes of the user are closed at once. The user can still read \
+        their routes and the reason and end of the suspension, and cannot change anything. If the user is \
+        suspended already, the reason and the end are replaced. When a suspension ends at its time, the \
+        audit has a record with the caller `(gateway)`.";
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::AdminOnly,
+        ErrorKind::InvalidUser,
+        ErrorKind::InvalidReason,
+        ErrorKind::InvalidUntil,
+        ErrorKind::UserNotFound,
+        ErrorKind::SuspendAdmin,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserSuspend;
-    type Outcome = UserState;
+    type Output = UserState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::suspend()]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
-        // Before the params are looked at: to others there is no such method.
-        who.require_admin()?;
+    async fn call(services: &Services, caller: Caller, params: UserSuspend) -> Result<UserState, Refusal> {
+        // Checked first, so that other users learn nothing about the params.
+        caller.require_admin()?;
         let reason = params.reason.as_deref().map(str::parse).transpose().map_err(UserRefusal::Reason)?;
         let until = params.until.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
         let until = until.map_err(|_| UserRefusal::Until)?;
-        let command = Command { user: params.user.parse()?, reason, until };
-        services.domain.suspend(&who, command).await.map(state)
+        let command = SuspendUser { user: params.user.parse()?, reason, until };
+        services.domain.suspend(&caller, command).await.map(state)
     }
 }
 
 impl Method for Unsuspend {
     const NAME: &'static str = method::ADMIN_UNSUSPEND;
-    const SUMMARY: &'static str = "Lifts a suspension: the user's routes come back";
-    const DESCRIPTION: &'static str = "For the admin. Doing it again changes nothing.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidUser, Kind::UserNotFound];
+    const SUMMARY: &'static str = "Lifts the suspension of a user: their routes are served again";
+    const DESCRIPTION: &'static str = "For the admin. If the user is not suspended, nothing changes.";
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidUser, ErrorKind::UserNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserRef;
-    type Outcome = UserState;
+    type Output = UserState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
-            name: "A user who is to be served again",
+            name: "The end of a suspension",
             params: samples::user_ref(),
             result: samples::unsuspended(),
         }]
     }
 
-    async fn call(services: &Services, who: Caller, params: UserRef) -> Result<UserState, Refusal> {
-        who.require_admin()?;
-        services.domain.unsuspend(&who, params.user.parse()?).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: UserRef) -> Result<UserState, Refusal> {
+        caller.require_admin()?;
+        services.domain.unsuspend(&caller, params.user.parse()?).await.map(state)
     }
 }
 
 impl Method for Users {
     const NAME: &'static str = method::ADMIN_USERS;
     const SUMMARY: &'static str =
-        "Lists the users by key, a page at a time: whether they are suspended, what they have and may have";
-    const DESCRIPTION: &'static str = "For the admin. A user is listed from their first route, suspension or quota on. The next page is asked for with the same params and `cursor`.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::InvalidLimit, Kind::InvalidCursor];
-    type Who = Caller;
+        "Lists the users in pages, ordered by key, with their suspension, usage and quotas";
+    const DESCRIPTION: &'static str = "\
+        For the admin. A user is listed once they have had a route, a suspension or a quota. For the next \
+        page, repeat the call with the same params and the `next_cursor` of the result as `cursor`.";
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidLimit, ErrorKind::InvalidCursor];
+    type Caller = Caller;
     type Params = UserListParams;
-    type Outcome = UserList;
+    type Output = UserList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::users()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserListParams) -> Result<UserList, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: UserListParams) -> Result<UserList, Refusal> {
         let UserListParams { suspended, limit, cursor } = params;
-        let page = services.domain.list_users(&who, suspended, &PageRequest { limit, cursor }).await?;
+        let page = services.domain.list_users(&caller, suspended, &PageRequest { limit, cursor }).await?;
         Ok(UserList { users: page.entries.into_iter().map(view).collect(), next_cursor: page.next })
     }
 }
 
 impl Method for Quota {
     const NAME: &'static str = method::ADMIN_QUOTA;
-    const SUMMARY: &'static str =
-        "Sets how many routes and backends a user may have, and how fast they may change them";
-    const DESCRIPTION: &'static str = "For the admin, who has no quotas. A number, `\"none\"` for no limit, `null` for the gateway's default; what is left out stays. What the user has already stays too, also over the quota. A minute's count of changes holds each call of a batch.";
-    const ERRORS: &'static [Kind] =
-        &[Kind::AdminOnly, Kind::InvalidUser, Kind::UserNotFound, Kind::QuotaAdmin];
+    const SUMMARY: &'static str = "Sets the quotas of a user: routes, backends and mutations per minute";
+    const DESCRIPTION: &'static str = "\
+        For the admin, who has no quotas. A quota is a number, `\"none\"` for no limit, or `null` for the \
+        default of the gateway; a quota that is left out stays as it is. A lower quota removes nothing \
+        that the user has already. Every mutating call of a batch counts.";
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::AdminOnly, ErrorKind::InvalidUser, ErrorKind::UserNotFound, ErrorKind::QuotaAdmin];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = UserQuota;
-    type Outcome = UserView;
+    type Output = UserView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::quotas()
     }
 
-    async fn call(services: &Services, who: Caller, params: UserQuota) -> Result<UserView, Refusal> {
-        who.require_admin()?;
+    async fn call(services: &Services, caller: Caller, params: UserQuota) -> Result<UserView, Refusal> {
+        caller.require_admin()?;
         let limit = |given: Option<Option<_>>| given.map(|own| own.map(Limit::from));
         let command = SetQuota {
             user: params.user.parse()?,
@@ -123,7 +133,7 @@ impl Method for Quota {
             backends: limit(params.backends),
             mutations_per_minute: limit(params.mutations_per_minute),
         };
-        services.domain.set_quota(&who, command).await.map(view)
+        services.domain.set_quota(&caller, command).await.map(view)
     }
 }
 

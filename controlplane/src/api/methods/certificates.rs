@@ -1,4 +1,4 @@
-//! `certificates.*`
+//! The methods `certificates.*`.
 
 use webgateway_proto::api::{
     self, CertificateList, CertificateListParams, CertificateRef, CertificateView, DnsRecord,
@@ -7,12 +7,12 @@ use webgateway_proto::api::{
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use super::system::NoParams;
-use crate::api::fault::Kind;
+use super::system::EmptyParams;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{Caller, CertificateState, CertificateStatus, MAX_PAGE, PageRequest, Refusal};
 
-const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "what clients are told must hold");
+const _: () = assert!(MAX_PAGE == api::MAX_PAGE, "the documented limit must be the real one");
 
 pub(super) struct List;
 pub(super) struct Get;
@@ -22,14 +22,17 @@ pub(super) struct Root;
 impl Method for List {
     const NAME: &'static str = method::CERTIFICATES_LIST;
     const SUMMARY: &'static str =
-        "Lists the certificates that the caller's routes need; the admin's list has all";
-    const DESCRIPTION: &'static str = "One per host of one's own that is terminated; subdomains are under the gateway's, which the admin sees. A page may have fewer than `limit`, or none: the last one is that without `next_cursor`.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidLimit, Kind::InvalidCursor];
-    type Who = Caller;
+        "Lists the certificates of the caller's routes in pages; for the admin, all certificates";
+    const DESCRIPTION: &'static str = "\
+        There is one certificate for each host of a user's own whose TLS the gateway terminates. \
+        Subdomains use the gateway's own certificate, which only the admin sees. A page may have fewer \
+        entries than `limit`, even none; the last page has no `next_cursor`.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidLimit, ErrorKind::InvalidCursor];
+    type Caller = Caller;
     type Params = CertificateListParams;
-    type Outcome = CertificateList;
+    type Output = CertificateList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         // The last host of the page, base64url without padding.
         let cursor = "YXBwLmV4YW1wbGUub3Jn".to_owned();
         let result = |certificates, next_cursor| CertificateList { certificates, next_cursor };
@@ -40,7 +43,7 @@ impl Method for List {
                 result: result(vec![samples::certificate()], Some(cursor.clone())),
             },
             Example {
-                name: "The page after it",
+                name: "The next page",
                 params: CertificateListParams { limit: Some(1), cursor: Some(cursor) },
                 result: result(Vec::new(), None),
             },
@@ -49,11 +52,11 @@ impl Method for List {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateListParams,
     ) -> Result<CertificateList, Refusal> {
         let CertificateListParams { limit, cursor } = params;
-        let page = services.domain.list_certificates(&who, &PageRequest { limit, cursor }).await?;
+        let page = services.domain.list_certificates(&caller, &PageRequest { limit, cursor }).await?;
         let certificates = page.entries.into_iter().map(view).collect();
         Ok(CertificateList { certificates, next_cursor: page.next })
     }
@@ -62,14 +65,14 @@ impl Method for List {
 impl Method for Get {
     const NAME: &'static str = method::CERTIFICATES_GET;
     const SUMMARY: &'static str =
-        "Shows one certificate: its state, the next attempt, why the last one failed";
-    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin.";
-    const ERRORS: &'static [Kind] = &[Kind::CertificateNotFound];
-    type Who = Caller;
+        "Returns one certificate with its state, its next attempt and its last error";
+    const DESCRIPTION: &'static str = "For the owner of the route that needs the certificate, and the admin.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::CertificateNotFound];
+    type Caller = Caller;
     type Params = CertificateRef;
-    type Outcome = CertificateView;
+    type Output = CertificateView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A certificate",
             params: samples::certificate_ref(),
@@ -79,24 +82,26 @@ impl Method for Get {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateRef,
     ) -> Result<CertificateView, Refusal> {
-        services.domain.certificate(&who, &params.id).await.map(view)
+        services.domain.certificate(&caller, &params.id).await.map(view)
     }
 }
 
 impl Method for Renew {
     const NAME: &'static str = method::CERTIFICATES_RENEW;
-    const SUMMARY: &'static str = "Has one certificate renewed, as soon as the CA's limits allow";
-    const DESCRIPTION: &'static str = "For who owns the route that needs it, and the admin. It returns at once; `certificates.get` shows how it goes.";
-    const ERRORS: &'static [Kind] = &[Kind::Suspended, Kind::CertificateNotFound];
+    const SUMMARY: &'static str = "Renews one certificate as soon as the limits of the CA allow it";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route that needs the certificate, and the admin. The call returns at once; \
+        `certificates.get` shows the progress.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::Suspended, ErrorKind::CertificateNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = CertificateRef;
-    type Outcome = CertificateView;
+    type Output = CertificateView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
             name: "A renewal",
             params: samples::certificate_ref(),
@@ -106,33 +111,35 @@ impl Method for Renew {
 
     async fn call(
         services: &Services,
-        who: Caller,
+        caller: Caller,
         params: CertificateRef,
     ) -> Result<CertificateView, Refusal> {
-        services.domain.renew_certificate(&who, &params.id).await.map(view)
+        services.domain.renew_certificate(&caller, &params.id).await.map(view)
     }
 }
 
 impl Method for Root {
     const NAME: &'static str = method::CERTIFICATES_ROOT;
-    const SUMMARY: &'static str = "Returns the root of the internal CA, for development";
-    const DESCRIPTION: &'static str = "For everybody whose request is signed, where certificates are the gateway's own. Public CAs are trusted without.";
-    const ERRORS: &'static [Kind] = &[Kind::NoInternalCa];
-    type Who = Caller;
-    type Params = NoParams;
-    type Outcome = RootCertificate;
+    const SUMMARY: &'static str = "Returns the root certificate of the internal CA, for development";
+    const DESCRIPTION: &'static str = "\
+        For all users, on gateways whose certificates are from their internal CA. The roots of public CAs \
+        are already trusted.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::NoInternalCa];
+    type Caller = Caller;
+    type Params = EmptyParams;
+    type Output = RootCertificate;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![Example { name: "A root for development", params: NoParams {}, result: samples::root() }]
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
+        vec![Example { name: "A root for development", params: EmptyParams {}, result: samples::root() }]
     }
 
-    async fn call(services: &Services, _: Caller, _: NoParams) -> Result<RootCertificate, Refusal> {
+    async fn call(services: &Services, _: Caller, _: EmptyParams) -> Result<RootCertificate, Refusal> {
         services.domain.root().await.map(|pem| RootCertificate { pem })
     }
 }
 
-fn view(certified: CertificateStatus) -> CertificateView {
-    let CertificateStatus { id, names, state, held, issuance } = certified;
+fn view(status: CertificateStatus) -> CertificateView {
+    let CertificateStatus { id, names, state, held, issuance } = status;
     let issuer = held.as_ref().map(|held| held.issuer.clone()).or(issuance.last_ca);
     CertificateView {
         id: id.to_string(),

@@ -1,4 +1,4 @@
-//! `routes.explain` and `nodes.wait`: what the nodes say, for owners too.
+//! The methods `routes.explain` and `nodes.wait`, by which users see the state of the nodes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use webgateway_proto::model::Host;
 use super::method::{Example, Method, Services};
 use super::routes::view;
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{self, AckTarget, Caller, NodeAnswer, NodeReject, NodeReport, Refusal};
 
@@ -22,36 +22,38 @@ pub(super) struct Wait;
 
 impl Method for Explain {
     const NAME: &'static str = method::ROUTES_EXPLAIN;
-    const SUMMARY: &'static str = "Tells how a host looks from every node, and the first thing that is wrong";
-    const DESCRIPTION: &'static str = "Every connected node is asked at once, and tries the route's backends. A host that is not the caller's looks like one that has no route.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidHost];
-    type Who = Caller;
+    const SUMMARY: &'static str = "Returns the state of a host on every node, and the first problem";
+    const DESCRIPTION: &'static str = "\
+        The gateway asks every connected node, and each node connects to the backends of the route. If the \
+        host belongs to another user, the result is the same as for a host without a route.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidHost];
+    type Caller = Caller;
     type Params = ExplainParams;
-    type Outcome = Explained;
+    type Output = Explained;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::explain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: ExplainParams) -> Result<Explained, Refusal> {
         let host = Host::parse(&params.host).map_err(|error| Refusal::InvalidHost("host", error))?;
-        let report = services.domain.explain(&who, &host).await?;
+        let report = services.domain.explain(&caller, &host).await?;
         Ok(Explained {
             host: host.to_string(),
             route: report.route.map(view),
-            problem: report.problem.map(problem),
-            nodes: report.nodes.into_iter().map(node).collect(),
+            problem: report.problem.map(to_problem),
+            nodes: report.nodes.into_iter().map(node_explained).collect(),
         })
     }
 }
 
-fn problem(problem: domain::Problem) -> Problem {
+fn to_problem(problem: domain::Problem) -> Problem {
     Problem { message: problem.message, hint: Some(problem.hint.to_owned()) }
 }
 
-fn node(report: NodeReport) -> NodeExplained {
-    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem: found } = report;
-    let problem = found.map(problem);
+fn node_explained(report: NodeReport) -> NodeExplained {
+    let NodeReport { answer: NodeAnswer { node, answer, .. }, problem } = report;
+    let problem = problem.map(to_problem);
     let Some(answer) = answer else {
         return NodeExplained { node, version: None, certificate: None, backends: Vec::new(), problem };
     };
@@ -72,21 +74,24 @@ fn node(report: NodeReport) -> NodeExplained {
 impl Method for Wait {
     const NAME: &'static str = method::NODES_WAIT;
     const SUMMARY: &'static str = "Waits until every connected node has acknowledged a version";
-    const DESCRIPTION: &'static str = "Any user may: they get numbers, the admin names too. It answers as soon as there is news, at the latest after `timeout`. A caller may have 16 calls that wait at once.";
-    const ERRORS: &'static [Kind] = &[Kind::RateLimited];
-    type Who = Caller;
+    const DESCRIPTION: &'static str = "\
+        For all users. The result has numbers of nodes; only the admin also gets their names, in the \
+        rejects. The call returns as soon as something has changed, at the latest after `timeout`. A \
+        caller may have 16 calls waiting at once.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::RateLimited];
+    type Caller = Caller;
     type Params = WaitParams;
-    type Outcome = WaitState;
+    type Output = WaitState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::wait()]
     }
 
-    async fn call(services: &Services, who: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: WaitParams) -> Result<WaitState, Refusal> {
         let route = match &params.route {
-            // A route that was deleted, or is somebody else's, is rejected by nobody.
+            // There are no rejects of a route that was deleted or belongs to another user.
             Some(id) => match id.parse() {
-                Ok(id) => services.domain.route(&who, id).await.ok().map(|status| status.route.id),
+                Ok(id) => services.domain.route(&caller, id).await.ok().map(|status| status.route.id),
                 Err(_) => None,
             },
             None => None,
@@ -100,12 +105,12 @@ impl Method for Wait {
         let limit = Duration::from_secs(params.timeout.min(LONGEST_WAIT));
         let nodes = &services.domain.nodes;
         let acked = nodes.wait_acked(&target, limit);
-        let progress = match services.waiting.wait(who.key_id(), limit, acked).await? {
+        let progress = match services.long_polls.wait(caller.key_id(), limit, acked).await? {
             Some(progress) => progress,
             None => nodes.wait_acked(&target, Duration::ZERO).await,
         };
         let (nodes, acked) = (progress.nodes(), progress.acked);
-        let shown = |NodeReject { node, reason }| match who.own() {
+        let shown = |NodeReject { node, reason }| match caller.own() {
             None => format!("{node}: {reason}"),
             Some(_) => reason,
         };

@@ -1,57 +1,57 @@
-//! A method of the API: what each one declares and does, and what it works with.
+//! The trait of API methods: their declaration, their handler and the services that they use.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::fault::Kind;
-use crate::api::waiting::Waiting;
+use crate::api::errors::ErrorKind;
+use crate::api::long_poll::LongPolls;
 use crate::domain::{Caller, Domain, Refusal};
 
-/// The services that methods use.
+/// The services that the handlers of methods use.
 pub(in crate::api) struct Services {
-    /// The rules.
+    /// The rules of routes, users and nodes.
     pub(in crate::api) domain: Domain,
-    /// The callers that wait for a change.
-    pub(in crate::api) waiting: Waiting,
+    /// The slots of calls that wait for a change.
+    pub(in crate::api) long_polls: LongPolls,
     /// The OpenRPC document.
     pub(in crate::api) document: Value,
 }
 
-/// One method of the API.
+/// A method of the API.
 pub(super) trait Method: 'static {
-    /// The name.
+    /// The name, such as `routes.create`.
     const NAME: &'static str;
-    /// The summary, one line: what it does.
+    /// The summary: one line on what the method does.
     const SUMMARY: &'static str;
-    /// The description: everything else there is to know, such as who may call it.
+    /// The description: further details, such as who may call the method.
     const DESCRIPTION: &'static str;
-    /// The errors it returns, apart from those of any method: params that do not fit, and faults of ours.
-    const ERRORS: &'static [Kind];
-    /// True if it changes something; a nonce is needed then.
+    /// The errors of the method, without those of every method (invalid params and internal errors).
+    const ERRORS: &'static [ErrorKind];
+    /// True if the method changes something. Its calls need a nonce.
     const MUTATES: bool = false;
-    /// The caller it takes: nobody in particular, or a [`Caller`].
-    type Who: Admission;
-    /// The params, by name.
+    /// The caller that the handler gets: [`Caller`], or `()` if the method needs no signature.
+    type Caller: FromCaller;
+    /// The type of the params, an object.
     type Params: Serialize + DeserializeOwned + JsonSchema + Send;
-    /// The result.
-    type Outcome: Serialize + JsonSchema;
+    /// The type of the result.
+    type Output: Serialize + JsonSchema;
 
-    /// Returns calls and what they return, for the document: every param is in one of them.
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>>;
+    /// Returns example calls with their results for the document. Every param occurs in one of them.
+    fn examples() -> Vec<Example<Self::Params, Self::Output>>;
 
-    /// Runs one call.
+    /// Handles one call.
     fn call(
         services: &Services,
-        who: Self::Who,
+        caller: Self::Caller,
         params: Self::Params,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
 }
 
-/// A call and what it returns.
+/// An example of a call and its result.
 pub(in crate::api) struct Example<P = Value, O = Value> {
-    /// A title: the case that it shows.
+    /// The title.
     pub(in crate::api) name: &'static str,
     /// The params.
     pub(in crate::api) params: P,
@@ -60,36 +60,36 @@ pub(in crate::api) struct Example<P = Value, O = Value> {
 }
 
 impl<P: Serialize, O: Serialize> Example<P, O> {
-    /// The same as JSON.
-    pub(super) fn written(self) -> Example {
-        // What cannot be written is null, which no params are: a test looks.
-        let written = |value: serde_json::Result<Value>| value.unwrap_or_default();
+    /// Converts params and result to JSON.
+    pub(super) fn into_json(self) -> Example {
+        // A test fails if a value cannot be serialized: it would be null, which is not valid.
+        let or_null = |value: serde_json::Result<Value>| value.unwrap_or_default();
         let (params, result) = (serde_json::to_value(self.params), serde_json::to_value(self.result));
-        Example { name: self.name, params: written(params), result: written(result) }
+        Example { name: self.name, params: or_null(params), result: or_null(result) }
     }
 }
 
-/// A caller that a method may take.
-pub(super) trait Admission: Sized + Send {
-    /// True if the request has to be signed.
+/// A type that a method receives as its caller.
+pub(super) trait FromCaller: Sized + Send {
+    /// True if requests that call the method must be signed.
     const SIGNED: bool;
 
-    /// Returns the caller as the method takes it; `None` if it takes none who signed nothing.
-    fn admit(caller: Option<&Caller>) -> Option<Self>;
+    /// Converts the authenticated caller, if there is one. Returns `None` if the method needs one and there is none.
+    fn from_caller(caller: Option<&Caller>) -> Option<Self>;
 }
 
-impl Admission for () {
+impl FromCaller for () {
     const SIGNED: bool = false;
 
-    fn admit(_: Option<&Caller>) -> Option<Self> {
+    fn from_caller(_: Option<&Caller>) -> Option<Self> {
         Some(())
     }
 }
 
-impl Admission for Caller {
+impl FromCaller for Caller {
     const SIGNED: bool = true;
 
-    fn admit(caller: Option<&Caller>) -> Option<Self> {
+    fn from_caller(caller: Option<&Caller>) -> Option<Self> {
         caller.cloned()
     }
 }

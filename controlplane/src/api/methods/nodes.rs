@@ -1,4 +1,4 @@
-//! `nodes.*`: for the admin alone.
+//! The methods `nodes.*` that only the admin may call.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use webgateway_proto::api::{
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use super::system::NoParams;
-use crate::api::fault::Kind;
+use super::system::EmptyParams;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
     Caller, Invitation, InviteNode, KnownNode, NodeChange, NodeRefusal, Refusal, RejectedResource,
@@ -23,97 +23,106 @@ pub(super) struct Remove;
 
 impl Method for List {
     const NAME: &'static str = method::NODES_LIST;
-    const SUMMARY: &'static str = "Lists the nodes, what they hold and what they could not use";
-    const DESCRIPTION: &'static str = "For the admin. A node that is not connected stays in the list.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly];
-    type Who = Caller;
-    type Params = NoParams;
-    type Outcome = NodeList;
+    const SUMMARY: &'static str =
+        "Lists the nodes with their version, their load and the resources that they rejected";
+    const DESCRIPTION: &'static str = "For the admin. Nodes that are not connected are listed too.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly];
+    type Caller = Caller;
+    type Params = EmptyParams;
+    type Output = NodeList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![Example { name: "Two nodes", params: NoParams {}, result: samples::nodes() }]
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
+        vec![Example { name: "Two nodes", params: EmptyParams {}, result: samples::nodes() }]
     }
 
-    async fn call(services: &Services, who: Caller, _: NoParams) -> Result<NodeList, Refusal> {
-        let (version, nodes) = services.domain.list_nodes(&who).await?;
+    async fn call(services: &Services, caller: Caller, _: EmptyParams) -> Result<NodeList, Refusal> {
+        let (version, nodes) = services.domain.list_nodes(&caller).await?;
         Ok(NodeList { version, nodes: nodes.into_iter().map(view).collect() })
     }
 }
 
 impl Method for Invite {
     const NAME: &'static str = method::NODES_INVITE;
-    const SUMMARY: &'static str = "Makes a token by which one new node joins, once";
-    const DESCRIPTION: &'static str = "For the admin. The token is a secret, shown once; the node that joins with it gets a certificate of its own.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::AdminOnly,
-        Kind::InvalidNode,
-        Kind::InvalidAddress,
-        Kind::AddressMissing,
-        Kind::InvalidTtl,
-        Kind::NodeTaken,
-        Kind::NoRemoteNodes,
+    const SUMMARY: &'static str = "Creates a token with which one new node can join, once";
+    const DESCRIPTION: &'static str = "\
+        For the admin. The token is a secret and is returned only by this call. The node that joins with \
+        it gets its own certificate.";
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::AdminOnly,
+        ErrorKind::InvalidNode,
+        ErrorKind::InvalidAddress,
+        ErrorKind::AddressMissing,
+        ErrorKind::InvalidTtl,
+        ErrorKind::NodeTaken,
+        ErrorKind::NoRemoteNodes,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeInvite;
-    type Outcome = NodeInvitation;
+    type Output = NodeInvitation;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::invite()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeInvite) -> Result<NodeInvitation, Refusal> {
-        who.require_admin()?;
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: NodeInvite,
+    ) -> Result<NodeInvitation, Refusal> {
+        caller.require_admin()?;
         let command = InviteNode {
             name: params.node.parse().map_err(NodeRefusal::Name)?,
             address: params.address.as_deref().map(str::parse).transpose().map_err(NodeRefusal::Address)?,
             ttl: params.ttl.map(Duration::from_secs),
         };
-        let Invitation { node, token, expires_at } = services.domain.invite_node(&who, command).await?;
+        let Invitation { node, token, expires_at } = services.domain.invite_node(&caller, command).await?;
         Ok(NodeInvitation {
             node: node.to_string(),
             token: token.to_text().to_string(),
             address: token.address.to_string(),
-            expires_at: seconds(expires_at),
+            expires_at: rfc3339_seconds(expires_at),
         })
     }
 }
 
 impl Method for Drain {
     const NAME: &'static str = method::NODES_DRAIN;
-    const SUMMARY: &'static str = "Has a node drained, or not any more";
-    const DESCRIPTION: &'static str = "For the admin. A drained node takes no new visitors and keeps those it has; it stays drained when it starts again.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::NodeNotFound];
+    const SUMMARY: &'static str = "Starts or ends the drain of a node";
+    const DESCRIPTION: &'static str = "\
+        For the admin. A drained node accepts no new clients and keeps serving the connected ones. It \
+        stays drained after a restart.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeDrain;
-    type Outcome = NodeState;
+    type Output = NodeState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::drain()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
-        services.domain.drain_node(&who, params.node, params.drain).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: NodeDrain) -> Result<NodeState, Refusal> {
+        services.domain.drain_node(&caller, params.node, params.drain).await.map(state)
     }
 }
 
 impl Method for Remove {
     const NAME: &'static str = method::NODES_REMOVE;
-    const SUMMARY: &'static str = "Removes a node that joined: its stream is cut, its certificate refused";
-    const DESCRIPTION: &'static str = "For the admin. To come back it has to be invited again.";
-    const ERRORS: &'static [Kind] = &[Kind::AdminOnly, Kind::NodeNotFound];
+    const SUMMARY: &'static str = "Removes a node: closes its stream and refuses its certificate from now on";
+    const DESCRIPTION: &'static str = "For the admin. The node needs a new invitation to join again.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::AdminOnly, ErrorKind::NodeNotFound];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = NodeRef;
-    type Outcome = NodeState;
+    type Output = NodeState;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![samples::remove()]
     }
 
-    async fn call(services: &Services, who: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
-        services.domain.remove_node(&who, params.node).await.map(state)
+    async fn call(services: &Services, caller: Caller, params: NodeRef) -> Result<NodeState, Refusal> {
+        services.domain.remove_node(&caller, params.node).await.map(state)
     }
 }
 
@@ -123,9 +132,9 @@ fn state(NodeChange { name, drained, removed, version }: NodeChange) -> NodeStat
 
 fn view(known: KnownNode) -> NodeView {
     let KnownNode { name, status, lag, drained, removed, certificate_not_after } = known;
-    let certificate_not_after = certificate_not_after.map(seconds);
-    let said = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
-    let Some(status) = status else { return said };
+    let certificate_not_after = certificate_not_after.map(rfc3339_seconds);
+    let view = NodeView { node: name, lag, drained, removed, certificate_not_after, ..NodeView::default() };
+    let Some(status) = status else { return view };
     let reject = |RejectedResource { resource, reason }| Reject { resource, reason };
     NodeView {
         build: status.build,
@@ -138,11 +147,11 @@ fn view(known: KnownNode) -> NodeView {
         requests: status.requests,
         backends_down: status.backends_down,
         draining: status.draining,
-        ..said
+        ..view
     }
 }
 
-/// A time in whole seconds.
-fn seconds(at: OffsetDateTime) -> String {
+/// Formats a time without fractions of a second.
+fn rfc3339_seconds(at: OffsetDateTime) -> String {
     rfc3339(at.replace_nanosecond(0).unwrap_or(at))
 }

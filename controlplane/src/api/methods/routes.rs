@@ -1,4 +1,4 @@
-//! `routes.*`
+//! The methods `routes.*`, without `routes.explain`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use webgateway_proto::api::{
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::clock::rfc3339;
 use crate::domain::{
     Caller, CreateRoute, DeleteRoute, ListRoutes, PageRequest, Refusal, RouteState, RouteStatus, UpdateRoute,
@@ -23,32 +23,35 @@ pub(super) struct Delete;
 
 impl Method for Create {
     const NAME: &'static str = method::ROUTES_CREATE;
-    const SUMMARY: &'static str = "Creates a route: one host and where it goes";
-    const DESCRIPTION: &'static str = "A subdomain is served at once, under the gateway's own certificate. A host of one's own is terminated as soon as it has a certificate, or passed through as it is. With an `id` made by the client the call can be repeated: it returns the same route.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::InvalidId,
-        Kind::HostMissing,
-        Kind::TwoHosts,
-        Kind::InvalidHost,
-        Kind::HostReserved,
-        Kind::PassthroughNeedsFqdn,
-        Kind::BackendMissing,
-        Kind::TooManyBackends,
-        Kind::DuplicateBackend,
-        Kind::InvalidBackend,
-        Kind::InvalidHealth,
-        Kind::PassthroughHealth,
-        Kind::PassthroughOption,
-        Kind::Suspended,
-        Kind::HostTaken,
-        Kind::IdTaken,
+    const SUMMARY: &'static str = "Creates a route from one host to its backends";
+    const DESCRIPTION: &'static str = "\
+        A subdomain is served at once, with the gateway's own certificate. A host of your own is served as \
+        soon as it has a certificate, or at once if its TLS is passed through. If the client chooses the \
+        `id`, the call can be repeated: it returns the same route.";
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::InvalidId,
+        ErrorKind::HostMissing,
+        ErrorKind::TwoHosts,
+        ErrorKind::InvalidHost,
+        ErrorKind::HostReserved,
+        ErrorKind::PassthroughNeedsFqdn,
+        ErrorKind::BackendMissing,
+        ErrorKind::TooManyBackends,
+        ErrorKind::DuplicateBackend,
+        ErrorKind::InvalidBackend,
+        ErrorKind::InvalidHealth,
+        ErrorKind::PassthroughHealth,
+        ErrorKind::PassthroughOption,
+        ErrorKind::Suspended,
+        ErrorKind::HostTaken,
+        ErrorKind::IdTaken,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = RouteCreate;
-    type Outcome = RouteView;
+    type Output = RouteView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![
             samples::create(),
             samples::create_with_options(),
@@ -57,43 +60,51 @@ impl Method for Create {
         ]
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: RouteCreate) -> Result<RouteView, Refusal> {
         let RouteCreate { id, fqdn, subdomain, mode, backends, options, dry_run } = params;
         let id = id.map(|id| id.to_string().parse()).transpose()?;
         let command = CreateRoute { id, fqdn, subdomain, mode, backends, options, dry_run };
-        services.domain.create_route(&who, command).await.map(view)
+        services.domain.create_route(&caller, command).await.map(view)
     }
 }
 
 impl Method for List {
     const NAME: &'static str = method::ROUTES_LIST;
     const SUMMARY: &'static str =
-        "Lists the caller's routes by host, a page at a time; the admin's list has everybody's";
-    const DESCRIPTION: &'static str = "Filters and `limit` are for a page; the next one is asked for with the same params and `cursor`. What is not the caller's is not there for them. To follow changes, call it again with the answer's `version` as `newer_than` and a `wait`: it answers as soon as anything is newer. A caller may have 16 calls that wait at once.";
-    const ERRORS: &'static [Kind] =
-        &[Kind::InvalidLimit, Kind::InvalidCursor, Kind::InvalidWait, Kind::RateLimited];
-    type Who = Caller;
+        "Lists the routes of the caller in pages, ordered by host; for the admin, the routes of all users";
+    const DESCRIPTION: &'static str = "\
+        For the next page, repeat the call with the same params and the `next_cursor` of the result as \
+        `cursor`. To follow changes, repeat the call with the `version` of the result as `newer_than` and \
+        with `wait`: the call returns as soon as the gateway has a newer version. A caller may have 16 \
+        such calls waiting at once.";
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::InvalidLimit, ErrorKind::InvalidCursor, ErrorKind::InvalidWait, ErrorKind::RateLimited];
+    type Caller = Caller;
     type Params = RouteListParams;
-    type Outcome = RouteList;
+    type Output = RouteList;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::list()
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteListParams) -> Result<RouteList, Refusal> {
+    async fn call(
+        services: &Services,
+        caller: Caller,
+        params: RouteListParams,
+    ) -> Result<RouteList, Refusal> {
         if let Some(limit) = params.wait {
             let known = params.newer_than.ok_or(Refusal::Wait(LONGEST_WAIT))?;
             if !(1..=LONGEST_WAIT).contains(&limit) {
                 return Err(Refusal::Wait(LONGEST_WAIT));
             }
             let (mut revision, limit) = (services.domain.store.changed(), Duration::from_secs(limit));
-            // Fails if the store is gone: whoever reads it next is told.
-            let risen = async { revision.wait_for(|now| *now > known).await.is_ok() };
-            services.waiting.wait(who.key_id(), limit, risen).await?;
+            // Fails only if the store is closed; the read below reports that.
+            let change = async { revision.wait_for(|now| *now > known).await.is_ok() };
+            services.long_polls.wait(caller.key_id(), limit, change).await?;
         }
         let RouteListParams { host, owner, mode, limit, cursor, .. } = params;
         let query = ListRoutes { host, owner, mode, page: PageRequest { limit, cursor } };
-        let (version, page) = services.domain.list_routes(&who, query).await?;
+        let (version, page) = services.domain.list_routes(&caller, query).await?;
         let routes = page.entries.into_iter().map(view).collect();
         Ok(RouteList { routes, next_cursor: page.next, version })
     }
@@ -101,55 +112,57 @@ impl Method for List {
 
 impl Method for Get {
     const NAME: &'static str = method::ROUTES_GET;
-    const SUMMARY: &'static str = "Shows one route";
+    const SUMMARY: &'static str = "Returns one route";
     const DESCRIPTION: &'static str =
-        "For its owner and the admin. To everybody else there is no such route.";
-    const ERRORS: &'static [Kind] = &[Kind::InvalidId, Kind::RouteNotFound];
-    type Who = Caller;
+        "For the owner of the route and the admin. Other users get `route_not_found`.";
+    const ERRORS: &'static [ErrorKind] = &[ErrorKind::InvalidId, ErrorKind::RouteNotFound];
+    type Caller = Caller;
     type Params = RouteRef;
-    type Outcome = RouteView;
+    type Output = RouteView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example { name: "A route", params: samples::route_ref(), result: samples::route() }]
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
-        services.domain.route(&who, params.id.parse()?).await.map(view)
+    async fn call(services: &Services, caller: Caller, params: RouteRef) -> Result<RouteView, Refusal> {
+        services.domain.route(&caller, params.id.parse()?).await.map(view)
     }
 }
 
 impl Method for Update {
     const NAME: &'static str = method::ROUTES_UPDATE;
-    const SUMMARY: &'static str = "Changes what is given of one route; the rest stays";
-    const DESCRIPTION: &'static str = "For its owner and the admin. With `expected_version` nothing that somebody else changed meanwhile is overwritten.";
-    const ERRORS: &'static [Kind] = &[
-        Kind::InvalidId,
-        Kind::TwoHosts,
-        Kind::InvalidHost,
-        Kind::HostReserved,
-        Kind::PassthroughNeedsFqdn,
-        Kind::BackendMissing,
-        Kind::TooManyBackends,
-        Kind::DuplicateBackend,
-        Kind::InvalidBackend,
-        Kind::InvalidHealth,
-        Kind::PassthroughHealth,
-        Kind::PassthroughOption,
-        Kind::Suspended,
-        Kind::RouteNotFound,
-        Kind::HostTaken,
-        Kind::StaleVersion,
+    const SUMMARY: &'static str = "Changes the given properties of one route";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route and the admin. Properties that are not given stay as they are. With \
+        `expected_version`, the call fails if the route was changed since that version.";
+    const ERRORS: &'static [ErrorKind] = &[
+        ErrorKind::InvalidId,
+        ErrorKind::TwoHosts,
+        ErrorKind::InvalidHost,
+        ErrorKind::HostReserved,
+        ErrorKind::PassthroughNeedsFqdn,
+        ErrorKind::BackendMissing,
+        ErrorKind::TooManyBackends,
+        ErrorKind::DuplicateBackend,
+        ErrorKind::InvalidBackend,
+        ErrorKind::InvalidHealth,
+        ErrorKind::PassthroughHealth,
+        ErrorKind::PassthroughOption,
+        ErrorKind::Suspended,
+        ErrorKind::RouteNotFound,
+        ErrorKind::HostTaken,
+        ErrorKind::StaleVersion,
     ];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = RouteUpdate;
-    type Outcome = RouteView;
+    type Output = RouteView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         samples::updates()
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteUpdate) -> Result<RouteView, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: RouteUpdate) -> Result<RouteView, Refusal> {
         let command = UpdateRoute {
             id: params.id.parse()?,
             fqdn: params.fqdn,
@@ -160,32 +173,34 @@ impl Method for Update {
             expected_version: params.expected_version,
             dry_run: params.dry_run,
         };
-        services.domain.update_route(&who, command).await.map(view)
+        services.domain.update_route(&caller, command).await.map(view)
     }
 }
 
 impl Method for Delete {
     const NAME: &'static str = method::ROUTES_DELETE;
-    const SUMMARY: &'static str = "Deletes one route and returns what it was";
-    const DESCRIPTION: &'static str = "For its owner and the admin. The version returned is that of the deletion: what `nodes.wait` waits for. With `expected_version` nothing that somebody else made of it meanwhile is deleted.";
-    const ERRORS: &'static [Kind] =
-        &[Kind::InvalidId, Kind::Suspended, Kind::RouteNotFound, Kind::StaleVersion];
+    const SUMMARY: &'static str = "Deletes one route and returns its last state";
+    const DESCRIPTION: &'static str = "\
+        For the owner of the route and the admin. The returned `version` is that of the deletion, for \
+        `nodes.wait`. With `expected_version`, the call fails if the route was changed since that version.";
+    const ERRORS: &'static [ErrorKind] =
+        &[ErrorKind::InvalidId, ErrorKind::Suspended, ErrorKind::RouteNotFound, ErrorKind::StaleVersion];
     const MUTATES: bool = true;
-    type Who = Caller;
+    type Caller = Caller;
     type Params = RouteDelete;
-    type Outcome = RouteView;
+    type Output = RouteView;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
-            name: "A route that is not needed any more",
+            name: "A route that is no longer needed",
             params: samples::delete(),
             result: samples::deleted(),
         }]
     }
 
-    async fn call(services: &Services, who: Caller, params: RouteDelete) -> Result<RouteView, Refusal> {
+    async fn call(services: &Services, caller: Caller, params: RouteDelete) -> Result<RouteView, Refusal> {
         let command = DeleteRoute { id: params.id.parse()?, expected_version: params.expected_version };
-        services.domain.delete_route(&who, command).await.map(view)
+        services.domain.delete_route(&caller, command).await.map(view)
     }
 }
 

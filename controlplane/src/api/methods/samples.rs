@@ -1,7 +1,7 @@
-//! The examples of the document: one user with a few routes on a gateway with two nodes.
+//! The values of the examples in the OpenRPC document: a user with a few routes on a gateway with two nodes.
 
+mod constants;
 mod gateway;
-mod subjects;
 mod users;
 
 use webgateway_proto::api::{
@@ -10,10 +10,10 @@ use webgateway_proto::api::{
 };
 use webgateway_proto::model::{Balance, HealthCheck, Mode, Patch, RouteOptions, RouteOptionsPatch};
 
+use self::constants::{BACKEND, CREATED, NOT_AFTER, OTHER_BACKEND, ROUTE, UPDATED, USER};
 pub(super) use self::gateway::{
     audit, build, certificate, certificate_ref, document, drain, export, invite, nodes, remove, root,
 };
-use self::subjects::{BACKEND, CREATED, NOT_AFTER, OTHER, ROUTE, UPDATED, USER};
 pub(super) use self::users::{quotas, suspend, unsuspended, user_ref, users};
 use super::method::Example;
 
@@ -46,9 +46,9 @@ fn random() -> RouteOptions {
     RouteOptions { balance: Balance::Random, ..RouteOptions::default() }
 }
 
-/// The route after an update, at that version.
+/// Returns the example route after an update, at this version.
 fn updated(version: u64) -> RouteView {
-    let backends = vec![BACKEND.to_owned(), OTHER.to_owned()];
+    let backends = vec![BACKEND.to_owned(), OTHER_BACKEND.to_owned()];
     RouteView { backends, options: random(), version, updated_at: UPDATED.to_owned(), ..route() }
 }
 
@@ -83,10 +83,10 @@ pub(super) fn create_passthrough() -> Example<RouteCreate, RouteView> {
         version: 1208,
         ..route()
     };
-    Example { name: "A host of one's own, passed through", params, result }
+    Example { name: "Your own host with TLS passthrough", params, result }
 }
 
-/// Every option at once, so that each is in an example.
+/// Returns an example with all options, so that each of them occurs in an example.
 pub(super) fn create_with_options() -> Example<RouteCreate, RouteView> {
     let options = RouteOptions::sample();
     let params = RouteCreate {
@@ -101,7 +101,7 @@ pub(super) fn create_with_options() -> Example<RouteCreate, RouteView> {
 
 pub(super) fn create_dry_run() -> Example<RouteCreate, RouteView> {
     let params = RouteCreate { dry_run: true, ..create().params };
-    Example { name: "Whether it could be created", params, result: route() }
+    Example { name: "A dry run", params, result: route() }
 }
 
 pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
@@ -117,15 +117,15 @@ pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
     let next = RouteListParams { cursor: Some(cursor.clone()), ..filtered.clone() };
     let page = RouteList { routes: vec![route()], next_cursor: Some(cursor), version: 1207 };
     vec![
-        Example { name: "A page of some routes", params: filtered, result: page },
+        Example { name: "A page of filtered routes", params: filtered, result: page },
         Example {
-            name: "The page after it",
+            name: "The next page",
             params: next,
             result: RouteList { routes: Vec::new(), next_cursor: None, version: 1207 },
         },
         Example {
-            name: "As soon as anything has changed",
-            // Any gateway's is above it: whoever tries the example has an answer at once.
+            name: "Waiting for a change",
+            // Every gateway has a version above 0, so the example returns at once.
             params: RouteListParams { newer_than: Some(0), wait: Some(20), ..RouteListParams::default() },
             result: RouteList { routes: vec![route()], next_cursor: None, version: 1207 },
         },
@@ -135,13 +135,13 @@ pub(super) fn list() -> Vec<Example<RouteListParams, RouteList>> {
 pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
     let this = || RouteUpdate { id: ROUTE.to_string(), ..RouteUpdate::default() };
     let backends = RouteUpdate {
-        backends: Some(vec![BACKEND.to_owned(), OTHER.to_owned()]),
+        backends: Some(vec![BACKEND.to_owned(), OTHER_BACKEND.to_owned()]),
         options: RouteOptions::default().patch_to(&random()),
         expected_version: Some(1207),
         ..this()
     };
     let options = RouteOptions::default().patch_to(&RouteOptions::sample());
-    let given = RouteUpdate { options, ..this() };
+    let every_option = RouteUpdate { options, ..this() };
     let options = RouteOptionsPatch { health: Patch::Reset, ..RouteOptionsPatch::default() };
     let renamed = RouteUpdate { subdomain: Some("shop".to_owned()), options, ..this() };
     let own = RouteUpdate { fqdn: Some("app.example.org".to_owned()), mode: Some(Mode::Terminate), ..this() };
@@ -152,26 +152,22 @@ pub(super) fn updates() -> Vec<Example<RouteUpdate, RouteView>> {
         ..updated(1211)
     };
     vec![
-        Example { name: "Another backend, and any of them", params: backends, result: updated(1208) },
+        Example { name: "Another backend, and random balancing", params: backends, result: updated(1208) },
         Example {
             name: "Every option",
-            params: given,
+            params: every_option,
             result: RouteView { options: RouteOptions::sample(), ..updated(1209) },
         },
-        Example { name: "Another name, and no checks", params: renamed, result: shop },
-        Example { name: "A host of one's own", params: own.clone(), result: waiting.clone() },
-        Example {
-            name: "Whether it could have that host",
-            params: RouteUpdate { dry_run: true, ..own },
-            result: waiting,
-        },
+        Example { name: "Another subdomain, and no health checks", params: renamed, result: shop },
+        Example { name: "Your own host", params: own.clone(), result: waiting.clone() },
+        Example { name: "A dry run", params: RouteUpdate { dry_run: true, ..own }, result: waiting },
     ]
 }
 
 pub(super) fn explain() -> Example<ExplainParams, Explained> {
     let problem = Problem {
-        message: format!("{OTHER} does not answer: connection refused"),
-        hint: Some("start the service there, or take the backend out".to_owned()),
+        message: format!("{OTHER_BACKEND} is not reachable: connection refused"),
+        hint: Some("start the service on this backend, or remove the backend from the route".to_owned()),
     };
     let seen = |backend: &str, reason: Option<&str>| BackendSeen {
         backend: backend.to_owned(),
@@ -186,7 +182,7 @@ pub(super) fn explain() -> Example<ExplainParams, Explained> {
             not_after: NOT_AFTER.to_owned(),
             fingerprint: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4".to_owned(),
         }),
-        backends: vec![seen(BACKEND, None), seen(OTHER, Some("connection refused"))],
+        backends: vec![seen(BACKEND, None), seen(OTHER_BACKEND, Some("connection refused"))],
         problem: Some(problem.clone()),
     };
     let problem = Problem { message: format!("edge1: {}", problem.message), ..problem };
@@ -199,5 +195,9 @@ pub(super) fn explain() -> Example<ExplainParams, Explained> {
 
 pub(super) fn wait() -> Example<WaitParams, WaitState> {
     let params = WaitParams { version: 1207, route: Some(ROUTE.to_string()), known: Some(0), timeout: 10 };
-    Example { name: "Half way", params, result: WaitState { nodes: 2, acked: 1, rejects: Vec::new() } }
+    Example {
+        name: "One of two nodes has acknowledged",
+        params,
+        result: WaitState { nodes: 2, acked: 1, rejects: Vec::new() },
+    }
 }

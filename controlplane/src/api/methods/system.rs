@@ -1,4 +1,4 @@
-//! `health`, `version` and `rpc.discover`: for everybody, unsigned.
+//! The methods `health`, `version` and `rpc.discover`, which need no signature.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,40 +8,40 @@ use webgateway_proto::api::{BuildInfo, Health, method};
 
 use super::method::{Example, Method, Services};
 use super::samples;
-use crate::api::fault::Kind;
+use crate::api::errors::ErrorKind;
 use crate::domain::Refusal;
 
-pub(super) struct Healthy;
+pub(super) struct HealthStatus;
 pub(super) struct Version;
 pub(super) struct Discover;
 
-/// No params.
+/// The params of a method that has none.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoParams {}
+pub(super) struct EmptyParams {}
 
-impl Method for Healthy {
+impl Method for HealthStatus {
     const NAME: &'static str = method::HEALTH;
-    const SUMMARY: &'static str = "Says whether the controlplane works";
-    const DESCRIPTION: &'static str = "For everybody, unsigned.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
-    type Params = NoParams;
-    type Outcome = Health;
+    const SUMMARY: &'static str = "Returns the state of the controlplane";
+    const DESCRIPTION: &'static str = "For everybody, without a signature.";
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
+    type Params = EmptyParams;
+    type Output = Health;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
         vec![Example {
-            name: "All is well",
-            params: NoParams {},
+            name: "A working controlplane",
+            params: EmptyParams {},
             result: Health { status: "ok".to_owned(), nodes: 2 },
         }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Health, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Health, Refusal> {
         let status = match services.domain.revision().await {
             Ok(_) => "ok",
-            Err(failure) => {
-                error!(%failure, "the store failed");
+            Err(error) => {
+                error!(%error, "store failed");
                 "the store does not answer"
             }
         };
@@ -52,18 +52,18 @@ impl Method for Healthy {
 
 impl Method for Version {
     const NAME: &'static str = method::VERSION;
-    const SUMMARY: &'static str = "Says which build this is, and of which domain";
-    const DESCRIPTION: &'static str = "For everybody, unsigned.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
-    type Params = NoParams;
-    type Outcome = BuildInfo;
+    const SUMMARY: &'static str = "Returns the version and the base domain of the gateway";
+    const DESCRIPTION: &'static str = "For everybody, without a signature.";
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
+    type Params = EmptyParams;
+    type Output = BuildInfo;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![Example { name: "A build", params: NoParams {}, result: samples::build() }]
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
+        vec![Example { name: "A build", params: EmptyParams {}, result: samples::build() }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<BuildInfo, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<BuildInfo, Refusal> {
         let (name, version) = (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         Ok(BuildInfo { name, version, base_domain: Some(services.domain.hosts.base().to_string()) })
     }
@@ -72,18 +72,23 @@ impl Method for Version {
 impl Method for Discover {
     const NAME: &'static str = method::DISCOVER;
     const SUMMARY: &'static str = "Returns this document";
-    const DESCRIPTION: &'static str =
-        "For everybody, unsigned. It is an OpenRPC 1.3 document, the same as at `/openrpc.json`.";
-    const ERRORS: &'static [Kind] = &[];
-    type Who = ();
-    type Params = NoParams;
-    type Outcome = Value;
+    const DESCRIPTION: &'static str = "\
+        For everybody, without a signature. The result is an OpenRPC 1.3 document, the same as at \
+        `/openrpc.json`.";
+    const ERRORS: &'static [ErrorKind] = &[];
+    type Caller = ();
+    type Params = EmptyParams;
+    type Output = Value;
 
-    fn examples() -> Vec<Example<Self::Params, Self::Outcome>> {
-        vec![Example { name: "The head of it", params: NoParams {}, result: samples::document() }]
+    fn examples() -> Vec<Example<Self::Params, Self::Output>> {
+        vec![Example {
+            name: "The start of the document",
+            params: EmptyParams {},
+            result: samples::document(),
+        }]
     }
 
-    async fn call(services: &Services, (): (), _: NoParams) -> Result<Value, Refusal> {
+    async fn call(services: &Services, (): (), _: EmptyParams) -> Result<Value, Refusal> {
         Ok(services.document.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! Who is let in: each requirement failed alone is a 401 that says which.
+//! Tests of authentication: each failed requirement is a 401 with its own kind.
 
 use ::http::header::{HOST, HeaderValue};
 use ::http::{Method, Uri};
@@ -12,17 +12,17 @@ pub(super) fn create(subdomain: &str) -> String {
     json!({ "jsonrpc": "2.0", "method": "routes.create", "params": route(subdomain), "id": 1 }).to_string()
 }
 
-/// The kind of the refusal; it is a 401 that says how to sign.
-pub(super) fn refusal(response: Response<Bytes>) -> String {
+/// Checks that the response is a 401 with `Accept-Signature`, and returns the kind of its error.
+pub(super) fn refusal_kind(response: Response<Bytes>) -> String {
     assert!(response.headers().contains_key("accept-signature"), "{response:?}");
-    let (status, answer) = read(response);
+    let (status, response) = status_and_body(response);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32001), &Value::Null));
-    answer["error"]["data"]["kind"].as_str().unwrap().to_owned()
+    assert_eq!((&response["error"]["code"], &response["id"]), (&json!(-32001), &Value::Null));
+    response["error"]["data"]["kind"].as_str().unwrap().to_owned()
 }
 
-/// As HTTP/1.1 brings it: the path alone, and Host.
-fn origin_form(mut request: Request<Bytes>) -> Request<Bytes> {
+/// Converts a request to the origin form of HTTP/1.1: the path in the request target, the authority in Host.
+fn to_origin_form(mut request: Request<Bytes>) -> Request<Bytes> {
     let host = request.uri().authority().unwrap().as_str().parse().unwrap();
     request.headers_mut().insert(HOST, host);
     *request.uri_mut() = request.uri().path().parse().unwrap();
@@ -30,66 +30,66 @@ fn origin_form(mut request: Request<Bytes>) -> Request<Bytes> {
 }
 
 #[tokio::test]
-async fn a_signature_for_any_name_of_the_listener_is_good() {
-    let scene = Scene::new();
+async fn a_signature_for_any_authority_of_the_listener_is_accepted() {
+    let fixture = ApiFixture::new();
     for url in [
         "http://localhost:8080/rpc",
         "http://127.0.0.1:8080/rpc",
         "http://[::1]:8080/rpc",
         "http://LOCALHOST:8080/rpc",
     ] {
-        let response = scene.send(origin_form(scene.signed("user1.pub", url, LIST))).await;
+        let response = fixture.send(to_origin_form(fixture.signed("user1.pub", url, LIST))).await;
         assert_eq!(response.status(), StatusCode::OK, "{url}");
     }
 }
 
 #[tokio::test]
-async fn a_signature_for_another_address_is_refused() {
-    let scene = Scene::new();
+async fn a_signature_for_another_authority_is_refused() {
+    let fixture = ApiFixture::new();
     for url in [
         "http://localhost:8081/rpc",
         "http://localhost/rpc",
         "http://gw.example/rpc",
         "http://evil.example:8080/rpc",
     ] {
-        let response = scene.send(origin_form(scene.signed("user1.pub", url, LIST))).await;
-        assert_eq!(refusal(response), "wrong_authority", "{url}");
+        let response = fixture.send(to_origin_form(fixture.signed("user1.pub", url, LIST))).await;
+        assert_eq!(refusal_kind(response), "wrong_authority", "{url}");
     }
-    let mut elsewhere = scene.signed("user1.pub", "https://other.example/rpc", LIST);
+    let mut elsewhere = fixture.signed("user1.pub", "https://other.example/rpc", LIST);
     *elsewhere.uri_mut() = Uri::from_static(URL);
-    assert_eq!(refusal(scene.send(elsewhere).await), "forged");
+    assert_eq!(refusal_kind(fixture.send(elsewhere).await), "forged");
 }
 
 #[tokio::test]
-async fn through_a_node_the_base_domain_is_the_address() {
-    let scene = Scene::new();
-    for (url, good) in [
+async fn the_authority_of_requests_through_a_node_is_the_base_domain() {
+    let fixture = ApiFixture::new();
+    for (url, is_accepted) in [
         ("https://gw.example/rpc", true),
         ("https://GW.example:8443/rpc", true),
         ("https://localhost:8080/rpc", false),
         ("https://app.gw.example/rpc", false),
     ] {
-        let request = scene.signed("user1.pub", url, LIST);
-        let response = scene.api.handle(request, Origin::Node, CLIENT).await;
-        assert_eq!(response.status() == StatusCode::OK, good, "{url}");
+        let request = fixture.signed("user1.pub", url, LIST);
+        let response = fixture.api.handle(request, RequestSource::Node, CLIENT).await;
+        assert_eq!(response.status() == StatusCode::OK, is_accepted, "{url}");
     }
 }
 
 #[tokio::test]
-async fn a_request_needs_one_host() {
-    let scene = Scene::new();
-    let mut none = origin_form(scene.signed("user1.pub", URL, LIST));
+async fn a_request_needs_exactly_one_host() {
+    let fixture = ApiFixture::new();
+    let mut none = to_origin_form(fixture.signed("user1.pub", URL, LIST));
     none.headers_mut().remove(HOST);
-    let mut two = origin_form(scene.signed("user1.pub", URL, LIST));
+    let mut two = to_origin_form(fixture.signed("user1.pub", URL, LIST));
     two.headers_mut().append(HOST, HeaderValue::from_static("other.example"));
     for request in [none, two] {
-        assert_eq!(scene.send(request).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(fixture.send(request).await.status(), StatusCode::BAD_REQUEST);
     }
 }
 
 #[tokio::test]
-async fn what_needs_a_signature_is_refused_without() {
-    let scene = Scene::new();
+async fn unsigned_calls_of_signed_methods_are_refused() {
+    let fixture = ApiFixture::new();
     let health = json!({ "jsonrpc": "2.0", "method": "health", "id": 1 });
     let list: Value = serde_json::from_str(LIST).unwrap();
     let bodies = [
@@ -99,15 +99,15 @@ async fn what_needs_a_signature_is_refused_without() {
         r#"{"jsonrpc":"2.0","method":"nothing","id":1}"#.into(),
     ];
     for body in bodies {
-        assert_eq!(refusal(scene.send(unsigned(URL, &body)).await), "unsigned", "{body}");
+        assert_eq!(refusal_kind(fixture.send(unsigned(URL, &body)).await), "unsigned", "{body}");
     }
-    assert_eq!(scene.refused("unsigned"), 4);
+    assert_eq!(fixture.refused_count("unsigned"), 4);
 }
 
 #[tokio::test]
-async fn each_requirement_fails_alone() {
-    let scene = Scene::new();
-    let signed = || scene.signed("user1.pub", URL, LIST);
+async fn each_requirement_of_a_signature_has_its_error() {
+    let fixture = ApiFixture::new();
+    let signed = || fixture.signed("user1.pub", URL, LIST);
     let with = |name: &'static str, value: &str| {
         let mut request = signed();
         request.headers_mut().insert(name, value.parse().unwrap());
@@ -147,61 +147,60 @@ async fn each_requirement_fails_alone() {
         (input(&format!(r#"sig1={covered};created={now};keyid="nobody.pub""#)), "unknown_key"),
         (input(&format!(r#"sig1={covered};created={now};keyid="user2.pub""#)), "forged"),
     ] {
-        assert_eq!(refusal(scene.send(request).await), kind);
+        assert_eq!(refusal_kind(fixture.send(request).await), kind);
     }
 }
 
 #[tokio::test]
-async fn somebody_elses_name_does_not_help() {
-    let scene = Scene::new();
+async fn the_key_id_of_another_user_is_refused() {
+    let fixture = ApiFixture::new();
     let mut request = unsigned(URL, LIST);
     let now = Clock::system().now().unix_timestamp();
     sign(&mut request, &key("user1.pub"), &"admin.pub".parse().unwrap(), now, "n").unwrap();
-    assert_eq!(refusal(scene.send(request).await), "forged");
+    assert_eq!(refusal_kind(fixture.send(request).await), "forged");
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_is_replaced_at_once() {
-    let scene = Scene::new();
-    let path = scene.dir.path().join("keys/user1.pub");
+async fn a_replaced_or_removed_key_is_refused_at_once() {
+    let fixture = ApiFixture::new();
+    let path = fixture.dir.path().join("keys/user1.pub");
     fs::write(&path, key("other").public().to_pem()).unwrap();
-    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "forged");
+    assert_eq!(refusal_kind(fixture.send(fixture.signed("user1.pub", URL, LIST)).await), "forged");
     fs::write(&path, "no key").unwrap();
-    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "unusable_key");
+    assert_eq!(refusal_kind(fixture.send(fixture.signed("user1.pub", URL, LIST)).await), "unusable_key");
     fs::remove_file(&path).unwrap();
-    assert_eq!(refusal(scene.send(scene.signed("user1.pub", URL, LIST)).await), "unknown_key");
+    assert_eq!(refusal_kind(fixture.send(fixture.signed("user1.pub", URL, LIST)).await), "unknown_key");
 }
 
 #[tokio::test]
-async fn a_request_counts_once() {
-    let scene = Scene::new();
+async fn a_replayed_request_is_refused() {
+    let fixture = ApiFixture::new();
     for body in [LIST.to_owned(), create("a")] {
-        let request = scene.signed("user1.pub", URL, &body);
-        assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
-        assert_eq!(refusal(scene.send(request).await), "replayed", "{body}");
+        let request = fixture.signed("user1.pub", URL, &body);
+        assert_eq!(fixture.send(request.clone()).await.status(), StatusCode::OK);
+        assert_eq!(refusal_kind(fixture.send(request).await), "replayed", "{body}");
     }
 }
 
 #[tokio::test]
 async fn a_mutation_is_not_replayed_after_a_restart() {
-    let scene = Scene::new();
+    let fixture = ApiFixture::new();
     let id = "01998c00-0000-7000-8000-000000000001";
     let params = json!({ "id": id, "subdomain": "a", "backends": ["[400::1]:80"] });
-    scene.call("user1.pub", "routes.create", params.clone()).await.unwrap();
+    fixture.call("user1.pub", "routes.create", params.clone()).await.unwrap();
     let delete = json!({ "jsonrpc": "2.0", "method": "routes.delete", "params": { "id": id }, "id": 1 });
-    let request = scene.signed("user1.pub", URL, &delete.to_string());
-    assert_eq!(scene.send(request.clone()).await.status(), StatusCode::OK);
-    scene.call("user1.pub", "routes.create", params).await.unwrap();
-    let scene = scene.restarted();
-    let there = |tx: &mut Tx<'_>| routes::find(tx, id.parse().unwrap());
-    assert_eq!(refusal(scene.send(request).await), "replayed");
-    assert!(scene.store.read("test", there).await.unwrap().is_some());
+    let request = fixture.signed("user1.pub", URL, &delete.to_string());
+    assert_eq!(fixture.send(request.clone()).await.status(), StatusCode::OK);
+    fixture.call("user1.pub", "routes.create", params).await.unwrap();
+    let fixture = fixture.restarted();
+    let find_route = |tx: &mut Tx<'_>| routes::find(tx, id.parse().unwrap());
+    assert_eq!(refusal_kind(fixture.send(request).await), "replayed");
+    assert!(fixture.store.read("test", find_route).await.unwrap().is_some());
 }
 
-/// A peer that signs without a nonce may read, not change.
 #[tokio::test]
-async fn what_changes_something_needs_a_nonce() {
-    let scene = Scene::new();
+async fn mutations_need_a_nonce_and_reads_do_not() {
+    let fixture = ApiFixture::new();
     let sign_without_nonce = |body: &str| {
         use base64::Engine;
         use webgateway_proto::httpsig::content_digest;
@@ -219,8 +218,8 @@ async fn what_changes_something_needs_a_nonce() {
         request.headers_mut().insert("signature", format!("sig1=:{signature}:").parse().unwrap());
         request
     };
-    assert_eq!(scene.send(sign_without_nonce(LIST)).await.status(), StatusCode::OK);
-    assert_eq!(refusal(scene.send(sign_without_nonce(&create("a"))).await), "nonce_missing");
-    let routes = scene.call("user1.pub", "routes.list", json!({})).await.unwrap();
+    assert_eq!(fixture.send(sign_without_nonce(LIST)).await.status(), StatusCode::OK);
+    assert_eq!(refusal_kind(fixture.send(sign_without_nonce(&create("a"))).await), "nonce_missing");
+    let routes = fixture.call("user1.pub", "routes.list", json!({})).await.unwrap();
     assert!(routes["routes"].as_array().unwrap().is_empty());
 }

@@ -1,46 +1,46 @@
-//! JSON-RPC 2.0: each example of the specification's section 7 with methods of ours, and ids of every kind.
+//! Tests with the examples of section 7 of the JSON-RPC 2.0 specification, and with ids of every type.
 
 use super::*;
 
 const GET: &str = r#""method": "routes.get""#;
 const ID: &str = r#""id": "018f0000-0000-7000-8000-000000000001""#;
 
-/// A route of user1's with the id that the examples have.
-async fn scene() -> Scene {
-    let scene = Scene::new();
+/// Creates an API with a route of user1 whose id is [`ID`].
+async fn fixture_with_routes() -> ApiFixture {
+    let fixture = ApiFixture::new();
     let create = format!(
         r#"{{"jsonrpc": "2.0", "method": "routes.create", "params": {{{ID}, "subdomain": "a", "backends": ["[400::1]:80"]}}}}"#
     );
-    assert_eq!(answer(&scene, &create).await, "");
-    scene
+    assert_eq!(send(&fixture, &create).await, "");
+    fixture
 }
 
-async fn answer(scene: &Scene, body: &str) -> String {
-    let response = scene.send(scene.signed("user1.pub", URL, body)).await;
+async fn send(fixture: &ApiFixture, body: &str) -> String {
+    let response = fixture.send(fixture.signed("user1.pub", URL, body)).await;
     let text = String::from_utf8(response.body().to_vec()).unwrap();
     let expected = if text.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
     assert_eq!(response.status(), expected, "{body}: {text}");
     text
 }
 
-/// What an answer comes to: `ok` or the code of its error, and its id. It has nothing else.
-fn outcome(answer: &Value) -> String {
-    let members: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(answer["jsonrpc"], "2.0");
-    let said = match &members[..] {
-        ["error", "id", "jsonrpc"] | ["jsonrpc", "error", "id"] => answer["error"]["code"].to_string(),
+/// Checks the members of a response, and returns `ok` or the code of its error, with its id.
+fn outcome(response: &Value) -> String {
+    let members: Vec<&str> = response.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(response["jsonrpc"], "2.0");
+    let result = match &members[..] {
+        ["error", "id", "jsonrpc"] | ["jsonrpc", "error", "id"] => response["error"]["code"].to_string(),
         ["id", "jsonrpc", "result"] | ["jsonrpc", "result", "id"] => "ok".to_owned(),
         other => panic!("{other:?}"),
     };
-    format!("{said} {}", answer["id"])
+    format!("{result} {}", response["id"])
 }
 
 #[tokio::test]
 async fn the_examples_of_section_7() {
-    let scene = scene().await;
+    let fixture = fixture_with_routes().await;
     let named = |id: u8| format!(r#"{{"jsonrpc": "2.0", {GET}, "params": {{{ID}}}, "id": {id}}}"#);
     for (body, expected) in [
-        // rpc call with positional parameters: they are taken by name here
+        // rpc call with positional parameters, which are not supported
         (r#"{"jsonrpc": "2.0", "method": "routes.get", "params": [42, 23], "id": 1}"#, "-32602 1"),
         (r#"{"jsonrpc": "2.0", "method": "routes.get", "params": [23, 42], "id": 2}"#, "-32602 2"),
         // rpc call with named parameters, in either order of the members
@@ -56,20 +56,21 @@ async fn the_examples_of_section_7() {
         // rpc call with invalid Request object
         (r#"{"jsonrpc": "2.0", "method": 1, "params": "bar"}"#, "-32600 null"),
     ] {
-        let answer = answer(&scene, body).await;
-        let said = if answer.is_empty() { answer } else { outcome(&serde_json::from_str(&answer).unwrap()) };
-        assert_eq!(said, expected, "{body}");
+        let response = send(&fixture, body).await;
+        let result =
+            if response.is_empty() { response } else { outcome(&serde_json::from_str(&response).unwrap()) };
+        assert_eq!(result, expected, "{body}");
     }
 }
 
 #[tokio::test]
 async fn the_batches_of_section_7() {
-    let scene = scene().await;
+    let fixture = fixture_with_routes().await;
     let parse_error =
         r#"[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"},{"jsonrpc": "2.0", "method""#;
     for (body, expected) in [(parse_error, "-32700 null"), ("[]", "-32600 null")] {
-        let alone: Value = serde_json::from_str(&answer(&scene, body).await).unwrap();
-        assert_eq!(outcome(&alone), expected, "an answer that is no batch");
+        let single: Value = serde_json::from_str(&send(&fixture, body).await).unwrap();
+        assert_eq!(outcome(&single), expected, "a single response");
     }
     let mixed = format!(
         r#"[{{"jsonrpc": "2.0", {GET}, "params": {{{ID}}}, "id": "1"}},
@@ -86,17 +87,17 @@ async fn the_batches_of_section_7() {
         (r#"[[], "x", null, {}]"#, &["-32600 null"; 4]),
         (&mixed, &expected),
     ] {
-        let answers: Vec<Value> = serde_json::from_str(&answer(&scene, body).await).unwrap();
-        assert_eq!(answers.iter().map(outcome).collect::<Vec<_>>(), expected, "{body}");
+        let responses: Vec<Value> = serde_json::from_str(&send(&fixture, body).await).unwrap();
+        assert_eq!(responses.iter().map(outcome).collect::<Vec<_>>(), expected, "{body}");
     }
-    let quiet = r#"[{"jsonrpc": "2.0", "method": "notify_sum", "params": [1,2,4]},
+    let notifications = r#"[{"jsonrpc": "2.0", "method": "notify_sum", "params": [1,2,4]},
         {"jsonrpc": "2.0", "method": "notify_hello", "params": [7]}]"#;
-    assert_eq!(answer(&scene, quiet).await, "", "nothing is returned for all notification batches");
+    assert_eq!(send(&fixture, notifications).await, "", "nothing is returned for all notification batches");
 }
 
 #[tokio::test]
-async fn ids_come_back_as_they_were_written() {
-    let scene = Scene::new();
+async fn ids_are_returned_as_written() {
+    let fixture = ApiFixture::new();
     let longest = format!("\"{}\"", "9".repeat(5000));
     for id in [
         "0",
@@ -119,21 +120,21 @@ async fn ids_come_back_as_they_were_written() {
     ] {
         for (method, member) in [("version", "result"), ("nothing", "error")] {
             let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","id":{id}}}"#);
-            let single = answer(&scene, &body).await;
+            let single = send(&fixture, &body).await;
             assert!(single.ends_with(&format!(r#","id":{id}}}"#)), "{single}");
             assert!(single.contains(&format!(r#""{member}":"#)), "{single}");
-            assert_eq!(answer(&scene, &format!("[{body}]")).await, format!("[{single}]"));
+            assert_eq!(send(&fixture, &format!("[{body}]")).await, format!("[{single}]"));
         }
     }
     for id in ["true", "[1]", "{}", "{\"a\":1}"] {
         let body = format!(r#"{{"jsonrpc":"2.0","method":"version","id":{id}}}"#);
-        assert_eq!(outcome(&serde_json::from_str(&answer(&scene, &body).await).unwrap()), "-32600 null");
+        assert_eq!(outcome(&serde_json::from_str(&send(&fixture, &body).await).unwrap()), "-32600 null");
     }
 }
 
 #[tokio::test]
-async fn params_are_structured_or_left_out() {
-    let scene = Scene::new();
+async fn params_are_an_object_or_absent() {
+    let fixture = ApiFixture::new();
     for (params, expected) in [
         ("{}", "ok 1"),
         ("null", "ok 1"),
@@ -145,7 +146,7 @@ async fn params_are_structured_or_left_out() {
     ] {
         let body = format!(r#"{{"jsonrpc":"2.0","method":"routes.list","params":{params},"id":1}}"#);
         assert_eq!(
-            outcome(&serde_json::from_str(&answer(&scene, &body).await).unwrap()),
+            outcome(&serde_json::from_str(&send(&fixture, &body).await).unwrap()),
             expected,
             "{params}"
         );

@@ -1,4 +1,4 @@
-//! The operator's side of the examples: certificates, users, nodes, the audit.
+//! The example values about certificates, nodes and the audit.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use webgateway_proto::api::{
 use webgateway_proto::audit::AuditRecord;
 use webgateway_proto::httpsig::Evidence;
 
-use super::subjects::{BACKEND, CREATED, NOT_AFTER, ROUTE, USER};
+use super::constants::{BACKEND, CREATED, NOT_AFTER, ROUTE, USER};
 use crate::api::methods::method::Example;
 
 const REQUEST: &str = "5d41402abc4b2a76b9719d911017c592ae2f1a0e6b3c8d7f4e5a9b0c1d2e3f40";
@@ -41,7 +41,7 @@ pub(in crate::api::methods) fn root() -> RootCertificate {
 }
 
 pub(in crate::api::methods) fn nodes() -> NodeList {
-    let near = NodeView {
+    let local = NodeView {
         node: "edge1".to_owned(),
         build: "0.1.0".to_owned(),
         connected: true,
@@ -52,7 +52,7 @@ pub(in crate::api::methods) fn nodes() -> NodeList {
         requests: 1_204_551,
         ..NodeView::default()
     };
-    let far = NodeView {
+    let remote = NodeView {
         node: "edge2".to_owned(),
         address: "192.0.2.44".to_owned(),
         version: 1211,
@@ -60,9 +60,9 @@ pub(in crate::api::methods) fn nodes() -> NodeList {
         drained: true,
         draining: true,
         certificate_not_after: Some("2026-04-01T00:00:00Z".to_owned()),
-        ..near.clone()
+        ..local.clone()
     };
-    NodeList { version: 1212, nodes: vec![near, far] }
+    NodeList { version: 1212, nodes: vec![local, remote] }
 }
 
 pub(in crate::api::methods) fn invite() -> Example<NodeInvite, NodeInvitation> {
@@ -74,18 +74,18 @@ pub(in crate::api::methods) fn invite() -> Example<NodeInvite, NodeInvitation> {
         address,
         expires_at: "2026-03-02T09:45:00Z".to_owned(),
     };
-    Example { name: "A node on another machine", params, result }
+    Example { name: "A remote node", params, result }
 }
 
 pub(in crate::api::methods) fn drain() -> Example<NodeDrain, NodeState> {
     let result = NodeState { node: "edge2".to_owned(), drained: true, removed: false, version: 1212 };
     let params = NodeDrain { node: result.node.clone(), drain: true };
-    Example { name: "Before an upgrade", params, result }
+    Example { name: "A drain before an upgrade", params, result }
 }
 
 pub(in crate::api::methods) fn remove() -> Example<NodeRef, NodeState> {
     let result = NodeState { node: "edge2".to_owned(), drained: true, removed: true, version: 1213 };
-    Example { name: "A machine that is given away", params: NodeRef { node: result.node.clone() }, result }
+    Example { name: "A node that is no longer needed", params: NodeRef { node: result.node.clone() }, result }
 }
 
 fn record() -> AuditRecord {
@@ -113,7 +113,7 @@ pub(in crate::api::methods) fn audit() -> Example<AuditListParams, AuditList> {
         caller: Some(USER.to_owned()),
         target: Some(format!("route/{ROUTE}")),
     };
-    Example { name: "What was done to one route", params, result: AuditList { records: vec![record()] } }
+    Example { name: "The changes of one route", params, result: AuditList { records: vec![record()] } }
 }
 
 pub(in crate::api::methods) fn export() -> Example<AuditExportParams, AuditExport> {

@@ -1,15 +1,15 @@
-//! Examples about users.
+//! The example values about users.
 
 use webgateway_proto::api::{
     Limit, QuotaView, SuspensionView, UserList, UserListParams, UserQuota, UserRef, UserState, UserSuspend,
     UserView,
 };
 
-use super::subjects::{CREATED, UPDATED, USER};
+use super::constants::{CREATED, UPDATED, USER};
 use crate::api::methods::method::Example;
 
 const UNTIL: &str = "2026-04-01T00:00:00Z";
-const REASON: &str = "the bill of January";
+const REASON: &str = "unpaid invoice";
 
 pub(in crate::api::methods) fn user_ref() -> UserRef {
     UserRef { user: USER.to_owned() }
@@ -24,7 +24,7 @@ pub(in crate::api::methods) fn suspend() -> Example<UserSuspend, UserState> {
         UserSuspend { user: USER.to_owned(), reason: Some(REASON.to_owned()), until: Some(UNTIL.to_owned()) };
     let result =
         UserState { suspended: true, suspension: Some(suspension()), version: 1212, ..unsuspended() };
-    Example { name: "A user who is not to be served for a while", params, result }
+    Example { name: "A suspension with an end", params, result }
 }
 
 fn suspension() -> SuspensionView {
@@ -55,12 +55,12 @@ pub(in crate::api::methods) fn users() -> Vec<Example<UserListParams, UserList>>
     let one = UserView { suspended: true, suspension: Some(suspension()), ..user() };
     vec![
         Example {
-            name: "A page of the suspended",
+            name: "A page of suspended users",
             params: suspended,
             result: UserList { users: vec![one], next_cursor: Some(cursor) },
         },
         Example {
-            name: "The page after it",
+            name: "The next page",
             params: next,
             result: UserList { users: Vec::new(), next_cursor: None },
         },
@@ -74,5 +74,5 @@ pub(in crate::api::methods) fn quotas() -> Vec<Example<UserQuota, UserView>> {
         backends: Some(Some(Limit::NONE)),
         mutations_per_minute: Some(None),
     };
-    vec![Example { name: "A number, no limit, and the default", params, result: user() }]
+    vec![Example { name: "A number, no limit, and the default of the gateway", params, result: user() }]
 }

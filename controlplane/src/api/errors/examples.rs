@@ -1,4 +1,4 @@
-//! An example of each kind of error, for the API's document: what the table of errors makes of a real failure.
+//! An example of each kind of error for the OpenRPC document, made from a real failure.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,21 +14,23 @@ use webgateway_proto::model::{
     UnsuitableOptionError,
 };
 
-use super::unread::{not_json, too_large, too_slow};
+use super::authentication::auth_error;
+use super::request_body::{not_json, too_large, too_slow};
 use super::{
-    Kind, ParamsError, invalid_params, malformed, no_method, of_our_own, refused, rejection, without_store,
+    ErrorKind, ParamsError, domain_error, envelope_error, internal_error, invalid_params, method_not_found,
+    store_error,
 };
 use crate::api::auth::AuthError;
-use crate::api::jsonrpc::Malformed;
+use crate::api::jsonrpc::EnvelopeError;
 use crate::domain::{NodeRefusal, Refusal, UserRefusal};
 use crate::keys::{KeyServerError, UnusableKeyError};
 use crate::store::StoreError;
 
-/// Gives each kind an example: the error itself, or what is refused with it.
+/// Declares the example of each kind: the error itself, or the refusal that is mapped to it.
 macro_rules! examples {
     ($($kind:ident => $example:expr;)*) => {
-        impl Kind {
-            fn provoked(self) -> Result<ErrorObject, Refusal> {
+        impl ErrorKind {
+            fn try_example(self) -> Result<ErrorObject, Refusal> {
                 match self { $(Self::$kind => $example,)* }
             }
         }
@@ -36,46 +38,46 @@ macro_rules! examples {
 }
 
 examples! {
-    // What is no call, or none of ours.
-    ParseError => Ok(malformed(&Malformed::NotJson("EOF while parsing a string".to_owned())));
-    InvalidRequest => Ok(malformed(&Malformed::NotACall("missing field `method`".to_owned())));
-    EmptyBatch => Ok(malformed(&Malformed::EmptyBatch));
+    // Invalid requests.
+    ParseError => Ok(envelope_error(&EnvelopeError::NotJson("EOF while parsing a string".to_owned())));
+    InvalidRequest => Ok(envelope_error(&EnvelopeError::NotACall("missing field `method`".to_owned())));
+    EmptyBatch => Ok(envelope_error(&EnvelopeError::EmptyBatch));
     MediaType => Ok(not_json().error);
     Timeout => Ok(too_slow().error);
-    NoHost => away(AuthError::NoAuthority);
+    NoHost => auth_example(AuthError::InvalidHost);
     BodyTooLarge => Ok(too_large(MAX_BODY).error);
-    BatchTooLarge => Ok(malformed(&Malformed::LargeBatch(101)));
-    MethodNotFound => Ok(no_method("routes.destroy"));
-    PositionalParams => Ok(malformed(&Malformed::by_position()));
+    BatchTooLarge => Ok(envelope_error(&EnvelopeError::LargeBatch(101)));
+    MethodNotFound => Ok(method_not_found("routes.destroy"));
+    PositionalParams => Ok(envelope_error(&EnvelopeError::example_positional()));
 
-    // Who asks.
-    Unsigned => away(Failure::Unsigned);
-    SignatureMalformed => away(Failure::Malformed("signature-input"));
-    SeveralSignatures => away(several());
-    LabelMismatch => away(Failure::Label);
-    SignatureParameter => away(Failure::Param("created"));
-    NotCovered => away(Failure::Uncovered("@method".to_owned()));
-    Component => away(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
-    Stale => away(Failure::Old(TimeSource::Created, 3600));
-    Expired => away(Failure::Expired(12));
-    Algorithm => away(Failure::Algorithm);
-    DigestMissing => away(Failure::DigestMissing);
-    DigestMalformed => away(Failure::DigestMalformed);
-    DigestMismatch => away(Failure::DigestMismatch);
-    Forged => away(Failure::Forged);
-    WrongAuthority => away(AuthError::Authority("other.example.com".to_owned()));
-    UnknownKey => away(AuthError::UnknownKey(USER.parse()?));
-    UnusableKey => away(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
-    NonceMissing => away(AuthError::NonceNeeded);
-    Replayed => away(AuthError::Replayed);
-    KeysUnavailable => away(AuthError::KeysAway(USER.parse()?, Arc::new(KeyServerError::Late)));
+    // Authentication.
+    Unsigned => auth_example(Failure::Unsigned);
+    SignatureMalformed => auth_example(Failure::Malformed("signature-input"));
+    SeveralSignatures => auth_example(several());
+    LabelMismatch => auth_example(Failure::Label);
+    SignatureParameter => auth_example(Failure::Param("created"));
+    NotCovered => auth_example(Failure::Uncovered("@method".to_owned()));
+    Component => auth_example(Failure::from(UnknownComponent::Absent("x-trace".to_owned())));
+    Stale => auth_example(Failure::Old(TimeSource::Created, 3600));
+    Expired => auth_example(Failure::Expired(12));
+    Algorithm => auth_example(Failure::Algorithm);
+    DigestMissing => auth_example(Failure::DigestMissing);
+    DigestMalformed => auth_example(Failure::DigestMalformed);
+    DigestMismatch => auth_example(Failure::DigestMismatch);
+    Forged => auth_example(Failure::Forged);
+    WrongAuthority => auth_example(AuthError::WrongAuthority("other.example.com".to_owned()));
+    UnknownKey => auth_example(AuthError::UnknownKey(USER.parse()?));
+    UnusableKey => auth_example(AuthError::UnusableKey(USER.parse()?, UnusableKeyError::TooLarge));
+    NonceMissing => auth_example(AuthError::MissingNonce);
+    Replayed => auth_example(AuthError::Replayed);
+    KeysUnavailable => auth_example(AuthError::KeyServerUnavailable(USER.parse()?, Arc::new(KeyServerError::Late)));
 
-    // What every method may come to.
+    // Errors of every method.
     InvalidParams => Ok(params("hots", "unknown field `hots`", &json!({ "hots": 1 })));
-    Internal => Ok(of_our_own());
-    Unavailable => Ok(without_store(&StoreError::Interrupted));
+    Internal => Ok(internal_error());
+    Unavailable => Ok(store_error(&StoreError::Interrupted));
 
-    // Who may.
+    // Authorization, users and quotas.
     AdminOnly => Err(Refusal::AdminOnly);
     Suspended => Err(suspended()?.into());
     SuspendAdmin => Err(UserRefusal::SuspendAdmin.into());
@@ -133,12 +135,16 @@ fn params(field: &str, message: &str, given: &Value) -> ErrorObject {
     invalid_params(ParamsError::new(Some(field.to_owned()), message.to_owned(), &given))
 }
 
-fn away(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
-    Ok(rejection(&failure.into()).error)
+fn auth_example(failure: impl Into<AuthError>) -> Result<ErrorObject, Refusal> {
+    Ok(auth_error(&failure.into()).error)
 }
 
 fn several() -> AuthError {
-    AuthError::Several { count: 2, label: "sig1".to_owned(), best: Box::new(Failure::Forged.into()) }
+    AuthError::SeveralSignatures {
+        count: 2,
+        label: "sig1".to_owned(),
+        best: Box::new(Failure::Forged.into()),
+    }
 }
 
 fn unknown(user: KeyId) -> Refusal {
@@ -146,7 +152,7 @@ fn unknown(user: KeyId) -> Refusal {
 }
 
 fn suspended() -> Result<UserRefusal, Refusal> {
-    let reason = Some("the bill of January".parse().map_err(UserRefusal::Reason)?);
+    let reason = Some("unpaid invoice".parse().map_err(UserRefusal::Reason)?);
     let since = OffsetDateTime::UNIX_EPOCH;
     let suspension = Box::new(Suspension { reason, since, until: None });
     Ok(UserRefusal::Suspended { user: USER.parse()?, suspension })
@@ -168,10 +174,10 @@ fn address(text: &str) -> Result<RemoteAddress, NodeRefusal> {
     text.parse().map_err(NodeRefusal::Address)
 }
 
-impl Kind {
-    /// An error of this kind, as a client gets it.
+impl ErrorKind {
+    /// Returns an error of this kind, as a client gets it.
     pub(in crate::api) fn example(self) -> ErrorObject {
-        self.provoked().unwrap_or_else(|refusal| refused(&refusal))
+        self.try_example().unwrap_or_else(|refusal| domain_error(&refusal))
     }
 }
 
@@ -183,12 +189,12 @@ mod tests {
 
     #[test]
     fn every_kind_has_an_example_of_its_own() {
-        let mut words = BTreeSet::new();
-        for kind in Kind::ALL {
+        let mut names = BTreeSet::new();
+        for kind in ErrorKind::ALL {
             let error = kind.example();
             let data = error.data.unwrap();
-            assert_eq!((error.code, &*data.kind), (kind.code(), kind.word()));
-            assert!(!error.message.is_empty() && words.insert(kind.word()), "{kind:?}");
+            assert_eq!((error.code, &*data.kind), (kind.code(), kind.as_str()));
+            assert!(!error.message.is_empty() && names.insert(kind.as_str()), "{kind:?}");
         }
     }
 }

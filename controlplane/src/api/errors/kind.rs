@@ -1,24 +1,24 @@
-//! The kinds of error: the stable word and the code of each.
+//! The kinds of API errors, with the stable name and the code of each.
 
 use webgateway_proto::api::jsonrpc::code;
 
-/// Declares the kinds, each with its word and its code.
+/// Declares the kinds, each with its name and its code.
 macro_rules! kinds {
-    ($($kind:ident = $word:literal, $code:ident;)*) => {
-        /// The kind of an error.
+    ($($kind:ident = $name:literal, $code:ident;)*) => {
+        /// The kind of an API error.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(in crate::api) enum Kind { $($kind,)* }
+        pub(in crate::api) enum ErrorKind { $($kind,)* }
 
-        impl Kind {
-            /// Every kind there is.
+        impl ErrorKind {
+            /// All kinds.
             pub(in crate::api) const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// The stable word for it: `kind` in an error's `data`.
-            pub(in crate::api) const fn word(self) -> &'static str {
-                match self { $(Self::$kind => $word,)* }
+            /// Returns the stable name: `kind` in the `data` of an error.
+            pub(in crate::api) const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
             }
 
-            /// The error's code.
+            /// Returns the JSON-RPC error code.
             pub(in crate::api) const fn code(self) -> i64 {
                 match self { $(Self::$kind => code::$code,)* }
             }
@@ -27,7 +27,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    // What is no call, or none of ours.
+    // Invalid requests.
     ParseError = "parse_error", PARSE_ERROR;
     InvalidRequest = "invalid_request", INVALID_REQUEST;
     EmptyBatch = "empty_batch", INVALID_REQUEST;
@@ -39,7 +39,7 @@ kinds! {
     MethodNotFound = "method_not_found", METHOD_NOT_FOUND;
     PositionalParams = "positional_params", INVALID_PARAMS;
 
-    // Who asks.
+    // Authentication.
     Unsigned = "unsigned", UNAUTHENTICATED;
     SignatureMalformed = "signature_malformed", UNAUTHENTICATED;
     SeveralSignatures = "several_signatures", UNAUTHENTICATED;
@@ -61,12 +61,12 @@ kinds! {
     Replayed = "replayed", UNAUTHENTICATED;
     KeysUnavailable = "keys_unavailable", UNAVAILABLE;
 
-    // What every method may come to.
+    // Errors of every method.
     InvalidParams = "invalid_params", INVALID_PARAMS;
     Internal = "internal", INTERNAL_ERROR;
     Unavailable = "unavailable", UNAVAILABLE;
 
-    // Who may.
+    // Authorization, users and quotas.
     AdminOnly = "admin_only", FORBIDDEN;
     Suspended = "suspended", FORBIDDEN;
     SuspendAdmin = "suspend_admin", FORBIDDEN;
@@ -116,8 +116,8 @@ kinds! {
     NoRemoteNodes = "no_remote_nodes", CONFLICT;
 }
 
-impl Kind {
-    /// The errors that any request may come to before a method is called, signed or not.
+impl ErrorKind {
+    /// The errors of any request, signed or not, before a method is called.
     pub(in crate::api) const ANY_REQUEST: &[Self] = &[
         Self::ParseError,
         Self::InvalidRequest,
@@ -131,7 +131,7 @@ impl Kind {
         Self::PositionalParams,
     ];
 
-    /// The errors that a signed request may come to besides; and one that is not signed, but has to be.
+    /// The further errors of requests that are signed or must be signed.
     pub(in crate::api) const SIGNED_REQUEST: &[Self] = &[
         Self::Unsigned,
         Self::SignatureMalformed,
